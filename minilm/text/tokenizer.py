@@ -1,0 +1,147 @@
+r"""Text → pieces of words → ids.
+
+Splitting is the work of the `tokenizers` library; here stand the choices: BERT's normaliser, BERT's five special tokens
+in BERT's order and places ([CLS] A [SEP] B [SEP]), and Chinese characters that stand alone. How WordPiece finds its
+pieces is worked through by hand in the notebook on text.
+
+Source:  Devlin et al. (2019), BERT, §3; Schuster and Nakajima (2012), Japanese and Korean Voice Search (WordPiece).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from minilm.errors import InputError
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class Tokenizer:
+    """A `tokenizers.Tokenizer` with BERT's special tokens by name, and errors that say what to do."""
+
+    def __init__(self, backend: tokenizers.Tokenizer):
+        missing = [token for token in SPECIAL_TOKENS if backend.token_to_id(token) is None]
+        if missing:
+            raise InputError(f"the tokenizer has no {', '.join(missing)}: it is not one of BERT's kind.")
+        self.backend = backend
+        self.backend.no_padding()
+        self.backend.no_truncation()
+        self.pad, self.unknown, self.cls, self.sep, self.mask = map(backend.token_to_id, SPECIAL_TOKENS)
+
+    @property
+    def size(self) -> int:
+        return self.backend.get_vocab_size()
+
+    @property
+    def special_ids(self) -> list[int]:
+        return [self.pad, self.unknown, self.cls, self.sep, self.mask]
+
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        """The ids of each text, without special tokens."""
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def ids_of_words(self, lines: list[list[str]]) -> list[list[int]]:
+        """One id for each word of each line (for tagging): a word of several pieces is taken by its first."""
+        encodings = self.backend.encode_batch(lines, is_pretokenized=True, add_special_tokens=False)
+        return [first_pieces(encoding, len(line), self.unknown) for encoding, line in zip(encodings, lines)]
+
+    def pair(self, a: list[int], b: list[int] | None = None) -> tuple[list[int], list[int]]:
+        """[CLS] A [SEP] (B [SEP]) and the segment of each position: 0 up to the first [SEP], then 1."""
+        ids = [self.cls, *a, self.sep]
+        types = [0] * len(ids)
+        if b is not None:
+            ids += [*b, self.sep]
+            types += [1] * (len(b) + 1)
+        return ids, types
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        return [self.backend.id_to_token(int(i)) for i in ids]
+
+    def text(self, ids: Iterable[int]) -> str:
+        return self.backend.decode([int(i) for i in ids])
+
+    def to_json(self) -> str:
+        return self.backend.to_str(pretty=True)
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "the tokenizer") -> "Tokenizer":
+        try:
+            return cls(tokenizers.Tokenizer.from_str(text))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        except Exception as error:  # the library raises a bare Exception for a file it cannot read
+            raise InputError(f"{where} is not a tokenizer that can be read: {error}.") from None
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Tokenizer":
+        """From a `tokenizer.json`, or from a folder that holds one."""
+        path = Path(path)
+        path = path / "tokenizer.json" if path.is_dir() else path
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"), str(path))
+        except FileNotFoundError:
+            raise InputError(f"there is no tokenizer at {path}.") from None
+
+
+def first_pieces(encoding: tokenizers.Encoding, words: int, unknown: int) -> list[int]:
+    """The id of the first piece of each word; a word that leaves no piece (a control character) is unknown."""
+    ids = [unknown] * words
+    for piece, word in zip(reversed(encoding.ids), reversed(encoding.word_ids)):
+        ids[word] = piece
+    return ids
+
+
+def bert_normalizer(lowercase: bool) -> normalizers.Normalizer:
+    return normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=lowercase, lowercase=lowercase
+    )
+
+
+def with_bert_template(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """Whoever opens `tokenizer.json` elsewhere gets [CLS] A [SEP] B [SEP] too."""
+    special = [(token, backend.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
+    )
+    return backend
+
+
+def train_wordpiece(files: list[Path], vocab_size: int = 8192, lowercase: bool = True) -> Tokenizer:
+    """WordPiece learnt from text files: `vocab_size` pieces at most, "##" before those that go on a word."""
+    backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
+    backend.normalizer = bert_normalizer(lowercase)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False, limit_alphabet=1000
+    )
+    backend.train([str(file) for file in files], trainer)
+    return Tokenizer(with_bert_template(backend))
+
+
+def train_characters(lines: Iterable[str], vocab_size: int = 8192, lowercase: bool = True) -> Tokenizer:
+    """Every character is a token: the commonest `vocab_size` − 5 of them, the others [UNK]. For Chinese."""
+    normalizer = bert_normalizer(lowercase)
+    counts = Counter()
+    for line in lines:
+        counts.update(normalizer.normalize_str(line))
+    characters = [c for c, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if not c.isspace()]
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL_TOKENS, *characters[: vocab_size - 5]])}
+    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = normalizer
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("."), "isolated")]
+    )
+    backend.decoder = decoders.Fuse()
+    backend.add_special_tokens(list(SPECIAL_TOKENS))
+    return Tokenizer(with_bert_template(backend))
+
+
+def vocabulary_of(tokenizer: Tokenizer) -> list[str]:
+    """Every token, in the order of its id."""
+    vocabulary = json.loads(tokenizer.backend.to_str())["model"]["vocab"]
+    return sorted(vocabulary, key=vocabulary.get)

@@ -1,0 +1,118 @@
+"""Files of a run, written so that a killed run always leaves the last good state.
+
+    config.json  model.safetensors  tokenizer.json     the model, in the layout of `transformers`
+    metrics.jsonl                                      one line an evaluation
+    training_state/step-00001200/                      all that resuming needs: weights, optimizer, generators
+    training_state/latest.json                         which of them is complete; replaced last, in one stroke
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from minilm.errors import InputError
+from minilm.huggingface import read_safetensors
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` in one stroke: a reader sees the old text or the new one, never half of either."""
+    growing = path.with_name(path.name + ".growing")
+    growing.write_text(text, encoding="utf-8")
+    os.replace(growing, path)
+
+
+def write_json(path: Path, value) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """As `write_text`, for safetensors."""
+    growing = path.with_name(path.name + ".growing")
+    copies = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(copies, growing, metadata={"format": "pt"})
+    os.replace(growing, path)
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, a table that is used twice once."""
+    return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], where: str, may_lack: tuple[str, ...] = ()) -> list[str]:
+    """Copy `weights` into `model`; the names that it kept of its own (all begin with one of `may_lack`) are returned.
+
+    Everything that does not fit is listed in one message: unknown, missing, misshapen.
+    """
+    own = weights_of(model)
+    missing = [name for name in own if name not in weights]
+    wrong = [
+        f"{name} is {list(weights[name].shape)}, the model's {list(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    lacking = [name for name in missing if not name.startswith(may_lack)] if may_lack else missing
+    unknown = [name for name in weights if name not in own and not name.startswith(HEADS)]
+    problems = [f"missing {', '.join(lacking)}"] * bool(lacking) + wrong
+    problems += [f"unknown {', '.join(unknown)}"] * bool(unknown)
+    if problems:
+        raise InputError(f"the weights of {where} do not fit: {'; '.join(problems)}.")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if name in weights:
+                tensor.copy_(weights[name])
+    return missing
+
+
+HEADS = ("pooler.", "masked_words.", "next_sentence.", "head.")  # one model has them, the next does not
+
+
+def save_state(run: Path, step: int, tensors: dict[str, Tensor], facts: dict) -> None:
+    """A state to resume from. The one before is deleted only when this one is complete."""
+    states = run / "training_state"
+    folder = states / f"step-{step:08d}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_tensors(folder / "state.safetensors", tensors)
+    write_json(folder / "facts.json", facts)
+    write_json(states / "latest.json", {"folder": folder.name})
+    for other in states.glob("step-*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def load_state(run: Path) -> tuple[dict[str, Tensor], dict] | None:
+    """The last complete state, or None if there is none."""
+    latest = run / "training_state" / "latest.json"
+    if not latest.exists():
+        return None
+    try:
+        folder = latest.parent / json.loads(latest.read_text(encoding="utf-8"))["folder"]
+        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{latest.parent} cannot be resumed from: {error}.") from None
+    return read_safetensors(folder / "state.safetensors"), facts
+
+
+def start_metrics(run: Path, step: int | None = None) -> None:
+    """An empty `metrics.jsonl`, or, for a resumed run, the lines up to `step`."""
+    path = run / "metrics.jsonl"
+    kept = ""
+    if step is not None and path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = "".join(line for line in lines if json.loads(line)["step"] <= step)
+    write_text(path, kept)
+
+
+def add_metrics(run: Path, **values) -> None:
+    with open(run / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
+
+
+def read_metrics(run: Path) -> list[dict]:
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

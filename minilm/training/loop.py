@@ -1,0 +1,163 @@
+"""The loop that every training here goes through: batch, loss, gradient, clip, step.  F02, F03.
+
+It knows nothing of words or labels. A job hands it a function from the number of a step to the losses of that step.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from minilm.errors import InputError
+from minilm.training.optimizer import Optimizer, clip_gradients
+from minilm.training.schedule import SCHEDULES, Budget
+
+
+@dataclass
+class Progress:
+    """How far a run is. `seconds` counts training alone, not evaluation, and goes on where a stopped run left off."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The learning rate over the budget: a peak, a warm-up (a share of the budget) and a way down."""
+
+    peak: float
+    warmup: float = 0.05
+    schedule: str = "linear"
+
+    def __post_init__(self):
+        if self.schedule not in SCHEDULES:
+            raise InputError(f"schedule '{self.schedule}' is not known: choose one of {', '.join(SCHEDULES)}.")
+        if not self.peak > 0:
+            raise InputError(f"the learning rate {self.peak} is not above 0.")
+
+    def at(self, progress: float) -> float:
+        return self.peak * SCHEDULES[self.schedule](progress, self.warmup)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step was about: what is to fall, what to show, and how many tokens it took."""
+
+    loss: Tensor
+    shown: dict[str, Tensor]
+    tokens: int
+
+
+def train(
+    model: nn.Module,
+    optimizer: Optimizer,
+    losses_at: Callable[[int], Step],
+    budget: Budget,
+    rate: Rate,
+    clip: float = 1.0,
+    progress: Progress | None = None,
+    pause_at: Iterable[float] = (),
+    title: str = "training",
+    bar: bool = True,
+) -> Iterator[Progress]:
+    """Train until the budget is used up; hand over to the caller at the parts of the budget in `pause_at`, at the end,
+    and when the user asks to stop (Ctrl-C). The caller evaluates and saves, then the loop goes on.
+
+    Raises InputError when the loss is no longer a number.
+    """
+    progress = Progress() if progress is None else progress
+    pauses = sorted(p for p in pause_at if p > budget.progress(progress.step, progress.tokens, progress.seconds))
+    shown: dict[str, float] = {}
+    last = 0.0  # seconds of the step before
+    with graceful_stop() as stop, progress_bar(budget, progress, title, bar) as show:
+        while not budget.done(progress.step, progress.tokens, progress.seconds):
+            started = time.perf_counter()
+            model.train()
+            step = losses_at(progress.step)
+            middle = (progress.step + 0.5, progress.tokens + step.tokens / 2, progress.seconds + last / 2)
+            step.loss.backward()
+            norm = clip_gradients(model.parameters(), clip)
+            if not math.isfinite(norm):
+                raise InputError(
+                    f"the loss is no longer a number at step {progress.step}: the gradient has overflowed. "
+                    f"Lower the rate (it is {rate.peak:g}) or clip harder (it is {clip:g})."
+                )
+            optimizer.step(rate.at(budget.progress(*middle)))
+            optimizer.zero_grad()
+            progress.step += 1
+            progress.tokens += step.tokens
+            last = time.perf_counter() - started
+            progress.seconds += last
+            for name, value in step.shown.items():  # a running mean: single batches jump
+                shown[name] = 0.98 * shown.get(name, float(value)) + 0.02 * float(value)
+            show(progress, shown)
+            at = budget.progress(progress.step, progress.tokens, progress.seconds)
+            if stop.is_set() or at >= 1 or (pauses and at >= pauses[0]):
+                pauses = [p for p in pauses if p > at]
+                yield progress
+                if stop.is_set():
+                    return
+
+
+@contextmanager
+def progress_bar(budget: Budget, progress: Progress, title: str, shown: bool):
+    """Percent, time left, tokens a second and the losses: in the terminal as in a notebook."""
+    with tqdm(
+        total=100,
+        desc=title,
+        disable=None if shown else True,  # None: no bar where there is no terminal
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        leave=False,
+    ) as bar:
+        before = progress.tokens, progress.seconds
+
+        def show(now: Progress, values: dict[str, float]) -> None:
+            speed = (now.tokens - before[0]) / max(now.seconds - before[1], 1e-9)
+            text = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+            bar.set_postfix_str(f"{speed:,.0f} tokens/s  {text}", refresh=False)
+            bar.update(100 * budget.progress(now.step, now.tokens, now.seconds) - bar.n)
+
+        yield show
+
+
+@contextmanager
+def graceful_stop():
+    """Ctrl-C sets a flag that the loop reads between two steps; a second Ctrl-C ends at once.
+
+    A step that is cut in half would leave weights that no uninterrupted run ever had.
+    """
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag  # signals belong to the main thread
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def on_signal(number, frame):
+        flag.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """"auto" takes CUDA, then Apple's MPS, then the processor."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"there is no device '{name}' here: leave --device out, or say cpu.") from None
+    return device

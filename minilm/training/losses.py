@@ -1,0 +1,110 @@
+r"""The losses, by hand, on logits.  F01, F04–F06, F08, F11, F25–F28.
+
+All of them are one empirical risk, L(θ) = 1/N Σᵢ ℓ(yᵢ, P(y∣xᵢ; θ)) (F01), and differ in what N runs over:
+
+    F05  a yes or no per example      binary_cross_entropy(logits [N], targets [N])
+    F08  a class per example          cross_entropy(logits [N, K], labels [N])
+    F25  the masked words             cross_entropy(logits [B, T, V], labels [B, T]), −100 where nothing was masked
+    F26  "is next" or "is not"        cross_entropy(logits [B, 2], labels [B])
+    F27  pretraining                  F25 + F26
+    F28  a task, F11 a sequence       cross_entropy with the task's own K
+
+Letters:  N examples · K classes
+A loss is a mean over the positions that count, and says how many. Labels that do not count are −100, never 0: 0 is a
+class like any other ("is next", for one), and a loss that skips it never learns that class.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from minilm.errors import InputError
+
+IGNORED = -100
+
+
+class Loss(NamedTuple):
+    """The mean over the positions that count, in nats, and how many they were."""
+
+    value: Float[Tensor, ""]
+    count: int
+
+
+def cross_entropy(
+    logits: Float[Tensor, "*batch K"], labels: Int[Tensor, "*batch"], label_smoothing: float = 0.0
+) -> Loss:
+    r"""−1/N Σᵢ log softmax(zᵢ)(yᵢ), over the N labels that are not −100.  F08, F11, F25, F26, F28.
+
+    log softmax(z)ₖ = zₖ − log Σⱼ exp zⱼ, never the logarithm of a softmax that may have rounded to 0.
+    With smoothing ε the label keeps 1 − ε and the K classes share ε:  (1 − ε)·(−log ŷ(y)) − ε/K Σₖ log ŷ(k).
+
+    Where nothing counts the value is 0 and so is the gradient (the mean of nothing would be NaN).
+
+    Raises:
+        InputError: a label is neither −100 nor in 0 … K − 1, or the smoothing is not in [0, 1].
+    Source: Szegedy et al. (2016), Rethinking the Inception Architecture, §7, for the smoothing.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise InputError(f"label_smoothing is {label_smoothing}; it is a probability, so give a number from 0 to 1.")
+    z, y = _counted(logits.flatten(0, -2), labels.flatten().long())
+    K = z.size(-1)
+    if len(y):
+        low, high = (int(bound) for bound in y.aminmax())
+        if low < 0 or high >= K:
+            wrong = low if low < 0 else high
+            raise InputError(
+                f"label {wrong} is outside 0..{K - 1}, the {K} classes of the logits; mark what does not count by -100."
+            )
+    log_y_hat = z.log_softmax(dim=-1)  # [N, K]; one kernel, and half the time of z − z.logsumexp
+    losses = -log_y_hat.gather(-1, y[:, None])[:, 0]  # [N]
+    if label_smoothing:
+        losses = (1 - label_smoothing) * losses - label_smoothing * log_y_hat.mean(dim=-1)
+    return _mean(losses)
+
+
+def binary_cross_entropy(logits: Float[Tensor, "*batch"], targets: Float[Tensor, "*batch"]) -> Loss:
+    r"""−1/N Σ [y log ŷ + (1 − y) log(1 − ŷ)] with ŷ = σ(z), over the N targets that are not −100.  F04, F05.
+
+    On the logits:  log(1 + exp z) − y·z, with the gradient (σ(z) − y)/N that F06 collapses to. As printed, on ŷ, it
+    takes the logarithm of 0 as soon as σ(z) rounds to 0 or 1; here `logaddexp` takes the larger exponent out first.
+    (The usual max(z, 0) − y·z + log(1 + exp −|z|) is the same number, but autograd's slope of it is wrong at z = 0.)
+
+    Raises:
+        InputError: a target is neither −100 nor in [0, 1].
+    """
+    z, y = _counted(logits.flatten(), targets.flatten())
+    if len(y):
+        low, high = (float(bound) for bound in y.aminmax())
+        if not (low >= 0 and high <= 1):
+            wrong = high if low >= 0 else low
+            raise InputError(
+                f"target {wrong:g} is not a probability from 0 to 1; mark what does not count by {IGNORED}."
+            )
+    return _mean(torch.logaddexp(z, torch.zeros_like(z)) - y * z)
+
+
+def l2(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:
+    r"""½ Σ θ², summed over all parameters; add λ times this to a loss.
+
+    With the half its gradient is θ itself, so that λ·l2 is what `SGD` and `Adam` do with `weight_decay` = λ
+    (and not what `AdamW` does: there the decay passes by the moments).
+    """
+    parameters = list(parameters)
+    if not parameters:
+        raise InputError("l2 got no parameters; pass model.parameters() itself, not an iterator already used up.")
+    return 0.5 * sum(parameter.square().sum() for parameter in parameters)
+
+
+def _counted(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of `z` and `y` that count. What does not count is left out, not multiplied by 0: 0 × inf is NaN."""
+    if z.dtype in (torch.float16, torch.bfloat16):
+        z = z.float()  # three digits are enough for an activation, not for a loss curve
+    counts = y != IGNORED
+    return (z, y) if counts.all() else (z[counts], y[counts])
+
+
+def _mean(losses: Float[Tensor, " N"]) -> Loss:
+    return Loss(losses.sum() / max(len(losses), 1), len(losses))

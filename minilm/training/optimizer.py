@@ -1,0 +1,231 @@
+r"""Gradient descent with momentum, Adam, AdamW; who gets which rate; clipping.  F03.
+
+Letters:  θ parameter · g its gradient · η rate · λ weight decay · μ momentum · m, v running means of g and g² ·
+          t the number of steps that this parameter has taken
+
+The optimizers know no schedule: `step(rate)` is told the rate of the moment. They work in place, one tensor after
+another, and a tensor without a gradient (a frozen layer, an unused head) is left alone: it neither decays nor ages.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minilm.errors import InputError
+
+
+class Optimizer:
+    """What the three have in common: groups of parameters, and a memory that can be saved and loaded.
+
+    `groups` is a list of dicts (`parameter_groups` makes one from a model):
+        params        the tensors
+        scale         multiplies the rate for this group; 1.0 if not given
+        weight_decay  λ for this group; 0.0 if not given
+        names         one a tensor, under which `state` files its memory; their position if not given
+
+    Raises:
+        InputError: no parameters at all, or one that is in the groups twice.
+    """
+
+    remembers: Sequence[str] = ()  # the letters kept for each parameter, all of its shape
+
+    def __init__(self, groups: Iterable[dict[str, Any]]):
+        self.groups = [
+            {"scale": 1.0, "weight_decay": 0.0, **group, "params": list(group["params"])} for group in groups
+        ]
+        parameters = [parameter for group in self.groups for parameter in group["params"]]
+        if not parameters:
+            raise InputError("the optimizer got no parameters; are all of the model's frozen?")
+        if len({id(parameter) for parameter in parameters}) < len(parameters):
+            raise InputError("a parameter is in the optimizer's groups twice; it would take two steps at once.")
+        self.names, position = [], 0
+        for group in self.groups:
+            count = len(group["params"])
+            self.names += group.get("names") or [str(position + i) for i in range(count)]
+            position += count
+        self.steps = [0] * len(parameters)
+        self.memory = [{letter: torch.zeros_like(p) for letter in self.remembers} for p in parameters]
+
+    def update(self, theta: Tensor, g: Tensor, rate: float, decay: float, t: int, **memory: Tensor) -> None:
+        """One step for one tensor, in place: the formula."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Move every parameter that has a gradient; `rate` is η before the groups' scale."""
+        i = 0
+        for group in self.groups:
+            for theta in group["params"]:
+                if theta.grad is not None:
+                    self.steps[i] += 1
+                    self.update(
+                        theta, theta.grad, rate * group["scale"], group["weight_decay"], self.steps[i], **self.memory[i]
+                    )
+                i += 1
+
+    def zero_grad(self) -> None:
+        """Drop the gradients. The next `backward` writes fresh ones instead of adding to zeros."""
+        for group in self.groups:
+            for theta in group["params"]:
+                theta.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a resumed run needs, as a flat dict of copies: `steps` [parameters] and, say, `m.<name>`."""
+        tensors = {
+            f"{letter}.{name}": tensor.clone()
+            for name, memory in zip(self.names, self.memory, strict=True)
+            for letter, tensor in memory.items()
+        }
+        return {"steps": torch.tensor(self.steps), **tensors}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take up where `state` left off; the run goes on bit for bit.
+
+        Raises:
+            InputError: the state belongs to another model or another optimizer. Nothing has been changed then.
+        """
+        own = self.state()
+        if different := sorted(own.keys() ^ state.keys()):
+            where = "lacks" if different[0] in own else "has an unknown"
+            raise InputError(f"the optimizer's saved state {where} {different[0]!r}; it is that of another model.")
+        for name, tensor in own.items():
+            if state[name].shape != tensor.shape:
+                raise InputError(
+                    f"the optimizer's saved {name!r} has the shape {list(state[name].shape)} and not "
+                    f"{list(tensor.shape)}; it is that of another model."
+                )
+        self.steps = state["steps"].tolist()
+        for name, memory in zip(self.names, self.memory, strict=True):
+            for letter, tensor in memory.items():
+                tensor.copy_(state[f"{letter}.{name}"])
+
+
+class SGD(Optimizer):
+    r"""g ← g + λθ;  m ← μm + g;  θ ← θ − ηm.  F03 as printed with μ = λ = 0.
+
+    This is PyTorch's convention: the rate stands outside the velocity m, so that a change of rate acts at once.
+    Sutskever et al. (2013), On the importance of initialization and momentum, put it inside: m ← μm − ηg, θ ← θ + m.
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], momentum: float = 0.0):
+        self.momentum = momentum
+        self.remembers = ("m",) if momentum else ()
+        super().__init__(groups)
+
+    def update(self, theta, g, rate, decay, t, m=None):
+        if decay:
+            g = g.add(theta, alpha=decay)
+        if m is not None:
+            g = m.mul_(self.momentum).add_(g)
+        theta.sub_(g, alpha=rate)
+
+
+class Adam(Optimizer):
+    r"""m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  θ ← θ − η m̂ / (√v̂ + ε),  m̂ = m/(1 − β₁ᵗ),  v̂ = v/(1 − β₂ᵗ).  F03.
+
+    m and v start at 0; dividing by 1 − βᵗ takes that bias out. The decay is L2: λθ is added to g, and so is divided by
+    √v̂ with it, which weakens it just where gradients are large. `AdamW` mends that.
+    Source: Kingma and Ba (2015), Adam, algorithm 1.
+    """
+
+    remembers = ("m", "v")
+
+    def __init__(self, groups: Iterable[dict[str, Any]], betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
+        self.betas, self.eps = betas, eps
+        super().__init__(groups)
+
+    def update(self, theta, g, rate, decay, t, m, v):
+        if decay:
+            g = g.add(theta, alpha=decay)
+        self.adaptive_step(theta, g, rate, t, m, v)
+
+    def adaptive_step(self, theta: Tensor, g: Tensor, rate: float, t: int, m: Tensor, v: Tensor) -> None:
+        b1, b2 = self.betas
+        m.lerp_(g, 1 - b1)  # m + (1 − β₁)(g − m)
+        v.mul_(b2).addcmul_(g, g, value=1 - b2)
+        # m̂/(√v̂ + ε) with the numbers √(1 − β₂ᵗ), 1 − β₁ᵗ drawn out of the tensors: one pass over the memory less
+        root = math.sqrt(1 - b2**t)
+        theta.addcdiv_(m, v.sqrt().add_(self.eps * root), value=-rate * root / (1 - b1**t))
+
+
+class AdamW(Adam):
+    r"""θ ← θ − ηλθ, and then the step of `Adam` without decay.  F03.
+
+    The decay is decoupled from the gradient and multiplied by the rate, η and the group's scale together.
+    Source: Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization, algorithm 2.
+    """
+
+    def update(self, theta, g, rate, decay, t, m, v):
+        if decay:
+            theta.mul_(1 - rate * decay)
+        self.adaptive_step(theta, g, rate, t, m, v)
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float = 0.0, embedding_scale: float = 1.0, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    r"""A model's parameters, each tensor once, grouped by decay and by scale of the rate.
+
+    * Biases and the gains of norms (all that is 1-d) do not decay: they do not make a function wilder by being large.
+    * The tables of `nn.Embedding` go at `embedding_scale` times the rate, also where one is the output matrix too.
+    * `layer_decay` d makes low layers go slower than high ones: d^(n−1−i) for `encoder.layers.<i>.` of n, d^n for the
+      embeddings (their norm included), 1 for the heads. Source: Howard and Ruder (2018), ULMFiT, §3.2.
+    * Frozen parameters are left out.
+
+    Raises:
+        InputError: `weight_decay` or `embedding_scale` is negative, or `layer_decay` is not in (0, 1].
+    """
+    if weight_decay < 0 or embedding_scale < 0:
+        raise InputError(f"weight_decay {weight_decay} and embedding_scale {embedding_scale} cannot be negative.")
+    if not 0 < layer_decay <= 1:
+        raise InputError(f"layer_decay is {layer_decay}; give a factor above 0 and up to 1, where 1 means none.")
+    tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    layer_of = {name: _layer(name) for name, _ in model.named_parameters()}
+    n = 1 + max((layer for layer in layer_of.values() if layer is not None), default=-1)
+
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        scale = embedding_scale if id(parameter) in tables else 1.0
+        if id(parameter) in tables or re.search(r"(^|\.)embeddings\.", name):
+            scale *= layer_decay**n
+        elif layer_of[name] is not None:
+            scale *= layer_decay ** (n - 1 - layer_of[name])
+        decay = weight_decay if parameter.ndim > 1 else 0.0
+        group = groups.setdefault((scale, decay), {"params": [], "names": [], "scale": scale, "weight_decay": decay})
+        group["params"].append(parameter)
+        group["names"].append(name)
+    return list(groups.values())
+
+
+def _layer(name: str) -> int | None:
+    found = re.search(r"(?:^|\.)encoder\.layers\.(\d+)\.", name)
+    return int(found[1]) if found else None
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> float:
+    r"""g ← g · min(1, c/(‖g‖ + 10⁻⁶)) with ‖g‖ = √Σ g² over all gradients together; the norm *before* clipping.
+
+    One factor for all, so that the direction of the step stays. A norm of inf or NaN is returned for the caller to see.
+    Source: Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural networks, algorithm 1.
+
+    Raises:
+        InputError: `max_norm` is not positive.
+    """
+    if not max_norm > 0:
+        raise InputError(f"max_norm is {max_norm}; give a positive number, or do not clip.")
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return 0.0
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm().item()
+    factor = max_norm / (norm + 1e-6)
+    if not factor >= 1:  # most steps need no clipping, and then no pass over the gradients
+        for gradient in gradients:
+            gradient.mul_(factor)
+    return norm
