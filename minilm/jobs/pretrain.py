@@ -148,8 +148,9 @@ def measure(model: BertForPretraining, batches: list[PretrainingBatch]) -> dict[
     }
 
 
-def vectors_for(prepared: Prepared, width: int, window: int, seed: int) -> np.ndarray:
+def vectors_for(prepared: Prepared, options: PretrainOptions) -> np.ndarray:
     """The word vectors of a prepared corpus, counted once and kept beside it."""
+    width, window, seed = options.width, options.window, options.seed
     path = prepared.folder / f"vectors-{width}-{window}-{seed}.npy"
     if not path.exists():
         counts = cooccurrences(prepared.train.ids, prepared.train.document_borders, prepared.tokenizer.size, window)
@@ -172,8 +173,7 @@ def build(options: PretrainOptions, prepared: Prepared) -> BertForPretraining:
     model = BertForPretraining(options.model_config(prepared.tokenizer.size))
     initialise(model, options.init, torch.Generator().manual_seed(options.seed))
     if options.word_vectors:
-        vectors = vectors_for(prepared, options.width, options.window, options.seed)
-        warm_start(model.bert.embeddings.words, vectors)
+        warm_start(model.bert.embeddings.words, vectors_for(prepared, options))
     return model
 
 

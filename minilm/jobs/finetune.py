@@ -1,0 +1,207 @@
+"""Fine-tune a model on labelled texts, pairs of texts or tagged lines; measure it; use it.  F07, F08, F28, F30."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from minilm.errors import InputError
+from minilm.examples.labelled import LabelledSet, encode_tagged, encode_texts, label_names
+from minilm.jobs.folders import bert_config, encoder_into, open_classifier, save_bert, save_lstm
+from minilm.jobs.measuring import measure_tags, measure_texts
+from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, initialise, parameter_count
+from minilm.models.lstm import LSTMClassifier, LSTMConfig, LSTMTagger
+from minilm.text import corpus
+from minilm.text.files import Example
+from minilm.text.tagged import TaggedLine
+from minilm.text.tokenizer import Tokenizer
+from minilm.training.checkpoint import add_metrics, start_metrics
+from minilm.training.loop import choose_device
+from minilm.training.supervised import Recipe, fit
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where to look in a CSV, TSV or JSON-lines file of your own."""
+
+    text_column: str = "text"
+    pair_column: str | None = None
+    """The second text, for tasks on pairs."""
+    label_column: str = "label"
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """Fit a pretrained model (or one from scratch, or the LSTM) to labels."""
+
+    data: str
+    """A labelled corpus by name (imdb, rotten-tomatoes, chinese-reviews, peoples-daily), a CSV, TSV or JSON-lines file, or a
+    CoNLL file of tagged words."""
+    model: str
+    """A folder that `pretrain` wrote; or "scratch" or "lstm" for a model that has seen nothing."""
+    out: Path = Path("runs/finetune")
+    columns: Columns = field(default_factory=Columns)
+    labels: int | None = None
+    """How many labelled examples to learn from; all that are not held out if not given."""
+    test: str | None = None
+    """What to measure on: another file. If not given, `held_out` examples of the data are kept apart."""
+    held_out: int = 1000
+    tokenizer: Path | None = None
+    """For scratch and lstm: the folder or file of the tokenizer."""
+    pooling: str = "mean"
+    """A text's one vector: the mean of its words, or the pooler's at [CLS] (cls)."""
+    dropout: float = 0.1
+    truncate: bool = False
+    """Cut texts that are longer than the model takes, instead of refusing them."""
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0
+    device: str = "auto"
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Task:
+    """Labelled material of one kind, split in two."""
+
+    kind: str  # "text" or "token"
+    labels: tuple[str, ...]
+    train: list[Example] | list[TaggedLine]
+    test: list[Example] | list[TaggedLine]
+    where: str
+
+    def encode(self, part: str, tokenizer: Tokenizer, max_length: int | None, truncate: bool = False) -> LabelledSet:
+        examples = getattr(self, part)
+        if self.kind == "token":
+            return encode_tagged(examples, self.labels, tokenizer, max_length, self.where)
+        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, self.where)
+
+
+def is_tagged(name: str) -> bool:
+    """Whether the data carries a tag for every word, by its name."""
+    return name == "peoples-daily" or Path(name).suffix.lower() in (".conll", ".bio", ".iob")
+
+
+def read(name: str, columns: Columns, with_labels: bool = True) -> list[Example] | list[TaggedLine]:
+    """The examples of a corpus or file."""
+    if is_tagged(name):
+        return corpus.tagged(name)
+    return corpus.labelled(name, columns.text_column, columns.label_column if with_labels else None, columns.pair_column)
+
+
+def load_task(options: FinetuneOptions) -> Task:
+    """Read the data, set the test part aside first, then draw the labelled examples from the rest."""
+    examples = read(options.data, options.columns)
+    kind = "token" if is_tagged(options.data) else "text"
+    rng = np.random.default_rng(options.seed)
+    if options.test:
+        pool, test = [examples[i] for i in rng.permutation(len(examples))], read(options.test, options.columns)
+    else:
+        if len(examples) < 4:
+            raise InputError(f"{options.data} has {len(examples)} example(s): give at least 4, or a --test file.")
+        # the same test part for every seed: only what is learnt from may change
+        rest, held = corpus.split(len(examples), min(options.held_out, len(examples) // 4), seed=0)
+        pool, test = [examples[i] for i in rng.permutation(rest)], [examples[i] for i in held]
+    if options.labels is not None and not 0 < options.labels <= len(pool):
+        raise InputError(f"{options.labels} labels were asked for, but {options.data} has {len(pool)} to learn from.")
+    train = pool[: options.labels]
+    names = [tag for line in train for tag in line.tags] if kind == "token" else [e.label for e in train]
+    return Task(kind, label_names(names, options.data), train, test, options.data)
+
+
+def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> nn.Module:
+    """The model before its first step: an encoder that was pretrained, or one that was not, with a fresh head."""
+    generator = torch.Generator().manual_seed(options.seed)
+    if options.model == "lstm":
+        config = LSTMConfig(
+            tokenizer.size, classes=len(task.labels), bidirectional=task.kind == "token", dropout=options.dropout
+        )
+        model = (LSTMTagger if task.kind == "token" else LSTMClassifier)(config, generator)
+    else:
+        head = HeadConfig(task.labels, task.kind, options.pooling, options.dropout)
+        scratch = options.model == "scratch"
+        config = BertConfig(vocab_size=tokenizer.size) if scratch else bert_config(Path(options.model))
+        model = BertClassifier(replace(config, dropout=options.dropout), head)
+        initialise(model, "fan-in", generator)
+        if not scratch:
+            encoder_into(model, Path(options.model))
+    model.labels = task.labels
+    return model
+
+
+def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> dict:
+    """Fit, measure on what was held out, write the folder; returns what was measured."""
+    device = choose_device(options.device)
+    if options.model in ("scratch", "lstm") and options.tokenizer is None:
+        raise InputError(f"--model {options.model} needs a vocabulary: name a folder that has one with --tokenizer.")
+    tokenizer = Tokenizer.load(options.tokenizer or Path(options.model))
+    if options.model not in ("scratch", "lstm"):
+        bert_config(Path(options.model))  # complains about a folder that is none before the data is read
+    task = load_task(options)
+    model = new_model(options, task, tokenizer).to(device)
+    limit = getattr(model.config, "max_length", None)
+    train = task.encode("train", tokenizer, limit, options.truncate)
+    test = task.encode("test", tokenizer, limit, options.truncate)
+    say(f"{parameter_count(model):,} parameters · {len(task.train):,} examples to learn from · {len(task.labels)} labels")
+    start_metrics(options.out)
+    seconds = fit(model, train, options.recipe, options.seed, device, options.progress)
+    measured = measure_set(model, test, device)
+    add_metrics(options.out, step=len(train), seconds=round(seconds, 1), **measured)
+    save_classifier(options.out, model, tokenizer)
+    say(f"{seconds:.0f} s · on {len(task.test):,} held-out examples: {shown(measured)}")
+    return measured
+
+
+def save_classifier(folder: Path, model: nn.Module, tokenizer: Tokenizer) -> None:
+    if isinstance(model, BertClassifier):
+        save_bert(folder, model, tokenizer)
+    else:
+        save_lstm(folder, model, model.labels, tokenizer)
+
+
+def measure_set(model: nn.Module, examples: LabelledSet, device: torch.device) -> dict[str, float]:
+    """Accuracy and F1 for texts, entity-level F1 for tagged lines."""
+    if isinstance(examples.labels[0], list):
+        return measure_tags(model, examples, model.labels, device)
+    return measure_texts(model, examples, device)
+
+
+def shown(measured: dict[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in measured.items())
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Measure a fine-tuned model on labelled data."""
+
+    model: Path
+    data: str
+    columns: Columns = field(default_factory=Columns)
+    truncate: bool = False
+    device: str = "auto"
+
+
+def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> dict[str, float]:
+    """Accuracy, precision, recall and F1 of a fine-tuned model on data that has labels."""
+    device = choose_device(options.device)
+    opened = open_classifier(options.model)
+    model = opened.model.to(device)
+    task = "token" if is_tagged(options.data) else "text"
+    trained = "token" if is_tagger(model) else "text"
+    if task != trained:
+        raise InputError(f"{options.model} was trained on {trained} labels, and {options.data} has {task} labels.")
+    examples = read(options.data, options.columns)
+    encode = encode_tagged if task == "token" else encode_texts
+    extra = () if task == "token" else (options.truncate,)
+    encoded = encode(examples, model.labels, opened.tokenizer, opened.max_length, *extra, where=options.data)
+    measured = measure_set(model, encoded, device)
+    say(f"{len(examples):,} examples: {shown(measured)}")
+    return measured
+
+
+def is_tagger(model: nn.Module) -> bool:
+    return isinstance(model, LSTMTagger) or (
+        isinstance(model, BertClassifier) and model.head_config.task == "token"
+    )

@@ -1,0 +1,154 @@
+"""The main job: from plain text to one honest table, in about ten minutes on a laptop.  F02, F07, F08, F25–F28, F34.
+
+English: pretrain on film reviews, then tell good from bad sentences (sentiment). Chinese: pretrain on a newspaper, then
+find persons, places and organisations (D4 §5's own example). Both end in a ladder: the same labels and the same test
+set for every model, from the dictionary to the pretrained Transformer.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from minilm import plots
+from minilm.errors import InputError
+from minilm.jobs.finetune import save_classifier
+from minilm.jobs.folders import open_pretraining
+from minilm.jobs.ladder import climb, markdown_table
+from minilm.jobs.predict import attention_of, fill
+from minilm.jobs.pretrain import PretrainOptions, prepare_for, pretrain, vectors_for
+from minilm.jobs.tracks import Track, track_for
+from minilm.text.tokenizer import Tokenizer
+from minilm.text.word_vectors import neighbours
+from minilm.training.checkpoint import read_metrics, write_json, write_text
+from minilm.training.loop import choose_device
+
+
+@dataclass(frozen=True)
+class QuickstartOptions:
+    """The whole story: prepare, count word vectors, pretrain, fine-tune, compare. With the default number of steps
+    everybody gets the same table; --minutes follows the clock instead."""
+
+    language: str = "en"
+    """en: film reviews and their sentiment. zh: a newspaper and the names in it."""
+    labels: tuple[int, ...] = ()
+    """How many labelled examples the models learn from, for instance 100,500,2000; 500 (en) or 1000 (zh) if not given."""
+    seeds: int = 3
+    """How many times each model is fitted, each time on other labelled examples."""
+    steps: int | None = None
+    minutes: float | None = None
+    """Pretrain for so long instead of the default number of steps."""
+    out: Path | None = None
+    """runs/quickstart or runs/quickstart-zh if not given."""
+    cache: Path = Path("runs/cache")
+    device: str = "auto"
+    progress: bool = True
+
+    def __post_init__(self):
+        if self.language not in ("en", "zh"):
+            raise InputError(f"language '{self.language}' is not known: choose en or zh.")
+        if self.seeds < 1 or any(count < 1 for count in self.labels):
+            raise InputError("--seeds and --labels must be 1 or more.")
+        if self.steps is not None and self.minutes is not None:
+            raise InputError("give --steps or --minutes, not both.")
+
+    @property
+    def folder(self) -> Path:
+        return self.out or Path("runs/quickstart" if self.language == "en" else "runs/quickstart-zh")
+
+
+def quickstart(options: QuickstartOptions, say: Callable[[str], None] = print) -> list[dict]:
+    """Run it all; returns the rows of `ladder.json`."""
+    started = time.perf_counter()
+    track = track_for(options.language)
+    folder, device = options.folder, choose_device(options.device)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = pretraining_settings(options, track)
+
+    say(headline("1  text", track.text))
+    prepared = prepare_for(settings, say)
+    say(f"to learn from: {prepared.train}\nheld out:      {prepared.held_out}")
+    tokenizer = prepared.tokenizer
+
+    say(headline("2  word vectors", "by counting which words keep company (F34)"))
+    vectors = vectors_for(prepared, settings)
+    for line in neighbour_lines(tokenizer, vectors, track.probes):
+        say(line)
+
+    say(headline("3  pretraining", "masked words and next sentence, no labels (F25, F26)"))
+    clear(settings.out)
+    measured = pretrain(settings, say)
+    model = open_pretraining(settings.out)
+    filled = [(text, fill(model, text)) for text in track.masked]
+    for text, choices in filled:
+        say(f"{text}\n    " + "   ".join(f"{word} {p:.0%}" for word, p in choices[0]))
+
+    say(headline("4  the ladder", track.task))
+    study = track.study(prepared, settings, vectors, device, options.progress, say)
+    labels = options.labels or track.labels
+    rows = climb(track.rungs(study), labels, options.seeds, track.metric, say)
+
+    best = study.last["minilm", "pretrained", "pretrained"]
+    save_classifier(folder / "finetuned", best.cpu(), tokenizer)
+    predictions = track.predictions(best, tokenizer)
+    tokens, weights = attention_of(model, track.look_at)
+    plots.attention_maps(tokens, weights, folder / "attention.png")
+    plots.ladder(rows, folder / "ladder.png", metric=track.metric, title=track.title)
+    plots.pretraining_curves({"this run": read_metrics(settings.out)}, folder / "pretraining.png")
+    write_json(folder / "ladder.json", rows)
+    minutes = (time.perf_counter() - started) / 60
+    report = "\n\n".join(
+        [
+            f"# {track.title}",
+            markdown_table(rows, track.metric),
+            track.remarks(rows, labels, measured),
+            "## Masks filled\n" + "\n".join(f"* {text} → " + ", ".join(f"{w} {p:.0%}" for w, p in c[0]) for text, c in filled),
+            "## Predictions\n" + "\n".join(f"* {line}" for line in predictions),
+            f"{minutes:.1f} minutes in all, {measured['seconds'] / 60:.1f} of them pretraining.",
+        ]
+    )
+    write_text(folder / "report.md", report + "\n")
+    say("\n" + report)
+    say(f"\nLook at {folder}: ladder.png, pretraining.png, attention.png, report.md, ladder.json.")
+    say(f"Go on:  minilm predict --model {folder / 'finetuned'} {json.dumps(track.example, ensure_ascii=False)}")
+    return rows
+
+
+def headline(number: str, what: str) -> str:
+    return f"\n── {number} ── {what}"
+
+
+def pretraining_settings(options: QuickstartOptions, track: Track) -> PretrainOptions:
+    """The track's recipe with this run's budget and folders."""
+    budget = {"steps": options.steps, "minutes": options.minutes}
+    if options.steps is None and options.minutes is None:
+        budget["steps"] = track.steps
+    return replace(
+        track.pretraining,
+        **budget,
+        out=options.folder / "pretrained",
+        cache=options.cache,
+        device=options.device,
+        progress=options.progress,
+    )
+
+
+def clear(run: Path) -> None:
+    """The quickstart always starts from nothing: what an earlier one left in its own folder is replaced."""
+    if (run / "training_state").exists():
+        shutil.rmtree(run)
+
+
+def neighbour_lines(tokenizer: Tokenizer, vectors: np.ndarray, words: tuple[str, ...]) -> list[str]:
+    """The nearest words of a few words, as a first sign that counting has found meaning."""
+    lines = []
+    for word in words:
+        index = tokenizer.backend.token_to_id(word)
+        if index is not None:
+            near = tokenizer.tokens(i for i, _ in neighbours(vectors, index, 6))
+            lines.append(f"{word:>12}: {' '.join(near)}")
+    return lines

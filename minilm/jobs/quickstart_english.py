@@ -1,0 +1,142 @@
+"""The English quickstart: film reviews, and whether a sentence praises or pans."""
+
+import time
+
+import numpy as np
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from torch import nn
+
+from minilm.examples.labelled import encode_texts
+from minilm.jobs.duplicates import duplicates
+from minilm.jobs.ladder import Outcome, Rung, Study, mean_of
+from minilm.jobs.prepare import Prepared, read_documents
+from minilm.jobs.pretrain import PretrainOptions
+from minilm.jobs.tracks import neural_rungs
+from minilm.text import corpus
+from minilm.text.files import Example
+from minilm.text.tokenizer import Tokenizer
+from minilm.training.supervised import Recipe, probabilities
+
+TEST = 2_000
+LABELS = ("negative", "positive")
+
+
+class English:
+    text = "25,000 IMDB film reviews, 4,000 of them held out"
+    task = "sentences of Rotten Tomatoes reviews: do they praise or pan?"
+    title = "Sentiment of 2,000 unseen sentences"
+    metric = "accuracy"
+    labels = (500,)
+    steps = 4_000
+    pretraining = PretrainOptions(corpus="imdb", steps=steps)
+    probes = ("terrible", "masterpiece", "funny", "actress", "murder")
+    masked = (
+        "this is one of the [MASK] films i have ever seen .",
+        "the acting was [MASK] and the plot made no sense .",
+        "i [MASK] this movie , it is a masterpiece .",
+        "the [MASK] is directed by a young woman from france .",
+        "do not [MASK] your time with this movie .",
+    )
+    look_at = "the acting was terrible , but i loved the music ."
+    example = "a warm and funny film"
+    sentences = (
+        "a warm , funny and beautifully acted film",
+        "dull , predictable and far too long",
+        "the plot is thin but the cast is a delight",
+        "i checked my watch more often than the screen",
+        "one of the year's best surprises",
+    )
+    recipes = {
+        "lstm": Recipe(epochs=8, rate=2e-3, embedding_rate=0.1),
+        "scratch": Recipe(epochs=8, rate=1e-3, embedding_rate=1.0),
+        "vectors": Recipe(epochs=8, rate=1e-3, embedding_rate=0.1),
+        "head": Recipe(epochs=8, rate=1e-2, head_only=True),
+        "pretrained": Recipe(epochs=8, rate=1e-3, embedding_rate=0.1),
+    }
+
+    def study(self, prepared: Prepared, settings: PretrainOptions, vectors, device: torch.device, progress, say) -> Study:
+        """Set the test sentences aside, and make sure that they are in nothing that was trained on."""
+        examples = corpus.labelled("rotten-tomatoes")
+        found = duplicates([example.text for example in examples], self.pretraining_text(prepared))
+        order = [i for i in np.random.default_rng(0).permutation(len(examples)) if i not in found]
+        test, pool = order[:TEST], [*order[TEST:]]
+        say(
+            f"{len(found)} of {len(examples):,} sentences stand, whole or nearly so, in the film reviews or twice in the set: "
+            f"left out. {TEST:,} are the test set, {len(pool):,} are there to learn from."
+        )
+        self.texts = [examples[i] for i in pool], [examples[i] for i in test]
+        encode = [encode_texts(part, LABELS, prepared.tokenizer, settings.length, truncate=True) for part in self.texts]
+        config = settings.model_config(prepared.tokenizer.size)
+        return Study(
+            *encode, LABELS, "text", config, vectors, settings.out, self.recipes, device, progress
+        )
+
+    def pretraining_text(self, prepared: Prepared):
+        for part in ("train.txt", "held_out.txt"):
+            for document in read_documents(prepared.folder / part):
+                yield " ".join(document)
+
+    def rungs(self, study: Study) -> list[Rung]:
+        return [
+            Rung("majority", "the commoner class", self.majority),
+            Rung("TF-IDF + logistic regression", "counts of words and pairs of words", self.tfidf),
+            *neural_rungs(study),
+        ]
+
+    def sample(self, labels: int, seed: int) -> tuple[list[str], list[str]]:
+        """The same texts that `Study.sample` draws."""
+        pool = self.texts[0]
+        chosen = sorted(np.random.default_rng(seed).permutation(len(pool))[:labels].tolist())
+        return [pool[i].text for i in chosen], [pool[i].label for i in chosen]
+
+    def majority(self, labels: int, seed: int) -> Outcome:
+        _, y = self.sample(labels, seed)
+        commoner = max(LABELS, key=y.count)
+        return Outcome(float(np.mean([example.label == commoner for example in self.texts[1]])), 0.0, 0)
+
+    def tfidf(self, labels: int, seed: int) -> Outcome:
+        """Tuned on the training part alone, by five-fold cross-validation."""
+        started = time.perf_counter()
+        x, y = self.sample(labels, seed)
+        model = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(max_iter=1000))
+        grid = {"tfidfvectorizer__ngram_range": [(1, 1), (1, 2)], "logisticregression__C": [0.3, 1, 3, 10, 30]}
+        search = GridSearchCV(model, grid, cv=5).fit(x, y)
+        seconds = time.perf_counter() - started
+        test = self.texts[1]
+        score = search.score([example.text for example in test], [example.label for example in test])
+        best = search.best_estimator_
+        return Outcome(float(score), seconds, len(best[0].vocabulary_) + 1)
+
+    def predictions(self, model: nn.Module, tokenizer: Tokenizer) -> list[str]:
+        examples = [Example(text, None) for text in self.sentences]
+        rows = probabilities(model, encode_texts(examples, LABELS, tokenizer, model.config.max_length))
+        return [
+            f"{LABELS[int(row.argmax())]} ({row.max():.0%}): {text}" for text, row in zip(self.sentences, rows, strict=True)
+        ]
+
+    def remarks(self, rows: list[dict], labels: tuple[int, ...], measured: dict) -> str:
+        """What the table says, in words that follow the figures."""
+        few = labels[0]
+        mean = {model: mean_of(rows, self.metric, model, few) for model in dict.fromkeys(r["model"] for r in rows)}
+        best, scratch = mean["MiniLM pretrained, fine-tuned"], mean["MiniLM"]
+        vectors, head = mean["MiniLM + word vectors"], mean["MiniLM pretrained, head only"]
+        lines = [
+            f"With {few:,} labels, pretraining is worth {100 * (best - scratch):+.1f} points over the same Transformer "
+            f"from scratch; {100 * (vectors - scratch):+.1f} of them come from the word vectors alone.",
+            f"Training the head only (F08 as printed) gives {head:.3f}, moving all of θ (F02) {best:.3f}.",
+        ]
+        if scratch < mean["TF-IDF + logistic regression"]:
+            lines.append(
+                "From scratch, the Transformer and the LSTM stay behind counting words: a few hundred labels are too few to "
+                "learn what words mean and how they combine."
+            )
+        if best < vectors:
+            lines.append(
+                "Here the pretrained model does not beat its own word vectors: sentiment hangs on single words, and "
+                "minutes of pretraining can blur what the vectors knew."
+            )
+        return "\n".join(f"* {line}" for line in lines)

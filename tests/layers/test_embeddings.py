@@ -1,0 +1,118 @@
+import math
+
+import pytest
+import torch
+
+from minilm.errors import InputError
+from minilm.layers.embeddings import Embeddings, sinusoids
+from minilm.layers.normalization import layer_norm
+
+B, T, V, C, LONGEST, TYPES = 4, 5, 11, 7, 9, 3
+
+
+def equal(ours, theirs, atol=1e-12):
+    torch.testing.assert_close(ours, theirs, atol=atol, rtol=0)
+
+
+@pytest.fixture
+def rng():
+    return torch.Generator().manual_seed(21)
+
+
+@pytest.fixture
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def layer(rng, double):
+    layer = Embeddings(V, C, LONGEST, TYPES)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_(generator=rng)
+    return layer
+
+
+def draw_ids(rng):
+    return torch.randint(V, (B, T), generator=rng), torch.randint(TYPES, (B, T), generator=rng)
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 8])
+def test_F21_sinusoids_by_a_double_loop(width, double):
+    table = sinusoids(40, width)
+    assert table.shape == (40, width)
+    for pos in range(40):
+        for j in range(width):
+            i = j // 2
+            angle = pos / 10000 ** (2 * i / width)
+            assert table[pos, j].item() == pytest.approx(math.cos(angle) if j % 2 else math.sin(angle), abs=1e-12)
+
+
+def test_F21_sinusoids_are_worked_out_in_double_and_rounded_once():
+    assert sinusoids(3, 4).dtype == torch.float32
+    late = sinusoids(5000, 4)[4999]
+    assert late[0].item() == pytest.approx(math.sin(4999), abs=1e-7)  # sin of a float32 angle would do no better than 2e-4
+
+
+def test_F21_the_sum_of_three_normed(layer, rng):
+    ids, types = draw_ids(rng)
+    out = layer(ids, types)
+    for b in range(B):
+        for t in range(T):
+            summed = layer.words.weight[ids[b, t]] + layer.positions.weight[t] + layer.types.weight[types[b, t]]
+            equal(out[b, t], layer_norm(summed, layer.norm.gain, layer.norm.bias, layer.norm.epsilon))
+
+
+def test_F21_the_gradient_reaches_each_table_where_it_was_read(layer, rng):
+    ids, types = draw_ids(rng)
+    out = layer(ids, types)
+    upstream = torch.randn(out.shape, generator=rng)
+    got = torch.autograd.grad(out, list(layer.parameters()), upstream)
+    summed = (
+        torch.nn.functional.one_hot(ids, V).double() @ layer.words.weight
+        + layer.positions.weight[:T]
+        + torch.nn.functional.one_hot(types, TYPES).double() @ layer.types.weight
+    )
+    normed = layer_norm(summed, layer.norm.gain, layer.norm.bias, layer.norm.epsilon)
+    want = torch.autograd.grad(normed, list(layer.parameters()), upstream)
+    equal(got, want, atol=1e-10)
+    assert (got[1][T:] == 0).all()  # positions that the text does not reach
+
+
+def test_F21_without_types_all_is_the_first_segment(layer, rng):
+    ids, _ = draw_ids(rng)
+    equal(layer(ids), layer(ids, torch.zeros_like(ids)), atol=0)
+
+
+def test_F21_positions_tell_one_order_of_words_from_another(layer, rng):
+    ids = torch.arange(5)[None]
+    assert (layer(ids)[0, [1, 0]] - layer(ids[:, [1, 0, 2, 3, 4]])[0, [0, 1]]).abs().max() > 0.1
+
+
+def test_F21_sinusoidal_positions_are_fixed(double):
+    layer = Embeddings(V, C, LONGEST, positions="sinusoidal")
+    equal(layer.positions.weight.detach(), sinusoids(LONGEST, C), atol=0)
+    layer(torch.zeros(1, LONGEST, dtype=torch.int64)).square().sum().backward()
+    assert layer.positions.weight.grad is None and layer.words.weight.grad is not None
+    assert "positions.weight" in layer.state_dict()
+
+
+def test_a_text_may_be_as_long_as_the_table_and_not_longer(layer):
+    assert layer(torch.zeros(1, LONGEST, dtype=torch.int64)).shape == (1, LONGEST, C)
+    with pytest.raises(InputError, match="a text of 10 tokens does not fit: this model takes 9"):
+        layer(torch.zeros(1, LONGEST + 1, dtype=torch.int64))
+
+
+def test_an_unknown_kind_of_positions_is_named():
+    with pytest.raises(InputError, match="positions 'rotary' are not known: choose learned or sinusoidal"):
+        Embeddings(V, C, LONGEST, positions="rotary")
+
+
+def test_dropout_comes_last_and_only_in_training():
+    layer = Embeddings(V, 50, LONGEST, dropout=0.5)
+    ids = torch.zeros(3, LONGEST, dtype=torch.int64)
+    zeros = (layer(ids) == 0).double().mean().item()
+    assert 0.4 < zeros < 0.6
+    assert (layer.eval()(ids) != 0).all()
