@@ -47,8 +47,12 @@ NAMES = {
     "cls.seq_relationship.{p}": "next_sentence.{p}",
     "classifier.{p}": "head.{p}",
 }
-# In their files the output matrix and its bias may stand a second time; both are the tensors above.
-REPEATED = ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "bert.embeddings.position_ids")
+# In their files the output matrix and its bias may stand a second time; both are the tensors named here.
+REPEATED = {
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+COUNTED = "bert.embeddings.position_ids"  # 0, 1, 2 … in older files: nothing that was learnt
 
 # our field → their key
 CONFIG_KEYS = {
@@ -84,8 +88,9 @@ def our_config(theirs: dict, where: str = "config.json") -> BertConfig:
     kind = theirs.get("model_type")
     if kind not in ("bert", "minilm-bert-prenorm"):
         raise InputError(f"{where}: model_type '{kind}' is not one that MiniLM opens (bert, minilm-lstm).")
-    if theirs.get("position_embedding_type", "absolute") != "absolute":
-        raise InputError(f"{where}: position_embedding_type '{theirs['position_embedding_type']}' is not implemented.")
+    for key, only in {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}.items():
+        if theirs.get(key, only) != only:
+            raise InputError(f"{where}: {key} '{theirs[key]}' is not implemented.")
     fields = {field: theirs[key] for field, key in CONFIG_KEYS.items() if key in theirs}
     norm = "post" if kind == "bert" else "pre"
     try:
@@ -104,10 +109,17 @@ def to_theirs(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_ours(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Their tensors under our names; what has no counterpart raises InputError, all of it in one message."""
+    """Their tensors under our names; what has no counterpart raises InputError, all of it in one message.
+
+    So does an output matrix that is not the embedding table: without it, the model would score every word wrongly.
+    """
     out, unknown = {}, []
     for name, tensor in weights.items():
         if name in REPEATED:
+            if not torch.equal(tensor, weights.get(REPEATED[name], tensor)):
+                raise InputError(f"{name} is a tensor of its own; a model of MiniLM shares it with {REPEATED[name]}.")
+            continue
+        if name == COUNTED:
             continue
         translated = name.removeprefix("minilm.") if name.startswith("minilm.") else translate(name, NAMES)
         if translated is None:
@@ -165,8 +177,11 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 def read_config(folder: Path) -> dict:
     """`config.json` of a run folder."""
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} is not a run folder: it has no config.json.") from None
     except ValueError as error:
         raise InputError(f"{folder / 'config.json'} is not JSON: {error}.") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{folder / 'config.json'} holds no settings: it must be one JSON object.")
+    return config

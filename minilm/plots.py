@@ -1,9 +1,9 @@
 r"""Pictures: the curves of a pretraining, the ladder of models, maps of attention.
 
-Every function returns a `Figure` of its own and, given a `path`, writes it there as PNG: the same input, the same
-bytes. pyplot is never imported and its settings are left as they were, so a notebook is not disturbed.
+Every function returns a `Figure` of its own and, given a `path`, writes it there as PNG: same input, same bytes.
+pyplot is never imported and its settings are left as they were, so a notebook is not disturbed.
 
-Letters:  T tokens · H heads
+Letters:  T tokens · H heads · L layers
 """
 
 import io
@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from minilm.errors import InputError
@@ -28,82 +28,56 @@ from minilm.errors import InputError
 # Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that is lost on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#666666")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # seven, so that the ninth line is not drawn like the first
-STRONG, PALE, INK, GREY = "#0072B2", "#A9C4D6", "#222222", "#707070"
+STRONG, PALE, INK, GREY = "#4C9CC9", "#C3D3DE", "#222222", "#707070"
 FONT = "DejaVu Sans"  # comes with matplotlib, so that pictures look the same everywhere
-STYLE = [
-    "default",  # first back to matplotlib's own, whatever the notebook has set
-    {
-        "font.family": FONT,
-        "font.size": 12,
-        "text.parse_math": False,  # a token may be a dollar sign
-        "text.color": INK,
-        "axes.titlesize": 12,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": GREY,
-        "axes.labelcolor": INK,
-        "axes.axisbelow": True,
-        "grid.color": "#E4E4E4",
-        "xtick.color": GREY,
-        "ytick.color": GREY,
-        "xtick.labelcolor": INK,
-        "ytick.labelcolor": INK,
-        "legend.frameon": False,
-        "lines.linewidth": 2,
-        "lines.markersize": 5,
-    },
-]
-# Families that have Chinese characters, by how their names begin; asked in this order, where the first font lacks some.
+SETTINGS = dict.fromkeys(["axes.spines.top", "axes.spines.right", "legend.frameon"], False)
+SETTINGS |= {"font.family": FONT, "font.size": 12, "axes.titlesize": 12, "axes.titleweight": "bold"}
+SETTINGS |= {"axes.titlelocation": "left", "axes.axisbelow": True, "grid.color": "#E4E4E4", "lines.linewidth": 2}
+SETTINGS |= {"text.parse_math": False}  # a token may be a dollar sign
+STYLE = ["default", SETTINGS]  # first back to matplotlib's own, whatever the notebook has set
+# Families with Chinese characters, by how their names begin; asked in this order when the first font lacks some.
 CHINESE_FONTS = (
     *("Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "WenQuanYi", "Microsoft YaHei", "SimHei", "PingFang"),
     *("Hiragino Sans GB", "Heiti", "STHeiti", "Arial Unicode", "Droid Sans Fallback", "Noto Serif CJK", "SimSun"),
 )
-NO_FONT = "No installed font has all these characters, so the tokens are numbered in reading order (Noto Sans CJK would do)"
+NO_FONT = "No installed font has all of these characters, so the tokens are numbered in reading order."
 METRICS = {"accuracy": "accuracy", "f1": "F1"}
 Rows = Sequence[Mapping[str, object]]
+Target = str | os.PathLike | None
 
 
 class Picture(Figure):
-    """A figure that a notebook shows as the value of a cell without asking pyplot."""
+    """A figure that a notebook shows as the value of a cell without pyplot. Sizes in inches."""
+
+    def __init__(self, width: int | float, height: int | float, layout: str = "constrained"):
+        super().__init__(figsize=(width, height), layout=layout)
+        FigureCanvasAgg(self)
 
     def _repr_png_(self) -> bytes:
-        return png(self, dpi=90)
+        return self.png(dpi=90)
 
+    def png(self, dpi: int = 150) -> bytes:
+        """The bytes of a PNG file that names neither the program nor the hour."""
+        file = io.BytesIO()
+        with style.context(STYLE):
+            self.savefig(file, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15)
+        return file.getvalue()
 
-def png(figure: Figure, dpi: int = 150) -> bytes:
-    """The figure as a PNG file that names neither the program nor the hour."""
-    buffer = io.BytesIO()
-    with style.context(STYLE):
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15)
-    return buffer.getvalue()
-
-
-def new_picture(width: float, height: float, layout: str = "constrained") -> Picture:
-    """An empty figure, sizes in inches."""
-    figure = Picture(figsize=(width, height), layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def finish(figure: Figure, path: str | os.PathLike | None) -> Figure:
-    if path is not None:
-        growing = Path(f"{os.fspath(path)}.growing")
-        growing.write_bytes(png(figure))
-        os.replace(growing, path)  # a killed run leaves the picture before, not half of this one
-    return figure
+    def written(self, path: Target) -> "Picture":
+        if path is not None:
+            growing = Path(f"{os.fspath(path)}.growing")
+            growing.write_bytes(self.png())
+            os.replace(growing, path)  # a killed run leaves the picture before, not half of this one
+        return self
 
 
 def numbers(rows: Rows, key: str, where: str) -> np.ndarray:
-    """What the rows hold under `key`, as floats; not-a-number, from a run that diverged, is let through as a gap."""
+    """What the rows hold under `key`, as floats; infinity, from a run that diverged, becomes a gap (NaN)."""
     if not rows:
-        raise InputError(f"{where} has no rows, so there is nothing to draw: give it at least one measurement.")
+        raise InputError(f"{where} has no rows, so there is nothing to draw: give it at least one.")
     for i, row in enumerate(rows, 1):
-        if key not in row:
-            raise InputError(f"{where}, row {i}, has no {key!r} (it has: {', '.join(row) or 'nothing'}): add it.")
-        if not isinstance(row[key], Real) or isinstance(row[key], bool):
-            raise InputError(f"{where}, row {i}: {key!r} is {row[key]!r}: give a number.")
+        if not isinstance(row.get(key), Real):
+            raise InputError(f"{where}, row {i}, needs a number under {key!r}; it has {dict(row)}.")
     values = np.array([float(row[key]) for row in rows])
     return np.where(np.isfinite(values), values, np.nan)
 
@@ -111,7 +85,7 @@ def numbers(rows: Rows, key: str, where: str) -> np.ndarray:
 def wilson(successes: int | float, n: int, z: int | float = 1.96) -> tuple[float, float]:
     r"""Wilson's interval for a share: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n) with p = successes / n.
 
-    z = 1.96 covers 95 %. Unlike p ± z √(p(1−p)/n) it stays between 0 and 1 and does not shrink to nothing at p = 0 or 1.
+    z = 1.96 covers 95 %. Unlike p ± z √(p(1−p)/n) it stays within 0 and 1 and does not shrink to nothing at p = 0 or 1.
     Raises InputError unless 0 ≤ successes ≤ n and n ≥ 1.  Source: Wilson (1927), JASA 22, 209–212.
     """
     if n < 1 or not 0 <= successes <= n:
@@ -131,78 +105,235 @@ def spread(heights: Sequence[float], gap: float) -> np.ndarray:
         while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
     placed = np.empty(len(heights))
-    placed[order] = [np.mean(block) for block in blocks for _ in block] + gap * np.arange(len(heights))
+    placed[order] = [np.mean(block) for block in blocks for _ in block]
+    placed[order] += gap * np.arange(len(heights))
     return placed
 
 
 def label_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     """Write each (x, y, text, colour) right of the axes, tied to its point, none upon another."""
     ends = [end for end in ends if math.isfinite(end[1])]
-    axis.figure.draw_without_rendering()  # only now the height of the axes is known
-    low, high = axis.get_ylim()
-    line = 1.35 * axis.figure.dpi * 11 / 72
-    heights = spread([y for _, y, _, _ in ends], line * (high - low) / axis.get_window_extent().height)
-    tie = dict(arrowstyle="-", lw=1, shrinkA=1, shrinkB=3)
-    for (x, y, text, colour), height in zip(ends, heights):
+    axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())  # from here on they stay
+    axis.figure.draw_without_rendering()  # only now is the height of the axes known
+    row = 1.35 * 11 / 72 * axis.figure.dpi / axis.get_window_extent().height * np.ptp(axis.get_ylim())
+    for (x, y, text, colour), height in zip(ends, spread([y for _, y, _, _ in ends], row)):
         place = dict(xytext=(1.04, height), textcoords=axis.get_yaxis_transform(), va="center", annotation_clip=False)
-        axis.annotate(text, (x, y), **place, fontsize=11, arrowprops=tie | dict(color=colour))
-    axis.set_ylim(low, high)
+        tie = dict(arrowstyle="-", lw=1, shrinkA=1, shrinkB=3, relpos=(0, 0.5), color=colour)
+        axis.annotate(text, (x, y), **place, fontsize=11, arrowprops=tie)
 
 
 @style.context(STYLE)
-def pretraining_curves(
-    runs: Mapping[str, Rows], path: str | os.PathLike | None = None, unigram: int | float | None = None
-) -> Figure:
-    """Held-out masked-word loss (nats) and next-sentence accuracy (95 % band, `wilson`) over millions of tokens.
+def pretraining_curves(runs: Mapping[str, Rows], path: Target = None, unigram: int | float | None = None) -> Picture:
+    """Held-out masked-word loss (nats) and next-sentence accuracy (95 % band: `wilson`) over millions of tokens.
 
     `runs`: name → rows of metrics.jsonl, each with tokens, mlm_loss, nsp_accuracy, pairs and, where known, seconds.
-    `unigram`: the loss of guessing from word frequencies alone, as a dotted line. Minutes stand on a second axis, or
-    in the legend where there are several runs. Raises InputError if there is nothing to draw or a number is missing.
+    `unigram`: the loss of guessing by word frequency alone, a dotted line. Minutes stand on a second scale, or in
+    the legend where there are several runs. Raises InputError if there is nothing to draw or a number is missing.
     """
     if not runs:
         raise InputError("There are no runs to draw: give at least one, name → rows of its metrics.jsonl.")
-    figure = new_picture(11, 4.9)
-    loss, accuracy = figure.subplots(1, 2)
-    loss_ends, accuracy_ends, handles = [], [(1, 0.5, "chance", GREY)], []
+    figure = Picture(11, 4.9)
+    axes = loss, accuracy = figure.subplots(1, 2)
+    ends: tuple[list, list] = [], []
     for i, (name, rows) in enumerate(runs.items()):
-        x, y, share, pairs = (
-            numbers(rows, key, f"run {name!r}") for key in ("tokens", "mlm_loss", "nsp_accuracy", "pairs")
-        )
-        x, colour = x / 1e6, COLOURS[i % len(COLOURS)]
-        timed = all("seconds" in row for row in rows)
+        keys = ("tokens", "mlm_loss", "nsp_accuracy", "pairs")
+        x, nats, share, pairs = (numbers(rows, key, f"run {name!r}") for key in keys)
+        x, colour, timed = x / 1e6, COLOURS[i % len(COLOURS)], all("seconds" in row for row in rows)
         minutes = numbers(rows, "seconds", f"run {name!r}") / 60 if timed else None
-        label = f"{name} ({minutes[-1]:.1f} min)" if timed and len(runs) > 1 else name
-        drawn = dict(color=colour, marker=MARKERS[i % len(MARKERS)], label=label)
-        handles += loss.plot(x, y, **drawn)
-        accuracy.plot(x, share, **drawn)
-        low, high = np.array([wilson(s * n, int(n)) for s, n in zip(share, pairs)]).T
-        accuracy.fill_between(x, low, high, color=colour, alpha=0.16, lw=0)
-        loss_ends.append((x[-1], y[-1], f"{y[-1]:.2f}", colour))
-        accuracy_ends.append((x[-1], share[-1], f"{share[-1]:.1%}", colour))
-    if unigram is not None:
-        loss.axhline(unigram, color=GREY, ls=":")
-        loss_ends.append((loss.get_xlim()[1], unigram, f"unigram {unigram:.2f}", GREY))
-    accuracy.axhline(0.5, color=GREY, ls=":")
-    accuracy_ends[0] = (accuracy.get_xlim()[1], *accuracy_ends[0][1:])
+        for axis, y, end, text in zip(axes, (nats, share), ends, (f"{nats[-1]:.2f}", f"{share[-1]:.1%}")):
+            axis.plot(x, y, color=colour, marker=MARKERS[i % len(MARKERS)])
+            end.append((x[-1], y[-1], text, colour))
+            if timed and len(runs) == 1:
+                add_minutes(axis, x, minutes)
+        loss.lines[-1].set_label(f"{name} ({minutes[-1]:.1f} min)" if timed else name)
+        band = np.array([wilson(s * n, int(n)) for s, n in zip(share, pairs)])
+        accuracy.fill_between(x, *band.T, color=colour, alpha=0.16, lw=0)
     loss.set_title("held-out masked-word loss (nats)")
     accuracy.set_title("held-out next-sentence accuracy (95 % band)")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    for axis, ends in ((loss, loss_ends), (accuracy, accuracy_ends)):
-        axis.grid(axis="y")
-        axis.set_xlim(axis.get_xlim())
-        axis.set_xlabel("tokens seen (million)")
-        if timed and len(runs) == 1:
-            add_minutes(axis, x, minutes)
+    accuracy.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    accuracy.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
     if len(runs) > 1:
-        figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    label_ends(loss, loss_ends)
-    label_ends(accuracy, accuracy_ends)
-    return finish(figure, path)
+        figure.legend(handles=list(loss.lines), loc="outside lower center", ncols=2)
+    for axis, end, level, text in zip(axes, ends, (unigram, 0.5), ("unigram {:.2f}", "chance")):
+        if level is not None:
+            axis.axhline(level, color=GREY, ls=":")
+            end.append((axis.get_xlim()[1], level, text.format(level), GREY))
+        axis.grid(axis="y")
+        axis.set_xlabel("tokens seen (million)")
+        label_ends(axis, end)
+    return figure.written(path)
 
 
 def add_minutes(axis: Axes, x: np.ndarray, minutes: np.ndarray) -> None:
-    """A second scale above the axes, with whole minutes where they fell: the pace need not be even."""
+    """A second scale above the axes: whole minutes where they fell, for the pace need not be even."""
     ticks = [t for t in MaxNLocator(6).tick_values(0, minutes[-1]) if minutes[0] <= t <= minutes[-1]]
-    top = axis.secondary_xaxis("top")
+    top = axis.secondary_xaxis("top", xlabel="minutes")
     top.set_xticks(np.interp(ticks, minutes, x), [f"{t:g}" for t in ticks])
-    top.set_xlabel("minutes")
+
+
+@style.context(STYLE)
+def ladder(rows: Rows, path: Target = None, metric: str = "accuracy", title: str | None = None) -> Picture:
+    """The models side by side: mean over the seeds, each seed as a dot, ± one standard deviation (n − 1) as a whisker.
+
+    `rows`: one for each model, number of labels and seed, with keys model, labels and the `metric` (accuracy or f1, 0
+    to 1). One number of labels gives bars in the order of first appearance, several give one line a model over the
+    labels; models with "pretrained" in their name stand out. Raises InputError for no rows or a missing number.
+    """
+    if metric not in METRICS:
+        raise InputError(f"There is no metric {metric!r} to draw: choose one of {', '.join(METRICS)}.")
+    labels, values = numbers(rows, "labels", "the ladder"), numbers(rows, metric, "the ladder")
+    if not all("model" in row for row in rows):
+        raise InputError("A row of the ladder has no 'model': let every row name its model.")
+    models, sizes = np.array([str(row["model"]) for row in rows]), np.unique(labels)
+    scores = {name: [values[(models == name) & (labels == size)] for size in sizes] for name in dict.fromkeys(models)}
+    return (bars if len(sizes) == 1 else lines)(scores, sizes, METRICS[metric], title).written(path)
+
+
+def deviation(seeds: np.ndarray) -> float:
+    return float(seeds.std(ddof=min(1, len(seeds) - 1)))
+
+
+def bars(scores: dict[str, list[np.ndarray]], sizes: np.ndarray, metric: str, title: str | None) -> Picture:
+    figure = Picture(10, 1.5 + 0.46 * len(scores))
+    axis = figure.subplots()
+    for i, (name, (seeds,)) in enumerate(scores.items()):
+        mean, std = seeds.mean(), deviation(seeds)
+        axis.barh(i, mean, height=0.7, color=STRONG if "pretrained" in name else PALE)
+        if len(seeds) > 1:
+            axis.errorbar(mean, i + 0.2, xerr=std, color=INK, lw=1.5)
+            axis.plot(seeds, i + np.linspace(-0.25, 0.05, len(seeds)), "o", color="white", mec=INK, ms=4.5)
+        text, reach = f"{mean:.3f}" + f" ± {std:.3f}" * (len(seeds) > 1), max(seeds.max(), mean + std)
+        axis.annotate(text, (reach, i), (8, 0), textcoords="offset points", va="center", annotation_clip=False)
+    axis.set(ylim=(len(scores) - 0.5, -0.5), xlim=(0, min(1.0, axis.get_xlim()[1])))  # the first model on top
+    axis.set_yticks(range(len(scores)), scores)
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x")
+    axis.set_xlabel(metric + " (dots: seeds, whisker: standard deviation)" * bool(axis.lines))
+    axis.set_title(title or f"{metric} with {sizes[0]:,.0f} labels")
+    return figure
+
+
+def lines(scores: dict[str, list[np.ndarray]], sizes: np.ndarray, metric: str, title: str | None) -> Picture:
+    figure = Picture(10, max(5.0, 1.8 + 0.3 * len(scores)))
+    axis, ends = figure.subplots(), []
+    for i, (name, by_size) in enumerate(scores.items()):
+        colour = COLOURS[(i - 1) % len(COLOURS)]  # the first row, the one to be better than, in grey
+        aside = 1.012 ** (i - (len(scores) - 1) / 2)  # whiskers stand beside each other
+        x, y, std = np.array([(n * aside, s.mean(), deviation(s)) for n, s in zip(sizes, by_size) if len(s)]).T
+        drawn = dict(color=colour, marker=MARKERS[i % len(MARKERS)], lw=3 if "pretrained" in name else 1.6)
+        axis.errorbar(x, y, yerr=std, elinewidth=1.2, **drawn)
+        ends.append((x[-1], y[-1], f"{name}  {y[-1]:.3f}", colour))
+    axis.set_xscale("log")
+    axis.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+    axis.minorticks_off()
+    axis.grid(axis="y")
+    axis.set_xlabel("labels to learn from")
+    axis.set_title(title or f"{metric} (mean and standard deviation over seeds)")
+    label_ends(axis, ends)
+    return figure
+
+
+def fonts_for(text: str) -> list[str] | None:
+    """Fonts that together have every character of `text`: matplotlib's own and, where needed, one behind it."""
+    installed = sorted({font.name for font in font_manager.fontManager.ttflist})
+    more = [name for start in CHINESE_FONTS for name in installed if name.startswith(start)]
+    for families in ([FONT], *([FONT, name] for name in more)):
+        paths = [font_manager.findfont(FontProperties(family=name)) for name in families]
+        if {ord(c) for c in text} <= {code for path in paths for code in font_manager.get_font(path).get_charmap()}:
+            return families
+    return None
+
+
+def tick_labels(tokens: Sequence[str], room: float) -> tuple[Sequence[int], list[str], dict, str]:
+    """Where and what to write along an axis that has `room` for letters of so many points, how, and a note.
+
+    Without a font the tokens are numbered (boxes all look alike); without room every fifth is, with a key as note.
+    """
+    fonts = fonts_for("".join(tokens))
+    words = [word if fonts else f"{i} {word}" if fonts_for(word) else f"{i}" for i, word in enumerate(tokens, 1)]
+    places, how, note = (
+        range(len(words)),
+        dict(fontfamily=fonts or [FONT], fontsize=min(room, 16)),
+        "" if fonts else NO_FONT,
+    )
+    if room < 5:
+        note = note or "   ".join(f"{i}\u00a0{word}" for i, word in enumerate(words, 1))
+        places, how["fontsize"] = [0, *range(4, len(words), 5)], 9
+        words = [f"{i + 1}" for i in places]
+    return places, words, how, note
+
+
+def draw_maps(tokens: Sequence[str], layers: Sequence[ArrayLike], side: float, title: str | None) -> Picture:
+    """One heat map of `side` inches for each head of each layer [H, T, T], words at the outer edge, one colour bar."""
+    weights, T = [np.asarray(layer, dtype=float) for layer in layers], len(tokens)
+    if not weights or not T:
+        raise InputError("There is no attention to draw: give at least one token and one layer of weights.")
+    for i, layer in enumerate(weights, 1):
+        if layer.ndim != 3 or layer.shape != (len(weights[0]), T, T) or not layer.size:
+            shape = " x ".join(map(str, layer.shape))
+            raise InputError(
+                f"Layer {i} has shape {shape}: give heads x {T} x {T} for {T} tokens, heads as in layer 1."
+            )
+    L, H, top = len(weights), len(weights[0]), max(map(np.max, weights)) or 1
+    figure = Picture(side * H + 2, side * 1.1 * L + 1.6, "compressed")
+    axes, size = figure.subplots(L, H, squeeze=False), min(16, max(11, 0.85 * (side * H + 2)))
+    places, words, how, note = tick_labels(tokens, 0.8 * 72 * side / T)
+    for (i, j), axis in np.ndenumerate(axes):
+        image = axis.imshow(weights[i][j], cmap="Blues", vmin=0, vmax=top, interpolation="nearest")
+        axis.spines[:].set(visible=True, color="#C8C8C8")
+        axis.tick_params(length=0)
+        axis.set_xticks(places if i == L - 1 else [], words if i == L - 1 else [], **how, rotation=90)
+        axis.set_yticks(places if j == 0 else [], words if j == 0 else [], **how)
+        for label in axis.get_xticklabels():
+            if len(label.get_text()) == 1 and not label.get_text().isascii():
+                label.set_rotation(0)  # one Chinese character stands upright
+        if L * H > 1:
+            name = f"layer {i + 1} · head {j + 1}"
+            axis.set_title(name, fontsize=min(size, 6.2 * side), fontweight="normal", loc="center")
+    figure.colorbar(image, ax=axes, aspect=15 * L, pad=0.02, fraction=0.04).set_label("weight", size=size)
+    write_around(figure, note, title or "", how["fontfamily"], size)
+    return figure
+
+
+def write_around(figure: Picture, note: str, title: str, fonts: list[str], size: float) -> None:
+    """What rows and columns are, the note and the title, close to the maps as they lie by now."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    inches, panels = figure.get_size_inches(), [axis.get_position() for axis in figure.axes[:-1]]
+    box = figure.get_tightbbox()
+    (left, low), (_, high) = (box.p0 - 0.1) / inches, (box.p1 + 0.1) / inches
+    x, y = (panels[0].x0 + panels[-1].x1) / 2, (panels[0].y1 + panels[-1].y0) / 2
+    below = "token looked at\n\n" + textwrap.fill(note, int(inches[0] * 115 / size))
+    figure.text(x, low, below.strip(), ha="center", va="top", fontfamily=fonts, fontsize=size)
+    figure.text(left, y, "token that looks", ha="right", va="center", rotation=90, fontsize=size)
+    if fonts := fonts_for(title):
+        figure.text(x, high, title, ha="center", fontfamily=fonts, fontsize=size)
+
+
+@style.context(STYLE)
+def attention_maps(
+    tokens: Sequence[str], layers: Sequence[ArrayLike], path: Target = None, title: str | None = None
+) -> Picture:
+    """Heat maps of attention, a row for each layer and a column for each head, all on one scale of colour from 0 up.
+
+    `layers`: weights [H, T, T] of each layer; row = the token that looks, column = the token looked at. Words stand
+    along the outer edge, or numbers where words would be too small to read or no installed font has them.
+    Raises InputError for no tokens, no layers, or another shape.
+    """
+    T, H = len(tokens), max([len(layer) for layer in layers] + [1])
+    side = min(max(0.22 * T, min(2.4, 14 / H)), 20 / H)  # inches: room for the words, but all heads on one page
+    return draw_maps(tokens, layers, side, title).written(path)
+
+
+@style.context(STYLE)
+def head_map(tokens: Sequence[str], weights: ArrayLike, path: Target = None, title: str | None = None) -> Picture:
+    """One head large: `weights` [T, T], row = the token that looks; up to 12 tokens, the weights stand in the cells.
+
+    Raises InputError for no tokens or another shape.
+    """
+    weights, T = np.asarray(weights, dtype=float), len(tokens)
+    figure = draw_maps(tokens, [weights[None]], max(3.0, 0.36 * T), title)
+    for (i, j), weight in np.ndenumerate(weights if T <= 12 else weights[:0]):
+        colour = "white" if weight > 0.6 * weights.max() else INK
+        figure.axes[0].text(j, i, f"{weight:.2f}".lstrip("0"), ha="center", va="center", fontsize=9, color=colour)
+    return figure.written(path)

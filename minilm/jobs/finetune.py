@@ -12,7 +12,8 @@ from minilm.errors import InputError
 from minilm.examples.labelled import LabelledSet, encode_tagged, encode_texts, label_names
 from minilm.jobs.folders import bert_config, encoder_into, open_classifier, save_bert, save_lstm
 from minilm.jobs.measuring import measure_tags, measure_texts
-from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, initialise, parameter_count
+from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, parameter_count
+from minilm.models.initialisation import initialise
 from minilm.models.lstm import LSTMClassifier, LSTMConfig, LSTMTagger
 from minilm.text import corpus
 from minilm.text.files import Example
@@ -124,7 +125,7 @@ def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> nn.
         scratch = options.model == "scratch"
         config = BertConfig(vocab_size=tokenizer.size) if scratch else bert_config(Path(options.model))
         model = BertClassifier(replace(config, dropout=options.dropout), head)
-        initialise(model, "fan-in", generator)
+        initialise(model, generator=generator)
         if not scratch:
             encoder_into(model, Path(options.model))
     model.labels = task.labels

@@ -12,8 +12,8 @@ from torch import nn
 from minilm.examples.labelled import LabelledSet
 from minilm.jobs.finetune import measure_set
 from minilm.jobs.folders import encoder_into
-from minilm.jobs.pretrain import warm_start
-from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, initialise, parameter_count
+from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, parameter_count
+from minilm.models.initialisation import initialise, warm_start
 from minilm.models.lstm import LSTMClassifier, LSTMConfig, LSTMTagger
 from minilm.training.supervised import Recipe, fit, subset
 
@@ -88,7 +88,7 @@ class Study:
 
     def minilm(self, seed: int) -> BertClassifier:
         model = BertClassifier(replace(self.config, dropout=0.1), HeadConfig(self.labels, self.kind))
-        initialise(model, "fan-in", torch.Generator().manual_seed(seed))
+        initialise(model, generator=torch.Generator().manual_seed(seed))
         model.labels = self.labels
         return model
 

@@ -16,9 +16,10 @@ from minilm.jobs.folders import save_bert, tensorboard_writer
 from minilm.jobs.prepare import Prepared, prepare
 from minilm.jobs.resuming import check_folder, plain, restore, snapshot
 from minilm.layers.dropout import use_generator
-from minilm.models.bert import BertConfig, BertForPretraining, initialise, parameter_count
+from minilm.models.bert import BertConfig, BertForPretraining, parameter_count
+from minilm.models.initialisation import SCHEMES, initialise, place_width, warm_start
 from minilm.text.tokenizer import Tokenizer
-from minilm.text.word_vectors import cooccurrences, scale_to, word_vectors
+from minilm.text.word_vectors import in_two_kinds_of_company
 from minilm.training.checkpoint import add_metrics, load_state, read_metrics, save_state, start_metrics
 from minilm.training.loop import Progress, Rate, Step, choose_device, train
 from minilm.training.losses import cross_entropy
@@ -62,8 +63,9 @@ class PretrainOptions:
     dropout: float = 0.0
     """In minutes no text is seen often enough to overfit; BERT's 0.1 is for forty epochs."""
 
-    init: str = "fan-in"
-    """fan-in, or published: N(0, 0.02²), BERT's own, which is meant for widths of 768."""
+    init: str = "neighbours"
+    """How the weights are drawn: neighbours (the first heads start out looking next door), fan-in, or published: N(0, 0.02²),
+    BERT's own, which is meant for widths of 768."""
     word_vectors: bool = True
     """Start the embeddings from vectors counted in the same text (PPMI and SVD, F34)."""
     window: int = 5
@@ -94,12 +96,19 @@ class PretrainOptions:
         for name in ("batch", "evaluations", "held_out"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1.")
+        if self.init not in SCHEMES:
+            raise InputError(f"init '{self.init}' is not known: choose one of {', '.join(SCHEMES)}.")
         if self.length < 8:
             raise InputError(f"length {self.length} leaves no room for two sentences: give at least 8.")
 
     @property
     def budget(self) -> Budget:
         return Budget(self.steps, self.tokens, self.minutes)
+
+    @property
+    def vector_size(self) -> int:
+        """As wide as the embeddings, less what "neighbours" keeps for positions."""
+        return self.width - (place_width(self.width, self.heads) if self.init == "neighbours" else 0)
 
     def model_config(self, vocab_size: int) -> BertConfig:
         return BertConfig(
@@ -150,22 +159,15 @@ def measure(model: BertForPretraining, batches: list[PretrainingBatch]) -> dict[
 
 def vectors_for(prepared: Prepared, options: PretrainOptions) -> np.ndarray:
     """The word vectors of a prepared corpus, counted once and kept beside it."""
-    width, window, seed = options.width, options.window, options.seed
-    path = prepared.folder / f"vectors-{width}-{window}-{seed}.npy"
+    size, window, seed = options.vector_size, options.window, options.seed
+    path = prepared.folder / f"vectors-{size}-{window}-{seed}.npy"
     if not path.exists():
-        counts = cooccurrences(prepared.train.ids, prepared.train.document_borders, prepared.tokenizer.size, window)
+        ids, borders = prepared.train.ids, prepared.train.document_borders
+        vectors = in_two_kinds_of_company(ids, borders, prepared.tokenizer.size, size, seed, window)
         growing = path.with_name(path.name + ".growing.npy")
-        np.save(growing, word_vectors(counts, width, seed))
+        np.save(growing, vectors)
         os.replace(growing, path)
     return np.load(path, allow_pickle=False)
-
-
-def warm_start(table: torch.nn.Embedding, vectors: np.ndarray) -> None:
-    """Copy word vectors into an embedding table at the size that it has; words without a vector stay as drawn."""
-    with torch.no_grad():
-        scaled = torch.from_numpy(scale_to(vectors, float(table.weight.std()))).to(table.weight)
-        seen = torch.from_numpy(vectors.any(axis=1))
-        table.weight[seen] = scaled[seen]
 
 
 def build(options: PretrainOptions, prepared: Prepared) -> BertForPretraining:

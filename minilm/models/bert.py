@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from minilm.errors import InputError
 from minilm.layers.attention import padding_mask
 from minilm.layers.dropout import Dropout
-from minilm.layers.embeddings import Embeddings, sinusoids
+from minilm.layers.embeddings import Embeddings
 from minilm.layers.normalization import LayerNorm
 from minilm.layers.transformer import ACTIVATIONS, Encoder
 
@@ -197,40 +197,6 @@ class BertClassifier(nn.Module):
         if self.head_config.task == "text":
             x = mean_of_words(x, real) if self.pooler is None else self.pooler(x)
         return self.head(self.dropout(x))
-
-
-def initialise(model: nn.Module, scheme: str = "fan-in", generator: torch.Generator | None = None) -> None:
-    r"""Draw every weight matrix; biases 0, norms 1.
-
-    "published": N(0, 0.02²), BERT's. Right for a width of 768; at 192 it makes Q Kᵀ some ten times too small, attention
-    starts out uniform and stays there for longer than a laptop has.
-    "fan-in":    N(0, 1/fan-in), so that every product keeps the size of what enters it. Positions start as sinusoids,
-    which gives attention neighbours to find, and embeddings at 0.08.
-    """
-    if scheme not in ("published", "fan-in"):
-        raise InputError(f"initialisation '{scheme}' is not known: choose fan-in or published.")
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.Linear):
-                deviation = 0.02 if scheme == "published" else module.in_features**-0.5
-                module.weight.normal_(0, deviation, generator=generator)
-                module.bias.zero_()
-            elif isinstance(module, nn.Embedding) and module.weight.requires_grad:
-                module.weight.normal_(0, 0.02 if scheme == "published" else EMBEDDING_DEVIATION, generator=generator)
-        if scheme == "fan-in":
-            for module in model.modules():
-                if isinstance(module, Embeddings):
-                    from_sinusoids(module)
-
-
-EMBEDDING_DEVIATION = 0.08
-
-
-def from_sinusoids(embeddings: Embeddings) -> None:
-    """Let learned positions start as the sinusoids of F21, at the size of a word vector."""
-    table = embeddings.positions.weight
-    with torch.no_grad():
-        table.copy_(sinusoids(*table.shape) * EMBEDDING_DEVIATION)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -72,6 +72,53 @@ def _rightward(chunk: np.ndarray, ends: np.ndarray, V: int, window: int, first_w
     return pairs
 
 
+def appearances(
+    ids: Integer[np.ndarray, " tokens"],
+    borders: Int64[np.ndarray, " borders"],
+    vocab_size: int,
+    first_word: int = 5,
+    most_documents: int = 50_000,
+) -> sparse.csr_matrix:
+    r"""[V, documents]: 1 where a word stands in a document, 0 where it does not.  F34, with the document as the company.
+
+    Words that are five apart share a phrase, words of one document a subject and a mood: *terrible* and *wonderful* stand in
+    the same phrases, but not in the same reviews. Of a corpus of more documents the first `most_documents` are counted, so
+    that memory is bounded.
+    """
+    documents = min(len(borders) - 1, most_documents)
+    row = np.asarray(ids[: borders[documents]]).astype(np.int64)
+    column = np.repeat(np.arange(documents), np.diff(borders[: documents + 1]))
+    words = row >= first_word
+    counts = sparse.csr_matrix((np.ones(words.sum()), (row[words], column[words])), shape=(vocab_size, documents))
+    counts.data[:] = 1  # duplicates were added up: once is as good as ten times
+    return counts
+
+
+def in_two_kinds_of_company(
+    ids: Integer[np.ndarray, " tokens"],
+    borders: Int64[np.ndarray, " borders"],
+    vocab_size: int,
+    size: int,
+    seed: int,
+    window: int = 5,
+) -> Float[np.ndarray, "V C"]:
+    """Word vectors [V, size]: half of them from neighbours in a phrase (`cooccurrences`), half from documents
+    (`appearances`), each half of length 1 for every word, so that neither frequency nor one of the halves prevails.
+    """
+    phrases, documents = cooccurrences(ids, borders, vocab_size, window), appearances(ids, borders, vocab_size)
+    half = size // 2
+    if documents.shape[1] < 2 * half:  # too few documents to tell words apart by them
+        return unit(word_vectors(phrases, size, seed))
+    halves = word_vectors(phrases, size - half, seed), word_vectors(documents, half, seed)
+    return np.concatenate([unit(each) for each in halves], axis=1)
+
+
+def unit(vectors: Float[np.ndarray, "V C"]) -> Float[np.ndarray, "V C"]:
+    """Every row divided by its length; rows of zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1).astype(np.float32)
+
+
 def ppmi(counts: sparse.csr_matrix, smoothing: float = 0.75) -> sparse.csr_matrix:
     r"""max(0, log P(w, c) / (P(w) P_α(c))) [V, V], with P_α(c) = n_c^α / Σ n_c'^α.  F34.
 

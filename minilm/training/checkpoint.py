@@ -100,6 +100,7 @@ def load_state(run: Path) -> tuple[dict[str, Tensor], dict] | None:
 
 def start_metrics(run: Path, step: int | None = None) -> None:
     """An empty `metrics.jsonl`, or, for a resumed run, the lines up to `step`."""
+    run.mkdir(parents=True, exist_ok=True)
     path = run / "metrics.jsonl"
     kept = ""
     if step is not None and path.exists():

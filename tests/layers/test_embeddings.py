@@ -51,9 +51,12 @@ def test_F21_sinusoids_by_a_double_loop(width, double):
 
 
 def test_F21_sinusoids_are_worked_out_in_double_and_rounded_once():
-    assert sinusoids(3, 4).dtype == torch.float32
-    late = sinusoids(5000, 4)[4999]
-    assert late[0].item() == pytest.approx(math.sin(4999), abs=1e-7)  # sin of a float32 angle would do no better than 2e-4
+    """At position 4999 an angle in float32 is already wrong by 1e-5, and so is its sine."""
+    position = torch.arange(5000, dtype=torch.float64)
+    sine, table = (position / 10000 ** (2 / 8)).sin(), sinusoids(5000, 8)
+    assert table.dtype == torch.float32
+    assert (table[:, 2].double() - sine).abs().max() < 1e-7
+    assert ((position.float() / 10000 ** (2 / 8)).sin().double() - sine).abs().max() > 1e-6
 
 
 def test_F21_the_sum_of_three_normed(layer, rng):

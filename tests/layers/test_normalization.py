@@ -32,7 +32,7 @@ def random_layer(draw, epsilon):
 
 
 def rows(draw):
-    """Some rows of variance 1e-4 about a mean of 3: there it shows whether ε stands inside the root, and which variance."""
+    """Some rows of variance 1e-4 about a mean of 3: there it shows where ε stands, and which variance it is."""
     x = draw(B, T, C)
     x[1:3] = 3 + 0.01 * draw(2, T, C)
     return x

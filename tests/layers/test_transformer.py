@@ -1,0 +1,212 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from minilm.errors import InputError
+from minilm.layers.attention import causal_mask, padding_mask
+from minilm.layers.dropout import use_generator
+from minilm.layers.transformer import (
+    ACTIVATIONS,
+    Encoder,
+    FeedForward,
+    TransformerBlock,
+    gelu,
+    gelu_tanh,
+    use_fused,
+)
+
+B, T, H, C, FF, LAYERS = 4, 5, 3, 6, 7, 2
+EPSILON = 1e-5  # PyTorch's
+
+
+def equal(ours, theirs, atol=1e-10):
+    torch.testing.assert_close(ours, theirs, atol=atol, rtol=0)
+
+
+@pytest.fixture
+def rng():
+    return torch.Generator().manual_seed(20)
+
+
+@pytest.fixture
+def normal(rng):
+    return lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)
+
+
+@pytest.fixture
+def real():
+    lengths = torch.tensor([3, 5, 1, 4])
+    return torch.arange(T) < lengths[:, None]
+
+
+def block_in_pairs(ours, theirs):
+    """Our parameters beside PyTorch's."""
+    mha = theirs.self_attn
+    return [
+        (ours.attention.to_qkv.weight, mha.in_proj_weight),
+        (ours.attention.to_qkv.bias, mha.in_proj_bias),
+        (ours.attention.output.weight, mha.out_proj.weight),
+        (ours.attention.output.bias, mha.out_proj.bias),
+        (ours.attention_norm.gain, theirs.norm1.weight),
+        (ours.attention_norm.bias, theirs.norm1.bias),
+        (ours.feed_forward.inner.weight, theirs.linear1.weight),
+        (ours.feed_forward.inner.bias, theirs.linear1.bias),
+        (ours.feed_forward.outer.weight, theirs.linear2.weight),
+        (ours.feed_forward.outer.bias, theirs.linear2.bias),
+        (ours.feed_forward_norm.gain, theirs.norm2.weight),
+        (ours.feed_forward_norm.bias, theirs.norm2.bias),
+    ]
+
+
+def share(pairs, normal):
+    with torch.no_grad():
+        for mine, other in pairs:
+            mine.copy_(normal(*mine.shape) / 2)
+            other.copy_(mine)
+
+
+def torch_block(norm, activation):
+    return nn.TransformerEncoderLayer(
+        C, H, FF, 0.0, activation, batch_first=True, norm_first=norm == "pre", layer_norm_eps=EPSILON
+    ).double()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_F20_block_equals_pytorch_in_value_and_every_gradient(norm, activation, masked, fused, real, normal):
+    ours = TransformerBlock(C, H, FF, activation=activation, norm=norm, epsilon=EPSILON).double()
+    use_fused(ours, fused)
+    theirs = torch_block(norm, activation)
+    share(pairs := block_in_pairs(ours, theirs), normal)
+    assert len(pairs) == len(list(ours.parameters())) == len(list(theirs.parameters()))
+    x, upstream = normal(B, T, C).requires_grad_(), normal(B, T, C)
+    x_ = x.detach().clone().requires_grad_()
+    out, _ = ours(x, padding_mask(real) if masked else None)
+    out_ = theirs(x_, src_key_padding_mask=~real if masked else None)
+    equal(out, out_)
+    out.backward(upstream)
+    out_.backward(upstream)
+    equal(x.grad, x_.grad)
+    for mine, other in pairs:
+        equal(mine.grad, other.grad)
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_F20_encoder_equals_pytorch_with_its_final_norm(norm, real, normal):
+    ours = Encoder(LAYERS, C, H, FF, norm=norm, epsilon=EPSILON).double()
+    final = nn.LayerNorm(C, eps=EPSILON, dtype=torch.float64) if norm == "pre" else None
+    theirs = nn.TransformerEncoder(torch_block(norm, "gelu"), LAYERS, final, enable_nested_tensor=False)
+    pairs = [pair for mine, other in zip(ours.layers, theirs.layers) for pair in block_in_pairs(mine, other)]
+    pairs += [(ours.final_norm.gain, final.weight), (ours.final_norm.bias, final.bias)] if final else []
+    assert len(pairs) == len(list(ours.parameters())) == len(list(theirs.parameters()))
+    share(pairs, normal)
+    mask = padding_mask(real) & causal_mask(T)
+    x, upstream = normal(B, T, C).requires_grad_(), normal(B, T, C)
+    x_ = x.detach().clone().requires_grad_()
+    out, none = ours(x, mask)
+    out_ = theirs(x_, mask=~causal_mask(T), src_key_padding_mask=~real)
+    assert none == []
+    equal(out, out_)
+    out.backward(upstream)
+    out_.backward(upstream)
+    equal(x.grad, x_.grad)
+    for mine, other in pairs:
+        equal(mine.grad, other.grad)
+
+
+def test_F20_the_two_orders_are_not_the_same(normal):
+    post, pre = (TransformerBlock(C, H, FF, norm=norm).double() for norm in ("post", "pre"))
+    pre.load_state_dict(post.state_dict())
+    x = normal(B, T, C)
+    assert (post(x)[0] - pre(x)[0]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_F18_attention_weights_can_be_had_from_every_layer(norm, real, normal):
+    encoder = Encoder(LAYERS, C, H, FF, norm=norm).double()
+    share([(p, p.clone()) for p in encoder.parameters()], normal)
+    x, mask = normal(B, T, C), padding_mask(real)
+    out, every_layer = encoder(x, mask, need_weights=True)
+    assert [weights.shape for weights in every_layer] == [(B, H, T, T)] * LAYERS
+    for weights in every_layer:
+        equal(weights.sum(dim=-1), torch.ones(B, H, T, dtype=torch.float64), atol=1e-14)
+        assert (weights[~mask.expand_as(weights)] == 0).all() and (weights[mask.expand_as(weights)] > 0).all()
+    assert (every_layer[0] - every_layer[1]).abs().max() > 0.01
+    equal(out, encoder(x, mask)[0], atol=1e-12)
+    equal(encoder.layers[0](x, mask, need_weights=True)[1], every_layer[0], atol=0)
+
+
+def test_F20_feed_forward_is_two_products_at_every_position_alone(normal):
+    layer = FeedForward(C, FF).double()
+    x = normal(B, T, C)
+    (W1, b1), (W2, b2) = layer.inner.parameters(), layer.outer.parameters()
+    for b in range(B):
+        for t in range(T):
+            equal(layer(x)[b, t], W2 @ gelu(W1 @ x[b, t] + b1) + b2, atol=1e-12)
+
+
+def gradient_of(function, x, upstream):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(function(x), x, upstream)[0]
+
+
+def test_F20_gelu_is_the_erf_form_and_not_the_tanh_one(normal):
+    x, upstream = 3 * normal(1000), normal(1000)
+    phi = [0.5 * math.erfc(-float(each) / math.sqrt(2)) for each in x]
+    equal(gelu(x), x * torch.tensor(phi, dtype=torch.float64), atol=1e-14)
+    for function in (gelu, ACTIVATIONS["gelu"]):
+        equal(function(x), F.gelu(x), atol=1e-14)
+        equal(gradient_of(function, x, upstream), gradient_of(F.gelu, x, upstream), atol=1e-14)
+    assert (gelu_tanh(x) - gelu(x)).abs().max() > 1e-4
+
+
+def test_F20_gelu_new_is_the_tanh_form(normal):
+    x = 3 * normal(1000)
+    want = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    equal(ACTIVATIONS["gelu_new"](x), want, atol=1e-14)
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_F20_formulas_and_kernels_give_the_same_value_and_gradients(norm, real, normal):
+    encoder = Encoder(LAYERS, C, H, FF, norm=norm).double()
+    share([(p, p.clone()) for p in encoder.parameters()], normal)
+    x, upstream, outcomes = normal(B, T, C).requires_grad_(), normal(B, T, C), []
+    for fused in (True, False):
+        use_fused(encoder, fused)
+        switches = [module.fused for module in encoder.modules() if hasattr(module, "fused")]
+        assert switches == [fused] * (LAYERS * 3 + (norm == "pre"))
+        out, _ = encoder(x, padding_mask(real) & causal_mask(T))
+        outcomes.append([out.detach(), *torch.autograd.grad(out, [x, *encoder.parameters()], upstream)])
+    equal(*outcomes, atol=1e-11)
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_F20_dropout_stands_in_its_three_places_and_draws_from_the_generator(norm, normal):
+    """On the attention weights, and on what each half adds to the residual."""
+    x, block = normal(B, T, C), TransformerBlock(C, H, FF, dropout=0.5, norm=norm).double()
+    outs = []
+    for seed in (1, 1, 2):
+        use_generator(block, torch.Generator().manual_seed(seed))
+        outs.append(block(x)[0])
+    assert torch.equal(outs[0], outs[1]) and not torch.allclose(outs[0], outs[2])
+    calls = []
+    for layer in (block.dropout, block.attention.dropout):
+        layer.register_forward_hook(lambda module, inputs, output: calls.append(tuple(output.shape)))
+    block(x)
+    assert calls == [(B, H, T, T), (B, T, C), (B, T, C)]
+    block.eval()
+    assert torch.equal(block(x)[0], block(x)[0])
+
+
+def test_unknown_choices_are_named():
+    with pytest.raises(InputError, match="activation 'swish' is not known: choose one of gelu, gelu_new, relu"):
+        FeedForward(C, FF, activation="swish")
+    with pytest.raises(InputError, match="norm 'middle' is not known: choose post"):
+        TransformerBlock(C, H, FF, norm="middle")
+    with pytest.raises(InputError, match="width 6 is not divisible by 4 heads"):
+        Encoder(LAYERS, C, 4, FF)

@@ -1,0 +1,240 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch.nn import functional as F
+from transformers import (
+    BertConfig as TheirConfig,
+    BertForPreTraining,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
+
+from minilm.errors import InputError
+from minilm.huggingface import their_config, to_ours, to_theirs
+from minilm.layers.attention import padding_mask
+from minilm.layers.transformer import use_fused
+from minilm.models.bert import (
+    BertClassifier,
+    BertConfig,
+    BertForPretraining,
+    HeadConfig,
+    mean_of_words,
+    parameter_count,
+)
+from minilm.models.initialisation import initialise
+from minilm.training.checkpoint import load_weights
+
+TINY = BertConfig(vocab_size=13, width=6, layers=2, heads=3, feed_forward=10, max_length=9)
+
+
+def equal(ours, theirs, atol=1e-9):
+    torch.testing.assert_close(ours, theirs, atol=atol, rtol=0)
+
+
+def twins(config, seed=0, ours=BertForPretraining, theirs=BertForPreTraining, head=None):
+    """Our model and the one of transformers with the same random weights, biases and norms among them, in float64."""
+    extra = {} if head is None else {"num_labels": len(head.labels), "classifier_dropout": 0.0}
+    settings = their_config(config, theirs.__name__) | extra
+    referee = theirs(TheirConfig(**{key: settings[key] for key in settings.keys() - {"model_type"}})).double().eval()
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in referee.parameters():
+            parameter.normal_(0, 0.5, generator=rng)
+    model = (ours(config) if head is None else ours(config, head)).double().eval()
+    load_weights(model, to_ours(referee.state_dict()), "the referee")
+    return model, referee
+
+
+@st.composite
+def cases(draw):
+    """A shape of model, and a padded batch for it."""
+    heads = draw(st.integers(1, 3))
+    config = BertConfig(
+        vocab_size=draw(st.integers(3, 20)),
+        width=heads * draw(st.integers(1, 5)),
+        layers=draw(st.integers(1, 3)),
+        heads=heads,
+        feed_forward=draw(st.integers(1, 12)),
+        max_length=draw(st.integers(4, 9)),
+        types=draw(st.integers(1, 2)),
+        activation=draw(st.sampled_from(["gelu", "gelu_new", "relu"])),
+        epsilon=draw(st.sampled_from([1e-5, 1e-3])),
+    )
+    lengths = draw(st.lists(st.integers(1, config.max_length), min_size=1, max_size=4))
+    return config, lengths, draw(st.integers(0, 999))
+
+
+def batch_for(config, lengths, seed):
+    """ids, types, real, and both labels. Padding is id 0, and no word has it: their table learns nothing for id 0."""
+    rng = torch.Generator().manual_seed(seed)
+    B, T = len(lengths), max(lengths)
+    real = torch.arange(T) < torch.tensor(lengths)[:, None]
+    ids = torch.randint(1, config.vocab_size, (B, T), generator=rng).masked_fill(~real, 0)
+    types = torch.randint(config.types, (B, T), generator=rng)
+    words = torch.randint(config.vocab_size, (B, T), generator=rng)
+    chosen = real & (torch.rand(B, T, generator=rng) < 0.5)
+    chosen[0, 0] = True
+    return ids, types, real, words.masked_fill(~chosen, -100), torch.randint(2, (B,), generator=rng)
+
+
+@settings(max_examples=20)
+@given(cases())
+def test_F25_F26_equals_transformers_part_by_part_in_value_and_every_gradient(case):
+    config, lengths, seed = case
+    model, referee = twins(config, seed)
+    ids, types, real, words, is_next = batch_for(config, lengths, seed)
+    theirs = referee(
+        ids, real.long(), types, labels=words, next_sentence_label=is_next, output_hidden_states=True
+    )  # fmt: skip
+    x = model.bert.embeddings(ids, types)
+    for layer, hidden in zip([None, *model.bert.encoder.layers], theirs.hidden_states, strict=True):
+        x = x if layer is None else layer(x, padding_mask(real))[0]
+        equal(x, hidden)
+    equal(model.bert(ids, types, real).words, x)
+    equal(model.pooler(x), referee.bert.pooler(theirs.hidden_states[-1]))
+
+    everywhere = model(ids, types, real)
+    equal(everywhere.words, theirs.prediction_logits)
+    equal(everywhere.is_next, theirs.seq_relationship_logits)
+    masked = (words.flatten() != -100).nonzero().flatten()
+    scores = model(ids, types, real, masked)
+    equal(scores.words, everywhere.words.flatten(0, 1)[masked], atol=1e-12)
+
+    masked_loss, next_loss = (
+        F.cross_entropy(scores.words, words.flatten()[masked]),
+        F.cross_entropy(*scores[1:2], is_next),
+    )
+    equal(masked_loss + next_loss, theirs.loss)
+    equal(masked_loss, F.cross_entropy(theirs.prediction_logits.flatten(0, 1), words.flatten()))
+    theirs.loss.backward()
+    (masked_loss + next_loss).backward()
+    got = to_theirs({name: parameter.grad for name, parameter in model.named_parameters()})
+    want = {name: parameter.grad for name, parameter in referee.named_parameters()}
+    assert got.keys() == want.keys()
+    for name in want:
+        equal(got[name], want[name])
+
+
+def test_F18_the_weights_of_every_layer_are_those_of_transformers():
+    model, referee = twins(TINY)
+    ids, types, real, *_ = batch_for(TINY, [4, 7, 2], 1)
+    referee.set_attn_implementation("eager")
+    theirs = referee(ids, real.long(), types, output_attentions=True)
+    equal(model(ids, types, real, need_weights=True).attentions, list(theirs.attentions))
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_the_formulas_and_the_kernels_give_the_same_model(norm):
+    model = BertForPretraining(replace(TINY, norm=norm)).double()
+    initialise(model, generator=torch.Generator().manual_seed(0))
+    ids, types, real, *_ = batch_for(TINY, [4, 7, 2], 1)
+    fused = model(ids, types, real)
+    use_fused(model, False)
+    readable = model(ids, types, real)
+    equal(fused.words, readable.words, atol=1e-11)
+    equal(fused.is_next, readable.is_next, atol=1e-11)
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_padding_changes_nothing_for_the_words(norm):
+    model = BertForPretraining(replace(TINY, norm=norm)).double()
+    ids, types, *_ = batch_for(TINY, [5, 5], 2)
+    real = torch.ones(2, 8, dtype=torch.bool)
+    real[:, 5:] = False
+    alone = model(ids, types)
+    padded = model(F.pad(ids, (0, 3), value=7), F.pad(types, (0, 3)), real)
+    equal(padded.words[:, :5], alone.words, atol=1e-12)
+    equal(padded.is_next, alone.is_next, atol=1e-12)
+    equal(model(ids, types, torch.ones_like(ids, dtype=torch.bool)).words, alone.words, atol=1e-12)
+
+
+# ---- heads for fine-tuning
+
+
+@pytest.mark.parametrize(
+    ("head", "theirs"),
+    [
+        (HeadConfig(("no", "yes", "maybe"), "text", "cls", 0.0), BertForSequenceClassification),
+        (HeadConfig(("O", "B-PER", "I-PER", "B-LOC"), "token", dropout=0.0), BertForTokenClassification),
+    ],
+)
+def test_F07_classifier_equals_transformers_in_value_and_gradient(head, theirs):
+    model, referee = twins(TINY, 3, BertClassifier, theirs, head)
+    ids, types, real, *_ = batch_for(TINY, [4, 7, 2, 5], 1)
+    logits, logits_ = model(ids, types, real), referee(ids, real.long(), types).logits
+    equal(logits, logits_)
+    upstream = torch.randn(logits.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    if head.task == "token":  # what is padding counts in no loss
+        upstream *= real[:, :, None]
+    logits.backward(upstream)
+    logits_.backward(upstream)
+    got = to_theirs({name: parameter.grad for name, parameter in model.named_parameters()})
+    for name, parameter in referee.named_parameters():
+        equal(got[name], parameter.grad)
+
+
+def test_F07_the_mean_is_that_of_the_real_words():
+    head = HeadConfig(("no", "yes"))
+    model = BertClassifier(TINY, head).double().eval()
+    ids, types, real, *_ = batch_for(TINY, [4, 7, 2], 1)
+    words, logits = model.bert(ids, types, real).words, model(ids, types, real)
+    for i, length in enumerate([4, 7, 2]):
+        equal(logits[i], model.head(sum(words[i, t] for t in range(length)) / length), atol=1e-12)
+    equal(mean_of_words(words, None), sum(words[:, t] for t in range(7)) / 7, atol=1e-12)
+    nothing = torch.zeros_like(real)
+    assert (mean_of_words(words, nothing) == 0).all()
+
+
+def test_F07_dropout_of_the_head_rests_in_evaluation():
+    model = BertClassifier(TINY, HeadConfig(("no", "yes"), dropout=0.5))
+    ids, types, real, *_ = batch_for(TINY, [4, 7], 1)
+    assert not torch.equal(model(ids, types, real), model(ids, types, real))
+    model.eval()
+    assert torch.equal(model(ids, types, real), model(ids, types, real))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"labels": ("one",)}, "at least two labels, here: .*one"),
+        ({"labels": ()}, "at least two labels"),
+        ({"labels": ("a", "b"), "task": "image"}, "task 'image' with pooling 'mean' is not known"),
+        ({"labels": ("a", "b"), "pooling": "max"}, "pooling 'max' is not known"),
+    ],
+)
+def test_F07_a_head_that_cannot_be_is_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        HeadConfig(**options)
+
+
+# ---- configuration and size
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"width": 512, "heads": 6}, "width 512 is not divisible by 6 heads: choose a multiple of 6"),
+        ({"layers": 0}, "layers 0 must be at least 1"),
+        ({"heads": 0}, "heads 0 must be at least 1"),
+        ({"vocab_size": -1}, "vocab_size -1 must be at least 1"),
+        ({"types": 0}, "types 0 must be at least 1"),
+        ({"dropout": 1.0}, r"dropout 1.0 is not in \[0, 1\)"),
+        ({"norm": "none"}, "norm 'none' is not known: choose one of post, pre"),
+        ({"positions": "rotary"}, "positions 'rotary' is not known"),
+        ({"activation": "silu"}, "activation 'silu' is not known"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_named_before_anything_is_built(options, words):
+    with pytest.raises(InputError, match=words):
+        BertConfig(**options)
+
+
+def test_the_table_that_is_used_twice_counts_once():
+    V, C, FF, L, P = 13, 6, 10, 2, 9
+    block = 3 * (C * C + C) + (C * C + C) + 4 * C + (C * FF + FF) + (FF * C + C)
+    embeddings, heads = (V + P + 2) * C + 2 * C, 2 * (C * C + C) + 2 * C + V + (2 * C + 2)
+    assert parameter_count(BertForPretraining(TINY)) == embeddings + L * block + heads
+    fixed = BertForPretraining(replace(TINY, positions="sinusoidal"))
+    assert parameter_count(fixed) == embeddings + L * block + heads - P * C

@@ -1,0 +1,114 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from minilm.errors import InputError
+from minilm.layers.embeddings import sinusoids
+from minilm.models.bert import BertConfig, BertForPretraining
+from minilm.models.initialisation import OFFSETS, WORDS, initialise, place_width, turn, warm_start
+
+TINY = BertConfig(vocab_size=13, width=6, layers=2, heads=3, feed_forward=10, max_length=9)
+MEDIUM = BertConfig(vocab_size=900, width=48, heads=4, feed_forward=130, max_length=40)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def started(config, scheme, seed=0):
+    model = BertForPretraining(config)
+    initialise(model, scheme, seeded(seed))
+    return model
+
+
+def assert_deviation(weight, deviation):
+    """Mean 0 and the deviation that was asked for, each within 5 standard errors."""
+    n = weight.numel()
+    assert abs(weight.mean().item()) < 5 * deviation / math.sqrt(n)
+    assert weight.std().item() == pytest.approx(deviation, rel=5 / math.sqrt(2 * n))
+
+
+@pytest.mark.parametrize("scheme", ["fan-in", "published"])
+def test_every_weight_has_the_deviation_that_the_scheme_names(scheme):
+    model, published = BertForPretraining(MEDIUM), scheme == "published"
+    for module in model.modules():  # whatever it was before
+        if isinstance(module, nn.Linear | nn.Embedding):
+            for parameter in module.parameters():
+                nn.init.constant_(parameter, 7.0)
+    initialise(model, scheme, seeded())
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            assert (parameter == 0).all(), name
+        elif name.endswith(".gain"):
+            assert (parameter == 1).all(), name
+        elif name.endswith("positions.weight") and not published:
+            assert torch.equal(parameter, sinusoids(40, 48) * WORDS)
+        elif ".embeddings." in name:
+            assert_deviation(parameter, 0.02 if published else 0.08)
+        else:
+            assert_deviation(parameter, 0.02 if published else parameter.size(1) ** -0.5)
+
+
+@pytest.mark.parametrize("scheme", ["neighbours", "fan-in", "published"])
+def test_the_same_seed_gives_the_same_bits(scheme):
+    models = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(len(models))  # the global generator must not matter
+        models.append(started(TINY, scheme, seed))
+    first, again, other = (nn.utils.parameters_to_vector(model.parameters()) for model in models)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("scheme", ["neighbours", "fan-in", "published"])
+def test_F21_fixed_sinusoids_stay_what_they_are(scheme):
+    config = BertConfig(vocab_size=13, width=6, heads=3, feed_forward=10, max_length=9, positions="sinusoidal")
+    assert torch.equal(started(config, scheme).bert.embeddings.positions.weight, sinusoids(9, 6))
+
+
+def test_F18_neighbours_start_out_being_looked_at():
+    """Each of the first heads gives a random word's neighbour, at its offset, far more than half of its attention."""
+    config = BertConfig(vocab_size=900, width=192, heads=6, feed_forward=64, max_length=64, layers=1)
+    model = started(config, "neighbours")
+    ids = torch.randint(900, (8, 64), generator=seeded(1))
+    (weights,) = model(ids, need_weights=True).attentions  # [B, H, T, T]
+    for head, offset in enumerate(OFFSETS):
+        inside = range(max(0, -offset), 64 - max(0, offset))
+        at_offset = torch.stack([weights[:, head, t, t + offset] for t in inside])
+        assert at_offset.mean() > 0.6, (head, offset)
+    (weights,) = started(config, "fan-in")(ids, need_weights=True).attentions
+    assert all(weights[:, head].diagonal(offset=o, dim1=1, dim2=2).mean() < 0.2 for head, o in enumerate(OFFSETS))
+
+
+def test_F21_turn_moves_the_waves_by_so_many_words():
+    waves = sinusoids(20, 8)
+    frequency = 10000 ** (-torch.arange(0, 8, 2) / 8)
+    for words in (-2, 1, 3):
+        moved = waves @ turn(frequency * words).T
+        torch.testing.assert_close(moved[5:12], waves[5 + words : 12 + words], atol=1e-6, rtol=0)
+
+
+def test_F34_word_vectors_keep_the_size_of_the_table_and_leave_the_first_features():
+    table = nn.Embedding(50, 8)
+    nn.init.normal_(table.weight, 0, 0.08, generator=seeded())
+    before = table.weight.detach().clone()
+    vectors = np.random.default_rng(0).normal(0, 3, (50, 5)).astype(np.float32)
+    vectors[[4, 7]] = 0  # words that were not seen
+    warm_start(table, vectors)
+    after = table.weight.detach()
+    seen = torch.from_numpy(vectors.any(axis=1))
+    assert torch.equal(after[:, :3], before[:, :3]) and torch.equal(after[~seen], before[~seen])
+    ratio = after[seen, 3:] / torch.from_numpy(vectors)[seen]
+    torch.testing.assert_close(ratio, ratio[0, 0].expand_as(ratio))
+    assert after[seen, 3:].std().item() == pytest.approx(before[:, 3:].std().item(), rel=1e-5)
+
+
+def test_the_room_for_positions_is_a_head_in_whole_pairs():
+    assert [place_width(*sizes) for sizes in ((192, 6), (21, 3), (6, 6))] == [32, 6, 0]
+
+
+def test_an_unknown_scheme_is_named():
+    with pytest.raises(InputError, match="initialisation 'zero' is not known: choose one of"):
+        initialise(BertForPretraining(TINY), "zero")
