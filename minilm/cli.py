@@ -1,6 +1,6 @@
 """The command line: each job with its dataclass of options, and one sentence when something is wrong.
 
-    minilm quickstart · pretrain · finetune · evaluate · predict · fill-mask · attention · data · bench
+minilm quickstart · pretrain · finetune · evaluate · predict · fill-mask · attention · data · bench
 """
 
 import errno

@@ -126,7 +126,11 @@ SENTENCE_END = frozenset("。！？；.!?;")
 
 
 def encode_tagged(
-    lines: list[TaggedLine], tags: tuple[str, ...], tokenizer: Tokenizer, max_length: int | None, where: str = "the data"
+    lines: list[TaggedLine],
+    tags: tuple[str, ...],
+    tokenizer: Tokenizer,
+    max_length: int | None,
+    where: str = "the data",
 ) -> LabelledSet:
     """One id and one tag for each word. Special tokens carry −100: they are no words, and counting them as O would
     flatter the score. A line that does not fit is cut after a sentence, or, if there is none, where the room ends."""

@@ -89,7 +89,9 @@ def read(name: str, columns: Columns, with_labels: bool = True) -> list[Example]
     """The examples of a corpus or file."""
     if is_tagged(name):
         return corpus.tagged(name)
-    return corpus.labelled(name, columns.text_column, columns.label_column if with_labels else None, columns.pair_column)
+    return corpus.labelled(
+        name, columns.text_column, columns.label_column if with_labels else None, columns.pair_column
+    )
 
 
 def load_task(options: FinetuneOptions) -> Task:
@@ -145,7 +147,9 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> di
     limit = getattr(model.config, "max_length", None)
     train = task.encode("train", tokenizer, limit, options.truncate)
     test = task.encode("test", tokenizer, limit, options.truncate)
-    say(f"{parameter_count(model):,} parameters · {len(task.train):,} examples to learn from · {len(task.labels)} labels")
+    say(
+        f"{parameter_count(model):,} parameters · {len(task.train):,} examples to learn from · {len(task.labels)} labels"
+    )
     start_metrics(options.out)
     seconds = fit(model, train, options.recipe, options.seed, device, options.progress)
     measured = measure_set(model, test, device)
@@ -203,6 +207,4 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> di
 
 
 def is_tagger(model: nn.Module) -> bool:
-    return isinstance(model, LSTMTagger) or (
-        isinstance(model, BertClassifier) and model.head_config.task == "token"
-    )
+    return isinstance(model, LSTMTagger) or (isinstance(model, BertClassifier) and model.head_config.task == "token")

@@ -1,6 +1,6 @@
 """Run folders: a model with its tokenizer, written in the layout of `transformers` and opened again.
 
-    config.json  model.safetensors  tokenizer.json  tokenizer_config.json
+config.json  model.safetensors  tokenizer.json  tokenizer_config.json
 """
 
 from dataclasses import asdict, dataclass

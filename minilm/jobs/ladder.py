@@ -1,20 +1,28 @@
 """One honest table: the same task, the same labels, the same test set, one model a rung."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
+from minilm.errors import InputError
 from minilm.examples.labelled import LabelledSet
 from minilm.jobs.finetune import measure_set
-from minilm.jobs.folders import encoder_into
+from minilm.jobs.folders import encoder_into, save_bert
 from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, parameter_count
 from minilm.models.initialisation import initialise, warm_start
 from minilm.models.lstm import LSTMClassifier, LSTMConfig, LSTMTagger
+from minilm.text.tokenizer import Tokenizer
 from minilm.training.supervised import Recipe, fit, subset
 
 
@@ -47,31 +55,27 @@ class Study:
     pretrained: Path
     recipes: dict[str, Recipe]
     device: torch.device
-    progress: bool = True
-    last: dict[tuple[str, str, str], nn.Module] = field(default_factory=dict)  # what each rung fitted last
+    keep: Path  # where the fine-tuned model of the first seed is written, for a look at what it says
 
     def sample(self, labels: int, seed: int) -> LabelledSet:
         """`labels` texts (or lines) of the pool, the same ones for every model."""
-        owners = np.unique(self.pool.owner)
-        chosen = set(np.random.default_rng(seed).permutation(owners)[:labels].tolist())
+        chosen = set(drawn(max(self.pool.owner) + 1, labels, seed))
         return subset(self.pool, [i for i, owner in enumerate(self.pool.owner) if owner in chosen])
 
-    def neural(self, what: str, start: str, recipe: str) -> Callable[[int, int], Outcome]:
-        """A rung for `what` = "lstm" or "minilm", which starts from "scratch", "vectors" or "pretrained"."""
-
-        def run(labels: int, seed: int) -> Outcome:
-            model = self.lstm(seed) if what == "lstm" else self.minilm(seed)
-            if start == "vectors":
-                warm_start(model.embedding if what == "lstm" else model.bert.embeddings.words, self.vectors)
-            if start == "pretrained":
-                encoder_into(model, self.pretrained)
-            model.to(self.device)
-            seconds = fit(model, self.sample(labels, seed), self.recipes[recipe], seed, self.device, self.progress)
-            self.last[what, start, recipe] = model
-            score = measure_set(model, self.test, self.device)
-            return Outcome(score["f1" if self.kind == "token" else "accuracy"], seconds, parameter_count(model))
-
-        return run
+    def neural(self, what: str, start: str, recipe: str, labels: int, seed: int) -> Outcome:
+        """The rung of `what` = "lstm" or "minilm", which starts from "scratch", "vectors" or "pretrained"."""
+        model = self.lstm(seed) if what == "lstm" else self.minilm(seed)
+        if start == "vectors":
+            warm_start(model.embedding if what == "lstm" else model.bert.embeddings.words, self.vectors)
+        if start == "pretrained":
+            encoder_into(model, self.pretrained)
+        model.to(self.device)
+        seconds = fit(model, self.sample(labels, seed), self.recipes[recipe], seed, self.device, bar=False)
+        score = measure_set(model, self.test, self.device)
+        parameters = parameter_count(model)
+        if recipe == "pretrained" and seed == 0:
+            save_bert(self.keep, model.cpu(), Tokenizer.load(self.pretrained))
+        return Outcome(score["f1" if self.kind == "token" else "accuracy"], seconds, parameters)
 
     def lstm(self, seed: int) -> nn.Module:
         """D1's two layers of 128 (F17), on embeddings of the same width as MiniLM's; both ways for tagging."""
@@ -93,20 +97,71 @@ class Study:
         return model
 
 
+def drawn(n: int, labels: int, seed: int) -> list[int]:
+    """Which `labels` of n examples a seed draws, in order."""
+    if labels > n:
+        raise InputError(f"{labels:,} labels were asked for, but there are {n:,} examples to learn from.")
+    return sorted(np.random.default_rng(seed).permutation(n)[:labels].tolist())
+
+
+def neural_rungs(study: Study) -> list[Rung]:
+    """The rungs that both ladders have."""
+
+    def rung(name: str, what: str, *how: str) -> Rung:
+        return Rung(name, what, partial(study.neural, *how))
+
+    return [
+        rung("LSTM", "two layers of 128 (F17), from scratch", "lstm", "scratch", "lstm"),
+        rung("LSTM + word vectors", "its embeddings start from F34", "lstm", "vectors", "lstm"),
+        rung("MiniLM", "the Transformer from scratch", "minilm", "scratch", "scratch"),
+        rung("MiniLM + word vectors", "its embeddings start from F34", "minilm", "vectors", "vectors"),
+        rung("MiniLM pretrained, head only", "F08 as printed: W⁰ and b⁰ alone", "minilm", "pretrained", "head"),
+        rung("MiniLM pretrained, fine-tuned", "F02: all of θ moves", "minilm", "pretrained", "pretrained"),
+    ]
+
+
 def climb(
-    rungs: list[Rung], labels: tuple[int, ...], seeds: int, metric: str, say: Callable[[str], None]
+    rungs: list[Rung],
+    labels: tuple[int, ...],
+    seeds: int,
+    metric: str,
+    workers: int = 1,
+    bar: bool = True,
 ) -> list[dict]:
-    """Every rung with every number of labels and every seed: rows {model, labels, seed, metric, seconds, parameters}."""
+    """Every rung with every number of labels and every seed: rows {model, labels, seed, metric, seconds, parameters}.
+
+    Each fit is given one thread, and `workers` of them run side by side: small products gain little from a second
+    thread, and the figures are the same on any number of cores.
+    """
     rows = []
-    for count in labels:
-        for rung in rungs:
-            outcomes = [rung.run(count, seed) for seed in range(seeds)]
-            for seed, outcome in enumerate(outcomes):
-                facts = {"model": rung.name, "labels": count, "seed": seed, metric: round(outcome.score, 4)}
-                rows.append(facts | {"seconds": round(outcome.seconds, 1), "parameters": outcome.parameters})
-            scores = [outcome.score for outcome in outcomes]
-            say(f"{count:6,} labels  {rung.name:32} {np.mean(scores):.3f} ± {deviation(scores):.3f}")
+    jobs = [(rung, count, seed) for count in labels for rung in rungs for seed in range(seeds)]
+    progress = tqdm(total=len(jobs), desc="fine-tuning", unit="model", disable=None if bar else True, leave=False)
+    with pool_of(workers) as submit, progress:
+        waiting = [(rung, count, submit(rung.run, count, seed)) for rung, count, seed in jobs]
+        for i, (rung, count, outcome) in enumerate(waiting):
+            score, seconds, parameters = outcome()
+            progress.update()
+            facts = {"model": rung.name, "labels": count, "seed": i % seeds, metric: round(score, 4)}
+            rows.append(facts | {"seconds": round(seconds, 1), "parameters": parameters})
+            if i % seeds == seeds - 1:
+                scores = [row[metric] for row in rows[-seeds:]]
+                progress.write(f"{count:6,} labels  {rung.name:32} {np.mean(scores):.3f} ± {deviation(scores):.3f}")
     return rows
+
+
+@contextmanager
+def pool_of(workers: int) -> Iterator[Callable[..., Callable[[], Outcome]]]:
+    """submit(function, *arguments) → a function that waits for its value."""
+    if workers == 1:
+        yield lambda function, *arguments: partial(function, *arguments)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield lambda function, *arguments: pool.submit(function, *arguments).result
+
+
+def workers_for(device: torch.device) -> int:
+    """One fit a core, four at most; one at a time where a graphics card does the work."""
+    return min(4, os.cpu_count() or 1) if device.type == "cpu" else 1
 
 
 def deviation(scores: list[float]) -> float:

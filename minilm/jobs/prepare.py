@@ -1,16 +1,15 @@
 """A corpus made ready for training: plain text, tokenizer, ids. Done once; every later run finds it.
 
-    <cache>/<corpus>-<key>/
-        train.txt  held_out.txt     one sentence a line, a blank line between documents: look at them
-        tokenizer.json              learnt from train.txt alone
-        train/  held_out/           the stores of ids
-        prepared.json               written last: its presence says that the rest is complete
+<cache>/<corpus>-<key>/
+    train.txt  held_out.txt     one sentence a line, a blank line between documents: look at them
+    tokenizer.json              learnt from train.txt alone
+    train/  held_out/           the stores of ids
+    prepared.json               written last: its presence says that the rest is complete
 """
 
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

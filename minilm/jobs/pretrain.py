@@ -216,7 +216,9 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
         measured = where | measure(model, held_out)
         add_metrics(options.out, **measured)
         save_bert(options.out, model, tokenizer)
-        save_state(options.out, progress.step, snapshot(model, optimizer, generator, progress), {"options": plain(options)})
+        save_state(
+            options.out, progress.step, snapshot(model, optimizer, generator, progress), {"options": plain(options)}
+        )
         writer(measured)
         say(
             f"{progress.seconds / 60:5.1f} min  step {progress.step:6,}  masked words {measured['mlm_loss']:.3f} nats  "
@@ -228,7 +230,16 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     pauses = [i / options.evaluations for i in range(1, options.evaluations)]
     rate = Rate(options.rate, options.warmup, options.schedule)
     training = train(
-        model, optimizer, losses_at, options.budget, rate, options.clip, progress, pauses, "pretraining", options.progress
+        model,
+        optimizer,
+        losses_at,
+        options.budget,
+        rate,
+        options.clip,
+        progress,
+        pauses,
+        "pretraining",
+        options.progress,
     )
     for _ in training:
         measured = report()

@@ -16,9 +16,8 @@ import numpy as np
 
 from minilm import plots
 from minilm.errors import InputError
-from minilm.jobs.finetune import save_classifier
-from minilm.jobs.folders import open_pretraining
-from minilm.jobs.ladder import climb, markdown_table
+from minilm.jobs.folders import open_classifier, open_pretraining
+from minilm.jobs.ladder import climb, markdown_table, workers_for
 from minilm.jobs.predict import attention_of, fill
 from minilm.jobs.pretrain import PretrainOptions, prepare_for, pretrain, vectors_for
 from minilm.jobs.tracks import Track, track_for
@@ -88,13 +87,10 @@ def quickstart(options: QuickstartOptions, say: Callable[[str], None] = print) -
         say(f"{text}\n    " + "   ".join(f"{word} {p:.0%}" for word, p in choices[0]))
 
     say(headline("4  the ladder", track.task))
-    study = track.study(prepared, settings, vectors, device, options.progress, say)
+    study = track.study(prepared, settings, vectors, device, folder / "finetuned", say)
     labels = options.labels or track.labels
-    rows = climb(track.rungs(study), labels, options.seeds, track.metric, say)
-
-    best = study.last["minilm", "pretrained", "pretrained"]
-    save_classifier(folder / "finetuned", best.cpu(), tokenizer)
-    predictions = track.predictions(best, tokenizer)
+    rows = climb(track.rungs(study), labels, options.seeds, track.metric, workers_for(device), options.progress)
+    predictions = track.predictions(open_classifier(folder / "finetuned"))
     tokens, weights = attention_of(model, track.look_at)
     plots.attention_maps(tokens, weights, folder / "attention.png")
     plots.ladder(rows, folder / "ladder.png", metric=track.metric, title=track.title)
@@ -106,7 +102,8 @@ def quickstart(options: QuickstartOptions, say: Callable[[str], None] = print) -
             f"# {track.title}",
             markdown_table(rows, track.metric),
             track.remarks(rows, labels, measured),
-            "## Masks filled\n" + "\n".join(f"* {text} → " + ", ".join(f"{w} {p:.0%}" for w, p in c[0]) for text, c in filled),
+            "## Masks filled\n"
+            + "\n".join(f"* {text} → " + ", ".join(f"{w} {p:.0%}" for w, p in c[0]) for text, c in filled),
             "## Predictions\n" + "\n".join(f"* {line}" for line in predictions),
             f"{minutes:.1f} minutes in all, {measured['seconds'] / 60:.1f} of them pretraining.",
         ]

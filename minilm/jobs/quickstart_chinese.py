@@ -1,22 +1,21 @@
 """The Chinese quickstart: a newspaper, and the persons, places and organisations in it.  F31's task, D4 §5's example."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from minilm.examples.labelled import encode_tagged
 from minilm.jobs.duplicates import duplicates
-from minilm.jobs.ladder import Outcome, Rung, Study, mean_of
+from minilm.jobs.folders import Opened
+from minilm.jobs.ladder import Outcome, Rung, Study, drawn, mean_of, neural_rungs
 from minilm.jobs.measuring import entity_scores
 from minilm.jobs.predict import entities
 from minilm.jobs.prepare import Prepared, held_out_documents
 from minilm.jobs.pretrain import PretrainOptions
-from minilm.jobs.tracks import neural_rungs
 from minilm.text import corpus
 from minilm.text.tagged import TaggedLine
-from minilm.text.tokenizer import Tokenizer
 from minilm.training.supervised import Recipe, predicted_tags
 
 TEST = 1_000
@@ -56,7 +55,9 @@ class Chinese:
         "pretrained": Recipe(epochs=8, rate=1e-3, embedding_rate=0.3),
     }
 
-    def study(self, prepared: Prepared, settings: PretrainOptions, vectors, device: torch.device, progress, say) -> Study:
+    def study(
+        self, prepared: Prepared, settings: PretrainOptions, vectors, device: torch.device, keep: Path, say
+    ) -> Study:
         """Lines of the articles that were held out are the test set; those of the others are there to learn from."""
         lines, articles = corpus.tagged("peoples-daily"), corpus.articles()
         held = set(held_out_documents(len(articles), settings.held_out, 0).tolist())
@@ -73,7 +74,7 @@ class Chinese:
         self.lines = [lines[i] for i in inside], [lines[i] for i in test]
         encoded = [encode_tagged(part, TAGS, prepared.tokenizer, settings.length) for part in self.lines]
         config = settings.model_config(prepared.tokenizer.size)
-        return Study(*encoded, TAGS, "token", config, vectors, settings.out, self.recipes, device, progress)
+        return Study(*encoded, TAGS, "token", config, vectors, settings.out, self.recipes, device, keep)
 
     def rungs(self, study: Study) -> list[Rung]:
         return [
@@ -85,16 +86,16 @@ class Chinese:
         """Tag every name that stands in the labelled lines wherever it turns up, the longest that fits first."""
         started = time.perf_counter()
         pool, test = self.lines
-        chosen = sorted(np.random.default_rng(seed).permutation(len(pool))[:labels].tolist())
+        chosen = drawn(len(pool), labels, seed)
         names = {name: kind for i in chosen for kind, name in entities(*pool[i])}
         longest = max(map(len, names), default=0)
         guessed = [look_up(line.tokens, names, longest) for line in test]
         score = entity_scores([line.tags for line in test], guessed)["f1"]
         return Outcome(score, time.perf_counter() - started, len(names))
 
-    def predictions(self, model: nn.Module, tokenizer: Tokenizer) -> list[str]:
+    def predictions(self, opened: Opened) -> list[str]:
         lines = [TaggedLine(list(text), ["O"] * len(text)) for text in self.sentences]
-        tags = predicted_tags(model, encode_tagged(lines, TAGS, tokenizer, model.config.max_length), TAGS)
+        tags = predicted_tags(opened.model, encode_tagged(lines, TAGS, opened.tokenizer, opened.max_length), TAGS)
         return [
             f"{text} → " + (", ".join(f"{kind} {name}" for kind, name in entities(line.tokens, guessed)) or "–")
             for text, line, guessed in zip(self.sentences, lines, tags, strict=True)

@@ -1,6 +1,7 @@
 """The English quickstart: film reviews, and whether a sentence praises or pans."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,17 +9,15 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from torch import nn
 
 from minilm.examples.labelled import encode_texts
 from minilm.jobs.duplicates import duplicates
-from minilm.jobs.ladder import Outcome, Rung, Study, mean_of
+from minilm.jobs.folders import Opened
+from minilm.jobs.ladder import Outcome, Rung, Study, drawn, mean_of, neural_rungs
 from minilm.jobs.prepare import Prepared, read_documents
 from minilm.jobs.pretrain import PretrainOptions
-from minilm.jobs.tracks import neural_rungs
 from minilm.text import corpus
 from minilm.text.files import Example
-from minilm.text.tokenizer import Tokenizer
 from minilm.training.supervised import Recipe, probabilities
 
 TEST = 2_000
@@ -58,7 +57,9 @@ class English:
         "pretrained": Recipe(epochs=8, rate=1e-3, embedding_rate=0.1),
     }
 
-    def study(self, prepared: Prepared, settings: PretrainOptions, vectors, device: torch.device, progress, say) -> Study:
+    def study(
+        self, prepared: Prepared, settings: PretrainOptions, vectors, device: torch.device, keep: Path, say
+    ) -> Study:
         """Set the test sentences aside, and make sure that they are in nothing that was trained on."""
         examples = corpus.labelled("rotten-tomatoes")
         found = duplicates([example.text for example in examples], self.pretraining_text(prepared))
@@ -71,9 +72,7 @@ class English:
         self.texts = [examples[i] for i in pool], [examples[i] for i in test]
         encode = [encode_texts(part, LABELS, prepared.tokenizer, settings.length, truncate=True) for part in self.texts]
         config = settings.model_config(prepared.tokenizer.size)
-        return Study(
-            *encode, LABELS, "text", config, vectors, settings.out, self.recipes, device, progress
-        )
+        return Study(*encode, LABELS, "text", config, vectors, settings.out, self.recipes, device, keep)
 
     def pretraining_text(self, prepared: Prepared):
         for part in ("train.txt", "held_out.txt"):
@@ -90,7 +89,7 @@ class English:
     def sample(self, labels: int, seed: int) -> tuple[list[str], list[str]]:
         """The same texts that `Study.sample` draws."""
         pool = self.texts[0]
-        chosen = sorted(np.random.default_rng(seed).permutation(len(pool))[:labels].tolist())
+        chosen = drawn(len(pool), labels, seed)
         return [pool[i].text for i in chosen], [pool[i].label for i in chosen]
 
     def majority(self, labels: int, seed: int) -> Outcome:
@@ -111,11 +110,12 @@ class English:
         best = search.best_estimator_
         return Outcome(float(score), seconds, len(best[0].vocabulary_) + 1)
 
-    def predictions(self, model: nn.Module, tokenizer: Tokenizer) -> list[str]:
+    def predictions(self, opened: Opened) -> list[str]:
         examples = [Example(text, None) for text in self.sentences]
-        rows = probabilities(model, encode_texts(examples, LABELS, tokenizer, model.config.max_length))
+        rows = probabilities(opened.model, encode_texts(examples, LABELS, opened.tokenizer, opened.max_length))
         return [
-            f"{LABELS[int(row.argmax())]} ({row.max():.0%}): {text}" for text, row in zip(self.sentences, rows, strict=True)
+            f"{LABELS[int(row.argmax())]} ({row.max():.0%}): {text}"
+            for text, row in zip(self.sentences, rows, strict=True)
         ]
 
     def remarks(self, rows: list[dict], labels: tuple[int, ...], measured: dict) -> str:

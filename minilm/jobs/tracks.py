@@ -1,15 +1,16 @@
 """What differs between the two quickstarts: the text, the task, the rungs of the ladder, the words under the table."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
+from minilm.jobs.folders import Opened
 from minilm.jobs.ladder import Rung, Study
 from minilm.jobs.prepare import Prepared
 from minilm.jobs.pretrain import PretrainOptions
-from minilm.text.tokenizer import Tokenizer
 
 
 class Track(Protocol):
@@ -33,32 +34,19 @@ class Track(Protocol):
         settings: PretrainOptions,
         vectors: np.ndarray,
         device: torch.device,
-        progress: bool,
-        say,
+        keep: Path,
+        say: Callable[[str], None],
     ) -> Study: ...
 
     def rungs(self, study: Study) -> list[Rung]: ...
 
-    def predictions(self, model: nn.Module, tokenizer: Tokenizer) -> list[str]: ...
+    def predictions(self, opened: Opened) -> list[str]: ...
 
     def remarks(self, rows: list[dict], labels: tuple[int, ...], measured: dict) -> str: ...
 
 
-def neural_rungs(study: Study) -> list[Rung]:
-    """The rungs that both ladders have."""
-    n = study.neural
-    return [
-        Rung("LSTM", "two layers of 128 (F17), from scratch", n("lstm", "scratch", "lstm")),
-        Rung("LSTM + word vectors", "its embeddings start from F34", n("lstm", "vectors", "lstm")),
-        Rung("MiniLM", "the Transformer from scratch", n("minilm", "scratch", "scratch")),
-        Rung("MiniLM + word vectors", "its embeddings start from F34", n("minilm", "vectors", "vectors")),
-        Rung("MiniLM pretrained, head only", "F08 as printed: W⁰ and b⁰ alone", n("minilm", "pretrained", "head")),
-        Rung("MiniLM pretrained, fine-tuned", "F02: all of θ moves", n("minilm", "pretrained", "pretrained")),
-    ]
-
-
 def track_for(language: str) -> Track:
-    from minilm.jobs.quickstart_english import English
     from minilm.jobs.quickstart_chinese import Chinese
+    from minilm.jobs.quickstart_english import English
 
     return English() if language == "en" else Chinese()

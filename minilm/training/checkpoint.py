@@ -1,9 +1,9 @@
 """Files of a run, written so that a killed run always leaves the last good state.
 
-    config.json  model.safetensors  tokenizer.json     the model, in the layout of `transformers`
-    metrics.jsonl                                      one line an evaluation
-    training_state/step-00001200/                      all that resuming needs: weights, optimizer, generators
-    training_state/latest.json                         which of them is complete; replaced last, in one stroke
+config.json  model.safetensors  tokenizer.json     the model, in the layout of `transformers`
+metrics.jsonl                                      one line an evaluation
+training_state/step-00001200/                      all that resuming needs: weights, optimizer, generators
+training_state/latest.json                         which of them is complete; replaced last, in one stroke
 """
 
 import json

@@ -152,7 +152,7 @@ def graceful_stop():
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """"auto" takes CUDA, then Apple's MPS, then the processor."""
+    """ "auto" takes CUDA, then Apple's MPS, then the processor."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

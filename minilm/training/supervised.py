@@ -158,9 +158,7 @@ def predicted_tags(
 ) -> list[list[str]]:
     """The likeliest tag of each word of each line, lines that were cut put together again."""
     lines: list[list[str]] = [[] for _ in range(max(examples.owner, default=-1) + 1)]
-    for owner, labels, row in zip(
-        examples.owner, examples.labels, probabilities(model, examples, device), strict=True
-    ):
+    for owner, labels, row in zip(examples.owner, examples.labels, probabilities(model, examples, device), strict=True):
         lines[owner] += [tags[k] for k, label in zip(row.argmax(axis=-1), labels, strict=True) if label != IGNORED]
     return lines
 
