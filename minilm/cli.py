@@ -5,8 +5,11 @@ minilm quickstart · pretrain · finetune · evaluate · predict · fill-mask ·
 
 import errno
 import importlib
+import io
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 
 import tyro
 
@@ -36,6 +39,8 @@ WHAT = {
     "bench": "measure again what the README claims",
 }
 
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows knows no quota
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. 0: done · 2: something the user gave is wrong, said in one sentence · 130: Ctrl-C."""
@@ -64,9 +69,37 @@ def run(command: str, arguments: list[str]) -> int:
         raise InputError(f"there is no command '{command}': the commands are {', '.join(COMMANDS)}.")
     module_name, function, options_class = COMMANDS[command]
     module = importlib.import_module(module_name)
-    options = tyro.cli(getattr(module, options_class), prog=f"minilm {command}", args=arguments)
-    getattr(module, function)(options)
+    options = parse(command, getattr(module, options_class), arguments)
+    if options is not None:
+        getattr(module, function)(options)
     return 0
+
+
+def parse(command: str, options_class: type, arguments: list[str]):
+    """The options as `options_class`, or None when help was asked for, and printed.
+
+    tyro draws a box round what it has to complain of; here it becomes one sentence like every other.
+    """
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            return tyro.cli(options_class, prog=f"minilm {command}", args=arguments)
+    except SystemExit as end:
+        if not end.code:
+            return None
+        cause: BaseException | None = end
+        while cause := cause.__context__:  # what the dataclass itself found wrong
+            if isinstance(cause, InputError):
+                raise cause from None
+    raise InputError(f"{sentence_in(box.getvalue())} (see: minilm {command} --help).")
+
+
+def sentence_in(box: str) -> str:
+    """What is written in one of tyro's boxes, without its frame, its title and the examples under it."""
+    lines = [re.sub("[\u2500-\u257f]+|-{4,}", " ", line).strip() for line in box.splitlines()]
+    text = " ".join(line for line in lines[1:] if line)
+    text = re.split(r"Argument helptext:|For full helptext|Similar arguments|Perhaps you meant", text)[0]
+    return " ".join(text.split()).rstrip(". ") or "the options cannot be read"
 
 
 def usage() -> str:
@@ -77,7 +110,8 @@ def usage() -> str:
 def explain(error: OSError) -> str:
     """The operating system's complaint as a sentence that says what to do."""
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno == errno.ENOSPC:
+    # NumPy says how much it wrote, and leaves the number of the error out
+    if error.errno in FULL or (error.errno is None and "written" in str(error)):
         return f"the disk is full{where}: free some space, then run the same command again; what was saved is whole."
     if isinstance(error, PermissionError):
         return f"no permission{where}: choose another --out, or change the folder's rights."

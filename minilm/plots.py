@@ -1,7 +1,7 @@
 r"""Pictures: the curves of a pretraining, the ladder of models, maps of attention.
 
-Every function returns a `Figure` of its own and, given a `path`, writes it there as PNG: same input, same bytes.
-pyplot is never imported and its settings are left as they were, so a notebook is not disturbed.
+Each returns a `Figure` of its own and, given a `path`, writes it there as PNG: same input, same bytes. pyplot is never
+imported and its settings are left as they were, so a notebook is not disturbed.
 
 Letters:  T tokens · H heads · L layers
 """
@@ -11,7 +11,6 @@ import math
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -33,15 +32,13 @@ FONT = "DejaVu Sans"  # comes with matplotlib, so that pictures look the same ev
 SETTINGS = dict.fromkeys(["axes.spines.top", "axes.spines.right", "legend.frameon"], False)
 SETTINGS |= {"font.family": FONT, "font.size": 12, "axes.titlesize": 12, "axes.titleweight": "bold"}
 SETTINGS |= {"axes.titlelocation": "left", "axes.axisbelow": True, "grid.color": "#E4E4E4", "lines.linewidth": 2}
-SETTINGS |= {"text.parse_math": False}  # a token may be a dollar sign
-STYLE = ["default", SETTINGS]  # first back to matplotlib's own, whatever the notebook has set
+STYLE = ["default", SETTINGS | {"text.parse_math": False}]  # matplotlib's own, ours, and a token may be a dollar sign
 # Families with Chinese characters, by how their names begin; asked in this order when the first font lacks some.
 CHINESE_FONTS = (
     *("Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "WenQuanYi", "Microsoft YaHei", "SimHei", "PingFang"),
     *("Hiragino Sans GB", "Heiti", "STHeiti", "Arial Unicode", "Droid Sans Fallback", "Noto Serif CJK", "SimSun"),
 )
 NO_FONT = "No installed font has all of these characters, so the tokens are numbered in reading order."
-METRICS = {"accuracy": "accuracy", "f1": "F1"}
 Rows = Sequence[Mapping[str, object]]
 Target = str | os.PathLike | None
 
@@ -53,12 +50,8 @@ class Picture(Figure):
         super().__init__(figsize=(width, height), layout=layout)
         FigureCanvasAgg(self)
 
-    def _repr_png_(self) -> bytes:
-        return self.png(dpi=90)
-
-    def png(self, dpi: int = 150) -> bytes:
-        """The bytes of a PNG file that names neither the program nor the hour."""
-        file = io.BytesIO()
+    def _repr_png_(self, dpi: int = 90) -> bytes:
+        file = io.BytesIO()  # the metadata name neither the program nor the hour
         with style.context(STYLE):
             self.savefig(file, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15)
         return file.getvalue()
@@ -66,7 +59,7 @@ class Picture(Figure):
     def written(self, path: Target) -> "Picture":
         if path is not None:
             growing = Path(f"{os.fspath(path)}.growing")
-            growing.write_bytes(self.png())
+            growing.write_bytes(self._repr_png_(dpi=150))
             os.replace(growing, path)  # a killed run leaves the picture before, not half of this one
         return self
 
@@ -76,10 +69,9 @@ def numbers(rows: Rows, key: str, where: str) -> np.ndarray:
     if not rows:
         raise InputError(f"{where} has no rows, so there is nothing to draw: give it at least one.")
     for i, row in enumerate(rows, 1):
-        if not isinstance(row.get(key), Real):
+        if not isinstance(row.get(key), int | float | np.number):
             raise InputError(f"{where}, row {i}, needs a number under {key!r}; it has {dict(row)}.")
-    values = np.array([float(row[key]) for row in rows])
-    return np.where(np.isfinite(values), values, np.nan)
+    return np.array([row[key] if math.isfinite(row[key]) else math.nan for row in rows], dtype=float)
 
 
 def wilson(successes: int | float, n: int, z: int | float = 1.96) -> tuple[float, float]:
@@ -91,8 +83,7 @@ def wilson(successes: int | float, n: int, z: int | float = 1.96) -> tuple[float
     if n < 1 or not 0 <= successes <= n:
         raise InputError(f"{successes} successes in {n} trials are no share: need 0 <= successes <= n and n >= 1.")
     p = successes / n
-    middle = p + z**2 / (2 * n)
-    half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    middle, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     return max(0.0, (middle - half) / (1 + z**2 / n)), min(1.0, (middle + half) / (1 + z**2 / n))
 
 
@@ -104,10 +95,8 @@ def spread(heights: Sequence[float], gap: float) -> np.ndarray:
         blocks.append([heights[i] - rank * gap])
         while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
-    placed = np.empty(len(heights))
-    placed[order] = [np.mean(block) for block in blocks for _ in block]
-    placed[order] += gap * np.arange(len(heights))
-    return placed
+    placed = np.array([np.mean(block) for block in blocks for _ in block]) + gap * np.arange(len(heights))
+    return placed[np.argsort(order)]
 
 
 def label_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
@@ -144,7 +133,9 @@ def pretraining_curves(runs: Mapping[str, Rows], path: Target = None, unigram: i
             axis.plot(x, y, color=colour, marker=MARKERS[i % len(MARKERS)])
             end.append((x[-1], y[-1], text, colour))
             if timed and len(runs) == 1:
-                add_minutes(axis, x, minutes)
+                whole = [t for t in MaxNLocator(6).tick_values(0, minutes[-1]) if minutes[0] <= t <= minutes[-1]]
+                top = axis.secondary_xaxis("top", xlabel="minutes")  # where they fell: the pace need not be even
+                top.set_xticks(np.interp(whole, minutes, x), [f"{t:g}" for t in whole])
         loss.lines[-1].set_label(f"{name} ({minutes[-1]:.1f} min)" if timed else name)
         band = np.array([wilson(s * n, int(n)) for s, n in zip(share, pairs)])
         accuracy.fill_between(x, *band.T, color=colour, alpha=0.16, lw=0)
@@ -157,18 +148,11 @@ def pretraining_curves(runs: Mapping[str, Rows], path: Target = None, unigram: i
     for axis, end, level, text in zip(axes, ends, (unigram, 0.5), ("unigram {:.2f}", "chance")):
         if level is not None:
             axis.axhline(level, color=GREY, ls=":")
-            end.append((axis.get_xlim()[1], level, text.format(level), GREY))
+            end.append((axis.get_xlim()[1], float(level), text.format(level), GREY))
         axis.grid(axis="y")
         axis.set_xlabel("tokens seen (million)")
         label_ends(axis, end)
     return figure.written(path)
-
-
-def add_minutes(axis: Axes, x: np.ndarray, minutes: np.ndarray) -> None:
-    """A second scale above the axes: whole minutes where they fell, for the pace need not be even."""
-    ticks = [t for t in MaxNLocator(6).tick_values(0, minutes[-1]) if minutes[0] <= t <= minutes[-1]]
-    top = axis.secondary_xaxis("top", xlabel="minutes")
-    top.set_xticks(np.interp(ticks, minutes, x), [f"{t:g}" for t in ticks])
 
 
 @style.context(STYLE)
@@ -179,25 +163,21 @@ def ladder(rows: Rows, path: Target = None, metric: str = "accuracy", title: str
     to 1). One number of labels gives bars in the order of first appearance, several give one line a model over the
     labels; models with "pretrained" in their name stand out. Raises InputError for no rows or a missing number.
     """
-    if metric not in METRICS:
-        raise InputError(f"There is no metric {metric!r} to draw: choose one of {', '.join(METRICS)}.")
     labels, values = numbers(rows, "labels", "the ladder"), numbers(rows, metric, "the ladder")
     if not all("model" in row for row in rows):
         raise InputError("A row of the ladder has no 'model': let every row name its model.")
-    models, sizes = np.array([str(row["model"]) for row in rows]), np.unique(labels)
-    scores = {name: [values[(models == name) & (labels == size)] for size in sizes] for name in dict.fromkeys(models)}
-    return (bars if len(sizes) == 1 else lines)(scores, sizes, METRICS[metric], title).written(path)
+    models, scores = np.array([str(row["model"]) for row in rows]), {}
+    for name in dict.fromkeys(models):
+        mine = [(n, values[(models == name) & (labels == n)]) for n in np.unique(labels[models == name])]
+        scores[name] = [(n, seeds, seeds.mean(), seeds.std(ddof=min(1, len(seeds) - 1))) for n, seeds in mine]
+    sizes, metric = np.unique(labels), {"f1": "F1"}.get(metric, metric)
+    return (bars if len(sizes) == 1 else lines)(scores, sizes, metric, title).written(path)
 
 
-def deviation(seeds: np.ndarray) -> float:
-    return float(seeds.std(ddof=min(1, len(seeds) - 1)))
-
-
-def bars(scores: dict[str, list[np.ndarray]], sizes: np.ndarray, metric: str, title: str | None) -> Picture:
+def bars(scores: dict[str, list[tuple]], sizes: np.ndarray, metric: str, title: str | None) -> Picture:
     figure = Picture(10, 1.5 + 0.46 * len(scores))
     axis = figure.subplots()
-    for i, (name, (seeds,)) in enumerate(scores.items()):
-        mean, std = seeds.mean(), deviation(seeds)
+    for i, (name, [(_, seeds, mean, std)]) in enumerate(scores.items()):
         axis.barh(i, mean, height=0.7, color=STRONG if "pretrained" in name else PALE)
         if len(seeds) > 1:
             axis.errorbar(mean, i + 0.2, xerr=std, color=INK, lw=1.5)
@@ -206,29 +186,26 @@ def bars(scores: dict[str, list[np.ndarray]], sizes: np.ndarray, metric: str, ti
         axis.annotate(text, (reach, i), (8, 0), textcoords="offset points", va="center", annotation_clip=False)
     axis.set(ylim=(len(scores) - 0.5, -0.5), xlim=(0, min(1.0, axis.get_xlim()[1])))  # the first model on top
     axis.set_yticks(range(len(scores)), scores)
-    axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")
-    axis.set_xlabel(metric + " (dots: seeds, whisker: standard deviation)" * bool(axis.lines))
-    axis.set_title(title or f"{metric} with {sizes[0]:,.0f} labels")
+    axis.set(title=title or f"{metric} with {sizes[0]:,.0f} labels")
+    axis.set(xlabel=metric + " (dots: seeds, whisker: standard deviation)" * bool(axis.lines))
     return figure
 
 
-def lines(scores: dict[str, list[np.ndarray]], sizes: np.ndarray, metric: str, title: str | None) -> Picture:
+def lines(scores: dict[str, list[tuple]], sizes: np.ndarray, metric: str, title: str | None) -> Picture:
     figure = Picture(10, max(5.0, 1.8 + 0.3 * len(scores)))
     axis, ends = figure.subplots(), []
-    for i, (name, by_size) in enumerate(scores.items()):
+    for i, (name, points) in enumerate(scores.items()):
         colour = COLOURS[(i - 1) % len(COLOURS)]  # the first row, the one to be better than, in grey
         aside = 1.012 ** (i - (len(scores) - 1) / 2)  # whiskers stand beside each other
-        x, y, std = np.array([(n * aside, s.mean(), deviation(s)) for n, s in zip(sizes, by_size) if len(s)]).T
+        x, y, std = zip(*[(n * aside, mean, std) for n, _, mean, std in points])
         drawn = dict(color=colour, marker=MARKERS[i % len(MARKERS)], lw=3 if "pretrained" in name else 1.6)
         axis.errorbar(x, y, yerr=std, elinewidth=1.2, **drawn)
         ends.append((x[-1], y[-1], f"{name}  {y[-1]:.3f}", colour))
-    axis.set_xscale("log")
+    axis.set(xscale="log", xlabel="labels", title=title or f"{metric} (mean and standard deviation over seeds)")
     axis.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
     axis.minorticks_off()
     axis.grid(axis="y")
-    axis.set_xlabel("labels to learn from")
-    axis.set_title(title or f"{metric} (mean and standard deviation over seeds)")
     label_ends(axis, ends)
     return figure
 
@@ -244,40 +221,42 @@ def fonts_for(text: str) -> list[str] | None:
     return None
 
 
-def tick_labels(tokens: Sequence[str], room: float) -> tuple[Sequence[int], list[str], dict, str]:
+def tick_labels(tokens: Sequence[str], room: float) -> tuple[list[int], list[str], dict, str]:
     """Where and what to write along an axis that has `room` for letters of so many points, how, and a note.
 
     Without a font the tokens are numbered (boxes all look alike); without room every fifth is, with a key as note.
     """
     fonts = fonts_for("".join(tokens))
     words = [word if fonts else f"{i} {word}" if fonts_for(word) else f"{i}" for i, word in enumerate(tokens, 1)]
-    places, how, note = (
-        range(len(words)),
-        dict(fontfamily=fonts or [FONT], fontsize=min(room, 16)),
-        "" if fonts else NO_FONT,
-    )
-    if room < 5:
-        note = note or "   ".join(f"{i}\u00a0{word}" for i, word in enumerate(words, 1))
-        places, how["fontsize"] = [0, *range(4, len(words), 5)], 9
-        words = [f"{i + 1}" for i in places]
-    return places, words, how, note
+    how, note = dict(fontfamily=fonts or [FONT], fontsize=room), "" if fonts else NO_FONT
+    if room >= 5:
+        return list(range(len(words))), words, how, note
+    key, places = "   ".join(f"{i}\u00a0{word}" for i, word in enumerate(words, 1)), [0, *range(4, len(words), 5)]
+    return places, [f"{i + 1}" for i in places], how | dict(fontsize=9), note or key
 
 
-def draw_maps(tokens: Sequence[str], layers: Sequence[ArrayLike], side: float, title: str | None) -> Picture:
-    """One heat map of `side` inches for each head of each layer [H, T, T], words at the outer edge, one colour bar."""
+@style.context(STYLE)
+def attention_maps(
+    tokens: Sequence[str], layers: Sequence[ArrayLike], path: Target = None, title: str | None = None, side: float = 0.0
+) -> Picture:
+    """Heat maps of attention, a row for each layer and a column for each head, all on one scale of colour from 0 up.
+
+    `layers`: weights [H, T, T] of each layer; row = the token that looks, column = the token looked at. Words stand
+    along the outer edge, or numbers where words would be too small to read or no installed font has them. `side`:
+    inches of a map, else what words need and a page allows. Raises InputError for no tokens or layers, or another shape.
+    """
     weights, T = [np.asarray(layer, dtype=float) for layer in layers], len(tokens)
     if not weights or not T:
         raise InputError("There is no attention to draw: give at least one token and one layer of weights.")
     for i, layer in enumerate(weights, 1):
         if layer.ndim != 3 or layer.shape != (len(weights[0]), T, T) or not layer.size:
-            shape = " x ".join(map(str, layer.shape))
-            raise InputError(
-                f"Layer {i} has shape {shape}: give heads x {T} x {T} for {T} tokens, heads as in layer 1."
-            )
+            right = f"heads x {T} x {T} for {T} tokens, and as many heads as layer 1"
+            raise InputError(f"Layer {i} has weights of shape {layer.shape}: give {right}.")
     L, H, top = len(weights), len(weights[0]), max(map(np.max, weights)) or 1
+    side = side or min(max(0.22 * T, min(2.4, 14 / H)), 20 / H)
     figure = Picture(side * H + 2, side * 1.1 * L + 1.6, "compressed")
-    axes, size = figure.subplots(L, H, squeeze=False), min(16, max(11, 0.85 * (side * H + 2)))
-    places, words, how, note = tick_labels(tokens, 0.8 * 72 * side / T)
+    axes, size = figure.subplots(L, H, squeeze=False), min(16.0, max(11.0, 0.85 * (side * H + 2)))
+    places, words, how, note = tick_labels(tokens, min(size, 0.8 * 72 * side / T))
     for (i, j), axis in np.ndenumerate(axes):
         image = axis.imshow(weights[i][j], cmap="Blues", vmin=0, vmax=top, interpolation="nearest")
         axis.spines[:].set(visible=True, color="#C8C8C8")
@@ -287,20 +266,18 @@ def draw_maps(tokens: Sequence[str], layers: Sequence[ArrayLike], side: float, t
         for label in axis.get_xticklabels():
             if len(label.get_text()) == 1 and not label.get_text().isascii():
                 label.set_rotation(0)  # one Chinese character stands upright
-        if L * H > 1:
-            name = f"layer {i + 1} · head {j + 1}"
-            axis.set_title(name, fontsize=min(size, 6.2 * side), fontweight="normal", loc="center")
+        named = dict(fontsize=min(size, 6.2 * side), fontweight="normal", loc="center")
+        axis.set_title(f"layer {i + 1} · head {j + 1}" * (L * H > 1), **named)
     figure.colorbar(image, ax=axes, aspect=15 * L, pad=0.02, fraction=0.04).set_label("weight", size=size)
     write_around(figure, note, title or "", how["fontfamily"], size)
-    return figure
+    return figure.written(path)
 
 
 def write_around(figure: Picture, note: str, title: str, fonts: list[str], size: float) -> None:
     """What rows and columns are, the note and the title, close to the maps as they lie by now."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    inches, panels = figure.get_size_inches(), [axis.get_position() for axis in figure.axes[:-1]]
-    box = figure.get_tightbbox()
+    inches, box, panels = figure.get_size_inches(), figure.get_tightbbox(), [a.get_position() for a in figure.axes[:-1]]
     (left, low), (_, high) = (box.p0 - 0.1) / inches, (box.p1 + 0.1) / inches
     x, y = (panels[0].x0 + panels[-1].x1) / 2, (panels[0].y1 + panels[-1].y0) / 2
     below = "token looked at\n\n" + textwrap.fill(note, int(inches[0] * 115 / size))
@@ -310,30 +287,14 @@ def write_around(figure: Picture, note: str, title: str, fonts: list[str], size:
         figure.text(x, high, title, ha="center", fontfamily=fonts, fontsize=size)
 
 
-@style.context(STYLE)
-def attention_maps(
-    tokens: Sequence[str], layers: Sequence[ArrayLike], path: Target = None, title: str | None = None
-) -> Picture:
-    """Heat maps of attention, a row for each layer and a column for each head, all on one scale of colour from 0 up.
-
-    `layers`: weights [H, T, T] of each layer; row = the token that looks, column = the token looked at. Words stand
-    along the outer edge, or numbers where words would be too small to read or no installed font has them.
-    Raises InputError for no tokens, no layers, or another shape.
-    """
-    T, H = len(tokens), max([len(layer) for layer in layers] + [1])
-    side = min(max(0.22 * T, min(2.4, 14 / H)), 20 / H)  # inches: room for the words, but all heads on one page
-    return draw_maps(tokens, layers, side, title).written(path)
-
-
-@style.context(STYLE)
 def head_map(tokens: Sequence[str], weights: ArrayLike, path: Target = None, title: str | None = None) -> Picture:
     """One head large: `weights` [T, T], row = the token that looks; up to 12 tokens, the weights stand in the cells.
 
     Raises InputError for no tokens or another shape.
     """
     weights, T = np.asarray(weights, dtype=float), len(tokens)
-    figure = draw_maps(tokens, [weights[None]], max(3.0, 0.36 * T), title)
+    figure = attention_maps(tokens, [weights[None]], title=title, side=max(3.0, 0.36 * T))
     for (i, j), weight in np.ndenumerate(weights if T <= 12 else weights[:0]):
-        colour = "white" if weight > 0.6 * weights.max() else INK
-        figure.axes[0].text(j, i, f"{weight:.2f}".lstrip("0"), ha="center", va="center", fontsize=9, color=colour)
+        how = dict(color="white" if weight > 0.6 * weights.max() else INK, fontsize=9, fontfamily=FONT)
+        figure.axes[0].text(j, i, f"{weight:.2f}".removeprefix("0"), ha="center", va="center", **how)
     return figure.written(path)

@@ -17,7 +17,7 @@ from minilm.jobs.prepare import Prepared, prepare
 from minilm.jobs.resuming import check_folder, plain, restore, snapshot
 from minilm.layers.dropout import use_generator
 from minilm.models.bert import BertConfig, BertForPretraining, parameter_count
-from minilm.models.initialisation import SCHEMES, initialise, place_width, warm_start
+from minilm.models.initialisation import SCHEMES, initialise, reserved, warm_start
 from minilm.text.tokenizer import Tokenizer
 from minilm.text.word_vectors import in_two_kinds_of_company
 from minilm.training.checkpoint import add_metrics, load_state, read_metrics, save_state, start_metrics
@@ -51,9 +51,9 @@ class PretrainOptions:
     held_out: int = 4000
     """Documents that are kept apart to measure on (at most a fifth of the corpus)."""
 
-    width: int = 192
+    width: int = 128
     layers: int = 2
-    heads: int = 6
+    heads: int = 4
     feed_forward: int | None = None
     """Width inside the feed-forward network; 4 × width if not given."""
     length: int = 128
@@ -72,7 +72,7 @@ class PretrainOptions:
     """How far apart two words may stand to count as company, for the word vectors."""
 
     batch: int = 16
-    rate: float = 2.5e-3
+    rate: float = 3e-3
     embedding_rate: float = 0.1
     """The embeddings learn at this share of the rate: they start out with a meaning to keep."""
     warmup: float = 0.05
@@ -107,8 +107,8 @@ class PretrainOptions:
 
     @property
     def vector_size(self) -> int:
-        """As wide as the embeddings, less what "neighbours" keeps for positions."""
-        return self.width - (place_width(self.width, self.heads) if self.init == "neighbours" else 0)
+        """As wide as the embeddings, less what "neighbours" keeps for positions and segments."""
+        return self.width - (sum(reserved(self.width, self.heads)) if self.init == "neighbours" else 0)
 
     def model_config(self, vocab_size: int) -> BertConfig:
         return BertConfig(

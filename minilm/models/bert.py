@@ -25,10 +25,10 @@ class BertConfig:
     """The shape of a model. Checked when made, so that a wrong size is named before anything is built."""
 
     vocab_size: int = 8192
-    width: int = 192
+    width: int = 128
     layers: int = 2
-    heads: int = 6
-    feed_forward: int = 768
+    heads: int = 4
+    feed_forward: int = 512
     max_length: int = 128
     types: int = 2
     dropout: float = 0.0

@@ -25,9 +25,10 @@ from minilm.layers.embeddings import sinusoids
 from minilm.models.bert import Bert
 
 SCHEMES = ("neighbours", "fan-in", "published")
-WORDS, PLACES = 0.08, 0.16  # standard deviation of a word's entries, amplitude of a position's waves
-OFFSETS = (-1, 1, -2, 2)  # where the first heads look
-PEAK = 30.0  # the score of a neighbour over that of a place far away: exp(30) leaves nothing to the others
+WORDS, PLACES, SEGMENTS = 0.08, 0.16, 0.16  # deviation of a word's entries, amplitude of the waves, of the segments
+OFFSETS = (-1, 1)  # where the first heads look; all other heads of the first layer look for words like their own
+PEAK = 30.0  # the score of the word at that offset over one far away: exp(30) leaves nothing to the others
+ALIKE = 12.0  # the score of the same word over one that has nothing to do with it
 
 
 def initialise(model: nn.Module, scheme: str = "neighbours", generator: torch.Generator | None = None) -> None:
@@ -56,41 +57,54 @@ def places_from_sinusoids(bert: Bert) -> None:
         table.copy_(sinusoids(*table.shape) * WORDS)
 
 
-def place_width(width: int, heads: int) -> int:
-    """How many of the first features "neighbours" keeps for positions: the size of a head, rounded down to pairs."""
-    return width // heads // 2 * 2
+def reserved(width: int, heads: int) -> tuple[int, int]:
+    """How many features "neighbours" keeps for positions (the size of a head, in pairs) and for segments; words have the
+    rest. (0, 0) where there is no room to keep any."""
+    places, segments = width // heads // 2 * 2, max(1, width // 32)
+    return (places, segments) if heads > 2 and places else (0, 0)
 
 
 def look_at_neighbours(bert: Bert) -> None:
-    r"""Let the first heads of the first layer look `OFFSETS` words away, and every other head there at words like its own.
+    r"""Let two heads of the first layer look at the words next door, and the others at words like their own.
 
-    A pair of waves at frequency ω is a point on a circle, and moving by δ words turns it by the angle ωδ (F21):
+    *Next door.* A pair of waves at frequency ω is a point on a circle, and moving by δ words turns it by ωδ (F21):
         sin ω(t+δ) = sin ωt · cos ωδ + cos ωt · sin ωδ,      cos ω(t+δ) = cos ωt · cos ωδ − sin ωt · sin ωδ.
     So let K read the waves off as they are and Q read them off turned by δ: then q_t · k_s = Σ cos ω(t + δ − s), which is
-    largest where s = t + δ. For this the waves must not be drowned by the words: positions get the first features of the
-    embedding to themselves, at first, and words and segments the rest.
+    largest where s = t + δ. It says what stands beside a masked word.
+
+    *Alike.* With Q = K the score q_t · k_s is largest where the words t and s are the same. What such a head brings back
+    says in which segment the word stands again, and that is what tells a next sentence from another one.
+
+    For both, positions, segments and words must not drown one another: each starts with features of its own.
     """
     embeddings, attention = bert.embeddings, bert.encoder.layers[0].attention
     C, heads = bert.config.width, bert.config.heads
-    D, n = C // heads, place_width(C, heads)
-    table = embeddings.positions.weight
-    if n == 0 or n >= C or not table.requires_grad:
-        return  # heads of one feature hold no wave; a single head leaves the words no room
-    table.zero_()
-    table[:, :n] = PLACES * sinusoids(len(table), C)[:, :n]  # the fastest waves: they tell neighbours apart
-    embeddings.words.weight[:, :n] = 0
-    embeddings.types.weight[:, :n] = 0
-    size = math.sqrt(n / C * PLACES**2 / 2 + 2 * (1 - n / C) * WORDS**2)  # what the embeddings' norm divides by
-    strength = math.sqrt(PEAK * math.sqrt(D) / (n / 2)) * size / PLACES
-    frequency = 10000 ** (-torch.arange(0, n, 2) / C)  # [n/2]
+    D, (p, s) = C // heads, reserved(C, heads)
+    if not p or not embeddings.positions.weight.requires_grad:
+        return
+    for table in (embeddings.words, embeddings.positions, embeddings.types):
+        table.weight[:, : p + s] = 0
+    embeddings.positions.weight.zero_()[:, :p] = PLACES * sinusoids(bert.config.max_length, C)[:, :p]  # the fast waves
+    embeddings.types.weight.zero_()[:, p : p + s] = SEGMENTS * sign(bert.config.types)
+
+    variance = (p * PLACES**2 / 2 + s * SEGMENTS**2 + (C - p - s) * WORDS**2) / C  # what the embeddings' norm divides by
+    frequency = 10000 ** (-torch.arange(0, p, 2) / C)  # [p/2]
     query, key, _ = attention.to_qkv.weight.view(3, heads, D, C)
-    for head in range(heads):
-        if head < len(OFFSETS) and head < heads - 1:
-            query[head], key[head] = 0, 0
-            key[head, :n, :n] = strength * torch.eye(n)
-            query[head, :n, :n] = strength * turn(frequency * OFFSETS[head])
-        else:
-            key[head] = query[head]  # q_t · k_s is then largest for words that are alike
+    next_door = (PEAK * math.sqrt(D) / (p / 2) * variance / PLACES**2) ** 0.5
+    for head, offset in enumerate(OFFSETS):
+        query[head], key[head] = 0, 0
+        key[head, :p, :p] = next_door * torch.eye(p)
+        query[head, :p, :p] = next_door * turn(frequency * offset)
+    words_share = (C - p - s) * WORDS**2 / variance / C
+    alike = (ALIKE / math.sqrt(D) / words_share) ** 0.5
+    query[len(OFFSETS) :, :, : p + s] = 0
+    query[len(OFFSETS) :] *= alike
+    key[len(OFFSETS) :] = query[len(OFFSETS) :]
+
+
+def sign(types: int) -> torch.Tensor:
+    """+1, −1, +1 …: a column that tells the segments apart."""
+    return 1 - 2 * (torch.arange(types)[:, None] % 2).float()
 
 
 def turn(angle: torch.Tensor) -> torch.Tensor:

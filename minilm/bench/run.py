@@ -1,0 +1,31 @@
+"""`minilm bench WHAT`: each figure that the README claims, as a command."""
+
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+
+from minilm.bench.options import BenchOptions
+from minilm.bench.report import machine, threads
+from minilm.jobs.resuming import plain
+from minilm.training.checkpoint import write_json
+
+__all__ = ["BenchOptions", "bench"]
+
+
+def bench(options: BenchOptions, say: Callable[[str], None] = print) -> dict:
+    """Measure, write `<out>/<what>.json`, and return what was written.
+
+    Raises InputError for what the measurement needs and does not find (a corpus, the package transformers).
+    """
+    measure = importlib.import_module(f"minilm.bench.{options.what}").measure
+    options.out.mkdir(parents=True, exist_ok=True)
+    with threads(options.threads):
+        before = machine()
+        measured = measure(options, say)
+        facts = {"what": options.what, "machine": before | {"load_after": machine()["load"]}}
+    facts |= {"options": plain(options), "size": asdict(options.size)} | measured
+    path = options.out / f"{options.what}.json"
+    write_json(path, facts)
+    say(f"{before['processor']}, {before['threads']} thread(s), torch {before['torch']}; all figures: {path}")
+    return json.loads(path.read_text(encoding="utf-8"))

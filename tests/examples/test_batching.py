@@ -1,0 +1,179 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from minilm.examples import batching
+from minilm.examples.batching import PretrainingBatches, batches_of_like_length, hash_of, pad
+from minilm.examples.masked_lm import IGNORED
+from minilm.text.store import Store
+from minilm.text.tokenizer import SPECIAL_TOKENS, train_characters
+
+PAD, CLS, SEP, MASK, LENGTH, SIZE = 0, 2, 3, 4, 24, 7
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_characters("abcdefghijklmnopqrstuvwxyz")
+
+
+@pytest.fixture(scope="module")
+def store(tokenizer):
+    """60 documents, and every document has ids of its own, three in turn: what a batch holds can be traced back."""
+    rng = np.random.default_rng(0)
+    sizes = [rng.integers(1, 9, n) for n in rng.integers(2, 9, 60)]
+    sentences = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
+    documents = np.concatenate([[0], np.cumsum([len(size) for size in sizes])]).astype(np.int64)
+    ids = rng.integers(5, tokenizer.size, sentences[-1]).astype(np.uint16)
+    return Store(ids, sentences, documents)
+
+
+@pytest.fixture
+def make(store, tokenizer):
+    return lambda seed=0, size=SIZE, length=LENGTH: PretrainingBatches(store, tokenizer, length, size, seed)
+
+
+def same(one, other):
+    return all(
+        (x is None and y is None) or torch.equal(x, y)
+        for x, y in zip(vars(one).values(), vars(other).values(), strict=True)
+    )
+
+
+def original(batch):
+    """The ids before masking."""
+    return torch.where(batch.words == IGNORED, batch.ids, batch.words)
+
+
+def test_pad_fills_up_to_the_longest():
+    assert pad([[1, 2, 3], [], [4]], -100).tolist() == [[1, 2, 3], [-100] * 3, [4, -100, -100]]
+
+
+def test_every_index_comes_once_in_batches_of_like_lengths():
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(3, 128, 10_000)
+    batches = batches_of_like_length(lengths, 16, rng)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(10_000))
+    assert all(len(batch) <= 16 for batch in batches) and sum(len(batch) < 16 for batch in batches) <= 1
+
+    def padding(batches):
+        return 1 - lengths.sum() / sum(lengths[batch].max() * len(batch) for batch in batches)
+
+    assert padding(batches) < 0.03
+    assert padding(np.split(rng.permutation(10_000), 625)) > 0.3  # batches as they come
+    firsts = [lengths[batch].max() for batch in batches]
+    assert abs(np.corrcoef(firsts[:-1], firsts[1:])[0, 1]) < 0.2  # long and short batches in turn, not by size
+
+
+def test_one_round_is_every_pair_once(make, store):
+    batches = make()
+    batches.open_round(0)
+    count, pairs = len(batches.batches), len(batches.pairs)
+    assert sum(len(batches[step].is_next) for step in range(count)) == pairs
+    chosen = np.concatenate(batches.batches)
+    assert sorted(chosen.tolist()) == list(range(pairs))
+    assert batches.round == 0
+    _ = batches[count]
+    assert batches.round == 1 and batches.first_step == count
+
+
+def test_F26_a_row_is_cls_a_sep_b_sep(make, store):
+    batches = make()
+    for step in range(6):
+        batch = batches[step]
+        ids = original(batch)
+        T = ids.size(1)
+        assert T <= LENGTH
+        for row, i in enumerate(batches.batches[step]):
+            p = batches.pairs
+            a, b = store.ids[p.a_start[i] : p.a_end[i]].tolist(), store.ids[p.b_start[i] : p.b_end[i]].tolist()
+            fill = T - len(a) - len(b) - 3
+            assert ids[row].tolist() == [CLS, *a, SEP, *b, SEP] + [PAD] * fill
+            assert batch.types[row].tolist() == [0] * (len(a) + 2) + [1] * (len(b) + 1) + [0] * fill
+            assert batch.is_next[row] == p.label[i]
+            if batch.real is not None:
+                assert batch.real[row].tolist() == [True] * (T - fill) + [False] * fill
+
+
+def test_F25_masks_cover_words_alone(make):
+    batches = make()
+    words = masked = 0
+    for step in range(40):
+        batch = batches[step]
+        ids, chosen = original(batch), batch.words != IGNORED
+        assert (ids[chosen] >= len(SPECIAL_TOKENS)).all()
+        words, masked = words + int((ids >= 5).sum()), masked + int(chosen.sum())
+    assert abs(masked - 0.15 * words) < 4 * (words * 0.15 * 0.85) ** 0.5
+
+
+def test_real_is_none_where_nothing_is_padding_and_tokens_counts_the_rest(make):
+    seen = set()
+    for step in range(60):
+        batch = make_once(make)[step]
+        full = bool((original(batch) != PAD).all())
+        assert (batch.real is None) == full
+        assert batch.tokens == int((original(batch) != PAD).sum())
+        seen.add(full)
+    assert seen == {True, False}
+
+
+def make_once(make, kept={}):  # noqa: B006 (one object for all steps of a test)
+    return kept.setdefault(id(make), make())
+
+
+def test_a_step_is_the_same_in_any_order_and_from_a_new_object(make):
+    in_order = make()
+    steps = [in_order[step] for step in range(80)]
+    assert in_order.round >= 2
+    backwards = make()
+    for step in (79, 3, 50, 0, 78, 3):
+        assert same(backwards[step], steps[step]), step
+        assert same(make()[step], steps[step]), step
+    assert not same(make(seed=1)[3], steps[3])
+
+
+def test_F25_F26_pairs_and_masks_are_new_in_every_round(make):
+    batches = make()
+    batches.open_round(0)
+    first, count = batches.pairs, len(batches.batches)
+    _ = batches[count]
+    assert len(first) != len(batches.pairs) or not np.array_equal(first.b_start, batches.pairs.b_start)
+    masks = [(make()[step].words != IGNORED).float().mean(dim=0)[:5].tolist() for step in range(4)]
+    assert len({tuple(mask) for mask in masks}) == 4
+    assert len({hash_of(0, step) for step in range(1000)} | {hash_of(1, step) for step in range(1000)}) == 2000
+
+
+def test_blocks_of_documents_take_turns_and_cover_them_all(monkeypatch, make, store):
+    monkeypatch.setattr(batching, "BLOCK", 25)
+    batches = make()
+    assert [(block.start, block.stop) for block in batches.blocks] == [(0, 25), (25, 50), (50, 60)]
+    seen = []
+    for number in range(6):
+        batches.open_round(number)
+        homes = np.searchsorted(store.document_borders, batches.pairs.a_start, side="right") - 1
+        seen.append((homes.min(), homes.max()))
+        assert set(homes) == set(batches.blocks[number % 3])
+    assert seen[:3] == seen[3:]
+    again = make()
+    steps = [batches[step] for step in range(90)]
+    assert all(same(again[step], steps[step]) for step in (89, 40, 41, 7))
+
+
+def test_a_block_of_single_sentences_is_passed_over(monkeypatch, tokenizer):
+    """It has no pairs; a run of a million steps must not end at it."""
+    monkeypatch.setattr(batching, "BLOCK", 2)
+    sentences, documents = np.arange(0, 45, 5), np.array([0, 3, 6, 7, 8])
+    store = Store(np.full(40, 9, dtype=np.uint16), sentences, documents)
+    batches = PretrainingBatches(store, tokenizer, LENGTH, 2, seed=0)
+    assert all(len(batches[step].is_next) >= 1 for step in range(12))
+    assert batches.round > 3
+
+
+def test_a_batch_moves_to_a_device_whole(make):
+    batch = make()[0]
+    moved = batch.to(torch.device("meta"))
+    tensors = [value for value in vars(moved).values() if value is not None]
+    assert all(value.device.type == "meta" for value in tensors)
+    assert (moved.real is None) == (batch.real is None)
+    assert SimpleNamespace(**vars(moved)).ids.shape == batch.ids.shape

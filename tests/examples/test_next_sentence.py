@@ -1,0 +1,186 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+
+from minilm.errors import InputError
+from minilm.examples.next_sentence import IS_NEXT, IS_NOT_NEXT, draw_pairs, trim
+from minilm.text.store import Store
+
+
+def store_of(documents):
+    """A store whose documents have sentences of these lengths."""
+    lengths = [length for document in documents for length in document]
+    sentences = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    borders = np.concatenate([[0], np.cumsum([len(document) for document in documents])]).astype(np.int64)
+    return Store(np.zeros(sentences[-1], dtype=np.uint16), sentences, borders)
+
+
+def drawn(store, room, seeds=1, **options):
+    """The pairs of several epochs as rows a_start, a_end, b_start, b_end, label."""
+    pairs = [draw_pairs(store, room, np.random.default_rng([26, seed]), **options) for seed in range(seeds)]
+    return np.concatenate([np.stack([p.a_start, p.a_end, p.b_start, p.b_end, p.label], axis=1) for p in pairs])
+
+
+def document_at(store, place):
+    return int(np.searchsorted(store.document_borders, place, side="right")) - 1
+
+
+corpora = st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=8), min_size=1, max_size=8).filter(
+    lambda documents: max(map(len, documents)) >= 2 and (len(documents) > 1 or len(documents[0]) > 2)
+)
+
+
+@given(corpora, st.integers(5, 25))
+def test_F26_what_holds_for_every_pair(documents, room):
+    store = store_of(documents)
+    sentence_starts = set(store.sentences.tolist())
+    for a_start, a_end, b_start, b_end, label in drawn(store, room, seeds=3).tolist():
+        assert 0 < a_end - a_start and 0 < b_end - b_start
+        assert a_end - a_start + b_end - b_start <= room
+        assert a_end in sentence_starts and b_start in sentence_starts
+        home = document_at(store, a_start)
+        assert document_at(store, a_end - 1) == home  # neither A nor B reaches over a document's border
+        assert document_at(store, b_start) == document_at(store, b_end - 1)
+        if label == IS_NEXT:
+            assert b_start == a_end and document_at(store, b_start) == home
+        else:
+            assert b_start != a_end
+            assert (document_at(store, b_start) == home) == (len(documents) == 1)
+
+
+@given(corpora, st.integers(5, 25))
+def test_F26_every_document_of_two_sentences_gives_pairs_and_a_pair_fills_its_room(documents, room):
+    store = store_of(documents)
+    pairs = draw_pairs(store, room, np.random.default_rng(0))
+    homes = [document_at(store, start) for start in pairs.a_start]
+    assert set(homes) == {i for i, document in enumerate(documents) if len(document) >= 2}
+    for i, home in enumerate(homes):
+        if pairs.label[i] == IS_NEXT and pairs.lengths[i] < room:  # only the end of a document leaves room
+            assert pairs.b_end[i] == store.document_borders[home + 1]
+
+
+def test_F26_positives_read_on_where_the_last_pair_ended():
+    """No sentence is lost: with positives alone, what a document's pairs cover is the document, but for what is cut."""
+    store = store_of([[4] * 30])
+    rows = drawn(store, room=8, seeds=20)
+    inner = rows[rows[:, 4] == IS_NEXT]
+    assert set(inner[:, 0].tolist() + inner[:, 2].tolist()) == set(range(0, 120, 4))
+
+
+def test_F26_half_are_negatives():
+    store = store_of([[10] * 20] * 300)
+    label = drawn(store, room=61, seeds=10)[:, 4]
+    z = (label.mean() - 0.5) / (0.5 / math.sqrt(len(label)))
+    assert len(label) > 10_000 and abs(z) < 4
+
+
+def synthetic(documents, sentences, tokens, seed=0):
+    """Documents of 1, 2, 3 … sentences (geometric) whose lengths are uniform on 1 … 2·tokens − 1."""
+    rng = np.random.default_rng(seed)
+    return store_of([rng.integers(1, 2 * tokens, n).tolist() for n in rng.geometric(1 / sentences, documents)])
+
+
+def what_shows_without_reading(store, rows, room):
+    """Lengths, and where A and B begin and end: all that can be told of a pair whose words are blotted out."""
+    a_start, a_end, b_start, b_end, _ = rows.T
+    sentence, document = (np.zeros(store.tokens + 1, dtype=bool) for _ in range(2))
+    sentence[store.sentences] = document[store.document_borders] = True
+    a, b = a_end - a_start, b_end - b_start
+    ends = sentence[a_start], sentence[b_start], sentence[b_end], document[a_start], document[b_start], document[b_end]
+    return np.stack([a, b, a + b, a + b == room, *ends], axis=1).astype(float)
+
+
+def excess_accuracy(features, label):
+    """How far a fitted model lies above 50 % on pairs it has not seen, in standard errors: a straight line, and trees."""
+    half = len(label) // 2
+    scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-9)
+    line = LogisticRegression(max_iter=500).fit(scaled[:half], label[:half]).score(scaled[half:], label[half:])
+    trees = HistGradientBoostingClassifier(max_iter=30, random_state=0).fit(features[:half], label[:half])
+    return [
+        (accuracy - 0.5) / (0.5 / math.sqrt(half)) for accuracy in (line, trees.score(features[half:], label[half:]))
+    ]
+
+
+@pytest.mark.parametrize(("sentences", "tokens", "room"), [(12, 20, 125), (3, 15, 61), (30, 8, 29)])
+def test_F26_nothing_but_the_words_tells_a_negative_from_a_positive(sentences, tokens, room):
+    store = synthetic(3000, sentences, tokens)
+    rows = drawn(store, room, seeds=2)
+    rows = rows[np.random.default_rng(1).permutation(len(rows))]
+    seen = what_shows_without_reading(store, rows, room)
+    assert max(excess_accuracy(seen[:, :3], rows[:, 4])) < 4
+    assert max(excess_accuracy(seen, rows[:, 4])) < 4
+
+
+def test_F26_a_random_stretch_for_a_negative_would_be_seen():
+    """The usual way, a B from anywhere that is cut to fit: lengths and ends give it away at once."""
+    store, rng = synthetic(3000, 12, 20), np.random.default_rng(0)
+    rows = drawn(store, room=125)
+    rows = rows[rng.permutation(len(rows))]
+    negative = rows[:, 4] == IS_NOT_NEXT
+    start = rng.integers(0, len(store.sentences) - 1, negative.sum())
+    document = np.searchsorted(store.documents, start, side="right")
+    rows[negative, 2] = store.sentences[start]
+    room_left = 125 - (rows[negative, 1] - rows[negative, 0])
+    rows[negative, 3] = np.minimum(store.sentences[start] + room_left, store.document_borders[document])
+    assert max(excess_accuracy(what_shows_without_reading(store, rows, 125), rows[:, 4])) > 10
+
+
+def test_F26_a_negative_comes_from_anywhere():
+    """With 40 documents of one shape, a B is drawn from each of the 39 others."""
+    store = store_of([[10] * 20] * 40)
+    rows = drawn(store, room=61, seeds=40)
+    of_first = rows[(rows[:, 0] < store.document_borders[1]) & (rows[:, 4] == IS_NOT_NEXT)]
+    assert {document_at(store, start) for start in of_first[:, 2]} == set(range(1, 40))
+
+
+def test_F26_one_document_takes_its_negatives_from_elsewhere_in_it():
+    store = store_of([[5] * 200])
+    rows = drawn(store, room=20, seeds=3)
+    negative = rows[rows[:, 4] == IS_NOT_NEXT]
+    a_start, a_end, b_start, b_end, _ = negative.T
+    assert ((b_end <= a_start) | (b_start >= a_end + 5)).all()
+    assert abs(len(negative) / len(rows) - 0.5) < 4 * 0.5 / math.sqrt(len(rows))
+
+
+def test_F26_the_same_seed_gives_the_same_pairs_and_another_seed_others():
+    store = store_of([[3, 4, 5] * 4] * 10)
+    first, again = drawn(store, 20), drawn(store, 20)
+    other = draw_pairs(store, 20, np.random.default_rng(5))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first[:, 0], other.a_start) or not np.array_equal(first[:, 4], other.label)
+
+
+def test_F26_a_part_of_the_documents_gives_the_pairs_of_that_part():
+    store = store_of([[5] * 6] * 20 + [[5]] * 3)
+    rows = drawn(store, room=20, seeds=5, documents=range(4, 9))
+    assert {document_at(store, start) for start in rows[:, 0]} == {4, 5, 6, 7, 8}
+    nothing = draw_pairs(store, 20, np.random.default_rng(0), range(20, 23))  # a part of single sentences: no pairs
+    assert len(nothing) == 0 and len(nothing.lengths) == 0
+
+
+@given(st.tuples(*[st.integers(1, 40)] * 2), st.integers(2, 30))
+def test_F26_trim_cuts_a_at_its_front_and_b_at_its_end_and_the_longer_one_first(lengths, room):
+    a, b = lengths
+    a_start, a_end, b_start, b_end = trim(100, 100 + a, 500, 500 + b, room)
+    kept = a_end - a_start, b_end - b_start
+    assert (a_end, b_start) == (100 + a, 500)
+    assert sum(kept) == min(a + b, room)
+    if a + b > room:
+        assert all(left == whole or left >= room // 2 for left, whole in zip(kept, lengths))
+
+
+@pytest.mark.parametrize(
+    ("documents", "words"),
+    [
+        ([[5, 5]], "from 2 sentence.* of one document: give at least three sentences"),
+        ([[5]], "from 1 sentence.* of one document"),
+        ([[5], [4], [7]], "every document has a single sentence. Write one sentence a line"),
+    ],
+)
+def test_F26_where_no_pair_is_possible_it_says_what_is_needed(documents, words):
+    with pytest.raises(InputError, match=words):
+        drawn(store_of(documents), room=20)
