@@ -6,6 +6,7 @@ minilm quickstart · pretrain · finetune · evaluate · predict · fill-mask ·
 import errno
 import importlib
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -53,12 +54,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"minilm {__version__}")
         return 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to stop
     try:
-        return run(arguments[0], arguments[1:])
+        code = run(arguments[0], arguments[1:])
+        sys.stdout.flush()
+        return code
     except InputError as error:
         return complain(str(error))
+    except BrokenPipeError:  # minilm predict … | head: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         return complain(explain(error))
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or re.search("allocate memory|out of memory", str(error)):
+            return complain("there is not enough memory: make the model (--width, --layers) or the --batch smaller.")
+        raise
     except KeyboardInterrupt:
         print("minilm: stopped.", file=sys.stderr)
         return 130
@@ -83,7 +96,7 @@ def parse(command: str, options_class: type, arguments: list[str]):
     box = io.StringIO()
     try:
         with redirect_stderr(box):
-            return tyro.cli(options_class, prog=f"minilm {command}", args=arguments)
+            return tyro.cli(options_class, prog=f"minilm {command}", args=spread(arguments))
     except SystemExit as end:
         if not end.code:
             return None
@@ -94,12 +107,34 @@ def parse(command: str, options_class: type, arguments: list[str]):
     raise InputError(f"{sentence_in(box.getvalue())} (see: minilm {command} --help).")
 
 
+def spread(arguments: list[str]) -> list[str]:
+    """`--labels 100,500` as `--labels 100 500`, which is how tyro reads a list."""
+    out: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name == "--labels" and equals:
+            out += [name, *value.split(",")]
+        elif out and out[-1] == "--labels":
+            out += argument.split(",")
+        else:
+            out.append(argument)
+    return out
+
+
 def sentence_in(box: str) -> str:
-    """What is written in one of tyro's boxes, without its frame, its title and the examples under it."""
-    lines = [re.sub("[\u2500-\u257f]+|-{4,}", " ", line).strip() for line in box.splitlines()]
-    text = " ".join(line for line in lines[1:] if line)
-    text = re.split(r"Argument helptext:|For full helptext|Similar arguments|Perhaps you meant", text)[0]
-    return " ".join(text.split()).rstrip(". ") or "the options cannot be read"
+    """What is written in one of tyro's boxes, without its frame, its title and its examples."""
+    box = re.sub(r"\x1b\[[0-9;]*m", "", box)  # colours
+    lines = [re.sub("[\u2500-\u257f]|-{4,}", " ", line) for line in box.splitlines()]
+    text = " ".join(" ".join(lines[1:]).split())
+    if "Missing from" in text:
+        needed, _, typed = "\n".join(lines).partition("Unrecognized options:")
+        names = re.findall(r"^ {6}(--[\w.-]+|[A-Z]\S*)", needed, re.MULTILINE)
+        typed = " ".join(typed.split("For full helptext")[0].split())
+        known = f" ({typed} is no option)" if typed else ""
+        return f"something is missing: {', '.join(names).replace('STR', 'a text')}{known}"
+    text = re.split(r"Got errors:|Argument helptext:|For full helptext|Similar|Perhaps you meant", text)[0]
+    text = text.strip().rstrip(".") or "the options cannot be read"
+    return text[0].lower() + text[1:]
 
 
 def usage() -> str:
@@ -115,11 +150,13 @@ def explain(error: OSError) -> str:
         return f"the disk is full{where}: free some space, then run the same command again; what was saved is whole."
     if isinstance(error, PermissionError):
         return f"no permission{where}: choose another --out, or change the folder's rights."
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        return f"a file stands where a folder is needed{where}: choose another --out or --cache."
     return f"{error.strerror or error}{where}."
 
 
 def complain(sentence: str) -> int:
-    print(f"minilm: {sentence}", file=sys.stderr)
+    print("minilm:", " ".join(sentence.splitlines()), file=sys.stderr)
     return 2
 
 

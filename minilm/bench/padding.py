@@ -34,9 +34,9 @@ def padded(batch: LabelledBatch, length: int) -> LabelledBatch:
 def layouts(examples: LabelledSet, chosen: np.ndarray, batch: int, length: int, rng) -> dict[str, list[LabelledBatch]]:
     """The same texts, put into batches in three ways."""
     alike = batches_of_like_length(examples.lengths[chosen], batch, rng)
-    as_drawn = [examples.batch(chosen[i : i + batch]) for i in range(0, len(chosen), batch)]
+    as_drawn = [examples.batch(chosen[i : i + batch].tolist()) for i in range(0, len(chosen), batch)]
     return {
-        OURS: [examples.batch(chosen[some]) for some in alike],
+        OURS: [examples.batch(chosen[some].tolist()) for some in alike],
         LONGEST: as_drawn,
         MAXIMUM: [padded(each, length) for each in as_drawn],
     }

@@ -3,14 +3,24 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import tyro
 from torch import nn
 
 from minilm.errors import InputError
 from minilm.examples.labelled import LabelledSet, encode_tagged, encode_texts, label_names
-from minilm.jobs.folders import bert_config, encoder_into, open_classifier, save_bert, save_lstm
+from minilm.jobs.folders import (
+    bert_config,
+    encoder_into,
+    open_classifier,
+    refuse_to_overwrite,
+    save_bert,
+    save_lstm,
+    tokenizer_for,
+)
 from minilm.jobs.measuring import measure_tags, measure_texts
 from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, parameter_count
 from minilm.models.initialisation import initialise
@@ -34,6 +44,9 @@ class Columns:
     label_column: str = "label"
 
 
+InOwnFile = Annotated[Columns, tyro.conf.arg(name="")]  # --text-column, not --columns.text-column
+
+
 @dataclass(frozen=True)
 class FinetuneOptions:
     """Fit a pretrained model (or one from scratch, or the LSTM) to labels."""
@@ -44,7 +57,7 @@ class FinetuneOptions:
     model: str
     """A folder that `pretrain` wrote; or "scratch" or "lstm" for a model that has seen nothing."""
     out: Path = Path("runs/finetune")
-    columns: Columns = field(default_factory=Columns)
+    columns: InOwnFile = field(default_factory=Columns)
     labels: int | None = None
     """How many labelled examples to learn from; all that are not held out if not given."""
     test: str | None = None
@@ -62,6 +75,23 @@ class FinetuneOptions:
     device: str = "auto"
     progress: bool = True
 
+    def __post_init__(self):
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed {self.seed} is not from 0 to {2**32 - 1}.")
+        if self.held_out < 1:
+            raise InputError(f"held_out {self.held_out} must be at least 1.")
+        if self.pooling not in ("mean", "cls"):
+            raise InputError(f"pooling '{self.pooling}' is not known: choose mean or cls.")
+        if self.fresh and self.tokenizer is None:
+            raise InputError(f"--model {self.model} needs a vocabulary: name a folder that has one with --tokenizer.")
+        if not self.fresh and self.tokenizer is not None:
+            raise InputError(f"--tokenizer is for scratch and lstm; {self.model} has its own.")
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the model has seen nothing."""
+        return self.model in ("scratch", "lstm")
+
 
 @dataclass(frozen=True)
 class Task:
@@ -72,12 +102,13 @@ class Task:
     train: list[Example] | list[TaggedLine]
     test: list[Example] | list[TaggedLine]
     where: str
+    where_test: str
 
     def encode(self, part: str, tokenizer: Tokenizer, max_length: int | None, truncate: bool = False) -> LabelledSet:
-        examples = getattr(self, part)
+        examples, where = (self.train, self.where) if part == "train" else (self.test, self.where_test)
         if self.kind == "token":
-            return encode_tagged(examples, self.labels, tokenizer, max_length, self.where)
-        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, self.where)
+            return encode_tagged(examples, self.labels, tokenizer, max_length, where)
+        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, where)
 
 
 def is_tagged(name: str) -> bool:
@@ -100,6 +131,8 @@ def load_task(options: FinetuneOptions) -> Task:
     kind = "token" if is_tagged(options.data) else "text"
     rng = np.random.default_rng(options.seed)
     if options.test:
+        if is_tagged(options.test) != is_tagged(options.data):
+            raise InputError(f"{options.data} and {options.test} are of two kinds: labelled texts and tagged words.")
         pool, test = [examples[i] for i in rng.permutation(len(examples))], read(options.test, options.columns)
     else:
         if len(examples) < 4:
@@ -110,8 +143,15 @@ def load_task(options: FinetuneOptions) -> Task:
     if options.labels is not None and not 0 < options.labels <= len(pool):
         raise InputError(f"{options.labels} labels were asked for, but {options.data} has {len(pool)} to learn from.")
     train = pool[: options.labels]
-    names = [tag for line in train for tag in line.tags] if kind == "token" else [e.label for e in train]
-    return Task(kind, label_names(names, options.data), train, test, options.data)
+    drawn = options.data if options.labels is None else f"what was drawn of {options.data} (--labels {options.labels})"
+    label_names(labels_of(train, kind), drawn)
+    # all classes of the data, though a small sample may lack one: a class is then known, and never right
+    names = label_names(labels_of(examples, kind), options.data)
+    return Task(kind, names, train, test, options.data, options.test or options.data)
+
+
+def labels_of(examples: list[Example] | list[TaggedLine], kind: str) -> list[str]:
+    return [tag for line in examples for tag in line.tags] if kind == "token" else [e.label for e in examples]
 
 
 def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> nn.Module:
@@ -124,11 +164,10 @@ def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> nn.
         model = (LSTMTagger if task.kind == "token" else LSTMClassifier)(config, generator)
     else:
         head = HeadConfig(task.labels, task.kind, options.pooling, options.dropout)
-        scratch = options.model == "scratch"
-        config = BertConfig(vocab_size=tokenizer.size) if scratch else bert_config(Path(options.model))
+        config = BertConfig(vocab_size=tokenizer.size) if options.fresh else bert_config(Path(options.model))
         model = BertClassifier(replace(config, dropout=options.dropout), head)
         initialise(model, generator=generator)
-        if not scratch:
+        if not options.fresh:
             encoder_into(model, Path(options.model))
     model.labels = task.labels
     return model
@@ -137,11 +176,11 @@ def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> nn.
 def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> dict:
     """Fit, measure on what was held out, write the folder; returns what was measured."""
     device = choose_device(options.device)
-    if options.model in ("scratch", "lstm") and options.tokenizer is None:
-        raise InputError(f"--model {options.model} needs a vocabulary: name a folder that has one with --tokenizer.")
-    tokenizer = Tokenizer.load(options.tokenizer or Path(options.model))
-    if options.model not in ("scratch", "lstm"):
-        bert_config(Path(options.model))  # complains about a folder that is none before the data is read
+    refuse_to_overwrite(options.out)
+    if options.fresh:
+        tokenizer = Tokenizer.load(options.tokenizer)
+    else:  # complains about a folder that is none before the data is read
+        tokenizer = tokenizer_for(bert_config(Path(options.model)), Path(options.model))
     task = load_task(options)
     model = new_model(options, task, tokenizer).to(device)
     limit = getattr(model.config, "max_length", None)
@@ -183,7 +222,7 @@ class EvaluateOptions:
 
     model: Path
     data: str
-    columns: Columns = field(default_factory=Columns)
+    columns: InOwnFile = field(default_factory=Columns)
     truncate: bool = False
     device: str = "auto"
 

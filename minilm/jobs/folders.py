@@ -11,7 +11,7 @@ from torch import nn
 from minilm.errors import InputError
 from minilm.huggingface import our_config, read_config, read_safetensors, read_weights, their_config, to_theirs
 from minilm.models.bert import BertClassifier, BertConfig, BertForPretraining, HeadConfig
-from minilm.models.lstm import LSTMClassifier, LSTMConfig, LSTMTagger
+from minilm.models.lstm import MODEL_TYPE as LSTM_TYPE, LSTMClassifier, LSTMConfig, LSTMTagger
 from minilm.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from minilm.training.checkpoint import load_weights, weights_of, write_json, write_tensors, write_text
 
@@ -65,39 +65,80 @@ def open_pretraining(folder: Path | str) -> Opened:
     """A BERT with its two pretraining heads."""
     folder = Path(folder)
     config = bert_config(folder)
+    weights = read_weights(folder)
+    if "masked_words.dense.weight" not in weights:
+        raise InputError(f"{folder} guesses no masked words: name a folder that `minilm pretrain` wrote.")
     model = BertForPretraining(config)
-    load_weights(model, read_weights(folder), str(folder))
-    return Opened(model.eval(), Tokenizer.load(folder), folder)
+    load_weights(model, weights, str(folder))
+    return Opened(model.eval(), tokenizer_for(config, folder), folder)
+
+
+def tokenizer_for(config: BertConfig | LSTMConfig, folder: Path) -> Tokenizer:
+    """The folder's tokenizer. One of another model would give ids that the embedding table does not have."""
+    tokenizer = Tokenizer.load(folder)
+    if tokenizer.size > config.vocab_size:
+        raise InputError(
+            f"{folder}: the tokenizer has {tokenizer.size:,} tokens and the model {config.vocab_size:,}; they do not "
+            "belong together."
+        )
+    return tokenizer
 
 
 def open_classifier(folder: Path | str) -> Opened:
     """A model that was fine-tuned: BERT or LSTM, for texts or for words."""
     folder = Path(folder)
     theirs = read_config(folder)
-    if theirs.get("model_type") == "minilm-lstm":
-        names = {"LSTMClassifier": LSTMClassifier, "LSTMTagger": LSTMTagger}
-        model = names[theirs["architectures"][0]](LSTMConfig.from_json(theirs))
-        model.labels = tuple(theirs["labels"])
-        load_weights(model, read_safetensors(folder / "model.safetensors"), str(folder))
-        return Opened(model.eval(), Tokenizer.load(folder), folder)
-    config = our_config(theirs, str(folder / "config.json"))
-    if "minilm_head" not in theirs:
+    is_lstm = theirs.get("model_type") == LSTM_TYPE
+    if not is_lstm and "minilm_head" not in theirs:
+        our_config(theirs, str(folder / "config.json"))  # it may not be a BERT either
         raise InputError(f"{folder} holds no classifier: fine-tune it first (minilm finetune --model {folder} …).")
+    try:
+        model = lstm_of(theirs) if is_lstm else classifier_of(theirs, folder)
+    except (KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{folder / 'config.json'} does not describe a classifier: {error!r}.") from None
+    weights = read_safetensors(folder / "model.safetensors") if is_lstm else read_weights(folder)
+    load_weights(model, weights, str(folder))
+    return Opened(model.eval(), tokenizer_for(model.config, folder), folder)
+
+
+def lstm_of(ours: dict) -> LSTMClassifier | LSTMTagger:
+    names = {"LSTMClassifier": LSTMClassifier, "LSTMTagger": LSTMTagger}
+    model = names[ours["architectures"][0]](LSTMConfig.from_json(ours))
+    model.labels = tuple(ours["labels"])
+    return model
+
+
+def classifier_of(theirs: dict, folder: Path) -> BertClassifier:
     head = theirs["minilm_head"]
+    config = our_config(theirs, str(folder / "config.json"))
     model = BertClassifier(config, HeadConfig(**head | {"labels": tuple(head["labels"])}))
     model.labels = model.head_config.labels
-    load_weights(model, read_weights(folder), str(folder))
-    return Opened(model.eval(), Tokenizer.load(folder), folder)
+    return model
 
 
 def encoder_into(model: BertClassifier, folder: Path) -> tuple[str, ...]:
-    """Copy a pretrained encoder (and its pooler, if the model has one) into a classifier; its head stays as drawn."""
-    missing = load_weights(model, read_weights(folder), str(folder), may_lack=("head.", "pooler."))
+    """Copy a pretrained encoder (and its pooler, if the model has one) into a classifier; its head stays as drawn.
+
+    So does the head of a model that was fine-tuned before: its rows stand for other labels.
+    """
+    weights = {name: tensor for name, tensor in read_weights(folder).items() if not name.startswith("head.")}
+    missing = load_weights(model, weights, str(folder), may_lack=("head.", "pooler."))
     return tuple(missing)
 
 
 def bert_config(folder: Path) -> BertConfig:
-    return our_config(read_config(folder), str(folder / "config.json"))
+    theirs = read_config(folder)
+    if theirs.get("model_type") == LSTM_TYPE:
+        raise InputError(f"{folder} holds an LSTM, and this needs a BERT: name a folder that `minilm pretrain` wrote.")
+    return our_config(theirs, str(folder / "config.json"))
+
+
+def refuse_to_overwrite(out: Path) -> None:
+    """A model is never written over another one."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: give --out the name of a folder.")
+    if (out / "model.safetensors").exists():
+        raise InputError(f"{out} holds a model already: choose another --out, or move that one away.")
 
 
 def tensorboard_writer(folder: Path, wanted: bool):

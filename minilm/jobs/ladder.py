@@ -161,7 +161,11 @@ def pool_of(workers: int) -> Iterator[Callable[..., Callable[[], Outcome]]]:
         yield lambda function, *arguments: partial(function, *arguments)
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        yield lambda function, *arguments: pool.submit(function, *arguments).result
+        try:
+            yield lambda function, *arguments: pool.submit(function, *arguments).result
+        except BaseException:  # Ctrl-C, or a fit that failed: what still waits is not begun
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def workers_for(device: torch.device) -> int:

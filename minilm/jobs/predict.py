@@ -1,5 +1,6 @@
 """Use a model: label texts, fill in masked words, look at attention."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import tyro
 from minilm import plots
 from minilm.errors import InputError
 from minilm.examples.labelled import encode_tagged, encode_texts
-from minilm.jobs.finetune import Columns, is_tagger
+from minilm.jobs.finetune import Columns, InOwnFile, is_tagged, is_tagger
 from minilm.jobs.folders import Opened, open_classifier, open_pretraining
 from minilm.text import corpus
 from minilm.text.files import Example
@@ -29,10 +30,10 @@ class PredictOptions:
     model: Path
     texts: tyro.conf.Positional[tuple[str, ...]] = ()
     file: Path | None = None
-    """A text file (one text a line), or a CSV, TSV or JSON-lines file with the column that --columns names."""
+    """A text file (one text a line), a CSV, TSV or JSON-lines file with a --text-column, or a CoNLL file of words."""
     pair: str | None = None
     """The second text, for a model of pairs."""
-    columns: Columns = field(default_factory=Columns)
+    columns: InOwnFile = field(default_factory=Columns)
     truncate: bool = False
     device: str = "auto"
 
@@ -48,8 +49,8 @@ def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list
     opened = open_classifier(options.model)
     opened.model.to(choose_device(options.device))
     examples = [Example(text, None, options.pair) for text in options.texts] + from_file(options)
-    if not examples:
-        raise InputError("there is nothing to label: give texts, or a file with --file.")
+    if not examples or not all(example.text.strip() for example in examples):
+        raise InputError("there is nothing to label: give texts with words in them, or a file with --file.")
     label = label_lines if is_tagger(opened.model) else label_texts
     found = label(opened, examples, options.truncate, str(options.file or "the command line"))
     for prediction in found:
@@ -61,6 +62,10 @@ def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list
 def from_file(options: PredictOptions) -> list[Example]:
     if options.file is None:
         return []
+    if not options.file.exists():
+        raise InputError(f"no such file: {options.file}.")
+    if is_tagged(str(options.file)):
+        return [Example(" ".join(line.tokens)) for line in corpus.tagged(options.file)]
     if options.file.suffix.lower() == ".txt" or not options.file.suffix:
         return [Example(line, None, options.pair) for document in corpus.documents(options.file) for line in document]
     columns = options.columns
@@ -92,8 +97,11 @@ def label_lines(opened: Opened, examples: list[Example], truncate: bool, where: 
 
 
 def units(text: str) -> list[str]:
-    """What a tagger tags: words if there are spaces between them, otherwise characters."""
-    return text.split() if " " in text.strip() else list(text.strip())
+    """What a tagger tags: Chinese by characters, other scripts by the words between the spaces."""
+    return [c for c in text if not c.isspace()] if CHINESE.search(text) else text.split()
+
+
+CHINESE = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
 
 
 def entities(words: list[str], tags: list[str]) -> list[tuple[str, str]]:
@@ -121,6 +129,10 @@ class FillMaskOptions:
 
 def fill_mask(options: FillMaskOptions, say: Callable[[str], None] = print) -> list[list[list[tuple[str, float]]]]:
     """For each text, for each [MASK]: the likeliest words with their probabilities."""
+    if not options.texts:
+        raise InputError("there is nothing to fill in: give a text with [MASK] where a word is to be guessed.")
+    if options.top < 1:
+        raise InputError(f"top {options.top} must be at least 1.")
     opened = open_pretraining(options.model)
     out = []
     for text in options.texts:
@@ -143,7 +155,7 @@ def fill(opened: Opened, text: str, top: int = 5) -> list[list[tuple[str, float]
         raise InputError(f"'{text}' has no [MASK]: write one where a word is to be guessed.")
     scores = opened.model(row[0], row[1], masked=masked).words  # [M, V]
     scores[:, tokenizer.special_ids] = -torch.inf
-    probabilities, ids = scores.softmax(dim=-1).topk(top)
+    probabilities, ids = scores.softmax(dim=-1).topk(min(top, tokenizer.size - len(tokenizer.special_ids)))
     return [
         list(zip(tokenizer.tokens(words.tolist()), row.tolist(), strict=True))
         for words, row in zip(ids, probabilities, strict=True)
@@ -169,6 +181,8 @@ class AttentionOptions:
 
 def attention(options: AttentionOptions, say: Callable[[str], None] = print) -> list[np.ndarray]:
     """The attention weights of every layer [H, T, T], written as a picture."""
+    if options.out.is_dir():
+        raise InputError(f"{options.out} is a folder: give --out the name of a picture, such as attention.png.")
     opened = open_any(options.model)
     tokens, weights = attention_of(opened, options.text, options.pair)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ def prepare(
     if not (folder / "prepared.json").exists():
         say(f"reading {name}")
         folder.mkdir(parents=True, exist_ok=True)
-        write_texts(corpus.documents(name), held_out, seed, folder)
+        write_texts(corpus.documents(name), held_out, seed, folder, name)
         if tokenizer is None:
             say("learning the vocabulary")
             tokenizer = learn_vocabulary(folder / "train.txt", vocab_size, units, lowercase)
@@ -81,7 +81,7 @@ def fingerprint(name: str) -> str:
     if name in corpus.CORPORA:
         return "-".join(corpus.CORPORA[name].files.values())
     path = Path(name)
-    files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".txt") if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
         if file.is_file():
@@ -91,21 +91,32 @@ def fingerprint(name: str) -> str:
     return digest.hexdigest()
 
 
-def write_texts(documents: Iterator[list[str]], held_out: int, seed: int, folder: Path) -> None:
-    """Every document into train.txt or held_out.txt, in one reading.
+def write_texts(
+    documents: Iterator[list[str]], held_out: int, seed: int, folder: Path, name: str = "the corpus"
+) -> None:
+    """Every document into train.txt or held_out.txt, in one reading. A single document, such as a book, is cut in two: the
+    last fifth of its sentences (at most `held_out`) is held out.
 
     Which documents are held out must be drawn before their number is known: a first reading would cost as much as all the
-    rest. So all go to train.txt's draft with their place noted, and the draft is then dealt out line by line.
+    rest. So all go to a draft, which is then dealt out line by line.
+
+    Raises InputError if one of the two parts cannot give a sentence pair.
     """
     draft = folder / "all.growing"
-    count = 0
+    sizes: list[int] = []  # sentences of each document
     with open(draft, "w", encoding="utf-8", newline="\n") as file:
         for document in documents:
             lines = [" ".join(sentence.split()) for sentence in document]
             file.writelines(line + "\n" for line in lines if line)
             file.write("\n")
-            count += 1
-    chosen = set(held_out_documents(count, held_out, seed).tolist())
+            sizes.append(sum(map(bool, lines)))
+    cut = 0  # the sentences before the border that is drawn through a single document
+    if len(sizes) == 1:
+        cut = sizes[0] - max(3, min(held_out, sizes[0] // 5))
+        sizes, chosen = [max(cut, 0), sizes[0] - max(cut, 0)], {1}
+    else:
+        chosen = set(held_out_documents(len(sizes), held_out, seed).tolist())
+    check_pairs(sizes, chosen, name)
     paths = folder / "train.txt", folder / "held_out.txt"
     with (
         open(draft, encoding="utf-8") as source,
@@ -113,10 +124,21 @@ def write_texts(documents: Iterator[list[str]], held_out: int, seed: int, folder
         open(paths[1], "w", encoding="utf-8", newline="\n") as held,
     ):
         number = 0
-        for line in source:
+        for count, line in enumerate(source, start=1):
             (held if number in chosen else train).write(line)
-            number += line == "\n"
+            number += line == "\n" or count == cut
     os.remove(draft)
+
+
+def check_pairs(sizes: list[int], chosen: set[int], name: str) -> None:
+    """A pair needs two sentences of one document, and a false one a third from elsewhere."""
+    parts = [size for i, size in enumerate(sizes) if i not in chosen], [sizes[i] for i in sorted(chosen)]
+    for part, what in zip(parts, ("to learn from", "held out"), strict=True):
+        if max(part, default=0) < 2 or sum(part) < 3:
+            raise InputError(
+                f"no sentence pairs can be made of what is {what} in {name} ({sum(part)} sentence(s) in {len(part)} "
+                "document(s)): write one sentence a line and a blank line between documents, two sentences or more in each."
+            )
 
 
 def held_out_documents(count: int, held_out: int, seed: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from minilm.errors import InputError
 from minilm.examples.batching import PretrainingBatch, PretrainingBatches
 from minilm.jobs.folders import save_bert, tensorboard_writer
 from minilm.jobs.prepare import Prepared, prepare
-from minilm.jobs.resuming import check_folder, plain, restore, snapshot
+from minilm.jobs.resuming import check_corpus, check_folder, plain, restore, snapshot
 from minilm.layers.dropout import use_generator
 from minilm.models.bert import BertConfig, BertForPretraining, parameter_count
 from minilm.models.initialisation import SCHEMES, initialise, reserved, warm_start
@@ -93,9 +94,19 @@ class PretrainOptions:
 
     def __post_init__(self):
         _ = self.budget, self.model_config(vocab_size=self.vocab_size)  # both complain before any work is done
-        for name in ("batch", "evaluations", "held_out"):
+        Rate(self.rate, self.warmup, self.schedule).at(0)
+        for name in ("batch", "evaluations", "held_out", "window"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1.")
+        for name in ("embedding_rate", "weight_decay", "next_sentence_weight"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} {getattr(self, name)} must not be negative.")
+        if not 0 < self.mask_rate < 1:
+            raise InputError(f"mask_rate {self.mask_rate} is not between 0 and 1.")
+        if not self.clip > 0:
+            raise InputError(f"clip {self.clip} is not above 0.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed {self.seed} is not from 0 to {2**32 - 1}.")
         if self.init not in SCHEMES:
             raise InputError(f"init '{self.init}' is not known: choose one of {', '.join(SCHEMES)}.")
         if self.length < 8:
@@ -182,12 +193,14 @@ def build(options: PretrainOptions, prepared: Prepared) -> BertForPretraining:
 def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> dict[str, float]:
     """Pretrain, write the run folder, and return the last measurement (see `measure`).
 
-    A run that exists is not overwritten: it is resumed or refused.
+    A run that exists is not overwritten: it is resumed or refused. Ctrl-C saves, then raises KeyboardInterrupt.
     """
     device = choose_device(options.device)
     state = load_state(options.out) if options.resume else None
     check_folder(options.out, options, state, options.resume)
+    writer = tensorboard_writer(options.out, options.tensorboard)
     prepared = prepare_for(options, say)
+    check_corpus(options.out, prepared.folder, state)
     tokenizer = prepared.tokenizer
     model = build(options, prepared).to(device)
     generator = torch.Generator(device=device).manual_seed(options.seed)
@@ -202,7 +215,6 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     )
     held_out = [batch.to(device) for batch in held_out_batches(prepared, options.length)]
     start_metrics(options.out, progress.step if state else None)
-    writer = tensorboard_writer(options.out, options.tensorboard)
     say(f"{parameter_count(model):,} parameters, {prepared.train}, budget {options.budget}, on {device}")
 
     def losses_at(step: int) -> Step:
@@ -215,10 +227,9 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
         where = {"step": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1)}
         measured = where | measure(model, held_out)
         add_metrics(options.out, **measured)
+        facts = {"options": plain(options), "corpus": prepared.folder.name}
+        save_state(options.out, progress.step, snapshot(model, optimizer, generator, progress), facts)
         save_bert(options.out, model, tokenizer)
-        save_state(
-            options.out, progress.step, snapshot(model, optimizer, generator, progress), {"options": plain(options)}
-        )
         writer(measured)
         say(
             f"{progress.seconds / 60:5.1f} min  step {progress.step:6,}  masked words {measured['mlm_loss']:.3f} nats  "
@@ -226,7 +237,10 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
         )
         return measured
 
-    measured = report() if not state else read_metrics(options.out)[-1]
+    if state:  # the run may have been killed between its state and its model
+        save_bert(options.out, model, tokenizer)
+    before = read_metrics(options.out)
+    measured = before[-1] if before else report()
     pauses = [i / options.evaluations for i in range(1, options.evaluations)]
     rate = Rate(options.rate, options.warmup, options.schedule)
     training = train(
@@ -241,11 +255,13 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
         "pretraining",
         options.progress,
     )
-    for _ in training:
-        measured = report()
+    with closing(training):
+        for _ in training:
+            measured = report()
     plots.pretraining_curves({"this run": read_metrics(options.out)}, options.out / "pretraining.png")
     if not options.budget.done(progress.step, progress.tokens, progress.seconds):
         say(f"stopped at step {progress.step:,}; all is saved. Go on with the same command and --resume.")
+        raise KeyboardInterrupt  # what was to follow must not take this model for a finished one
     return measured
 
 

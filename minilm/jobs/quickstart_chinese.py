@@ -29,7 +29,15 @@ class Chinese:
     metric = "f1"
     labels = (1_000,)
     steps = 4_000
-    pretraining = PretrainOptions(corpus="peoples-daily", units="characters", held_out=430, window=3, steps=steps)
+    pretraining = PretrainOptions(
+        corpus="peoples-daily",
+        units="characters",
+        held_out=430,
+        window=3,
+        embedding_rate=1.0,
+        mask_rate=0.3,
+        steps=steps,
+    )
     probes = ("京", "江", "三", "钱", "说")
     masked = (
         "新华社北[MASK]１月６日电",

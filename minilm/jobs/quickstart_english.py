@@ -31,7 +31,7 @@ class English:
     metric = "accuracy"
     labels = (500,)
     steps = 4_000
-    pretraining = PretrainOptions(corpus="imdb", steps=steps)
+    pretraining = PretrainOptions(corpus="imdb", next_sentence_weight=2.0, steps=steps)
     probes = ("terrible", "masterpiece", "funny", "actress", "murder")
     masked = (
         "this is one of the [MASK] films i have ever seen .",
@@ -54,7 +54,7 @@ class English:
         "scratch": Recipe(epochs=8, rate=1e-3, embedding_rate=1.0),
         "vectors": Recipe(epochs=8, rate=1e-3, embedding_rate=0.1),
         "head": Recipe(epochs=8, rate=1e-2, head_only=True),
-        "pretrained": Recipe(epochs=8, rate=1e-3, embedding_rate=0.1),
+        "pretrained": Recipe(epochs=8, rate=5e-4, embedding_rate=0.1),
     }
 
     def study(
@@ -103,11 +103,14 @@ class English:
         x, y = self.sample(labels, seed)
         model = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(max_iter=1000))
         grid = {"tfidfvectorizer__ngram_range": [(1, 1), (1, 2)], "logisticregression__C": [0.3, 1, 3, 10, 30]}
-        search = GridSearchCV(model, grid, cv=5).fit(x, y)
+        folds = min(5, *map(y.count, LABELS))
+        if folds == 0:  # a handful of labels may all be of one class: nothing to tell apart
+            return self.majority(labels, seed)
+        search = (GridSearchCV(model, grid, cv=folds) if folds > 1 else model).fit(x, y)
         seconds = time.perf_counter() - started
         test = self.texts[1]
         score = search.score([example.text for example in test], [example.label for example in test])
-        best = search.best_estimator_
+        best = search.best_estimator_ if folds > 1 else search
         return Outcome(float(score), seconds, len(best[0].vocabulary_) + 1)
 
     def predictions(self, opened: Opened) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from minilm.errors import InputError
+from minilm.jobs.folders import refuse_to_overwrite
 from minilm.training.checkpoint import load_weights, weights_of
 from minilm.training.loop import Progress
 from minilm.training.optimizer import Optimizer
@@ -23,19 +24,27 @@ def plain(options) -> dict:
 
 def check_folder(out: Path, options, state: tuple[dict, dict] | None, resume: bool) -> None:
     """Neither overwrite a run by accident nor resume another one than was asked for."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: give --out the name of a folder.")
     if not resume:
-        if (out / "training_state").exists():
+        if (out / "training_state" / "latest.json").exists():  # without it, a run was killed before its first save
             raise InputError(f"{out} holds a run already: add --resume to go on with it, or choose another --out.")
+        refuse_to_overwrite(out)
         return
     if state is None:
         raise InputError(f"{out} holds no run to resume: start one without --resume.")
-    before, now = state[1]["options"], plain(options)
+    before, now = state[1].get("options", {}), plain(options)
     changed = [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]
     if changed:
         lines = ", ".join(f"{name} was {before.get(name)} and is {now[name]}" for name in changed)
         raise InputError(f"{out} was started with other options ({lines}): resume it with the same ones.")
+
+
+def check_corpus(out: Path, prepared: Path, state: tuple[dict, dict] | None) -> None:
+    """A text file may have been edited since the run began; it would then go on with other ids."""
+    before = state[1].get("corpus", prepared.name) if state else prepared.name
+    if before != prepared.name:
+        raise InputError(
+            f"{out} was started on another text: the corpus has been changed since. Begin in another --out."
+        )
 
 
 def snapshot(
@@ -61,6 +70,8 @@ def restore(
     def part(kind: str) -> dict[str, Tensor]:
         return {name.removeprefix(kind): tensor for name, tensor in tensors.items() if name.startswith(kind)}
 
+    if not {"generator", "progress"} <= tensors.keys():
+        raise InputError("the saved state is not one that `minilm pretrain` wrote: begin again in another --out.")
     load_weights(model, part("model."), "the saved state")
     optimizer.load_state(part("optimizer."))
     generator.set_state(tensors["generator"].cpu())

@@ -25,9 +25,10 @@ from minilm.layers.embeddings import sinusoids
 from minilm.models.bert import Bert
 
 SCHEMES = ("neighbours", "fan-in", "published")
-WORDS, PLACES, SEGMENTS = 0.08, 0.16, 0.16  # deviation of a word's entries, amplitude of the waves, of the segments
+WORDS, PLACES, SEGMENTS = 0.08, 0.16, 0.24  # deviation of a word's entries, amplitude of the waves, of the segments
 OFFSETS = (-1, 1)  # where the first heads look; all other heads of the first layer look for words like their own
 PEAK = 30.0  # the score of the word at that offset over one far away: exp(30) leaves nothing to the others
+SAME, GAIN = 1.5, 3.0
 ALIKE = 12.0  # the score of the same word over one that has nothing to do with it
 
 
@@ -60,7 +61,7 @@ def places_from_sinusoids(bert: Bert) -> None:
 def reserved(width: int, heads: int) -> tuple[int, int]:
     """How many features "neighbours" keeps for positions (the size of a head, in pairs) and for segments; words have the
     rest. (0, 0) where there is no room to keep any."""
-    places, segments = width // heads // 2 * 2, max(1, width // 32)
+    places, segments = width // heads // 2 * 2, 2 * max(1, width // 32)
     return (places, segments) if heads > 2 and places else (0, 0)
 
 
@@ -72,34 +73,60 @@ def look_at_neighbours(bert: Bert) -> None:
     So let K read the waves off as they are and Q read them off turned by δ: then q_t · k_s = Σ cos ω(t + δ − s), which is
     largest where s = t + δ. It says what stands beside a masked word.
 
-    *Alike.* With Q = K the score q_t · k_s is largest where the words t and s are the same. What such a head brings back
-    says in which segment the word stands again, and that is what tells a next sentence from another one.
+    *Alike.* With Q = K the score q_t · k_s is largest where the words t and s are the same. One such head brings back, into
+    features of its own, in which segment the word stands again: that is what tells a next sentence from another one.
 
     For both, positions, segments and words must not drown one another: each starts with features of its own.
     """
     embeddings, attention = bert.embeddings, bert.encoder.layers[0].attention
     C, heads = bert.config.width, bert.config.heads
     D, (p, s) = C // heads, reserved(C, heads)
+    s //= 2  # one half for the segment of a word, the other for the segments where it stands again
     if not p or not embeddings.positions.weight.requires_grad:
         return
     for table in (embeddings.words, embeddings.positions, embeddings.types):
-        table.weight[:, : p + s] = 0
+        table.weight[:, : p + 2 * s] = 0
     embeddings.positions.weight.zero_()[:, :p] = PLACES * sinusoids(bert.config.max_length, C)[:, :p]  # the fast waves
     embeddings.types.weight.zero_()[:, p : p + s] = SEGMENTS * sign(bert.config.types)
 
-    variance = (p * PLACES**2 / 2 + s * SEGMENTS**2 + (C - p - s) * WORDS**2) / C  # what the embeddings' norm divides by
+    variance = (
+        p * PLACES**2 / 2 + s * SEGMENTS**2 + (C - p - 2 * s) * WORDS**2
+    ) / C  # what the embeddings' norm divides by
     frequency = 10000 ** (-torch.arange(0, p, 2) / C)  # [p/2]
-    query, key, _ = attention.to_qkv.weight.view(3, heads, D, C)
+    query, key, value = attention.to_qkv.weight.view(3, heads, D, C)
     next_door = (PEAK * math.sqrt(D) / (p / 2) * variance / PLACES**2) ** 0.5
     for head, offset in enumerate(OFFSETS):
         query[head], key[head] = 0, 0
         key[head, :p, :p] = next_door * torch.eye(p)
         query[head, :p, :p] = next_door * turn(frequency * offset)
-    words_share = (C - p - s) * WORDS**2 / variance / C
-    alike = (ALIKE / math.sqrt(D) / words_share) ** 0.5
-    query[len(OFFSETS) :, :, : p + s] = 0
-    query[len(OFFSETS) :] *= alike
-    key[len(OFFSETS) :] = query[len(OFFSETS) :]
+    words_share = (C - p - 2 * s) * WORDS**2 / variance / C
+    first = len(OFFSETS)
+    query[first:, :, : p + 2 * s] = 0
+    query[first:] *= (ALIKE / math.sqrt(D) / words_share) ** 0.5
+    key[first:] = query[first:]
+    value[first, :s] = 0
+    value[first, :s, p : p + s] = torch.eye(s)
+    attention.output.weight[p + s : p + 2 * s] = 0
+    attention.output.weight[p + s : p + 2 * s, first * D : first * D + s] = torch.eye(s)
+    if bert.config.layers > 1:
+        compare_segments(bert, p, s)
+
+
+def compare_segments(bert: Bert, p: int, s: int) -> None:
+    """Let two heads of the last layer look at a word's own segment and at the other one, and bring back, into features of
+    their own, how much of it stands again: at [CLS] these are the two numbers that next sentence (F26) turns on."""
+    attention = bert.encoder.layers[-1].attention
+    C, heads = bert.config.width, bert.config.heads
+    D = C // heads
+    query, key, value = attention.to_qkv.weight.view(3, heads, D, C)
+    for head, own in enumerate((1, -1)):
+        query[head], key[head], value[head, :s] = 0, 0, 0
+        query[head, :s, p : p + s] = SAME * torch.eye(s)
+        key[head, :s, p : p + s] = own * SAME * torch.eye(s)
+        value[head, :s, p + s : p + 2 * s] = torch.eye(s)
+        target = slice(head * s, (head + 1) * s)
+        attention.output.weight[target] = 0
+        attention.output.weight[target, head * D : head * D + s] = GAIN * torch.eye(s)
 
 
 def sign(types: int) -> torch.Tensor:

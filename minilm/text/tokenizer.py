@@ -83,8 +83,10 @@ class Tokenizer:
         path = path / "tokenizer.json" if path.is_dir() else path
         try:
             return cls.from_json(path.read_text(encoding="utf-8"), str(path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"there is no tokenizer at {path}.") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{path} is not a tokenizer that can be read: it is not UTF-8.") from None
 
 
 def first_pieces(encoding: tokenizers.Encoding, words: int, unknown: int) -> list[int]:
@@ -111,16 +113,33 @@ def with_bert_template(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 
 def train_wordpiece(files: list[Path], vocab_size: int = 8192, lowercase: bool = True) -> Tokenizer:
-    """WordPiece learnt from text files: `vocab_size` pieces at most, "##" before those that go on a word."""
-    backend = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
-    backend.normalizer = bert_normalizer(lowercase)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece()
+    """WordPiece learnt from text files: `vocab_size` pieces at most, "##" before those that go on a word.
+
+    The library numbers the pieces of one character in the order in which a hash table happens to hold them, and settles
+    ties between longer pieces by these numbers, so that the same text gives another vocabulary in every run
+    (huggingface/tokenizers #1794). Here the numbers are fixed first: those pieces stand among the trainer's special tokens.
+    """
+    normalizer, pre_tokenizer = bert_normalizer(lowercase), pre_tokenizers.BertPreTokenizer()
+    counts = Counter()
+    for file in files:
+        with open(file, encoding="utf-8") as lines:
+            for line in lines:
+                counts.update(line)
+    alphabet = sorted(commonest_characters(counts, normalizer, limit=1000))
+    goes_on = [
+        f"##{c}" for c in alphabet if len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{c}"))) == 1
+    ]
+    learner = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    learner.normalizer, learner.pre_tokenizer = normalizer, pre_tokenizer
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False, limit_alphabet=1000
+        vocab_size=vocab_size,
+        special_tokens=[*SPECIAL_TOKENS, *goes_on],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
     )
-    backend.train([str(file) for file in files], trainer)
-    return Tokenizer(with_bert_template(backend))
+    learner.train([str(file) for file in files], trainer)
+    return wordpiece(learner.get_vocab(), normalizer, pre_tokenizer, decoders.WordPiece())
 
 
 def train_characters(lines: Iterable[str], vocab_size: int = 8192, lowercase: bool = True) -> Tokenizer:
@@ -128,15 +147,27 @@ def train_characters(lines: Iterable[str], vocab_size: int = 8192, lowercase: bo
     normalizer = bert_normalizer(lowercase)
     counts = Counter()
     for line in lines:
-        counts.update(normalizer.normalize_str(line))
-    characters = [c for c, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if not c.isspace()]
-    vocabulary = {token: i for i, token in enumerate([*SPECIAL_TOKENS, *characters[: vocab_size - 5]])}
-    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    backend.normalizer = normalizer
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("."), "isolated")]
-    )
-    backend.decoder = decoders.Fuse()
+        counts.update(line)
+    characters = commonest_characters(counts, normalizer, limit=vocab_size - len(SPECIAL_TOKENS))
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL_TOKENS, *characters])}
+    one_by_one = pre_tokenizers.Split(Regex("."), "isolated")
+    pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), one_by_one])
+    return wordpiece(vocabulary, normalizer, pre_tokenizer, decoders.Fuse())
+
+
+def commonest_characters(counts: Counter, normalizer: normalizers.Normalizer, limit: int) -> list[str]:
+    """The characters that a text consists of once it is normalised, the commonest first, ties by code point."""
+    normalised = Counter()
+    for character, count in counts.items():
+        for c in normalizer.normalize_str(character):
+            normalised[c] += count
+    ranked = sorted(normalised.items(), key=lambda item: (-item[1], item[0]))
+    return [c for c, _ in ranked if not c.isspace()][:limit]
+
+
+def wordpiece(vocabulary: dict[str, int], normalizer, pre_tokenizer, decoder) -> Tokenizer:
+    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    backend.normalizer, backend.pre_tokenizer, backend.decoder = normalizer, pre_tokenizer, decoder
     backend.add_special_tokens(list(SPECIAL_TOKENS))
     return Tokenizer(with_bert_template(backend))
 

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from minilm.errors import InputError
@@ -21,9 +21,17 @@ from minilm.huggingface import read_safetensors
 
 def write_text(path: Path, text: str) -> None:
     """Replace `path` in one stroke: a reader sees the old text or the new one, never half of either."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
     growing = path.with_name(path.name + ".growing")
-    growing.write_text(text, encoding="utf-8")
-    os.replace(growing, path)
+    try:
+        growing.write_bytes(data)
+        os.replace(growing, path)
+    except OSError:
+        growing.unlink(missing_ok=True)  # half a file helps nobody, least of all on a full disk
+        raise
 
 
 def write_json(path: Path, value) -> None:
@@ -31,11 +39,12 @@ def write_json(path: Path, value) -> None:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """As `write_text`, for safetensors."""
-    growing = path.with_name(path.name + ".growing")
+    """As `write_text`, for safetensors.
+
+    By way of the bytes, since the library's own writer hides a full disk in an error that is none of the system's.
+    """
     copies = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(copies, growing, metadata={"format": "pt"})
-    os.replace(growing, path)
+    replace_bytes(path, save(copies, metadata={"format": "pt"}))
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
@@ -101,12 +110,8 @@ def load_state(run: Path) -> tuple[dict[str, Tensor], dict] | None:
 def start_metrics(run: Path, step: int | None = None) -> None:
     """An empty `metrics.jsonl`, or, for a resumed run, the lines up to `step`."""
     run.mkdir(parents=True, exist_ok=True)
-    path = run / "metrics.jsonl"
-    kept = ""
-    if step is not None and path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = "".join(line for line in lines if json.loads(line)["step"] <= step)
-    write_text(path, kept)
+    kept = [] if step is None else [line for line in read_metrics(run) if line["step"] <= step]
+    write_text(run / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def add_metrics(run: Path, **values) -> None:
@@ -115,5 +120,7 @@ def add_metrics(run: Path, **values) -> None:
 
 
 def read_metrics(run: Path) -> list[dict]:
+    """Every line; the last one may have been cut in half by a full disk, and is then left out."""
     path = run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -4,6 +4,7 @@ The models need only agree on being called with `ids`, `types` and `real`: BERT 
 """
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from minilm.errors import InputError
 from minilm.examples.labelled import IGNORED, LabelledSet
 from minilm.layers.dropout import use_generator
 from minilm.training.early_stopping import EarlyStopping
-from minilm.training.loop import Rate, Step, train
+from minilm.training.loop import Progress, Rate, Step, train
 from minilm.training.losses import cross_entropy
 from minilm.training.optimizer import AdamW, parameter_groups
 from minilm.training.schedule import Budget
@@ -45,7 +46,16 @@ class Recipe:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1.")
-        Rate(self.rate, self.warmup, self.schedule)
+        for name in ("embedding_rate", "weight_decay", "patience"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} {getattr(self, name)} must not be negative.")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(f"layer_decay {self.layer_decay} is not above 0 and up to 1 (1: none).")
+        if not 0 <= self.label_smoothing <= 1:
+            raise InputError(f"label_smoothing {self.label_smoothing} is not in [0, 1].")
+        if not self.clip > 0:
+            raise InputError(f"clip {self.clip} is not above 0.")
+        Rate(self.rate, self.warmup, self.schedule).at(0)  # all of this before any data is read
 
 
 def freeze_all_but_head(model: nn.Module) -> None:
@@ -65,7 +75,8 @@ def fit(
 ) -> float:
     """Train `model` in place and return the seconds it took. The same seed gives the same model, bit for bit.
 
-    `on_epoch(epoch, model, shown)` is called after every epoch. With `patience`, the best epoch's weights are put back.
+    `on_epoch(epoch, progress)` is called after every epoch. With `patience`, the best epoch's weights are put back.
+    Raises KeyboardInterrupt on Ctrl-C: a model that is half fitted must not pass for one that is.
     """
     started = time.perf_counter()
     device = device or torch.device("cpu")
@@ -97,14 +108,20 @@ def fit(
     budget = Budget(steps=recipe.epochs * per_epoch)
     ends = [epoch / recipe.epochs for epoch in range(1, recipe.epochs)]
     rate = Rate(recipe.rate, recipe.warmup, recipe.schedule)
-    steps = train(model, optimizer, losses_at, budget, rate, recipe.clip, None, ends, "fine-tuning", bar)
-    for epoch, progress in enumerate(steps, start=1):
-        if on_epoch:
-            on_epoch(epoch, progress)
-        if stopping:
-            stopping.update(mean_loss(model, validation, device), model)
-            if stopping.should_stop:
-                break
+    done = Progress()
+    steps = train(model, optimizer, losses_at, budget, rate, recipe.clip, done, ends, "fine-tuning", bar)
+    with closing(steps):
+        for epoch, progress in enumerate(steps, start=1):
+            if progress.step < epoch * per_epoch:
+                break  # Ctrl-C in the middle of an epoch
+            if on_epoch:
+                on_epoch(epoch, progress)
+            if stopping:
+                stopping.update(mean_loss(model, validation, device), model)
+                if stopping.should_stop:
+                    break
+    if done.step < budget.steps and not (stopping and stopping.should_stop):
+        raise KeyboardInterrupt
     if stopping:
         stopping.restore(model)
     model.eval()

@@ -1,3 +1,4 @@
+import copy
 import json
 import sys
 from pathlib import Path
@@ -113,9 +114,9 @@ def test_speed(tmp_path, cache):
 
 def test_speed_refuses_to_compare_different_models(tmp_path, cache, monkeypatch):
     def another(model):
-        out = rivals_of.TorchEncoder(model.config)
-        model.bert.encoder = out  # its weights are not carried over
-        return model
+        out = copy.deepcopy(model)
+        out.bert.encoder = rivals_of.TorchEncoder(model.config)  # and its weights are not carried over
+        return out
 
     monkeypatch.setattr(rivals_of, "with_torch_encoder", another)
     with pytest.raises(RuntimeError, match="not the same model"):

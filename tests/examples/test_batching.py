@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -20,7 +18,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def store(tokenizer):
-    """60 documents, and every document has ids of its own, three in turn: what a batch holds can be traced back."""
+    """60 documents of 2 to 8 sentences."""
     rng = np.random.default_rng(0)
     sizes = [rng.integers(1, 9, n) for n in rng.integers(2, 9, 60)]
     sentences = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
@@ -108,9 +106,9 @@ def test_F25_masks_cover_words_alone(make):
 
 
 def test_real_is_none_where_nothing_is_padding_and_tokens_counts_the_rest(make):
-    seen = set()
+    batches, seen = make(), set()
     for step in range(60):
-        batch = make_once(make)[step]
+        batch = batches[step]
         full = bool((original(batch) != PAD).all())
         assert (batch.real is None) == full
         assert batch.tokens == int((original(batch) != PAD).sum())
@@ -118,16 +116,12 @@ def test_real_is_none_where_nothing_is_padding_and_tokens_counts_the_rest(make):
     assert seen == {True, False}
 
 
-def make_once(make, kept={}):  # noqa: B006 (one object for all steps of a test)
-    return kept.setdefault(id(make), make())
-
-
 def test_a_step_is_the_same_in_any_order_and_from_a_new_object(make):
     in_order = make()
-    steps = [in_order[step] for step in range(80)]
+    steps = [in_order[step] for step in range(50)]
     assert in_order.round >= 2
     backwards = make()
-    for step in (79, 3, 50, 0, 78, 3):
+    for step in (49, 3, 30, 0, 48, 3):
         assert same(backwards[step], steps[step]), step
         assert same(make()[step], steps[step]), step
     assert not same(make(seed=1)[3], steps[3])
@@ -155,9 +149,9 @@ def test_blocks_of_documents_take_turns_and_cover_them_all(monkeypatch, make, st
         seen.append((homes.min(), homes.max()))
         assert set(homes) == set(batches.blocks[number % 3])
     assert seen[:3] == seen[3:]
-    again = make()
-    steps = [batches[step] for step in range(90)]
-    assert all(same(again[step], steps[step]) for step in (89, 40, 41, 7))
+    in_order, jumping = make(), make()
+    steps = [in_order[step] for step in range(60)]
+    assert in_order.round >= 3 and all(same(jumping[step], steps[step]) for step in (59, 40, 41, 7))
 
 
 def test_a_block_of_single_sentences_is_passed_over(monkeypatch, tokenizer):
@@ -176,4 +170,3 @@ def test_a_batch_moves_to_a_device_whole(make):
     tensors = [value for value in vars(moved).values() if value is not None]
     assert all(value.device.type == "meta" for value in tensors)
     assert (moved.real is None) == (batch.real is None)
-    assert SimpleNamespace(**vars(moved)).ids.shape == batch.ids.shape
