@@ -40,8 +40,9 @@ class Pairs:
 def draw_pairs(store: Store, room: int, rng: np.random.Generator, documents: range | None = None) -> Pairs:
     """Cut `documents` (None: all) into pairs of at most `room` tokens, half of them with a B from somewhere else.
 
-    Each document is walked once: sentences are gathered until `room` is full and cut in two at a random border. For a
-    negative the second half is replaced; the sentences that were set aside then start the next pair.
+    Each document is walked once: sentences are gathered until `room` is full and cut in two at the border nearest to the
+    middle, since two halves of one length have the most to say about each other. For a negative the second half is
+    replaced; the sentences that were set aside then start the next pair.
     """
     sentences, borders = np.asarray(store.sentences), np.asarray(store.documents)
     sizes = np.diff(borders)
@@ -63,7 +64,8 @@ def draw_pairs(store: Store, room: int, rng: np.random.Generator, documents: ran
             last = first + 2  # gather [first, last) until the room is full
             while last < end and starts[last] - starts[first] < room:
                 last += 1
-            middle = int(rng.integers(first + 1, last))  # A = [first, middle), B = [middle, last)
+            half = (starts[first] + min(starts[last], starts[first] + room)) / 2
+            middle = min(range(first + 1, last), key=lambda i: abs(starts[i] - half))  # A = [first, middle), B to last
             label = int(rng.integers(2))
             pair = trim(starts[first], starts[middle], starts[middle], starts[last], room)
             rows.append((*pair, label, document))

@@ -105,6 +105,8 @@ def lstm_of(ours: dict) -> LSTMClassifier | LSTMTagger:
     names = {"LSTMClassifier": LSTMClassifier, "LSTMTagger": LSTMTagger}
     model = names[ours["architectures"][0]](LSTMConfig.from_json(ours))
     model.labels = tuple(ours["labels"])
+    if len(model.labels) != model.config.classes:
+        raise InputError(f"config.json names {len(model.labels)} labels for a model of {model.config.classes} classes.")
     return model
 
 

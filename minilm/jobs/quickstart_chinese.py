@@ -28,7 +28,7 @@ class Chinese:
     title = "Names found in 1,000 unseen lines of People's Daily"
     metric = "f1"
     labels = (1_000,)
-    steps = 4_000
+    steps = 3_000
     pretraining = PretrainOptions(
         corpus="peoples-daily",
         units="characters",
@@ -56,11 +56,11 @@ class Chinese:
         "日本和韩国的代表团将于下周访问广州。",
     )
     recipes = {
-        "lstm": Recipe(epochs=8, rate=3e-3, embedding_rate=0.3),
-        "scratch": Recipe(epochs=8, rate=1e-3, embedding_rate=1.0),
-        "vectors": Recipe(epochs=8, rate=1e-3, embedding_rate=0.3),
-        "head": Recipe(epochs=8, rate=1e-2, head_only=True),
-        "pretrained": Recipe(epochs=8, rate=1e-3, embedding_rate=0.3),
+        "lstm": Recipe(epochs=6, rate=3e-3, embedding_rate=0.3),
+        "scratch": Recipe(epochs=6, rate=1e-3, embedding_rate=1.0),
+        "vectors": Recipe(epochs=6, rate=1e-3, embedding_rate=1.0),
+        "head": Recipe(epochs=6, rate=1e-2, head_only=True),
+        "pretrained": Recipe(epochs=6, rate=2e-3, embedding_rate=1.0),
     }
 
     def study(

@@ -61,7 +61,8 @@ def places_from_sinusoids(bert: Bert) -> None:
 def reserved(width: int, heads: int) -> tuple[int, int]:
     """How many features "neighbours" keeps for positions (the size of a head, in pairs) and for segments; words have the
     rest. (0, 0) where there is no room to keep any."""
-    places, segments = width // heads // 2 * 2, 2 * max(1, width // 32)
+    places = width // heads // 2 * 2
+    segments = 2 * max(1, min(places, width // 32))  # no more than a head can carry
     return (places, segments) if heads > 2 and places else (0, 0)
 
 
@@ -152,4 +153,6 @@ def warm_start(table: nn.Embedding, vectors: np.ndarray) -> None:
     with torch.no_grad():
         room = table.weight[:, -vectors.size(1) :]  # a view
         seen = vectors.any(dim=1)
-        room[seen] = vectors[seen] * (room.std() / vectors[seen].std())
+        spread = vectors[seen].std()
+        if spread > 0:  # a single word, or words that are all alike, have no size to be measured by
+            room[seen] = vectors[seen] * (room.std() / spread)

@@ -84,6 +84,8 @@ def save_state(run: Path, step: int, tensors: dict[str, Tensor], facts: dict) ->
     """A state to resume from. The one before is deleted only when this one is complete."""
     states = run / "training_state"
     folder = states / f"step-{step:08d}"
+    if (states / "latest.json").exists() and folder.name == latest_name(states):
+        folder = folder.with_name(folder.name + "-again")  # never over the only good one
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_tensors(folder / "state.safetensors", tensors)
@@ -96,15 +98,23 @@ def save_state(run: Path, step: int, tensors: dict[str, Tensor], facts: dict) ->
 
 def load_state(run: Path) -> tuple[dict[str, Tensor], dict] | None:
     """The last complete state, or None if there is none."""
-    latest = run / "training_state" / "latest.json"
-    if not latest.exists():
+    states = run / "training_state"
+    if not (states / "latest.json").exists():
         return None
+    folder = states / latest_name(states)
     try:
-        folder = latest.parent / json.loads(latest.read_text(encoding="utf-8"))["folder"]
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{latest.parent} cannot be resumed from: {error}.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{states} cannot be resumed from: {error}.") from None
     return read_safetensors(folder / "state.safetensors"), facts
+
+
+def latest_name(states: Path) -> str:
+    """The name of the folder of the last complete state."""
+    try:
+        return json.loads((states / "latest.json").read_text(encoding="utf-8"))["folder"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{states} cannot be resumed from: latest.json is broken ({error}).") from None
 
 
 def start_metrics(run: Path, step: int | None = None) -> None:

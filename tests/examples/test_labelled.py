@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, strategies as st
+
+from minilm.errors import InputError
+from minilm.examples.labelled import (
+    IGNORED,
+    LabelledSet,
+    cut,
+    encode_tagged,
+    encode_texts,
+    label_names,
+    pieces,
+)
+from minilm.text.files import Example
+from minilm.text.tagged import TaggedLine
+from minilm.text.tokenizer import train_characters
+from minilm.training.supervised import true_tags
+
+PAD, UNK, CLS, SEP = 0, 1, 2, 3
+TAGS = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
+ALPHABET = "abcdefghijklmnopqrstuvwxyz。!"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_characters([ALPHABET])
+
+
+# ---- texts and pairs
+
+
+def test_F07_texts_become_rows_with_special_tokens_segments_and_numbers(tokenizer):
+    a, b, c = tokenizer.ids(["abc"])[0]
+    examples = [Example("abc", "good"), Example("b", "bad", "ca"), Example("", None), Example("a", "bad", "")]
+    encoded = encode_texts(examples, ("bad", "good"), tokenizer, max_length=None)
+    assert encoded.rows == [[CLS, a, b, c, SEP], [CLS, b, SEP, c, a, SEP], [CLS, SEP], [CLS, a, SEP, SEP]]
+    assert encoded.types == [[0] * 5, [0, 0, 0, 1, 1, 1], [0, 0], [0, 0, 0, 1]]
+    assert encoded.labels == [1, 0, IGNORED, 0]
+    assert encoded.owner == [0, 1, 2, 3] and len(encoded) == 4 and encoded.lengths.tolist() == [5, 6, 2, 4]
+
+
+def test_F07_a_text_that_just_fits_is_left_whole_and_a_longer_one_is_refused_or_cut(tokenizer):
+    fits, pair = [Example("abcd", "x")], [Example("ab", "x", "cde")]
+    assert len(encode_texts(fits, ("x", "y"), tokenizer, 6).rows[0]) == 6
+    assert len(encode_texts(pair, ("x", "y"), tokenizer, 8).rows[0]) == 8
+    with pytest.raises(InputError, match="text 2 of film.csv has 5 tokens and the model takes 4.*--truncate"):
+        encode_texts([*fits, Example("abcde", "x")], ("x", "y"), tokenizer, 6, where="film.csv")
+    with pytest.raises(InputError, match="text 1 of the data has 5 tokens and the model takes 4"):
+        encode_texts(pair, ("x", "y"), tokenizer, 7)
+    (row,) = encode_texts([Example("abcdefgh", "x")], ("x", "y"), tokenizer, 6, truncate=True).rows
+    assert row == [CLS, *tokenizer.ids(["abcd"])[0], SEP]
+
+
+def test_F07_a_label_that_was_not_seen_is_named_with_its_text(tokenizer):
+    examples = [Example("a", "good"), Example("b", "meh")]
+    with pytest.raises(InputError, match=r"text 2 of film.csv has the label 'meh'.*\(the labels are bad, good\)"):
+        encode_texts(examples, ("bad", "good"), tokenizer, None, where="film.csv")
+
+
+def test_label_names_are_sorted_and_at_least_two():
+    assert label_names(["pos", "neg", "pos"], "film.csv") == ("neg", "pos")
+    with pytest.raises(InputError, match="film.csv has one class only, 'pos': a classifier needs examples of two"):
+        label_names(["pos", "pos"], "film.csv")
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40))
+def test_F07_cut_fills_the_room_and_takes_from_the_longer_first(length_a, length_b, room):
+    a, b = list(range(length_a)), list(range(100, 100 + length_b))
+    short_a, short_b = cut(a, b, room)
+    assert short_a == a[: len(short_a)] and short_b == b[: len(short_b)]  # both at their ends
+    assert len(short_a) + len(short_b) == min(room, length_a + length_b)
+    if len(short_a) < length_a:
+        assert len(short_a) >= min(len(short_b), room // 2) - 1
+    if len(short_b) < length_b:
+        assert len(short_b) >= min(len(short_a), room // 2) - 1
+    if length_a + length_b > room:  # the shorter one stays whole if it is less than half
+        assert length_a > room // 2 or short_a == a
+        assert length_b > room // 2 or short_b == b
+    assert cut(a, None, room) == (a[:room], None)
+
+
+# ---- batches
+
+
+def test_a_batch_is_padded_to_its_longest_with_padding_marked(tokenizer):
+    encoded = encode_texts([Example("abc", "x"), Example("a", "y", "b")], ("x", "y"), tokenizer, None)
+    batch = encoded.batch([1, 0])
+    a, b, c = tokenizer.ids(["abc"])[0]
+    assert batch.ids.tolist() == [[CLS, a, SEP, b, SEP], [CLS, a, b, c, SEP]]
+    assert encoded.batch([0, 1]).labels.tolist() == [0, 1]
+    short = encode_texts([Example("a", "x"), Example("abc", "y")], ("x", "y"), tokenizer, None).batch([0, 1])
+    assert short.ids[0].tolist() == [CLS, a, SEP, PAD, PAD]
+    assert short.real.tolist() == [[True] * 3 + [False] * 2, [True] * 5]
+    assert short.types[0].tolist() == [0] * 5
+    moved = short.to(torch.device("meta"))
+    assert {tensor.device.type for tensor in vars(moved).values()} == {"meta"}
+
+
+def test_every_row_comes_once_an_epoch_and_once_in_order():
+    rows = [[CLS, *[5] * n, SEP] for n in np.random.default_rng(0).integers(1, 40, 130)]
+    encoded = LabelledSet(rows, [[0] * len(row) for row in rows], [0] * 130, PAD, list(range(130)))
+    epochs = [encoded.shuffled(16, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert sorted(np.concatenate(epochs[0]).tolist()) == list(range(130))
+    assert all(np.array_equal(a, b) for a, b in zip(epochs[0], epochs[1]))
+    assert not np.array_equal(np.concatenate(epochs[0]), np.concatenate(epochs[2]))
+    in_order = np.concatenate(encoded.in_order(16))
+    assert sorted(in_order.tolist()) == list(range(130))
+    assert (np.diff(encoded.lengths[in_order]) >= 0).all()
+
+
+# ---- tagged lines
+
+
+@st.composite
+def tagged_lines(draw):
+    tokens = draw(st.lists(st.sampled_from([*ALPHABET, "☃", "\x07", "ab"]), max_size=30))
+    return TaggedLine(tokens, draw(st.lists(st.sampled_from(TAGS), min_size=len(tokens), max_size=len(tokens))))
+
+
+@given(st.lists(tagged_lines(), max_size=5), st.one_of(st.none(), st.integers(3, 20)))
+def test_F31_tags_of_lines_that_were_cut_come_back_whole(tokenizer, lines, max_length):
+    encoded = encode_tagged(lines, TAGS, tokenizer, max_length)
+    assert all(len(row) <= (max_length or 99) for row in encoded.rows)
+    for row, types, labels in zip(encoded.rows, encoded.types, encoded.labels, strict=True):
+        assert len(row) == len(types) == len(labels) and not any(types)
+        assert (row[0], row[-1]) == (CLS, SEP) and labels[0] == labels[-1] == IGNORED
+        assert IGNORED not in labels[1:-1]
+    assert encoded.owner == sorted(encoded.owner)
+    assert true_tags(encoded, TAGS) == [list(line.tags) for line in lines]
+    ids = [[] for _ in lines]
+    for owner, row in zip(encoded.owner, encoded.rows):
+        ids[owner] += row[1:-1]
+    assert ids == tokenizer.ids_of_words([line.tokens for line in lines])
+
+
+def test_F31_padding_and_special_tokens_carry_no_tag(tokenizer):
+    lines = [TaggedLine(list("abc"), ["O", "B-PER", "I-PER"]), TaggedLine(["d"], ["B-LOC"])]
+    batch = encode_tagged(lines, TAGS, tokenizer, None).batch([0, 1])
+    assert batch.labels.tolist() == [[IGNORED, 4, 1, 3, IGNORED], [IGNORED, 0, IGNORED, IGNORED, IGNORED]]
+    assert batch.real.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
+
+
+def test_F31_a_line_is_cut_after_a_sentence_or_else_where_the_room_ends():
+    assert pieces(list("ab。cd。ef"), 7) == [(0, 6), (6, 8)]
+    assert pieces(list("ab。cd。ef"), 5) == [(0, 3), (3, 8)]
+    assert pieces(list("abcdefgh"), 3) == [(0, 3), (3, 6), (6, 8)]
+    assert pieces(list("ab!"), 3) == [(0, 3)]
+    assert pieces(list("abcdefgh"), None) == [(0, 8)] and pieces([], 5) == [(0, 0)]
+
+
+def test_F31_a_tag_that_was_not_seen_is_named_with_its_line(tokenizer):
+    lines = [TaggedLine(["a"], ["O"]), TaggedLine(["b", "c"], ["O", "B-ORG"])]
+    with pytest.raises(InputError, match="line 2 of news.conll has the tag 'B-ORG'.*the tags are B-LOC, B-PER"):
+        encode_tagged(lines, TAGS, tokenizer, None, "news.conll")

@@ -1,0 +1,420 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertForPreTraining
+
+import tiny
+from minilm.errors import InputError
+from minilm.examples.batching import PretrainingBatches
+from minilm.jobs import prepare as preparing, pretrain as pretraining
+from minilm.jobs.folders import open_pretraining
+from minilm.jobs.pretrain import PretrainOptions, held_out_batches, measure, prepare_for, pretrain
+from minilm.training import checkpoint
+from minilm.training.checkpoint import load_state, read_metrics
+from tiny import DATA, same, silent, weights
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    return tmp_path_factory.mktemp("pretrain")
+
+
+@pytest.fixture
+def run(shared, tmp_path):
+    """Options of a run in its own folder; the prepared corpus is shared."""
+    return lambda **changes: tiny.options(shared, **dict(out=tmp_path / "run", dropout=0.1) | changes)
+
+
+@pytest.fixture(scope="module")
+def straight(shared):
+    """A run that nothing interrupted."""
+    options = tiny.options(shared, out=shared / "straight", dropout=0.1)
+    pretrain(options, silent)
+    return options.out
+
+
+@pytest.fixture
+def no_picture(monkeypatch):
+    """Drawing takes most of the time of a run that is this short."""
+    monkeypatch.setattr(pretraining.plots, "pretraining_curves", silent)
+
+
+def ctrl_c_at(monkeypatch, *steps):
+    """Press Ctrl-C while these steps are under way."""
+    real = PretrainingBatches.__getitem__
+    left = list(steps)
+
+    def get(self, step):
+        if left and step == left[0]:
+            left.pop(0)
+            signal.raise_signal(signal.SIGINT)
+        return real(self, step)
+
+    monkeypatch.setattr(PretrainingBatches, "__getitem__", get)
+
+
+def state_of(folder):
+    """What the next step depends on, without the seconds of the clock."""
+    tensors, _ = load_state(folder)
+    return tensors | {"progress": tensors["progress"][:2]}
+
+
+def lines_of(folder):
+    return {line["step"]: {k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(folder)}
+
+
+def assert_same_run(a, b):
+    assert same(weights(a), weights(b)) and same(state_of(a), state_of(b))
+    ours, theirs = lines_of(a), lines_of(b)
+    common = ours.keys() & theirs.keys()
+    assert {0, 4, 8, 12} <= common and all(ours[step] == theirs[step] for step in common)
+
+
+# ------------------------------------------------------------------------------- stop and go on
+
+
+@pytest.mark.parametrize("steps", [(0,), (3,), (7,), (11,), (1, 2, 9)])
+def test_resumed_is_uninterrupted_bit_for_bit(steps, run, straight, monkeypatch, no_picture):
+    """Weights, optimizer, generators and metrics, with dropout, wherever it was stopped (7: on a measurement)."""
+    ctrl_c_at(monkeypatch, *steps)
+    said = []
+    for i, step in enumerate(steps):
+        if step == 11:  # the last step was under way: nothing is left to do
+            pretrain(run(resume=i > 0), said.append)
+            break
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(run(resume=i > 0), said.append)
+        assert said[-1] == f"stopped at step {step + 1}; all is saved. Go on with the same command and --resume."
+        assert load_state(run().out)[0]["progress"][0] == step + 1
+    last = pretrain(run(resume=True), said.append)
+    assert last["step"] == 12
+    assert_same_run(run().out, straight)
+    assert [line["step"] for line in read_metrics(run().out)] == sorted({0, 4, 8, 12, *(s + 1 for s in steps)})
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(run, straight, shared, tmp_path, no_picture):
+    pretrain(run(), silent)
+    assert_same_run(run().out, straight)
+    other = run(seed=1, out=tmp_path / "other")
+    pretrain(other, silent)
+    assert not same(weights(other.out), weights(straight))
+    assert lines_of(other.out)[0]["pairs"] == lines_of(straight)[0]["pairs"]  # measured on the same pairs
+
+
+class Killed(BaseException):
+    """Stands for the end of the process at that very line."""
+
+
+def test_a_run_that_is_killed_at_any_write_goes_on_as_if_it_had_not_been(run, straight, monkeypatch, no_picture):
+    """Every replacement of a file is once the last thing that happens, and once does not happen any more."""
+    real = os.replace
+
+    def kill_at(number, after):
+        left = [number]
+
+        def dying(a, b):
+            left[0] -= 1
+            if left[0] == 0 and not after:
+                raise Killed
+            real(a, b)
+            if left[0] == 0:
+                raise Killed
+
+        monkeypatch.setattr(checkpoint.os, "replace", dying)
+        return left
+
+    number = 0
+    while True:
+        number += 1
+        options = run(out=run().out.with_name(f"run-{number}"))
+        left = kill_at(number, after=number % 2)
+        try:
+            pretrain(options, silent)
+            break
+        except Killed:
+            pass
+        finally:
+            monkeypatch.setattr(checkpoint.os, "replace", real)
+        assert left == [0]
+        begun = load_state(options.out) is not None
+        pretrain(replace(options, resume=begun), silent)
+        assert same(weights(options.out), weights(straight)) and same(state_of(options.out), state_of(straight))
+        assert lines_of(options.out) == lines_of(straight)
+    assert number > 28  # metrics, then four times a state and a model, each of several files
+
+
+@pytest.mark.parametrize("ending", ["SIGINT", "SIGKILL"])
+def test_a_process_that_is_stopped_leaves_a_run_that_goes_on(ending, run, shared, tmp_path, monkeypatch, no_picture):
+    """In a process of its own: Ctrl-C ends in 130 and says how to go on; kill -9 leaves the last measurement's state."""
+    long = dict(out=tmp_path / "long", dropout=0.1, steps=3000, evaluations=100)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minilm.cli", "pretrain", *tiny.arguments(shared, **long)],
+        env=os.environ | {"PYTHONPATH": str(DATA.parent), "PYTHONIOENCODING": "utf-8"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    metrics = long["out"] / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.read_text(encoding="utf-8").count("\n") > 2):
+        time.sleep(0.05)
+    process.send_signal(getattr(signal, ending))
+    out, err = process.communicate(timeout=120)
+    if ending == "SIGINT":
+        assert process.returncode == 130 and err == "minilm: stopped.\n"
+        assert "Go on with the same command and --resume." in out
+    else:
+        assert process.returncode == -signal.SIGKILL
+    step = int(load_state(long["out"])[0]["progress"][0])
+    assert 60 <= step < 3000
+
+    ctrl_c_at(monkeypatch, step + 4)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(run(**long, resume=True), silent)
+    ctrl_c_at(monkeypatch, step + 4)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(run(**long | {"out": tmp_path / "straight"}), silent)
+    assert same(state_of(long["out"]), state_of(tmp_path / "straight"))
+
+
+def test_a_full_disk_leaves_the_last_good_state(run, straight, monkeypatch, no_picture, capsys):
+    real, count = Path.write_bytes, [0]
+
+    def full(self, data):
+        count[0] += "state.safetensors" in self.name
+        if count[0] == 3:
+            real(self, data[: len(data) // 2])
+            raise OSError(28, "No space left on device", str(self))
+        return real(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        pretrain(run(), silent)
+    monkeypatch.setattr(Path, "write_bytes", real)
+    assert load_state(run().out)[0]["progress"][0] == 4
+    assert not list(run().out.rglob("*.growing"))
+    pretrain(run(resume=True), silent)
+    assert_same_run(run().out, straight)
+
+
+def test_metrics_that_were_cut_in_half_cost_no_other_line(run, straight, monkeypatch, no_picture):
+    ctrl_c_at(monkeypatch, 5)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(run(), silent)
+    with open(run().out / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"step": 8, "tok')
+    pretrain(run(resume=True), silent)
+    assert_same_run(run().out, straight)
+
+
+def test_a_run_is_neither_overwritten_nor_resumed_as_another(run, straight, shared, tmp_path):
+    before = weights(straight)
+    with pytest.raises(InputError, match="holds a run already: add --resume"):
+        pretrain(run(out=straight), silent)
+    with pytest.raises(InputError, match=r"started with other options \(rate was 0.003 and is 0.1\)"):
+        pretrain(run(out=straight, resume=True, rate=0.1), silent)
+    with pytest.raises(InputError, match="holds no run to resume"):
+        pretrain(run(resume=True), silent)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match="is a file: give --out the name of a folder"):
+        pretrain(run(out=tmp_path / "file"), silent)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes((straight / "model.safetensors").read_bytes())
+    with pytest.raises(InputError, match="holds a model already"):
+        pretrain(run(out=model), silent)
+    assert same(weights(straight), before)
+
+
+def test_a_finished_run_that_is_resumed_stays_what_it_is(run, straight, no_picture):
+    before = (straight / "metrics.jsonl").read_bytes()
+    last = pretrain(run(out=straight, resume=True), silent)
+    assert last == read_metrics(straight)[-1] and (straight / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("latest.json", "{"),
+        ("latest.json", "[]"),
+        ("latest.json", '{"folder": "gone"}'),
+        ("step-00000012/facts.json", "{}"),
+        ("step-00000012/facts.json", "[]"),
+        ("step-00000012/state.safetensors", "x" * 99),
+    ],
+)
+def test_a_state_that_is_broken_is_refused(file, content, run, straight, tmp_path):
+    broken = tmp_path / "broken"
+    for path in straight.rglob("*"):
+        if path.is_file():
+            copy = broken / path.relative_to(straight)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    (broken / "training_state" / file).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match="broken"):
+        pretrain(run(out=broken, resume=True), silent)
+
+
+# ------------------------------------------------------------------------------- what it writes
+
+
+def test_F25_F26_the_folder_opens_in_transformers_with_equal_logits(straight, run):
+    ours = open_pretraining(straight)
+    theirs, info = BertForPreTraining.from_pretrained(
+        straight, attn_implementation="eager", output_loading_info=True
+    )
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    batch = held_out_batches(prepare_for(run(), silent), 24)[0]
+    real = torch.ones_like(batch.ids, dtype=torch.bool) if batch.real is None else batch.real
+    with torch.no_grad():
+        got = ours.model.double()(batch.ids, batch.types, batch.real)
+        wanted = theirs.double().eval()(batch.ids, token_type_ids=batch.types, attention_mask=real.long())
+    torch.testing.assert_close(got.words[real], wanted.prediction_logits[real], atol=1e-10, rtol=0)
+    torch.testing.assert_close(got.is_next, wanted.seq_relationship_logits, atol=1e-10, rtol=0)
+
+
+def test_a_run_folder_holds_what_was_promised(straight):
+    assert {path.name for path in straight.iterdir()} == {
+        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+        *("metrics.jsonl", "pretraining.png", "training_state"),
+    }
+    keys = {"step", "tokens", "seconds", "mlm_loss", "nsp_loss", "nsp_accuracy", "pairs"}
+    assert [(line["step"], line.keys() == keys) for line in read_metrics(straight)] == [
+        (step, True) for step in (0, 4, 8, 12)
+    ]
+    assert (straight / "pretraining.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in (straight / "training_state").glob("step-*")] == ["step-00000012"]
+
+
+def test_the_measurement_is_that_of_the_written_model(straight, run):
+    measured = measure(open_pretraining(straight).model, held_out_batches(prepare_for(run(), silent), 24))
+    last = read_metrics(straight)[-1]
+    assert {key: last[key] for key in measured} == pytest.approx(measured, abs=1e-6)
+
+
+# ------------------------------------------------------------------------------- the corpus
+
+
+def test_a_second_run_finds_the_corpus_and_does_no_work(run, straight, monkeypatch):
+    def fail(*_):
+        raise AssertionError("the corpus was read again")
+
+    for name in ("write_store", "write_texts", "train_wordpiece"):
+        monkeypatch.setattr(preparing, name, fail)
+    monkeypatch.setattr(pretraining, "in_two_kinds_of_company", fail)
+    said = []
+    prepared = prepare_for(run(), said.append)
+    pretraining.build(run(), prepared)
+    assert prepared.seconds == 0 and not said
+
+
+def test_a_file_that_was_edited_is_another_corpus(run, tmp_path, no_picture, monkeypatch):
+    text = tmp_path / "my.txt"
+    text.write_text((DATA / "english.txt").read_text(encoding="utf-8"), encoding="utf-8")
+    options = run(corpus=str(text), cache=tmp_path / "cache")
+    ctrl_c_at(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(options, silent)
+    first = prepare_for(options, silent)
+    with open(text, "a", encoding="utf-8") as file:
+        file.write("One more sentence.\n")
+    assert prepare_for(options, silent).folder != first.folder
+    with pytest.raises(InputError, match="started on another text"):
+        pretrain(replace(options, resume=True), silent)
+
+
+# ------------------------------------------------------------------------------- budgets and options
+
+
+def test_budgets_in_tokens_and_minutes(run, tmp_path, no_picture):
+    last = pretrain(run(tokens=500, out=tmp_path / "tokens"), silent)
+    before = read_metrics(tmp_path / "tokens")[-2]
+    assert before["tokens"] < 500 <= last["tokens"] < 500 + 4 * 24
+    last = pretrain(run(minutes=0.003, out=tmp_path / "minutes"), silent)
+    assert last["step"] > 0 and load_state(tmp_path / "minutes")[0]["progress"][2] >= 0.18
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(steps=None), "exactly one of steps, tokens and minutes"),
+        (dict(tokens=5, steps=5), "exactly one of steps, tokens and minutes"),
+        (dict(steps=0), "no budget"),
+        (dict(width=10), "width 10 is not divisible by 3 heads"),
+        (dict(rate=0.0), "learning rate 0.0"),
+        (dict(rate=float("nan")), "learning rate nan"),
+        (dict(warmup=1.0), "warm-up is 1.0"),
+        (dict(schedule="steep"), "schedule 'steep' is not known"),
+        (dict(mask_rate=0.0), "mask_rate 0.0"),
+        (dict(clip=0.0), "clip 0.0"),
+        (dict(seed=-1), "seed -1"),
+        (dict(window=0), "window 0"),
+        (dict(batch=0), "batch 0"),
+        (dict(held_out=0), "held_out 0"),
+        (dict(evaluations=0), "evaluations 0"),
+        (dict(weight_decay=-0.1), "weight_decay -0.1"),
+        (dict(next_sentence_weight=-1.0), "next_sentence_weight -1.0"),
+        (dict(embedding_rate=-1.0), "embedding_rate -1.0"),
+        (dict(dropout=1.0), "dropout 1.0"),
+        (dict(init="zero"), "init 'zero' is not known"),
+        (dict(length=7), "length 7"),
+        (dict(norm="mid"), "norm 'mid' is not known"),
+        (dict(positions="none"), "positions 'none' is not known"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_before_any_work(changes, message):
+    given = {"steps": 3} | tiny.SIZES | changes
+    with pytest.raises(InputError, match=message):
+        PretrainOptions(**given)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(width=6, heads=3, layers=1),
+        dict(width=7, heads=1, layers=1),
+        dict(norm="pre"),
+        dict(positions="sinusoidal", word_vectors=False),
+        dict(init="published", next_sentence_weight=0.0),
+        dict(init="fan-in", lowercase=False, units="characters", vocab_size=100),
+    ],
+)
+def test_other_shapes_and_starts_train_as_well(changes, run, shared, no_picture):
+    last = pretrain(run(**changes, steps=3), silent)
+    assert last["step"] == 3 and np.isfinite(last["mlm_loss"])
+    open_pretraining(run().out)
+
+
+def test_tensorboard_that_is_not_there_is_asked_for(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(InputError, match=r"pip install 'minilm\[tensorboard\]'"):
+        pretrain(run(tensorboard=True), silent)
+    assert not run().out.exists()
+
+
+def test_F25_pretraining_learns_more_than_how_common_the_words_are(run, no_picture):
+    """Held-out loss falls below that of the best model which looks at no context: the training text's frequencies."""
+    options = run(steps=150, width=24, heads=3, rate=1e-2, dropout=0.0, batch=16, evaluations=1)
+    prepared = prepare_for(options, silent)
+    counts = np.bincount(prepared.train.ids, minlength=prepared.tokenizer.size) + 1
+    nats, positions = 0.0, 0
+    for batch in held_out_batches(prepared, 24):
+        asked = batch.words[batch.words != -100].numpy()
+        nats, positions = nats - np.log(counts / counts.sum())[asked].sum(), positions + len(asked)
+    pretrain(options, silent)
+    first, last = read_metrics(options.out)
+    assert last["mlm_loss"] < nats / positions < first["mlm_loss"]
+
+
+def test_the_state_says_with_which_options_it_was_started(straight):
+    facts = load_state(straight)[1]
+    assert facts["options"]["dropout"] == 0.1 and facts["options"]["corpus"].endswith("english.txt")
+    json.dumps(facts)

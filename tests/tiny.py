@@ -1,0 +1,47 @@
+"""Models so small that a whole run takes a second, on the material in data/. Not a test file."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from minilm.cli import main
+from minilm.jobs.pretrain import PretrainOptions
+
+DATA = Path(__file__).parents[1] / "data"
+SIZES = dict(width=12, heads=3, layers=2, vocab_size=300, length=24, batch=4, held_out=2, evaluations=3)
+
+
+def options(tmp_path: Path, **changes) -> PretrainOptions:
+    """A pretraining of 12 steps; the corpus is made ready once for all runs that share `tmp_path`."""
+    given = dict(corpus=str(DATA / "english.txt"), out=tmp_path / "run", cache=tmp_path / "cache")
+    if not {"tokens", "minutes"} & changes.keys():
+        given["steps"] = 12
+    return PretrainOptions(**SIZES | given | dict(progress=False) | changes)
+
+
+def arguments(tmp_path: Path, **changes) -> list[str]:
+    """The same on the command line."""
+    out = ["--no-progress"]
+    given = dict(corpus=DATA / "english.txt", out=tmp_path / "run", cache=tmp_path / "cache", steps=12)
+    for name, value in (SIZES | given | changes).items():
+        if value is not None:
+            out += [f"--{name.replace('_', '-')}", str(value)]
+    return out
+
+
+def command(*arguments) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def silent(*_) -> None:
+    """For `say`."""
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    """The same names, and under each the same bits."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
