@@ -32,7 +32,7 @@ class English:
     labels = (500,)
     steps = 4_000
     pretraining = PretrainOptions(
-        corpus="imdb", rate=2e-3, warmup=0.1, mask_rate=0.2, next_sentence_weight=2.0, steps=steps
+        corpus="imdb", rate=2e-3, warmup=0.1, mask_rate=0.3, next_sentence_weight=2.0, steps=steps
     )
     probes = ("terrible", "masterpiece", "funny", "actress", "murder")
     masked = (

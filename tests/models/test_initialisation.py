@@ -8,7 +8,7 @@ from torch import nn
 from minilm.errors import InputError
 from minilm.layers.embeddings import sinusoids
 from minilm.models.bert import BertConfig, BertForPretraining
-from minilm.models.initialisation import OFFSETS, WORDS, initialise, place_width, turn, warm_start
+from minilm.models.initialisation import OFFSETS, WORDS, initialise, turn, warm_start
 
 TINY = BertConfig(vocab_size=13, width=6, layers=2, heads=3, feed_forward=10, max_length=9)
 MEDIUM = BertConfig(vocab_size=900, width=48, heads=4, feed_forward=130, max_length=40)
@@ -103,10 +103,6 @@ def test_F34_word_vectors_keep_the_size_of_the_table_and_leave_the_first_feature
     ratio = after[seen, 3:] / torch.from_numpy(vectors)[seen]
     torch.testing.assert_close(ratio, ratio[0, 0].expand_as(ratio))
     assert after[seen, 3:].std().item() == pytest.approx(before[:, 3:].std().item(), rel=1e-5)
-
-
-def test_the_room_for_positions_is_a_head_in_whole_pairs():
-    assert [place_width(*sizes) for sizes in ((192, 6), (21, 3), (6, 6))] == [32, 6, 0]
 
 
 def test_an_unknown_scheme_is_named():
