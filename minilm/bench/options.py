@@ -24,9 +24,9 @@ class Size:
 
 SIZES = {
     "speed": Size(steps=2, width=256, layers=4, heads=4, batch=32, length=128),
-    "initialisation": Size(steps=1500, width=192, layers=2, heads=6, batch=16, length=128),
+    "initialisation": Size(steps=1500, width=128, layers=2, heads=4, batch=16, length=128),
     "lstm": Size(steps=10, width=256, layers=1, heads=1, batch=32, length=64),
-    "padding": Size(steps=32, width=192, layers=2, heads=6, batch=16, length=128),
+    "padding": Size(steps=32, width=128, layers=2, heads=4, batch=16, length=128),
 }
 
 

@@ -73,15 +73,16 @@ class PretrainOptions:
     """How far apart two words may stand to count as company, for the word vectors."""
 
     batch: int = 16
-    rate: float = 3e-3
+    rate: float = 2e-3
+    """The peak. Next sentence is lost above it: a batch of pairs is mostly noise, and Adam steps as far for noise."""
     embedding_rate: float = 0.1
     """The embeddings learn at this share of the rate: they start out with a meaning to keep."""
-    warmup: float = 0.05
+    warmup: float = 0.1
     schedule: str = "linear"
     weight_decay: float = 0.01
     clip: float = 1.0
     mask_rate: float = 0.15
-    next_sentence_weight: float = 1.0
+    next_sentence_weight: float = 2.0
     """How much F26 counts beside F25; 0 leaves it out."""
 
     evaluations: int = 12

@@ -34,8 +34,11 @@ class Chinese:
         units="characters",
         held_out=430,
         window=3,
+        rate=3e-3,
+        warmup=0.05,
         embedding_rate=1.0,
         mask_rate=0.3,
+        next_sentence_weight=1.0,
         steps=steps,
     )
     probes = ("京", "江", "三", "钱", "说")

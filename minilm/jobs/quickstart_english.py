@@ -31,9 +31,7 @@ class English:
     metric = "accuracy"
     labels = (500,)
     steps = 4_000
-    pretraining = PretrainOptions(
-        corpus="imdb", rate=2e-3, warmup=0.1, mask_rate=0.3, next_sentence_weight=2.0, steps=steps
-    )
+    pretraining = PretrainOptions(corpus="imdb", mask_rate=0.3, steps=steps)
     probes = ("terrible", "masterpiece", "funny", "actress", "murder")
     masked = (
         "this is one of the [MASK] films i have ever seen .",
