@@ -31,7 +31,7 @@ def check_folder(out: Path, options, state: tuple[dict, dict] | None, resume: bo
         return
     if state is None:
         raise InputError(f"{out} holds no run to resume: start one without --resume.")
-    before, now = state[1].get("options") if isinstance(state[1], dict) else None, plain(options)
+    before, now = state[1].get("options"), plain(options)
     if not isinstance(before, dict):
         raise InputError(f"{out} cannot be resumed: its state does not say with which options it was started.")
     changed = [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]

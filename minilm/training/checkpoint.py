@@ -103,8 +103,8 @@ def load_state(run: Path) -> tuple[dict[str, Tensor], dict] | None:
         return None
     folder = states / latest_name(states)
     try:
-        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        facts = dict(json.loads((folder / "facts.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{states} cannot be resumed from: {error}.") from None
     return read_safetensors(folder / "state.safetensors"), facts
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from minilm.errors import InputError
+from minilm.training.memory import give_back
 from minilm.training.optimizer import Optimizer, clip_gradients
 from minilm.training.schedule import SCHEDULES, Budget
 
@@ -99,6 +100,8 @@ def train(
             for name, value in step.shown.items():  # a running mean: single batches jump
                 shown[name] = 0.98 * shown.get(name, float(value)) + 0.02 * float(value)
             show(progress, shown)
+            if progress.step % 100 == 0:
+                give_back()
             at = budget.progress(progress.step, progress.tokens, progress.seconds)
             if stop.is_set() or at >= 1 or (pauses and at >= pauses[0]):
                 pauses = [p for p in pauses if p > at]
