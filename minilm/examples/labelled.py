@@ -48,7 +48,7 @@ class LabelledSet:
     def lengths(self) -> np.ndarray:
         return np.array([len(row) for row in self.rows])
 
-    def batch(self, chosen: Sequence[int]) -> LabelledBatch:
+    def batch(self, chosen: Sequence[int] | np.ndarray) -> LabelledBatch:
         ids = pad([self.rows[i] for i in chosen], self.pad_id)
         types = pad([self.types[i] for i in chosen], 0)
         real = pad([[1] * len(self.rows[i]) for i in chosen], 0).bool()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from minilm.jobs.prepare import Prepared
 from minilm.jobs.pretrain import PretrainOptions
 
 
+@runtime_checkable
 class Track(Protocol):
     """One language's story. All that the quickstart needs to tell it."""
 

@@ -146,6 +146,14 @@ def test_F26_one_document_takes_its_negatives_from_elsewhere_in_it():
     assert abs(len(negative) / len(rows) - 0.5) < 4 * 0.5 / math.sqrt(len(rows))
 
 
+@pytest.mark.parametrize("sentences", [3, 4, 5])
+def test_F26_one_short_document_has_few_negatives_and_none_is_the_true_next(sentences):
+    rows = drawn(store_of([[5] * sentences]), room=10, seeds=200)
+    negative = rows[rows[:, 4] == IS_NOT_NEXT]
+    assert len(negative) > 50 and (negative[:, 2] != negative[:, 1]).all()
+    assert (negative[:, 2] != negative[:, 1] - 5).all()  # nor the sentence that leads into it
+
+
 def test_F26_the_same_seed_gives_the_same_pairs_and_another_seed_others():
     store = store_of([[3, 4, 5] * 4] * 10)
     first, again = drawn(store, 20), drawn(store, 20)

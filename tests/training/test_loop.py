@@ -137,7 +137,15 @@ def test_ctrl_c_while_the_caller_measures_ends_after_it():
     assert done == [2]
 
 
-def test_a_second_ctrl_c_ends_at_once():
+@pytest.fixture
+def a_terminal():
+    """Ctrl-C as a terminal has it: a process that was started in the background ignores it from the start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_ends_at_once(a_terminal):
     run = Run()
 
     def interrupted(step):
