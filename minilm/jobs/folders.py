@@ -56,7 +56,9 @@ def write_folder(folder: Path, config: dict, weights: dict, tokenizer: Tokenizer
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "tokenizer.json", tokenizer.to_json())
     tokens = {token.strip("[]").lower() + "_token": token for token in SPECIAL_TOKENS}
-    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"} | tokens)
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]  # without it a pair would get no segments there
+    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
+    write_json(folder / "tokenizer_config.json", facts | tokens)
     write_tensors(folder / "model.safetensors", weights)
     write_json(folder / "config.json", config)
 
