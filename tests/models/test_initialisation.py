@@ -108,3 +108,62 @@ def test_F34_word_vectors_keep_the_size_of_the_table_and_leave_the_first_feature
 def test_an_unknown_scheme_is_named():
     with pytest.raises(InputError, match="initialisation 'zero' is not known: choose one of"):
         initialise(BertForPretraining(TINY), "zero")
+
+
+def test_F18_the_other_heads_start_out_looking_at_words_like_their_own():
+    """Of two words that stand twice in a row of others, each gives most of its attention to itself and its twin."""
+    config = BertConfig(vocab_size=900, width=128, heads=4, feed_forward=64, max_length=64, layers=1)
+    model = started(config, "neighbours")
+    ids = torch.randperm(900, generator=seeded(1))[:40]
+    ids[30], ids[37] = ids[3], ids[11]
+    (weights,) = model(ids[None], need_weights=True).attentions  # [1, H, T, T]
+    for head in range(len(OFFSETS), 4):
+        for a, b in ((3, 30), (11, 37)):
+            for t, s in ((a, b), (b, a)):
+                assert weights[0, head, t, t] + weights[0, head, t, s] > 0.5
+                assert weights[0, head, t, s] > 5 / 40  # one of many would get 1/40
+
+
+def test_F18_neighbours_are_looked_at_at_the_width_of_the_quickstart_too():
+    config = BertConfig(vocab_size=900, width=128, heads=4, feed_forward=64, max_length=64, layers=1)
+    ids = torch.randint(900, (4, 64), generator=seeded(1))
+    (weights,) = started(config, "neighbours")(ids, need_weights=True).attentions
+    for head, offset in enumerate(OFFSETS):
+        assert weights[:, head].diagonal(offset=offset, dim1=1, dim2=2).mean() > 0.5
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("scheme", ["neighbours", "fan-in", "published"])
+def test_every_shape_starts_and_has_a_gradient(norm, scheme):
+    """Odd widths, a single head, heads of one feature, more heads than a segment has features."""
+    shapes = [(6, 3), (7, 1), (6, 2), (5, 5), (9, 3), (96, 48), (128, 64), (1, 1), (33, 3)]
+    for width, heads in shapes:
+        for layers in (1, 2):
+            shape = dict(width=width, heads=heads, layers=layers, feed_forward=2 * width)
+            config = BertConfig(vocab_size=30, max_length=9, norm=norm, **shape)
+            model = started(config, scheme)
+            ids = torch.randint(5, 30, (3, 9), generator=seeded())
+            types = (torch.arange(9) > 4).long().expand(3, 9)
+            scores = model(ids, types)
+            upstream = torch.randn(scores.words.shape, generator=seeded(1))
+            (scores.words * upstream).mean().add(scores.is_next[:, 0].mean()).backward()
+            gradients = [p.grad for p in model.parameters() if p.grad is not None]
+            assert all(torch.isfinite(g).all() for g in gradients), (width, heads, layers)
+
+
+def test_F34_word_vectors_keep_their_angles():
+    table = nn.Embedding(20, 9)
+    initialise(table, "fan-in", seeded())
+    vectors = np.random.default_rng(0).normal(0, 3, (20, 6)).astype(np.float32)
+    warm_start(table, vectors)
+    ours, theirs = table.weight.detach()[:, 3:], torch.from_numpy(vectors)
+    cosine = nn.functional.cosine_similarity
+    torch.testing.assert_close(cosine(ours[:, None], ours[None], dim=-1), cosine(theirs[:, None], theirs[None], dim=-1))
+
+
+@pytest.mark.parametrize("vectors", [np.zeros((7, 2)), np.eye(7, 2)[::-1] * 0 + [[1, 1]], np.eye(7, 1)])
+def test_F34_vectors_without_a_spread_change_nothing_for_the_worse(vectors):
+    """None at all, all alike, a single one: there is no size to be measured by, and no number may be lost."""
+    table = nn.Embedding(7, 3)
+    warm_start(table, vectors.astype(np.float32))
+    assert torch.isfinite(table.weight).all() and table.weight.std() > 0
