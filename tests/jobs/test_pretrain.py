@@ -177,7 +177,7 @@ def test_a_process_that_is_stopped_leaves_a_run_that_goes_on(ending, run, shared
     else:
         assert process.returncode == -signal.SIGKILL
     step = int(load_state(long["out"])[0]["progress"][0])
-    assert 20 <= step < 3000
+    assert 10 <= step < 3000  # the last line of metrics may be ahead of the state by one
 
     ctrl_c_at(monkeypatch, step + 4)
     with pytest.raises(KeyboardInterrupt):
