@@ -29,6 +29,7 @@ MAY_IMPORT["models"] = {"errors", "layers"}
 MAY_IMPORT["huggingface"] = {"errors", "layers", "models"}
 MAY_IMPORT["training"] = {"errors", "text", "examples", "layers", "models", "huggingface"}
 MAY_IMPORT["plots"] = {"errors"}
+MAY_IMPORT["teaching"] = {"errors", "plots"}
 MAY_IMPORT["jobs"] = MAY_IMPORT["training"] | {"training", "plots"}
 MAY_IMPORT["exercises"] = MAY_IMPORT["bench"] = MAY_IMPORT["jobs"] | {"jobs", "formulas"}
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

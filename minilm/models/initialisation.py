@@ -28,7 +28,8 @@ SCHEMES = ("neighbours", "fan-in", "published")
 WORDS, PLACES, SEGMENTS = 0.08, 0.16, 0.24  # deviation of a word's entries, amplitude of the waves, of the segments
 OFFSETS = (-1, 1)  # where the first heads look; all other heads of the first layer look for words like their own
 PEAK = 30.0  # the score of the word at that offset over one far away: exp(30) leaves nothing to the others
-SAME, GAIN = 1.5, 3.0
+SAME = 1.5  # a head of the last layer that compares segments: size of its Q and K, so that it prefers one, not excludes the other
+GAIN = 3.0  # what it brings back is small (a difference of two attention weights); this lifts it to the size of a word
 ALIKE = 12.0  # the score of the same word over one that has nothing to do with it
 
 
@@ -59,8 +60,10 @@ def places_from_sinusoids(bert: Bert) -> None:
 
 
 def reserved(width: int, heads: int) -> tuple[int, int]:
-    """How many features "neighbours" keeps for positions (the size of a head, in pairs) and for segments; words have the
-    rest. (0, 0) where there is no room to keep any."""
+    """How many features "neighbours" keeps for positions and for segments; words have the rest.
+
+    Positions get the size of a head (whole pairs of waves). Segments get two equal halves. (0, 0) where there is no room.
+    """
     places = width // heads // 2 * 2
     segments = 2 * max(1, min(places, width // 32))  # no more than a head can carry
     return (places, segments) if heads > 2 and places else (0, 0)
@@ -153,6 +156,5 @@ def warm_start(table: nn.Embedding, vectors: np.ndarray) -> None:
     with torch.no_grad():
         room = table.weight[:, -vectors.size(1) :]  # a view
         seen = vectors.any(dim=1)
-        spread = vectors[seen].std()
-        if spread > 0:  # a single word, or words that are all alike, have no size to be measured by
-            room[seen] = vectors[seen] * (room.std() / spread)
+        if vectors[seen].unique().numel() > 1:  # no words, or words that are all alike, have no size to be measured by
+            room[seen] = vectors[seen] * (room.std() / vectors[seen].std())

@@ -1,0 +1,174 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from tiny import DATA, same, silent, weights
+
+from minilm.errors import InputError
+from minilm.examples.labelled import LabelledSet
+from minilm.jobs import measuring
+from minilm.jobs.finetune import Columns, EvaluateOptions, FinetuneOptions, evaluate, finetune, load_task, new_model
+from minilm.jobs.folders import open_classifier
+from minilm.jobs.measuring import entity_scores, measure_texts
+from minilm.jobs.pretrain import pretrain
+from minilm.text.tokenizer import Tokenizer
+from minilm.training.checkpoint import read_metrics
+from minilm.training.supervised import Recipe
+
+ONE = Recipe(epochs=1)
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finetune")
+    options = tiny.options(folder, steps=2)
+    pretrain(options, silent)
+    return options.out
+
+
+@pytest.fixture
+def options(book, tmp_path):
+    def make(**changes):
+        given = dict(data=str(DATA / "reviews.csv"), model=str(book), out=tmp_path / "out", truncate=True, recipe=ONE)
+        return FinetuneOptions(**given | dict(progress=False) | changes)
+
+    return make
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_F08_head_only_keeps_the_pretrained_encoder_bit_for_bit(pooling, options, book):
+    finetune(options(pooling=pooling, recipe=Recipe(epochs=2, head_only=True)), silent)
+    before, after = weights(book), weights(options().out)
+    assert all(torch.equal(after[name], before[name]) for name in after if name.startswith("bert."))
+    assert {name for name in after if not name.startswith("bert.")} == {"classifier.weight", "classifier.bias"}
+    assert ("bert.pooler.dense.weight" in after) == (pooling == "cls")
+
+
+def test_F02_fine_tuning_moves_the_encoder(options, book):
+    finetune(options(), silent)
+    before, after = weights(book), weights(options().out)
+    assert all(not torch.equal(after[name], before[name]) for name in after if name in before)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(options, tmp_path):
+    outs = [tmp_path / name for name in "abc"]
+    measured = [finetune(options(out=out, seed=seed), silent) for out, seed in zip(outs, (3, 3, 4))]
+    assert measured[0] == measured[1] and same(weights(outs[0]), weights(outs[1]))
+    assert not same(weights(outs[0]), weights(outs[2]))
+
+
+def test_what_is_said_is_what_the_written_model_gets(options):
+    """`evaluate` on the folder, with the data read again, counts the same."""
+    test = DATA / "reviews.csv"
+    measured = finetune(options(test=str(test)), silent)
+    again = evaluate(EvaluateOptions(options().out, str(test), truncate=True), silent)
+    assert again == measured and measured.keys() == {"accuracy", "macro_f1"}
+    (line,) = read_metrics(options().out)
+    assert line["step"] == 64 and {key: line[key] for key in measured} == measured
+
+
+def test_F07_a_few_examples_that_can_be_told_apart_are_learnt(options, tmp_path):
+    table = tmp_path / "easy.csv"
+    rows = [f"the hen is {word} today,{label}" for word, label in [("good", "yes"), ("bad", "no")] * 8]
+    table.write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
+    recipe = Recipe(epochs=30, rate=1e-2, embedding_rate=1.0)
+    assert finetune(options(data=str(table), recipe=recipe), silent)["accuracy"] == 1.0
+
+
+def test_pairs_are_told_apart_by_their_second_text(options, tmp_path):
+    """Both texts count: the same first text has both labels."""
+    table = tmp_path / "pairs.csv"
+    rows = [f"the hen,{word},{label}" for word, label in [("a good dog", "yes"), ("a bad dog", "no")] * 8]
+    table.write_text("text,second,label\n" + "\n".join(rows), encoding="utf-8")
+    recipe = Recipe(epochs=30, rate=1e-2, embedding_rate=1.0)
+    columns = Columns(pair_column="second")
+    assert finetune(options(data=str(table), columns=columns, recipe=recipe), silent)["accuracy"] == 1.0
+
+
+def test_F31_lines_longer_than_the_model_are_cut_and_put_together(options, tmp_path):
+    """A name is every 'hen'; lines of 40 words for a model of 24."""
+    rng = np.random.default_rng(0)
+    lines = [rng.choice(["hen", "a", "the", "door"], 40) for _ in range(12)]
+    table = tmp_path / "long.conll"
+    blocks = ["\n".join(f"{word}\t{'B-HEN' if word == 'hen' else 'O'}" for word in line) for line in lines]
+    table.write_text("\n\n".join(blocks), encoding="utf-8")
+    recipe = Recipe(epochs=30, rate=1e-2, embedding_rate=1.0)
+    measured = finetune(options(data=str(table), recipe=recipe), silent)
+    assert measured == {"f1": 1.0, "precision": 1.0, "recall": 1.0}
+    config = json.loads((options().out / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == ["BertForTokenClassification"] and config["id2label"] == {"0": "B-HEN", "1": "O"}
+
+
+def test_a_fine_tuned_model_lends_its_encoder_and_not_its_head(options, tmp_path):
+    finetune(options(), silent)
+    task = load_task(options())
+    tokenizer = Tokenizer.load(options().out)
+    old = open_classifier(options().out).model
+    further = new_model(options(model=str(options().out)), task, tokenizer)
+    fresh = new_model(options(), task, tokenizer)
+    assert torch.equal(further.head.weight, fresh.head.weight) and not torch.equal(further.head.weight, old.head.weight)
+    assert torch.equal(further.bert.embeddings.words.weight, old.bert.embeddings.words.weight)
+
+
+def test_the_held_out_part_is_the_same_for_every_seed_and_never_learnt_from(options):
+    tasks = [load_task(options(seed=seed, labels=labels)) for seed, labels in [(0, None), (1, None), (1, 9)]]
+    assert tasks[0].test == tasks[1].test == tasks[2].test
+    assert len(tasks[0].test) == 16 and [len(task.train) for task in tasks] == [48, 48, 9]
+    assert set(tasks[0].train) == set(tasks[1].train) and tasks[0].train != tasks[1].train
+    assert tasks[2].train == tasks[1].train[:9]
+    assert not set(tasks[0].train) & set(tasks[0].test)
+
+
+def test_a_class_that_a_small_sample_lacks_is_known_all_the_same(options, tmp_path):
+    table = tmp_path / "rare.csv"
+    rows = ["good,yes", "bad,no"] * 20 + ["odd,maybe"]
+    table.write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
+    for seed in range(4):
+        assert load_task(options(data=str(table), labels=6, seed=seed)).labels == ("maybe", "no", "yes")
+
+
+def test_a_model_that_is_there_is_not_overwritten(options):
+    finetune(options(), silent)
+    before, lines = weights(options().out), read_metrics(options().out)
+    with pytest.raises(InputError, match="holds a model already"):
+        finetune(options(seed=1), silent)
+    assert same(weights(options().out), before) and read_metrics(options().out) == lines
+
+
+def test_a_training_that_fails_leaves_nothing_in_the_way(options):
+    with pytest.raises(InputError, match="no longer a number"):
+        finetune(options(recipe=Recipe(epochs=2, rate=1e30)), silent)
+    finetune(options(), silent)
+
+
+# ------------------------------------------------------------------------------- measures
+
+
+def test_F30_accuracy_and_macro_f1_by_hand(monkeypatch):
+    examples = LabelledSet([[1]] * 5, [[0]] * 5, [0, 0, 1, 1, 1], 0, list(range(5)))
+    monkeypatch.setattr(measuring, "predicted_labels", lambda *_: np.array([0, 1, 1, 1, 0]))
+    measured = measure_texts(torch.nn.Identity(), examples, torch.device("cpu"))
+    # class 0: one right, one wrong, one missed: 1/2; class 1: two right, one wrong, one missed: 2/3
+    assert measured == pytest.approx({"accuracy": 3 / 5, "macro_f1": (1 / 2 + 2 / 3) / 2})
+
+
+def test_F30_entities_by_hand():
+    true = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-ORG", "I-ORG", "I-ORG"]]
+    guessed = [["B-PER", "O", "O", "B-LOC"], ["B-LOC", "B-ORG", "I-ORG", "I-ORG"]]
+    # of three true names two are found whole; of four guesses two are right
+    wanted = {"precision": 2 / 4, "recall": 2 / 3, "f1": 2 * 2 / (4 + 3)}
+    assert entity_scores(true, guessed) == pytest.approx(wanted)
+    assert entity_scores(true, true) == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert entity_scores(true, [["O"] * 4] * 2) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+
+
+def test_a_folder_has_everything_that_predicting_needs(options, tmp_path):
+    for model, tokenizer in [("scratch", options().model), ("lstm", options().model)]:
+        out = tmp_path / model
+        finetune(options(model=model, tokenizer=Path(tokenizer), out=out, labels=8), silent)
+        opened = open_classifier(out)
+        assert opened.model.labels == ("negative", "positive") and not opened.model.training
+        assert opened.max_length == (128 if model == "scratch" else None)
