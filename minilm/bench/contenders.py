@@ -15,7 +15,7 @@ from minilm.errors import InputError
 from minilm.examples.batching import PretrainingBatch
 from minilm.huggingface import REPEATED, their_config, to_theirs
 from minilm.jobs.pretrain import losses_of
-from minilm.layers.transformer import use_fused
+from minilm.layers.transformer import at_positions, use_fused
 from minilm.models.bert import BertConfig, BertForPretraining
 from minilm.training.checkpoint import weights_of
 from minilm.training.optimizer import AdamW, clip_gradients, parameter_groups
@@ -124,9 +124,16 @@ class TorchEncoder(nn.Module):
         )
         self.encoder = nn.TransformerEncoder(block, c.layers, enable_nested_tensor=False)
 
-    def forward(self, x: Tensor, may_attend: Tensor | None = None, need_weights: bool = False) -> tuple[Tensor, list]:
+    def forward(
+        self,
+        x: Tensor,
+        may_attend: Tensor | None = None,
+        need_weights: bool = False,
+        asked: Tensor | None = None,
+    ) -> tuple[Tensor, list]:
         padding = None if may_attend is None else ~may_attend[:, 0, 0]
-        return self.encoder(x, src_key_padding_mask=padding), []
+        x = self.encoder(x, src_key_padding_mask=padding)  # it has no way of leaving positions out
+        return x if asked is None else at_positions(x, asked), []
 
 
 def with_torch_encoder(model: BertForPretraining) -> BertForPretraining:

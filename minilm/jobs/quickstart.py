@@ -41,6 +41,9 @@ class QuickstartOptions:
     steps: int | None = None
     minutes: float | None = None
     """Pretrain for so long instead of the default number of steps."""
+    resume: bool = False
+    """Go on with the pretraining that an earlier quickstart of the same options stopped in or finished; with a finished
+    one only the table is made, for instance with other --labels."""
     out: Path | None = None
     """runs/quickstart or runs/quickstart-zh if not given."""
     cache: Path = Path("runs/cache")
@@ -79,7 +82,8 @@ def quickstart(options: QuickstartOptions, say: Callable[[str], None] = print) -
         say(line)
 
     say(headline("3  pretraining", "masked words and next sentence, no labels (F25, F26)"))
-    clear(settings.out)
+    if not settings.resume:
+        clear(settings.out)
     measured = pretrain(settings, say)
     model = open_pretraining(settings.out)
     filled = [(text, fill(model, text)) for text in track.masked]
@@ -127,6 +131,7 @@ def pretraining_settings(options: QuickstartOptions, track: Track) -> PretrainOp
     return replace(
         track.pretraining,
         **budget,
+        resume=options.resume,
         out=options.folder / "pretrained",
         cache=options.cache,
         device=options.device,
@@ -135,7 +140,7 @@ def pretraining_settings(options: QuickstartOptions, track: Track) -> PretrainOp
 
 
 def clear(run: Path) -> None:
-    """The quickstart always starts from nothing: what an earlier one left in its own folder is replaced."""
+    """Without --resume the quickstart starts from nothing: what an earlier one left in its own folder is replaced."""
     if (run / "training_state").exists():
         shutil.rmtree(run)
 

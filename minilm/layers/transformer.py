@@ -1,6 +1,6 @@
 r"""Feed-forward network, Transformer block and encoder.  F20.
 
-Letters:  B batch · T length · C model width · F feed-forward width
+Letters:  B batch · T length · Q positions asked for · C model width · F feed-forward width
 Sources:  Vaswani et al. (2017), §3.1 and §3.3 (post-norm); Xiong et al. (2020), On Layer Normalization in the
           Transformer Architecture (pre-norm).
 """
@@ -8,7 +8,7 @@ Sources:  Vaswani et al. (2017), §3.1 and §3.3 (post-norm); Xiong et al. (2020
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,6 +54,8 @@ class TransformerBlock(nn.Module):
 
     post-norm (BERT):  x ← Norm(x + Attention(x));   x ← Norm(x + FFN(x))
     pre-norm:          x ← x + Attention(Norm(x));   x ← x + FFN(Norm(x))
+
+    Given `asked`, only these positions of each row are worked out: they ask, and all others are only looked at.
     """
 
     def __init__(
@@ -81,16 +83,24 @@ class TransformerBlock(nn.Module):
         x: Float[Tensor, "B T C"],
         may_attend: Bool[Tensor, "#B #H #T T"] | None = None,
         need_weights: bool = False,
-    ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B H T T"] | None]:
-        if self.norm == "post":
-            attended, weights = self.attention(x, may_attend, need_weights=need_weights)
-            x = self.attention_norm(x + self.dropout(attended))
-            x = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+        asked: Int[Tensor, "B Q"] | None = None,
+    ) -> tuple[Float[Tensor, "B _ C"], Float[Tensor, "B H _ T"] | None]:
+        normed = x if self.norm == "post" else self.attention_norm(x)
+        if asked is None:
+            attended, weights = self.attention(normed, may_attend, need_weights=need_weights)
         else:
-            attended, weights = self.attention(self.attention_norm(x), may_attend, need_weights=need_weights)
-            x = x + self.dropout(attended)
-            x = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
-        return x, weights
+            x, queries = at_positions(x, asked), at_positions(normed, asked)  # [B, Q, C]
+            attended, weights = self.attention(queries, may_attend, memory=normed, need_weights=need_weights)
+        x = x + self.dropout(attended)
+        if self.norm == "post":
+            x = self.attention_norm(x)
+            return self.feed_forward_norm(x + self.dropout(self.feed_forward(x))), weights
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x))), weights
+
+
+def at_positions(x: Float[Tensor, "B T C"], asked: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q C"]:
+    """The vectors at the positions `asked` of each row."""
+    return x.gather(1, asked[:, :, None].expand(-1, -1, x.size(-1)))
 
 
 class Encoder(nn.Module):
@@ -108,11 +118,15 @@ class Encoder(nn.Module):
         x: Float[Tensor, "B T C"],
         may_attend: Bool[Tensor, "#B #H #T T"] | None = None,
         need_weights: bool = False,
-    ) -> tuple[Float[Tensor, "B T C"], list[Float[Tensor, "B H T T"]]]:
-        """The vectors after the last block and, when `need_weights`, the attention weights of every block in order."""
+        asked: Int[Tensor, "B Q"] | None = None,
+    ) -> tuple[Float[Tensor, "B _ C"], list[Float[Tensor, "B H _ T"]]]:
+        """The vectors after the last block and, when `need_weights`, the attention weights of every block in order.
+
+        Given `asked`, the last block works out these positions alone, [B, Q, C]: nobody looks at what it makes elsewhere.
+        """
         every_layer = []
-        for block in self.layers:
-            x, weights = block(x, may_attend, need_weights)
+        for i, block in enumerate(self.layers, start=1):
+            x, weights = block(x, may_attend, need_weights, asked if i == len(self.layers) else None)
             every_layer.append(weights)
         return self.final_norm(x), every_layer if need_weights else []
 

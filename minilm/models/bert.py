@@ -1,6 +1,7 @@
 r"""BERT: the encoder, its two pretraining heads, and the heads for fine-tuning.  F07, F25–F28.
 
-Letters:  B batch · T length · M masked positions · C model width · V vocabulary · K classes or tags
+Letters:  B batch · T length · M masked positions · Q positions asked for in a row · C model width · V vocabulary
+          K classes or tags
 Source:   Devlin et al. (2019), BERT: Pre-training of Deep Bidirectional Transformers, §3.
 """
 
@@ -57,8 +58,8 @@ class BertConfig:
 class Encoded(NamedTuple):
     """What the encoder gives: a vector for every word and, on request, who looked at whom in every layer."""
 
-    words: Float[Tensor, "B T C"]
-    attentions: list[Float[Tensor, "B H T T"]] = []
+    words: Float[Tensor, "B _ C"]
+    attentions: list[Float[Tensor, "B H _ T"]] = []
 
 
 class Bert(nn.Module):
@@ -79,11 +80,15 @@ class Bert(nn.Module):
         types: Int[Tensor, "B T"] | None = None,
         real: Bool[Tensor, "B T"] | None = None,
         need_weights: bool = False,
+        asked: Int[Tensor, "B Q"] | None = None,
     ) -> Encoded:
-        """`types` says which segment a word is in (None: all in the first), `real` which words are not padding."""
+        """`types` says which segment a word is in (None: all in the first), `real` which words are not padding.
+
+        Given `asked`, the vectors are those of these positions alone, [B, Q, C]; the same numbers for less work.
+        """
         x = self.embeddings(ids, types)
         may_attend = None if real is None else padding_mask(real)
-        return Encoded(*self.encoder(x, may_attend, need_weights))
+        return Encoded(*self.encoder(x, may_attend, need_weights, asked))
 
 
 class Pooler(nn.Module):
@@ -140,12 +145,38 @@ class BertForPretraining(nn.Module):
         masked: Int[Tensor, " M"] | None = None,
         need_weights: bool = False,
     ) -> PretrainingScores:
-        """Scores for the words [M, V] at the positions `masked` (counted through the flattened batch), or at all
-        positions [B, T, V] when it is None: with 15 % masked, the others are six sevenths of the largest product."""
-        words, attentions = self.bert(ids, types, real, need_weights)
-        wanted = words if masked is None else words.flatten(0, 1)[masked]  # [M, C]
+        """Scores for the words [M, V] at the positions `masked` (counted through the flattened batch, in order), or at
+        all positions [B, T, V] when it is None. With 15 % masked, the others are six sevenths of the largest product, and
+        of what the last block does: it works out the masked words and [CLS] alone."""
+        if masked is None:
+            words, attentions = self.bert(ids, types, real, need_weights)
+            wanted = words
+        else:
+            asked, row, column = by_row(masked, *ids.shape)
+            words, attentions = self.bert(ids, types, real, need_weights, asked)
+            wanted = words[row, column]  # [M, C]
         scores = self.masked_words(wanted, self.bert.embeddings.words.weight)
         return PretrainingScores(scores, self.next_sentence(self.pooler(words)), attentions)
+
+
+def by_row(
+    masked: Int[Tensor, " M"], B: int, T: int
+) -> tuple[Int[Tensor, "B Q"], Int[Tensor, " M"], Int[Tensor, " M"]]:
+    """The positions of each row that are asked for, and where among them each of `masked` (flat, rising) stands.
+
+    Every row begins with 0, [CLS]; rows with fewer masked words than others are filled up with it.
+    Raises InputError when `masked` does not rise: a word would be scored from the vector of another one.
+    """
+    if (masked.diff() <= 0).any():
+        raise InputError("the masked positions must be in rising order, each once: sort them.")
+    row, position = masked // T, masked % T
+    in_row = torch.bincount(row, minlength=B)  # [B]
+    column = (
+        1 + torch.arange(len(masked), device=masked.device) - (in_row.cumsum(0) - in_row)[row]
+    )  # 1, 2, … in its row
+    asked = masked.new_zeros(B, 1 + int(in_row.max()))
+    asked[row, column] = position
+    return asked, row, column
 
 
 @dataclass(frozen=True)

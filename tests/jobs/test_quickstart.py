@@ -63,8 +63,8 @@ def toy(monkeypatch, tmp_path):
     monkeypatch.setattr(story, "workers_for", lambda device: 1)
 
     def run(language, say, **changes):
-        folders = dict(out=tmp_path / "out", cache=tmp_path / "cache")
-        return quickstart(QuickstartOptions(language, (8,), 1, progress=False, **folders | changes), say)
+        options = dict(labels=(8,), seeds=1, progress=False, out=tmp_path / "out", cache=tmp_path / "cache")
+        return quickstart(QuickstartOptions(language, **options | changes), say)
 
     return run
 
@@ -103,9 +103,8 @@ def test_the_whole_story(language, metric, first, toy, tmp_path):
 
 
 def test_a_second_story_replaces_the_first_and_tells_the_same(toy, tmp_path):
-    without_clock = [{k: v for k, v in row.items() if k != "seconds"} for row in toy("en", tiny.silent)]
-    again = [{k: v for k, v in row.items() if k != "seconds"} for row in toy("en", tiny.silent)]
-    assert again == without_clock
+    first = without_clock(toy("en", tiny.silent))
+    assert without_clock(toy("en", tiny.silent)) == first
 
 
 def test_ctrl_c_in_the_pretraining_ends_the_story(toy, tmp_path, monkeypatch):
@@ -121,6 +120,36 @@ def test_ctrl_c_in_the_pretraining_ends_the_story(toy, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         toy("en", tiny.silent)
     assert not (tmp_path / "out" / "ladder.json").exists()
+
+
+def without_clock(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_a_story_that_was_stopped_goes_on_and_one_that_is_told_makes_another_table(toy, monkeypatch, tmp_path):
+    """Stopped and resumed = told at one go; with a pretraining that is done no step is taken, only the table is made."""
+    real, steps = PretrainingBatches.__getitem__, []
+
+    def stopped(self, step):
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, step)
+
+    def counted(self, step):
+        steps.append(step)
+        return real(self, step)
+
+    whole = without_clock(toy("en", tiny.silent, out=tmp_path / "whole"))
+    monkeypatch.setattr(PretrainingBatches, "__getitem__", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        toy("en", tiny.silent)
+    monkeypatch.setattr(PretrainingBatches, "__getitem__", counted)
+    assert without_clock(toy("en", tiny.silent, resume=True)) == whole
+    assert 3 in steps and not {1, 2} & set(steps)  # 0 is also the batch that is measured on
+    steps.clear()
+    more = without_clock(toy("en", tiny.silent, resume=True, labels=(8, 12)))
+    assert [row for row in more if row["labels"] == 8] == whole and len(more) == 2 * len(whole)
+    assert set(steps) == {0}
 
 
 @pytest.mark.parametrize(

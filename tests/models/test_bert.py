@@ -238,3 +238,38 @@ def test_the_table_that_is_used_twice_counts_once():
     assert parameter_count(BertForPretraining(TINY)) == embeddings + L * block + heads
     fixed = BertForPretraining(replace(TINY, positions="sinusoidal"))
     assert parameter_count(fixed) == embeddings + L * block + heads - P * C
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("fused", [True, False])
+def test_F25_working_out_the_masked_words_alone_changes_neither_a_score_nor_a_gradient(norm, layers, fused):
+    """The last block leaves out the positions that nobody asks for; rows with no masked word, one and many."""
+    config = BertConfig(vocab_size=13, width=6, layers=layers, heads=3, feed_forward=10, max_length=9, norm=norm)
+    model = BertForPretraining(config).double()
+    initialise(model, "fan-in", torch.Generator().manual_seed(0))
+    use_fused(model, fused)
+    draw = torch.Generator().manual_seed(1)
+    ids = torch.randint(13, (4, 8), generator=draw)
+    real = torch.arange(8) < torch.tensor([8, 5, 2, 7])[:, None]
+    masked = torch.tensor([1, 2, 3, 6, 17, 25, 30])  # four of row 0, none of row 1, one and two of rows 2 and 3
+    upstream_words = torch.randn(len(masked), 13, generator=draw).double()
+    upstream_pairs = torch.randn(4, 2, generator=draw).double()
+    found = []
+    for positions in (masked, None):
+        model.zero_grad()
+        scores = model(ids, (ids > 6).long(), real, positions)
+        words = scores.words if positions is not None else scores.words.flatten(0, 1)[masked]
+        ((words * upstream_words).sum() + (scores.is_next * upstream_pairs).sum()).backward()
+        found.append([words.detach(), scores.is_next.detach(), *(p.grad.clone() for p in model.parameters())])
+    for less, all_of_it in zip(*found, strict=True):
+        equal(less, all_of_it, atol=1e-12)
+
+
+def test_F25_without_a_masked_word_and_out_of_order():
+    model = BertForPretraining(TINY)
+    ids = torch.randint(13, (2, 7))
+    scores = model(ids, masked=torch.tensor([], dtype=torch.long))
+    assert scores.words.shape == (0, 13) and scores.is_next.shape == (2, 2)
+    with pytest.raises(InputError, match="rising order"):
+        model(ids, masked=torch.tensor([3, 1]))
