@@ -70,7 +70,7 @@ class PretrainingBatches:
         self.batches: list[np.ndarray] = []
         self.pairs: Pairs | None = None
 
-    def open_round(self, number: int) -> None:
+    def _open_round(self, number: int) -> None:
         """Draw the pairs of round `number`: one block of documents, all blocks in turn."""
         rng = np.random.default_rng([self.seed, number])
         self.pairs = draw_pairs(self.store, self.length - 3, rng, self.blocks[number % len(self.blocks)])
@@ -80,10 +80,10 @@ class PretrainingBatches:
     def __getitem__(self, step: int) -> PretrainingBatch:
         if self.round < 0 or step < self.first_step:
             self.first_step = 0
-            self.open_round(0)
+            self._open_round(0)
         while step - self.first_step >= len(self.batches):
             self.first_step += len(self.batches)
-            self.open_round(self.round + 1)
+            self._open_round(self.round + 1)
         return self.make(self.batches[step - self.first_step], step)
 
     def make(self, chosen: np.ndarray, step: int) -> PretrainingBatch:

@@ -73,7 +73,7 @@ def prepare(
     return Prepared(folder, Tokenizer.load(folder), *stores, seconds if seconds > 1 else 0.0)
 
 
-VERSION = 1  # raise it when the files' contents change, so that old ones are not taken for new ones
+VERSION = 2  # raise it when the files' contents change, so that old ones are not taken for new ones
 
 
 def fingerprint(name: str) -> str:

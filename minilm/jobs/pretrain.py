@@ -276,5 +276,5 @@ def prepare_for(options: PretrainOptions, say: Callable[[str], None]) -> Prepare
 def held_out_batches(prepared: Prepared, length: int, pairs: int = 2048) -> list[PretrainingBatch]:
     """The same held-out pairs at every measurement and in every run, whatever its seed."""
     batches = PretrainingBatches(prepared.held_out, prepared.tokenizer, length, 64, seed=2**31)
-    batches.open_round(0)
-    return [batches[i] for i in range(min(pairs // 64, len(batches.batches)))]
+    first = batches[0]  # and with it the whole first round is drawn
+    return [first, *(batches[i] for i in range(1, min(pairs // 64, len(batches.batches))))]
