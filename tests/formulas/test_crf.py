@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from referees import autograd, finite_differences
+from sklearn.metrics import f1_score
 
 from minilm.errors import InputError
 from minilm.formulas import crf
@@ -198,6 +199,14 @@ def test_F31_a_forbidden_step_is_never_taken(scores, real):
 
 
 # ---------------------------------------------------------------------------------- "minimise F1", as printed
+
+
+def test_F31_F1_as_printed_is_that_of_the_best_path_without_O(scores, y, real):
+    E, *rest = scores
+    best = [paths[s.argmax()] for paths, s in (all_paths(e, *rest, n) for e, n in zip(E, LENGTHS))]
+    expected = f1_score(y[real], np.concatenate(best), labels=[1, 2], average="micro")
+    assert crf.f1_objective_as_printed(*scores, y, real) == pytest.approx(expected, abs=1e-12)
+    assert 0 < expected != np.mean(y[real] == np.concatenate(best))  # with O it would be the accuracy
 
 
 def test_F31_F1_as_printed_has_no_gradient_where_the_loss_has_one(scores, y, real):
