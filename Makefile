@@ -13,10 +13,10 @@ BIN   := .venv/bin
 STAMP := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart quickstart-zh test lint format clean
+.PHONY: help install quickstart quickstart-zh notebooks notebooks-fast test lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo '  PYTHON=python3.12 picks the Python, ARGS="..." goes to the command (or to pytest).'
 	@echo '  Linux without a graphics card, to leave out the gigabytes of CUDA:'
@@ -30,7 +30,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' || { \
 	  echo "'$(PYTHON)' comes without venv: install that part of it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_EXTRA) -c constraints.txt -e '.[corpora,test]'
+	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_EXTRA) -c constraints.txt -e '.[corpora,pretrained,teach,test]'
 	@touch $@
 
 quickstart: install ## English: pretrain on film reviews, fine-tune, compare
@@ -38,6 +38,13 @@ quickstart: install ## English: pretrain on film reviews, fine-tune, compare
 
 quickstart-zh: install ## Chinese: pretrain on a newspaper, tag names, compare
 	$(BIN)/minilm quickstart --language zh $(ARGS)
+
+notebooks: install ## build every notebooks/*.ipynb from its .py, and the index; ARGS="04_attention" only that one
+	$(BIN)/python notebooks/build.py $(ARGS)
+	$(BIN)/python notebooks/index.py
+
+notebooks-fast: install ## run every notebook at small sizes, to see that it runs; writes nothing
+	$(BIN)/python notebooks/build.py --fast $(ARGS)
 
 test: lint ## lint, then all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
@@ -51,5 +58,5 @@ format: install ## ruff: mend what it can mend by itself
 	$(BIN)/ruff format .
 
 clean: ## remove .venv and the caches; runs/ stays
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis notebooks/.ipynb_checkpoints
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

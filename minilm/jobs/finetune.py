@@ -25,13 +25,15 @@ from minilm.jobs.measuring import measure_tags, measure_texts
 from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, parameter_count
 from minilm.models.initialisation import initialise
 from minilm.models.lstm import LSTMClassifier, LSTMConfig, LSTMTagger
+from minilm.published import locate
+from minilm.tensorfile import read_config
 from minilm.text import corpus
 from minilm.text.files import Example
 from minilm.text.tagged import TaggedLine
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.checkpoint import add_metrics, start_metrics
 from minilm.training.loop import choose_device
-from minilm.training.supervised import Recipe, fit
+from minilm.training.supervised import PUBLISHED_RATE, Recipe, fit
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class FinetuneOptions:
     """A labelled corpus by name (imdb, rotten-tomatoes, chinese-reviews, peoples-daily), a CSV, TSV or JSON-lines file, or a
     CoNLL file of tagged words."""
     model: str
-    """A folder that `pretrain` wrote; or "scratch" or "lstm" for a model that has seen nothing."""
+    """A folder that `pretrain` wrote, or that others published in the layout of transformers; all-minilm-l6-v2, which has
+    a name; or "scratch" or "lstm" for a model that has seen nothing."""
     out: Path = Path("runs/finetune")
     columns: InOwnFile = field(default_factory=Columns)
     labels: int | None = None
@@ -164,13 +167,19 @@ def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> nn.
         model = (LSTMTagger if task.kind == "token" else LSTMClassifier)(config, generator)
     else:
         head = HeadConfig(task.labels, task.kind, options.pooling, options.dropout)
-        config = BertConfig(vocab_size=tokenizer.size) if options.fresh else bert_config(Path(options.model))
+        config = BertConfig(vocab_size=tokenizer.size) if options.fresh else bert_config(options.model)
         model = BertClassifier(replace(config, dropout=options.dropout), head)
         initialise(model, generator=generator)
         if not options.fresh:
-            encoder_into(model, Path(options.model))
+            encoder_into(model, options.model)
     model.labels = task.labels
     return model
+
+
+def recipe_for(recipe: Recipe, model: str | Path) -> Recipe:
+    """The recipe with a rate: what others trained for weeks takes smaller steps than what was trained here in minutes."""
+    foreign = "minilm_positions" not in read_config(locate(model))
+    return replace(recipe, rate=PUBLISHED_RATE) if recipe.rate is None and foreign else recipe
 
 
 def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> dict:
@@ -180,7 +189,7 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> di
     if options.fresh:
         tokenizer = Tokenizer.load(options.tokenizer)
     else:  # complains about a folder that is none before the data is read
-        tokenizer = tokenizer_for(bert_config(Path(options.model)), Path(options.model))
+        tokenizer = tokenizer_for(bert_config(options.model), options.model)
     task = load_task(options)
     model = new_model(options, task, tokenizer).to(device)
     limit = getattr(model.config, "max_length", None)
@@ -190,7 +199,8 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> di
         f"{parameter_count(model):,} parameters · {len(task.train):,} examples to learn from · {len(task.labels)} labels"
     )
     start_metrics(options.out)
-    seconds = fit(model, train, options.recipe, options.seed, device, options.progress)
+    recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model)
+    seconds = fit(model, train, recipe, options.seed, device, options.progress)
     measured = measure_set(model, test, device)
     add_metrics(options.out, step=len(train), seconds=round(seconds, 1), **measured)
     save_classifier(options.out, model, tokenizer)

@@ -3,17 +3,32 @@
 config.json  model.safetensors  tokenizer.json  tokenizer_config.json
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from minilm.errors import InputError
-from minilm.huggingface import our_config, read_config, read_safetensors, read_weights, their_config, to_theirs
-from minilm.models.bert import BertClassifier, BertConfig, BertForPretraining, HeadConfig
+from minilm.huggingface import (
+    misfits,
+    our_config,
+    our_head,
+    renamed,
+    sentence_settings,
+    their_config,
+    their_head,
+    to_ours,
+    to_theirs,
+)
+from minilm.models.bert import BertClassifier, BertConfig, BertForPretraining
 from minilm.models.lstm import MODEL_TYPE as LSTM_TYPE, LSTMClassifier, LSTMConfig, LSTMTagger
+from minilm.models.text_encoder import TextEncoder
+from minilm.published import locate
+from minilm.tensorfile import header_of, read_config, read_safetensors, weights_file
 from minilm.text.tokenizer import SPECIAL_TOKENS, Tokenizer
-from minilm.training.checkpoint import load_weights, weights_of, write_json, write_tensors, write_text
+from minilm.training.checkpoint import HEADS, load_weights, weights_of, write_json, write_tensors, write_text
 
 
 @dataclass(frozen=True)
@@ -31,19 +46,19 @@ class Opened:
         return getattr(self.model.config, "max_length", None)
 
 
-def save_bert(folder: Path, model: BertForPretraining | BertClassifier, tokenizer: Tokenizer) -> None:
-    """Write a BERT with its head so that MiniLM and `transformers` open it."""
-    extra = {}
-    architecture = "BertForPreTraining"
+def save_bert(folder: Path, model: BertForPretraining | BertClassifier | TextEncoder, tokenizer: Tokenizer) -> None:
+    """Write a BERT with its head so that MiniLM and `transformers` open it; an encoder, `sentence-transformers` too."""
+    architecture, extra, weights = "BertForPreTraining", {}, to_theirs(weights_of(model))
     if isinstance(model, BertClassifier):
-        head = model.head_config
-        names = {str(i): label for i, label in enumerate(head.labels)}
-        extra = {"id2label": names, "label2id": {label: int(i) for i, label in names.items()}}
-        extra["minilm_head"] = asdict(head)
-        kind = {"text": "SequenceClassification", "token": "TokenClassification"}[head.task]
-        # a head on the mean of the words has no class of its own there: the encoder opens, the head is ours
-        architecture = f"BertFor{kind}" if head.task == "token" or head.pooling == "cls" else "BertModel"
-    write_folder(folder, their_config(model.config, architecture, **extra), to_theirs(weights_of(model)), tokenizer)
+        architecture, extra = their_head(model.head_config)
+    if isinstance(model, TextEncoder):
+        architecture = "BertModel"  # and there is no `bert.` before its names, since nothing stands on it
+        weights = {name.removeprefix("bert."): tensor for name, tensor in weights.items()}
+    write_folder(folder, their_config(model.config, architecture, **extra), weights, tokenizer)
+    if isinstance(model, TextEncoder):
+        for path, content in sentence_settings(model.config.width, model.config.max_length).items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            write_json(folder / path, content)
 
 
 def save_lstm(folder: Path, model: LSTMClassifier | LSTMTagger, labels: tuple[str, ...], tokenizer: Tokenizer) -> None:
@@ -63,20 +78,60 @@ def write_folder(folder: Path, config: dict, weights: dict, tokenizer: Tokenizer
     write_json(folder / "config.json", config)
 
 
-def open_pretraining(folder: Path | str) -> Opened:
-    """A BERT with its two pretraining heads."""
-    folder = Path(folder)
-    config = bert_config(folder)
-    weights = read_weights(folder)
-    if "masked_words.dense.weight" not in weights:
-        raise InputError(f"{folder} guesses no masked words: name a folder that `minilm pretrain` wrote.")
-    model = BertForPretraining(config)
-    load_weights(model, weights, str(folder))
-    return Opened(model.eval(), tokenizer_for(config, folder), folder)
+def tensors_for(
+    path: Path, config: BertConfig | LSTMConfig, build: Callable[[], nn.Module], may_lack: tuple[str, ...] = ()
+) -> Path:
+    """The file with a model's weights, once its header has been found to fit what `build` makes, and nothing before.
+
+    The model is built on the device "meta" for that, where tensors have a shape and no memory: a config that is wrong by
+    a factor of a million costs nothing. All that does not fit stands in one message.
+    """
+    file = weights_file(path)
+    found = header_of(file)
+    if config.layers > len(found):
+        raise InputError(f"{path}: config.json says {config.layers:,} layers, and there are {len(found)} tensors.")
+    try:
+        with torch.device("meta"):
+            expected = weights_of(build())
+    except RuntimeError as error:  # more numbers than can be counted
+        raise InputError(f"{path}: config.json describes no model that could be: {error}.") from None
+    if isinstance(config, BertConfig):
+        expected, found = to_theirs(expected), renamed(found)
+    if problems := list(misfits(expected, found, may_lack)):
+        raise InputError(f"the weights of {path} do not fit its config.json: {'; '.join(problems)}.")
+    return file
 
 
-def tokenizer_for(config: BertConfig | LSTMConfig, folder: Path) -> Tokenizer:
+def opened(path: Path, config: BertConfig, build: Callable[[], nn.Module], may_lack: tuple[str, ...] = ()) -> Opened:
+    """Build a BERT and fill it. Heads in `may_lack` (by their names there) stay as drawn if the file has none."""
+    tokenizer = tokenizer_for(config, path)
+    weights = to_ours(read_safetensors(tensors_for(path, config, build, may_lack)))
+    model = build()
+    lacking = load_weights(model, weights, str(path), HEADS if may_lack else ())
+    return Opened(model.eval(), tokenizer, path, tuple(lacking))
+
+
+def open_encoder(name: Path | str) -> Opened:
+    """A BERT without its heads, whichever it has; with its pooler, if it has one."""
+    path = locate(name)
+    config = bert_config(path)
+    with_pooler = any(name.startswith("bert.pooler.") for name in renamed(header_of(weights_file(path))))
+    return opened(path, config, lambda: TextEncoder(config, with_pooler))
+
+
+def open_pretraining(name: Path | str) -> Opened:
+    """A BERT that guesses masked words. Where next sentence was never learnt, its head is as drawn, and `lacking`."""
+    path = locate(name)
+    config = bert_config(path)
+    if "cls.predictions.transform.dense.weight" not in renamed(header_of(weights_file(path))):
+        raise InputError(f"{name} guesses no masked words: name a folder that `minilm pretrain` wrote.")
+    return opened(path, config, lambda: BertForPretraining(config), ("bert.pooler.", "cls.seq_relationship."))
+
+
+def tokenizer_for(config: BertConfig | LSTMConfig, path: Path | str) -> Tokenizer:
     """The folder's tokenizer. One of another model would give ids that the embedding table does not have."""
+    path = locate(path)
+    folder = path.parent if path.suffix == ".safetensors" else path
     tokenizer = Tokenizer.load(folder)
     if tokenizer.size > config.vocab_size:
         raise InputError(
@@ -86,55 +141,56 @@ def tokenizer_for(config: BertConfig | LSTMConfig, folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def open_classifier(folder: Path | str) -> Opened:
-    """A model that was fine-tuned: BERT or LSTM, for texts or for words."""
-    folder = Path(folder)
-    theirs = read_config(folder)
-    is_lstm = theirs.get("model_type") == LSTM_TYPE
-    if not is_lstm and "minilm_head" not in theirs:
-        our_config(theirs, str(folder / "config.json"))  # it may not be a BERT either
-        raise InputError(f"{folder} holds no classifier: fine-tune it first (minilm finetune --model {folder} …).")
+def open_classifier(name: Path | str) -> Opened:
+    """A model that was fine-tuned, here or in `transformers`: BERT or LSTM, for texts or for words."""
+    path = locate(name)
+    theirs = read_config(path)
+    if theirs.get("model_type") == LSTM_TYPE:
+        return open_lstm(path, theirs)
+    config, head = bert_config(path), our_head(theirs, str(path / "config.json"))
+    if head is None:
+        raise InputError(f"{name} holds no classifier: fine-tune it first (minilm finetune --model {name} …).")
+    found = opened(path, config, lambda: BertClassifier(config, head))
+    found.model.labels = head.labels
+    return found
+
+
+def open_lstm(path: Path, ours: dict) -> Opened:
     try:
-        model = lstm_of(theirs) if is_lstm else classifier_of(theirs, folder)
+        model_class = {"LSTMClassifier": LSTMClassifier, "LSTMTagger": LSTMTagger}[ours["architectures"][0]]
+        config, labels = LSTMConfig.from_json(ours), tuple(ours["labels"])
     except (KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{folder / 'config.json'} does not describe a classifier: {error!r}.") from None
-    weights = read_safetensors(folder / "model.safetensors") if is_lstm else read_weights(folder)
-    load_weights(model, weights, str(folder))
-    return Opened(model.eval(), tokenizer_for(model.config, folder), folder)
+        raise InputError(f"{path / 'config.json'} does not describe a classifier: {error!r}.") from None
+    if len(labels) != config.classes:
+        raise InputError(f"config.json names {len(labels)} labels for a model of {config.classes} classes.")
+    file = tensors_for(path, config, lambda: model_class(config))
+    model = model_class(config)
+    model.labels = labels
+    load_weights(model, read_safetensors(file), str(path))
+    return Opened(model.eval(), tokenizer_for(config, path), path)
 
 
-def lstm_of(ours: dict) -> LSTMClassifier | LSTMTagger:
-    names = {"LSTMClassifier": LSTMClassifier, "LSTMTagger": LSTMTagger}
-    model = names[ours["architectures"][0]](LSTMConfig.from_json(ours))
-    model.labels = tuple(ours["labels"])
-    if len(model.labels) != model.config.classes:
-        raise InputError(f"config.json names {len(model.labels)} labels for a model of {model.config.classes} classes.")
-    return model
-
-
-def classifier_of(theirs: dict, folder: Path) -> BertClassifier:
-    head = theirs["minilm_head"]
-    config = our_config(theirs, str(folder / "config.json"))
-    model = BertClassifier(config, HeadConfig(**head | {"labels": tuple(head["labels"])}))
-    model.labels = model.head_config.labels
-    return model
-
-
-def encoder_into(model: BertClassifier, folder: Path) -> tuple[str, ...]:
+def encoder_into(model: BertClassifier, path: Path | str) -> tuple[str, ...]:
     """Copy a pretrained encoder (and its pooler, if the model has one) into a classifier; its head stays as drawn.
 
     So does the head of a model that was fine-tuned before: its rows stand for other labels.
     """
-    weights = {name: tensor for name, tensor in read_weights(folder).items() if not name.startswith("head.")}
-    missing = load_weights(model, weights, str(folder), may_lack=("head.", "pooler."))
+    path = locate(path)
+    weights = to_ours(read_safetensors(weights_file(path)))
+    weights = {name: tensor for name, tensor in weights.items() if not name.startswith("head.")}
+    missing = load_weights(model, weights, str(path), may_lack=("head.", "pooler."))
     return tuple(missing)
 
 
-def bert_config(folder: Path) -> BertConfig:
-    theirs = read_config(folder)
+def bert_config(path: Path | str) -> BertConfig:
+    """The shape of a BERT, which has been found to be that of its weights too."""
+    path = locate(path)
+    theirs = read_config(path)
     if theirs.get("model_type") == LSTM_TYPE:
-        raise InputError(f"{folder} holds an LSTM, and this needs a BERT: name a folder that `minilm pretrain` wrote.")
-    return our_config(theirs, str(folder / "config.json"))
+        raise InputError(f"{path} holds an LSTM, and this needs a BERT: name a folder that `minilm pretrain` wrote.")
+    config = our_config(theirs, str(path / "config.json"))
+    tensors_for(path, config, lambda: TextEncoder(config, with_pooler=False))
+    return config
 
 
 def refuse_to_overwrite(out: Path) -> None:

@@ -16,14 +16,16 @@ from torch import nn
 from tqdm import tqdm
 
 from minilm.errors import InputError
-from minilm.examples.labelled import LabelledSet
+from minilm.examples.labelled import LabelledSet, encode_texts
 from minilm.jobs.finetune import measure_set
-from minilm.jobs.folders import encoder_into, save_bert
+from minilm.jobs.folders import bert_config, encoder_into, save_bert, tokenizer_for
 from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, parameter_count
 from minilm.models.initialisation import initialise, warm_start
 from minilm.models.lstm import LSTMClassifier, LSTMConfig, LSTMTagger
+from minilm.published import PUBLISHED as PUBLISHED_MODELS, locate
+from minilm.text.files import Example
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.supervised import Recipe, fit, subset
+from minilm.training.supervised import PUBLISHED_RATE, Recipe, fit, subset
 
 
 class Outcome(NamedTuple):
@@ -119,10 +121,32 @@ def neural_rungs(study: Study) -> list[Rung]:
         rung("LSTM + word vectors", "its embeddings start from F34", "lstm", "vectors", "lstm"),
         rung("MiniLM", "the Transformer from scratch", "minilm", "scratch", "scratch"),
         rung("MiniLM + word vectors", "its embeddings start from F34", "minilm", "vectors", "vectors"),
-        rung("MiniLM + word vectors + neighbour heads", "where pretraining starts", "minilm", "start", "vectors"),
+        rung("MiniLM + word vectors + neighbour heads", "where pretraining starts", "minilm", "start", "start"),
         rung("MiniLM pretrained, head only", "F08 as printed: W⁰ and b⁰ alone", "minilm", "pretrained", "head"),
         rung("MiniLM pretrained, fine-tuned", "F02: all of θ moves", "minilm", "pretrained", "pretrained"),
     ]
+
+
+PUBLISHED = Recipe(epochs=4, rate=PUBLISHED_RATE, embedding_rate=0.1)
+
+
+def published_rung(
+    model: str | Path,
+    texts: tuple[list[Example], list[Example]],
+    labels: tuple[str, ...],
+    device: torch.device,
+    recipe: Recipe = PUBLISHED,
+) -> Rung:
+    """A model that others trained, on the same texts (to learn from, to test on) cut into its own tokens."""
+    path = locate(model)
+    config = bert_config(path)
+    tokenizer = tokenizer_for(config, path)
+    parts = [encode_texts(part, labels, tokenizer, config.max_length, truncate=True) for part in texts]
+    nothing = np.empty((0, config.width))  # it needs no word vectors of ours, and is not kept
+    study = Study(*parts, labels, "text", config, nothing, path, {"published": recipe}, device, path)
+    title = PUBLISHED_MODELS[str(model)].title if str(model) in PUBLISHED_MODELS else path.name
+    run = partial(study.neural, "minilm", "pretrained", "published")
+    return Rung(f"{title}, fine-tuned", "what scale brings", run)
 
 
 def climb(

@@ -14,7 +14,9 @@ from minilm import plots
 from minilm.errors import InputError
 from minilm.examples.labelled import encode_tagged, encode_texts
 from minilm.jobs.finetune import Columns, InOwnFile, is_tagged, is_tagger
-from minilm.jobs.folders import Opened, open_classifier, open_pretraining
+from minilm.jobs.folders import Opened, open_classifier, open_encoder, open_pretraining
+from minilm.published import locate
+from minilm.tensorfile import read_config
 from minilm.text import corpus
 from minilm.text.files import Example
 from minilm.text.tagged import TaggedLine
@@ -192,13 +194,10 @@ def attention(options: AttentionOptions, say: Callable[[str], None] = print) -> 
 
 
 def open_any(folder: Path) -> Opened:
-    """A BERT with whatever heads it has."""
-    from minilm.huggingface import read_config
-
-    config = read_config(folder)
-    if config.get("model_type") == "minilm-lstm":
+    """A BERT, whatever stands on it."""
+    if read_config(locate(folder)).get("model_type") == "minilm-lstm":
         raise InputError(f"{folder} holds an LSTM, which has no attention to look at.")
-    return open_classifier(folder) if "minilm_head" in config else open_pretraining(folder)
+    return open_encoder(folder)
 
 
 @torch.no_grad()

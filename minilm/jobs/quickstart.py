@@ -17,14 +17,17 @@ import numpy as np
 from minilm import plots
 from minilm.errors import InputError
 from minilm.jobs.folders import open_classifier, open_pretraining
-from minilm.jobs.ladder import climb, markdown_table, workers_for
+from minilm.jobs.ladder import climb, markdown_table, published_rung, workers_for
 from minilm.jobs.predict import attention_of, fill
 from minilm.jobs.pretrain import PretrainOptions, prepare_for, pretrain, vectors_for
 from minilm.jobs.tracks import Track, track_for
+from minilm.published import locate
 from minilm.text.tokenizer import Tokenizer
 from minilm.text.word_vectors import neighbours
 from minilm.training.checkpoint import read_metrics, write_json, write_text
 from minilm.training.loop import choose_device
+
+PRETRAINED = "all-minilm-l6-v2"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ class QuickstartOptions:
     resume: bool = False
     """Go on with the pretraining that an earlier quickstart of the same options stopped in or finished; with a finished
     one only the table is made, for instance with other --labels."""
+    with_pretrained: bool = False
+    """One more row: all-MiniLM-L6-v2, which others trained on a billion pairs of sentences, fine-tuned on the same labels
+    (needs the extra `pretrained`; English only; some minutes more)."""
     out: Path | None = None
     """runs/quickstart or runs/quickstart-zh if not given."""
     cache: Path = Path("runs/cache")
@@ -53,6 +59,8 @@ class QuickstartOptions:
     def __post_init__(self):
         if self.language not in ("en", "zh"):
             raise InputError(f"language '{self.language}' is not known: choose en or zh.")
+        if self.with_pretrained and self.language != "en":
+            raise InputError("--with-pretrained is for English: there is no published Chinese model with a name here.")
         if self.seeds < 1 or any(count < 1 for count in self.labels):
             raise InputError("--seeds and --labels must be 1 or more.")
         if self.steps is not None and self.minutes is not None:
@@ -68,6 +76,8 @@ def quickstart(options: QuickstartOptions, say: Callable[[str], None] = print) -
     started = time.perf_counter()
     track = track_for(options.language)
     folder, device = options.folder, choose_device(options.device)
+    if options.with_pretrained:
+        locate(PRETRAINED)  # complains before the long part, not after it
     folder.mkdir(parents=True, exist_ok=True)
     settings = pretraining_settings(options, track)
 
@@ -93,7 +103,10 @@ def quickstart(options: QuickstartOptions, say: Callable[[str], None] = print) -
     say(headline("4  the ladder", track.task))
     study = track.study(prepared, settings, vectors, device, folder / "finetuned", say)
     labels = options.labels or track.labels
-    rows = climb(track.rungs(study), labels, options.seeds, track.metric, workers_for(device), options.progress)
+    rungs = track.rungs(study)
+    if options.with_pretrained:
+        rungs.append(published_rung(PRETRAINED, track.texts, study.labels, device))
+    rows = climb(rungs, labels, options.seeds, track.metric, workers_for(device), options.progress)
     predictions = track.predictions(open_classifier(folder / "finetuned"))
     tokens, weights = attention_of(model, track.look_at)
     plots.attention_maps(tokens, weights, folder / "attention.png")

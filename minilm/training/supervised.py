@@ -20,6 +20,8 @@ from minilm.training.losses import cross_entropy
 from minilm.training.optimizer import AdamW, parameter_groups
 from minilm.training.schedule import Budget
 
+RATE, PUBLISHED_RATE = 1e-3, 1e-4
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -27,7 +29,8 @@ class Recipe:
 
     epochs: int = 8
     batch: int = 16
-    rate: float = 1e-3
+    rate: float | None = None
+    """The peak; if not given 1e-3, and 1e-4 for a model that others published."""
     embedding_rate: float = 0.1
     """The embeddings learn at this share of the rate."""
     layer_decay: float = 1.0
@@ -55,7 +58,11 @@ class Recipe:
             raise InputError(f"label_smoothing {self.label_smoothing} is not in [0, 1].")
         if not self.clip > 0:
             raise InputError(f"clip {self.clip} is not above 0.")
-        Rate(self.rate, self.warmup, self.schedule).at(0)  # all of this before any data is read
+        self.rates().at(0)  # all of this before any data is read
+
+    def rates(self) -> Rate:
+        """The rate over the whole fit."""
+        return Rate(RATE if self.rate is None else self.rate, self.warmup, self.schedule)
 
 
 def freeze_all_but_head(model: nn.Module) -> None:
@@ -107,7 +114,7 @@ def fit(
 
     budget = Budget(steps=recipe.epochs * per_epoch)
     ends = [epoch / recipe.epochs for epoch in range(1, recipe.epochs)]
-    rate = Rate(recipe.rate, recipe.warmup, recipe.schedule)
+    rate = recipe.rates()
     done = Progress()
     steps = train(model, optimizer, losses_at, budget, rate, recipe.clip, done, ends, "fine-tuning", bar)
     with closing(steps):

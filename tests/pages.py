@@ -1,0 +1,16 @@
+"""The programs of notebooks/, loaded from their files; the notebooks are no package. Not a test file."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+TOP = Path(__file__).resolve().parents[1]
+NOTEBOOKS = TOP / "notebooks"
+
+
+def program(name: str) -> ModuleType:
+    """`build` or `index`."""
+    spec = importlib.util.spec_from_file_location(f"notebooks_{name}", NOTEBOOKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

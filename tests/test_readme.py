@@ -1,0 +1,149 @@
+"""The README in its two languages says the same, and what it says of the notebooks is so."""
+
+import re
+from collections import Counter
+
+import pytest
+from pages import NOTEBOOKS, TOP, program
+
+ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
+TEXTS = {name: (TOP / name).read_text(encoding="utf-8") for name in (ENGLISH, CHINESE)}
+NUMBER = r"(?<![A-Za-z\d_.,])\d+(?:[.,]\d+)*"
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"^#+ .+$", without_code(text), re.MULTILINE)
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", re.sub("<!--.*?-->", "", text), flags=re.MULTILINE | re.DOTALL)
+
+
+def code(text: str) -> list[list[str]]:
+    """Each block as its lines without comments; of a picture of folders, the names that stand in it."""
+    blocks = []
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if language:
+            blocks.append([re.sub(r"\s+#.*$", "", line) for line in block.splitlines()])
+        else:
+            blocks.append(re.findall(r"^ *[\w.-]+/|[\w-]+\.(?:py|md)", block, re.MULTILINE))
+    return blocks
+
+
+def tables(text: str) -> list[list[str]]:
+    """The rows of each table, without its header."""
+    return [rows.splitlines() for rows in re.findall(r"^\|[-:| ]+\|\n((?:\|.*\n)*)", text, re.MULTILINE)]
+
+
+def pictures(text: str) -> list[str]:
+    return re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+
+
+def links(text: str) -> list[str]:
+    """Where links lead, in the order of the text, apart from the one to the other language."""
+    return [link for link in re.findall(r"(?<!!)\[[^\]]*\]\(([^)]+)\)", text) if link not in TEXTS]
+
+
+def inline(text: str) -> list[str]:
+    """`names` in running text, whatever their order in a sentence."""
+    return sorted(re.findall(r"`([^`]+)`", without_code(text)))
+
+
+def differences(english: list, chinese: list, where: str) -> list[str]:
+    """One sentence for each pair that differs, and one if something has no counterpart."""
+    found = [
+        f"{where} {i}: {a!r} in English, {b!r} in Chinese"
+        for i, (a, b) in enumerate(zip(english, chinese), 1)
+        if a != b
+    ]
+    if len(english) != len(chinese):
+        found.append(f"{where}: {len(english)} in English, {len(chinese)} in Chinese")
+    return found
+
+
+def number_differences(english: str, chinese: str) -> list[str]:
+    """Section by section, the numbers that stand in one language only, in running text and in tables."""
+    found = []
+    sections = [re.split(r"^#+ ", without_code(text), flags=re.MULTILINE)[1:] for text in (english, chinese)]
+    for one, other in zip(*sections):
+        a, b = (Counter(re.findall(NUMBER, section)) for section in (one, other))
+        for there, only in (("English", a - b), ("Chinese", b - a)):
+            if only:
+                found.append(f"# {one.splitlines()[0]}: {', '.join(only.elements())} only in {there}")
+    return found
+
+
+def out_of_step(english: str, chinese: str) -> list[str]:
+    """What differs between the two, one sentence each."""
+    levels = [[heading.split(" ")[0] for heading in headings(text)] for text in (english, chinese)]
+    found = differences(*levels, "heading")
+    found += differences(code(english), code(chinese), "code block")
+    for i, (a, b) in enumerate(zip(tables(english), tables(chinese)), 1):
+        if not any("](" in row for row in a):  # figures are copied; only a table of links has words of its own
+            found += differences(a, b, f"table {i}, row")
+    found += differences([len(t) for t in tables(english)], [len(t) for t in tables(chinese)], "rows of table")
+    found += differences(pictures(english), pictures(chinese), "picture")
+    found += differences(links(english), links(chinese), "link")
+    found += differences(inline(english), inline(chinese), "`name`")
+    return found + number_differences(english, chinese)
+
+
+def test_the_two_languages_are_in_step():
+    faults = out_of_step(*TEXTS.values())
+    assert not faults, "README.zh-CN.md is not in step with README.md:\n" + "\n".join(faults)
+
+
+def test_each_language_links_to_the_other():
+    assert f"[中文]({CHINESE})" in TEXTS[ENGLISH] and f"[English]({ENGLISH})" in TEXTS[CHINESE]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("\n## 许可", "\n### 许可", "heading 9: '##' in English, '###' in Chinese"),
+        ("minilm predict --model", "minilm guess --model", "code block 5: "),
+        ("  layers/ ", "  layer/ ", "code block 3: "),
+        ("| 9,955 |", "| 9,956 |", "table 1, row 2: "),
+        ("data/pictures/ladder.png", "data/pictures/ladder-zh.png", "picture 1: "),
+        ("11.7 分钟", "11.8 分钟", "# minilm: 11.7 only in English"),
+        ("`minilm bench padding`", "`minilm bench pad`", "`name` "),
+        ("](notebooks/INDEX.md)", "](notebooks/index.md)", "link 1: "),
+    ],
+)
+def test_a_difference_is_named(old, new, sentence):
+    english, chinese = TEXTS.values()
+    assert old in chinese
+    assert any(fault.startswith(sentence) for fault in out_of_step(english, chinese.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_link_and_picture_is_there(name):
+    for link in [*links(TEXTS[name]), *pictures(TEXTS[name])]:
+        assert link.startswith("https://") or (TOP / link.split("#")[0]).exists(), link
+
+
+def ranges(ids: set[str]) -> str:
+    """`F01–F03, F05`."""
+    numbers, parts = sorted(int(id[1:]) for id in ids), []
+    for n in numbers:
+        if parts and parts[-1][-1] == n - 1:
+            parts[-1].append(n)
+        else:
+            parts.append([n])
+    return ", ".join(f"F{p[0]:02}–F{p[-1]:02}" if len(p) > 2 else ", ".join(f"F{n:02}" for n in p) for p in parts)
+
+
+def test_ranges_of_formulas():
+    assert ranges({"F03", "F01", "F02", "F05", "F08", "F07"}) == "F01–F03, F05, F07, F08" and ranges(set()) == ""
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_table_of_notebooks_is_that_of_the_notebooks(name):
+    index = program("index")
+    wanted = []
+    for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.py")):
+        title = re.search(r"^# # (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)[1]
+        ids = {id for found, section in index.sections(TOP) if section.file == path.stem for id in found}
+        wanted.append([f"| [{title}](notebooks/{path.stem}.ipynb)", ranges(ids)])
+    rows = [row for table in tables(TEXTS[name]) for row in table if "](notebooks/" in row]
+    assert [row.split(" | ")[:2] for row in rows] == wanted
