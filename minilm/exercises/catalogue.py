@@ -1,0 +1,69 @@
+"""Which exercises there are: the files of `specs/`, `e10_attention.py` for number 10, `attention`.
+
+The first line of a spec is its title and its formulas: `Scaled dot-product attention.  F18.` It is read without running
+the file, so that a list of all exercises loads neither their specs nor torch.
+"""
+
+import ast
+import difflib
+import importlib
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from minilm.errors import InputError
+from minilm.exercises.spec import Exercise
+
+SPECS = Path(__file__).parent / "specs"
+FILE = re.compile(r"e(\d\d)_(\w+)")  # of a spec, and of the learner's file, without .py
+
+
+class Entry(NamedTuple):
+    """An exercise as the list shows it."""
+
+    number: int
+    name: str
+    title: str
+    formulas: tuple[str, ...]
+    stem: str  # of the spec's file and of the learner's
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    """All exercises, by number."""
+    found = []
+    for path in sorted(SPECS.glob("e[0-9][0-9]_*.py")):
+        number, name = FILE.fullmatch(path.stem).groups()
+        first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
+        title, _, ids = first.rstrip(".").partition(".  ")
+        found.append(Entry(int(number), name, title, tuple(re.findall(r"F\d\d", ids)), path.stem))
+    return tuple(found)
+
+
+def find(asked: str) -> Entry:
+    """The exercise of that name, number (`3`) or file (`e03_cross_entropy.py`). Raises InputError."""
+    asked = re.split(r"[/\\]", asked)[-1].removesuffix(".py")
+    for entry in entries():
+        if asked in (entry.name, entry.stem, str(entry.number), f"{entry.number:02}"):
+            return entry
+    names = [entry.name for entry in entries()]
+    close = difflib.get_close_matches(asked.lower(), names, n=2)
+    meant = f"did you mean {' or '.join(close)}?" if close else "`minilm exercise list` shows them all."
+    raise InputError(f"there is no exercise '{asked}': {meant}")
+
+
+@cache
+def load(name: str) -> Exercise:
+    """The exercise of that name, with what its file's name and first line say. Raises InputError."""
+    entry = find(name)
+    exercise = importlib.import_module(f"minilm.exercises.specs.{entry.stem}").EXERCISE
+    return replace(exercise, number=entry.number, name=entry.name, title=entry.title, formulas=entry.formulas)
+
+
+def after(name: str) -> Entry | None:
+    """The exercise that comes next, if there is one."""
+    names = [entry.name for entry in entries()]
+    following = entries()[names.index(name) + 1 :]
+    return following[0] if following else None

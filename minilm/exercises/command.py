@@ -1,0 +1,198 @@
+"""`minilm exercise …`: list · start · check · watch · hint · solution · reset."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from minilm.errors import InputError
+from minilm.exercises import folder as files
+from minilm.exercises.catalogue import Entry, after, entries, find, load
+from minilm.exercises.progress import TRIES, Progress, checksum
+from minilm.exercises.report import DIM, GREEN, LAYERS, RED, YELLOW, Report, may_colour, painter
+from minilm.exercises.spec import where
+from minilm.exercises.stub import solution
+
+Say = Callable[[str], None]
+PAUSE = 0.5  # seconds between two looks at the file, in `watch`
+
+
+@dataclass(frozen=True)
+class ExerciseOptions:
+    """Write pieces of the library yourself, and have them checked: list, start, check, watch, hint, solution, reset."""
+
+    action: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="[ACTION]")]] = "list"
+    """list, start (write the files), check, watch (check at every save), hint (the next of three), solution (after a pass
+    or three failed tries), reset (begin again; your file is kept as .old)."""
+    names: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME ...]")]] = ()
+    """Names or numbers of exercises. None: for start and list all, for check and watch the file you changed last."""
+    folder: Path = files.DEFAULT
+    """Where your files are."""
+    bare: bool = False
+    """start, reset: without the numbered steps in the body."""
+
+
+def exercise(options: ExerciseOptions = ExerciseOptions(), say: Say = print) -> int:  # noqa: B008
+    """Run one action. 0: done, or passed · 1: a check failed."""
+    actions = {
+        "list": show_list,
+        "start": start,
+        "check": check,
+        "watch": watch,
+        "hint": hint,
+        "solution": show_solution,
+        "reset": reset,
+    }
+    if options.action not in actions:
+        raise InputError(f"there is no 'exercise {options.action}': there are {', '.join(actions)}.")
+    return actions[options.action](options, say)
+
+
+def show_list(options: ExerciseOptions, say: Say) -> int:
+    """Every exercise with its mark, and what comes next."""
+    paint = painter(may_colour())
+    progress = Progress(files.settled(options.folder) if started(options) else options.folder)
+    count, following = 0, None
+    for entry in files.named(options.names):
+        state, layer = progress.state(entry)
+        mark, word, colour = {
+            "missing": (" ", "", DIM),
+            "untouched": ("·", "not written yet", DIM),
+            "passed": ("✓", "passed", GREEN),
+            "failed": ("✗", f"layer {layer}: {LAYERS[layer]}", RED),
+            "changed": ("~", "changed since the last check", YELLOW),
+        }[state]
+        count += state == "passed"
+        following = following or (entry if state != "passed" else None)
+        row = f"{entry.number:3} {paint(mark, colour)} {entry.name:24} {entry.title:44} {paint(word, colour)}"
+        say(row.rstrip())
+    say(f"    {count} of {len(files.named(options.names))} passed." + next_step(options, progress, following))
+    return 0
+
+
+def next_step(options: ExerciseOptions, progress: Progress, following: Entry | None) -> str:
+    if following is None:
+        return " That is all of them."
+    if not started(options):
+        return f"  begin with: {command(options, 'start', '')}".rstrip()
+    return f"  next: {progress.file(following)}, then {command(options, 'check', following.name)}"
+
+
+def started(options: ExerciseOptions) -> bool:
+    try:
+        files.settled(options.folder)
+    except InputError:
+        return False
+    return True
+
+
+def start(options: ExerciseOptions, say: Say) -> int:
+    wanted = files.named(options.names)
+    written, left = files.start(options.folder, wanted, guided=not options.bare)
+    parts = [f"{len(written)} new"] if written else []
+    parts += [f"{len(left)} left as they were"] if left else []
+    say(f"{options.folder}: {', '.join(parts)}.")
+    say(f"Open {options.folder / (wanted[0].stem + '.py')} in your editor, write, then:")
+    say(f"  {command(options, 'check', wanted[0].name)}      says what is wrong, and tries to say why")
+    say(f"  {command(options, 'watch', wanted[0].name)}      does so whenever you save")
+    return 0
+
+
+def check(options: ExerciseOptions, say: Say) -> int:
+    """One report an exercise; for several one line each, and 1 when any failed."""
+    folder = files.settled(options.folder)
+    wanted = files.named(options.names) if options.names else [latest(folder)]
+    reports = []
+    for entry in wanted:
+        report = files.check_in(folder, entry.name)
+        reports.append(report)
+        text = shown(report, options, entry)
+        say(text if len(wanted) == 1 else text.split("\n")[0])
+    if len(wanted) > 1:
+        say(f"{sum(report.passed for report in reports)} of {len(reports)} passed.")
+    return 0 if all(report.passed for report in reports) else 1
+
+
+def latest(folder: Path) -> Entry:
+    """The exercise whose file was changed last and is no stub any more; at the very beginning the first."""
+    progress = Progress(folder)
+    there = [entry for entry in entries() if progress.state(entry)[0] not in ("missing", "untouched")]
+    return max(there, key=lambda entry: progress.file(entry).stat().st_mtime) if there else entries()[0]
+
+
+def shown(report: Report, options: ExerciseOptions, entry: Entry) -> str:
+    following = after(entry.name)
+    step = command(options, "check", following.name) if following else "that was the last one"
+    return report.text(may_colour(), command(options, "hint", "{}"), step)
+
+
+def watch(options: ExerciseOptions, say: Say, rounds: int | None = None, pause: float = PAUSE) -> int:
+    """Check whenever the file changes (it is looked at twice a second, on every file system), until Ctrl-C."""
+    folder = files.settled(options.folder)
+    entry = find(options.names[0]) if options.names else latest(folder)
+    path = Progress(folder).file(entry)
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: `{command(options, 'start', entry.name)}` makes it.")
+    say(f"Watching {path}; Ctrl-C ends it.")
+    before = None
+    try:
+        while rounds is None or rounds > 0:
+            # the checksum too: two saves within one tick of a coarse clock are two saves
+            now = (path.stat().st_mtime_ns, checksum(path)) if path.is_file() else None
+            if now is not None and now != before:
+                say(f"\n{time.strftime('%H:%M:%S')}")
+                say(shown(files.check_in(folder, entry.name), options, entry))
+            before, rounds = now, None if rounds is None else rounds - 1
+            time.sleep(pause)
+    except KeyboardInterrupt:
+        say("")
+    return 0
+
+
+def hint(options: ExerciseOptions, say: Say) -> int:
+    """The next of the three hints; the earlier ones with it."""
+    folder = files.settled(options.folder)
+    for entry in [find(name) for name in options.names] or [latest(folder)]:
+        progress, spec = Progress(folder), load(entry.name)
+        record = progress.of(entry.name)
+        record.hints = min(record.hints + 1, len(spec.hints))
+        progress.save()
+        for i, text in enumerate(spec.hints[: record.hints], 1):
+            say(f"{entry.name}, hint {i} of {len(spec.hints)}: {text}")
+        say(f"Read: {where(spec.section)}.")
+    return 0
+
+
+def show_solution(options: ExerciseOptions, say: Say) -> int:
+    """The library's own source, after a pass or three failed tries."""
+    folder = files.settled(options.folder)
+    for entry in [find(name) for name in options.names] or [latest(folder)]:
+        progress = Progress(folder)
+        if not progress.solution_is_open(entry.name):
+            tries = len(progress.of(entry.name).failed)
+            raise InputError(
+                f"the solution of {entry.name} opens after a pass or {TRIES} failed tries (a try is a check of a file that "
+                f"you changed; so far {tries}): `{command(options, 'hint', entry.name)}` helps."
+            )
+        say(solution(load(entry.name)))
+    return 0
+
+
+def reset(options: ExerciseOptions, say: Say) -> int:
+    folder = files.settled(options.folder)
+    if not options.names:
+        raise InputError("say which exercise is to begin again: minilm exercise reset NAME.")
+    for entry in files.named(options.names):
+        old = files.reset(folder, entry, guided=not options.bare)
+        kept = f"; what you had is in {old}" if old else ""
+        say(f"{folder / (entry.stem + '.py')} is new{kept}.")
+    return 0
+
+
+def command(options: ExerciseOptions, action: str, name: str) -> str:
+    """What to type, with --folder where it was given."""
+    where_to = "" if options.folder == files.DEFAULT else f" --folder {options.folder}"
+    return f"minilm exercise {action} {name}".rstrip() + where_to

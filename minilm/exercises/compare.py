@@ -1,0 +1,100 @@
+"""Two outcomes side by side: never broadcast, never zipped; where they differ, with the axes named.
+
+Distances are in units of the tolerance, atol + rtol·|expected|: up to 1 two numbers are the same.
+"""
+
+import numpy as np
+
+from minilm.exercises.running import Outcome
+from minilm.exercises.spec import Exercise
+
+SLOPE_ATOL, SLOPE_RTOL = 1e-6, 1e-5  # finite differences are good to about seven digits
+
+
+def deviations(a: np.ndarray, b: np.ndarray, atol: float, rtol: float) -> np.ndarray:
+    """|a − b| in units of the tolerance, entry by entry; inf where one is NaN or infinite and the other is not the same."""
+    if a.dtype.kind not in "fciub" or b.dtype.kind not in "fciub":
+        return np.where(a.astype(str) == b.astype(str), 0.0, np.inf)
+    if a.dtype.kind in "iub" and b.dtype.kind in "iub":
+        return np.where(a == b, 0.0, np.inf)
+    a, b = (x.astype(complex if x.dtype.kind == "c" else float) for x in (a, b))
+    with np.errstate(all="ignore"):
+        away = np.abs(a - b) / (atol + rtol * np.maximum(np.abs(a), np.abs(b)))
+    equal = (a == b) | (np.isnan(a) & np.isnan(b))
+    return np.where(equal, 0.0, np.where(np.isfinite(a) & np.isfinite(b), away, np.inf))
+
+
+def distance(exercise: Exercise, a: Outcome, b: Outcome, slopes: bool = False) -> float:
+    """The largest deviation between two outcomes. Two errors of one type are the same; an error is inf from a value."""
+    if a.error or b.error:
+        return 0.0 if a.error.split(":")[0] == b.error.split(":")[0] else np.inf
+    if len(a.outputs) != len(b.outputs) or any(x.shape != y.shape for x, y in zip(a.arrays, b.arrays)):
+        return np.inf
+    tolerance = (SLOPE_ATOL, SLOPE_RTOL) if slopes else (exercise.atol, exercise.rtol)
+    return max((float(deviations(x, y, *tolerance).max(initial=0)) for x, y in zip(a.arrays, b.arrays)), default=0.0)
+
+
+def matches(exercise: Exercise, a: Outcome, b: Outcome) -> bool:
+    return distance(exercise, a, b) <= 1
+
+
+def far(exercise: Exercise, a: Outcome, b: Outcome) -> bool:
+    """So far apart that no rounding makes the one look like the other."""
+    return distance(exercise, a, b, slopes=any(name.startswith("∂") for name in b.outputs)) >= exercise.separation
+
+
+def first_difference(got: np.ndarray, expected: np.ndarray, axes: str, atol: float, rtol: float) -> str:
+    """`first difference at [batch 0, query 1]: yours 0.9131, expected 0.6204  (23 of 40 differ)`, or "" when equal."""
+    wrong = deviations(got, expected, atol, rtol) > 1
+    if not wrong.any():
+        return ""
+    index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    yours, theirs = two_numbers(got[index], expected[index])
+    if not index:
+        return f"yours {yours}, expected {theirs}"
+    names = axis_names(axes, len(index)) if axes else [""] * len(index)
+    place = ", ".join(f"{axis} {i}".strip() for axis, i in zip(names, index))
+    return (
+        f"first difference at [{place}]: yours {yours}, expected {theirs}  ({int(wrong.sum())} of {wrong.size} differ)"
+    )
+
+
+def axis_names(axes: str, count: int) -> list[str]:
+    """The last `count` of the names; axes in front that have none are numbered."""
+    names = axes.split()[-count:] if count else []
+    return [f"axis {i}:" for i in range(count - len(names))] + names
+
+
+def shape(shape: tuple[int, ...], axes: str = "") -> str:
+    """[batch 3, key 5] where the axes are known, else [3, 5]; "of one number" where there are none."""
+    if not shape:
+        return "of one number"
+    if not axes:
+        return str(list(shape))
+    return "[" + ", ".join(f"{axis} {size}" for axis, size in zip(axis_names(axes, len(shape)), shape)) + "]"
+
+
+def two_numbers(a: np.generic, b: np.generic) -> tuple[str, str]:
+    """With as many digits as it takes to tell them apart, at least four."""
+    for digits in range(4, 17):
+        pair = number(a, digits), number(b, digits)
+        if pair[0] != pair[1]:
+            break
+    return pair
+
+
+def number(x: np.generic, digits: int = 4) -> str:
+    return f"{x + 0.0:.{digits}g}" if x.dtype.kind == "f" else str(x)  # −0 is 0
+
+
+def brief(value: object, width: int = 96) -> str:
+    """A small array on one line, cut where it gets too long."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        how = {"float_kind": lambda x: number(x)}
+        text = " ".join(np.array2string(value, separator=", ", formatter=how, threshold=60).split())
+        text = text.replace("[ ", "[")
+    elif isinstance(value, np.ndarray | np.generic):
+        text = number(np.asarray(value)[()])
+    else:
+        text = f"{value:g}" if isinstance(value, float) else " ".join(str(value).split())
+    return text if len(text) <= width else text[: width - 2] + " …"

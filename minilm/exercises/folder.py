@@ -1,0 +1,87 @@
+"""The learner's folder: one file an exercise, and a test file, so that plain `pytest` works there too."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from minilm.errors import InputError
+from minilm.exercises.catalogue import Entry, entries, find, load
+from minilm.exercises.learner import check_file
+from minilm.exercises.progress import Progress, checksum
+from minilm.exercises.report import Report
+from minilm.exercises.stub import stub
+
+DEFAULT = Path("minilm-exercises")
+TESTS = "test_exercises.py"
+TEST_FILE = '''"""`pytest` checks every exercise of this folder, `pytest -k softmax` one of them, like `minilm exercise check`."""
+
+from pathlib import Path
+
+import pytest
+
+from minilm.exercises.folder import check_in
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.mark.parametrize("file", sorted(path.stem for path in HERE.glob("e[0-9][0-9]_*.py")))
+def test_exercise(file):
+    report = check_in(HERE, file)
+    if not report.passed:
+        pytest.fail(str(report), pytrace=False)
+'''
+
+
+def start(folder: Path, wanted: list[Entry], guided: bool = True) -> tuple[list[Path], list[Path]]:
+    """Write the stubs that are not there yet, and the test file. Returns (written, left alone). Raises InputError."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: give --folder the name of a folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / TESTS).write_text(TEST_FILE, encoding="utf-8")
+    progress = Progress(folder)
+    written: list[Path] = []
+    left: list[Path] = []
+    for entry in wanted:
+        path = folder / f"{entry.stem}.py"
+        if path.exists():
+            left.append(path)
+        else:
+            path.write_text(stub(load(entry.name), guided), encoding="utf-8")
+            progress.of(entry.name).stub = checksum(path)
+            written.append(path)
+    progress.save()
+    return written, left
+
+
+def reset(folder: Path, entry: Entry, guided: bool = True) -> Path | None:
+    """A new stub; what was there moves to `….py.old`, which is returned (None: there was nothing)."""
+    path, old = folder / f"{entry.stem}.py", None
+    if path.exists():
+        old = path.with_suffix(".py.old")
+        path.replace(old)
+    start(folder, [entry], guided)
+    return old
+
+
+def check_in(folder: Path, name: str) -> Report:
+    """Check one file of the folder and remember the verdict."""
+    entry, progress = find(name), Progress(folder)
+    path = progress.file(entry)
+    report = check_file(load(entry.name), path)
+    if report.title == "not written yet":
+        report = replace(report, lines=(f"{path}: {report.lines[0]}",))
+    progress.note(entry, report)
+    return report
+
+
+def named(names: tuple[str, ...]) -> list[Entry]:
+    """The exercises of those names; all of them for none, or for `all`. Raises InputError."""
+    return list(entries()) if not names or names == ("all",) else [find(name) for name in names]
+
+
+def settled(folder: Path) -> Path:
+    """The folder that is meant: who stands inside it need not name it. Raises InputError unless there is one."""
+    if folder == DEFAULT and not folder.exists() and Path(TESTS).is_file() and any(Path().glob("e[0-9][0-9]_*.py")):
+        return Path()
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder} yet: `minilm exercise start` makes it.")
+    return folder

@@ -1,0 +1,230 @@
+"""The learner's file: opened, run and looked at, with one clear sentence for everything that can be wrong with it (layer 0).
+
+It runs in this process, under a name of its own: nothing in it can get in the way of the library, and the library's
+function never stands in for the learner's.
+"""
+
+import ast
+import contextlib
+import inspect
+import io
+import linecache
+import sys
+import threading
+import time
+import traceback
+import types
+from _thread import interrupt_main
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from minilm.exercises.checks import check
+from minilm.exercises.report import Problem, Report
+from minilm.exercises.running import quiet
+from minilm.exercises.spec import Exercise, Pieces
+from minilm.exercises.stub import reference
+
+PATIENCE = 30.0  # seconds for one exercise, which takes a fraction of one
+
+
+class Unready(Exception):
+    """The file cannot be checked yet. The message is one or more lines for the learner."""
+
+    def __init__(self, *lines: str):
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class Endless(Exception):
+    """The learner's code was still running when the patience was over."""
+
+
+def check_file(exercise: Exercise, path: Path, seed: int = 0, patience: float = PATIENCE) -> Report:
+    """The verdict on a file. Whatever it contains, this returns a report; only Ctrl-C gets out."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), limited(patience):
+            report = check(exercise, load(exercise, path), seed)
+    except Unready as unready:
+        problem = Problem(0, unready.lines)
+        report = Report(exercise.name, False, 0, problem.lines)
+    except Endless:
+        line = f"your code was still running after {patience:.0f} seconds: is there a loop that never ends?"
+        report = Report(exercise.name, False, 0, (line,), title="stopped")
+    return replace(report, printed=tuple(printed.getvalue().splitlines()))
+
+
+def load(exercise: Exercise, path: Path) -> Pieces:
+    """What the learner wrote, by name. Raises Unready."""
+    text = read(path)
+    try:
+        tree = ast.parse(text, str(path))
+        code = compile(text, str(path), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        line = f"line {error.lineno}: {(error.text or '').strip()}"
+        raise Unready(f"Python cannot read {path.name}: {error.msg}", line) from None
+    except (ValueError, RecursionError, MemoryError) as error:  # a zero byte, a thousand brackets
+        raise Unready(f"Python cannot read {path.name}: {error}.") from None
+    module = types.ModuleType(f"minilm_exercise_{path.stem}")
+    module.__file__ = str(path)
+    linecache.checkcache(str(path))
+    with beside(module, path):
+        try:
+            with quiet():
+                exec(code, module.__dict__)
+        except (Exception, SystemExit) as error:
+            raise Unready(*stopped(error, path)) from None
+    return look(exercise, vars(module), tree, path.name)
+
+
+def look(exercise: Exercise, names: dict, tree: ast.Module, file: str) -> Pieces:
+    """What is asked for among the `names` of a module, a notebook or a child. Raises Unready."""
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    defined |= {
+        n.id for node in tree.body for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }
+    pieces = {}
+    for name, dotted in exercise.targets.items():
+        right = reference(dotted)
+        mine = names.get(name)
+        if mine is None:
+            raise Unready(f"{file} has no `{name}`: write it there under that name.")
+        if name not in defined or unwrapped(mine) is unwrapped(right):
+            raise Unready(f"the `{name}` in {file} is the library's own: write it yourself.")
+        if not callable(mine):
+            raise Unready(f"`{name}` in {file} is {type(mine).__name__}, but must be a function.")
+        if line := other_signature(name, mine, right):
+            raise Unready(*line)
+        pieces[name] = mine
+    if found := forbidden_calls(exercise, tree):
+        line, called = found[0]
+        raise Unready(f"line {line} calls {called}: this exercise is about writing that by hand.")
+    return pieces
+
+
+def unwrapped(thing: object) -> object:
+    return inspect.unwrap(thing) if callable(thing) else thing
+
+
+def other_signature(name: str, mine: object, right: object) -> tuple[str, ...]:
+    """Two lines when the parameters are not those of the stub; more of them, with defaults, are welcome."""
+    try:
+        yours = list(inspect.signature(mine).parameters.values())
+        wanted = list(inspect.signature(right).parameters.values())
+    except (TypeError, ValueError):
+        return ()
+    same = [p.name for p in yours[: len(wanted)]] == [p.name for p in wanted]
+    free = all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in yours[len(wanted) :])
+    if same and free:
+        return ()
+    names = [", ".join(p.name for p in parameters) for parameters in (yours, wanted)]
+    return f"the parameters of `{name}` are ({names[0]})", f"expected                 ({names[1]}), in this order"
+
+
+def forbidden_calls(exercise: Exercise, tree: ast.Module) -> list[tuple[int, str]]:
+    """(line, name) of the calls that the exercise forbids, and of those to the library's own version of it."""
+    full: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            full |= {n.asname or n.name.split(".")[0]: n.name if n.asname else n.name.split(".")[0] for n in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            full |= {n.asname or n.name: f"{node.module or ''}.{n.name}" for n in node.names}
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        chain = dotted(node.func)
+        first, _, rest = chain.partition(".")
+        called = ".".join(part for part in (full.get(first, first), rest) if part)
+        if "." in called:  # not a function of the learner's own
+            banned = any(f".{called}".endswith(f".{end}") for end in exercise.forbidden)
+            if banned or called in exercise.targets.values():
+                found.append((node.lineno, ast.unparse(node.func)))
+    return sorted(found)
+
+
+def dotted(node: ast.expr) -> str:
+    """a.b.c of an expression; what is before the last dots and no name becomes "?"."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def read(path: Path) -> str:
+    """The text of a file. Raises Unready."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise Unready(f"there is no file {path}: `minilm exercise start` makes it.") from None
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise Unready(
+            f"{path.name} is not saved as UTF-8 (line {line}): choose UTF-8 in your editor and save again."
+        ) from None
+    except OSError as error:
+        raise Unready(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def stopped(error: BaseException, path: Path) -> tuple[str, ...]:
+    """The error with which the file ends while it is imported, and its line."""
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, RecursionError):
+        what = "something in it calls itself without an end"
+    elif isinstance(error, SystemExit):
+        what = "it ends Python (exit)"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    line = (f"line {frames[-1].lineno}: {frames[-1].line}",) if frames else ()
+    return f"{path.name} stops while it is imported: {what[:160]}", *line
+
+
+@contextlib.contextmanager
+def beside(module: types.ModuleType, path: Path) -> Iterator[None]:
+    """While it is imported, a file is a module like any other and can import the other files of its folder."""
+    folder, before = path.resolve().parent, set(sys.modules)
+    sys.modules[module.__name__] = module
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the file may have done it itself
+            sys.path.remove(str(folder))
+        for name in set(sys.modules) - before - {module.__name__}:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).parent == folder:
+                del sys.modules[name]  # it may change before the next check
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise Endless after so many seconds, on every system: a second thread presses Ctrl-C.
+
+    (It reaches Python code only; a single endless call inside NumPy is beyond it. Outside the main thread: no limit.)
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    lock, state = threading.Lock(), {"over": False, "fired": False}
+
+    def fire() -> None:
+        with lock:
+            if not state["over"]:
+                state["fired"] = True
+                interrupt_main()
+
+    timer = threading.Timer(seconds, fire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if state["fired"]:
+            raise Endless from None
+        raise
+    finally:
+        with lock:
+            state["over"] = True
+        timer.cancel()
+        if state["fired"]:  # pressed at the very end: it arrives here, and is meant for nobody
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(0.05)

@@ -1,0 +1,122 @@
+"""Exercises in a notebook:  %load_ext minilm.exercises.notebook
+
+    %exercise softmax      writes the stub into the next cell
+    %%exercise softmax     runs the cell and checks what it defines
+    check("softmax")       checks the function `softmax` of the notebook; hint("softmax") and solution("softmax") help
+
+The same engine as `minilm exercise`; here a try is a failed check of new code.
+"""
+
+import ast
+import contextlib
+import inspect
+import io
+from dataclasses import replace
+from typing import Any
+
+from minilm.errors import InputError
+from minilm.exercises.catalogue import after, find, load
+from minilm.exercises.checks import check as check_pieces
+from minilm.exercises.learner import PATIENCE, Endless, Unready, limited, look
+from minilm.exercises.progress import TRIES
+from minilm.exercises.report import Report
+from minilm.exercises.spec import Exercise, where
+from minilm.exercises.stub import solution as solution_of, stub
+
+tries: dict[str, set[str]] = {}  # exercise → the versions that failed
+passed: set[str] = set()
+hints: dict[str, int] = {}
+
+
+def check(name: str, *functions: Any) -> Report:
+    """Check the notebook's function of that name, or those that are given; print the report and return it.
+
+    Raises InputError for an exercise that is not there, or outside a notebook when no function is given.
+    """
+    exercise = load(find(name).name)
+    names = {f.__name__: f for f in functions} if functions else notebook_names()
+    source = "\n".join(source_of(names[target]) for target in exercise.targets if target in names)
+    report = judge(exercise, names, source)
+    remember(exercise.name, source, report)
+    following = after(exercise.name)
+    print(report.text(ask='hint("{}")', following=f"%exercise {following.name}" if following else ""))
+    return report
+
+
+def judge(exercise: Exercise, names: dict[str, Any], source: str) -> Report:
+    """What `learner.check_file` does, for names that are there already."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), limited(PATIENCE):
+            tree = ast.parse(source)
+            known = {name: names[name] for name in exercise.targets if name in names}
+            for name in known.keys() - {n.name for n in tree.body if hasattr(n, "name")}:
+                tree.body += ast.parse(f"{name} = None").body  # a lambda, or a function of unknown source
+            report = check_pieces(exercise, look(exercise, known, tree, "the notebook"))
+    except Unready as unready:
+        report = Report(exercise.name, False, 0, unready.lines)
+    except Endless:
+        line = f"your code was still running after {PATIENCE:.0f} seconds: is there a loop that never ends?"
+        report = Report(exercise.name, False, 0, (line,), title="stopped")
+    return replace(report, printed=tuple(printed.getvalue().splitlines()))
+
+
+def remember(name: str, source: str, report: Report) -> None:
+    if report.passed:
+        passed.add(name)
+    elif report.title != "not written yet":
+        tries.setdefault(name, set()).add(source)
+
+
+def hint(name: str) -> None:
+    """Print the next of the three hints, and the earlier ones."""
+    exercise = load(find(name).name)
+    hints[exercise.name] = min(hints.get(exercise.name, 0) + 1, len(exercise.hints))
+    for i, text in enumerate(exercise.hints[: hints[exercise.name]], 1):
+        print(f"hint {i} of {len(exercise.hints)}: {text}")
+    print(f"Read: {where(exercise.section)}.")
+
+
+def solution(name: str) -> None:
+    """Print the library's own source, after a pass or three failed tries."""
+    exercise = load(find(name).name)
+    count = len(tries.get(exercise.name, ()))
+    if exercise.name in passed or count >= TRIES:
+        print(solution_of(exercise))
+    else:
+        print(
+            f'The solution opens after a pass or {TRIES} failed tries; so far {count}. hint("{exercise.name}") helps.'
+        )
+
+
+def source_of(function: Any) -> str:
+    """A function's source as it stands in its cell; "" when Python does not know it."""
+    try:
+        return inspect.cleandoc("\n" + inspect.getsource(function))
+    except (OSError, TypeError):
+        return ""
+
+
+def notebook_names() -> dict[str, Any]:
+    from IPython import get_ipython
+
+    if (shell := get_ipython()) is None:
+        raise InputError("this is no notebook: give check the function too, as in check('softmax', softmax).")
+    return shell.user_ns
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """What %load_ext calls: the two magics, and check, hint and solution by name."""
+
+    def exercise(line: str, cell: str | None = None) -> None:
+        try:
+            name = find(line.strip()).name
+            if cell is None:
+                shell.set_next_input(stub(load(name)))
+            elif shell.run_cell(cell, store_history=False).success:
+                check(name)
+        except InputError as error:
+            print(error)
+
+    shell.register_magic_function(exercise, magic_kind="line_cell", magic_name="exercise")
+    shell.push({"check": check, "hint": hint, "solution": solution})

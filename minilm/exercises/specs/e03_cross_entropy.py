@@ -1,0 +1,173 @@
+r"""Cross-entropy with labels that do not count.  F08, F11, F25."""
+
+import torch
+
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.training.losses import Loss
+
+IGNORED = -100
+
+
+def flawed(logits, labels, label_smoothing=0.0, wrong=frozenset()):
+    z, y = logits.reshape(-1, logits.shape[-1]), labels.reshape(-1).long()
+    counts = y != (0 if "class_0" in wrong else IGNORED)
+    if "twice" in wrong:
+        z = z.softmax(-1)
+    log_y_hat = z.softmax(-1).log() if "log_of_softmax" in wrong else z.log_softmax(-1)
+    losses = -log_y_hat[torch.arange(len(y)), y.clamp(min=0)]
+    total, N = losses[counts].sum(), int(counts.sum())
+    if "all_rows" in wrong or "all_rows_counted" in wrong:
+        return Loss(total / len(y), len(y) if "all_rows_counted" in wrong else N)
+    if "sum" in wrong:
+        return Loss(total, N)
+    if "classes" in wrong:
+        return Loss(total / max(N, 1) / z.shape[-1], N)
+    return Loss(total / (N if "nothing" in wrong else max(N, 1)), N)
+
+
+def loop(logits, labels, label_smoothing=0.0):
+    K, total, N = logits.shape[-1], logits.sum() * 0, 0
+    for z, y in zip(logits.reshape(-1, K), labels.reshape(-1).tolist()):
+        if y != IGNORED:
+            total = total + torch.logsumexp(z, 0) - z[y]
+            N += 1
+    return Loss(total / N if N else total, N)
+
+
+def one_hot(logits, labels, label_smoothing=0.0):
+    counts = labels != IGNORED
+    answer = torch.nn.functional.one_hot(labels.clamp(min=0).long(), logits.shape[-1]) * counts[..., None]
+    total = -torch.einsum("...k,...k->", answer.to(logits.dtype), logits.log_softmax(-1))
+    return total / counts.sum().clamp(min=1), int(counts.sum())
+
+
+def twice_the_log(logits, labels, label_smoothing=0.0):
+    log_y_hat = logits.log_softmax(-1).log_softmax(-1).flatten(0, -2)  # the second one changes nothing
+    y = labels.flatten().long()
+    losses = torch.where(y == IGNORED, 0.0, -log_y_hat.gather(1, y.clamp(min=0)[:, None])[:, 0])
+    return Loss(losses.sum() / max(int((y != IGNORED).sum()), 1), int((y != IGNORED).sum()))
+
+
+def torchs(logits, labels, label_smoothing=0.0):
+    total = torch.nn.functional.nll_loss(logits.log_softmax(-1).flatten(0, -2), labels.flatten(), reduction="sum")
+    return Loss(total / max(1, (labels != IGNORED).sum().item()), (labels != IGNORED).sum().item())
+
+
+def tensor(array):
+    return torch.from_numpy(array)
+
+
+def batch(rng, *shape, ignored=0):
+    """Logits [.., K] and labels [..], class 0 among them; the last `ignored` of each row do not count and have logits of 1e3."""
+    logits, labels = rng.normal(scale=2, size=shape), rng.integers(shape[-1], size=shape[:-1])
+    labels.flat[0] = 0
+    if ignored:
+        labels[..., -ignored:] = IGNORED
+        logits[..., -ignored:, :] *= 1e3
+    return {"logits": tensor(logits), "labels": tensor(labels)}
+
+
+def probes(rng):
+    return {
+        "every label counts": batch(rng, 5, 7),
+        "three labels of eight do not count": batch(rng, 8, 5, ignored=3),
+        "sentences, padded": batch(rng, 2, 4, 6, ignored=1),
+    }
+
+
+def edges(rng):
+    nothing = batch(rng, 3, 4)
+    nothing["labels"] = torch.full_like(nothing["labels"], IGNORED)
+    large = batch(rng, 4, 5)
+    large["logits"] = large["logits"] * 1e3
+    return {"logits of a thousand": large, "nothing counts": nothing, "a single example": batch(rng, 1, 3)}
+
+
+def ignored_twice(rng):
+    first = batch(rng, 6, 4, ignored=2)
+    other = {**first, "logits": first["logits"].clone()}
+    other["logits"][-2:] += 7
+    return {"some logits": first, "other logits where nothing counts": other}
+
+
+EXERCISE = Exercise(
+    target="minilm.training.losses.cross_entropy",
+    section=("02", "Many classes: softmax and cross-entropy"),
+    task="The loss of every classifier and every language model, on logits. A label of −100 does not count: neither in the "
+    "sum nor in the number it is divided by. Return Loss(value, count). (label_smoothing is for exercise 28: leave it be.)",
+    returns={"value": "", "count": ""},
+    tiny=lambda: {
+        "logits": torch.tensor([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0], [9.0, 0.0, 0.0]], dtype=torch.float64),
+        "labels": torch.tensor([2, 0, IGNORED]),
+    },
+    probes=probes,
+    edges=edges,
+    properties=(
+        Property("what does not count may have any logits", ignored_twice, lambda a, b: abs(a[0] - b[0]) < 1e-9),
+        Property(
+            "logits that are all alike cost log K",
+            lambda rng: {"z": {"logits": torch.zeros(3, 5, dtype=torch.float64), "labels": torch.arange(3)}},
+            lambda out: abs(out[0] - torch.tensor(5.0).double().log().item()) < 1e-9,
+        ),
+    ),
+    gradient=Gradient(
+        inputs=lambda rng: {"one label of four does not count": batch(rng, 4, 3, ignored=1)}, wrt=("logits",)
+    ),
+    needs=("softmax", "log_softmax"),
+    forbidden=("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss"),
+    steps=(
+        "all axes but the last into one: logits [N, K], labels [N]; keep only the rows whose label is not −100",
+        "log softmax of the logits [N, K]",
+        "minus its entry at the label, one number an example [N]",
+        "their mean, and how many they were; where nothing counts the mean is 0, not 0/0",
+    ),
+    right={
+        "a loop": loop,
+        "one-hot and einsum": one_hot,
+        "the log-softmax twice": twice_the_log,
+        "the sum by torch, divided by hand": torchs,
+    },
+    wrong={
+        "twice": Wrong(
+            "the logits go through a softmax first, and then through another in the loss",
+            "what does the loss take: logits or probabilities? how small can yours become?",
+        ),
+        "sum": Wrong(
+            "the losses are summed, not averaged", "what happens to your loss when the batch is twice as large?"
+        ),
+        "all_rows": Wrong(
+            "the sum is divided by the number of all labels, those of −100 included",
+            "add ten labels that do not count: should the loss change?",
+            family="all",
+        ),
+        "all_rows_counted": Wrong(
+            "the labels of −100 are counted with the others",
+            "add ten labels that do not count: should the loss change, or the count?",
+            family="all",
+        ),
+        "classes": Wrong(
+            "the mean runs over the classes too", "what must logits that are all alike cost: log K, or log K / K?"
+        ),
+        "nothing": Wrong(
+            "where nothing counts, 0 is divided by 0",
+            "what is the mean of nothing, and what would NaN do to the weights?",
+        ),
+        "class_0": Wrong(
+            "the labels that are left out are those of class 0 instead of those of −100",
+            "is 0 a class like any other here?",
+        ),
+        "log_of_softmax": Wrong(
+            "the logarithm is taken of a softmax that may have rounded to 0",
+            "what is the softmax of (0, 1000), and what is its log?",
+        ),
+    },
+    flawed=flawed,
+    hints=(
+        "The loss of one example is −log of the probability that the model gave to the right class. Rows whose label is −100 "
+        "are best taken out first, before anything is worked out with them.",
+        "logits [*batch, K] → [N, K], labels → [N]; counts = labels ≠ −100 [N]; log_softmax of the rows that count; pick one "
+        "entry a row with gather or by indexing [rows, labels]; sum / max(how many, 1).",
+        "z, y = the rows that count;  log_y_hat = z.log_softmax(-1);  losses = -log_y_hat[row i, y[i]];  return "
+        "Loss(losses.sum() / max(len(losses), 1), len(losses))",
+    ),
+)

@@ -1,0 +1,149 @@
+r"""The gradient of cross-entropy, by hand.  F08, F11."""
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.formulas.cross_entropy import log_softmax, softmax
+
+
+def cross_entropy_gradient(z: np.ndarray, y: np.ndarray, dL: float = 1.0) -> np.ndarray:
+    r"""∂/∂z [N, K] of the mean cross-entropy of logits `z` [N, K] and classes `y` [N], times the upstream gradient `dL`.
+
+    A label of −100 does not count: its row has the gradient 0, and the mean is over the others. Where nothing counts all is 0.
+    """
+    counts = y != -100  # [N]
+    dz = softmax(z)  # what the model says [N, K] …
+    dz[counts, y[counts]] -= 1  # … less what is true
+    return dL * dz * counts[:, None] / max(counts.sum(), 1)
+
+
+def cross_entropy(z, y, dL=1.0):
+    counts = y != -100
+    return -log_softmax(z)[counts, y[counts]].sum() / max(counts.sum(), 1)
+
+
+def flawed(z, y, dL=1.0, wrong=frozenset()):
+    counts = y != -100
+    y_hat, N = softmax(z), counts.sum()
+    answer = np.zeros(z.shape)
+    answer[counts, y[counts]] = 1
+    dz = -answer / y_hat if "by_p" in wrong else y_hat - answer
+    if "ignored" not in wrong:
+        dz = dz * counts[:, None]
+    if "not_divided" not in wrong:
+        dz = dz / (len(y) if "all_rows" in wrong else N if "nothing" in wrong else max(N, 1))
+    return dz * (1.0 if "no_upstream" in wrong else dL) * (-1 if "sign" in wrong else 1)
+
+
+def loop(z, y, dL=1.0):
+    dz, N = np.zeros(z.shape), max(1, sum(label != -100 for label in y))
+    for i, label in enumerate(y):
+        if label == -100:
+            continue
+        for k, p in enumerate(softmax(z[i])):
+            dz[i, k] = dL * (p - (k == label)) / N
+    return dz
+
+
+def one_hot(z, y, dL=1.0):
+    counts = (y != -100).astype(float)
+    answer = np.eye(z.shape[1])[np.maximum(y, 0)]
+    return np.einsum("nk,n->nk", softmax(z) - answer, counts) * dL / max(counts.sum(), 1)
+
+
+def the_long_way(z, y, dL=1.0):
+    counts, out = y != -100, np.zeros(z.shape)
+    if not counts.any():
+        return out
+    p = softmax(z[counts])
+    jacobian = np.einsum("nk,kj->nkj", p, np.eye(z.shape[1])) - p[:, :, None] * p[:, None, :]
+    dp = -np.eye(z.shape[1])[y[counts]] / p
+    out[counts] = (dp[:, None, :] @ jacobian)[:, 0] * (dL / max(counts.sum(), 1))
+    return out
+
+
+def batch(rng, N, K, ignored=(), dL=1.0):
+    z, y = rng.normal(scale=1.5, size=(N, K)), rng.integers(K, size=N)
+    y[list(ignored)] = -100
+    return {"z": z, "y": y, "dL": dL}
+
+
+def probes(rng):
+    return {
+        "every label counts": batch(rng, 4, 6),
+        "two labels do not count": batch(rng, 7, 5, (1, 4), dL=rng.normal() + 3),
+        "a class that comes up twice": {**batch(rng, 3, 4), "y": np.array([2, 2, 0]), "dL": -0.7},
+    }
+
+
+def edges(rng):
+    large = batch(rng, 3, 4, dL=2.0)
+    large["z"] = large["z"] + 1e3 * np.array([[0.0], [1.0], [-1.0]])
+    return {
+        "logits of a thousand": large,
+        "nothing counts": batch(rng, 3, 4, (0, 1, 2), dL=2.0),
+        "a single example": batch(rng, 1, 5),
+    }
+
+
+EXERCISE = Exercise(
+    target="minilm.exercises.specs.e04_cross_entropy_gradient.cross_entropy_gradient",
+    section=("02", "Many classes: softmax and cross-entropy"),
+    task="What a language model gets back at every word. Derive it with a pencil: the result is shorter than the way to it.",
+    returns={"dz": "example class"},
+    tiny=lambda: {
+        "z": np.array([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0], [1.0, 0.0, 0.0]]),
+        "y": np.array([2, 0, -100]),
+        "dL": 1.0,
+    },
+    probes=probes,
+    edges=edges,
+    properties=(
+        Property(
+            "every row sums to 0", lambda rng: {"z": batch(rng, 4, 5, (2,))}, lambda dz: np.allclose(dz.sum(-1), 0)
+        ),
+    ),
+    gradient=Gradient(
+        inputs=lambda rng: {"one label does not count": batch(rng, 4, 3, (2,), dL=1.7)},
+        wrt=("z",),
+        forward=cross_entropy,
+        upstream="dL",
+    ),
+    needs=("softmax", "cross_entropy"),
+    given=("minilm.formulas.cross_entropy.softmax",),
+    forbidden=("cross_entropy_gradient", "backward", "grad"),
+    right={"a loop": loop, "one-hot and einsum": one_hot, "through the Jacobian": the_long_way},
+    wrong={
+        "not_divided": Wrong("it is the gradient of the sum, not of the mean", "by what was the loss divided?"),
+        "ignored": Wrong(
+            "the rows whose label is −100 get a gradient too", "can a label that does not count pull at the weights?"
+        ),
+        "by_p": Wrong(
+            "it is the gradient with respect to the probabilities, not the logits",
+            "the softmax stands between z and ŷ: who goes through it?",
+        ),
+        "sign": Wrong(
+            "the sign is turned round",
+            "should the logit of the right class rise or fall when you step against the gradient?",
+        ),
+        "no_upstream": Wrong(
+            "the upstream gradient dL is not used", "somebody doubles the loss: what becomes of your gradient?"
+        ),
+        "all_rows": Wrong(
+            "the mean is taken over all rows, those that do not count included",
+            "by what was the loss divided: by N, or by the labels that count?",
+        ),
+        "nothing": Wrong(
+            "where nothing counts, 0 is divided by 0",
+            "what is the gradient of a loss that is 0 whatever the logits are?",
+        ),
+    },
+    flawed=flawed,
+    hints=(
+        "The loss of a row is log Σ exp z − z_y. The derivative of the first part by zₖ is the softmax ŷₖ; of the second, 1 at the "
+        "label and 0 elsewhere.",
+        "ŷ = softmax(z) [N, K]; minus 1 at [row, label] in the rows that count; 0 in the others; divided by how many count; times dL.",
+        "dz = softmax(z);  dz[counting rows, their labels] -= 1;  dz[other rows] = 0;  return dL * dz / max(number of "
+        "counting rows, 1)",
+    ),
+)

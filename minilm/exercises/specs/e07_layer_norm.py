@@ -1,0 +1,165 @@
+r"""Layer normalization.  F20."""
+
+import torch
+
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+
+
+def flawed(x, gain, bias, epsilon, wrong=frozenset()):
+    axes = (0,) if "batch" in wrong else tuple(range(x.ndim)) if "whole" in wrong else (-1,)
+    mean = x.mean(dim=axes, keepdim=True)
+    variance = x.var(dim=axes, keepdim=True, unbiased="unbiased" in wrong)
+    epsilon = 0.0 if "no_epsilon" in wrong else epsilon
+    if "squared" in wrong:
+        s = (variance + epsilon) ** 2
+    elif "variance" in wrong:
+        s = variance + epsilon
+    else:
+        s = variance.sqrt() + epsilon if "outside" in wrong else (variance + epsilon).sqrt()
+    x_hat = (x if "no_mean" in wrong else x - mean) / s
+    y = x_hat if "no_gain" in wrong else gain * x_hat
+    return y if "no_bias" in wrong else y + bias
+
+
+def loops(x, gain, bias, epsilon):
+    out = []
+    for row in x.reshape(-1, x.shape[-1]):
+        C = len(row)
+        mean = sum(row) / C
+        variance = sum((a - mean) ** 2 for a in row) / C
+        out.append(torch.stack([g * (a - mean) / (variance + epsilon) ** 0.5 + b for a, g, b in zip(row, gain, bias)]))
+    return torch.stack(out).reshape(x.shape)
+
+
+def einsum(x, gain, bias, epsilon):
+    C = x.shape[-1]
+    centred = x - torch.einsum("...c->...", x)[..., None] / C
+    variance = torch.einsum("...c,...c->...", centred, centred)[..., None] / C
+    return torch.einsum("...c,c->...c", centred * torch.rsqrt(variance + epsilon), gain) + bias
+
+
+def torchs_variance(x, gain, bias, epsilon):
+    variance, mean = torch.var_mean(x, dim=-1, correction=0, keepdim=True)
+    return torch.addcmul(bias, (x - mean) * (variance + epsilon).pow(-0.5), gain)
+
+
+def mean_of_squares(x, gain, bias, epsilon):
+    mean = x.mean(-1, keepdim=True)
+    variance = (x * x).mean(-1, keepdim=True) - mean**2
+    return (x - mean) / (variance + epsilon).sqrt() * gain + bias
+
+
+def batch(rng, *shape, epsilon=0.1, scale=1.0):
+    """Rows with a mean of their own; in every second one the variance is only 1e-4, far below ε."""
+    x = rng.normal(size=shape) * scale + rng.normal(size=(*shape[:-1], 1))
+    x.reshape(-1, shape[-1])[::2] *= 0.01
+    gain, bias = rng.normal(size=shape[-1]) + 1, rng.normal(size=shape[-1])
+    return {
+        "x": torch.from_numpy(x),
+        "gain": torch.from_numpy(gain),
+        "bias": torch.from_numpy(bias),
+        "epsilon": epsilon,
+    }
+
+
+def probes(rng):
+    return {
+        "sentences": batch(rng, 3, 4, 6),
+        "one row a position": batch(rng, 5, 7),
+        "as many positions as features": batch(rng, 4, 4),
+        "a tiny epsilon": batch(rng, 4, 5, epsilon=1e-12),
+    }
+
+
+def edges(rng):
+    constant = batch(rng, 3, 4)
+    constant["x"] = torch.ones(3, 4, dtype=torch.float64) * torch.tensor([[2.0], [0.0], [-7.0]], dtype=torch.float64)
+    return {
+        "features that are all alike": constant,
+        "features of a thousand": batch(rng, 3, 5, scale=1e3),
+        "a single feature": batch(rng, 3, 1),
+        "a single position": batch(rng, 1, 1, 6),
+    }
+
+
+def plain(rng):
+    return {"x": {**batch(rng, 4, 6, epsilon=0.0), "gain": torch.ones(6).double(), "bias": torch.zeros(6).double()}}
+
+
+def beside(rng):
+    a = batch(rng, 3, 5)
+    b = {**a, "x": a["x"].clone()}
+    b["x"][1] += torch.arange(5).double()
+    return {"x": a, "x with another row 1": b}
+
+
+EXERCISE = Exercise(
+    target="minilm.layers.normalization.layer_norm",
+    section=("05", ""),
+    task="Every position of [.., C] for itself: bring its C features to mean 0 and variance 1, then stretch and shift them by "
+    "the learned gain and bias. Written out from mean, square and root.",
+    returns={"y": "batch position feature"},
+    tiny=lambda: {
+        "x": torch.tensor([[1.0, 2.0, 6.0], [0.1, 0.1, 0.4]]).double(),
+        "gain": torch.tensor([1.0, 2.0, 0.5]).double(),
+        "bias": torch.tensor([0.0, 1.0, -1.0]).double(),
+        "epsilon": 0.1,
+    },
+    probes=probes,
+    edges=edges,
+    properties=(
+        Property(
+            "with gain 1, bias 0 and ε = 0 every position has mean 0 and variance 1",
+            plain,
+            lambda y: abs(y.mean(-1)).max() < 1e-9 and abs(y.var(-1) - 1).max() < 1e-9,
+        ),
+        Property(
+            "a position does not depend on the others", beside, lambda a, b: abs(a[[0, 2]] - b[[0, 2]]).max() < 1e-12
+        ),
+    ),
+    gradient=Gradient(inputs=lambda rng: {"a batch": batch(rng, 3, 4)}, wrt=("x", "gain", "bias")),
+    forbidden=("layer_norm", "LayerNorm", "native_layer_norm", "batch_norm", "standardised"),
+    steps=(
+        "the mean of each position's features [.., 1]",
+        "their variance [.., 1]: the mean of the squared distances, divided by C and not by C − 1",
+        "ε goes under the root, with the variance",
+        "stretch by the gain [C], shift by the bias [C]",
+    ),
+    right={
+        "loops": loops,
+        "einsum": einsum,
+        "torch's variance": torchs_variance,
+        "mean of the squares": mean_of_squares,
+    },
+    wrong={
+        "unbiased": Wrong(
+            "the variance is divided by C − 1 (torch's var and std do that unless told otherwise)",
+            "by how many numbers is your sum of squares divided?",
+        ),
+        "outside": Wrong(
+            "ε is added to the standard deviation, outside the root", "what is √(0 + ε), and what is √0 + ε?"
+        ),
+        "squared": Wrong("** 2 where ** 0.5 belongs", "double all features: does your output stay the same?"),
+        "variance": Wrong(
+            "it is divided by the variance, not by its root", "double all features: does your output stay the same?"
+        ),
+        "batch": Wrong(
+            "mean and variance run over the first axis: that is batch normalization",
+            "may a sentence change when another one stands beside it?",
+        ),
+        "whole": Wrong("mean and variance run over the whole array", "may a position change when another one does?"),
+        "no_gain": Wrong("the gain is not used", "what should happen when the gain is doubled?"),
+        "no_bias": Wrong("the bias is not used", "what should happen when the bias grows by 1?"),
+        "no_mean": Wrong("the mean is not subtracted", "add 5 to all features: does your output stay the same?"),
+        "no_epsilon": Wrong("ε is not used", "what does a row do whose features are all alike?"),
+    },
+    flawed=flawed,
+    hints=(
+        "Two numbers for each position, its mean and its spread, take away what the position's features have in common; gain and "
+        "bias then give back what the model wants them to have.",
+        "mean = x.mean(-1, keepdim=True) [.., 1]; variance = mean of (x − mean)² along the last axis [.., 1]; normed = (x − mean) / "
+        "√(variance + ε) [.., C]; gain and bias [C] line up with the last axis by themselves.",
+        "mean = …;  variance = ((x minus mean) squared).mean(-1, keepdim=True);  return gain * (x minus mean) / "
+        "torch.sqrt(variance + epsilon) + bias",
+    ),
+)

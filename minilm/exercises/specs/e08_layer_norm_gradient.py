@@ -1,0 +1,169 @@
+r"""The gradient of layer normalization, by hand.  F20."""
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.formulas.transformer import layer_norm
+
+
+def flawed(x, gain, bias, epsilon, dy, wrong=frozenset()):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred**2).mean(axis=-1, keepdims=True)
+    s = np.sqrt(variance + epsilon)
+    x_hat = centred / s
+    if "no_epsilon" in wrong:
+        s = np.sqrt(variance)
+    g = dy if "no_gain" in wrong else dy * gain
+    dx = g
+    if "no_mean" not in wrong:
+        dx = dx - g.mean(axis=-1, keepdims=True)
+    if "no_variance" not in wrong:
+        dx = dx - x_hat * (g * x_hat).mean(axis=-1, keepdims=True)
+    if "gain_late" in wrong:
+        dx = (dy - dy.mean(-1, keepdims=True) - x_hat * (dy * x_hat).mean(-1, keepdims=True)) * gain
+    axes = -1 if "over_features" in wrong else tuple(range(x.ndim - 1))
+    dgain, dbias = (dy * x_hat).sum(axis=axes), dy.sum(axis=axes)
+    if "gain_of_x" in wrong:
+        dgain = (dy * x).sum(axis=axes)
+    if "averaged" in wrong:
+        positions = x.size // x.shape[-1]
+        dgain, dbias = dgain / positions, dbias / positions
+    return (dx if "no_root" in wrong else dx / s), dgain, dbias
+
+
+def loops(x, gain, bias, epsilon, dy):
+    dx, dgain, dbias = np.zeros(x.shape), np.zeros(gain.shape), np.zeros(bias.shape)
+    C = x.shape[-1]
+    for index in np.ndindex(x.shape[:-1]):
+        row, up = x[index], dy[index]
+        s = (sum((row - row.mean()) ** 2) / C + epsilon) ** 0.5
+        x_hat = (row - row.mean()) / s
+        for j in range(C):
+            for i in range(C):
+                dx[index][j] += up[i] * gain[i] * ((i == j) - 1 / C - x_hat[i] * x_hat[j] / C) / s
+            dgain[j] += up[j] * x_hat[j]
+            dbias[j] += up[j]
+    return dx, dgain, dbias
+
+
+def step_by_step(x, gain, bias, epsilon, dy):
+    """Back through mean, variance and root one after another, as autograd would."""
+    C = x.shape[-1]
+    centred = x - x.mean(-1, keepdims=True)
+    inverse = 1 / np.sqrt((centred**2).mean(-1, keepdims=True) + epsilon)
+    d_hat = dy * gain
+    d_inverse = (d_hat * centred).sum(-1, keepdims=True)
+    d_variance = -0.5 * d_inverse * inverse**3
+    d_centred = d_hat * inverse + d_variance * 2 * centred / C
+    dx = d_centred - d_centred.sum(-1, keepdims=True) / C
+    others = tuple(range(x.ndim - 1))
+    return dx, (dy * centred * inverse).sum(others), dy.sum(others)
+
+
+def einsum(x, gain, bias, epsilon, dy):
+    C = x.shape[-1]
+    rows, up = x.reshape(-1, C), dy.reshape(-1, C)
+    s = np.sqrt(rows.var(axis=1) + epsilon)
+    x_hat = np.einsum("nc,n->nc", rows - rows.mean(1)[:, None], 1 / s)
+    g = np.einsum("nc,c->nc", up, gain)
+    dx = g - np.einsum("nc->n", g)[:, None] / C - np.einsum("nc,nk,nk->nc", x_hat, g, x_hat) / C
+    return (dx / s[:, None]).reshape(x.shape), np.einsum("nc,nc->c", up, x_hat), np.einsum("nc->c", up)
+
+
+def batch(rng, *shape, epsilon=0.1):
+    x, dy = rng.normal(size=shape) + rng.normal(size=(*shape[:-1], 1)), rng.normal(size=shape)
+    x.reshape(-1, shape[-1])[::2] *= 0.01  # a variance of 1e-4, far below ε
+    return {
+        "x": x,
+        "gain": rng.normal(size=shape[-1]) + 1,
+        "bias": rng.normal(size=shape[-1]),
+        "epsilon": epsilon,
+        "dy": dy,
+    }
+
+
+def probes(rng):
+    return {
+        "sentences": batch(rng, 2, 4, 5),
+        "one row a position": batch(rng, 3, 6),
+        "as many positions as features": batch(rng, 4, 4),
+        "a tiny epsilon": batch(rng, 4, 5, epsilon=1e-6),
+    }
+
+
+def edges(rng):
+    constant = batch(rng, 3, 4)
+    constant["x"] = np.ones((3, 4)) * np.array([[2.0], [0.0], [-7.0]])
+    return {
+        "features that are all alike": constant,
+        "a single feature": batch(rng, 3, 1),
+        "a single row": batch(rng, 1, 4),
+    }
+
+
+EXERCISE = Exercise(
+    target="minilm.formulas.transformer.layer_norm_gradient",
+    section=("05", ""),
+    task="Every feature stands in the mean and in the variance of its position, and so in all C outputs: three paths lead back "
+    "to it. Return the gradients of x, gain and bias.",
+    returns={"dx": "batch position feature", "dgain": "feature", "dbias": "feature"},
+    tiny=lambda: {
+        "x": np.array([[1.0, 2.0, 6.0], [0.1, 0.1, 0.4]]),
+        "gain": np.array([1.0, 2.0, 0.5]),
+        "bias": np.array([0.0, 1.0, -1.0]),
+        "epsilon": 0.1,
+        "dy": np.array([[1.0, 0.0, 0.0], [0.0, 1.0, -1.0]]),
+    },
+    probes=probes,
+    edges=edges,
+    properties=(
+        Property(
+            "each row of dx sums to 0",
+            lambda rng: {"x": batch(rng, 3, 5)},
+            lambda out: abs(out[0].sum(-1)).max() < 1e-9,
+        ),
+    ),
+    gradient=Gradient(
+        inputs=lambda rng: {"a batch": batch(rng, 3, 4)}, wrt=("x", "gain", "bias"), forward=layer_norm, upstream="dy"
+    ),
+    needs=("layer_norm",),
+    forbidden=("layer_norm_gradient", "layer_norm", "backward", "grad", "standardised"),
+    steps=(
+        "x̂ and s = √(σ² + ε) once more, as the forward had them [.., C], [.., 1]",
+        "g = the gradient of x̂: dy came through the gain first",
+        "dx: g itself, less the path through the mean, less the path through the variance, all over s",
+        "dgain [C] and dbias [C]: sums over all positions",
+    ),
+    right={"loops over the Jacobian": loops, "step by step": step_by_step, "einsum": einsum},
+    wrong={
+        "no_variance": Wrong(
+            "the path through the variance is missing", "stretch a row a little: does the output of the norm change?"
+        ),
+        "no_mean": Wrong(
+            "the path through the mean is missing", "shift a row by 1: does the output change? what must dx sum to?"
+        ),
+        "over_features": Wrong(
+            "dgain and dbias are summed over the features instead of the positions",
+            "what shape has the gain, and which axis of dy does it share?",
+        ),
+        "no_epsilon": Wrong("1/s is worked out without ε", "which s did the forward divide by?"),
+        "no_gain": Wrong("dy is not multiplied by the gain", "y = gain · x̂ + bias: what is the gradient of x̂?"),
+        "gain_late": Wrong(
+            "the gain is multiplied in at the end, after the means were taken",
+            "is the mean of dy · gain the mean of dy, times gain?",
+        ),
+        "no_root": Wrong("dx is not divided by s", "double x: its gradient must become half as large; does yours?"),
+        "gain_of_x": Wrong("dgain is worked out with x instead of x̂", "what is the gain multiplied by in the forward?"),
+        "averaged": Wrong(
+            "dgain and dbias are averaged, not summed",
+            "the same gain is used at every position: what do its shares do?",
+        ),
+    },
+    flawed=flawed,
+    hints=(
+        "∂x̂ᵢ/∂xⱼ = (1[i = j] − 1/C − x̂ᵢ x̂ⱼ / C) / s: directly, through the mean, through the variance.",
+        "x̂ [.., C], s [.., 1]; g = dy · gain [.., C]; two means along the last axis, of g and of g · x̂, each [.., 1]; dgain and "
+        "dbias: reshape to [positions, C] and sum the first axis.",
+        "dx = (g minus mean(g) minus x̂ times mean(g times x̂)) / s;  dgain = sum over positions of dy times x̂;  dbias = the same of dy",
+    ),
+)

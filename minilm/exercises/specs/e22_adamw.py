@@ -1,0 +1,189 @@
+r"""One step of AdamW.  F03."""
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Property, Wrong
+
+
+def flawed(theta, g, m, v, t, rate, decay, betas=(0.9, 0.999), eps=1e-8, wrong=frozenset()):
+    b1, b2 = betas
+    before = theta
+    if "l2" in wrong:
+        g = g + decay * theta
+    m = b1 * m + (1 - b1) * (g**2 if "squared_m" in wrong else g)
+    v = b2 * v + (1 - b2) * (np.abs(g) if "abs_v" in wrong else g**2)
+    power = t - 1 if "from_0" in wrong else t
+    m_hat = m if wrong & {"no_bias", "no_bias_m"} else m / (1 - b1**power)
+    v_hat = v if wrong & {"no_bias", "no_bias_v"} else v / (1 - b2**power)
+    if "eps_inside" in wrong:
+        root = np.sqrt(v_hat + eps)
+    elif "eps_scaled" in wrong:
+        root = (np.sqrt(v) + eps) / np.sqrt(1 - b2**power)
+    else:
+        root = np.sqrt(v_hat) + eps
+    if "no_root" in wrong:
+        root = v_hat + eps
+    theta = theta - rate * m_hat / root
+    if wrong & {"l2", "no_decay"}:
+        return theta, m, v
+    return theta - (1.0 if "no_rate" in wrong else rate) * decay * (theta if "updated" in wrong else before), m, v
+
+
+def loops(theta, g, m, v, t, rate, decay, betas=(0.9, 0.999), eps=1e-8):
+    out = [np.zeros(theta.shape) for _ in range(3)]
+    for i in np.ndindex(theta.shape):
+        out[1][i] = betas[0] * m[i] + (1 - betas[0]) * g[i]
+        out[2][i] = betas[1] * v[i] + (1 - betas[1]) * g[i] * g[i]
+        m_hat, v_hat = out[1][i] / (1 - betas[0] ** t), out[2][i] / (1 - betas[1] ** t)
+        out[0][i] = theta[i] * (1 - rate * decay) - rate * m_hat / (v_hat**0.5 + eps)
+    return tuple(out)
+
+
+def corrected_rate(theta, g, m, v, t, rate, decay, betas=(0.9, 0.999), eps=1e-8):
+    """The bias corrections moved into the rate and ε."""
+    (b1, b2), root = betas, np.sqrt(1 - betas[1] ** t)
+    m, v = m + (1 - b1) * (g - m), v + (1 - b2) * (g * g - v)
+    return theta - rate * decay * theta - rate * root / (1 - b1**t) * m / (np.sqrt(v) + eps * root), m, v
+
+
+def decay_last(theta, g, m, v, t, rate, decay, betas=(0.9, 0.999), eps=1e-8):
+    """The decay after the step, but of the old weights: the same."""
+    new = {"m": np.average([m, g], axis=0, weights=[betas[0], 1 - betas[0]])}
+    new["v"] = np.einsum("k,k...->...", np.array([betas[1], 1 - betas[1]]), np.stack([v, np.square(g)]))
+    hat = {name: mean / (1 - beta**t) for (name, mean), beta in zip(new.items(), betas)}
+    moved = theta - rate * np.divide(hat["m"], np.sqrt(hat["v"]) + eps)
+    return moved - rate * decay * theta, new["m"], new["v"]
+
+
+def several_steps(step, theta, gradients, m, v, rates, decay, betas, eps):
+    """A step for each of `gradients`; what θ, m and v are after each of them."""
+    history = {"theta": [], "m": [], "v": []}
+    for t, (g, rate) in enumerate(zip(gradients, rates), 1):
+        made = step(theta, g, m, v, t, rate, decay, betas, eps)
+        theta, m, v = made  # a ValueError when it is not three
+        for name, array in zip(history, made):
+            history[name].append(np.array(array))
+    return {name: np.array(arrays) for name, arrays in history.items()}
+
+
+def run_of(rng, *shape, steps=5, decay=0.1, betas=(0.8, 0.95), eps=1e-2):
+    gradients = rng.normal(size=(steps, *shape)) * rng.uniform(0.5, 2, size=(steps, *[1] * len(shape)))
+    gradients[2 % steps] = 0  # one gradient of zero …
+    rates = [0.1] * 3 + [0.03] * (steps - 3)  # … and a rate that changes midway
+    zeros = np.zeros(shape)
+    theta = rng.normal(size=shape) + 2
+    return {
+        "theta": theta,
+        "gradients": gradients,
+        "m": zeros,
+        "v": zeros.copy(),
+        "rates": rates[:steps],
+        "decay": decay,
+        "betas": betas,
+        "eps": eps,
+    }
+
+
+def edges(rng):
+    still = run_of(rng, 4)
+    still["gradients"] = still["gradients"] * 0
+    tall = run_of(rng, 3, eps=1e-8)
+    tall["gradients"] = tall["gradients"] * 1e3
+    return {
+        "no gradient at all": still,
+        "gradients of a thousand": tall,
+        "a single number": run_of(rng, 1),
+        "no decay": run_of(rng, 3, decay=0.0),
+    }
+
+
+def scaled(rng):
+    a = {**run_of(rng, 4, decay=0.0, eps=0.0), "gradients": rng.normal(size=(5, 4))}
+    return {"gradients": a, "gradients a hundred times as large": {**a, "gradients": 100 * a["gradients"]}}
+
+
+EXERCISE = Exercise(
+    target="minilm.formulas.optimizers.adamw_step",
+    section=("01", "Keeping the parameters small: L2, and why AdamW"),
+    task="What moves the weights of nearly every language model. Return the new θ, m and v. The check makes several steps, with "
+    "t = 1, 2, 3 … and a rate that changes.",
+    docstring="""m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  m̂ = m/(1 − β₁ᵗ);  v̂ = v/(1 − β₂ᵗ);
+    θ ← θ − ηλθ − η m̂/(√v̂ + ε). Returns (θ, m, v).  F03.
+
+    η is `rate`, λ is `decay`; t counts from 1. The decay passes by m and v, and takes the θ from before the step.""",
+    returns={"theta": "step parameter", "m": "step parameter", "v": "step parameter"},
+    tiny=lambda: {
+        "theta": np.array([1.0, -2.0]),
+        "gradients": np.array([[1.0, 0.0], [0.5, 2.0]]),
+        "m": np.zeros(2),
+        "v": np.zeros(2),
+        "rates": [0.1, 0.1],
+        "decay": 0.1,
+        "betas": (0.9, 0.99),
+        "eps": 0.01,
+    },
+    probes=lambda rng: {
+        "five steps": run_of(rng, 4),
+        "a matrix": run_of(rng, 2, 3, decay=0.3, betas=(0.9, 0.99), eps=0.1),
+        "gradients far below epsilon": {**(r := run_of(rng, 3)), "gradients": r["gradients"] * 1e-3},
+    },
+    edges=edges,
+    properties=(
+        Property(
+            "without decay and ε the size of the gradients does not matter",
+            scaled,
+            lambda a, b: np.allclose(a[0], b[0]),
+        ),
+    ),
+    run=several_steps,
+    forbidden=("adam_step", "adamw_step", "AdamW", "Adam"),
+    steps=(
+        "the running means of g and of g²",
+        "both are too small at first, since they began at 0: correct them with β to the power of t",
+        "the step along the corrected mean, divided by the root of the other; ε beside the root, not under it",
+        "the decay: a share of θ itself, as it was before the step, times the rate",
+    ),
+    right={"loops": loops, "corrections in the rate": corrected_rate, "decay last, of the old weights": decay_last},
+    wrong={
+        "l2": Wrong(
+            "the decay is added to the gradient (that is Adam with L2)",
+            "what divides the decay, too, when it goes through v?",
+        ),
+        "no_bias": Wrong(
+            "m and v are not corrected for their start at 0",
+            "with a constant gradient g, what is m after the first step?",
+        ),
+        "no_bias_m": Wrong(
+            "m is not corrected for its start at 0", "with a constant gradient g, what is m after the first step?"
+        ),
+        "no_bias_v": Wrong(
+            "v is not corrected for its start at 0", "with a constant gradient g, what is v after the first step?"
+        ),
+        "updated": Wrong(
+            "the decay takes the θ from after the step", "which θ stands on the right of θ ← θ − ηλθ − …?"
+        ),
+        "eps_inside": Wrong("ε is under the root", "where v̂ is 0, what is √(0 + ε), and what is √0 + ε?"),
+        "eps_scaled": Wrong(
+            "ε is divided by √(1 − β₂ᵗ) with the root of v", "which v goes under the root before ε comes?"
+        ),
+        "from_0": Wrong(
+            "t is counted from 0: the correction divides by 1 − β⁰ = 0", "what is 1 − β to the power of 0?"
+        ),
+        "no_rate": Wrong(
+            "the decay is not multiplied by the rate",
+            "the rate goes to 0 at the end of a run: what does your decay do?",
+        ),
+        "no_decay": Wrong("there is no decay", "with a gradient of 0, what becomes of the weights?"),
+        "no_root": Wrong(
+            "it is divided by v̂ instead of its root", "gradients a hundred times as large: how long should the step be?"
+        ),
+    },
+    flawed=flawed,
+    hints=(
+        "Two running means: m says where to, v how large gradients usually are. Their quotient is about ±1 whatever the gradient's "
+        "scale. The decay is a thing apart.",
+        "All arrays have the shape of θ. m, v new; m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ); θ − η m̂ / (√v̂ + ε) − ηλθ with the old θ.",
+        "m = b1 * m + (1 minus b1) * g;  v likewise with g squared;  theta = theta * (1 minus rate * decay) minus rate * m_hat / "
+        "(sqrt(v_hat) + eps);  return theta, m, v",
+    ),
+)

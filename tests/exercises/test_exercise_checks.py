@@ -1,0 +1,205 @@
+"""Each layer of the checks with something that gets just as far, and what it says then."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from minilm.exercises.catalogue import load
+from minilm.exercises.checks import check
+from minilm.exercises.diagnosis import common, diagnose
+from minilm.exercises.plan import plan_of, worker
+from minilm.exercises.report import LONGEST, Report
+from minilm.exercises.spec import Wrong
+from minilm.formulas.cross_entropy import softmax as right
+from minilm.layers.normalization import layer_norm
+
+
+def softmax_report(function, **options):
+    exercise = load("softmax")
+    return check(exercise, exercise.pieces(function), **options)
+
+
+def in_place(z):
+    z -= z.max(-1, keepdims=True)
+    return right(z)
+
+
+calls = [0]
+
+
+def unsteady(z):
+    calls[0] += 1
+    return right(z) + 1e-13 * calls[0]
+
+
+def draws(z):
+    random.random()
+    return right(z)
+
+
+def endless(z):
+    return endless(z)
+
+
+def on_shape(shape, otherwise=lambda z: z * 0 + 1 / 3):
+    """Right, but for inputs of one shape."""
+    return lambda z: otherwise(z) if z.shape == shape else right(z)
+
+
+SAYS = {
+    "nothing": (lambda z: None, 1, "nothing is returned, expected ŷ: is there a `return`?"),
+    "two things": (lambda z: (right(z), z), 1, "2 outputs, expected 1: ŷ"),
+    "a sum": (lambda z: right(z).sum(-1), 1, "ŷ has the shape [2], expected [batch 2, class 3]"),
+    "one number": (lambda z: 0.5, 1, "ŷ has the shape of one number, expected [batch 2, class 3]"),
+    "a shape that would broadcast": (lambda z: right(z)[:, :1], 1, "ŷ has the shape [2, 1]"),
+    "float32": (lambda z: right(z).astype(np.float32), 1, "ŷ holds float32, expected float64"),
+    "whole numbers": (lambda z: right(z).astype(int), 1, "ŷ holds int64, expected float64"),
+    "a tensor": (lambda z: torch.from_numpy(right(z)), 1, "ŷ is a torch tensor, expected a NumPy array"),
+    "a list": (lambda z: right(z).tolist(), 1, "ŷ is a list, expected a NumPy array"),
+    "an error": (lambda z: z[7], 1, "stopped by IndexError: index 7 is out of bounds for axis 0 with size 2"),
+    "endless": (endless, 1, "stopped by your function calls itself without an end"),
+    "memory": (lambda z: np.zeros((2**31, 2**31)), 1, "stopped by it asks for more memory than there is"),
+    "exit": (lambda z: exit(), 1, "stopped by SystemExit"),
+    "zeros": (np.zeros_like, 2, "first difference at [batch 0, class 0]: yours 0, expected 0.09003  (6 of 6 differ)"),
+    "a thousandth": (lambda z: right(z) + 1e-6, 2, "yours 0.090032, expected 0.090031"),
+    "a batch": (on_shape((4, 7)), 3, "on “a batch”: z [4, 7]"),
+    "three axes": (on_shape((2, 3, 6)), 3, "first difference at [axis 0: 0, batch 0, class 0]"),
+    "a property": (on_shape((3, 6)), 4, "does not hold: every row sums to 1"),
+    "half written": (
+        on_shape((3, 1), lambda z: exec("raise NotImplementedError")),
+        6,
+        "`raise NotImplementedError` is still on this way",
+    ),
+    "NaN at an edge": (
+        on_shape((3, 5), lambda z: z * np.nan),
+        6,
+        "NaN comes from 0/0, inf − inf or the log of a negative",
+    ),
+    "in place": (in_place, 7, "your code changed its input z"),
+    "draws": (draws, 7, "your code draws from Python's random, the generator that everybody shares"),
+    "unsteady": (unsteady, 7, "called twice with the same inputs, your code gives two answers"),
+}
+
+
+@pytest.mark.parametrize("what", SAYS)
+def test_each_layer_says_what_is_wrong(what):
+    function, layer, sentence = SAYS[what]
+    report = softmax_report(function)
+    text = str(report)
+    assert not report.passed and report.layer == layer and sentence in text, text
+    assert text.startswith(f"✗ softmax   layer {layer} of 7: ") and len(text.splitlines()) <= LONGEST
+    assert "Traceback" not in text and not report.named
+    assert text.endswith("next: minilm exercise hint softmax")
+
+
+def test_the_tiny_example_is_printed_whole():
+    lines = str(softmax_report(np.zeros_like)).splitlines()
+    assert lines[1:4] == [
+        "  z        = [[0, 1, 2], [3, 3, 3]]",
+        "  yours    = [[0, 0, 0], [0, 0, 0]]",
+        "  expected = [[0.09003, 0.2447, 0.6652], [0.3333, 0.3333, 0.3333]]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda x, *rest: layer_norm(x.detach(), *rest), "first difference at [0, 0]"),
+        (lambda x, gain, bias, epsilon: layer_norm(x, gain, bias, epsilon).detach(), "no gradient can flow back"),
+        (
+            lambda x, gain, bias, epsilon: layer_norm(x, gain, bias.detach(), epsilon),
+            "∂/∂bias: first difference at [0]",
+        ),
+    ],
+)
+def test_values_can_be_right_and_gradients_wrong(function, sentence):
+    exercise = load("layer_norm")
+    report = check(exercise, exercise.pieces(function))
+    assert report.layer == 5 and sentence in str(report), str(report)
+
+
+def test_a_gradient_by_hand_is_held_against_finite_differences_too(monkeypatch):
+    exercise = load("cross_entropy_gradient")
+    plan = plan_of(exercise, 5)
+    monkeypatch.setattr(plan, "slope", lambda case, slope=plan.slope: plan.expected(plan.tiny))  # another truth
+    report = check(exercise, plan.reference, 5)
+    assert report.layer == 5 and "has the shape" in str(report), str(report)
+
+
+def test_a_diagnosis_needs_all_inputs_and_stays_silent_otherwise():
+    exercise = load("softmax")
+    axis_0 = exercise.mistake("axis_0")["softmax"]
+    nearly = lambda z: axis_0(z) + (1e-5 if z.shape == (5, 5) else 0)  # noqa: E731
+    assert check(exercise, exercise.pieces(axis_0)).named == ("axis_0",)
+    assert check(exercise, exercise.pieces(nearly)).named == ()
+
+
+def test_a_mistake_too_close_to_the_right_answer_is_not_named():
+    close, clear = (lambda z: right(z) + 5e-8), (lambda z: right(z) + 5e-6)
+    wrong = {"close": Wrong("a hair off", "is it?", code=close), "clear": Wrong("off", "is it?", code=clear)}
+    exercise = replace(load("softmax"), wrong=wrong)
+    for code, named in ((close, ()), (clear, ("clear",))):
+        report = check(exercise, exercise.pieces(code))
+        assert not report.passed and report.named == named
+
+
+def test_a_known_mistake_is_named_although_an_edge_was_overlooked_too():
+    exercise = load("attention")
+    no_scale = exercise.mistake("no_scale")["attention"]
+
+    def also_fails_on_long_scores(q, k, v, may_attend=None, dropout=None):
+        y, weights = no_scale(q, k, v, may_attend, dropout)
+        return (y * float("nan"), weights) if abs(q).max() > 100 else (y, weights)
+
+    report = check(exercise, exercise.pieces(also_fails_on_long_scores))
+    assert report.named == ("no_scale",) and "6 of 6 inputs" in str(report)
+
+
+def test_two_mistakes_at_once_are_named_as_two():
+    exercise = load("layer_norm")
+    report = check(exercise, exercise.mistake("unbiased", "no_bias"))
+    assert set(report.named) == {"unbiased", "no_bias"} and report.pair
+    assert "Looks like: two mistakes at once: the variance is divided by C − 1" in str(report)
+
+
+def test_of_several_pairs_that_fit_only_what_they_share_is_named():
+    assert common([("a", "b"), ("b", "c")]) == ("b",)
+    assert common([("a", "b"), ("c", "d")]) == ()
+    assert common([("a", "b")]) == ("a", "b") and common([]) == ()
+
+
+def test_a_family_is_named_together():
+    exercise = load("sinusoids")
+    report = check(exercise, exercise.mistake("precedence"))
+    assert report.named == ("precedence", "whole_numbers")
+    assert "Looks like: one of these, the same numbers here: " in str(report)
+
+
+def test_code_that_stops_everywhere_is_not_diagnosed():
+    plan = plan_of(load("softmax"), 0)
+    work = worker(plan.exercise, plan.exercise.pieces(lambda z: z.nothing))
+    assert diagnose(plan, work, 1) is None
+
+
+def test_the_diagnosis_cannot_change_the_verdict(monkeypatch):
+    monkeypatch.setattr("minilm.exercises.plan.Plan.matching", lambda *_: [("axis_0",)])
+    assert softmax_report(right).passed
+    assert softmax_report(np.zeros_like).named == ("axis_0",)
+
+
+def test_other_seeds_are_other_inputs():
+    exercise = load("softmax")
+    seen = plan_of(exercise, 0).probes[0].inputs["z"]
+    by_heart = lambda z: right(z) if z.shape != seen.shape or (z == seen).all() else z * 0  # noqa: E731
+    assert softmax_report(by_heart).passed and not softmax_report(by_heart, seed=1).passed
+
+
+def test_a_report_reads_without_colour_and_has_twelve_lines_at_most():
+    report = Report("softmax", False, 3, tuple(f"line {i}" for i in range(30)), printed=("x",) * 9)
+    assert len(report.text().splitlines()) == LONGEST
+    assert report.text(colour=True).startswith("\x1b[31m✗ softmax\x1b[0m   layer 3 of 7: values")
+    short = Report("softmax", False, 3, ("a line",), printed=tuple("abcdef"))
+    assert short.text().splitlines()[-5:] == ["  printed by your code:", "    a", "    b", "    c", "    d"]

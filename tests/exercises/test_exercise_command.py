@@ -1,0 +1,222 @@
+"""`minilm exercise …` as a learner meets it, from the first `start` to the solution."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minilm.cli import main
+from minilm.exercises import command, folder
+from minilm.exercises.catalogue import entries, find, load
+from minilm.exercises.progress import FILE, Progress
+from minilm.exercises.stub import EMPTY, stub
+
+RIGHT = "e = np.exp(z - z.max(axis=-1, keepdims=True))\n    return e / e.sum(axis=-1, keepdims=True)"
+WRONG = "e = np.exp(z - z.max())\n    return e / e.sum()"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "minilm-exercises"
+
+
+@pytest.fixture
+def run(capsys, here):
+    """Run `minilm exercise …` and give its exit code and what it printed."""
+
+    def run(*arguments):
+        code = main(["exercise", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return code, out + err
+
+    return run
+
+
+def write(folder: Path, body: str, name: str = "softmax") -> Path:
+    path = folder / f"{find(name).stem}.py"
+    before, _, _ = stub(load(name)).partition("    # 1.")
+    path.write_text(f"{before}    {body}\n", encoding="utf-8")
+    return path
+
+
+def test_the_first_ten_minutes(run, here):
+    assert run("list")[1].endswith("begin with: minilm exercise start\n")
+    code, said = run("start")
+    assert code == 0 and f"minilm-exercises: {len(entries())} new." in said and "minilm exercise check softmax" in said
+    assert {path.stem for path in here.glob("e*.py")} == {entry.stem for entry in entries()}
+    code, said = run("check")
+    assert (
+        code == 1
+        and said.startswith("✗ softmax   layer 0 of 7: not written yet\n")
+        and "e01_softmax.py: `raise" in said
+    )
+
+    write(here, WRONG)
+    code, said = run("check", "softmax")
+    assert code == 1 and "Looks like: maximum and sum are those of the whole array instead of each row's" in said
+    assert said.rstrip().endswith("next: minilm exercise hint softmax")
+    assert run("hint", "softmax")[1].startswith("softmax, hint 1 of 3: ")
+    assert "hint 2 of 3" in run("hint", "1")[1] and "✗ softmax" in run("list")[1]
+
+    write(here, RIGHT)
+    assert "~ softmax" in run("list")[1]
+    code, said = run("check")
+    assert code == 0 and said.startswith("✓ softmax   passed") and "next: minilm exercise check log_softmax" in said
+    code, said = run("list")
+    assert "✓ softmax" in said and "· log_softmax" in said and f"1 of {len(entries())} passed.  next: " in said
+    assert "e02_log_softmax.py, then minilm exercise check log_softmax" in said
+    code, said = run("solution", "softmax")
+    assert code == 0 and "# minilm/formulas/cross_entropy.py, line " in said and "return e / e.sum" in said
+
+
+def test_start_never_overwrites_and_reset_keeps_a_copy(run, here):
+    run("start", "softmax", "2")
+    path = write(here, WRONG)
+    assert "1 new, 1 left as they were" in run("start", "softmax", "attention")[1] and WRONG in path.read_text(
+        encoding="utf-8"
+    )
+    code, said = run("reset", "softmax")
+    assert code == 0 and "what you had is in" in said and EMPTY in path.read_text(encoding="utf-8")
+    assert WRONG in path.with_suffix(".py.old").read_text(encoding="utf-8")
+    assert "· softmax" in run("list", "softmax")[1]
+
+
+def test_a_bare_stub_has_no_steps(run, here):
+    run("start", "softmax", "--bare")
+    assert "# 1." not in (here / "e01_softmax.py").read_text(encoding="utf-8")
+    assert "· softmax" in run("list", "softmax")[1]
+
+
+def test_the_solution_opens_after_three_different_tries_and_stubs_are_none(run, here):
+    run("start", "softmax")
+    for _ in range(4):
+        run("check", "softmax")
+    for i in range(3):
+        code, said = run("solution", "softmax")
+        assert code == 2 and f"so far {i})" in said and "`minilm exercise hint softmax` helps" in said
+        write(here, f"return z + {i}")
+        run("check", "softmax")
+        run("check", "softmax")  # the same file again is no new try
+    assert run("solution", "softmax")[0] == 0
+
+
+def test_several_at_once_a_line_each(run, here):
+    run("start", "softmax", "log_softmax", "sinusoids")
+    write(here, RIGHT)
+    code, said = run("check", "softmax", "log_softmax", "9")
+    assert code == 1 and said.splitlines()[-1] == "1 of 3 passed." and len(said.splitlines()) == 4
+
+
+def test_it_works_from_inside_the_folder_and_with_a_folder_of_ones_own(run, here, monkeypatch, tmp_path):
+    assert run("start", "softmax", "--folder", "mine")[0] == 0
+    said = run("check", "softmax", "--folder", "mine")[1]
+    assert "next: minilm exercise hint softmax --folder mine" in said
+    monkeypatch.chdir(tmp_path / "mine")
+    write(Path(), RIGHT)
+    assert run("check", "e01_softmax.py")[0] == 0
+
+
+BAD = {
+    ("nap",): "there is no 'exercise nap': there are list, start, check",
+    ("check", "sofmax"): "there is no exercise 'sofmax': did you mean softmax",
+    ("check", "99"): "there is no exercise '99': `minilm exercise list` shows them all.",
+    ("check", "softmax", "--folder", "nowhere"): "there is no folder nowhere yet: `minilm exercise start` makes it.",
+    ("start", "--folder", "a_file"): "a_file is a file: give --folder the name of a folder.",
+    ("reset",): "say which exercise is to begin again",
+    ("watch", "attention"): "there is no file minilm-exercises/e10_attention.py",
+    ("hint", "nothing"): "there is no exercise 'nothing'",
+    ("solution", "softmax"): "the solution of softmax opens after a pass or 3 failed tries",
+    ("check", "--colour"): "unrecognized options: --colour",
+}
+
+
+@pytest.mark.parametrize("arguments", BAD, ids=" ".join)
+def test_bad_input_gets_one_sentence(arguments, run, here):
+    run("start", "softmax")
+    Path("a_file").write_text("x", encoding="utf-8")
+    code, said = run(*arguments)
+    assert code == 2 and said.startswith("minilm: ") and len(said.strip().splitlines()) == 1
+    assert BAD[arguments].replace("/", str(Path("/"))) in said
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"softmax": 3}', '{"softmax": {"failed": [1]}}', "\0"])
+def test_a_broken_progress_file_costs_nothing(content, run, here):
+    run("start", "softmax")
+    (here / FILE).write_text(content, encoding="utf-8")
+    assert "· softmax" in run("list", "softmax")[1]
+    write(here, RIGHT)
+    assert run("check", "softmax")[0] == 0 and "✓ softmax" in run("list", "softmax")[1]
+
+
+def test_what_is_remembered_is_a_checksum_and_its_verdict(run, here):
+    run("start", "softmax")
+    path = write(here, WRONG)
+    run("check", "softmax")
+    record = json.loads((here / FILE).read_text(encoding="utf-8"))["softmax"]
+    assert set(record) == {"stub", "passed", "failed", "hints"} and list(record["failed"].values()) == [2]
+    wrong = path.read_text(encoding="utf-8")
+    write_again = path.write_text(wrong + "\n# a note\n", encoding="utf-8")
+    assert write_again and Progress(here).state(find("softmax")) == ("changed", 0)
+    path.write_text(wrong, encoding="utf-8")  # back again, and the verdict holds
+    assert Progress(here).state(find("softmax")) == ("failed", 2)
+
+
+def test_watch_checks_at_every_save(here):
+    options = command.ExerciseOptions("watch", ("softmax",))
+    command.start(options, lambda _: None)
+    saves, said = [WRONG, RIGHT], []
+
+    def say(text):
+        said.append(text)
+        if text[:1] in "✗✓" and saves:
+            path = here / "e01_softmax.py"
+            path.write_text(f"import numpy as np\ndef softmax(z):\n    {saves.pop(0)}\n", encoding="utf-8")
+
+    assert command.watch(options, say, rounds=6, pause=0) == 0
+    verdicts = [text.split("\n")[0] for text in said if text[:1] in "✗✓"]
+    assert [verdict.split(":")[0] for verdict in verdicts] == [
+        "✗ softmax   layer 0 of 7",
+        "✗ softmax   layer 2 of 7",
+        "✓ softmax   passed",
+    ]
+
+
+def test_watch_ends_with_ctrl_c(here, monkeypatch):
+    options = command.ExerciseOptions("watch", ("softmax",))
+    command.start(options, lambda _: None)
+    monkeypatch.setattr(command.time, "sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert command.watch(options, lambda _: None) == 0
+
+
+def test_plain_pytest_works_in_the_folder_with_our_message_first(here):
+    folder.start(here, [find("softmax"), find("log_softmax")])
+    write(here, RIGHT)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=here,
+        env={**folder_environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert ran.returncode == 1 and "1 failed, 1 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert "\n✗ log_softmax   layer 0 of 7: not written yet\n" in ran.stdout and "Traceback" not in ran.stdout
+    assert Progress(here).state(find("softmax"))[0] == "passed"
+
+
+def folder_environment():
+    import os
+
+    top = str(Path(command.__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": top, "PYTHONIOENCODING": "utf-8"}
+
+
+def test_the_list_loads_neither_torch_nor_a_spec():
+    code = (
+        "import sys; from minilm.cli import main; main(['exercise', 'list']); "
+        "sys.exit('torch' in sys.modules or any('exercises.specs.' in name for name in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=folder_environment(), capture_output=True)

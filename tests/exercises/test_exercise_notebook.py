@@ -1,0 +1,83 @@
+"""The same engine in a notebook: check(), %%exercise, hint() and solution()."""
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from minilm.errors import InputError
+from minilm.exercises import notebook
+
+RIGHT = """
+import numpy as np
+def softmax(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+"""
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    for kept in (notebook.tries, notebook.passed, notebook.hints):
+        kept.clear()
+    config = Config()
+    config.HistoryManager.enabled = False
+    shell = InteractiveShell.instance(config=config)
+    shell.run_line_magic("load_ext", "minilm.exercises.notebook")
+    yield shell
+    InteractiveShell.clear_instance()
+
+
+def test_a_cell_is_run_and_checked(shell, capsys):
+    shell.run_cell("%%exercise softmax\nimport numpy as np\ndef softmax(z):\n    return np.exp(z) / np.exp(z).sum()\n")
+    said = capsys.readouterr().out
+    assert said.startswith("✗ softmax   layer 2 of 7: the tiny example") and 'next: hint("softmax")' in said
+    shell.run_cell("%%exercise softmax\n" + RIGHT)
+    assert capsys.readouterr().out == "✓ softmax   passed: all layers, 12 cases\n  next: %exercise log_softmax\n"
+    shell.run_cell("solution('softmax')")
+    assert "return e / e.sum" in capsys.readouterr().out
+
+
+def test_check_finds_the_function_of_the_notebook(shell, capsys):
+    shell.run_cell(RIGHT)
+    shell.run_cell("report = check('softmax')")
+    assert shell.user_ns["report"].passed
+    shell.run_cell("del softmax; check('softmax');")
+    assert "the notebook has no `softmax`: write it there under that name." in capsys.readouterr().out
+
+
+def test_the_stub_comes_into_the_next_cell(shell, capsys):
+    shell.run_cell("%exercise softmax")
+    assert "raise NotImplementedError" in shell.rl_next_input
+    shell.run_cell("%exercise sofmax")
+    assert "did you mean softmax" in capsys.readouterr().out
+
+
+def test_what_is_forbidden_in_a_file_is_forbidden_here(shell, capsys):
+    shell.run_cell("%%exercise softmax\nimport scipy.special as s\ndef softmax(z):\n    return s.softmax(z, -1)\n")
+    assert "calls s.softmax" in capsys.readouterr().out
+    shell.run_cell("%%exercise softmax\nfrom minilm.formulas.cross_entropy import softmax\n")
+    assert "is the library's own" in capsys.readouterr().out
+
+
+def test_hints_and_the_solution_come_in_time(shell, capsys):
+    shell.run_cell("hint('softmax'); hint('softmax')")
+    assert capsys.readouterr().out.count("hint 1 of 3") == 2
+    for i in range(3):
+        shell.run_cell("solution('softmax')")
+        assert f"so far {i}." in capsys.readouterr().out
+        shell.run_cell(f"%%exercise softmax\ndef softmax(z):\n    return z + {i}\n")
+        shell.run_cell(f"%%exercise softmax\ndef softmax(z):\n    return z + {i}\n")
+        capsys.readouterr()
+    shell.run_cell("solution('softmax')")
+    assert "return e / e.sum" in capsys.readouterr().out
+
+
+def test_outside_a_notebook_the_function_is_given(capsys):
+    InteractiveShell.clear_instance()
+    with pytest.raises(InputError, match="this is no notebook: give check the function too"):
+        notebook.check("softmax")
+    with pytest.raises(InputError, match="there is no exercise"):
+        notebook.check("nothing")
+    names: dict = {}
+    exec(RIGHT, names)
+    assert notebook.check("softmax", names["softmax"]).passed

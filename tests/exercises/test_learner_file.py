@@ -1,0 +1,197 @@
+"""The learner's file: whatever is wrong with it, one clear sentence; and it is the learner's code that is checked."""
+
+import sys
+import threading
+
+import pytest
+
+from minilm.exercises import learner
+from minilm.exercises.catalogue import load
+from minilm.exercises.learner import check_file
+from minilm.exercises.report import LONGEST
+
+RIGHT = """import numpy as np
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+"""
+
+
+@pytest.fixture
+def verdict(tmp_path):
+    """The report on a file with that content, for `softmax` unless told otherwise."""
+
+    def verdict(content, name="softmax", **options):
+        path = tmp_path / "e01_softmax.py"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return check_file(load(name), path, **options)
+
+    return verdict
+
+
+BAD = {
+    "a syntax error": (
+        "def softmax(z):\n    return (z\n",
+        ("Python cannot read e01_softmax.py: '(' was never closed", "line 2: return (z"),
+    ),
+    "an indentation": (
+        "def softmax(z):\nreturn z\n",
+        ("Python cannot read e01_softmax.py: expected an indented block", "line 2"),
+    ),
+    "a zero byte": (b"x = 1\0\n", ("Python cannot read e01_softmax.py: source code string cannot contain null bytes",)),
+    "Latin-1": ("x = 1\n# Größe\n".encode("latin-1"), ("e01_softmax.py is not saved as UTF-8 (line 2): choose UTF-8",)),
+    "UTF-16": (RIGHT.encode("utf-16"), ("e01_softmax.py is not saved as UTF-8 (line 1): choose UTF-8",)),
+    "nothing": ("", ("e01_softmax.py has no `softmax`: write it there under that name.",)),
+    "another name": (RIGHT.replace("softmax", "soft_max"), ("e01_softmax.py has no `softmax`",)),
+    "no function": ("softmax = 3\n", ("`softmax` in e01_softmax.py is int, but must be a function.",)),
+    "a missing module": (
+        "import tensorflov\n" + RIGHT,
+        ("stops while it is imported: ModuleNotFoundError: No module named 'tensorflov'", "line 1: import tensorflov"),
+    ),
+    "an error": (
+        "x = [][1]\n" + RIGHT,
+        ("stops while it is imported: IndexError: list index out of range", "line 1: x = [][1]"),
+    ),
+    "exit": ("import sys\nsys.exit(0)\n", ("stops while it is imported: it ends Python (exit)", "line 2: sys.exit(0)")),
+    "endless recursion": (
+        "def f(): f()\nf()\n",
+        ("stops while it is imported: something in it calls itself without an end",),
+    ),
+    "a nest of brackets": (
+        "x = " + "(" * 500 + ")" * 500,
+        ("Python cannot read e01_softmax.py: too many nested parentheses",),
+    ),
+    "other parameters": (
+        RIGHT.replace("(z):", "(x, axis):"),
+        ("the parameters of `softmax` are (x, axis)", "expected                 (z), in this order"),
+    ),
+    "the library's, imported": (
+        "from minilm.formulas.cross_entropy import softmax\n",
+        ("the `softmax` in e01_softmax.py is the library's own: write it yourself.",),
+    ),
+    "the library's, renamed": (
+        "from minilm.formulas import cross_entropy as c\nsoftmax = c.softmax\n",
+        ("is the library's own",),
+    ),
+    "the library's, called": (
+        "from minilm.formulas import cross_entropy as c\ndef softmax(z):\n    return c.softmax(z)\n",
+        ("line 3 calls c.softmax: this exercise is about writing that by hand.",),
+    ),
+    "the library's, by another name": (
+        "from minilm.formulas.cross_entropy import softmax as s\ndef softmax(z):\n    return s(z)\n",
+        ("line 3 calls s: this",),
+    ),
+    "scipy's": (
+        "import scipy.special\ndef softmax(z):\n    return scipy.special.softmax(z, -1)\n",
+        ("line 3 calls scipy.special.softmax: this",),
+    ),
+    "a tensor's": (
+        "import torch\ndef softmax(z):\n    return torch.from_numpy(z).softmax(-1).numpy()\n",
+        ("line 3 calls torch.from_numpy(z).softmax: this",),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_files_get_a_sentence_each(what, verdict):
+    content, sentences = BAD[what]
+    report = verdict(content)
+    text = str(report)
+    assert not report.passed and report.layer == 0
+    assert all(sentence in text for sentence in sentences), text
+    assert "Traceback" not in text and len(text.splitlines()) <= 4 and "minilm.exercises" not in text
+
+
+def test_a_missing_file_and_a_folder_in_its_place(tmp_path):
+    report = check_file(load("softmax"), tmp_path / "e01_softmax.py")
+    assert "there is no file" in str(report) and "`minilm exercise start` makes it." in str(report)
+    (tmp_path / "e01_softmax.py").mkdir()
+    assert "cannot be read" in str(check_file(load("softmax"), tmp_path / "e01_softmax.py"))
+
+
+def test_good_files_pass(verdict):
+    for content in (RIGHT, "\ufeff" + RIGHT, RIGHT.replace("\n", "\r\n"), RIGHT.replace("(z)", "(z, axis=-1)", 1)):
+        report = verdict(content)
+        assert report.passed and report.layer == 7, str(report)
+        assert str(report).startswith("✓ softmax   passed: all layers, ")
+
+
+def test_a_lambda_and_a_recursive_function_are_functions_too(verdict):
+    assert verdict(
+        "import numpy as np\nsoftmax = lambda z: (e := np.exp(z - z.max(-1, keepdims=True))) / e.sum(-1, keepdims=True)"
+    ).passed
+    recursive = RIGHT.replace(
+        "    e =", "    if z.ndim > 1:\n        return np.stack([softmax(row) for row in z])\n    e ="
+    )
+    assert verdict(recursive).passed
+
+
+def test_it_is_the_learners_function_that_runs_and_not_the_librarys(verdict, monkeypatch):
+    assert verdict(RIGHT).passed
+    from minilm.formulas import cross_entropy
+
+    def poisoned(z):
+        raise AssertionError("the library was asked")
+
+    monkeypatch.setattr(cross_entropy, "softmax", poisoned)  # its answers for seed 0 are known by now
+    assert verdict(RIGHT).passed
+    wrong = verdict(RIGHT.replace("axis=-1, keepdims=True)\n", "axis=0, keepdims=True)\n"))
+    assert not wrong.passed and "library was asked" not in str(wrong)
+
+
+def test_a_learner_cannot_change_the_expected_values_through_shared_arrays(verdict):
+    spoiler = RIGHT.replace("    e =", "    z[...] = 0\n    e =")
+    assert "expected = [[0.09003, 0.2447, 0.6652]" in str(verdict(spoiler))
+    assert verdict(RIGHT).passed  # the example is as it was
+
+
+def test_what_it_prints_comes_after_the_verdict(verdict):
+    text = str(verdict("def softmax(z):\n    print('shape', z.shape)\n    return z\n"))
+    assert text.startswith("✗ softmax   layer 2") and "  printed by your code:\n    shape (2, 3)" in text
+    assert len(text.splitlines()) <= LONGEST
+
+
+def test_an_error_comes_with_the_learners_own_line(verdict):
+    text = str(verdict("import numpy as np\ndef softmax(z):\n    return np.stack([z, z[0]])\n"))
+    assert "stopped by ValueError: all input arrays must have the same shape" in text
+    assert "line 3: return np.stack([z, z[0]])" in text
+
+
+@pytest.mark.parametrize("content", ["while True: pass\n", "def softmax(z):\n    while True: pass\n"])
+def test_an_endless_loop_is_stopped(content, verdict):
+    report = verdict(content, patience=0.2)
+    assert not report.passed and "still running after 0 seconds: is there a loop that never ends?" in str(report)
+
+
+def test_ctrl_c_of_a_person_gets_through(verdict):
+    with pytest.raises(KeyboardInterrupt):
+        verdict("raise KeyboardInterrupt\n")
+
+
+def test_no_limit_and_no_harm_outside_the_main_thread(verdict):
+    reports = []
+    thread = threading.Thread(target=lambda: reports.append(verdict(RIGHT)))
+    thread.start()
+    thread.join()
+    assert reports[0].passed
+
+
+def test_files_may_import_one_another_and_leave_no_trace(tmp_path, verdict):
+    (tmp_path / "mine.py").write_text("import numpy as np\nexp = np.exp\n", encoding="utf-8")
+    path = list(sys.path)
+    assert verdict(RIGHT.replace("import numpy as np", "import mine").replace("np.exp", "mine.exp")).passed
+    (tmp_path / "mine.py").write_text("exp = abs\n", encoding="utf-8")
+    assert not verdict(RIGHT.replace("import numpy as np", "import mine").replace("np.exp", "mine.exp")).passed
+    assert sys.path == path and "mine" not in sys.modules
+
+
+def test_a_dataclass_in_the_file_works(verdict):
+    assert verdict("from dataclasses import dataclass\n@dataclass\nclass A:\n    x: 'int' = 1\n" + RIGHT).passed
+
+
+def test_given_pieces_may_be_called_and_forbidden_ones_not():
+    body = "import numpy as np\nfrom minilm.formulas.cross_entropy import softmax\ndef {}:\n    return {}\n"
+    tree = learner.ast.parse(body.format("cross_entropy_gradient(z, y, dL=1.0)", "softmax(z)"))
+    assert learner.forbidden_calls(load("cross_entropy_gradient"), tree) == []
+    assert learner.forbidden_calls(load("softmax"), tree) == [(4, "softmax")]
