@@ -156,7 +156,7 @@ by_hand = [id_of[piece] for word in unseen for piece in split(word, id_of)]
 agree("ids of all unseen words", by_hand, [i for ids in tokenizer.ids(list(unseen)) for i in ids])
 
 # %% [markdown]
-# What is left of a tenth: the library spends places on its five special tokens and on rare letters, and settles ties
+# The few that differ: the library spends places on its five special tokens and on rare letters, and settles ties
 # otherwise. What the size of the vocabulary buys can be read off our own list, since its first $k$ entries are the
 # vocabulary of size $k$:
 

@@ -207,7 +207,7 @@ def fit(model, losses, steps, rate, measure):
 
 
 generator = torch.Generator().manual_seed(1)
-test = rows(unseen, 200, torch.Generator().manual_seed(2))
+test = rows(unseen, 40 if FAST else 200, torch.Generator().manual_seed(2))
 
 
 def causal(ids):
@@ -398,7 +398,7 @@ for name, mask in (("left only, as printed", printed), ("both sides", context)):
 # %%
 T, hidden = 24, V  # [MASK] is one id more
 everything, strictly_left = (torch.tensor(mask(T)) for mask in (masked_word_context, masked_word_context_as_printed))
-test_rows = rows(unseen, 300, torch.Generator().manual_seed(3))
+test_rows = rows(unseen, 40 if FAST else 300, torch.Generator().manual_seed(3))
 test_chosen = torch.rand(test_rows.shape, generator=torch.Generator().manual_seed(4)) < 0.15
 
 
@@ -413,7 +413,7 @@ def experiment(sees, steps):
         return model.masked_words(x[chosen], model.bert.embeddings.words.weight), ids[chosen]  # [N, V + 1], [N]
 
     def losses(step):
-        ids = rows(letters, 48, generator)
+        ids = rows(letters, 16 if FAST else 48, generator)
         return Step(
             cross_entropy(*guess(ids, torch.rand(ids.shape, generator=generator) < 0.15)).value, {}, ids.numel()
         )
