@@ -149,7 +149,7 @@ def named_in(rooms: tuple[str, ...], top: Path) -> dict[str, Ends]:
     """id → what has it in its docstring. Files whose title has it come first; a title alone counts if there is no more."""
     titled: dict[str, Ends] = {id: {} for id in FORMULAS}
     others: dict[str, Ends] = {id: {} for id in FORMULAS}
-    for path in [path for room in rooms for path in sorted((top / "minilm" / room).rglob("*.py"))]:
+    for path in [path for room in rooms for path in sorted((top / "minilm" / room).glob("*.py"))]:
         file = path.relative_to(top).as_posix()
         for name, text in docstrings(path):
             for id in FORMULAS.keys() & ids_in(text):
@@ -159,6 +159,15 @@ def named_in(rooms: tuple[str, ...], top: Path) -> dict[str, Ends]:
                     (titled if file in titled[id] else others)[id].setdefault(file, []).append(name)
     named = {id: {file: names for file, names in titled[id].items() if names} | others[id] for id in FORMULAS}
     return {id: named[id] or titled[id] for id in FORMULAS}
+
+
+def exercises_titled(top: Path) -> dict[str, Ends]:
+    """id → the exercises that have it in the title of their file."""
+    found: dict[str, Ends] = {id: {} for id in FORMULAS}
+    for path in sorted((top / "minilm" / "exercises").rglob("*.py")):
+        for id in FORMULAS.keys() & ids_in(dict(docstrings(path))[""]):
+            found[id][path.relative_to(top).as_posix()] = []
+    return found
 
 
 def sections(top: Path) -> Iterator[tuple[list[str], Section]]:
@@ -183,7 +192,7 @@ def tests_named(top: Path) -> dict[str, Ends]:
 
 def scan(top: Path = TOP) -> dict[str, Thread]:
     """Follow every formula through the source."""
-    numpy, library, exercises = (named_in(rooms, top) for rooms in (("formulas",), ROOMS, ("exercises",)))
+    numpy, library, exercises = named_in(("formulas",), top), named_in(ROOMS, top), exercises_titled(top)
     for id, places in ALSO.items():
         for file, name in places:
             if (top / file).exists() and name in dict(docstrings(top / file)):

@@ -126,9 +126,11 @@ def test_a_lost_end_is_named(tree, file, old, end):
 
 
 def test_an_exercise_is_found_when_there_is_one(tree):
-    (tree / "minilm" / "exercises").mkdir()
-    (tree / "minilm" / "exercises" / "loss.py").write_text('def spec():\n    "F11."\n', encoding="utf-8")
-    assert index.scan(tree)["F11"].exercises == {"minilm/exercises/loss.py": ["spec"]}
+    folder = tree / "minilm" / "exercises" / "specs"
+    folder.mkdir(parents=True)
+    (folder / "loss.py").write_text('"""Cross-entropy.  F11."""\n', encoding="utf-8")
+    (folder / "other.py").write_text('"""Another.\n\nNot F11.\n"""\ndef f():\n    "As in F11."\n', encoding="utf-8")
+    assert index.scan(tree)["F11"].exercises == {"minilm/exercises/specs/loss.py": []}
 
 
 def test_the_index_is_written_and_checked(tree, capsys):
