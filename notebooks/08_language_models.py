@@ -26,6 +26,7 @@ from minilm.training.optimizer import AdamW, parameter_groups
 from minilm.training.schedule import Budget
 
 rng = np.random.default_rng(0)
+torch.set_num_threads(1)  # products as small as ours are quicker without a second thread
 
 # %% [markdown]
 # Letters are small enough to see everything: the "words" $w_i$ of this notebook are letters, spaces and a few marks

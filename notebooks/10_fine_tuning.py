@@ -26,6 +26,7 @@ from minilm.training.early_stopping import EarlyStopping
 from minilm.training.supervised import Recipe, fit, mean_loss, predicted_labels, subset
 
 rng = np.random.default_rng(0)
+torch.set_num_threads(1)  # products as small as ours are quicker without a second thread
 CPU, LABELS = torch.device("cpu"), ("negative", "positive")
 
 # %% [markdown]
@@ -196,14 +197,14 @@ axis.minorticks_off()
 axis.legend(fontsize=10)
 if not FAST:
     probe, whole_model, scratch = (np.array(score) for score in scores.values())
-    assert (whole_model > scratch).all() and whole_model[-1] > probe[-1] + 0.005
+    assert (whole_model > scratch)[1:].all() and whole_model[-1] > probe[-1] + 0.005 and whole_model[0] < probe[0]
 picture
 
 # %% [markdown]
-# At every size the pretrained model is ahead of the one from scratch. With few labels it makes little difference
-# whether the encoder moves: a head of 130 numbers has little to get wrong. With two thousand the whole model has
-# overtaken the head on its frozen encoder. (These are word vectors under a block drawn by lot. With an encoder that
-# is really pretrained all curves lie higher: `make quickstart`; the README has its table.)
+# With a hundred labels the head alone is ahead: 130 numbers have little to get wrong, and the whole model learns its
+# hundred sentences by heart. From four hundred on the pretrained model is ahead of the one from scratch, and with two
+# thousand it has overtaken the head on its frozen encoder. (These are word vectors under a block drawn by lot. With
+# an encoder that is really pretrained all curves lie higher: `make quickstart`; the README has its table.)
 #
 # **Wrong, then right.** F08 for fine-tuning, and "my model does not get better with more data". More data cannot mend
 # a head: it can only weigh the 64 numbers that a frozen encoder gives it. The sign by which to know it: the loss on

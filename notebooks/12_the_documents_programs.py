@@ -11,6 +11,7 @@ import inspect
 import itertools
 import re
 import tempfile
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ rng = np.random.default_rng(0)
 # us ask for it.
 
 # %%
+warnings.filterwarnings("ignore", message="IProgress not found")  # about progress bars in notebooks, not about us
 try:
     from transformers import AdamW as TheirAdamW
 

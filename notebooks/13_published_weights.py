@@ -10,6 +10,7 @@
 # %%
 import logging
 import tempfile
+import warnings
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ CPU, LABELS = torch.device("cpu"), ("negative", "positive")
 # comparisons are left out.
 
 # %%
+warnings.filterwarnings("ignore", message="IProgress not found")  # about progress bars in notebooks, not about us
 try:
     logging.disable(logging.WARNING)  # it reports on optional parts that are not installed
     import transformers

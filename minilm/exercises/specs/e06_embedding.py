@@ -1,0 +1,218 @@
+r"""A table of word vectors, looked up and trained.  F21."""
+
+from functools import partial
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+
+
+def embedding(table: np.ndarray, ids: np.ndarray, pad: int) -> np.ndarray:
+    r"""Y = √C · table[ids] [.., C] for a `table` [V, C] and the `ids` [..] of words.  F21.
+
+    √C brings the words to the size of the positions that are added to them (Vaswani et al. 2017, §3.4). The row of
+    the padding, number `pad`, is looked up like any other.
+    """
+    C = table.shape[1]
+    return np.sqrt(C) * table[ids]
+
+
+def embedding_gradient(table: np.ndarray, ids: np.ndarray, pad: int, dY: np.ndarray) -> np.ndarray:
+    r"""∂L/∂table [V, C] for ∂L/∂Y = `dY` [.., C]; the row of the padding, number `pad`, is never trained: 0.  F21."""
+    gradient = np.zeros(table.shape)
+    np.add.at(gradient, ids, dY)  # a word that comes twice gets both
+    gradient[pad] = 0
+    return gradient * np.sqrt(table.shape[1])  # by what it was multiplied on the way there
+
+
+def flawed_output(table, ids, pad, wrong=frozenset()):
+    V, C = table.shape
+    if "width" in wrong:  # as many columns as the largest id of this batch needs
+        return np.sqrt(C) * (np.eye(ids.max() + 1)[ids] @ table)
+    Y = table[ids] * (
+        1 if wrong & {"no_root", "no_root_there"} else 1 / np.sqrt(C) if "divided" in wrong else np.sqrt(C)
+    )
+    if "root_v" in wrong:
+        Y = table[ids] * np.sqrt(V)
+    if "hidden_pad" in wrong:
+        Y = Y * (ids != pad)[..., None]
+    return Y
+
+
+def flawed(table, ids, pad, dY, wrong=frozenset()):
+    V, C = table.shape
+    gradient = np.zeros((ids.max() + 1, C) if "width" in wrong else table.shape)
+    if "lost" in wrong:
+        gradient[ids] += dY
+    elif "first" in wrong:
+        gradient[ids.ravel()[::-1]] = dY.reshape(-1, C)[::-1]
+    else:
+        np.add.at(gradient, ids, dY)
+    if "mean" in wrong:
+        gradient /= np.maximum(np.bincount(ids.ravel(), minlength=V), 1)[:, None]
+    if "pad" not in wrong and pad < len(gradient):
+        gradient[0 if "pad_0" in wrong else pad] = 0
+    if "root_v" in wrong:
+        return gradient * np.sqrt(V)
+    return gradient * (
+        1 if wrong & {"no_root", "no_root_back"} else 1 / np.sqrt(C) if "divided" in wrong else np.sqrt(C)
+    )
+
+
+def one_hot_output(table, ids, pad):
+    return (np.eye(len(table))[ids] @ table) * table.shape[1] ** 0.5
+
+
+def one_hot(table, ids, pad, dY):
+    rows = np.eye(len(table))[ids.ravel()]
+    rows[:, pad] = 0
+    return rows.T @ dY.reshape(-1, table.shape[1]) * table.shape[1] ** 0.5
+
+
+def loop_output(table, ids, pad):
+    Y = np.zeros((*ids.shape, table.shape[1]))
+    for place in np.ndindex(ids.shape):
+        Y[place] = [x * table.shape[1] ** 0.5 for x in table[ids[place]]]
+    return Y
+
+
+def loop(table, ids, pad, dY):
+    gradient = 0 * table
+    for place in np.ndindex(ids.shape):
+        if ids[place] != pad:
+            gradient[ids[place]] += dY[place] * np.sqrt(len(table[0]))
+    return gradient
+
+
+def take(table, ids, pad):
+    return np.take(table * np.sqrt(table.shape[1]), ids, axis=0)
+
+
+def word_by_word(table, ids, pad, dY):
+    sums = [dY[ids == v].sum(axis=0) if v != pad else np.zeros(table.shape[1]) for v in range(len(table))]
+    return np.stack(sums) * np.sqrt(table.shape[1])
+
+
+def there_or_back(made, table, ids, pad, dY):
+    """Without an upstream gradient the output is asked for, with one the gradient."""
+    if dY is None:
+        return {"Y": made.embedding(table, ids, pad)}
+    return {"dtable": made.embedding_gradient(table, ids, pad, dY)}
+
+
+def text(rng, *shape, V, C, pad=0, largest=None):
+    """Ids with repeats and padding among them; the last word of the table does not come."""
+    ids = rng.integers(largest or V - 1, size=shape)
+    ids.flat[:3] = 1, pad, 1
+    return {"table": rng.normal(size=(V, C)), "ids": ids, "pad": pad, "dY": rng.normal(size=(*shape, C))}
+
+
+def both(name, inputs):
+    return {f"the gradient, {name}": inputs, f"the output, {name}": {**inputs, "dY": None}}
+
+
+def probes(rng):
+    whole = text(rng, 3, 4, V=6, C=5, pad=2)
+    whole["ids"][-1, -1] = 5  # the last word of the table
+    return {
+        **both("sentences", text(rng, 2, 5, V=7, C=3)),
+        **both("padding that is not number 0", whole),
+        **both("one sentence", text(rng, 6, V=9, C=4, pad=3)),
+        **both("all sizes the same", text(rng, 4, V=4, C=4, pad=3)),
+    }
+
+
+def edges(rng):
+    pads, same = text(rng, 2, 3, V=5, C=2, pad=4), text(rng, 2, 4, V=5, C=3)
+    pads["ids"][:], same["ids"][:] = 4, 2
+    return {**both("padding only", pads), **both("the same word everywhere", same)}
+
+
+def one_more_word(rng):
+    first = text(rng, 5, V=8, C=3)
+    longer = {**first, "table": np.vstack([first["table"], rng.normal(size=(1, 3))])}
+    return {"a table": first, "a table with one more word": longer}
+
+
+def mistake(key, where, name, question):
+    forward = partial(flawed_output, wrong=frozenset({key})) if "there" in where else embedding
+    back = partial(flawed, wrong=frozenset({key})) if "back" in where else embedding_gradient
+    return Wrong(name, question, {"embedding": forward, "embedding_gradient": back})
+
+
+REPEATED = "the same word stands at two places: what has each of them to say to its row?"
+ROOT = "the vectors come out √C times as long: what of the step that a row gets?"
+WRONG = {
+    "lost": ("back", "of a word that comes twice one place is lost: gradient[ids] += d adds once", REPEATED),
+    "first": ("back", "of a word that comes twice the first place alone is kept", REPEATED),
+    "mean": ("back", "the places of a word are averaged, not summed", REPEATED),
+    "no_root": ("there back", "the factor √C is missing", ROOT),
+    "no_root_there": ("there", "the factor √C is missing in the output, though not in the gradient", ROOT),
+    "no_root_back": ("back", "the factor √C is missing in the gradient, though not in the output", ROOT),
+    "divided": ("there back", "it is divided by √C instead of multiplied", "should the vectors get longer or shorter?"),
+    "root_v": (
+        "there back",
+        "the root is that of the vocabulary, √V",
+        "of how many numbers is the length of a vector made?",
+    ),
+    "pad": ("back", "the row of the padding is trained", "may the loss pull at what stands for nothing?"),
+    "pad_0": (
+        "back",
+        "row 0 is taken for the padding, whatever pad says",
+        "which row is the padding, and who says so?",
+    ),
+    "hidden_pad": (
+        "there",
+        "the vectors of padding are set to 0 in the output",
+        "who hides padding: the table, or the mask?",
+    ),
+    "width": (
+        "there back",
+        "the one-hot rows are as wide as the largest id",
+        "how many rows has the table? Do all come in a batch?",
+    ),
+}
+EXERCISE = Exercise(
+    target="minilm.exercises.specs.e06_embedding.embedding_gradient",
+    also=("minilm.exercises.specs.e06_embedding.embedding",),
+    section=("05", "A table that is learned"),
+    task="The first layer of every language model: a row of a table for each word, times √C; and the way back, from the "
+    "upstream gradient to the table. The words may stand in any number of axes, and come more than once.",
+    returns={"dtable": "word feature"},
+    tiny=lambda: {
+        "table": np.array([[0.0], [1.0], [2.0]]),
+        "ids": np.array([1, 0, 1]),
+        "pad": 0,
+        "dY": np.array([[1.0], [5.0], [2.0]]),
+    },
+    probes=probes,
+    edges=edges,
+    properties=(
+        Property(
+            "a word that does not come gets no gradient",
+            one_more_word,
+            lambda a, b: np.allclose(a, b[:-1]) and not b[-1].any(),
+        ),
+    ),
+    gradient=Gradient(
+        inputs=lambda rng: {"no padding": {**text(rng, 5, V=6, C=3, pad=5), "ids": np.array([1, 0, 3, 1, 0])}},
+        wrt=("table",),
+        forward=embedding,
+        upstream="dY",
+    ),
+    run=there_or_back,
+    forbidden=("look_up", "look_up_gradient", "functional.embedding", "nn.Embedding", "backward", "grad"),
+    right={
+        "one-hot": {"embedding": one_hot_output, "embedding_gradient": one_hot},
+        "loops": {"embedding": loop_output, "embedding_gradient": loop},
+        "word by word": {"embedding": take, "embedding_gradient": word_by_word},
+    },
+    wrong={key: mistake(key, *said) for key, said in WRONG.items()},
+    hints=(
+        "To look up row v is to multiply a one-hot row by the table: a linear layer without the product. So its gradient is that of a "
+        "linear layer, with no product either: each place hands its upstream gradient to its own row.",
+        "ids [..] pick rows: [.., C], times √C. Back: zeros [V, C]; to row ids[place] add dY[place], for ALL places (np.add.at adds "
+        "repeated ones, += on picked rows does not); times √C; row pad to 0.",
+        "Y = table at ids, times root of C;  gradient = zeros;  np.add.at with ids and dY;  pad's row = 0;  times root of C",
+    ),
+)

@@ -1,0 +1,250 @@
+r"""The LSTM's gradient through time, by hand.  F15."""
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.formulas.lstm import lstm, lstm_gates
+
+
+def lstm_gradients(x, h0, c0, W_x, W_h, b, length: int, dh: np.ndarray) -> tuple[np.ndarray, ...]:
+    r"""δx, δh0, δc0, δW_x, δW_h, δb from `dh` [T, H], what the loss says to each hₜ directly.  F15.
+
+    Only the first `length` of the T steps are words, the others are padding: there nothing is worked out, and the state
+    that is handed on is that of the last word. What the loss says to a padded step it says to that state.
+    `x` [T, I], `h0` and `c0` [H], `W_x` [4H, I], `W_h` [4H, H], `b` [4H], their rows in the order i, f, g, o.
+    """
+    x_real = x[:length]
+    h, c = lstm(x_real, h0, c0, W_x, W_h, b)
+    gates = lstm_gates(x_real, h0, c0, W_x, W_h, b)
+    h_before, c_before = np.vstack([h0, h[:-1]]), np.vstack([c0, c[:-1]])
+    da = np.zeros((len(x), 4 * len(h0)))  # 0 at the padding
+    dh_later, dc_later = dh[length:].sum(axis=0), np.zeros(len(h0))
+    for t in reversed(range(length)):
+        (i, f, g, o), tanh_c = gates[t], np.tanh(c[t])
+        dh_t = dh[t] + dh_later
+        dc_t = dc_later + dh_t * o * (1 - tanh_c**2)  # by the later memory, and by this step's state
+        da_i, da_f = dc_t * g * i * (1 - i), dc_t * c_before[t] * f * (1 - f)
+        da_g, da_o = dc_t * i * (1 - g**2), dh_t * tanh_c * o * (1 - o)
+        da[t] = np.concatenate([da_i, da_f, da_g, da_o])
+        dh_later, dc_later = W_h.T @ da[t], dc_t * f
+    return da @ W_x, dh_later, dc_later, da[:length].T @ x_real, da[:length].T @ h_before, da.sum(axis=0)
+
+
+def padded_lstm(x, h0, c0, W_x, W_h, b, length):
+    """The states [T, H], the last word's at the padding."""
+    h, _ = lstm(x[:length], h0, c0, W_x, W_h, b)
+    return h[np.minimum(np.arange(len(x)), length - 1)]
+
+
+def flawed(x, h0, c0, W_x, W_h, b, length, dh, wrong=frozenset()):
+    T = length
+    if "pads_lost" in wrong:
+        dh = dh * (np.arange(len(x)) < T)[:, None]
+    elif "pads_run" in wrong:  # the padding is worked out like words
+        T = len(x)
+    x_real = x[:T]
+    h, c = lstm(x_real, h0, c0, W_x, W_h, b)
+    gates = lstm_gates(x_real, h0, c0, W_x, W_h, b)
+    h_before, c_before = np.vstack([h0, h[:-1]]), np.vstack([c0, c[:-1]])
+    da = np.zeros((len(x), 4 * len(h0)))
+    dh_later, dc_later = dh[T:].sum(axis=0), np.zeros(len(h0))
+    for t in reversed(range(T)):
+        (i, f, g, o), tanh_c = gates[t], np.tanh(c[t])
+        dh_t = dh[t] + (0 if "no_dh_later" in wrong else dh_later)
+        slope = 1 - h[t] ** 2 if "slope_of_h" in wrong else 1 - c[t] ** 2 if "slope_of_c" in wrong else 1 - tanh_c**2
+        if "no_slope" in wrong:
+            slope = 1.0
+        dc_t = (0 if "no_dc_later" in wrong else dc_later) + dh_t * slope * (1 if "no_o" in wrong else o)
+        if "no_h_path" in wrong:
+            dc_t = dc_later + (dh_t * o * slope if t == T - 1 else 0)
+        before = c[t] if "c_after" in wrong else c_before[t]
+        gate_slope = (lambda y: y) if "gate_slope" in wrong else (lambda y: y * (1 - y))
+        da_g = dc_t * i * (g * (1 - g) if "sigmoid_g" in wrong else 1 - g**2)
+        da_o = dh_t * (c[t] if "c_for_tanh" in wrong else tanh_c) * gate_slope(o)
+        da[t] = np.concatenate([dc_t * g * gate_slope(i), dc_t * before * gate_slope(f), da_g, da_o])
+        dh_later, dc_later = W_h.T @ da[t], dc_t if "no_f" in wrong else dc_t * f
+    dW_x, dW_h, db = da[:T].T @ x_real, da[:T].T @ (h if "h_after" in wrong else h_before), da.sum(axis=0)
+    if "overwritten" in wrong:
+        dW_x, dW_h, db = np.outer(da[0], x[0]), np.outer(da[0], h0), da[0]
+    if "averaged" in wrong:
+        dW_x, dW_h, db = dW_x / T, dW_h / T, db / T
+    return da @ W_x, dh_later, dc_later, dW_x, dW_h, db
+
+
+def factors_first(x, h0, c0, W_x, W_h, b, length, dh):
+    """All slopes at once, then a loop that only multiplies and adds."""
+    h, c = lstm(x[:length], h0, c0, W_x, W_h, b)
+    i, f, g, o = lstm_gates(x[:length], h0, c0, W_x, W_h, b).swapaxes(0, 1)  # each [length, H]
+    by_memory = np.stack([g * (i - i * i), np.vstack([c0, c])[:-1] * (f - f * f), i * (1 - g * g)], axis=1)
+    by_state, to_memory = np.tanh(c) * (o - o * o), o / np.cosh(c) ** 2
+    up, memory, da = dh[length:].sum(axis=0), np.zeros(len(h0)), np.zeros((length, len(b)))
+    for t in range(length)[::-1]:
+        up = dh[t] + up
+        memory = memory + up * to_memory[t]
+        da[t] = np.vstack([by_memory[t] * memory, by_state[t] * up]).ravel()
+        up, memory = da[t] @ W_h, memory * f[t]
+    dW_x, dW_h = np.einsum("tg,ti->gi", da, x[:length]), np.einsum("tg,th->gh", da, np.vstack([h0, h])[:-1])
+    return np.vstack([da @ W_x, 0 * x[length:]]), up, memory, dW_x, dW_h, np.ones(length) @ da
+
+
+def gate_by_gate(x, h0, c0, W_x, W_h, b, length, dh):
+    """Sums are added to at each step, and each gate has its own part of them."""
+    H, (h, c) = len(h0), lstm(x[:length], h0, c0, W_x, W_h, b)
+    gates = lstm_gates(x[:length], h0, c0, W_x, W_h, b)
+    dx, dW_x, dW_h, db = np.zeros(x.shape), np.zeros(W_x.shape), np.zeros(W_h.shape), np.zeros(b.shape)
+    up, memory = np.zeros(H), np.zeros(H)
+    for t in range(len(x) - 1, -1, -1):
+        up = up + dh[t]
+        if t >= length:
+            continue  # the state is only handed on
+        i, f, g, o = gates[t]
+        memory = memory + up * o * (1 - np.tanh(c[t]) ** 2)
+        c_old, h_old = (c[t - 1], h[t - 1]) if t else (c0, h0)
+        parts = {0: memory * g * i * (1 - i), 1: memory * c_old * f * (1 - f), 2: memory * i * (1 - g) * (1 + g)}
+        parts[3] = up * np.tanh(c[t]) * o * (1 - o)
+        up = np.zeros(H)
+        for k, da in parts.items():
+            block = slice(k * H, (k + 1) * H)
+            dW_x[block] += np.outer(da, x[t])
+            dW_h[block] += np.outer(da, h_old)
+            db[block] += da
+            dx[t] += da @ W_x[block]
+            up = up + da @ W_h[block]
+        memory = memory * f
+    return dx, up, memory, dW_x, dW_h, db
+
+
+def autograd(x, h0, c0, W_x, W_h, b, length, dh):
+    """What a library does: the forward pass remembered, and differentiated step by step by the machine."""
+    import torch
+
+    leaves = [torch.tensor(each, requires_grad=True) for each in (x, h0, c0, W_x, W_h, b)]
+    x, h, c, W_x, W_h, b = leaves
+    total = torch.zeros((), dtype=torch.float64)
+    for t in range(len(x)):
+        if t < length:
+            i, f, g, o = (W_x @ x[t] + W_h @ h + b).chunk(4)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        total = total + h @ torch.from_numpy(dh[t])
+    total.backward()
+    return tuple(leaf.grad.numpy() for leaf in leaves)
+
+
+def sequence(rng, T, I, H, length=None, scale=0.7):
+    shapes = {"x": (T, I), "h0": H, "c0": H, "W_x": (4 * H, I), "W_h": (4 * H, H), "b": 4 * H}
+    drawn = {name: rng.normal(scale=scale if name[0] in "Wb" else 0.9, size=shape) for name, shape in shapes.items()}
+    return {**drawn, "length": length or T, "dh": rng.normal(size=(T, H))}
+
+
+def edges(rng):
+    large = sequence(rng, 4, 2, 3)
+    large["x"] = large["x"] * 1e3
+    return {
+        "a single step": sequence(rng, 1, 3, 2),
+        "a word, then padding": sequence(rng, 4, 2, 3, 1),
+        "inputs of 1e3": large,
+    }
+
+
+def twice(rng):
+    first = sequence(rng, 5, 2, 3, 4)
+    return {"dh": first, "dh doubled": {**first, "dh": 2 * first["dh"]}}
+
+
+def tiny():
+    fixed = sequence(np.random.default_rng(0), 3, 1, 1, 2)
+    return {name: value if name == "length" else np.round(value, 1) for name, value in fixed.items()}
+
+
+PADS = ("the loss speaks to a padded step: whose state stands there?", "may a weight learn anything from padding?")
+MEMORY = "hₜ = o ⊙ tanh cₜ and cₜ₊₁ = f ⊙ cₜ + …: by how many ways does cₜ reach the loss?"
+# A mistake, its name and its question.
+WRONG = {
+    "no_h_path": ("the memory lacks the way through its own state h (but for the last step)", MEMORY),
+    "no_dc_later": ("the memory lacks the way through the next step's memory", MEMORY),
+    "no_dh_later": (
+        "the state lacks the way through the next step's gates",
+        "hₜ is seen by the loss, and by whom else?",
+    ),
+    "no_f": (
+        "the memory's gradient is handed back without the factor f",
+        "by what was cₜ₋₁ multiplied on its way into cₜ?",
+    ),
+    "slope_of_h": (
+        "tanh′ is worked out from h instead of tanh c",
+        "1 − y² is the slope where y = tanh(c): is h that y?",
+    ),
+    "slope_of_c": ("tanh′ is worked out as 1 − c²", "tanh′ is 1 − tanh²: of which number is the square?"),
+    "no_slope": (
+        "the slope of the tanh around c is missing",
+        "hₜ = o ⊙ tanh cₜ: which factor is lost on the way back?",
+    ),
+    "no_o": ("the way from h to c lacks the output gate", "hₜ = o ⊙ tanh cₜ: which factor is lost on the way back?"),
+    "c_after": ("the forget gate's gradient takes cₜ instead of cₜ₋₁", "what does f stand beside in cₜ = f ⊙ … ?"),
+    "gate_slope": (
+        "the slope of σ is y instead of y(1 − y)",
+        "where σ is nearly 1 it is flat: what is its slope there?",
+    ),
+    "sigmoid_g": ("the candidate has σ's slope instead of tanh's", "through which function did the candidate go?"),
+    "c_for_tanh": ("the output gate's gradient takes c instead of tanh c", "what does o stand beside in hₜ = o ⊙ … ?"),
+    "h_after": ("W_h's gradient takes hₜ instead of hₜ₋₁", "what was W_h multiplied by at step t?"),
+    "overwritten": (
+        "the weights' gradients are overwritten at each step, not summed",
+        "how many steps used the same W_h?",
+    ),
+    "averaged": (
+        "the weights' gradients are divided by the number of steps",
+        "is the loss a mean over the steps, or dh as it is?",
+    ),
+    "pads_run": ("padded steps go on working: they update state and weights", PADS[1]),
+    "pads_lost": ("what the loss says to padded steps is thrown away", PADS[0]),
+}
+EXERCISE = Exercise(
+    target="minilm.exercises.specs.e19_lstm_bptt.lstm_gradients",
+    section=("06", "The LSTM"),
+    task="Backwards through an LSTM, from the last word to the first. States, memories and gates of the forward pass you may ask lstm "
+    "and lstm_gates for. hₜ enters the loss directly and through step t + 1, cₜ through hₜ and through cₜ₊₁.",
+    returns={"dx": "step input", "dh0": "unit", "dc0": "unit", "dW_x": "row input", "dW_h": "row unit", "db": "row"},
+    tiny=tiny,
+    probes=lambda rng: {
+        "five steps": sequence(rng, 5, 3, 4),
+        "seven steps, two of them padding": sequence(rng, 7, 2, 3, 5),
+        "as many inputs as units": sequence(rng, 4, 3, 3, 3),
+    },
+    edges=edges,
+    properties=(
+        Property(
+            "twice the upstream gradient gives twice every gradient",
+            twice,
+            lambda a, b: all(np.allclose(2 * x, y) for x, y in zip(a, b)),
+        ),
+    ),
+    gradient=Gradient(
+        inputs=lambda rng: {"four steps, one of them padding": sequence(rng, 4, 2, 2, 3)},
+        wrt=("x", "h0", "c0", "W_x", "W_h", "b"),
+        forward=padded_lstm,
+        upstream="dh",
+    ),
+    needs=("lstm_cell",),
+    given=("minilm.formulas.lstm.lstm", "minilm.formulas.lstm.lstm_gates"),
+    forbidden=("lstm.lstm_gradients", "backward", "grad"),
+    steps=(
+        "the forward pass over the words alone: states, memories, gates, and what each step was given",
+        "from the last word to the first: what reaches its state, then what reaches its memory [H each]",
+        "what reaches the four blocks before σ and tanh [4H]; 0 at the padding",
+        "hand back to the step before: by the product with W_h, and by the memory",
+        "the same weights at every step: sum over the steps",
+    ),
+    right={"factors first": factors_first, "gate by gate": gate_by_gate, "autograd": autograd},
+    wrong={key: Wrong(name, question) for key, (name, question) in WRONG.items()},
+    flawed=flawed,
+    hints=(
+        "Each line of the forward pass is a product or a function of one number: its gradient is the upstream times the other factor, "
+        "or times the slope. What is used twice gets the sum of both.",
+        "At step t: δh = dhₜ + what came back [H]; δc = what came back + δh ⊙ o ⊙ tanh′ [H]; δa = four blocks of [H]; back go the "
+        "transpose of W_h times δa, and δc ⊙ f. Sums over t of the outer products of δa with xₜ and hₜ₋₁.",
+        "for t from length − 1 down to 0:  dh_t = dh[t] + later;  dc_t = later + dh_t times o times tanh's slope;  the four parts of "
+        "da[t];  new laters;  after the loop: da @ W_x, the laters, sums of outer products, sum of da",
+    ),
+)

@@ -1,0 +1,241 @@
+r"""Does B follow A: pairs, segments, head.  F26."""
+
+import re
+from functools import partial
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Wrong
+
+CLS, SEP = 1, 2
+
+
+def next_sentence_pairs(sizes: list[int], N: int, rng: np.random.Generator) -> np.ndarray:
+    r"""N examples [N, 5]: document and sentence of A, document and sentence of B, label. int64.
+
+    `sizes[d]` sentences (two or more) stand in document d; there are two documents or more. A is a sentence that is not its
+    document's last, all such equally likely. With the chance ½ B is the sentence after it, label 0; else it is any sentence of
+    *another* document, label 1.
+    """
+    borders = np.cumsum([0, *sizes])
+    document = np.repeat(np.arange(len(sizes)), sizes)  # of every sentence
+    sentence = np.arange(borders[-1]) - borders[document]
+    firsts = np.flatnonzero(sentence < np.array(sizes)[document] - 1)
+    a = rng.choice(firsts, size=N)
+    label = rng.integers(2, size=N)
+    b = rng.integers(borders[-1], size=N)
+    while (bad := document[a] == document[b]).any():  # once more for those that fell into A's own document
+        b[bad] = rng.integers(borders[-1], size=bad.sum())
+    b = np.where(label == 0, a + 1, b)
+    return np.stack([document[a], sentence[a], document[b], sentence[b], label], axis=1)
+
+
+def pair(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
+    r"""The ids [CLS] a [SEP] b [SEP], and their segments: 0 up to and with the first [SEP], 1 from there on, the last [SEP] included.
+
+    [CLS] has the id 1, [SEP] the id 2.
+    """
+    return [CLS, *a, SEP, *b, SEP], [0] * (len(a) + 2) + [1] * (len(b) + 1)
+
+
+def flawed_pairs(sizes, N, rng, wrong=frozenset()):
+    out = next_sentence_pairs(sizes, N, rng)
+    if "share" in wrong:
+        out = next_sentence_pairs(sizes, 3 * N, rng)
+        keep = np.where(out[:, 4] == 1, rng.random(3 * N) < 1 / 3, True)
+        out = out[keep][:N]
+    negative = out[:, 4] == 1
+    if "true_next" in wrong:  # any sentence at all: now and then it is the true next
+        out[negative, 2] = rng.integers(len(sizes), size=negative.sum())
+    if "same_document" in wrong:
+        out[negative, 2] = out[negative, 0]
+    if wrong & {"true_next", "same_document"}:
+        out[negative, 3] = rng.integers(np.array(sizes)[out[negative, 2]])
+    if "openings" in wrong:
+        out[negative, 3] = 0
+    if "before" in wrong:
+        out[~negative, 1], out[~negative, 3] = out[~negative, 3], out[~negative, 1].copy()
+    if "polarity" in wrong:
+        out[:, 4] = 1 - out[:, 4]
+    return out
+
+
+def flawed_pair(a, b, wrong=frozenset()):
+    ids, segments = pair(a, b)
+    n = len(a)
+    if "first_sep" in wrong:
+        segments = [0] * (n + 1) + [1] * (len(b) + 2)
+    if "last_sep" in wrong:
+        segments = [0] * (n + 2) + [1] * len(b) + [0]
+    if "no_last" in wrong:
+        ids, segments = ids[:-1], segments[:-1]
+    return ids, segments
+
+
+def flawed_head(x, W_p, b_p, W, b, wrong=frozenset()):
+    first = x.mean(1) if "mean" in wrong else x[:, -1 if "last" in wrong else 0]
+    inner = first @ W_p + b_p
+    return (inner if "no_tanh" in wrong else np.tanh(inner)) @ W + (0 if "no_b" in wrong else b)
+
+
+def having(*wrong):
+    wrong = frozenset(wrong)
+    functions = {"next_sentence_pairs": flawed_pairs, "pair": flawed_pair, "next_sentence_logits": flawed_head}
+    return {name: partial(function, wrong=wrong) for name, function in functions.items()}
+
+
+def one_by_one(sizes, N, rng):
+    places = [(d, s) for d, n in enumerate(sizes) for s in range(n)]
+    firsts, rows = [(d, s) for d, s in places if s + 1 < sizes[d]], []
+    others = {d: [place for place in places if place[0] != d] for d in range(len(sizes))}
+    for u, i, v in zip(rng.random(N), rng.integers(len(firsts), size=N), rng.random(N)):
+        d, s = firsts[i]
+        far = others[d]
+        rows.append((d, s, d, s + 1, 0) if u < 0.5 else (d, s, *far[int(v * len(far))], 1))
+    return np.array(rows)
+
+
+def halves(sizes, N, rng):
+    """Half of the labels are 0, to the last one, in an order of their own; a B that does not fit is drawn anew."""
+    places = np.array([(d, s) for d, n in enumerate(sizes) for s in range(n)])
+    a = places[[i for i, (d, s) in enumerate(places) if s < sizes[d] - 1]]
+    a, label = a[rng.integers(len(a), size=N)], rng.permutation(np.arange(N) % 2)
+    b = a + [0, 1]
+    while len(again := np.flatnonzero((label == 1) & (a[:, 0] == b[:, 0]))):
+        b[again] = places[rng.integers(len(places), size=len(again))]
+    return np.column_stack([a, b, label])
+
+
+def by_counting(a, b):
+    ids = [CLS] + a + [SEP] + b + [SEP]
+    return ids, [int(i > len(a) + 1) for i in range(len(ids))]
+
+
+def by_marks(a, b):
+    ids, segments = [CLS], [0]
+    for number, sentence in enumerate((a, b)):
+        ids += sentence + [SEP]
+        segments += [number for _ in sentence] + [number]
+    return ids, segments
+
+
+def head_einsum(x, W_p, b_p, W, b):
+    return np.einsum("bc,ck->bk", np.tanh(np.einsum("bc,cd->bd", x[:, 0], W_p) + b_p), W) + b
+
+
+def head_rows(x, W_p, b_p, W, b):
+    return np.array([W.T @ (2 / (1 + np.exp(-2 * (W_p.T @ row[0] + b_p))) - 1) + b for row in x])
+
+
+def run(made, sizes, N, seed, a, b, head):
+    """Pairs by what holds for them all and by rates, on a grid that chance does not cross; the other two by values."""
+    d, s, e, t, label = np.asarray(made.next_sentence_pairs(sizes, N, np.random.default_rng(seed))).T
+    follows, negative = (d == e) & (t == s + 1), label == 1
+
+    def how_often(which):
+        return "always" if which.all() else "now and then" if which.any() else "never"
+
+    ids, segments = made.pair(list(a), list(b))
+    return {
+        "share of label 0": round(float((label == 0).mean()) * 20) / 20,
+        "with label 0, B follows A": how_often(follows[~negative]),
+        "with label 1, B follows A": how_often(follows[negative]),
+        "with label 1, B is from A's document": how_often((d == e)[negative]),
+        "sentences that are B with label 1": len(np.unique(np.stack([e, t])[:, negative], axis=1).T),
+        "ids": np.array(ids),
+        "segments": np.array(segments),
+        "logits": made.next_sentence_logits(*head),
+    }
+
+
+def case(rng, sizes, a, b, B=3, T=4, C=5, N=20_000):
+    shapes = ((B, T, C), (C, C), (C,), (C, 2), (2,))
+    return {
+        "sizes": sizes,
+        "N": N,
+        "seed": int(rng.integers(1e9)),
+        "a": rng.integers(5, 99, size=a).tolist(),
+        "b": rng.integers(5, 99, size=b).tolist(),
+        "head": tuple(rng.normal(size=shape) for shape in shapes),
+    }
+
+
+def probes(rng):
+    return {
+        "four documents": case(rng, [5, 3, 8, 2], 3, 5),
+        "three documents": case(rng, [4, 2, 6], 4, 1, B=4, T=4, C=4),
+    }
+
+
+def edges(rng):
+    return {"two documents of two sentences": case(rng, [2, 2], 1, 1, B=1, T=1, C=3)}
+
+
+MISTAKES = """  key · what it looks like · a question
+true_next · the B of a negative comes from anywhere, so it can be the true next sentence ·
+    label 1 says that B does not follow: does that always hold?
+same_document · the B of a negative comes from A's own document ·
+    where does the docstring want the B of label 1 to come from?
+openings · the B of a negative is always the first sentence of its document ·
+    could a model tell the two labels apart by how B begins, without reading A?
+polarity · the labels have changed places ·
+    label 0: does B follow, or does it not?
+share · the two labels are not equally frequent ·
+    always saying the same: how often would that be right?
+before · A and B have changed places where B follows ·
+    which of the two stands first in the text?
+first_sep · the first [SEP] belongs to the second segment ·
+    which sentence does the first [SEP] close?
+last_sep · the last [SEP] belongs to the first segment ·
+    which sentence does the last [SEP] close?
+no_last · the last [SEP] is missing ·
+    how many [SEP] did the docstring draw?
+mean · the head reads the mean of all tokens instead of [CLS] ·
+    at which place does x_[CLS] stand?
+last · the head reads the last token instead of [CLS] ·
+    at which place does x_[CLS] stand?
+no_tanh · tanh is missing ·
+    two linear layers with nothing between: how many are these?
+no_b · the bias of the last layer is missing ·
+    what is `b` for?
+"""
+
+EXERCISE = Exercise(
+    target="minilm.exercises.specs.e21_next_sentence.next_sentence_pairs",
+    also=("minilm.exercises.specs.e21_next_sentence.pair", "minilm.formulas.pretraining.next_sentence_logits"),
+    section=("09", "Does B follow A?"),
+    task="Three functions for BERT's second objective: draw pairs, write a pair as one row, and judge it. Each is checked on "
+    "its own; draws are judged by rates over 20,000 pairs, not by their order.",
+    returns={
+        **dict.fromkeys(("share of label 0", "with label 0, B follows A", "with label 1, B follows A"), ""),
+        **dict.fromkeys(("with label 1, B is from A's document", "sentences that are B with label 1"), ""),
+        **{"ids": "token", "segments": "token", "logits": "pair class"},
+    },
+    tiny=lambda: case(np.random.default_rng(0), [3, 2], 2, 1, B=1, T=2, C=2),
+    probes=probes,
+    edges=edges,
+    run=run,
+    forbidden=("draw_pairs", "next_sentence_pairs", "next_sentence_logits"),
+    steps=(
+        "A: one of all sentences that have a next one; the label: 0 or 1, each with the chance ½",
+        "B for label 0: the sentence after A",
+        "B for label 1: any sentence, drawn again where it fell into the document of A",
+    ),
+    right={
+        "one by one": {"next_sentence_pairs": one_by_one, "pair": by_counting, "next_sentence_logits": head_einsum},
+        "halves": {"next_sentence_pairs": halves, "pair": by_marks, "next_sentence_logits": head_rows},
+        "after the book": having(),
+    },
+    wrong={
+        key: Wrong(name, question, having(key))
+        for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
+    },
+    hints=(
+        "Half of the pairs are true neighbours, half are not, and the label must be the only thing that tells them apart. The "
+        "head looks at one place alone, that of [CLS].",
+        "sizes → every sentence as (document, place) → A among those with a next one [N] → label [N] → B: A's next, or one of "
+        "another document. Segments: len(a) + 2 zeros, len(b) + 1 ones. x [B, T, C] → x[:, 0] [B, C] → [B, 2].",
+        "label = 0 or 1 by a coin;  B = (d, s + 1) if 0, else draw (e, t) until e is not d;  [CLS] a [SEP] | b [SEP];  tanh of "
+        "(the first row of x by W_p, plus b_p), then by W, plus b",
+    ),
+)

@@ -1,0 +1,214 @@
+r"""The learning rate over a run: warm-up, cosine, and the schedule of 2017.  F03."""
+
+import math
+from functools import partial
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Property, Wrong
+
+
+def progress(n: int, N: int) -> float:
+    r"""Where step n of N lies, n = 1 … N: at its MIDDLE, (n − ½)/N. So neither first nor last step has the rate 0.  F03."""
+    return (n - 0.5) / N
+
+
+def noam(n: int | float, C: int, warmup: int) -> float:
+    r"""C^(−½) · min(n^(−½), n · warmup^(−3/2)) for step n = 1, 2, 3 … : up in a straight line, then down as 1/√n.  F03.
+
+    `C` is the width of the model, `warmup` a number of steps. Source: Vaswani et al. (2017), §5.3.
+    """
+    rising, falling = n * warmup**-1.5, n**-0.5
+    return C**-0.5 * min(rising, falling)
+
+
+def flawed_cosine(p, w=0.05, floor=0.0, wrong=frozenset()):
+    if p < w or ("at_0" in wrong and p <= w):
+        start = floor if "warm_from_floor" in wrong else 0.0
+        return 1.0 if "no_warmup" in wrong else start + (1 - start) * p / w
+    u = p if "total" in wrong else (p - w) if "not_stretched" in wrong else (p - w) / (1 - w)
+    half = 1 - u if "line" in wrong else 0.5 * (1 + math.cos((2 * math.pi if "whole" in wrong else math.pi) * u))
+    if "no_half" in wrong:
+        half = 1 + math.cos(math.pi * u)
+    if "sine" in wrong:
+        half = math.cos(math.pi / 2 * u)
+    if "no_floor" in wrong:
+        return half
+    if "clipped" in wrong:
+        return max(floor, half)
+    return floor + (half if "too_high" in wrong else (1 - floor) * half)
+
+
+def flawed_noam(n, C, warmup, wrong=frozenset()):
+    n = n - 1 if "noam_from_0" in wrong else n
+    both = n**-0.5, n * warmup ** (-0.5 if "noam_power" in wrong else -1.5)
+    scale = 1.0 if "noam_width" in wrong else C**0.5 if "noam_root" in wrong else C**-0.5
+    return scale * (max(both) if "noam_max" in wrong else min(both))
+
+
+def cosine_by_sine(p, w=0.05, floor=0.0):
+    """½(1 + cos πu) is cos²(πu/2) = 1 − sin²(πu/2)."""
+    if w and p <= w:
+        return p / w
+    return 1 - (1 - floor) * math.sin(0.5 * math.pi * (p - w) / (1 - w)) ** 2
+
+
+def cosine_by_table(p, w=0.05, floor=0.0):
+    """Both curves, and the one that holds chosen."""
+    up = p / w if w > 0 else np.inf
+    u = np.clip((p - w) / (1 - w), 0, 1)
+    return float(np.where(p < w, up, np.interp(np.cos(np.pi * u), [-1, 1], [floor, 1.0])))
+
+
+def cosine_by_complex_numbers(p, w=0.05, floor=0.0):
+    turned = np.exp(1j * np.pi * max(p - w, 0) / (1 - w))
+    return np.minimum(p / w, 1) if p < w else (1 + floor) / 2 + (1 - floor) / 2 * turned.real
+
+
+def noam_in_two_cases(n, C, warmup):
+    return (n / warmup**1.5 if n < warmup else 1 / math.sqrt(n)) / math.sqrt(C)
+
+
+def noam_by_logarithms(n, C, warmup):
+    return math.exp(-0.5 * math.log(C) - max(0.5 * math.log(n), 1.5 * math.log(warmup) - math.log(n)))
+
+
+def noam_from_the_peak(n, C, warmup):
+    peak = 1 / math.sqrt(C * warmup)
+    return peak * min(n / warmup, math.sqrt(warmup / n))
+
+
+def a_run(made, N, w, floor, C, warmup, p):
+    """Progress and both rates at each of N steps, and the cosine at some places of its own."""
+    steps = range(1, N + 1)
+    # to a NumPy number, 0 to the power of −½ is infinite, and no error
+    return {
+        "progress": np.array([made.progress(n, N) for n in steps], dtype=float),
+        "cosine": np.array([made.warmup_cosine(each, w, floor) for each in p], dtype=float),
+        "rate": np.array([made.warmup_cosine(made.progress(n, N), w, floor) for n in steps], dtype=float),
+        "noam": np.array([made.noam(np.float64(n), C, warmup) for n in steps], dtype=float),
+    }
+
+
+def run_of(rng, N, w, floor, C, warmup):
+    p = np.concatenate([[0.0, w / 2, w, 1.0], np.sort(rng.random(4))])
+    return {"N": N, "w": w, "floor": floor, "C": C, "warmup": warmup, "p": p}
+
+
+def edges(rng):
+    return {
+        "no warm-up": run_of(rng, 6, 0.0, 0.1, 16, 1),
+        "a single step": run_of(rng, 1, 0.5, 0.2, 64, 3),
+        "a floor as high as the peak": run_of(rng, 5, 0.4, 1.0, 9, 2),
+    }
+
+
+def longer(rng):
+    """Twice as many steps are the same curve drawn out: each two of them lie around one."""
+    short = run_of(rng, 5, 0.3, 0.1, 16, 4)
+    return {"a run": short, "a run of twice the steps": {**short, "N": 10}}
+
+
+def mistake(key, name, question):
+    wrong = frozenset({key})
+    cosine = partial(flawed_cosine, wrong=wrong)  # takes a p beyond 1 as well, which the library refuses
+    second = partial(flawed_noam, wrong=wrong) if key.startswith("noam") else noam
+    return Wrong(name, question, {"warmup_cosine": cosine, "progress": PROGRESS.get(key, progress), "noam": second})
+
+
+PROGRESS = {
+    "from_0": lambda n, N: (n - 1) / N,
+    "from_1": lambda n, N: n / N,
+    "one_less": lambda n, N: (n - 1) / (N - 1) if N > 1 else 0.0,
+    "zero_based": lambda n, N: (n + 0.5) / N,
+}
+OFF = "N = 2: at which parts of the run do the middles of its two steps lie?"
+FLOOR = "what should the rate be at p = 1, and what at p = w?"
+REST = "at p = w the cosine begins, at p = 1 it ends: what is u at these two?"
+WRONG = {
+    "total": ("the cosine runs over the whole run, not over what comes after the warm-up", REST),
+    "not_stretched": ("u is p − w, and never reaches 1", REST),
+    "whole": ("it is a whole wave: down and up again", "cos of what is −1 for the first time?"),
+    "no_half": ("the ½ is missing", "1 + cos 0: how much of the peak is that?"),
+    "sine": ("it is a quarter of a wave, cos(πu/2)", "how fast should the rate fall at the very end?"),
+    "line": ("it goes down in a straight line", "which of the two curves was asked for?"),
+    "no_floor": ("the floor is not added", FLOOR),
+    "clipped": ("the curve is cut off at the floor instead of ending there", FLOOR),
+    "too_high": ("the floor is added to a whole cosine: the peak is above 1", FLOOR),
+    "no_warmup": ("there is no warm-up", "what should the rate be at p = 0?"),
+    "warm_from_floor": ("the warm-up begins at the floor", "what should the rate be at p = 0?"),
+    "at_0": ("without a warm-up, 0 is divided by 0", "w = 0 and p = 0: which of the two lines holds?"),
+    "from_0": ("step n lies at its start, (n − 1)/N: the first step has the rate 0", OFF),
+    "from_1": ("step n lies at its end, n/N", OFF),
+    "one_less": ("the steps are spread from 0 to 1, both included", OFF),
+    "zero_based": ("steps are taken to be counted from 0", "n = N is the last step: where does it lie?"),
+    "noam_max": ("max stands for min: it falls first, and rises then", "at n = 1, which of the two is small?"),
+    "noam_from_0": (
+        "step n counts as n − 1: at the first, 0 to the power of −½",
+        "what is the number of the first step?",
+    ),
+    "noam_power": ("the warm-up has the power −½ instead of −3/2", "at n = warmup the two meet: do yours?"),
+    "noam_width": ("the factor of the width is missing", "a wider model: should its rate be the same?"),
+    "noam_root": ("it is multiplied by √C instead of divided", "a wider model: should its rate be larger?"),
+}
+EXERCISE = Exercise(
+    target="minilm.formulas.optimizers.warmup_cosine",
+    also=(
+        "minilm.exercises.specs.e23_schedule.progress",
+        "minilm.exercises.specs.e23_schedule.noam",
+    ),
+    section=("01", "Warm-up and decay of the rate"),
+    task="Three small functions: where in a run a step lies, the share of the peak rate there (up in a straight line to p = w, then "
+    "half a cosine down to the floor at p = 1), and the schedule of the first Transformer.",
+    docstring="""The share of the peak rate at progress p, p: p/w before p = w, then half a cosine from 1 to the floor f.  F03.
+
+    The cosine takes up all that comes after the warm-up: it begins at 1 for p = w and ends at f for p = 1.""",
+    returns={"progress": "step", "cosine": "place", "rate": "step", "noam": "step"},
+    tiny=lambda: {"N": 4, "w": 0.5, "floor": 0.1, "C": 4, "warmup": 2, "p": np.array([0.0, 0.5, 0.75, 1.0])},
+    probes=lambda rng: {
+        "a short run": run_of(rng, 9, 0.3, 0.2, 16, 4),
+        "a longer one, a high floor": run_of(rng, 23, 0.15, 0.4, 64, 7),
+        "no floor": run_of(rng, 12, 0.25, 0.0, 25, 5),
+    },
+    edges=edges,
+    properties=(
+        Property(
+            "a longer run is the same curve drawn out",
+            longer,
+            lambda a, b: np.allclose(a[0], b[0].reshape(-1, 2).mean(1)) and np.allclose(a[1], b[1]),
+        ),
+    ),
+    run=a_run,
+    forbidden=("warmup_linear", "schedule.warmup_cosine", "CosineAnnealingLR", "LambdaLR"),
+    steps=(
+        "before p = w: a straight line from 0 to 1",
+        "after it: how much of what is left is over, from 0 to 1",
+        "the cosine from 1 to f",
+    ),
+    right={
+        "by sines": {
+            "warmup_cosine": cosine_by_sine,
+            "progress": lambda n, N: (2 * n - 1) / (2 * N),
+            "noam": noam_in_two_cases,
+        },
+        "both curves": {
+            "warmup_cosine": cosine_by_table,
+            "progress": lambda n, N: n / N - 1 / N / 2,
+            "noam": noam_by_logarithms,
+        },
+        "complex numbers": {
+            "warmup_cosine": cosine_by_complex_numbers,
+            "progress": lambda n, N: np.mean([n - 1, n]) / N,
+            "noam": noam_from_the_peak,
+        },
+    },
+    wrong={key: mistake(key, *said) for key, said in WRONG.items()},
+    hints=(
+        "½(1 + cos πu) goes from 1 at u = 0 to 0 at u = 1. Stretch it over what the warm-up leaves, and press it between floor and 1. "
+        "The other schedule is two curves, of which the lower one holds.",
+        "progress: (n − ½)/N. cosine: p < w → p/w, else u = (p − w)/(1 − w) and f + (1 − f)·½(1 + cos πu). noam: the smaller of "
+        "n^−½ and n·warmup^−3/2, divided by √C.",
+        "if p < w: p over w;  else: u = (what of p is past w) over (what w leaves);  floor plus the rest times half of (1 plus cos of "
+        "pi u);  noam: min of two powers, times C to the power minus a half",
+    ),
+)

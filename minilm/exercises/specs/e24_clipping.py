@@ -1,0 +1,195 @@
+r"""Clipping gradients by their norm.  F03."""
+
+import math
+
+import torch
+
+from minilm.exercises.spec import Exercise, Property, Wrong
+
+
+def flawed(parameters, max_norm, wrong=frozenset()):
+    parameters = list(parameters)
+    if "none" in wrong:
+        gradients = [parameter.grad + 0 for parameter in parameters]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return 0.0
+    squares = [gradient.square().sum() for gradient in gradients]
+    if "sum_of_norms" in wrong:
+        norm = sum(square.sqrt() for square in squares).item()
+    elif "norm_of_sums" in wrong:
+        norm = torch.stack([gradient.sum() for gradient in gradients]).norm().item()
+    elif "no_root" in wrong:
+        norm = sum(squares).item()
+    elif "mean" in wrong:
+        norm = (sum(squares) / sum(gradient.numel() for gradient in gradients)).sqrt().item()
+    elif "largest" in wrong:
+        norm = max(gradient.abs().max() for gradient in gradients).item()
+    else:
+        norm = sum(squares).sqrt().item()
+    factor = max_norm / norm if "nothing" in wrong else max_norm / (norm + 1e-6)
+    for gradient in gradients:
+        if "by_value" in wrong:
+            gradient.clamp_(-max_norm, max_norm)
+        elif "each" in wrong:
+            gradient.mul_(min(1.0, max_norm / (gradient.norm().item() + 1e-6)))
+        else:
+            gradient.mul_(factor if "up" in wrong or factor < 1 else 1.0)
+    return min(norm, max_norm) if "after" in wrong else norm
+
+
+def one_vector(parameters, max_norm):
+    parameters = [p for p in parameters if p.grad is not None]
+    flat = torch.cat([p.grad.reshape(-1) for p in parameters]) if parameters else torch.zeros(1)
+    norm = float(torch.linalg.vector_norm(flat))
+    for p in parameters:
+        p.grad = p.grad * min(1.0, max_norm / (norm + 1e-6))
+    return norm
+
+
+def numbers_one_by_one(parameters, max_norm):
+    parameters, total = list(parameters), 0.0
+    for parameter in parameters:
+        if parameter.grad is not None:
+            total += sum(g * g for g in parameter.grad.flatten().tolist())
+    norm = math.sqrt(total)
+    if norm + 1e-6 > max_norm:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad /= (norm + 1e-6) / max_norm
+    return norm
+
+
+def torchs(parameters, max_norm):
+    kept = list(parameters)
+    return float(torch.nn.utils.clip_grad_norm_([p for p in kept if p.grad is not None], max_norm))
+
+
+def clipped(clip, gradients, max_norm):
+    """Parameters with these gradients (None: a parameter that the loss never met) through `clip`; what they have after it."""
+    parameters = [torch.zeros_like(g if g is not None else torch.zeros(2)) for g in gradients]
+    for parameter, gradient in zip(parameters, gradients):
+        parameter.grad = None if gradient is None else gradient.clone()
+    norm = clip((p for p in parameters), max_norm)  # a generator, like model.parameters(): it is gone after one pass
+    after = {str(i): p.grad for i, p in enumerate(parameters) if p.grad is not None}
+    return {"norm": norm, **{f"gradient {i}": gradient for i, gradient in after.items()}}
+
+
+def gradients(rng, *shapes, scale=1.0, missing=(), max_norm=1.0):
+    drawn = [torch.from_numpy(rng.normal(scale=scale * (i + 1), size=shape)) for i, shape in enumerate(shapes)]
+    return {"gradients": [None if i in missing else g for i, g in enumerate(drawn)], "max_norm": max_norm}
+
+
+def probes(rng):
+    return {
+        "large gradients": gradients(rng, (3, 4), (5,), (2, 2, 3), max_norm=2.0),
+        "one large array, one small": {
+            "gradients": [torch.from_numpy(rng.normal(size=4) * size) for size in (10.0, 0.01)],
+            "max_norm": 1.5,
+        },
+        "small gradients": gradients(rng, (4,), (2, 3), scale=1e-2),
+        "just above the bound": gradients(rng, (3,), (4,), (5, 2), scale=0.5, max_norm=2.0),
+    }
+
+
+def edges(rng):
+    zeros = gradients(rng, (3,), (2, 2), scale=0.0)
+    return {
+        "a parameter without a gradient": gradients(rng, (3,), (2, 2), (4,), missing=(1,), max_norm=0.5),
+        "no gradient at all": gradients(rng, (3,), (2,), missing=(0, 1)),
+        "gradients of zero": zeros,
+        "gradients of a thousand": gradients(rng, (3, 2), scale=1e3),
+    }
+
+
+def lengths(out):
+    """The norm of all gradients of a case together."""
+    return math.sqrt(sum(float((g**2).sum()) for g in out[1:]))
+
+
+def direction(a, b):
+    (first, second), (third, fourth) = a[1:], b[1:]
+    return (
+        abs(first / third - first.flat[0] / third.flat[0]).max() < 1e-9
+        and abs(second / fourth - first.flat[0] / third.flat[0]).max() < 1e-9
+    )
+
+
+def two_bounds(rng):
+    first = gradients(rng, (4,), (2, 3), max_norm=0.5)
+    return {"a bound of 0.5": first, "no bound to speak of": {**first, "max_norm": 1e6}}
+
+
+EXERCISE = Exercise(
+    target="minilm.training.optimizer.clip_gradients",
+    section=("06", "Clipping"),
+    task="One bad batch must not throw a model off its course. Shorten all gradients (`parameter.grad`, in place) by one common "
+    "factor, and return the norm as a plain number. `parameters` may be a generator: it can be walked once.",
+    returns={"norm": ""},
+    tiny=lambda: {
+        "gradients": [torch.tensor([3.0], dtype=torch.float64), torch.tensor([0.0, 4.0], dtype=torch.float64)],
+        "max_norm": 1.0,
+    },
+    probes=probes,
+    edges=edges,
+    properties=(
+        Property(
+            "after it the norm is at most the bound",
+            lambda rng: {"large": gradients(rng, (4,), (2, 3), scale=10.0, max_norm=0.7)},
+            lambda out: lengths(out) <= 0.7,
+        ),
+        Property("the direction stays what it was", two_bounds, direction),
+    ),
+    run=clipped,
+    forbidden=("clip_grad_norm_", "clip_grad_norm", "clip_grads_with_norm_", "clip_by_global_norm"),
+    steps=(
+        "the gradients of those parameters that have one",
+        "one norm for all of them together",
+        "the factor: the bound over the norm, with 10⁻⁶ beside the norm",
+        "where the factor is below 1: every gradient times it, in place",
+    ),
+    right={"one long vector": one_vector, "numbers one by one": numbers_one_by_one, "torch's own": torchs},
+    wrong={
+        "each": Wrong(
+            "every array is clipped by its own norm",
+            "one array is long, one short: does the step still point where it did?",
+        ),
+        "up": Wrong(
+            "small gradients are scaled up to the bound",
+            "near the minimum gradients get small: what would you do there?",
+        ),
+        "by_value": Wrong(
+            "each number is cut off at the bound", "(3, 4) cut off at 1 is (1, 1): is that the direction of (3, 4)?"
+        ),
+        "none": Wrong(
+            "a parameter without a gradient stops it", "what is `.grad` of a parameter that the loss never met?"
+        ),
+        "sum_of_norms": Wrong(
+            "the norms of the arrays are added up",
+            "the legs of a right triangle are 3 and 4: how long is the third side?",
+        ),
+        "norm_of_sums": Wrong(
+            "the norm is taken of the arrays' sums", "a gradient of (+5, −5): how long is it, and what is its sum?"
+        ),
+        "no_root": Wrong("the squares are added up without the root", "(3, 4): is its length 25?"),
+        "mean": Wrong(
+            "the norm is divided by the root of how many numbers there are",
+            "a norm is made of a sum of squares, or of their mean?",
+        ),
+        "largest": Wrong("the largest number is taken for the norm", "which norm of (3, 4) is 5, and which is 4?"),
+        "nothing": Wrong("the bound is divided by a norm of 0", "all gradients are 0: what is 1 / 0?"),
+        "after": Wrong(
+            "the norm that is returned is the one after clipping",
+            "the norm is there to warn the reader: which one tells that a batch was bad?",
+        ),
+    },
+    flawed=flawed,
+    hints=(
+        "Put all gradients end to end: one long vector. If it is longer than the bound, it is shortened, and keeps its direction: "
+        "all numbers are multiplied by the same factor.",
+        "Gradients that are not None → the sum of all their squares → root: one number, the norm → factor = bound / (norm + 10⁻⁶) "
+        "→ if below 1, each gradient times the factor, in place → return the norm.",
+        "collect the grads (skip None; none at all: return 0.0);  norm = root of the sum over arrays of (g squared, summed);  "
+        "factor = bound over (norm + 1e-6);  if factor < 1: every g *= factor;  return norm",
+    ),
+)

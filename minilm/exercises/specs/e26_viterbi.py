@@ -1,0 +1,245 @@
+r"""Viterbi: the best path of tags.  F31."""
+
+import itertools
+import re
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.specs.e25_crf_log_z import crf
+
+
+def flawed(E, A, start, end, real=None, wrong=frozenset()):
+    B, T, K = E.shape
+    given = np.ones((B, T), bool) if real is None else real
+    real = np.ones((B, T), bool) if "padding" in wrong else given
+    A = A.T if "transposed" in wrong else A
+    if "greedy" in wrong:
+        A, start, end = 0 * A.clip(-1e9), 0 * start, 0 * end
+    start = 0 * start if "no_start" in wrong else start
+    stop = 0 * end if "no_end" in wrong else end
+    delta, came_from = start + (0 if "no_first" in wrong else E[:, 0]), np.zeros((B, T, K), dtype=np.int64)
+    delta, all_delta = np.broadcast_to(delta, (B, K)), []
+    for t in range(1, T):
+        all_delta.append(delta)
+        ways = delta[:, :, None] + A
+        if "sum" in wrong:
+            best = np.logaddexp.reduce(ways, axis=1)
+        else:
+            best = ways.max(1)
+        came = ways.argmax(2 if "axis" in wrong else 1)
+        came_from[:, t] = np.where(real[:, t, None], came, np.arange(K) if "lost" not in wrong else 0)
+        delta = np.where(real[:, t, None], best + (0 if "no_emission" in wrong else E[:, t]), delta)
+    all_delta.append(delta)
+    y_hat, rows = np.zeros((B, T), dtype=np.int64), np.arange(B)
+    last = (delta + (0 if "last_without_end" in wrong else stop)).argmax(1)
+    y_hat[:, -1] = 0 if "last_0" in wrong else last
+    for t in range(T - 1, 0, -1):
+        if "off_by_one" in wrong:
+            y_hat[:, t - 1] = came_from[rows, t - 1, y_hat[:, t]]
+        elif "forwards" in wrong:
+            y_hat[:, t - 1] = came_from[rows, t, last]
+        else:
+            y_hat[:, t - 1] = came_from[rows, t, y_hat[:, t]]
+    if "unchained" in wrong:
+        y_hat = np.stack([*(d.argmax(1) for d in all_delta[:-1]), last], axis=1)
+    score = (delta + stop).max(1)
+    if "length_1" in wrong and T == 1:
+        y_hat = E[:, 0].argmax(1)[:, None]
+    y_hat = y_hat if "not_ignored" in wrong else np.where(given, y_hat, -100)
+    if "start_returned" in wrong:
+        y_hat = np.concatenate([np.full((B, 1), K), y_hat, np.full((B, 1), K + 1)], axis=1)
+    if "start_kept" in wrong:
+        y_hat = np.concatenate([np.full((B, 1), K), y_hat], axis=1)[:, :-1]
+    if "reversed" in wrong:
+        y_hat = y_hat[:, ::-1]
+    return y_hat, (delta.max(1) if "score_without_end" in wrong else score)
+
+
+def every_path(E, A, start, end, real=None):
+    out, scores = np.full(E.shape[:2], -100), np.zeros(len(E))
+    for b in range(len(E)):
+        n = E.shape[1] if real is None else int(real[b].sum())
+        y = np.array(list(itertools.product(range(E.shape[2]), repeat=n)))  # [Kᵀ, T]
+        s = start[y[:, 0]] + end[y[:, -1]] + E[b, np.arange(n), y].sum(1) + A[y[:, :-1], y[:, 1:]].sum(1)
+        out[b, :n], scores[b] = y[s.argmax()], s.max()
+    return out, scores
+
+
+def emission_inside(E, A, start, end, real=None):
+    """The emission of the word inside the argmax: it is the same for all ways into a tag."""
+    B, T, K = E.shape
+    y_hat, best = np.full((B, T), -100), np.zeros(B)
+    for b in range(B):
+        words = E[b] if real is None else E[b][real[b]]
+        delta, came_from = start + words[0], []
+        for word in words[1:]:
+            ways = delta[:, None] + A + word
+            came_from.append(ways.argmax(0))
+            delta = ways.max(0)
+        delta = delta + end
+        path = [int(delta.argmax())]
+        for came in came_from[::-1]:
+            path.insert(0, int(came[path[0]]))
+        y_hat[b, : len(path)], best[b] = path, delta.max()
+    return y_hat, best
+
+
+def whole_paths(E, A, start, end, real=None):
+    """No pointers: every tag carries its own best path with it."""
+    rows, scores = [], []
+    for b, sentence in enumerate(E):
+        n = len(sentence) if real is None else int(sum(real[b]))
+        best = [(start[j] + x, [j]) for j, x in enumerate(sentence[0])]
+        for word in sentence[1:n]:
+            best = [
+                max(((s + A[p[-1], j] + x, p + [j]) for s, p in best), key=lambda each: each[0])
+                for j, x in enumerate(word)
+            ]
+        score, path = max(((s + end[p[-1]], p) for s, p in best), key=lambda each: each[0])
+        rows.append(path + [-100] * (len(sentence) - n))
+        scores.append(score)
+    return np.array(rows), np.array(scores)
+
+
+def from_the_right(E, A, start, end, real=None):
+    """The best way to the end from every tag; then the path is read forwards."""
+    B, T, K = E.shape
+    y_hat, scores = np.full((B, T), -100), []
+    for b in range(B):
+        n = T if real is None else np.count_nonzero(real[b])
+        ahead, go = end, np.zeros((n, K), int)
+        for t in range(n - 1, 0, -1):
+            ways = A + (E[b, t] + ahead)[None]
+            go[t - 1], ahead = ways.argmax(1), ways.max(1)
+        first = start + E[b, 0] + ahead
+        y_hat[b, 0] = first.argmax()
+        for t in range(1, n):
+            y_hat[b, t] = go[t - 1, y_hat[b, t - 1]]
+        scores.append(first.max())
+    return y_hat, np.array(scores)
+
+
+def telling(rng, *lengths, T, K, **more):
+    """Transitions large enough to matter, and a first and last word that say little, so that start and end decide."""
+    made = crf(rng, *lengths, T=T, K=K, **more)
+    A, start, end = 2 * made["A"], 2.5 * rng.permutation(K), 2.5 * rng.permutation(K)
+    return {**made, "A": A, "start": start + made["start"], "end": end + made["end"]}
+
+
+def probes(rng):
+    loud = telling(rng, 6, 2, 3, 4, 5, T=6, K=3)
+    loud["E"][~loud["real"]] += 50 * rng.random((10, 3))
+    return {
+        "eight sentences": telling(rng, *[7] * 8, T=7, K=4, padded=False),
+        "ragged sentences": telling(rng, 5, 2, 4, 3, 5, 1, T=5, K=3),
+        "loud padding": loud,
+        "steps that must not be": telling(rng, 5, 4, 5, T=5, K=4, forbidden=[(0, 2), (1, 3)]),
+    }
+
+
+def edges(rng):
+    return {
+        "single words": telling(rng, *[1] * 6, T=1, K=4),
+        "scores of a thousand": crf(rng, 3, 2, T=3, K=3, scale=1e3),
+        "a single tag": crf(rng, 3, T=3, K=1),
+    }
+
+
+MISTAKES = """  key · what it looks like · a question
+unchained · every word takes its own best tag, and the pointers are not followed ·
+    the best path that ends in tag 2 came from where: from the best tag of the word before?
+forwards · every pointer is read at the last tag instead of at the tag that was just found ·
+    once the last word but one has its tag, whose pointer comes next?
+off_by_one · the pointers are read one word off ·
+    came_from at word t tells where one was at which word?
+last_0 · the path is read back from tag 0 instead of from the best last tag ·
+    with which tag does the best path end?
+last_without_end · the last tag is chosen without the end scores ·
+    what is still to be added after the last word?
+no_end · the end scores are missing ·
+    which number says how well a sentence ends with a tag?
+no_start · the start scores are missing ·
+    which number says how well a sentence begins with a tag?
+no_first · the emission of the first word is missing ·
+    who adds what the first word says?
+no_emission · the emissions of all words but the first are missing ·
+    where does what the t-th word says enter?
+transposed · the transitions are transposed ·
+    A[i, j] goes from i to j: along which axis are all ways into j?
+axis · the pointers are taken along the other axis than the scores ·
+    is a pointer for each tag that one comes from, or for each that one goes to?
+greedy · every word is looked at for itself ·
+    what are A, start and end for?
+sum · the sum over all paths is taken instead of the best one ·
+    which of log Z and Viterbi is it that you compute?
+padding · padding is counted as if it were words ·
+    a sentence of 2 words in a batch of length 5: at which word does its path end?
+lost · in padding the pointers are 0 instead of leading straight back ·
+    reading back through padding: with which tag should one arrive at the last word?
+not_ignored · padding gets tags instead of −100 ·
+    what does the docstring say about padding?
+start_returned · START and STOP stand in the path that is returned ·
+    how many tags does a sentence of T words have?
+start_kept · START stands in front of the path, and the last tag is lost ·
+    is the first tag of yours a tag?
+length_1 · a single word is tagged by its emission alone ·
+    a sentence of one word begins and ends: what is added to its emission?
+reversed · the path is returned backwards ·
+    in which order did you collect the tags?
+score_without_end · the score lacks the end ·
+    is the score that you return that of the whole path?
+"""
+
+EXERCISE = Exercise(
+    target="minilm.formulas.crf.viterbi",
+    section=("11", "The CRF: forward, by hand"),
+    task="Of all Kᵀ paths of tags find the best, without walking them. A path scores start(y₁) + Σ E[t, yₜ] + Σ A[yₜ, yₜ₊₁] + "
+    "end(y_last).",
+    docstring=r"""The best path ŷ [B, T] (int64, −100 in padding) and its score [B], for emissions E [B, T, K], transitions A [K, K]
+    from row to column, start and end [K]. `real` [B, T] is True for words, which come first; None: all are words. Of equal scores
+    the lower tag wins.  F31.""",
+    returns={"ŷ": "batch word", "score": "batch"},
+    tiny=lambda: {
+        "E": np.array([[[1.0, 0.0], [0.0, 2.0], [0.5, 0.0]]]),
+        "A": np.array([[0.0, -3.0], [1.0, 0.5]]),
+        "start": np.array([0.5, 0.0]),
+        "end": np.array([0.0, 1.5]),
+        "real": np.array([[True, True, True]]),
+    },
+    probes=probes,
+    edges=edges,
+    properties=(
+        Property(
+            "2 more for every tag of a word leave the path as it is and are 2 more for its score",
+            lambda rng: {"a": (m := telling(rng, 4, 4, T=4, K=3)), "b": {**m, "E": m["E"] + np.eye(4)[2][:, None] * 2}},
+            lambda a, b: (a[0] == b[0]).all() and np.allclose(b[1] - a[1], 2),
+        ),
+    ),
+    needs=("crf_log_z",),
+    forbidden=("viterbi",),
+    steps=(
+        "δ [B, K]: the score of the best path that ends in each tag at the first word",
+        "word by word: all ways into each tag [B, from, to]; the best goes on, plus the word's emission, and where it came "
+        "from is kept",
+        "in padding δ stays, and each tag came from itself",
+        "the best last tag, the end scores included; then read backwards, each time at the tag that was just found; −100 in "
+        "padding",
+    ),
+    right={
+        "every path": every_path,
+        "the emission inside the argmax": emission_inside,
+        "whole paths": whole_paths,
+        "from the right": from_the_right,
+    },
+    wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
+    flawed=flawed,
+    hints=(
+        "The best path into tag j came from some tag i, and up to there it was the best path into i. So K numbers a word are "
+        "enough, and a note for each of where it came from.",
+        "δ = start + E[:, 0] [B, K] → for each further word: δ [B, i, 1] + A [i, j]; its argmax over i is the note, its max "
+        "plus E[:, t] the new δ → argmax of δ + end → follow the notes from the last word to the first.",
+        "for t = 1 …: ways = delta_i + A_ij;  note[t] = argmax over i;  delta = max over i + E[t];  tag = argmax(delta + end);  "
+        "for t = last … 1: tag = note[t][tag], and write it down for word t − 1",
+    ),
+)

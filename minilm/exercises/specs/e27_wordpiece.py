@@ -1,0 +1,249 @@
+r"""BPE and WordPiece: learning joins, and cutting words."""
+
+import re
+from functools import partial
+from itertools import pairwise
+
+from minilm.exercises.spec import Exercise, Wrong
+
+
+def learn_joins(words: dict[str, int], n: int) -> list[tuple[str, str]]:
+    r"""The first `n` joins, in order (fewer if nothing is left to join), learned from words and how often each occurs.
+
+    Every word starts as its letters. Each step counts how often two pieces stand side by side, a pair in a word counting as often
+    as the word occurs, and at each place where it stands: a a a holds the pair (a, a) twice. The commonest pair is joined
+    everywhere, from left to right (a a a → aa a). Of pairs equally common the first in the alphabet is taken: (a, b) before
+    (a, c) before (b, a).
+    """
+    pieces, joins = {word: list(word) for word in words}, []
+    while len(joins) < n:
+        counts: dict[tuple[str, str], int] = {}
+        for word, row in pieces.items():
+            for pair in pairwise(row):
+                counts[pair] = counts.get(pair, 0) + words[word]
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))  # the commonest; of equals the first in the alphabet
+        joins.append(best)
+        for word, row in pieces.items():
+            out: list[str] = []
+            i = 0
+            while i < len(row):
+                together = tuple(row[i : i + 2]) == best
+                out.append("".join(best) if together else row[i])
+                i += 2 if together else 1
+            pieces[word] = out
+    return joins
+
+
+def cut(word: str, vocabulary: set[str]) -> list[str]:
+    r"""WordPiece: from left to right always the longest piece that the vocabulary holds; ["[UNK]"] if at some place none does.
+
+    Pieces that go on a word are written with ## in front, in the vocabulary and in what is returned.
+    """
+    pieces, start = [], 0
+    while start < len(word):
+        ends = range(len(word), start, -1)  # the longest first
+        found = [end for end in ends if "##" * (start > 0) + word[start:end] in vocabulary]
+        if not found:
+            return ["[UNK]"]
+        pieces.append("##" * (start > 0) + word[start : found[0]])
+        start = found[0]
+    return pieces
+
+
+def flawed_learn(words, n, wrong=frozenset()):
+    pieces, joins = {word: list(word) for word in words}, []
+    for _ in range(n):
+        counts = {}
+        for word, row in pieces.items():
+            last, skip = None, False
+            for pair in pairwise(row):
+                skip = "once" in wrong and pair == last and pair[0] == pair[1] and not skip
+                if not skip:
+                    counts[pair] = counts.get(pair, 0) + (1 if "types" in wrong else words[word])
+                last = pair
+        if not counts:
+            break
+        ranked = sorted(counts, reverse="last_tie" in wrong) if "first_seen" not in wrong else counts
+        best = max(ranked, key=counts.get)  # of equals the first of these
+        joins.append(best)
+        for word, row in pieces.items():
+            out, i = [], 0
+            while i < len(row):
+                if tuple(row[i : i + 2]) == best:
+                    out.append("".join(best))
+                    i += 1 if "overlap" in wrong and tuple(row[i + 1 : i + 3]) == best else 2
+                    if "third_lost" in wrong and best[0] == best[1] and row[i : i + 1] == [best[0]]:
+                        i += 1
+                else:
+                    out, i = [*out, row[i]], i + 1
+            pieces[word] = out
+    return joins
+
+
+def flawed_cut(word, vocabulary, wrong=frozenset()):
+    pieces, start = [], 0
+    while start < len(word):
+        mark = "" if "no_marks" in wrong else "##" * (start > 0)
+        ends = range(len(word), start, -1)
+        found = [e for e in ends if mark + word[start:e] in vocabulary]
+        if not found:
+            return [*pieces, "[UNK]"] if "partly" in wrong else ["[UNK]"]
+        end = found[-1] if "shortest" in wrong else found[0]
+        pieces.append(("" if "unwritten" in wrong else mark) + word[start:end])
+        start = end
+    return pieces
+
+
+def having(*wrong):
+    functions = {"learn_joins": flawed_learn, "cut": flawed_cut}
+    return {name: partial(function, wrong=frozenset(wrong)) for name, function in functions.items()}
+
+
+def joins_as_text(words, n):
+    """Words as text with a mark between pieces; a join is a replacement."""
+    rows, out = {w: "\x00" + "\x00".join(w) + "\x00" for w in words}, []
+    for _ in range(n):
+        seen = [(pair, words[w]) for w, row in rows.items() for pair in pairwise(row.strip("\x00").split("\x00"))]
+        if not seen:
+            return out
+        total = {pair: sum(k for other, k in seen if other == pair) for pair in {pair for pair, _ in seen}}
+        out.append(sorted(total, key=lambda pair: (-total[pair], pair))[0])
+        old = re.compile("(?<=\x00)" + "\x00".join(map(re.escape, out[-1])) + "(?=\x00)")
+        rows = {w: old.sub("".join(out[-1]), row) for w, row in rows.items()}
+    return out
+
+
+def joins_by_recursion(words, n, rows=None):
+    rows = rows or [(tuple(w), k) for w, k in words.items()]
+    pairs = sorted({pair for row, _ in rows for pair in pairwise(row)})
+    if n == 0 or not pairs:
+        return []
+    best = max(
+        pairs, key=lambda pair: sum(k * list(pairwise(row)).count(pair) for row, k in rows)
+    )  # the first of equals
+
+    def join(row):
+        return ("".join(best), *join(row[2:])) if row[:2] == best else row[:1] + join(row[1:]) if row else ()
+
+    return [best, *joins_by_recursion(words, n - 1, [(join(row), k) for row, k in rows])]
+
+
+def cut_by_recursion(word, vocabulary, mark=""):
+    if not word:
+        return []
+    head = max((word[:i] for i in range(1, len(word) + 1) if mark + word[:i] in vocabulary), key=len, default="")
+    rest = cut_by_recursion(word[len(head) :], vocabulary, "##") if head else ["[UNK]"]
+    return rest if "[UNK]" in rest else [mark + head, *rest]
+
+
+def cut_by_pattern(word, vocabulary):
+    def longest(pieces):
+        return "|".join(map(re.escape, sorted(pieces, key=len, reverse=True))) or r"(?!)"
+
+    first = re.compile(longest([p for p in vocabulary if not p.startswith("##")]))
+    further = re.compile(longest([p[2:] for p in vocabulary if p.startswith("##")]))
+    out, at = [], 0
+    while at < len(word):
+        m = (further if at else first).match(word, at)
+        if m is None:
+            return ["[UNK]"]
+        out.append(("##" if at else "") + m[0])
+        at = m.end()
+    return out
+
+
+def run(made, words, n, word, vocabulary):
+    joins = made.learn_joins(words, n)
+    cuts = [" ".join(made.cut(each, set(vocabulary))) for each in word]
+    return {"joins": " · ".join("+".join(pair) for pair in joins), "pieces": " | ".join(cuts)}
+
+
+def drawn(rng, n, letters, pieces):
+    """Words of few letters, so that pairs are many and equals frequent; a vocabulary that holds most of what they need."""
+    texts = ["".join(rng.choice(list(letters), size=rng.integers(1, 8))) for _ in range(14)]
+    parts = ["".join(rng.choice(list(letters), size=rng.integers(2, 5))) for _ in range(pieces)]
+    some = [("##" if rng.random() < 0.6 else "") + part for part in parts]
+    every = [*letters[:-1], *("##" + letter for letter in letters[:-1])]  # the last letter can stay unknown
+    words = {text: int(k) for text, k in zip(texts, rng.integers(1, 9, size=14))}
+    return {"words": words, "n": n, "word": texts, "vocabulary": sorted({*every, *some})}
+
+
+FIXED = {  # doubled letters, equals whose order in the text is not that of the alphabet, a word that ends unknown
+    "words": {"zzzzz": 3, "baaab": 4, "abab": 2, "ccd": 7, "dcc": 1, "xyx": 5, "yxyx": 1, "aaaaa": 3, "qrqr": 4},
+    "n": 12,
+    "word": ["unable", "table", "tables", "ab", "unabler"],
+    "vocabulary": "u un ##able ##a ##b ##ab ##le ##l ##e t ta tab ##s a able table".split(),
+}
+
+
+def probes(rng):
+    some = {f"words of {letters}": drawn(rng, 10, letters, 9) for letters in ("abc", "hugs")}
+    return {"doubled letters and equals": FIXED} | some
+
+
+def edges(rng):
+    nothing = {"words": {"a": 3, "bb": 1}, "n": 5, "word": ["", "a", "?"], "vocabulary": ["a", "##a"]}
+    return {"nothing left to join": nothing, "no join asked for": FIXED | {"n": 0}}
+
+
+MISTAKES = """  key · what it looks like · a question
+once · a a a counts the pair (a, a) once, not twice ·
+    at how many places of a a a do two a stand side by side?
+overlap · a a a is joined at overlapping places, to aa aa ·
+    how many letters had the word before you joined?
+third_lost · of a a a the third letter is lost ·
+    put the pieces together: do you get the word?
+types · every word counts once, however often it occurs ·
+    what are the numbers beside the words for?
+last_tie · of equals the last in the alphabet is taken ·
+    two pairs are equally common: which rule does the docstring state?
+first_seen · of equals the one seen first is taken ·
+    two pairs are equally common: which rule does the docstring state?
+shortest · the shortest piece that fits is taken ·
+    if every letter is a piece, does yours ever take a longer one?
+no_marks · pieces that go on a word are looked up without ## ·
+    is "able" in "unable" the piece of the same letters that opens a word?
+unwritten · ## is looked up but not written ·
+    can one tell from your pieces where a word begins?
+partly · a word with an unknown end keeps its first pieces ·
+    what does the docstring return as soon as one place fits nothing?
+"""
+
+EXERCISE = Exercise(
+    target="minilm.exercises.specs.e27_wordpiece.learn_joins",
+    also=("minilm.exercises.specs.e27_wordpiece.cut",),
+    section=("03", "WordPiece in thirty lines"),
+    task="Learn which pieces to join, and cut words with a vocabulary. The two functions are checked each on its own; mind the "
+    "rule for ties.",
+    returns={"joins": "", "pieces": ""},
+    tiny=lambda: {"words": {"aaab": 2, "ab": 1}, "n": 2, "word": ["abc"], "vocabulary": ["a", "ab", "##b", "##c"]},
+    probes=probes,
+    edges=edges,
+    run=run,
+    forbidden=("learn_joins", "train_from_iterator"),
+    steps=(
+        "every word as its letters; then, step by step: count the pairs that stand side by side, each as often as its word "
+        "occurs",
+        "the commonest pair, of equals the first in the alphabet, is the next join",
+        "join it in every word, from left to right, never one piece twice",
+    ),
+    right={
+        "as text": {"learn_joins": joins_as_text, "cut": cut_by_pattern},
+        "recursion": {"learn_joins": joins_by_recursion, "cut": cut_by_recursion},
+        "counted step by step": having(),
+    },
+    wrong={
+        key: Wrong(name, question, having(key))
+        for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
+    },
+    hints=(
+        "What stands together often becomes one piece, and pieces can be joined again. Cutting is greedy: the longest piece "
+        "first.",
+        "words → lists of letters → counts of pairs, weighed by how often the word occurs → the best pair → new lists → again. "
+        "Cutting: at each start try the ends from the far one to the near one.",
+        "repeat n times: count neighbours; best by (largest count, then smallest pair); walk each list: if two pieces are the "
+        "pair, write both as one and go on by 2, else write one and go on by 1",
+    ),
+)

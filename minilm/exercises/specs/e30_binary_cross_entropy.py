@@ -1,0 +1,243 @@
+r"""Yes or no: binary cross-entropy and its gradient.  F04, F05, F06."""
+
+from functools import partial
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.formulas.binary_cross_entropy import binary_cross_entropy_with_logits, parameter_gradient_from_logits
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def flawed_loss(z, y, wrong=frozenset()):
+    if "overflow" in wrong:
+        return (np.log(1 + np.exp(z)) - y * z).mean()
+    if wrong & {"log_0", "clipped", "epsilon"}:
+        y_hat = sigmoid(z)
+        if "clipped" in wrong:
+            y_hat = np.clip(y_hat, 1e-12, 1 - 1e-12)
+        tiny = 1e-8 if "epsilon" in wrong else 0.0
+        return -(y * np.log(y_hat + tiny) + (1 - y) * np.log(1 - y_hat + tiny)).mean()
+    if "twice" in wrong:
+        z = sigmoid(z)
+    loss = np.logaddexp(0, z) - y * z
+    if "half" in wrong:  # what is not "yes" costs nothing
+        loss = y * np.logaddexp(0, -z)
+    if "bits" in wrong:
+        loss = loss / np.log(2)
+    return (loss.sum() if "sum" in wrong else loss.mean()) * (-1 if "sign_loss" in wrong else 1)
+
+
+def flawed(z, y, dz, wrong=frozenset()):
+    N, n = dz.shape
+    y_hat = sigmoid(sigmoid(z)) if "twice" in wrong else sigmoid(z)
+    error = y_hat - y
+    if "by_p" in wrong:
+        error = -(y / y_hat - (1 - y) / (1 - y_hat))
+    if "quotient" in wrong:  # right on paper, 0/0 where the model is certain
+        error = -(y / y_hat - (1 - y) / (1 - y_hat)) * y_hat * (1 - y_hat)
+    if "slope_again" in wrong:
+        error = error * y_hat * (1 - y_hat)
+    if "half" in wrong:
+        error = y * error
+    if "sign" in wrong:
+        error = -error
+    if "axis" in wrong:
+        return (error[:, None] * dz).mean(axis=1)
+    if "wrong_mean" in wrong:
+        return error @ dz / n
+    if "error_mean" in wrong:
+        return error.mean() * dz.mean(axis=0)
+    return error @ dz / (1 if "sum" in wrong else N)
+
+
+def loss_by_softplus(z, y):
+    return np.mean(np.maximum(z, 0) - y * z + np.log1p(np.exp(-np.abs(z))))
+
+
+def loss_in_a_loop(z, y):
+    total = 0.0
+    for a, answer in zip(z, y):
+        yes = np.log1p(np.exp(-a)) if a > 0 else np.log1p(np.exp(a)) - a  # −log σ(a)
+        total += answer * yes + (1 - answer) * (yes + a)
+    return total / len(z)
+
+
+def loss_of_two_classes(z, y):
+    """Softmax over the logits 0 and z."""
+    both = np.stack([np.zeros(len(z)), z])
+    log_y_hat = both - np.logaddexp(*both)
+    return -np.einsum("kn,kn->", np.stack([1 - y, y]), log_y_hat) / len(y)
+
+
+def gradient_in_a_loop(z, y, dz):
+    total = np.zeros(dz.shape[1])
+    for a, answer, row in zip(z, y, dz):
+        total += (0.5 + 0.5 * np.tanh(a / 2) - answer) * row
+    return total / len(z)
+
+
+def gradient_by_einsum(z, y, dz):
+    return np.einsum("n,nk->k", np.exp(-np.logaddexp(0, -z)) - y, dz) / len(y)
+
+
+def gradient_by_average(z, y, dz):
+    from scipy.special import expit
+
+    return np.mean((expit(z) - y)[:, None] * dz, axis=0)
+
+
+def loss_or_gradient(made, X, theta, y, loss):
+    """Logistic regression: z = X θ, so that ∂z/∂θ is X. `loss` asks for the loss alone."""
+    z = X @ theta
+    if loss:
+        return {"L": made.binary_cross_entropy_with_logits(z, y)}
+    return {"dtheta": made.parameter_gradient_from_logits(z, y, X)}
+
+
+def regression(rng, N, n, scale=1.0, loss=False, soft=False):
+    y = rng.random(N) if soft else rng.integers(2, size=N).astype(float)
+    if not soft:
+        y[:2] = 0.0, 1.0
+    return {"X": rng.normal(size=(N, n)), "theta": scale * rng.normal(size=n), "y": y, "loss": loss}
+
+
+def both(name, inputs):
+    return {f"the loss, {name}": {**inputs, "loss": True}, f"the gradient, {name}": inputs}
+
+
+def probes(rng):
+    return {
+        **both("six examples", regression(rng, 6, 4)),
+        **both("as many parameters as examples", regression(rng, 4, 4)),
+        **both("answers that are probabilities", regression(rng, 7, 3, soft=True)),
+    }
+
+
+def edges(rng):
+    certain, wrong = regression(rng, 6, 3), regression(rng, 4, 2)
+    certain["X"] = certain["X"] * 1e3
+    certain["y"] = (certain["X"] @ certain["theta"] > 0).astype(float)
+    wrong["X"] = wrong["X"] * 1e3
+    wrong["y"] = (wrong["X"] @ wrong["theta"] < 0).astype(float)
+    return {
+        **both("certain and right", certain),
+        **both("certain and wrong", wrong),
+        **both("a single example", {**regression(rng, 2, 3), "X": rng.normal(size=(1, 3)), "y": np.array([1.0])}),
+    }
+
+
+def mirrored(rng):
+    first = regression(rng, 6, 3)
+    other = {**first, "theta": -first["theta"], "y": 1 - first["y"]}
+    return {"yes and no": first, "no and yes, θ turned round": other}
+
+
+def tiny():
+    X = np.array([[1.0, 2.0], [0.0, -1.0], [-3.0, 1.0]])
+    return {"X": X, "theta": np.array([1.0, 0.5]), "y": np.array([1.0, 0.0, 1.0]), "loss": False}
+
+
+def mistake(key, where, name, question):
+    wrong = frozenset({key})
+    loss = partial(flawed_loss, wrong=wrong) if "loss" in where else binary_cross_entropy_with_logits
+    gradient = partial(flawed, wrong=wrong) if "gradient" in where else parameter_gradient_from_logits
+    return Wrong(name, question, pair(gradient, loss))
+
+
+def pair(gradient, loss):
+    return {"parameter_gradient_from_logits": gradient, "binary_cross_entropy_with_logits": loss}
+
+
+LOG = "σ(1000) is 1 to a computer: what is the log of 1 − σ(1000) to it, and what should it be?"
+PATH = "θ → z → ŷ → L: which of the three steps has your formula left out?"
+MEAN = "L is a mean over what, and its gradient therefore?"
+WRONG = {
+    "log_0": ("loss", "it takes the logarithm of a ŷ that has rounded to 0 or 1", LOG),
+    "clipped": ("loss", "ŷ is cut off before the logarithm: a wrong certainty costs too little", LOG),
+    "epsilon": ("loss", "a small number is added under the logarithm", LOG),
+    "overflow": (
+        "loss",
+        "exp of the logits as they are: it overflows",
+        "what is exp(1000), and how large is log(1 + exp 1000)?",
+    ),
+    "by_p": ("gradient", "it is the gradient by ŷ where that by the logit is asked for", PATH),
+    "slope_again": (
+        "gradient",
+        "ŷ(1 − ŷ) is multiplied in once more",
+        "(ŷ − y): does it not have the slope of σ in it already?",
+    ),
+    "quotient": (
+        "gradient",
+        "it divides by ŷ or 1 − ŷ, which may be 0",
+        "multiply out −(y/ŷ − (1 − y)/(1 − ŷ)) · ŷ(1 − ŷ): what is left?",
+    ),
+    "axis": (
+        "gradient",
+        "the mean runs over the parameters, not over the examples",
+        "how many numbers must come out: N or n?",
+    ),
+    "wrong_mean": ("gradient", "it is divided by the number of parameters", MEAN),
+    "error_mean": (
+        "gradient",
+        "error and input are averaged before they are multiplied",
+        "is the mean of a product the product of means?",
+    ),
+    "sum": ("loss gradient", "it is the sum over the examples instead of the mean", MEAN),
+    "sign": ("gradient", "the sign of the gradient is turned round", "y = 1 and ŷ = 0: should z rise or fall?"),
+    "sign_loss": ("loss", "the loss lacks its minus", "log ŷ is below 0: should a loss be?"),
+    "half": ("loss gradient", "examples whose answer is no are not counted", "what if a model says yes to everything?"),
+    "twice": ("loss gradient", "σ is taken twice", "what is σ(0.7), if 0.7 is a probability already?"),
+    "bits": ("loss", "it is measured in bits", "which base has the logarithm whose slope is 1/x?"),
+}
+EXERCISE = Exercise(
+    target="minilm.formulas.binary_cross_entropy.parameter_gradient_from_logits",
+    also=("minilm.formulas.binary_cross_entropy.binary_cross_entropy_with_logits",),
+    section=("02", "The same gradient, simpler and safe"),
+    task="The loss of a yes-or-no question, on the logits z, and its gradient for the parameters θ behind them (ŷ = σ(z)). The check "
+    "uses logistic regression, z = X θ. No logit, however large, may give NaN or infinity.",
+    docstring="""∂L/∂θₖ [n] for L = `binary_cross_entropy_with_logits(z, y)`, with `dz` = ∂z/∂θ [N, n].  F06.
+
+    Printed is −1/N Σᵢ (yᵢ/ŷᵢ − (1 − yᵢ)/(1 − ŷᵢ)) ∂ŷᵢ/∂θₖ. With ŷ = σ(z) it gets shorter, and safe.""",
+    returns={"dtheta": "parameter", "L": ""},
+    tiny=tiny,
+    probes=probes,
+    edges=edges,
+    properties=(
+        Property(
+            "yes and no exchanged, θ turned round: the gradient turns round", mirrored, lambda a, b: np.allclose(a, -b)
+        ),
+    ),
+    gradient=Gradient(
+        inputs=lambda rng: {"five examples": regression(rng, 5, 3, soft=True)},
+        wrt=("theta",),
+        forward=lambda X, theta, y, loss: binary_cross_entropy_with_logits(X @ theta, y),
+    ),
+    run=loss_or_gradient,
+    forbidden=(
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits_gradient",
+        "parameter_gradient",
+        "BCEWithLogitsLoss",
+        "log_expit",
+    ),
+    steps=(
+        "the slope of each example's loss by its logit [N]: what the model says, less what is true, over N",
+        "times how each logit moves with each parameter [N, n], summed over the examples [n]",
+    ),
+    right={
+        "loops": pair(gradient_in_a_loop, loss_in_a_loop),
+        "softplus": pair(gradient_by_average, loss_by_softplus),
+        "as two classes": pair(gradient_by_einsum, loss_of_two_classes),
+    },
+    wrong={key: mistake(key, *said) for key, said in WRONG.items()},
+    hints=(
+        "−log σ(z) = log(1 + exp −z) and −log(1 − σ(z)) = log(1 + exp z): no ŷ is needed for the loss. np.logaddexp(a, b) is "
+        "log(exp a + exp b), without overflow. For the gradient: what is the derivative of log(1 + exp z)?",
+        "loss: mean over N of log(1 + exp z) − y z. Gradient: (σ(z) − y) [N], divided by N, times dz [N, n] → [n].",
+        "L = mean of (logaddexp of 0 and z, minus y times z);  error = (sigma of z, minus y) over N;  return error @ dz",
+    ),
+)

@@ -1,0 +1,241 @@
+r"""Perplexity, and the loss of a language model.  F23."""
+
+from functools import partial
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.formulas.cross_entropy import log_softmax
+
+
+def flawed_loss(z, w, counts=None, wrong=frozenset()):
+    B, T, _ = z.shape
+    counts = np.ones((B, T), bool) if counts is None or "padding" in wrong else counts
+    logs = z if "no_softmax" in wrong else log_softmax(z)
+    guessed, use = np.roll(w, -1, axis=1), np.roll(counts, -1, axis=1)
+    use[:, -1] = False
+    if "first" in wrong:  # the last row of z runs on into the first word
+        use[:, -1] = counts[:, 0]
+    if "unshifted" in wrong:
+        guessed, use = w, counts.copy()
+    if "twice" in wrong:
+        guessed, use = np.roll(w, -2, axis=1), np.roll(counts, -2, axis=1)
+        use[:, -2:] = False
+    if "mask_unshifted" in wrong:
+        use = counts.copy()
+        use[:, -1] = False
+    losses = -np.take_along_axis(logs, guessed[..., None], axis=2)[..., 0] * use
+    if "base_2" in wrong:
+        losses = losses / np.log(2)
+    if "sequences" in wrong:
+        kept = use.any(axis=1)
+        return float((losses.sum(1)[kept] / use.sum(1)[kept]).mean())
+    if "all_places" in wrong:
+        return float(losses.sum() / (B * (T - 1)))
+    return float(losses.sum() / (1 if "sum" in wrong else use.sum()))
+
+
+def flawed_perplexity(p, wrong=frozenset()):
+    if "product" in wrong:
+        return float(np.prod(p) ** (-1 / len(p)))
+    if "mean_p" in wrong:
+        return float(1 / np.mean(p))
+    total = np.log2(p).sum() if "log_2" in wrong else np.log(p).sum()
+    if "per_text" in wrong:
+        return float(np.exp(-total))
+    return float(np.exp(total / len(p) if "sign" in wrong else -total / len(p)))
+
+
+def having(*wrong):
+    wrong = frozenset(wrong)
+    return {"causal_loss": partial(flawed_loss, wrong=wrong), "perplexity": partial(flawed_perplexity, wrong=wrong)}
+
+
+def word_by_word(z, w, counts=None):
+    total, N = 0.0, 0
+    for b in range(len(w)):
+        for t in range(1, w.shape[1]):
+            if counts is None or counts[b, t]:
+                row = z[b, t - 1]
+                total += row.max() + np.log(np.exp(row - row.max()).sum()) - row[w[b, t]]
+                N += 1
+    return float(total / N)
+
+
+def by_slices(z, w, counts=None):
+    z, w = z[:, :-1], w[:, 1:]
+    use = np.ones(w.shape) if counts is None else counts[:, 1:].astype(float)
+    losses = np.logaddexp.reduce(z, axis=-1) - np.take_along_axis(z, w[..., None], -1)[..., 0]
+    return np.average(losses, weights=use)
+
+
+def by_onehot(z, w, counts=None):
+    keep = np.full(w.shape, True) if counts is None else counts
+    rows = z[:, :-1][keep[:, 1:]]  # [N, V]
+    words = np.eye(z.shape[2])[w[:, 1:][keep[:, 1:]]]
+    rows = rows - rows.max(axis=1, keepdims=True)
+    return -np.einsum("nv,nv->", words, rows - np.log(np.exp(rows).sum(1))[:, None]) / len(rows)
+
+
+def surprise_by_surprise(p):
+    total = 0.0
+    for each in p:
+        total += -np.log2(each)
+    return 2 ** (total / len(p))  # bits and powers of two: the base does not matter where both have it
+
+
+def geometric_mean(p):
+    return float(np.prod(p ** (-1 / len(p))))
+
+
+def run(made, z, w, counts, p):
+    return {"loss": made.causal_loss(z, w, counts), "perplexity": made.perplexity(p)}
+
+
+def text(rng, *lengths, V, n=6, all_count=False):
+    B, T = len(lengths), max(lengths)
+    counts = None if all_count else np.arange(T) < np.array(lengths)[:, None]
+    return {
+        "z": rng.normal(scale=2, size=(B, T, V)),
+        "w": rng.integers(V, size=(B, T)),
+        "counts": counts,
+        "p": rng.uniform(0.05, 0.9, size=n),
+    }
+
+
+def probes(rng):
+    only = text(rng, 7, 7, V=4)
+    only["counts"] = np.array([[0, 0, 0, 1, 1, 0, 0], [1, 1, 1, 0, 0, 1, 1]], dtype=bool)
+    return {
+        "rows of different lengths": text(rng, 6, 3, 5, V=9),
+        "every word counts": text(rng, 5, 5, V=7, n=4, all_count=True),
+        "only some words count": only,
+        "as many words as rows": text(rng, 4, 2, 3, 4, V=4, n=9),
+    }
+
+
+def edges(rng):
+    large = text(rng, 4, 3, V=6)
+    return {
+        "logits of a thousand": large | {"z": large["z"] * 1e3},
+        "a text of two thousand words": text(rng, 3, 2, V=5, n=2000),
+        "a word held impossible": text(rng, 2, V=3) | {"p": np.array([0.5, 0.0, 0.5])},
+        "a model that knows the text": text(rng, 3, V=3) | {"p": np.ones(4)},
+    }
+
+
+EXERCISE = Exercise(
+    target="minilm.formulas.language_models.causal_loss",
+    also=("minilm.formulas.language_models.perplexity",),
+    section=("08", "A text's probability is a product"),
+    task="Two functions: the mean loss of a model that guesses each next word, and the perplexity of the probabilities that "
+    "words were given. Logarithms are natural. The two are checked each on its own.",
+    returns={"loss": "", "perplexity": ""},
+    tiny=lambda: {
+        "z": np.log(np.array([[[1.0, 1.0, 2.0], [1.0, 6.0, 1.0], [1.0, 1.0, 1.0]]])),
+        "w": np.array([[0, 2, 1]]),
+        "counts": np.array([[True, True, True]]),
+        "p": np.array([0.5, 0.125]),
+    },
+    probes=probes,
+    edges=edges,
+    run=run,
+    properties=(
+        Property(
+            "a model that knows nothing has the loss log V, and the perplexity V",
+            lambda rng: {"V = 8": text(rng, 4, 3, V=8) | {"z": np.zeros((2, 4, 8)), "p": np.full(5, 1 / 8)}},
+            lambda out: abs(out[0] - np.log(8)) < 1e-9 and abs(out[1] - 8) < 1e-9,
+        ),
+    ),
+    given=("minilm.formulas.cross_entropy.log_softmax",),
+    needs=("log_softmax", "cross_entropy"),
+    forbidden=("causal_loss", "perplexity", "cross_entropy"),
+    steps=(
+        "row t of z guesses word t + 1: the last row of z guesses nothing, the first word is never guessed",
+        "whether a guess counts is said by `counts` at the word that is guessed",
+        "the log-probability of each word that came, and their mean over all words that count, in whatever row",
+    ),
+    right={
+        "word by word": {"causal_loss": word_by_word, "perplexity": surprise_by_surprise},
+        "slices": {"causal_loss": by_slices, "perplexity": geometric_mean},
+        "one-hot": {"causal_loss": by_onehot, "perplexity": lambda p: np.exp(np.mean(-np.log(p)))},
+    },
+    wrong={
+        "sequences": Wrong(
+            "the mean over sequences of each one's mean, instead of the mean over words",
+            "a row of 2 words and one of 200: how much should each single word weigh?",
+            having("sequences"),
+        ),
+        "base_2": Wrong(
+            "the loss is in base 2, in bits",
+            "exp(loss) is to be the perplexity: which logarithm does exp undo?",
+            having("base_2"),
+        ),
+        "log_2": Wrong(
+            "perplexity takes the logarithm to base 2 and exp to base e", "is exp(log₂ 8) equal to 8?", having("log_2")
+        ),
+        "first": Wrong(
+            "the first word is scored as well, by the last row of another guess",
+            "which row of z could have seen what comes before the first word?",
+            having("first"),
+        ),
+        "padding": Wrong(
+            "padding is counted as if it were words",
+            "what is `counts` for, and did you use it?",
+            having("padding"),
+            ("12", "Padding that counts"),
+        ),
+        "all_places": Wrong(
+            "the sum is divided by all places, not by the words that count",
+            "half of a batch is padding: does that make the model twice as good?",
+            having("all_places"),
+            ("12", "Padding that counts"),
+        ),
+        "mask_unshifted": Wrong(
+            "`counts` is read at the row that guesses, not at the word that is guessed",
+            "the last word of a short row and the padding after it: which of the two is guessed by the last word's row?",
+            having("mask_unshifted"),
+        ),
+        "unshifted": Wrong(
+            "row t is scored on word t, which it has already seen",
+            "what has row t read, and what is it asked to guess?",
+            having("unshifted"),
+        ),
+        "twice": Wrong(
+            "the labels are shifted by two words",
+            "who shifts in your program, and is it done once?",
+            having("twice"),
+            ("12", "Shifted twice"),
+        ),
+        "sum": Wrong("the losses are summed, not averaged", "is a longer text a worse one?", having("sum")),
+        "no_softmax": Wrong(
+            "the logits are taken for log-probabilities",
+            "do exp of the logits of a row sum to 1?",
+            having("no_softmax"),
+        ),
+        "product": Wrong(
+            "perplexity multiplies the probabilities before it takes the root",
+            "what is 0.1 to the power of 400 to a computer?",
+            having("product"),
+        ),
+        "mean_p": Wrong(
+            "perplexity is one over the mean probability",
+            "probabilities of a text are multiplied: which mean goes with a product?",
+            having("mean_p"),
+        ),
+        "per_text": Wrong(
+            "perplexity is that of the whole text, not per word",
+            "what happens to yours when the text is twice as long?",
+            having("per_text"),
+        ),
+        "sign": Wrong("the minus sign is missing from the exponent", "can perplexity be below 1?", having("sign")),
+    },
+    hints=(
+        "The probability of a text is the product of what the model gave each word, given those before it. Its logarithm is a "
+        "sum; divided by the number of words, with a minus, it is the loss, and exp of the loss is the perplexity.",
+        "z [B, T, V] without its last row and w [B, T] without its first word belong together, [B, T − 1] guesses; counts "
+        "loses its first column too; N guesses are left → log softmax of their rows at their words [N] → minus the mean.",
+        "guesses = z[:, :-1], words = w[:, 1:], use = counts[:, 1:] or all;  loss = −(log-probability of the word, where use), "
+        "summed, over use.sum();  perplexity = exp of minus the mean of log p",
+    ),
+)

@@ -1,0 +1,249 @@
+r"""Precision, recall and F1 of whole entities.  F30."""
+
+import re
+from functools import partial
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Property, Wrong
+
+
+def flawed_entities(tags, wrong=frozenset()):
+    found, start, kind = set(), 0, None
+    for i, tag in enumerate([*tags, "O"]):
+        goes_on = tag.startswith("I-") if "joined" in wrong else tag == f"I-{kind}"
+        if "opens_too" in wrong:
+            goes_on = tag[1:] == f"-{kind}"
+        if kind is not None and not goes_on:
+            found.add((kind, start, i))
+            kind = None
+        if kind is None and tag != "O" and not ("orphans" in wrong and tag.startswith("I-")):
+            start, kind = i, tag[2:]
+    return {(k, a, b) for k, a, b in found if b < len(tags)} if "at_the_end" in wrong else found
+
+
+def flawed_counts(y, y_hat, wrong=frozenset()):
+    def of(tags):
+        if "tokens" in wrong:
+            return {(tag[2:], i, i + 1) for i, tag in enumerate(tags) if tag != "O"}
+        found = flawed_entities(tags, wrong)
+        if "types" in wrong:
+            return {("any", a, b) for k, a, b in found}
+        return found | ({("O", i, i + 1) for i, tag in enumerate(tags) if tag == "O"} if "o" in wrong else set())
+
+    pairs = [(of(true), of(guess)) for true, guess in zip(y, y_hat)]
+    kinds = sorted({kind for pair in pairs for found in pair for kind, _, _ in found})
+    rows = []
+    for kind in kinds:
+        g = {(n, *e) for n, (true, _) in enumerate(pairs) for e in true if e[0] == kind}
+        h = {(n, *e) for n, (_, guess) in enumerate(pairs) for e in guess if e[0] == kind}
+        rows.append((len(g & h), len(h - g), len(g - h)))
+    TP, FP, FN = np.array(rows).T
+    return (kinds, TP, FN, FP) if "swapped" in wrong else (kinds, TP, FP, FN)
+
+
+def flawed_averages(TP, FP, FN, wrong=frozenset()):
+    def ratio(a, b):
+        a, b = np.asarray(a, float), np.asarray(b, float)
+        if "nan" in wrong:
+            return a / b
+        return np.where(b == 0, 1.0 if "one" in wrong else 0.0, a / np.where(b == 0, 1, b))
+
+    def three(TP, FP, FN):
+        P, R = ratio(TP, TP + FP), ratio(TP, TP + FN)
+        return np.array([P, R, (P + R) / 2 if "arithmetic" in wrong else ratio(2 * P * R, P + R)])
+
+    micro, each = three(TP.sum(), FP.sum(), FN.sum()), three(TP, FP, FN)
+    weight = TP + (FP if "by_guesses" in wrong else FN)
+    macro, weighted = each.mean(1), each @ ratio(weight, weight.sum())
+    if "f1_of_means" in wrong:
+        macro[2] = ratio(2 * macro[0] * macro[1], macro[0] + macro[1])
+    return {"micro": micro, "macro": micro if "micro" in wrong else macro, "weighted": weighted}
+
+
+def having(*wrong):
+    functions = {"averages": flawed_averages, "entities": flawed_entities, "entity_counts": flawed_counts}
+    return {name: partial(function, wrong=frozenset(wrong)) for name, function in functions.items()}
+
+
+def by_borders(tags):
+    """Where one begins, and how far it then goes."""
+    padded = ["O", *tags]
+    starts = [i for i in range(len(tags)) if tags[i] != "O" and (tags[i][0] == "B" or padded[i][2:] != tags[i][2:])]
+    out = set()
+    for start in starts:
+        end = start + 1
+        while end < len(tags) and tags[end] == "I-" + tags[start][2:]:
+            end += 1
+        out.add((tags[start][2:], start, end))
+    return out
+
+
+def by_pattern(tags):
+    line = "".join(f"<{i}:{tag}>" for i, tag in enumerate(tags))
+    pattern = r"<(\d+):[BI]-([^>]+)>(?:<\d+:I-\2>)*"
+    return {(m[2], int(m[1]), int(m[1]) + m[0].count("<")) for m in re.finditer(pattern, line)}
+
+
+def by_loops(entities):
+    def entity_counts(y, y_hat):
+        tally = {}
+        for true, guess in zip(y, y_hat):
+            gold, said = entities(true), entities(guess)
+            for e in gold | said:
+                tally.setdefault(e[0], [0, 0, 0])[0 if e in gold and e in said else 1 if e in said else 2] += 1
+        kinds = sorted(tally)
+        return kinds, *(np.array([tally[kind][i] for kind in kinds]) for i in range(3))
+
+    return entity_counts
+
+
+def one_by_one(TP, FP, FN):
+    def three(tp, fp, fn):
+        P, R = tp / (tp + fp) if tp + fp else 0.0, tp / (tp + fn) if tp + fn else 0.0
+        return P, R, 2 * tp / (2 * tp + fp + fn) if tp else 0.0
+
+    each, n = [three(*c) for c in zip(TP, FP, FN)], sum(TP) + sum(FN)
+    weighted = [sum(s[i] * (t + f) for s, t, f in zip(each, TP, FN)) / n if n else 0.0 for i in range(3)]
+    macro = [sum(s[i] for s in each) / len(each) for i in range(3)]
+    return {"micro": three(sum(TP), sum(FP), sum(FN)), "macro": tuple(macro), "weighted": tuple(weighted)}
+
+
+def by_arrays(TP, FP, FN):
+    whole = np.maximum([TP + FP, TP + FN], 1)
+    P, R = TP / whole
+    F1 = TP / np.maximum(TP + (FP + FN) / 2, 0.5)
+    scores = np.array([P, R, F1])
+    t = TP.sum()
+    micro = [t / max(t + FP.sum(), 1), t / max(t + FN.sum(), 1), 2 * t / max(2 * t + FP.sum() + FN.sum(), 1)]
+    n = TP + FN
+    return {"micro": micro, "macro": scores.mean(1), "weighted": (scores * n).sum(1) / max(n.sum(), 1)}
+
+
+def run(made, y, y_hat, counts):
+    """Each of the three on inputs of its own: a mistake in one does not spoil the next."""
+    spans = " | ".join(" ".join(f"{k}:{a}-{b}" for k, a, b in sorted(made.entities(line))) for line in y + y_hat)
+    kinds, *three = made.entity_counts(y, y_hat)
+    scores = made.averages(*counts)
+    averages = {way: np.array([float(x) for x in scores[way]]) for way in ("micro", "macro", "weighted")}
+    table = " ".join(f"{k} {' '.join(str(int(c[i])) for c in three)}" for i, k in enumerate(kinds))
+    return {"entities": spans, "type TP FP FN": table, **averages}
+
+
+def lines(rng, *lengths):
+    tags = ["O", *(f"{b}-{kind}" for kind in ("LOC", "ORG", "PER") for b in "BI")]
+    y = [[str(tag) for tag in rng.choice(tags, size=n, p=[0.4] + [0.1] * 6)] for n in lengths]
+    guess = [[tag if rng.random() < 0.75 else str(rng.choice(tags)) for tag in line] for line in y]
+    return {"y": y, "y_hat": guess}
+
+
+FIXED = {  # names side by side, an I- that opens, one of another type, half a name, one that reaches the end
+    "y": ["B-PER I-PER O B-LOC B-LOC O".split(), "I-ORG I-ORG O B-PER I-LOC".split(), "O B-ORG I-ORG I-ORG".split()],
+    "y_hat": ["B-PER O O B-LOC I-LOC O".split(), "B-ORG I-ORG O B-PER I-PER".split(), "O B-ORG I-ORG B-PER".split()],
+}
+
+
+def counted(*rows):
+    return {"counts": tuple(map(np.array, rows))}
+
+
+def probes(rng):
+    return {
+        "names side by side": FIXED | counted(*rng.integers(1, 30, size=(3, 4))),
+        "a few lines": lines(rng, 9, 5, 12, 7) | counted(*rng.integers(1, 30, size=(3, 5))),
+        "a class that never occurs": lines(rng, 8, 15) | counted([7, 0, 3], [2, 4, 1], [1, 0, 6]),
+    }
+
+
+def edges(rng):
+    one = {"y": [["B-PER"]], "y_hat": [["O"]]}
+    return {
+        "a class that nobody predicted": one | counted([4, 0, 0], [1, 0, 0], [2, 5, 0]),
+        "nothing right, a single class": {"y": [["O"]], "y_hat": [["I-LOC"]]} | counted([0], [0], [0]),
+    }
+
+
+MISTAKES = {  # by section: key · what it looks like · a question
+    "Micro, macro, weighted": """
+micro · macro is the micro average ·
+    a class of 3 and a class of 3,000: which of them weighs more in a macro average?
+f1_of_means · macro F1 is made of the mean precision and the mean recall ·
+    F1 is no straight line: is the F1 of two means the mean of two F1s?
+by_guesses · the weighted average weighs by what was predicted ·
+    support: how often a class occurs, or how often it was called?
+""",
+    "Four counts, and what is made of them": """
+nan · a class that nobody predicted divides by zero ·
+    TP + FP is 0: what did you want to print there?
+one · 0/0 counts as 1 ·
+    a tagger that finds nothing: does it deserve full marks for precision?
+arithmetic · F1 is the plain mean of precision and recall ·
+    precision 1 and recall 0: is that half good?
+swapped · false positives and false negatives have changed places ·
+    an entity that only the prediction has: is it too much or too little?
+""",
+    "The class that flatters: O": """
+o · O is counted as if it were an entity ·
+    nine words in ten are O: what does a tagger that always says O score?
+""",
+    "Tokens against entities": """
+tokens · tokens are counted, not whole entities ·
+    “New York” with only “New” found: is the city found?
+types · the type of an entity is not looked at ·
+    a person that is called a place: is it right?
+joined · I- of another type goes on with an entity ·
+    B-PER I-LOC: is that one person, or a person and a place?
+opens_too · B- goes on with an entity of its type instead of opening one ·
+    B-LOC B-LOC: one place or two?
+orphans · an I- that continues nothing is dropped ·
+    what does the docstring say about an I-X before which no X is open?
+at_the_end · an entity that reaches the end of its line is lost ·
+    what closes the last entity if no further tag comes?
+""",
+}
+
+EXERCISE = Exercise(
+    target="minilm.formulas.metrics.averages",
+    also=("minilm.formulas.metrics.entities", "minilm.formulas.metrics.entity_counts"),
+    section=("11", "Four counts, and what is made of them"),
+    task="From BIO tags to a report: which entities there are, how many were found, and precision, recall and F1 in three "
+    "averages. The three functions are checked each on its own; entity_counts gives the types in alphabetical order. 0/0 "
+    "counts as 0.",
+    returns={"entities": "", "type TP FP FN": "", "micro": "score", "macro": "score", "weighted": "score"},
+    tiny=lambda: {"y": [["B-PER", "I-PER", "O"]], "y_hat": [["B-PER", "O", "B-LOC"]]} | counted([2, 1], [2, 0], [0, 3]),
+    probes=probes,
+    edges=edges,
+    run=run,
+    properties=(
+        Property(
+            "with all classes found and nothing else, every score is 1",
+            lambda rng: {"all right": FIXED | counted([3, 5], [0, 0], [0, 0])},
+            lambda out: all((scores == 1).all() for scores in out[2:]),
+        ),
+    ),
+    forbidden=("get_entities", "classification_report", "precision_recall_fscore_support", "f1_score", "averages"),
+    steps=(
+        "precision and recall of each class [K], 0 where the denominator is 0; then its F1 [K]",
+        "micro: the counts of all classes added up, then the same three ratios",
+        "macro: the plain mean of each score over the classes; weighted: weighed by how many there are, TP + FN",
+    ),
+    right={
+        "loops": {"averages": one_by_one, "entities": by_borders, "entity_counts": by_loops(by_borders)},
+        "arrays and a pattern": {"averages": by_arrays, "entities": by_pattern, "entity_counts": by_loops(by_pattern)},
+        "sets and a dictionary": having(),
+    },
+    wrong={
+        key: Wrong(name, question, having(key), ("11", section))
+        for section, text in MISTAKES.items()
+        for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", text)
+    },
+    hints=(
+        "All three scores are ratios of counts. An average over classes either adds up the counts first (micro) or takes the "
+        "mean of finished scores (macro). An entity is one thing: its type, its first and its last token, all three or nothing.",
+        "tags → a set of (type, first, last + 1) for truth and prediction → by type: TP in both, FP only predicted, FN only true "
+        "[K] → P, R, F1 [K] → micro from the sums, macro the mean, weighted with (TP + FN) / Σ (TP + FN).",
+        "walk over the tags and an O behind them: close the open entity unless the tag is I- of its type; any other tag but O "
+        "opens;  P = TP over (TP + FP), 0 if that is 0;  micro from TP.sum(), FP.sum(), FN.sum();  macro = mean of P, of R, of "
+        "F1",
+    ),
+)

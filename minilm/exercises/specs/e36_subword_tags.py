@@ -1,0 +1,197 @@
+r"""Tags on sub-words.  F30, F31."""
+
+import re
+
+import numpy as np
+
+from minilm.exercises.spec import Exercise, Property, Wrong
+
+
+def subword_labels(tags: list[list[int]], words: list[list[int | None]]) -> np.ndarray:
+    r"""Labels [B, T] (int64) for the pieces of B sentences, T being the longest.
+
+    `tags[b]` has a tag for each *word* of sentence b. `words[b]` says for each *piece* to which word it belongs, counted from 0:
+    None for [CLS], [SEP] and padding. The first piece of a word carries its tag; its further pieces, what belongs to no word,
+    and the filling behind a short row carry −100 and do not count. Tag 0 is O. Words that were cut off have no pieces.
+    """
+    y = np.full((len(words), max(len(row) for row in words)), -100)
+    for b, row in enumerate(words):
+        for t, word in enumerate(row):
+            if word is not None and (t == 0 or word != row[t - 1]):  # the first piece of its word
+                y[b, t] = tags[b][word]
+    return y
+
+
+def flawed(tags, words, wrong=frozenset()):
+    B, T = len(words), max(len(row) for row in words)
+    y = np.full((B, T), 0 if wrong & {"special_o", "padding_o"} else -100)
+    for b, row in enumerate(words):
+        if "padding_o" in wrong:
+            y[b, : len(row)] = -100
+        if "special_o" in wrong:
+            y[b, len(row) :] = -100
+        if wrong & {"nth", "nth_after_cls"}:
+            offset = int("nth_after_cls" in wrong)
+            n = min(len(tags[b]), len(row) - offset)
+            y[b, offset : n + offset] = tags[b][:n]
+            continue
+        for t, word in enumerate(row):
+            following = row[t + 1] if t + 1 < len(row) else None
+            if word is None:
+                continue
+            first = t == 0 or word != row[t - 1]
+            if "cls_shift" in wrong:
+                first, word = first, word + 1
+                if word >= len(tags[b]):
+                    continue
+            if "previous" in wrong:
+                word = word - 1
+            tag = tags[b][word]
+            if "last_piece" in wrong:
+                y[b, t] = tag if word != following else -100
+            elif first or "every_piece" in wrong:
+                y[b, t] = tag
+            elif "inside" in wrong:
+                y[b, t] = tag + (tag % 2)  # B-X has an odd number, I-X the next
+            elif "rest_o" in wrong:
+                y[b, t] = 0
+            if "o_ignored" in wrong and y[b, t] == 0:
+                y[b, t] = -100
+            if "single" in wrong and word == following:
+                y[b, t] = -100
+        if "pieces_dropped" in wrong:
+            kept = [y[b, t] for t in range(T) if y[b, t] != -100]
+            y[b] = [*kept, *[-100] * (T - len(kept))]
+    return y
+
+
+def by_where(tags, words):
+    """Where does each word begin? A dictionary keeps what was put in last, so it is filled from behind."""
+    T = max(map(len, words))
+    out = []
+    for row_tags, row in zip(tags, words):
+        begins = {word: t for t, word in reversed(list(enumerate(row))) if word is not None}
+        labels = [-100] * T
+        for word, t in begins.items():
+            labels[t] = row_tags[word]
+        out.append(labels)
+    return np.array(out)
+
+
+def by_arrays(tags, words):
+    T = max(len(row) for row in words)
+    of = np.array([[-1 if word is None else word for word in row] + [-1] * (T - len(row)) for row in words])
+    before = np.concatenate([np.full((len(of), 1), -1), of[:, :-1]], axis=1)
+    longest = max(len(row) for row in tags)
+    table = np.array([list(row) + [0] * (longest + 1 - len(row)) for row in tags])
+    return np.where((of >= 0) & (of != before), np.take_along_axis(table, of.clip(0), axis=1), -100)
+
+
+def by_memory(tags, words):
+    rows = []
+    for b in range(len(words)):
+        seen, labels = {None}, []
+        for word in words[b]:
+            labels.append(-100 if word in seen else tags[b][word])
+            seen.add(word)
+        rows.append(labels)
+    y = np.full((len(rows), max(len(row) for row in rows)), -100, dtype=np.int64)
+    for row, labels in zip(y, rows):
+        row[: len(labels)] = labels
+    return y
+
+
+def sentence(rng, n, pieces=3, cut=0, markers=True):
+    """n words with tags of five kinds, each in one to `pieces` pieces; the last `cut` words have none."""
+    tags = [int(tag) for tag in rng.permutation(np.resize([1, 2, 0, 3, 4], n))]
+    row = [word for word in range(n - cut) for _ in range(int(rng.integers(1, pieces + 1)))]
+    return tags, [None, *row, None] if markers else row
+
+
+def batch(*sentences):
+    return {"tags": [tags for tags, _ in sentences], "words": [row for _, row in sentences]}
+
+
+def probes(rng):
+    cut = ([3, 1, 2, 0, 1], [None, 0, 0, 0, 1, 2, 2, 3, 4, None])
+    return {
+        "words in pieces": batch(sentence(rng, 6), cut, sentence(rng, 4)),
+        "whole words": batch(sentence(rng, 5, pieces=1), sentence(rng, 3, pieces=1)),
+        "words that were cut off": batch(sentence(rng, 7, cut=2), sentence(rng, 5, cut=3), cut),
+    }
+
+
+def edges(rng):
+    return {
+        "without [CLS] and [SEP]": batch(sentence(rng, 4, markers=False), ([1, 2], [0, 0, 1, 1])),
+        "one word": batch(([3], [None, 0, 0, 0, None])),
+        "nothing but [CLS] and [SEP]": batch(([0], [None, None]), ([2, 1], [None, 0, 1, None])),
+    }
+
+
+def every_word_once(y):
+    return [int(label) for label in y[0] if label != -100] == [1, 0, 3, 4, 2]
+
+
+MISTAKES = """  key · what it looks like · a question
+nth · the n-th tag goes to the n-th piece ·
+    what is the first piece, and which word is cut into three?
+nth_after_cls · the n-th tag goes to the n-th piece after [CLS] ·
+    once a word is cut in two, whose tag does the next word get?
+cls_shift · every word gets the tag of the next one ·
+    words are counted from 0: which entry of `tags` is that of word 0?
+previous · every word gets the tag of the one before ·
+    words are counted from 0: which entry of `tags` is that of word 0?
+special_o · [CLS] and [SEP] are tagged O, and counted ·
+    what would a tagger be praised for at [CLS]?
+padding_o · the filling behind short rows is tagged O, and counted ·
+    a short sentence in a long batch: how much of its score is filling?
+every_piece · every piece carries the tag of its word ·
+    a name of one word in three pieces: how many B- does it get?
+inside · further pieces carry the I- of their word's tag, and count ·
+    how many labels should a word have that is judged once?
+rest_o · further pieces are tagged O, and counted ·
+    is the second half of a name no name?
+last_piece · the last piece of a word carries its tag, not the first ·
+    which piece did the docstring ask for?
+o_ignored · words that are tagged O do not count ·
+    is 0 a tag, or does it mean that there is none?
+single · words in several pieces have no label at all ·
+    which words are the rare ones: names, or the word “the”?
+pieces_dropped · the labels have moved to the front of their row ·
+    does label t stand under piece t?
+"""
+
+EXERCISE = Exercise(
+    target="minilm.exercises.specs.e36_subword_tags.subword_labels",
+    section=("12", "Tags that drift"),
+    task="A text is tagged word by word, and read piece by piece. Deal the tags to the pieces.",
+    returns={"y": "sentence piece"},
+    tiny=lambda: {"tags": [[1, 2, 0]], "words": [[None, 0, 0, 1, 2, None]]},
+    probes=probes,
+    edges=edges,
+    properties=(
+        Property(
+            "every word is counted once, with its own tag",
+            lambda rng: {"five words": batch(([1, 0, 3, 4, 2], [None, 0, 1, 1, 2, 3, 3, 3, 4, None]))},
+            every_word_once,
+        ),
+    ),
+    forbidden=("subword_labels",),
+    steps=(
+        "a row of −100 for every sentence, as long as the longest [B, T]",
+        "which pieces are the first of a word: those of a word that the piece before did not belong to",
+        "these get the tag of their word, looked up by its number",
+    ),
+    right={"where a word begins": by_where, "arrays": by_arrays, "what was seen before": by_memory},
+    wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
+    flawed=flawed,
+    hints=(
+        "A piece knows its word, and a word knows its tag. To judge each word once only one of its pieces may have a label: "
+        "the first. Everything else says −100, which no loss and no score looks at.",
+        "words[b] [pieces] → for each t: is it None? is it the same word as at t − 1? → if neither, tags[b][word], else −100 → "
+        "rows filled with −100 up to the longest, [B, T].",
+        "y = full of −100, [B, T];  for b, for t, word: if word is not None and it is not the word of the piece before: y[b, "
+        "t] = the tag of that word;  return y",
+    ),
+)

@@ -1,0 +1,235 @@
+r"""Low-rank adaptation: two thin matrices beside a frozen one.  F28."""
+
+import math
+import re
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from minilm.exercises.spec import Exercise, Property, Wrong
+
+
+class LowRankLinear(nn.Module):
+    r"""y = x Wᵀ + b + α/r · (x Aᵀ) Bᵀ around a trained `linear` (W [out, in], b [out]), which stays as it is.
+
+    Only `self.A` [r, in] and `self.B` [out, r] are trained (`nn.Parameter`). A is drawn from a normal distribution with the
+    standard deviation 1/√in by `generator`, B is 0: at the start the layer does what `linear` did.
+    Source: Hu et al. (2021), LoRA.
+    """
+
+    def __init__(self, linear: nn.Linear, r: int, alpha: float, generator: torch.Generator):
+        super().__init__()
+        out, size = linear.weight.shape
+        self.linear = linear.requires_grad_(False)  # the trained layer is frozen
+        draw = torch.randn(r, size, generator=generator, dtype=linear.weight.dtype)
+        self.A = nn.Parameter(draw / math.sqrt(size))
+        self.B = nn.Parameter(torch.zeros(out, r, dtype=linear.weight.dtype))
+        self.scale = alpha / r
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # first down to r numbers, then up: the product B A, as large as W, is never made
+        return self.linear(x) + self.scale * F.linear(F.linear(x, self.A), self.B)
+
+
+def having(*wrong, style=""):
+    wrong = frozenset(wrong)
+
+    class Adapted(nn.Module):
+        def __init__(self, linear, r, alpha, generator):
+            super().__init__()
+            out, size = linear.weight.shape
+            self.linear = linear
+            if "not_frozen" not in wrong:
+                linear.weight.requires_grad_(False)
+                if linear.bias is not None:
+                    linear.bias.requires_grad_("bias_trained" in wrong)
+            shape = (r, size)
+            A = torch.randn(shape, generator=generator, dtype=linear.weight.dtype) / size**0.5
+            B = A.new_zeros(out, r)
+            if "both_random" in wrong:
+                B = torch.randn(B.shape, generator=generator, dtype=A.dtype) / r**0.5
+            if "both_zero" in wrong:
+                A = A * 0
+            if "wide" in wrong:
+                A = A * size**0.5
+            self.A, self.B = nn.Parameter(A), nn.Parameter(B)
+            if "A_frozen" in wrong:
+                self.A.requires_grad_(False)
+            self.scale = alpha / r
+            for key, scale in (
+                ("no_scale", 1.0),
+                ("no_r", alpha),
+                ("upside_down", r / alpha),
+                ("root", alpha / r**0.5),
+            ):
+                self.scale = scale if key in wrong else self.scale
+
+        def forward(self, x):
+            W, b = self.linear.weight, self.linear.bias
+            if style == "merged":
+                return F.linear(x, W + self.scale * self.B @ self.A, b)
+            if style == "einsum":
+                return torch.einsum("...i,ri,or->...o", x, self.A, self.B * self.scale) + self.linear(x)
+            if style == "loop":
+                y = self.linear(x)
+                for a, column in zip(self.A, self.B.T):
+                    y = y + self.scale * (x @ a)[..., None] * column
+                return y
+            low = x @ self.A.T @ self.B.T * self.scale
+            if "no_old" in wrong:
+                return low
+            old = F.linear(x, W) if "no_bias" in wrong else self.linear(x)
+            if "detached" in wrong:
+                low = (x @ self.A.T).detach() @ self.B.T * self.scale
+            return old * (1 + low) if "product" in wrong else old + low
+
+    return Adapted
+
+
+def run(adapted, W, b, x, A, B, alpha, upstream, seed):
+    """The layer as it starts; with A and B as given; what may be trained; what one step of gradient descent changes."""
+    linear = nn.utils.skip_init(nn.Linear, W.shape[1], W.shape[0], bias=b is not None, dtype=W.dtype)  # draws nothing
+    with torch.no_grad():
+        linear.weight.copy_(W)
+        if b is not None:
+            linear.bias.copy_(b)
+    layer = adapted(linear, len(A), alpha, torch.Generator().manual_seed(seed))
+    spread = float(layer.A.detach().std() * W.shape[1] ** 0.5)  # about 1
+    start, shapes = layer(x).detach(), f"A {list(layer.A.shape)}, B {list(layer.B.shape)}"
+    trained = sum(p.numel() for p in layer.parameters() if p.requires_grad)
+    with torch.no_grad():
+        layer.A.copy_(A)
+        layer.B.copy_(B)
+    y = layer(x)
+    (y * upstream).sum().backward()
+    with torch.no_grad():
+        for p in layer.parameters():
+            if p.grad is not None and p.requires_grad:
+                p -= 0.1 * p.grad
+    return {
+        "output at the start": start,
+        "output with the given A and B": y.detach(),
+        "output after a step": layer(x).detach(),
+        "shapes": shapes,
+        "how many numbers are trained": trained,
+        "A's spread": "0" if spread == 0 else "about 1/√in" if 0.45 < spread < 1.7 else "far from 1/√in",
+    }
+
+
+def case(rng, *batch, size, out, r, alpha, bias=True, scale=1.0):
+    def draw(*shape):
+        return torch.from_numpy(rng.normal(size=shape)).reshape(shape)
+
+    return {
+        "W": draw(out, size),
+        "b": draw(out) if bias else None,
+        "x": scale * draw(*batch, size),
+        "A": draw(r, size),
+        "B": draw(out, r),
+        "alpha": alpha,
+        "upstream": draw(*batch, out),
+        "seed": int(rng.integers(1e6)),
+    }
+
+
+def probes(rng):
+    return {
+        "rank 3": case(rng, 4, size=17, out=5, r=3, alpha=8.0),
+        "rank 2, more outputs than inputs": case(rng, 2, 3, size=24, out=30, r=2, alpha=5.0),
+        "a square layer": case(rng, 5, size=19, out=19, r=5, alpha=2.0),
+    }
+
+
+def edges(rng):
+    return {
+        "no bias": case(rng, 3, size=20, out=4, r=4, alpha=1.0, bias=False),
+        "rank 1": case(rng, 3, size=60, out=6, r=1, alpha=3.0),
+    }
+
+
+MISTAKES = """  key · what it looks like · a question
+no_scale · the scale α/r is missing ·
+    twice the rank, twice as many summands: what keeps the step as large as it was?
+no_r · the scale is α instead of α/r ·
+    twice the rank, twice as many summands: what keeps the step as large as it was?
+upside_down · the scale is r/α ·
+    should a larger α make the change larger or smaller?
+root · the scale is α/√r ·
+    which power of r does the docstring divide by?
+both_random · both factors are random, so that the start is not the old model ·
+    before the first step: what should the new layer give for any x?
+both_zero · both factors are 0, so that neither ever learns ·
+    the gradient of A is made with B, that of B with A: what if both are 0?
+wide · A is drawn too wide ·
+    what is the variance of a sum of `in` numbers of variance 1?
+not_frozen · the frozen weights are trained as well ·
+    how many numbers did you want to train, and how many have requires_grad?
+bias_trained · the old bias is still trained ·
+    which of the old layer's parameters stay as they are?
+A_frozen · A is frozen too ·
+    how many numbers did you want to train, and how many have requires_grad?
+detached · no gradient reaches A ·
+    what does .detach() do to the way back?
+no_old · the old layer's output is missing ·
+    beside what do the two thin matrices stand?
+no_bias · the old layer's bias is lost ·
+    of what does the old layer's output consist?
+product · the change is multiplied with the old output instead of added ·
+    what stands between the two terms of the formula?
+"""
+
+EXERCISE = Exercise(
+    target="minilm.exercises.specs.e37_low_rank.LowRankLinear",
+    section=("10", "The whole model"),
+    task="Fine-tune a layer by training few numbers: the old weights stay, and a product of two thin matrices is added to them.",
+    returns={
+        "output at the start": "batch feature",
+        "output with the given A and B": "batch feature",
+        "output after a step": "batch feature",
+        "shapes": "",
+        "how many numbers are trained": "",
+        "A's spread": "",
+    },
+    tiny=lambda: {
+        "W": torch.eye(20, dtype=torch.float64)[:2],
+        "b": torch.tensor([0.5, 0.0], dtype=torch.float64),
+        "x": torch.ones(1, 20, dtype=torch.float64),
+        "A": torch.ones(2, 20, dtype=torch.float64) / 20,
+        "B": torch.tensor([[1.0, 0.0], [1.0, 1.0]], dtype=torch.float64),
+        "alpha": 6.0,
+        "upstream": torch.ones(1, 2, dtype=torch.float64),
+        "seed": 0,
+    },
+    probes=probes,
+    edges=edges,
+    run=run,
+    properties=(
+        Property(
+            "with B = 0 the output is that of the start",
+            lambda rng: {"B = 0": (made := case(rng, 3, size=20, out=4, r=2, alpha=4.0)) | {"B": 0 * made["B"]}},
+            lambda out: abs(out[0] - out[1]).max() < 1e-12,
+        ),
+    ),
+    steps=(
+        "down to r numbers with A, up again with B, times α/r; beside it what the old layer gives",
+        "(in the constructor) the old layer's parameters are frozen, A is drawn, B is 0",
+    ),
+    right={
+        "merged": having(style="merged"),
+        "einsum": having(style="einsum"),
+        "one direction after the other": having(style="loop"),
+    },
+    wrong={
+        key: Wrong(name, question, having(key))
+        for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
+    },
+    hints=(
+        "A matrix of rank r is a product of a tall and a flat one. Few numbers, and yet every weight can move. At the start "
+        "the product has to be 0, and it must not stay so: one factor is 0, the other is not.",
+        "W [out, in], b [out]: requires_grad off. A [r, in] drawn, B [out, r] zeros: nn.Parameter. x [..., in] → x Aᵀ [..., r] "
+        "→ Bᵀ [..., out] → times α/r → plus what the old layer gives.",
+        "in __init__: keep linear, turn its gradients off; A = Parameter(normal over √in), B = Parameter(zeros), keep α/r;  in "
+        "forward: old layer of x, plus α/r times (x by A transposed, by B transposed)",
+    ),
+)
