@@ -59,12 +59,12 @@ class Chinese:
         "日本和韩国的代表团将于下周访问广州。",
     )
     recipes = {
-        "lstm": Recipe(epochs=10, batch=32, rate=3e-3, embedding_rate=0.3),
+        "lstm": Recipe(epochs=6, rate=3e-3, embedding_rate=0.3),
         "scratch": Recipe(epochs=6, rate=1e-3, embedding_rate=1.0),
         "vectors": Recipe(epochs=6, rate=1e-3, embedding_rate=1.0),
-        "start": Recipe(epochs=10, rate=2e-3, embedding_rate=1.0),
+        "start": Recipe(epochs=6, rate=1e-3, embedding_rate=1.0),
         "head": Recipe(epochs=6, rate=1e-2, head_only=True),
-        "pretrained": Recipe(epochs=10, rate=2e-3, embedding_rate=1.0),
+        "pretrained": Recipe(epochs=6, rate=2e-3, embedding_rate=1.0),
     }
 
     def study(
