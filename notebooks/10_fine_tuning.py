@@ -203,8 +203,8 @@ picture
 # %% [markdown]
 # With a hundred labels the head alone is ahead: 130 numbers have little to get wrong, and the whole model learns its
 # hundred sentences by heart. From four hundred on the pretrained model is ahead of the one from scratch, and with two
-# thousand it has overtaken the head on its frozen encoder. (These are word vectors under a block drawn by lot. With
-# an encoder that is really pretrained all curves lie higher: `make quickstart`; the README has its table.)
+# thousand it has overtaken the head on its frozen encoder. (These are word vectors under a block drawn by lot. With an encoder that
+# is really pretrained all curves lie higher: `make quickstart`; the README has its table.)
 #
 # **Wrong, then right.** F08 for fine-tuning, and "my model does not get better with more data". More data cannot mend
 # a head: it can only weigh the 64 numbers that a frozen encoder gives it. The sign by which to know it: the loss on

@@ -86,7 +86,9 @@ class Tokenizer:
         try:
             text = path.read_text(encoding="utf-8")
             if path.suffix == ".txt":
-                return from_vocabulary(text.removesuffix("\n").split("\n"), written_in_small_letters(path.parent), str(path))
+                return from_vocabulary(
+                    text.removesuffix("\n").split("\n"), written_in_small_letters(path.parent), str(path)
+                )
             return cls.from_json(text, str(path))
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"there is no tokenizer at {path}.") from None
