@@ -45,7 +45,7 @@ news.write_text("\n\n".join(articles), encoding="utf-8")
 options = PretrainOptions(
     corpus=str(news), cache=Path(folder.name), units="characters", vocab_size=2000, held_out=430,
     width=64, layers=2, heads=4, length=64, batch=32, window=3,
-    steps=16 if FAST else 420, rate=3e-3, embedding_rate=1.0, mask_rate=0.3, next_sentence_weight=1.0,
+    steps=16 if FAST else 480, rate=3e-3, embedding_rate=1.0, mask_rate=0.3, next_sentence_weight=1.0,
 )  # fmt: skip
 prepared = prepare_for(options, say=lambda *_: None)
 tokenizer, V = prepared.tokenizer, prepared.tokenizer.size

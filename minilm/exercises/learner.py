@@ -9,6 +9,7 @@ import contextlib
 import inspect
 import io
 import linecache
+import signal
 import sys
 import threading
 import time
@@ -214,6 +215,7 @@ def limited(seconds: float) -> Iterator[None]:
 
     timer = threading.Timer(seconds, fire)
     timer.daemon = True
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores Ctrl-C
     timer.start()
     try:
         yield
@@ -228,3 +230,4 @@ def limited(seconds: float) -> Iterator[None]:
         if state["fired"]:  # pressed at the very end: it arrives here, and is meant for nobody
             with contextlib.suppress(KeyboardInterrupt):
                 time.sleep(0.05)
+        signal.signal(signal.SIGINT, before)
