@@ -10,7 +10,7 @@ import torch
 
 from minilm.formulas import binary_cross_entropy as bce, optimizers, risk
 from minilm.plots import COLOURS
-from minilm.teaching import FAST, agree, panels
+from minilm.teaching import agree, panels
 from minilm.training import losses, optimizer, schedule
 
 rng = np.random.default_rng(0)
@@ -188,7 +188,7 @@ def gradient_of(theta, chosen):
     return np.array([2 * error.mean(), 2 * (error * x[chosen]).mean()])
 
 
-batches = [rng.choice(N, 4, replace=False) for _ in range(2000 if FAST else 20_000)]
+batches = [rng.choice(N, 4, replace=False) for _ in range(20_000)]
 mean = np.mean([gradient_of(guess, chosen) for chosen in batches], axis=0)
 print(f"the exact slope {gradient(guess).round(2)}, the mean of {len(batches):,} noisy ones {mean.round(2)}")
 assert np.abs(mean - gradient(guess)).max() < 0.1
@@ -382,7 +382,7 @@ agree("AdamW", ours, library)
 # To measure it we start where one should stay: at the goal, with gradients that are a weak pull back and much noise.
 
 # %%
-N_steps, walkers = 400, 200 if FAST else 1000
+N_steps, walkers = 400, 1000
 rates = {
     "constant": lambda p: 1.0,
     "warm-up, then constant": lambda p: schedule.constant(p, 0.1),
