@@ -57,6 +57,22 @@ def test_panels_give_a_picture_that_shows_itself():
     assert panels()[1].get_figure() is not picture
 
 
+def test_what_is_drawn_later_keeps_to_the_style():
+    _, (left, right) = panels(1, 2)
+    left.plot([1, 2], label="a $ and a $")
+    left.set_title("on the left")
+    assert left.get_title(loc="left") == "on the left" and left.get_title() == ""
+    legend = left.legend()
+    assert not legend.get_frame_on() and not legend.get_texts()[0].get_parse_math()
+    right.semilogy([1e-3, 2e4])
+    right.figure.draw_without_rendering()
+    assert {"10⁻³", "10⁰", "10³"} & {label.get_text() for label in right.get_yticklabels()}
+    assert not any("$" in label.get_text() for label in right.get_yticklabels() + right.get_xticklabels())
+    right.set(yscale="linear")
+    right.figure.draw_without_rendering()
+    assert "10000" in {label.get_text() for label in right.get_yticklabels()}
+
+
 @pytest.mark.parametrize(("value", "fast"), [("1", True), ("0", False), (None, False)])
 def test_fast_is_asked_of_the_environment(value, fast):
     environment = {name: text for name, text in os.environ.items() if name != "MINILM_FAST"}

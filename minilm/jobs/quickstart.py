@@ -94,7 +94,9 @@ def quickstart(options: QuickstartOptions, say: Callable[[str], None] = print) -
     say(headline("3  pretraining", "masked words and next sentence, no labels (F25, F26)"))
     if not settings.resume:
         clear(settings.out)
+    began = time.perf_counter()
     measured = pretrain(settings, say)
+    here = time.perf_counter() - began
     model = open_pretraining(settings.out)
     filled = [(text, fill(model, text)) for text in track.masked]
     for text, choices in filled:
@@ -113,7 +115,6 @@ def quickstart(options: QuickstartOptions, say: Callable[[str], None] = print) -
     plots.ladder(rows, folder / "ladder.png", metric=track.metric, title=track.title)
     plots.pretraining_curves({"this run": read_metrics(settings.out)}, folder / "pretraining.png")
     write_json(folder / "ladder.json", rows)
-    minutes = (time.perf_counter() - started) / 60
     report = "\n\n".join(
         [
             f"# {track.title}",
@@ -122,7 +123,7 @@ def quickstart(options: QuickstartOptions, say: Callable[[str], None] = print) -
             "## Masks filled\n"
             + "\n".join(f"* {text} → " + ", ".join(f"{w} {p:.0%}" for w, p in c[0]) for text, c in filled),
             "## Predictions\n" + "\n".join(f"* {line}" for line in predictions),
-            f"{minutes:.1f} minutes in all, {measured['seconds'] / 60:.1f} of them pretraining.",
+            duration(time.perf_counter() - started, measured["seconds"], here),
         ]
     )
     write_text(folder / "report.md", report + "\n")
@@ -130,6 +131,13 @@ def quickstart(options: QuickstartOptions, say: Callable[[str], None] = print) -
     say(f"\nLook at {folder}: ladder.png, pretraining.png, attention.png, report.md, ladder.json.")
     say(f"Go on:  minilm predict --model {folder / 'finetuned'} {json.dumps(track.example, ensure_ascii=False)}")
     return rows
+
+
+def duration(seconds: float, pretraining: float, here: float) -> str:
+    """The minutes of the whole: of this run's `seconds`, and of what an earlier run had pretrained before it was resumed."""
+    earlier = max(0.0, pretraining - here) / 60
+    before = f" ({earlier:.1f} in an earlier run)" if earlier >= 0.05 else ""
+    return f"{seconds / 60 + earlier:.1f} minutes in all, {pretraining / 60:.1f} of them pretraining{before}."
 
 
 def headline(number: str, what: str) -> str:

@@ -148,8 +148,8 @@ class English:
             )
         if scratch < mean["TF-IDF + logistic regression"]:
             lines.append(
-                "From scratch, the Transformer and the LSTM stay behind counting words: a few hundred labels are too few to "
-                "learn what words mean and how they combine."
+                f"From scratch, the Transformer and the LSTM stay behind counting words: {few:,} labels are too few to learn "
+                "what words mean and how they combine."
             )
         if best < vectors:
             lines.append(

@@ -16,7 +16,7 @@ from minilm.jobs import ladder, quickstart as story, quickstart_chinese, quickst
 from minilm.jobs.duplicates import duplicates, shingles
 from minilm.jobs.folders import open_classifier, open_pretraining
 from minilm.jobs.ladder import Outcome, Rung, climb, deviation, drawn, markdown_table, mean_of, pool_of, summarise
-from minilm.jobs.quickstart import QuickstartOptions, quickstart
+from minilm.jobs.quickstart import QuickstartOptions, duration, quickstart
 from minilm.jobs.quickstart_chinese import Chinese, look_up
 from minilm.jobs.quickstart_english import English
 from minilm.jobs.tracks import track_for
@@ -150,6 +150,19 @@ def test_a_story_that_was_stopped_goes_on_and_one_that_is_told_makes_another_tab
     more = without_clock(toy("en", tiny.silent, resume=True, labels=(8, 12)))
     assert [row for row in more if row["labels"] == 8] == whole and len(more) == 2 * len(whole)
     assert set(steps) == {0}
+
+
+@pytest.mark.parametrize(
+    ("clock", "said"),
+    [
+        ((600, 400, 401), "10.0 minutes in all, 6.7 of them pretraining."),
+        ((480, 402, 3), "14.7 minutes in all, 6.7 of them pretraining (6.7 in an earlier run)."),
+        ((480, 402, 300), "9.7 minutes in all, 6.7 of them pretraining (1.7 in an earlier run)."),
+    ],
+)
+def test_the_minutes_of_an_earlier_run_are_counted_and_named(clock, said):
+    """Seconds of this run, of all pretraining, of the pretraining in this run."""
+    assert duration(*clock) == said
 
 
 @pytest.mark.parametrize(
