@@ -30,7 +30,7 @@ BATCH = 32  # of the referees' inference: the default of sentence-transformers a
 MIXED = 200  # sentences of mixed length in one padded batch
 NOTE = (
     "transformers: batches of 32 in the order of the text, each padded to its longest (padding=True). "
-    "sentence-transformers: its own encode(), which sorts by length, batches of 32. minilm: by length, 2,048 tokens a batch."
+    "sentence-transformers: its own encode(), which sorts by length, batches of 32. minilm: by length, 512 tokens a batch."
 )
 
 

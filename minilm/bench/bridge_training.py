@@ -155,7 +155,7 @@ def step_race(
     cuts = [order[i : i + recipe.batch] for i in range(0, len(order) - recipe.batch + 1, recipe.batch)] or [order]
     batches = [encoded.batch(cuts[i % len(cuts)].tolist()) for i in range(steps * (options.rounds + 1))]
     config = replace(opened.model.config, dropout=0.1)
-    ours = BertClassifier(config, HeadConfig(labels))
+    ours = BertClassifier(config, HeadConfig(labels, pooling="cls"))  # the same model as theirs
     initialise(ours, generator=torch.Generator().manual_seed(0))
     encoder_into(ours, opened.folder)
     step = trainer(copy.deepcopy(ours).train())

@@ -224,9 +224,11 @@ class BertClassifier(nn.Module):
         types: Int[Tensor, "B T"] | None = None,
         real: Bool[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, "B K"] | Float[Tensor, "B T K"]:
-        x = self.bert(ids, types, real).words
-        if self.head_config.task == "text":
-            x = mean_of_words(x, real) if self.pooler is None else self.pooler(x)
+        if self.pooler is not None:  # it looks at [CLS] alone, and so the last block works out nothing else
+            x = self.pooler(self.bert(ids, types, real, asked=torch.zeros_like(ids[:, :1])).words)
+        else:
+            x = self.bert(ids, types, real).words
+            x = mean_of_words(x, real) if self.head_config.task == "text" else x
         return self.head(self.dropout(x))
 
 

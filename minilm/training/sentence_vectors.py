@@ -8,7 +8,7 @@ from minilm.models.text_encoder import TextEncoder
 from minilm.text.files import Example
 from minilm.text.tokenizer import Tokenizer
 
-TOKENS = 2_048  # of one batch, padding included: enough to keep a processor busy, and little memory
+TOKENS = 512  # of one batch, padding included: enough to keep a processor busy, and small enough for its cache
 
 
 def batches_by_length(lengths: np.ndarray, most: int = TOKENS) -> list[np.ndarray]:
