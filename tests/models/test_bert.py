@@ -33,11 +33,12 @@ def equal(ours, theirs, atol=1e-9):
     torch.testing.assert_close(ours, theirs, atol=atol, rtol=0)
 
 
-def twins(config, seed=0, ours=BertForPretraining, theirs=BertForPreTraining, head=None):
+def twins(config, seed=0, ours=BertForPretraining, theirs=BertForPreTraining, head=None, **options):
     """Our model and the one of transformers with the same random weights, biases and norms among them, in float64."""
     extra = {} if head is None else {"num_labels": len(head.labels), "classifier_dropout": 0.0}
     settings = their_config(config, theirs.__name__) | extra
-    referee = theirs(TheirConfig(**{key: settings[key] for key in settings.keys() - {"model_type"}})).double().eval()
+    settings = {key: settings[key] for key in settings.keys() - {"model_type"}}
+    referee = theirs(TheirConfig(**settings, **options)).double().eval()
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in referee.parameters():
@@ -118,9 +119,8 @@ def test_F25_F26_equals_transformers_part_by_part_in_value_and_every_gradient(ca
 
 
 def test_F18_the_weights_of_every_layer_are_those_of_transformers():
-    model, referee = twins(TINY)
+    model, referee = twins(TINY, attn_implementation="eager")
     ids, types, real, *_ = batch_for(TINY, [4, 7, 2], 1)
-    referee.set_attn_implementation("eager")
     theirs = referee(ids, real.long(), types, output_attentions=True)
     equal(model(ids, types, real, need_weights=True).attentions, list(theirs.attentions))
 
