@@ -10,7 +10,8 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stderr
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from pathlib import Path
 
 import tyro
 
@@ -46,6 +47,7 @@ WHAT = {
     "bench": "measure again what the README claims",
 }
 
+TRAINS = ("quickstart", "pretrain")  # … with the learner's own pieces, too: --mine
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows knows no quota
 
 
@@ -88,11 +90,43 @@ def run(command: str, arguments: list[str]) -> int:
         raise InputError(f"there is no command '{command}': the commands are {', '.join(COMMANDS)}.")
     module_name, function, options_class = COMMANDS[command]
     module = importlib.import_module(module_name)
+    folder, arguments = written_by_the_learner(command, arguments)
     options = parse(command, getattr(module, options_class), arguments)
     if options is not None:
-        result = getattr(module, function)(options)
+        with theirs(folder):
+            result = getattr(module, function)(options)
         return result if type(result) is int else 0  # `minilm exercise check`: 1 when a check failed
+    if command in TRAINS:
+        print("With the pieces that you have written (`minilm exercise`):  --mine, or --mine FOLDER")
     return 0
+
+
+def written_by_the_learner(command: str, arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """The folder of `--mine`, `--mine FOLDER` or `--mine=FOLDER`, None without, and the other arguments.
+
+    It is no option of a job: jobs know nothing of exercises.
+    """
+    folder, others = None, []
+    before = ""
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name == "--mine" and command in TRAINS:
+            folder = Path(value or "minilm-exercises")
+        elif before == "--mine" and command in TRAINS and not argument.startswith("-"):
+            folder = Path(argument)
+        else:
+            others.append(argument)
+        before = argument
+    return folder, others
+
+
+def theirs(folder: Path | None) -> AbstractContextManager:
+    """The learner's pieces in the place of the library's, or nothing special."""
+    if folder is None:
+        return nullcontext()
+    from minilm.exercises.mine import mine
+
+    return mine(folder)
 
 
 def parse(command: str, options_class: type, arguments: list[str]):
@@ -156,9 +190,9 @@ def explain(error: OSError) -> str:
     if error.errno in FULL or (error.errno is None and "written" in str(error)):
         return f"the disk is full{where}: free some space, then run the same command again; what was saved is whole."
     if isinstance(error, PermissionError):
-        return f"no permission{where}: choose another --out, or change the folder's rights."
+        return f"no permission{where}: choose another --out or --folder, or change the folder's rights."
     if isinstance(error, NotADirectoryError | FileExistsError):
-        return f"a file stands where a folder is needed{where}: choose another --out or --cache."
+        return f"a file stands where a folder is needed{where}: choose another --out, --folder or --cache."
     return f"{error.strerror or error}{where}."
 
 

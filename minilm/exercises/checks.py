@@ -182,13 +182,14 @@ def hygiene(plan: Plan, work: Work) -> Problem | None:
 def stopped(layer: int, case: Case, outcome: Outcome) -> Problem:
     """The learner's code raised an error."""
     error = outcome.error
+    said = f"stopped by {error}"
     if error.startswith("RecursionError"):
-        error = "your function calls itself without an end"
-    elif error.startswith("MemoryError"):
-        error = "it asks for more memory than there is"
+        said = "stopped: your function calls itself without an end"
+    elif "MemoryError" in error.split(":")[0] or "allocate memory" in error:  # Python's own, NumPy's, torch's
+        said = "stopped: your code asks for more memory than there is"
     elif error.startswith("NotImplementedError"):
-        error = "`raise NotImplementedError` is still on this way through your code"
-    return Problem(layer, tuple(part for part in (f"stopped by {error}", outcome.line, given(case)) if part))
+        said = "stopped: `raise NotImplementedError` is still on this way through your code"
+    return Problem(layer, tuple(part for part in (said, outcome.line, given(case)) if part))
 
 
 def given(case: Case) -> str:

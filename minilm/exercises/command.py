@@ -1,4 +1,4 @@
-"""`minilm exercise …`: list · start · check · watch · hint · solution · reset."""
+"""`minilm exercise …`: list · start · check · watch · hint · solution · reset · quality · handout · grade · solutions."""
 
 import time
 from collections.abc import Callable
@@ -18,21 +18,43 @@ from minilm.exercises.stub import solution
 
 Say = Callable[[str], None]
 PAUSE = 0.5  # seconds between two looks at the file, in `watch`
+GIVEN_TO = {  # which actions an option is for
+    "bare": ("start", "reset", "handout"),
+    "out": ("handout", "grade", "solutions"),
+    "seed": ("grade",),
+    "seconds": ("grade",),
+    "memory": ("grade",),
+    "seeds": ("quality",),
+}
 
 
 @dataclass(frozen=True)
 class ExerciseOptions:
-    """Write pieces of the library yourself, and have them checked: list, start, check, watch, hint, solution, reset."""
+    """Write pieces of the library yourself, and have them checked: list, start, check, watch, hint, solution, reset.
+    For who teaches: handout, grade, solutions.
+    (quality checks the checks: do they reject every mistake that they know, accept every right style, and notice mutants?)"""
 
     action: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="[ACTION]")]] = "list"
     """list, start (write the files), check, watch (check at every save), hint (the next of three), solution (after a pass
-    or three failed tries), reset (begin again; your file is kept as .old)."""
+    or three failed tries), reset (begin again; your file is kept as .old).
+    For who teaches: handout (a zip of stubs), grade (a folder of submissions), solutions (a folder, or a zip)."""
     names: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME ...]")]] = ()
-    """Names or numbers of exercises. None: for start and list all, for check and watch the file you changed last."""
+    """Names or numbers of exercises. None: for start and list all, for check and watch the file you changed last.
+    grade: the folder of submissions first."""
     folder: Path = files.DEFAULT
     """Where your files are."""
     bare: bool = False
-    """start, reset: without the numbered steps in the body."""
+    """start, reset, handout: without the numbered steps in the body."""
+    out: Path | None = None
+    """handout, grade, solutions: what to write; handout.zip, grades.csv, solutions when it is not said."""
+    seed: int | None = None
+    """grade: which numbers the probes hold; drawn when it is not said. It stands in the tables."""
+    seconds: float = 20.0
+    """grade: how many seconds of the processor one submission to one exercise may take."""
+    memory: int = 1024
+    """grade: how many megabytes it may use."""
+    seeds: int = 20
+    """quality: how many seeds for every mistake; 50 for every right style and 1,000 other runs change with it."""
 
 
 def exercise(options: ExerciseOptions = ExerciseOptions(), say: Say = print) -> int:  # noqa: B008
@@ -45,9 +67,16 @@ def exercise(options: ExerciseOptions = ExerciseOptions(), say: Say = print) -> 
         "hint": hint,
         "solution": show_solution,
         "reset": reset,
+        "quality": quality,
+        "handout": teach,
+        "grade": teach,
+        "solutions": teach,
     }
     if options.action not in actions:
         raise InputError(f"there is no 'exercise {options.action}': there are {', '.join(actions)}.")
+    for name, those in GIVEN_TO.items():
+        if options.action not in those and getattr(options, name) != getattr(ExerciseOptions, name):
+            raise InputError(f"--{name} is for {' and '.join(those)}; it means nothing to {options.action}.")
     return actions[options.action](options, say)
 
 
@@ -67,8 +96,7 @@ def show_list(options: ExerciseOptions, say: Say) -> int:
         }[state]
         count += state == "passed"
         following = following or (entry if state != "passed" else None)
-        row = f"{entry.number:3} {paint(mark, colour)} {entry.name:24} {entry.title:44} {paint(word, colour)}"
-        say(row.rstrip())
+        say(f"{entry.number:3} {paint(mark, colour)} {entry.name:24} {paint(f'{word:30}', colour)} {entry.title}")
     say(f"    {count} of {len(files.named(options.names))} passed." + next_step(options, progress, following))
     return 0
 
@@ -78,10 +106,13 @@ def next_step(options: ExerciseOptions, progress: Progress, following: Entry | N
         return " That is all of them."
     if not started(options):
         return f"  begin with: {command(options, 'start', '')}".rstrip()
+    if not progress.file(following).is_file():
+        return f"  next: {command(options, 'start', following.name)}"
     return f"  next: {progress.file(following)}, then {command(options, 'check', following.name)}"
 
 
 def started(options: ExerciseOptions) -> bool:
+    files.no_file(options.folder)
     try:
         files.settled(options.folder)
     except InputError:
@@ -92,8 +123,8 @@ def started(options: ExerciseOptions) -> bool:
 def start(options: ExerciseOptions, say: Say) -> int:
     wanted = files.named(options.names)
     written, left = files.start(options.folder, wanted, guided=not options.bare)
-    parts = [f"{len(written)} new"] if written else []
-    parts += [f"{len(left)} left as they were"] if left else []
+    parts = [f"{len(written)} new {'file' if len(written) == 1 else 'files'}"] if written else []
+    parts += [f"{len(left)} left as {'it was' if len(left) == 1 else 'they were'}"] if left else []
     say(f"{options.folder}: {', '.join(parts)}.")
     say(f"Open {options.folder / (wanted[0].stem + '.py')} in your editor, write, then:")
     say(f"  {command(options, 'check', wanted[0].name)}      says what is wrong, and tries to say why")
@@ -105,6 +136,10 @@ def check(options: ExerciseOptions, say: Say) -> int:
     """One report an exercise; for several one line each, and 1 when any failed."""
     folder = files.settled(options.folder)
     wanted = files.named(options.names) if options.names else [latest(folder)]
+    if options.names == ("all",):
+        wanted = [entry for entry in wanted if Progress(folder).file(entry).is_file()] or wanted
+    for entry in wanted:
+        there(options, folder, entry)
     reports = []
     for entry in wanted:
         report = files.check_in(folder, entry.name)
@@ -132,19 +167,19 @@ def shown(report: Report, options: ExerciseOptions, entry: Entry) -> str:
 def watch(options: ExerciseOptions, say: Say, rounds: int | None = None, pause: float = PAUSE) -> int:
     """Check whenever the file changes (it is looked at twice a second, on every file system), until Ctrl-C."""
     folder = files.settled(options.folder)
+    if len(options.names) > 1:
+        raise InputError("watch looks at one file: give one name, or none for the file that you changed last.")
     entry = find(options.names[0]) if options.names else latest(folder)
-    path = Progress(folder).file(entry)
-    if not path.is_file():
-        raise InputError(f"there is no file {path}: `{command(options, 'start', entry.name)}` makes it.")
+    path = there(options, folder, entry)
     say(f"Watching {path}; Ctrl-C ends it.")
     before = None
     try:
         while rounds is None or rounds > 0:
-            # the checksum too: two saves within one tick of a coarse clock are two saves
-            now = (path.stat().st_mtime_ns, checksum(path)) if path.is_file() else None
-            if now is not None and now != before:
+            now = state_of(path)
+            if now != before:
                 say(f"\n{time.strftime('%H:%M:%S')}")
-                say(shown(files.check_in(folder, entry.name), options, entry))
+                gone = f"{path} is not there: waiting until you save it again."
+                say(shown(files.check_in(folder, entry.name), options, entry) if now else gone)
             before, rounds = now, None if rounds is None else rounds - 1
             time.sleep(pause)
     except KeyboardInterrupt:
@@ -152,10 +187,27 @@ def watch(options: ExerciseOptions, say: Say, rounds: int | None = None, pause: 
     return 0
 
 
+def there(options: ExerciseOptions, folder: Path, entry: Entry) -> Path:
+    """The learner's file. Raises InputError unless it is there."""
+    path = Progress(folder).file(entry)
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: `{command(options, 'start', entry.name)}` makes it.")
+    return path
+
+
+def state_of(path: Path) -> tuple[int, str] | None:
+    """What changes when a file is saved: the checksum too, for two saves within one tick of a coarse clock are two."""
+    try:
+        return path.stat().st_mtime_ns, checksum(path)
+    except OSError:  # gone, or just being written
+        return None
+
+
 def hint(options: ExerciseOptions, say: Say) -> int:
     """The next of the three hints; the earlier ones with it."""
     folder = files.settled(options.folder)
     for entry in [find(name) for name in options.names] or [latest(folder)]:
+        there(options, folder, entry)
         progress, spec = Progress(folder), load(entry.name)
         record = progress.of(entry.name)
         record.hints = min(record.hints + 1, len(spec.hints))
@@ -190,6 +242,24 @@ def reset(options: ExerciseOptions, say: Say) -> int:
         kept = f"; what you had is in {old}" if old else ""
         say(f"{folder / (entry.stem + '.py')} is new{kept}.")
     return 0
+
+
+def quality(options: ExerciseOptions, say: Say) -> int:
+    """exercises_quality.json, and the same as tables in Markdown; 1 below the bars."""
+    from minilm.exercises.quality import report
+
+    return report(options.names, options.seeds, say)
+
+
+def teach(options: ExerciseOptions, say: Say) -> int:
+    from minilm.exercises import teacher
+
+    if options.action == "handout":
+        return teacher.handout(options.names, options.out, options.bare, say)
+    if options.action == "solutions":
+        return teacher.solutions(options.names, options.out, say)
+    limits = teacher.grading.Limits(options.seconds, options.memory)
+    return teacher.grade(options.names, options.out, options.seed, limits, say)
 
 
 def command(options: ExerciseOptions, action: str, name: str) -> str:

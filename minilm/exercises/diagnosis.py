@@ -38,7 +38,7 @@ def diagnose(plan: Plan, work: Work, layer: int) -> Diagnosis | None:
             keys = common(found) if among is plan.pairs else tuple(key for keys in found for key in keys)
             if keys:
                 pair = among is plan.pairs and len(found) == 1
-                return Diagnosis(keys, told(plan, keys, pair, len(cases)), pair)
+                return Diagnosis(keys, told(plan, keys, found if among is plan.pairs else [], len(cases)), pair)
     return None
 
 
@@ -50,13 +50,18 @@ def common(pairs: list[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(key for key in pairs[0] if key in shared)
 
 
-def told(plan: Plan, keys: tuple[str, ...], pair: bool, count: int) -> tuple[str, ...]:
+def told(plan: Plan, keys: tuple[str, ...], pairs: list[tuple[str, ...]], count: int) -> tuple[str, ...]:
+    """The mistakes in words. `pairs`: those that fit, where it took two mistakes at once."""
     wrong = [plan.exercise.wrong[key] for key in keys]
-    start = "two mistakes at once: " if pair else "one of these, the same numbers here: " if len(keys) > 1 else ""
-    evidence = f"[your output equals that variant on {count} of {count} inputs]"
+    names = "; ".join(mistake.name for mistake in wrong)
+    start = "two mistakes at once: " if pairs else "one of these, the same numbers here: " if len(keys) > 1 else ""
+    if len(pairs) > 1:  # one is sure, and which of several the other is makes no difference here
+        others = dict.fromkeys(key for pair in pairs for key in pair if key not in keys)
+        names += f"; and {', or '.join(plan.exercise.wrong[key].name for key in others)}"
+    evidence = f"[your output equals {'both together' if pairs else 'that variant'} on {count} of {count} inputs]"
     section = wrong[0].section or plan.exercise.section
     return (
-        f"Looks like: {start}{'; '.join(mistake.name for mistake in wrong)}   {evidence}",
+        f"Looks like: {start}{names}   {evidence}",
         f"Think: {wrong[0].question}  → {where(section)}",
     )
 

@@ -12,7 +12,7 @@ from minilm.exercises.stub import stub
 
 DEFAULT = Path("minilm-exercises")
 TESTS = "test_exercises.py"
-TEST_FILE = '''"""`pytest` checks every exercise of this folder, `pytest -k softmax` one of them, like `minilm exercise check`."""
+TEST_FILE = '''"""`pytest` checks every exercise of this folder, `pytest -k e01` one of them, like `minilm exercise check`."""
 
 from pathlib import Path
 
@@ -33,8 +33,7 @@ def test_exercise(file):
 
 def start(folder: Path, wanted: list[Entry], guided: bool = True) -> tuple[list[Path], list[Path]]:
     """Write the stubs that are not there yet, and the test file. Returns (written, left alone). Raises InputError."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: give --folder the name of a folder.")
+    no_file(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TESTS).write_text(TEST_FILE, encoding="utf-8")
     progress = Progress(folder)
@@ -55,7 +54,9 @@ def start(folder: Path, wanted: list[Entry], guided: bool = True) -> tuple[list[
 def reset(folder: Path, entry: Entry, guided: bool = True) -> Path | None:
     """A new stub; what was there moves to `….py.old`, which is returned (None: there was nothing)."""
     path, old = folder / f"{entry.stem}.py", None
-    if path.exists():
+    if path.is_file() and Progress(folder).untouched(entry):
+        path.unlink()  # a stub is not worth keeping in the place of older work
+    elif path.exists():
         old = path.with_suffix(".py.old")
         path.replace(old)
     start(folder, [entry], guided)
@@ -82,6 +83,12 @@ def settled(folder: Path) -> Path:
     """The folder that is meant: who stands inside it need not name it. Raises InputError unless there is one."""
     if folder == DEFAULT and not folder.exists() and Path(TESTS).is_file() and any(Path().glob("e[0-9][0-9]_*.py")):
         return Path()
+    no_file(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder} yet: `minilm exercise start` makes it.")
     return folder
+
+
+def no_file(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, and the exercises need a folder: give another name.")

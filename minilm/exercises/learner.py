@@ -56,8 +56,8 @@ def check_file(exercise: Exercise, path: Path, seed: int = 0, patience: float = 
     return replace(report, printed=tuple(printed.getvalue().splitlines()))
 
 
-def load(exercise: Exercise, path: Path) -> Pieces:
-    """What the learner wrote, by name. Raises Unready."""
+def load(exercise: Exercise, path: Path, around: contextlib.AbstractContextManager | None = None) -> Pieces:
+    """What the learner wrote, by name; while the file runs it stands inside `around`. Raises Unready."""
     text = read(path)
     try:
         tree = ast.parse(text, str(path))
@@ -66,11 +66,11 @@ def load(exercise: Exercise, path: Path) -> Pieces:
         line = f"line {error.lineno}: {(error.text or '').strip()}"
         raise Unready(f"Python cannot read {path.name}: {error.msg}", line) from None
     except (ValueError, RecursionError, MemoryError) as error:  # a zero byte, a thousand brackets
-        raise Unready(f"Python cannot read {path.name}: {error}.") from None
+        raise Unready(f"Python cannot read {path.name}: {str(error) or 'it is nested too deeply'}.") from None
     module = types.ModuleType(f"minilm_exercise_{path.stem}")
     module.__file__ = str(path)
     linecache.checkcache(str(path))
-    with beside(module, path):
+    with around or contextlib.nullcontext(), beside(module, path):
         try:
             with quiet():
                 exec(code, module.__dict__)
@@ -124,24 +124,26 @@ def other_signature(name: str, mine: object, right: object) -> tuple[str, ...]:
 
 
 def forbidden_calls(exercise: Exercise, tree: ast.Module) -> list[tuple[int, str]]:
-    """(line, name) of the calls that the exercise forbids, and of those to the library's own version of it."""
+    """(line, name) of what the exercise forbids: calls, a ready function under another name, the library's own version."""
     full: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             full |= {n.asname or n.name.split(".")[0]: n.name if n.asname else n.name.split(".")[0] for n in node.names}
         elif isinstance(node, ast.ImportFrom):
             full |= {n.asname or n.name: f"{node.module or ''}.{n.name}" for n in node.names}
-    found = []
+    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    found = set()
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
+        used = node.func if isinstance(node, ast.Call) else node
+        if not isinstance(used, ast.Attribute | ast.Name) or id(used) in inner:
             continue
-        chain = dotted(node.func)
-        first, _, rest = chain.partition(".")
+        first, _, rest = dotted(used).partition(".")
         called = ".".join(part for part in (full.get(first, first), rest) if part)
-        if "." in called:  # not a function of the learner's own
+        # not a function of the learner's own; what is not called must at least come from a module
+        if "." in called and (used is not node or first in full):
             banned = any(f".{called}".endswith(f".{end}") for end in exercise.forbidden)
             if banned or called in exercise.targets.values():
-                found.append((node.lineno, ast.unparse(node.func)))
+                found.add((node.lineno, ast.unparse(used)))
     return sorted(found)
 
 

@@ -9,8 +9,10 @@ The same engine as `minilm exercise`; here a try is a failed check of new code.
 
 import ast
 import contextlib
+import functools
 import inspect
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -110,13 +112,28 @@ def load_ipython_extension(shell: Any) -> None:
 
     def exercise(line: str, cell: str | None = None) -> None:
         try:
+            if not line.strip():
+                raise InputError("say which exercise: %%exercise softmax.")
             name = find(line.strip()).name
             if cell is None:
-                shell.set_next_input(stub(load(name)))
+                shell.set_next_input(f"%%exercise {name}\n{stub(load(name))}")
             elif shell.run_cell(cell, store_history=False).success:
                 check(name)
         except InputError as error:
             print(error)
 
     shell.register_magic_function(exercise, magic_kind="line_cell", magic_name="exercise")
-    shell.push({"check": check, "hint": hint, "solution": solution})
+    shell.push({function.__name__: in_one_sentence(function) for function in (check, hint, solution)})
+
+
+def in_one_sentence(function: Callable) -> Callable:
+    """In a notebook a wrong name is no reason for a traceback."""
+
+    @functools.wraps(function)
+    def spoken(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except InputError as error:
+            print(error)
+
+    return spoken

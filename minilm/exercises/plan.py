@@ -52,6 +52,12 @@ class Plan:
         """What is compared with the reference: the example, the probes and the edges, and gradients by autograd."""
         return [self.tiny, *self.probes, *self.edges, *(case for case in self.gradients if case.upstream is not None)]
 
+    @property
+    def cases(self) -> list[Case]:
+        """All there is to run, in an order that is the same in every process."""
+        together = [case for group in self.properties.values() for case in group]
+        return [self.tiny, *self.probes, *self.edges, *together, *self.gradients]
+
     def slope(self, case: Case) -> Outcome:
         """The gradients of a case by finite differences: of the reference, or of the forward function it belongs to."""
         if case not in self.slopes:

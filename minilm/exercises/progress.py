@@ -4,12 +4,14 @@ Nothing in it is a second truth: a verdict is filed under the checksum of the fi
 that very file and for no other. A file that is lost or broken costs nothing but a new check.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from minilm.errors import InputError
 from minilm.exercises.catalogue import Entry, load
 from minilm.exercises.report import Report
 from minilm.exercises.stub import stub
@@ -39,7 +41,7 @@ class Progress:
             for name, known in found.items():
                 failed = {str(sha): int(layer) for sha, layer in known["failed"].items()}
                 self.records[name] = Record(str(known["stub"]), str(known["passed"]), failed, int(known["hints"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.records = {}
 
     def file(self, entry: Entry) -> Path:
@@ -86,10 +88,18 @@ class Progress:
         return bool(record.passed) or len(record.failed) >= TRIES
 
     def save(self) -> None:
+        """All of it or nothing. Raises InputError where nothing can be written."""
         known = {name: vars(record) for name, record in sorted(self.records.items()) if record != Record()}
         growing = self.folder / f"{FILE}.{os.getpid()}"
-        growing.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-        os.replace(growing, self.folder / FILE)
+        try:
+            growing.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+            os.replace(growing, self.folder / FILE)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                growing.unlink()
+            raise InputError(
+                f"nothing can be written in {self.folder} ({error.strerror}): make room there, or give another --folder."
+            ) from None
 
 
 def checksum(path: Path) -> str:

@@ -61,6 +61,9 @@ class Report:
             shown += [f"    {line}" for line in self.printed[:room]]
         return "\n".join(line.rstrip() for line in shown)
 
+    def _ipython_display_(self) -> None:
+        """At the end of a notebook's cell it is not shown once more: `check` has printed it."""
+
     def __str__(self) -> str:
         return self.text()
 

@@ -61,7 +61,7 @@ def head(exercise: Exercise) -> str:
     if exercise.given:
         blocks.append(f"Ready to use: {', '.join(dotted.rpartition('.')[2] for dotted in exercise.given)}.")
     if exercise.forbidden:
-        blocks.append(f"To be written by hand, so not to be called: {', '.join(exercise.forbidden)}.")
+        blocks.append(f"Write it by hand: do not call a ready-made {' or '.join(exercise.forbidden)}.")
     blocks.append("Bad input is the library's business: what the docstring says under Raises you may leave out.")
     blocks += ["", f"minilm exercise check {exercise.name} · minilm exercise hint {exercise.name}"]
     wrapped = "\n".join(textwrap.fill(block, 110) for block in blocks if block or block == "")
@@ -194,8 +194,8 @@ def defined(statement: ast.stmt) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
-def solution(exercise: Exercise) -> str:
-    """The library's own source of all targets, with the helpers of the same file that they call (checks of input aside)."""
+def parts(exercise: Exercise) -> list[str]:
+    """Dotted paths of all targets, and of the helpers of the same files that they call (checks of input aside)."""
     wanted = list(exercise.targets.values())
     for dotted in wanted:
         module = dotted.rpartition(".")[0]
@@ -203,10 +203,15 @@ def solution(exercise: Exercise) -> str:
         helpers = [n.name for n in source_of(module)[1].body if isinstance(n, Definition) and n.name in calls]
         helpers = [f"{module}.{name}" for name in helpers if "check" not in name]
         wanted += [helper for helper in helpers if helper not in {*wanted, *exercise.given}]  # grows while we walk it
-    parts = []
-    for dotted in wanted:
+    return wanted
+
+
+def solution(exercise: Exercise) -> str:
+    """The library's own source of all `parts`."""
+    shown = []
+    for dotted in parts(exercise):
         text, node = definition(dotted)
         first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
         file = dotted.rpartition(".")[0].replace(".", "/") + ".py"
-        parts.append(f"# {file}, line {first}\n" + "\n".join(text.splitlines()[first - 1 : node.end_lineno]))
-    return "\n\n\n".join(parts)
+        shown.append(f"# {file}, line {first}\n" + "\n".join(text.splitlines()[first - 1 : node.end_lineno]))
+    return "\n\n\n".join(shown)

@@ -1,5 +1,6 @@
 """`minilm exercise …` as a learner meets it, from the first `start` to the solution."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minilm.cli import main
-from minilm.exercises import command, folder
+from minilm.exercises import command, folder, report
 from minilm.exercises.catalogue import entries, find, load
 from minilm.exercises.progress import FILE, Progress
 from minilm.exercises.stub import EMPTY, stub
@@ -45,7 +46,11 @@ def write(folder: Path, body: str, name: str = "softmax") -> Path:
 def test_the_first_ten_minutes(run, here):
     assert run("list")[1].endswith("begin with: minilm exercise start\n")
     code, said = run("start")
-    assert code == 0 and f"minilm-exercises: {len(entries())} new." in said and "minilm exercise check softmax" in said
+    assert (
+        code == 0
+        and f"minilm-exercises: {len(entries())} new files." in said
+        and "minilm exercise check softmax" in said
+    )
     assert {path.stem for path in here.glob("e*.py")} == {entry.stem for entry in entries()}
     code, said = run("check")
     assert (
@@ -75,7 +80,7 @@ def test_the_first_ten_minutes(run, here):
 def test_start_never_overwrites_and_reset_keeps_a_copy(run, here):
     run("start", "softmax", "2")
     path = write(here, WRONG)
-    assert "1 new, 1 left as they were" in run("start", "softmax", "attention")[1] and WRONG in path.read_text(
+    assert "1 new file, 1 left as it was" in run("start", "softmax", "attention")[1] and WRONG in path.read_text(
         encoding="utf-8"
     )
     code, said = run("reset", "softmax")
@@ -124,9 +129,35 @@ BAD = {
     ("check", "sofmax"): "there is no exercise 'sofmax': did you mean softmax",
     ("check", "99"): "there is no exercise '99': `minilm exercise list` shows them all.",
     ("check", "softmax", "--folder", "nowhere"): "there is no folder nowhere yet: `minilm exercise start` makes it.",
-    ("start", "--folder", "a_file"): "a_file is a file: give --folder the name of a folder.",
+    ("start", "--folder", "a_file"): "a_file is a file, and the exercises need a folder: give another name.",
     ("reset",): "say which exercise is to begin again",
     ("watch", "attention"): "there is no file minilm-exercises/e10_attention.py",
+    ("watch", "softmax", "attention"): "watch looks at one file",
+    (
+        "check",
+        "attention",
+    ): "there is no file minilm-exercises/e10_attention.py: `minilm exercise start attention` makes it.",
+    (
+        "check",
+        "--folder",
+        "empty",
+    ): "there is no file empty/e01_softmax.py: `minilm exercise start softmax --folder empty`",
+    ("list", "--folder", "a_file"): "a_file is a file, and the exercises need a folder: give another name.",
+    ("list", "nothing"): "there is no exercise 'nothing'",
+    ("start", "sofmax"): "did you mean softmax",
+    ("start", "--folder", "a_file/below"): "a file stands where a folder is needed",
+    ("reset", "sofmax"): "did you mean softmax",
+    ("hint", "--folder", "nowhere"): "there is no folder nowhere yet",
+    (
+        "hint",
+        "--folder",
+        "empty",
+    ): "there is no file empty/e01_softmax.py: `minilm exercise start softmax --folder empty`",
+    ("solution", "--folder", "nowhere"): "there is no folder nowhere yet",
+    ("watch", "--folder", "nowhere"): "there is no folder nowhere yet",
+    ("quality", "sofmax"): "did you mean softmax",
+    ("quality", "--seeds", "0"): "--seeds 0 must be 1 or more",
+    ("check", "--seconds", "3"): "--seconds is for grade; it means nothing to check.",
     ("hint", "nothing"): "there is no exercise 'nothing'",
     ("solution", "softmax"): "the solution of softmax opens after a pass or 3 failed tries",
     ("check", "--colour"): "unrecognized options: --colour",
@@ -137,9 +168,67 @@ BAD = {
 def test_bad_input_gets_one_sentence(arguments, run, here):
     run("start", "softmax")
     Path("a_file").write_text("x", encoding="utf-8")
+    Path("empty").mkdir()
     code, said = run(*arguments)
     assert code == 2 and said.startswith("minilm: ") and len(said.strip().splitlines()) == 1
     assert BAD[arguments].replace("/", str(Path("/"))) in said
+
+
+@pytest.mark.parametrize("action", ["start", "check", "hint"])
+def test_a_full_disk_gets_one_sentence_and_leaves_nothing_behind(action, run, here, monkeypatch):
+    run("start", "softmax")
+    before = (here / FILE).read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write(here, WRONG)
+    monkeypatch.setattr("minilm.exercises.progress.os.replace", full)
+    code, said = run(action, "softmax")
+    assert code == 2 and "minilm: nothing can be written in minilm-exercises (No space left on device): " in said
+    assert (here / FILE).read_bytes() == before and [path.name for path in here.glob(f"{FILE}.*")] == []
+
+
+def test_the_list_of_an_empty_folder_says_how_to_begin(run, here):
+    here.mkdir()
+    assert run("list")[1].endswith(f"0 of {len(entries())} passed.  next: minilm exercise start softmax\n")
+
+
+def test_all_means_what_was_started(run, here):
+    run("start", "softmax", "log_softmax")
+    assert run("check", "all")[1].splitlines()[-1] == "0 of 2 passed."
+
+
+def test_a_second_reset_does_not_lose_the_work_that_the_first_one_kept(run, here):
+    run("start", "softmax")
+    old = write(here, WRONG).with_suffix(".py.old")
+    run("reset", "softmax")
+    assert "what you had" not in run("reset", "softmax")[1] and WRONG in old.read_text(encoding="utf-8")
+
+
+def test_colours_only_where_they_are_wanted(monkeypatch):
+    class Terminal:
+        isatty = staticmethod(lambda: True)
+
+    monkeypatch.setattr(report.sys, "stdout", Terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert report.may_colour()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not report.may_colour()
+
+
+def test_it_can_be_imported_where_posix_is_not():
+    code = """
+import signal, sys
+sys.modules["resource"] = None
+for name in ("SIGALRM", "SIGKILL", "SIGXCPU", "setitimer", "alarm"):
+    delattr(signal, name)
+from minilm.exercises import child, command, grade, guard, isolated, jobs, notebook, teacher
+from minilm.exercises.isolated import ending
+assert ending(guard.TIME, 1, 1)[0] == "time"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=folder_environment())
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"softmax": 3}', '{"softmax": {"failed": [1]}}', "\0"])
@@ -182,6 +271,22 @@ def test_watch_checks_at_every_save(here):
         "✗ softmax   layer 2 of 7",
         "✓ softmax   passed",
     ]
+
+
+def test_watch_waits_for_a_file_that_is_gone(here):
+    options = command.ExerciseOptions("watch", ("softmax",))
+    command.start(options, lambda _: None)
+    said = []
+
+    def say(text):
+        said.append(text)
+        if text[:1] == "✗":
+            (here / "e01_softmax.py").unlink()
+        elif "is not there" in text:
+            write(here, RIGHT)
+
+    assert command.watch(options, say, rounds=4, pause=0) == 0
+    assert [text[:1] for text in said if text[:1] in "✗m✓"] == ["✗", "m", "✓"]
 
 
 def test_watch_ends_with_ctrl_c(here, monkeypatch):

@@ -30,6 +30,7 @@ def shell(monkeypatch):
 def test_a_cell_is_run_and_checked(shell, capsys):
     shell.run_cell("%%exercise softmax\nimport numpy as np\ndef softmax(z):\n    return np.exp(z) / np.exp(z).sum()\n")
     said = capsys.readouterr().out
+    assert "two mistakes at once: exp of the logits as they are, without taking the largest out first; and" in said
     assert said.startswith("✗ softmax   layer 2 of 7: the tiny example") and 'next: hint("softmax")' in said
     shell.run_cell("%%exercise softmax\n" + RIGHT)
     assert capsys.readouterr().out == "✓ softmax   passed: all layers, 12 cases\n  next: %exercise log_softmax\n"
@@ -43,11 +44,18 @@ def test_check_finds_the_function_of_the_notebook(shell, capsys):
     assert shell.user_ns["report"].passed
     shell.run_cell("del softmax; check('softmax');")
     assert "the notebook has no `softmax`: write it there under that name." in capsys.readouterr().out
+    shell.run_cell(
+        "check('sofmax'); hint('nap'); check('softmax')"
+    )  # the report is printed once, errors in one sentence
+    said = capsys.readouterr().out
+    assert "did you mean softmax" in said and "'nap'" in said and "Traceback" not in said and "Report(" not in said
 
 
 def test_the_stub_comes_into_the_next_cell(shell, capsys):
     shell.run_cell("%exercise softmax")
     assert "raise NotImplementedError" in shell.rl_next_input
+    shell.run_cell(shell.rl_next_input)
+    assert "layer 0 of 7: not written yet" in capsys.readouterr().out
     shell.run_cell("%exercise sofmax")
     assert "did you mean softmax" in capsys.readouterr().out
 

@@ -190,6 +190,14 @@ def test_a_dataclass_in_the_file_works(verdict):
     assert verdict("from dataclasses import dataclass\n@dataclass\nclass A:\n    x: 'int' = 1\n" + RIGHT).passed
 
 
+def test_a_forbidden_function_is_forbidden_under_another_name_too(verdict):
+    head = "import numpy as np\nimport scipy.special as s\n"
+    for line in ("f = s.softmax\n    return f(z, -1)", "return (s.softmax if True else 0)(z, -1)"):
+        assert "calls s.softmax" in str(verdict(f"{head}def softmax(z):\n    {line}\n"))
+    own = "softmax = 3\n    e = np.exp(z - z.max(-1, keepdims=True))\n    return e / e.sum(-1, keepdims=True)"
+    assert verdict(f"{head}def softmax(z):\n    {own}\n").passed
+
+
 def test_given_pieces_may_be_called_and_forbidden_ones_not():
     body = "import numpy as np\nfrom minilm.formulas.cross_entropy import softmax\ndef {}:\n    return {}\n"
     tree = learner.ast.parse(body.format("cross_entropy_gradient(z, y, dL=1.0)", "softmax(z)"))
