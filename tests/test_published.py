@@ -8,11 +8,20 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from minilm import published
 from minilm.errors import InputError
 from minilm.huggingface import misfits, modern, our_config, our_head, renamed, their_config
-from minilm.jobs.folders import bert_config, encoder_into, open_classifier, open_encoder, open_pretraining, save_bert
+from minilm.jobs.folders import (
+    ShapesAlone,
+    bert_config,
+    encoder_into,
+    open_classifier,
+    open_encoder,
+    open_pretraining,
+    save_bert,
+)
 from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, parameter_count
 from minilm.models.text_encoder import TextEncoder
 from minilm.published import PUBLISHED, locate, status
@@ -421,3 +430,12 @@ def test_an_encoder_without_a_pooler_is_whole(publish):
     opened = open_encoder(folder)
     assert opened.model.pooler is None and opened.lacking == ()
     assert isinstance(opened.model, TextEncoder)
+
+
+def test_shapes_are_asked_for_without_a_draw():
+    before = torch.get_rng_state()
+    with ShapesAlone():
+        nn.Embedding(5, 3), nn.Linear(3, 2)
+    assert torch.equal(torch.get_rng_state(), before)
+    nn.Linear(3, 2)
+    assert not torch.equal(torch.get_rng_state(), before)

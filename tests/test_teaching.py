@@ -63,7 +63,7 @@ def test_what_is_drawn_later_keeps_to_the_style():
     left.set_title("on the left")
     assert left.get_title(loc="left") == "on the left" and left.get_title() == ""
     legend = left.legend()
-    assert not legend.get_frame_on() and not legend.get_texts()[0].get_parse_math()
+    assert legend.get_frame().get_edgecolor()[3] == 0 and not legend.get_texts()[0].get_parse_math()
     right.semilogy([1e-3, 2e4])
     right.figure.draw_without_rendering()
     assert {"10⁻³", "10⁰", "10³"} & {label.get_text() for label in right.get_yticklabels()}

@@ -169,6 +169,11 @@ def imports(exercise: Exercise) -> str:
                 lines |= {f"from {module} import {name}" for name in names}
     lines |= {"from {} import {}".format(*dotted.rpartition(".")[::2]) for dotted in exercise.given}
     lines |= {"import torch"} if any("torch" in line for line in lines) else set()
+    return grouped(lines)
+
+
+def grouped(lines: set[str]) -> str:
+    """Imports as they stand at the top of a file: Python's own, other people's, ours."""
     standard = {line for line in lines if line.split()[1].split(".")[0] in sys.stdlib_module_names}
     ours = {line for line in lines if line.startswith("from minilm")}
     parts = [merged(part) for part in (standard, lines - standard - ours, ours)]
@@ -191,7 +196,8 @@ def defined(statement: ast.stmt) -> set[str]:
     if isinstance(statement, Definition):
         return {statement.name}
     targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
-    return {target.id for target in targets if isinstance(target, ast.Name)}
+    parts = [part for target in targets if target is not None for part in ast.walk(target)]
+    return {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
 
 
 def parts(exercise: Exercise) -> list[str]:

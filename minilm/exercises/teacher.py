@@ -11,8 +11,9 @@ from pathlib import Path
 
 from minilm.errors import InputError
 from minilm.exercises import folder as files, grade as grading
-from minilm.exercises.catalogue import Entry, load
-from minilm.exercises.stub import head, solution, stub
+from minilm.exercises.catalogue import load
+from minilm.exercises.solutions import solved
+from minilm.exercises.stub import stub
 from minilm.exercises.submissions import read_class
 
 Say = Callable[[str], None]
@@ -48,9 +49,9 @@ def handout(names: tuple[str, ...], out: Path | None, bare: bool, say: Say) -> i
 
 
 def solutions(names: tuple[str, ...], out: Path | None, say: Say) -> int:
-    """The library's own source for each exercise, in a folder or, where --out ends in .zip, in a zip. Raises InputError."""
+    """The library's own code as files that pass, in a folder or, where --out ends in .zip, in a zip. Raises InputError."""
     wanted, path = files.named(names), out or Path("solutions")
-    content = {f"{entry.stem}.py": solved(entry) for entry in wanted}
+    content = {f"{entry.stem}.py": solved(load(entry.name)) for entry in wanted}
     if path.suffix.lower() == ".zip":
         pack(path, content, "solutions")
     else:
@@ -63,11 +64,6 @@ def solutions(names: tuple[str, ...], out: Path | None, say: Say) -> int:
             (path / name).write_text(source, encoding="utf-8")
     say(f"{path}: {grading.counted(len(wanted), 'solution')}.")
     return 0
-
-
-def solved(entry: Entry) -> str:
-    exercise = load(entry.name)
-    return f"{head(exercise)}\n\n{solution(exercise)}\n"
 
 
 def pack(path: Path, content: dict[str, str], folder: str) -> None:

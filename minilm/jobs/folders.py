@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from minilm.errors import InputError
 from minilm.huggingface import (
@@ -78,6 +79,16 @@ def write_folder(folder: Path, config: dict, weights: dict, tokenizer: Tokenizer
     write_json(folder / "config.json", config)
 
 
+class ShapesAlone(TorchFunctionMode):
+    """Nothing is drawn while a model is built. (On "meta" there are no numbers to draw, but asking for them loads a
+    compiler that takes longer than all the rest.)"""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_):
+            return kwargs["tensor"]
+        return args[0] if function in (Tensor.normal_, Tensor.uniform_) else function(*args, **(kwargs or {}))
+
+
 def tensors_for(
     path: Path, config: BertConfig | LSTMConfig, build: Callable[[], nn.Module], may_lack: tuple[str, ...] = ()
 ) -> Path:
@@ -91,7 +102,7 @@ def tensors_for(
     if config.layers > len(found):
         raise InputError(f"{path}: config.json says {config.layers:,} layers, and there are {len(found)} tensors.")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), ShapesAlone():
             expected = weights_of(build())
     except RuntimeError as error:  # more numbers than can be counted
         raise InputError(f"{path}: config.json describes no model that could be: {error}.") from None

@@ -64,6 +64,7 @@ def test_solutions_go_into_a_folder_or_a_zip_and_overwrite_nothing(run, tmp_path
     source = (tmp_path / "solutions" / "e01_softmax.py").read_text(encoding="utf-8")
     compile(source, "solution", "exec")
     assert "return e / e.sum(axis=-1, keepdims=True)" in source and source.startswith('"""Exercise 1')
+    assert run("check", "softmax", "--folder", "solutions")[0] == 0
     code, said = run("solutions", "softmax", "heads")
     assert code == 2 and "already there" in said and not (tmp_path / "solutions" / "e13_heads.py").exists()
     assert run("solutions", "--out", "all.zip")[0] == 0
