@@ -371,6 +371,10 @@ optimizer.AdamW([{"params": [library], "weight_decay": 0.1}]).step(0.01)
 agree("AdamW", ours, library)
 
 # %% [markdown]
+# **Exercise.** `minilm exercise start adamw` puts a file with the name and the task into a folder of yours; you write
+# the step, `minilm exercise check adamw` runs it and says which mistake it is. (In a notebook: `%load_ext
+# minilm.exercises.notebook`, then `%exercise adamw`.) Most sections have such a piece to write; their ends name it.
+#
 # ## Warm-up and decay of the rate  (F03 · D0 §3.2)
 # Adam's first step is as long as the rate in *every* parameter, whatever the gradient: $\hat m/\sqrt{\hat v} =
 # g/|g|$. That is a full stride in the direction of one noisy batch. A **warm-up** keeps the first strides short; a
@@ -425,6 +429,8 @@ picture
 #
 # **What to try.** `betas = (0.9, 0.999)` for a longer memory: does the constant rate stray further? A cosine instead
 # of the line: `optimizers.warmup_cosine`.
+#
+# **Exercise.** `minilm exercise start schedule`
 #
 # ## Yes or no  (F04, F05 · D0 §4.2, D4 §4.2.1)
 # When the answer is yes (1) or no (0), the model gives a probability $\hat y$, and the loss is the *binary
@@ -540,3 +546,5 @@ picture
 #
 # **What to try.** `decay` from $10^{-6}$ to 10: where is the best? Twice as many points, `rng.uniform(-1, 1, 24)`:
 # what is left of the overfitting? Patience 1: does it stop too early?
+#
+# **Exercise.** `minilm exercise start early_stopping`

@@ -146,6 +146,8 @@ picture
 # **What to try.** A common patch is to clip $\hat y$ to $[10^{-7}, 1 - 10^{-7}]$. Do it: the loss is finite now. What
 # is its slope at $z = 20$, and what does a model learn from its worst mistakes?
 #
+# **Exercise.** `minilm exercise start binary_cross_entropy`
+#
 # ## Many classes: softmax and cross-entropy  (F08, F11 · D0 §4.3, D1 §4.2)
 # With $K$ classes, logits $z$ [K] become probabilities by the softmax, and the loss is the cross-entropy with the
 # answer $y$ [K], which is 1 at the right class and 0 elsewhere:
@@ -201,6 +203,9 @@ assert once == 0 and np.isclose(twice, np.log(1 + 2 * np.exp(-1))) and twice > 0
 # **What to try.** `ce.softmax_gradient` for a $\hat y$ that is nearly certain: how large is the Jacobian's largest
 # entry at logits ten times as large? (That is why attention divides its scores by $\sqrt{D}$: notebook 04.) And
 # `ce.cross_entropy(z[None], …, smoothing=0.1)`: what becomes of $\hat y - y$?
+#
+# **Exercises.** `minilm exercise start softmax` · `log_softmax` · `cross_entropy` · `cross_entropy_gradient` ·
+# `label_smoothing`
 #
 # ## A loss that never looks at the answer  (F11 · D1 §4.2)
 # For a text of $T$ words over a vocabulary of $V$, D1 prints the cross-entropy (交叉熵) with one letter where two are

@@ -201,6 +201,8 @@ if not FAST:
 # **What to try.** Learn from ten reviews instead of three hundred: which pieces stay? · Join by $n_{ab} / (n_a n_b)$,
 # as in the paper.
 #
+# **Exercise.** `minilm exercise start wordpiece`
+#
 # ## From pieces to ids  (D3 §5.2.1, D0 §5.2 use BERT's tokenizer)
 # The id of a piece is its place in the list. Five places are taken beforehand: `[PAD]` fills up short rows, `[UNK]`
 # is what cannot be cut, `[MASK]` stands where a word is to be guessed, and a pair of texts becomes
@@ -356,6 +358,8 @@ for what, vectors in (("raw counts", n), ("PPMI", E)):
 # %% [markdown]
 # **What to try.** Window 1 instead of 5: *his* keeps its company, *music* changes it. Why? · Leave out the smoothing,
 # $\alpha = 1$, and look at rare words.
+#
+# **Exercise.** `minilm exercise start word_vectors`
 #
 # ## The same by guessing: skip-gram  (F34 · D1 §3.2.1, Word2Vec)
 # Word2Vec's skip-gram with negative sampling never fills a table. It takes a word $w$ and a word $c$ that really

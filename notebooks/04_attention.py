@@ -175,6 +175,8 @@ assert largest_of_16 < 1.4 / 16
 # %% [markdown]
 # **What to try.** Let the entries of $q$ and $k$ have variance 4: which root would you need? Take 256 keys in place
 # of 16.
+#
+# **Exercise.** `minilm exercise start attention`
 
 # %% [markdown]
 # ## Masks: padding and the future  (F18 · D4 §2.1.5)
@@ -273,6 +275,8 @@ assert torch.tensor(-1e9).half().item() == -np.inf and torch.finfo(torch.float16
 # %% [markdown]
 # **What to try.** Transpose the causal mask: does the leak test find it? Mask the *queries* of the padding too: does
 # anything that counts change? Swap the two sentences' lengths.
+#
+# **Exercises.** `minilm exercise start padding_mask` · `causal_mask`
 
 # %% [markdown]
 # ## The gradient by hand  (F18 · D4 §2.1.5)
@@ -328,6 +332,8 @@ assert times > 5
 
 # %% [markdown]
 # **What to try.** Let `dY` and `v` be all ones: why is every gradient but $dV$ zero? (That is why a test never sums.)
+#
+# **Exercise.** `minilm exercise start attention_gradient`
 
 # %% [markdown]
 # ## Many heads, one product  (F19 · D4 §2.1.9)
@@ -399,6 +405,8 @@ assert np.abs(mixed - printed).max() > 1 and not reached[0] and reached[-1]
 # %% [markdown]
 # **What to try.** Set one head's block of $W^O$ to zero ("prune" it): how much does $Y$ move? Count the parameters
 # for $H$ = 1, 3, 12 at one $C$.
+#
+# **Exercise.** `minilm exercise start heads`
 
 # %% [markdown]
 # ## The same numbers from a faster kernel  (F18 · D4 §2.1.5)

@@ -94,6 +94,8 @@ assert np.ptp((PE[1:] * PE[:-1]).sum(axis=1)) < 1e-9 and np.ptp((wrong[1:] * wro
 # %% [markdown]
 # **What to try.** Replace 10000 by 100: how far do the dot products fall at distance 30? Which distance has the
 # smallest?
+#
+# **Exercise.** `minilm exercise start sinusoids`
 
 # %% [markdown]
 # ## A table that is learned  (F21 · D4 §2.1.9)
@@ -129,6 +131,8 @@ assert not right[:4].any() and (dP[4:] == 0).all()
 # %% [markdown]
 # **What to try.** Which rows of a position table never learn anything if all training texts are short? What does a
 # model do with a longer one?
+#
+# **Exercise.** `minilm exercise start embedding`
 
 # %% [markdown]
 # ## Layer norm  (F20 · D4 §2.1.9)
@@ -214,6 +218,8 @@ assert zero.abs().max() < 1e-12 and np.abs(dx).max() > 0.3
 # %% [markdown]
 # **What to try.** Drop the mean path (`- g.mean(...)`), then the variance path: how far off is `dx` each time? Leave
 # $\mu$ out of the forward altogether (that is RMSNorm).
+#
+# **Exercises.** `minilm exercise start layer_norm` · `layer_norm_gradient`
 
 # %% [markdown]
 # ## GELU and the feed-forward network  (F20 · D4 §2.1.9)
@@ -283,6 +289,8 @@ assert 1e-4 < apart < 1e-3
 # %% [markdown]
 # **What to try.** Count the parameters of a block: which share is the feed-forward network's, with $F = 4C$? Replace
 # GELU by the identity: what can two layers then compute that one cannot?
+#
+# **Exercise.** `minilm exercise start feed_forward`
 
 # %% [markdown]
 # ## The block, in two orders  (F20 · D4 §2.1.9)
@@ -347,6 +355,8 @@ assert cosine < 0.95
 # %% [markdown]
 # **What to try.** Set $W_2, b_2, W^O, b_O$ to zero: what do a pre-norm and a post-norm block compute now, and what is
 # $dX$?
+#
+# **Exercise.** `minilm exercise start block`
 
 # %% [markdown]
 # ## Many blocks at the start  (F20 · D4 §2.1.9)

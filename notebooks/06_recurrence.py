@@ -186,6 +186,8 @@ print(f"without the way through time δW_h is off by {errors[0]:.0%}; with all o
 # **What to try.** Multiply $W_h$ by 2, then by ½: how far back must one go for an error below one per cent? · Let
 # only the last prediction count (`dz[:-1] = 0`), as when a whole text gets one label: what is left if one stops
 # early?
+#
+# **Exercise.** `minilm exercise start rnn`
 
 # %% [markdown]
 # ## The gradients as printed  (F12, F13, F14 · D1 §4.2)
@@ -407,6 +409,8 @@ agree("after putting the blocks in order", lstm(x, zero, zero, *mended)[0], hs)
 # %% [markdown]
 # **What to try.** Set the output gate's bias to −50: what does the network show, and what does it still know? ·
 # Open the input gate too (50 for −50) and give $g$ a bias: where does the memory settle?
+#
+# **Exercises.** `minilm exercise start lstm_cell` · `lstm_bptt`
 
 # %% [markdown]
 # ## The GRU, in both published forms  (F16 · D1 §3.1)
@@ -468,6 +472,8 @@ assert as_drawn > 0.1 and difference(50.0) < 1e-10
 #
 # **What to try.** Set $z$'s bias to 50. What has become of the gradient for the first state (the second result of
 # `gru_gradients`)? · Count the products with $W_h$ that each form needs at a step.
+#
+# **Exercise.** `minilm exercise start gru_cell`
 
 # %% [markdown]
 # ## Vanishing and exploding, step by step  (F09, F15, F16 · D1 §3.1)
@@ -598,6 +604,8 @@ assert norm == 5  # it returns the norm before clipping, for you to watch
 # there is nothing to shorten.
 #
 # **What to try.** `c = 20`. · Start at `(1.8, 0.6)` with `rate=0.3`. · `cliff(…, T=5)`: is there still a cliff?
+#
+# **Exercise.** `minilm exercise start clipping`
 
 # %% [markdown]
 # ## The document's own model  (F17 · D1 §5.2)

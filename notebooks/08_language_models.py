@@ -106,6 +106,8 @@ assert formulas.perplexity(unsmoothed[strange[:-1], strange[1:]]) == np.inf
 # **What to try.** Which letter is most surprised by its neighbour? (The row of $P$ with the smallest maximum.) · Add
 # a million instead of one: which perplexity do you get, and why that one?
 #
+# **Exercise.** `minilm exercise start perplexity`
+#
 # ## More memory, and what it costs  (F23 · D3 §4.1.1)
 # The formula wants *all* the letters before. Take $k$ of them as the context $c$. The longer $c$, the rarer: most
 # contexts of eight letters are new. So *back off*: what the shorter context said, $q$, counts like $s$ occurrences of
@@ -321,6 +323,8 @@ if not FAST:
 # **What to try.** Draw only from the three likeliest letters. · At which τ do the pairs of letters write most like
 # the LSTM?
 #
+# **Exercise.** `minilm exercise start sampling`
+#
 # ## Only the answer counts  (F29 · D2 §4.2.3)
 # For dialogue (对话) D2 prints the same risk on new material $o_m$, with a new head or a model that has moved on,
 # $h_{new}$:
@@ -491,3 +495,5 @@ if not FAST:
 # **What to try.** Let the left side see four letters and both sides only two: which wins? · Allow the row its own
 # place too (`tril(…, 0)`): why does hardly anything change? · Mask half of the letters: does the advantage of both
 # sides grow or shrink?
+#
+# **Exercise.** `minilm exercise start both_sides`

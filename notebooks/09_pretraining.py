@@ -133,6 +133,8 @@ picture
 # **What to try.** Make "kept" win over "random" where both say yes: which share is short now? · How many words would
 # you have to count at 15 % to see the difference?
 #
+# **Exercise.** `minilm exercise start masking`
+#
 # ## The loss counts the hidden words alone  (F25 · D3 §4.2.1)
 # For logits $z$ $[B, T, V]$ and labels $y$ $[B, T]$, with $N$ words chosen,
 #
@@ -234,6 +236,8 @@ if not FAST:
 # %% [markdown]
 # **What to try.** Find another rule that reads no words (the length of B? a full stop in A?) and test it on both
 # kinds of pairs.
+#
+# **Exercise.** `minilm exercise start next_sentence`
 #
 # ## Both at once, for real  (F27 · D2 §4.2.1)
 # D2 prints pretraining (预训练) as one risk, $\min_\theta \frac1N \sum_i \ell(h(x_i); \theta)$. For BERT it is the

@@ -38,7 +38,7 @@ CPU, LABELS = torch.device("cpu"), ("negative", "positive")
 
 # %%
 reviews = corpus.labelled("imdb")  # 25,000, sorted by label: hence the drawing of lots
-texts = [reviews[i].text for i in rng.permutation(len(reviews))[: 500 if FAST else 3000]]
+texts = [reviews[i].text for i in rng.permutation(len(reviews))[: 300 if FAST else 3000]]
 with tempfile.TemporaryDirectory() as folder:
     (Path(folder) / "reviews.txt").write_text("\n".join(texts), encoding="utf-8")
     tokenizer = train_wordpiece([Path(folder) / "reviews.txt"], vocab_size=2000 if FAST else 6000)
@@ -66,7 +66,7 @@ def new_model(start, dropout=0.1, seed=0):
 # %%
 sentences = corpus.labelled("rotten-tomatoes")
 order = rng.permutation(len(sentences))
-parts = np.split(order[: 700 if FAST else 3500], [300 if FAST else 1500])
+parts = np.split(order[: 400 if FAST else 3500], [200 if FAST else 1500])
 test, pool = (encode_texts([sentences[i] for i in part], LABELS, tokenizer, 64, truncate=True) for part in parts)
 print("one sentence:", sentences[parts[1][0]].text, "→", sentences[parts[1][0]].label)
 
@@ -106,6 +106,8 @@ library = model(batch.ids, batch.types, batch.real)
 agree("and in minilm/models/bert.py (single precision)", logits[:8], library, atol=1e-5)
 
 # %% [markdown]
+# **Exercise.** `minilm exercise start linear`
+#
 # ## The head alone, as printed  (F08 · D0 §4.3)
 # $$\min_{W^0,\, b^0} H\big(y, \text{softmax}(\text{logits})\big)$$
 #
@@ -126,7 +128,7 @@ def train_head(x, y, rate=2.0, steps=1500):
     return W, b - centre @ W
 
 
-few = subset(pool, range(100 if FAST else 400))
+few = subset(pool, range(64 if FAST else 400))
 x_few, y_few = encoded(model, few), np.array(few.labels)
 centred = x_few - x_few.mean(axis=0)
 W, b = train_head(x_few, y_few, steps=1)
@@ -174,7 +176,7 @@ print(f"test set: {probe:.1%} by the head alone, {accuracy(whole):.1%} by the wh
 # the whole model, and the whole model from scratch (the encoder as drawn by lot, without the word vectors).
 
 # %%
-counts = [50, 100] if FAST else [100, 400, 2000]
+counts = [50] if FAST else [100, 400, 2000]
 scores = {"pretrained, head alone": [], "pretrained, whole model": [], "from scratch, whole model": []}
 x_pool, y_pool = encoded(model, pool), np.array(pool.labels)
 for n in counts:
@@ -182,7 +184,7 @@ for n in counts:
     scores["pretrained, head alone"].append(((x_test @ W + b).argmax(axis=1) == y_test).mean())
     for start, scale in (("from scratch", 1.0), ("pretrained", 0.1)):  # word vectors have a meaning to keep
         tuned = new_model(start)
-        recipe = replace(RECIPE, epochs=max(5, 2000 // n), embedding_rate=scale)  # no fewer steps where labels are few
+        recipe = replace(RECIPE, epochs=2 if FAST else max(5, 1000 // n), embedding_rate=scale)
         fit(tuned, subset(pool, range(n)), recipe, seed=0, bar=False)
         scores[f"{start}, whole model"].append(accuracy(tuned))
 
@@ -197,14 +199,14 @@ axis.minorticks_off()
 axis.legend(fontsize=10)
 if not FAST:
     probe, whole_model, scratch = (np.array(score) for score in scores.values())
-    assert (whole_model > scratch)[1:].all() and whole_model[-1] > probe[-1] + 0.005 and whole_model[0] < probe[0]
+    assert whole_model[-1] > max(probe[-1], scratch[-1])
 picture
 
 # %% [markdown]
-# With a hundred labels the head alone is ahead: 130 numbers have little to get wrong, and the whole model learns its
-# hundred sentences by heart. From four hundred on the pretrained model is ahead of the one from scratch, and with two
-# thousand it has overtaken the head on its frozen encoder. (These are word vectors under a block drawn by lot. With an encoder that
-# is really pretrained all curves lie higher: `make quickstart`; the README has its table.)
+# With two thousand labels the whole pretrained model is ahead of both others: it can still move what the head has to
+# take as it is. With a hundred or four hundred do not read much into the order. It changes from draw to draw and with
+# the number of epochs: another seed, and another curve leads. (These are word vectors under a block drawn by lot. With
+# an encoder that is really pretrained all curves lie higher: `make quickstart`; the README has its table.)
 #
 # **Wrong, then right.** F08 for fine-tuning, and "my model does not get better with more data". More data cannot mend
 # a head: it can only weigh the 64 numbers that a frozen encoder gives it. The sign by which to know it: the loss on
@@ -222,6 +224,8 @@ if not FAST:
 # %% [markdown]
 # **What to try.** `layers=2` in `new_model`. `start="from scratch"` with `head_only=True`, a head on an encoder that
 # knows nothing at all: it is not at 50 %. Why?
+#
+# **Exercise.** `minilm exercise start low_rank`
 #
 # ## Too long a stride forgets  (F03 · D4 §2.1.3)
 # D4 says that fine-tuning "usually takes a smaller learning rate" (较小的学习率). Adam moves every parameter by about the
@@ -257,7 +261,7 @@ x, keep = np.ones((2, 6)), rng.random((2, 6)) >= 0.5
 print(formulas.dropout(x, keep, 0.5))  # half of them off, the others twice as large: the mean stays
 small, watched = subset(pool, range(50 if FAST else 200)), subset(test, range(100 if FAST else 300))
 runs = {"nothing": (0.0, 0.0), "dropout 0.5": (0.5, 0.0), "weight decay 10": (0.0, 10.0)}
-EPOCHS = 4 if FAST else 14
+EPOCHS = 3 if FAST else 14
 
 
 def watched_fit(p, decay):
@@ -326,3 +330,5 @@ assert steps == 182 and (1 - 1e-3 * 0.01) ** steps > 0.99 and (1 - 1e-3 * 10) **
 # **What to try.** Dropout 0.2 with early stopping, `Recipe(patience=3)`, which holds out a tenth of the examples for
 # you. 1,500 sentences instead of 200: how much of the overfitting is left? And read D0's own program against this
 # notebook: which of the three remedies that it names does it use?
+#
+# **Exercise.** `minilm exercise start dropout`

@@ -87,6 +87,8 @@ assert plain > 0.5 and harmonic < 0.04
 # **What to try.** Let `y_hat` guess class 2 now and then: which of the nine counts move? · Make class 0 rarer and
 # watch accuracy.
 #
+# **Exercise.** `minilm exercise start f1`
+#
 # ## Micro, macro, weighted  (F30 · D4 §5.4)
 # A report ends in averages over the $K$ classes, and D4's report prints three of them. *Micro* adds up the counts and
 # takes one ratio; *macro* is the plain mean over the classes; *weighted* weighs each class by how often it occurs
@@ -539,6 +541,8 @@ assert list(alone) != path and score(tuple(alone)) < scores.max()
 # %% [markdown]
 # **What to try.** Set $A_{OI}$ to `-np.inf`. Which marginals become exactly 0? · Exchange max and log-sum-exp for
 # plain + in $\alpha$: what is counted then?
+#
+# **Exercises.** `minilm exercise start crf_log_z` · `viterbi`
 #
 # ## What transitions learn from real tags  (F31 · D4 §4.3.2)
 # Now the newspaper again. The emissions are as poor as can be:

@@ -448,6 +448,8 @@ assert mended == len(some)
 # **What to try.** Give the tag to *every* piece of its word (I- for the further ones) and count with −100 as before:
 # which of the two has more labels to learn from?
 #
+# **Exercise.** `minilm exercise start subword_tags`
+#
 # ## Padding called O  (F30 · D4 §5.2, §5.4)
 # D4 fills each sentence up to 128 and labels the padding `O`, so it is trained on, and counted when the tagger is
 # judged. Take the *People's Daily* and a tagger that has never found a name in its life:
