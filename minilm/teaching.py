@@ -34,7 +34,8 @@ class Panel(Axes):
             return super().set_title(*arguments, **options)
 
     def legend(self, *arguments, **options):
-        with style.context([*STYLE, {"legend.frameon": True, "legend.edgecolor": "none"}]):  # a line behind it stays behind
+        pane = {"legend.frameon": True, "legend.edgecolor": "none"}  # a line behind it stays behind
+        with style.context([*STYLE, pane]):
             return super().legend(*arguments, **options)
 
     def set_xscale(self, value, **options) -> None:

@@ -95,7 +95,7 @@ def beside(rng):
 
 EXERCISE = Exercise(
     target="minilm.layers.normalization.layer_norm",
-    section=("05", ""),
+    section=("05", "Layer norm"),
     task="Every position of [.., C] for itself: bring its C features to mean 0 and variance 1, then stretch and shift them by "
     "the learned gain and bias. Written out from mean, square and root.",
     returns={"y": "batch position feature"},

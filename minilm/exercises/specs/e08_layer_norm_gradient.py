@@ -103,7 +103,7 @@ def edges(rng):
 
 EXERCISE = Exercise(
     target="minilm.formulas.transformer.layer_norm_gradient",
-    section=("05", ""),
+    section=("05", "Layer norm"),
     task="Every feature stands in the mean and in the variance of its position, and so in all C outputs: three paths lead back "
     "to it. Return the gradients of x, gain and bias.",
     returns={"dx": "batch position feature", "dgain": "feature", "dbias": "feature"},

@@ -72,7 +72,7 @@ def distances(table):
 
 EXERCISE = Exercise(
     target="minilm.formulas.positions.sinusoids",
-    section=("05", ""),
+    section=("05", "Where a word stands"),
     task="A vector for each position: in the columns 2i and 2i + 1 the sine and the cosine of the same angle, pos / 10000^(2i/C). "
     "The width may be odd; it ends on a sine then.",
     returns={"table": "position column"},

@@ -132,6 +132,11 @@ def spread(found, p):
     return 1.0 if 0.5 < by_row < 2 else np.sign(by_row - 1) * 10.0
 
 
+def largest(factors):
+    """The one that is farthest from 0, with its sign."""
+    return factors.flat[np.abs(factors).argmax()]
+
+
 def different(masks):
     """The share of rows that no other row is like."""
     return len({row.tobytes() for row in masks}) / len(masks)
@@ -150,7 +155,7 @@ def counted(made, x, dY, p, seed):
     some = 0 < off.mean() < 1
     return {
         "share switched off": share(off, p),
-        "factor of the others": np.abs(first / x).max(),
+        "factor of the others": largest(first / x),
         "share of rows with a mask of their own": different(off) if some else 1.0,
         "share of columns with a mask of their own": different(off.T) if some else 1.0,
         "spread of the rows' shares": spread(off, p),
@@ -160,8 +165,8 @@ def counted(made, x, dY, p, seed):
         "changed in use": np.abs(used / x - 1).max() if (used / x - 1).any() else 0.0,
         "backward: off where forward was off": bool(((dx == 0) == (second == 0)).all()),
         "backward: share switched off": share(dx == 0, p),
-        "backward: factor of the others": np.abs(dx / dY).max(),
-        "backward: factor in use": np.abs(used_back / dY).max(),
+        "backward: factor of the others": largest(dx / dY),
+        "backward: factor in use": largest(used_back / dY),
     }
 
 

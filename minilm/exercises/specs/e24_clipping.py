@@ -80,6 +80,12 @@ def gradients(rng, *shapes, scale=1.0, missing=(), max_norm=1.0):
     return {"gradients": [None if i in missing else g for i, g in enumerate(drawn)], "max_norm": max_norm}
 
 
+def shortened(inputs, norm):
+    """All gradients times one factor, so that together they have this norm."""
+    factor = norm / math.sqrt(sum(float((g**2).sum()) for g in inputs["gradients"]))
+    return {**inputs, "gradients": [g * factor for g in inputs["gradients"]]}
+
+
 def probes(rng):
     return {
         "large gradients": gradients(rng, (3, 4), (5,), (2, 2, 3), max_norm=2.0),
@@ -89,6 +95,7 @@ def probes(rng):
         },
         "small gradients": gradients(rng, (4,), (2, 3), scale=1e-2),
         "just above the bound": gradients(rng, (3,), (4,), (5, 2), scale=0.5, max_norm=2.0),
+        "just below the bound": shortened(gradients(rng, (3,), (2, 4), max_norm=2.0), 1.5),
     }
 
 

@@ -115,7 +115,10 @@ def probes(rng):
 
 
 def edges(rng):
+    raised = crf(rng, 4, 2, T=4, K=3)
+    raised["E"] = raised["E"] + 1e3  # whatever is drawn, exp of it overflows
     return {
+        "every word's scores raised by a thousand": raised,
         "a single word": crf(rng, 1, 1, T=1, K=4),
         "a word and much padding": crf(rng, 1, 4, T=4, K=3),
         "scores of a thousand": crf(rng, 3, 2, T=3, K=3, scale=1e3),

@@ -135,6 +135,7 @@ def probes(rng):
         "ragged sentences": telling(rng, 5, 2, 4, 3, 5, 1, T=5, K=3),
         "loud padding": loud,
         "steps that must not be": telling(rng, 5, 4, 5, T=5, K=4, forbidden=[(0, 2), (1, 3)]),
+        "many words": telling(rng, *[9] * 8, T=9, K=4, padded=False),
     }
 
 

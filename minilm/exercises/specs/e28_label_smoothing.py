@@ -107,6 +107,7 @@ def edges(rng):
         "nothing left of the label": batch(rng, 4, 5, label_smoothing=1.0),
         "logits of thousands": large,
         "nothing counts": nothing,
+        "a single label": batch(rng, 1, 5),
     }
 
 

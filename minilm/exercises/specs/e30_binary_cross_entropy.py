@@ -117,15 +117,20 @@ def probes(rng):
     }
 
 
+def certain(rng, N, n, right):
+    """Logits of 800 and more, the first above 0, the second below: exp of one of them overflows, whatever is drawn."""
+    inputs = regression(rng, N, n)
+    z = inputs["X"] @ inputs["theta"]
+    yes = z > 0
+    yes[:2] = True, False
+    inputs["X"] *= (np.where(yes, 1, -1) * rng.uniform(800, 2000, size=N) / z)[:, None]
+    return {**inputs, "y": (yes == right).astype(float)}
+
+
 def edges(rng):
-    certain, wrong = regression(rng, 6, 3), regression(rng, 4, 2)
-    certain["X"] = certain["X"] * 1e3
-    certain["y"] = (certain["X"] @ certain["theta"] > 0).astype(float)
-    wrong["X"] = wrong["X"] * 1e3
-    wrong["y"] = (wrong["X"] @ wrong["theta"] < 0).astype(float)
     return {
-        **both("certain and right", certain),
-        **both("certain and wrong", wrong),
+        **both("certain and right", certain(rng, 6, 3, True)),
+        **both("certain and wrong", certain(rng, 4, 2, False)),
         **both("a single example", {**regression(rng, 2, 3), "X": rng.normal(size=(1, 3)), "y": np.array([1.0])}),
     }
 
