@@ -22,7 +22,7 @@ from pathlib import Path
 
 from minilm.exercises.checks import check
 from minilm.exercises.report import Problem, Report
-from minilm.exercises.running import quiet
+from minilm.exercises.running import prepare, quiet
 from minilm.exercises.spec import Exercise, Pieces
 from minilm.exercises.stub import reference
 
@@ -44,6 +44,7 @@ class Endless(Exception):
 def check_file(exercise: Exercise, path: Path, seed: int = 0, patience: float = PATIENCE) -> Report:
     """The verdict on a file. Whatever it contains, this returns a report; only Ctrl-C gets out."""
     printed = io.StringIO()
+    prepare(exercise)
     try:
         with contextlib.redirect_stdout(printed), limited(patience):
             report = check(exercise, load(exercise, path), seed)

@@ -22,6 +22,7 @@ from minilm.exercises.checks import check as check_pieces
 from minilm.exercises.learner import PATIENCE, Endless, Unready, limited, look
 from minilm.exercises.progress import TRIES
 from minilm.exercises.report import Report
+from minilm.exercises.running import prepare
 from minilm.exercises.spec import Exercise, where
 from minilm.exercises.stub import solution as solution_of, stub
 
@@ -48,6 +49,7 @@ def check(name: str, *functions: Any) -> Report:
 def judge(exercise: Exercise, names: dict[str, Any], source: str) -> Report:
     """What `learner.check_file` does, for names that are there already."""
     printed = io.StringIO()
+    prepare(exercise)
     try:
         with contextlib.redirect_stdout(printed), limited(PATIENCE):
             tree = ast.parse(source)

@@ -78,6 +78,19 @@ def run(exercise: Exercise, pieces: Pieces, case: Case) -> Outcome:
         return Outcome(error=f"{type(error).__name__}: {sentence}"[:160], line=line_of(error, pieces))
 
 
+def prepare(exercise: Exercise) -> None:
+    """Let torch load now what it loads at the first gradient.
+
+    A check that takes too long is interrupted. In the midst of an import that would leave half a library behind, and every
+    later gradient of this process would fail.
+    """
+    if exercise.gradient and exercise.gradient.forward is None:
+        import torch
+
+        x = torch.ones(1, requires_grad=True)
+        torch.autograd.grad(x * 1, x, torch.ones(1))
+
+
 def differentiate(exercise: Exercise, pieces: Pieces, case: Case, inputs: Inputs) -> dict[str, Output]:
     """The gradients by autograd of the first output, weighed by the case's upstream. Raises where none can flow."""
     import torch

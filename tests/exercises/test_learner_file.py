@@ -1,9 +1,11 @@
 """The learner's file: whatever is wrong with it, one clear sentence; and it is the learner's code that is checked."""
 
+import subprocess
 import sys
 import threading
 
 import pytest
+from pages import TOP
 
 from minilm.exercises import learner
 from minilm.exercises.catalogue import load
@@ -203,3 +205,22 @@ def test_given_pieces_may_be_called_and_forbidden_ones_not():
     tree = learner.ast.parse(body.format("cross_entropy_gradient(z, y, dL=1.0)", "softmax(z)"))
     assert learner.forbidden_calls(load("cross_entropy_gradient"), tree) == []
     assert learner.forbidden_calls(load("softmax"), tree) == [(4, "softmax")]
+
+
+def test_nothing_is_left_to_load_when_the_clock_runs():
+    """Whoever is stopped in the midst of an import leaves half a library behind."""
+    program = """
+import sys
+from minilm.exercises.catalogue import load
+from minilm.exercises.checks import check
+from minilm.exercises.plan import plan_of
+from minilm.exercises.running import prepare
+exercise = load("label_smoothing")
+prepare(exercise)
+before = set(sys.modules)
+assert check(exercise, plan_of(exercise, 0).reference).passed
+late = [name for name in set(sys.modules) - before if name.startswith(("torch", "sympy"))]
+assert not late, sorted(late)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=TOP, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
