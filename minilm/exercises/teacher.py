@@ -104,6 +104,7 @@ def grade(names: tuple[str, ...], out: Path | None, seed: int | None, limits: gr
     wanted = files.named(names[1:])
     submissions = read_class(Path(names[0]))
     seed = secrets.randbelow(2**31) if seed is None else seed
+    new = [path for path in (wide, long, page) if not path.exists()]
     for path in (wide, long, page):  # a table that is open in Excel: say so now, not after an hour
         with path.open("ab"):
             pass
@@ -117,11 +118,16 @@ def grade(names: tuple[str, ...], out: Path | None, seed: int | None, limits: gr
                     say(one_line(grades[-len(wanted) :]))
     finally:  # after Ctrl-C, too: who is done stands in the tables
         grades = grades[: len(grades) // len(wanted) * len(wanted)]
-        grading.write_wide(wide, grades, wanted, seed)
-        grading.write_long(long, grades, seed)
-        page.write_text(grading.class_page(grades, wanted, seed), encoding="utf-8")
-        passed = sum(g.verdict == grading.PASSED for g in grades)
-        say(f"{passed} of {len(grades)} passed, seed {seed}. Written: {wide}, {long}, {page}.")
+        if grades:
+            grading.write_wide(wide, grades, wanted, seed)
+            grading.write_long(long, grades, seed)
+            page.write_text(grading.class_page(grades, wanted, seed), encoding="utf-8")
+            passed = sum(g.verdict == grading.PASSED for g in grades)
+            say(f"{passed} of {len(grades)} passed, seed {seed}. Written: {wide}, {long}, {page}.")
+        else:  # stopped before the first was done: what earlier tables say stays
+            for path in new:
+                path.unlink()
+            say("Nobody was graded, and nothing is written.")
     return 0
 
 

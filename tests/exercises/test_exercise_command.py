@@ -204,6 +204,20 @@ def test_a_second_reset_does_not_lose_the_work_that_the_first_one_kept(run, here
     old = write(here, WRONG).with_suffix(".py.old")
     run("reset", "softmax")
     assert "what you had" not in run("reset", "softmax")[1] and WRONG in old.read_text(encoding="utf-8")
+    write(here, "return z")
+    run("reset", "softmax")
+    assert WRONG in old.read_text(encoding="utf-8") and "return z" in Path(f"{old}2").read_text(encoding="utf-8")
+
+
+def test_what_comes_next_is_there_or_is_started(run, here):
+    run("start", "attention", "layer_norm")
+    assert "layer_norm   layer 0 of 7: not written yet" in run("check")[1]  # number 7 is the first that is there
+    run("start", "softmax")
+    write(here, RIGHT)
+    assert "next: minilm exercise check layer_norm" in run("check", "softmax")[1]
+    for name in ("e07_layer_norm.py", "e10_attention.py"):
+        (here / name).unlink()
+    assert "next: minilm exercise start log_softmax" in run("check", "softmax")[1]
 
 
 def test_colours_only_where_they_are_wanted(monkeypatch):

@@ -156,6 +156,17 @@ def test_ctrl_c_keeps_what_is_graded(run, tmp_path, monkeypatch):
     assert code == 130 and "0 of 1 passed" in said
     assert "anna,0,1,missing,1" in (tmp_path / "grades.csv").read_text(encoding="utf-8-sig")
 
+    def nobody(submissions, wanted, seed, limits):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(teacher.grading, "grade", nobody)
+    code, said = run("grade", "in", "softmax", "--seed", "1")
+    assert code == 130 and "Nobody was graded" in said
+    assert "anna,0,1,missing,1" in (tmp_path / "grades.csv").read_text(encoding="utf-8-sig")
+    run("grade", "in", "softmax", "--out", "new.csv")
+    assert not list(tmp_path.glob("new*"))
+
 
 @pytest.mark.parametrize("arguments", [("handout", "softmax"), ("solutions", "softmax"), ("grade", "in", "softmax")])
 def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(run, tmp_path, monkeypatch, arguments):
