@@ -3,6 +3,7 @@
 minilm quickstart · pretrain · finetune · evaluate · predict · fill-mask · attention · similar · data · notebooks · exercise · bench
 """
 
+import difflib
 import errno
 import importlib
 import io
@@ -54,6 +55,7 @@ FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows knows n
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. 0: done · 1: a check failed · 2: something the user gave is wrong, said in one sentence · 130: Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    open_what_is_closed()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -83,6 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("minilm: stopped.", file=sys.stderr)
         return 130
+
+
+def open_what_is_closed() -> None:
+    """`minilm data >&-`: Python then has None for the stream, which nobody expects who writes to it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process lives
 
 
 def run(command: str, arguments: list[str]) -> int:
@@ -173,9 +182,19 @@ def sentence_in(box: str) -> str:
         typed = " ".join(typed.split("For full helptext")[0].split())
         known = f" ({typed} is no option)" if typed else ""
         return f"something is missing: {', '.join(names).replace('STR', 'a text')}{known}"
-    text = re.split(r"Got errors:|Argument helptext:|For full helptext|Similar|Perhaps you meant", text)[0]
+    text = text.split("For full helptext")[0]
+    near = nearest(*text.partition("Perhaps you meant")[::2])
+    text = re.split(r"Got errors:|Argument helptext:|Similar|Arguments similar|Perhaps you meant", text)[0]
     text = text.strip().rstrip(".") or "the options cannot be read"
-    return text[0].lower() + text[1:]
+    return text[0].lower() + text[1:] + near
+
+
+def nearest(typed: str, offered: str) -> str:
+    """Of the options that tyro offers for the one that was typed, the one most like it, as a question; or nothing."""
+    name = r"--[\w.-]+"
+    wrong = re.findall(name, typed)
+    found = difflib.get_close_matches(wrong[0], re.findall(name, offered), 1) if len(wrong) == 1 else []
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def usage() -> str:
@@ -189,11 +208,26 @@ def explain(error: OSError) -> str:
     # NumPy says how much it wrote, and leaves the number of the error out
     if error.errno in FULL or (error.errno is None and "written" in str(error)):
         return f"the disk is full{where}: free some space, then run the same command again; what was saved is whole."
+    if error.errno == errno.EFBIG:
+        return (
+            f"a file grew larger than the disk or `ulimit -f` allows{where}: choose another --out, or lift the limit."
+        )
+    if isinstance(error, FileNotFoundError) and not current_folder_exists():
+        return "the folder that you are in is gone: go to another one (cd), then run the same command again."
+    if isinstance(error, IsADirectoryError):
+        return f"a folder stands where a file is needed{where}: name a file, or move the folder away."
     if isinstance(error, PermissionError):
         return f"no permission{where}: choose another --out or --folder, or change the folder's rights."
     if isinstance(error, NotADirectoryError | FileExistsError):
         return f"a file stands where a folder is needed{where}: choose another --out, --folder or --cache."
     return f"{error.strerror or error}{where}."
+
+
+def current_folder_exists() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 def complain(sentence: str) -> int:

@@ -168,6 +168,22 @@ def test_ctrl_c_ends_in_130(capsys, monkeypatch):
     assert capsys.readouterr().err == "minilm: stopped.\n"
 
 
+def test_streams_that_are_closed_are_no_reason_to_stop(monkeypatch):
+    """minilm data >&- 2>&-"""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert tiny.command("data") == 0
+    assert tiny.command("dataa") == 2
+
+
+def test_a_current_folder_that_is_gone_is_said(complaint, monkeypatch):
+    def gone():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    assert complaint("notebooks", "--no-open").startswith("the folder that you are in is gone: go to another one (cd)")
+
+
 def test_as_a_process_of_its_own(home):
     """Exit code and streams as the shell sees them, and a terminal that has no Chinese."""
 
@@ -194,6 +210,10 @@ def test_as_a_process_of_its_own(home):
         ("pretrain --steps 3 --minutes 2", "a budget is exactly one of steps, tokens and minutes; steps and minutes"),
         ("pretrain --steps x", "error parsing --steps"),
         ("pretrain --steps 3 --step 4", "unrecognized options: --step"),
+        ("pretrain --stepz 3", "unrecognized options: --stepz, 3; did you mean --steps? (see: minilm pretrain"),
+        ("pretrain --no-progres --steps 3", "--no-progres; did you mean --no-progress? (see"),
+        ("pretrain --stepz 3 --widht 4", "unrecognized options: --stepz, 3, --widht, 4 (see"),
+        ("pretrain --steps 3 --qqqq", "unrecognized options: --qqqq (see"),
         ("pretrain --steps 3 --width 50 --heads 7", "width 50 is not divisible by 7 heads: choose a multiple of 7."),
         ("pretrain --steps 3 --device abacus", "there is no device 'abacus' here"),
         ("finetune", "something is missing: --data, --model (see: minilm finetune --help)."),
@@ -259,7 +279,7 @@ def test_a_text_that_cannot_be_learnt_from(content, complaint, tmp_path, monkeyp
         (dict(cache="empty.txt"), "a file stands where a folder is needed"),
         (dict(units="syllables"), "units 'syllables' are not known: choose wordpiece or characters."),
         (dict(rate=1e30, steps=9), "the loss is no longer a number"),
-        (dict(width=3 * 10**9), "there is not enough memory"),
+        (dict(width=99_999, length=10**7), "there is not enough memory"),
     ],
 )
 def test_other_things_that_pretraining_refuses(changes, message, complaint, here):
@@ -490,6 +510,11 @@ def test_a_disk_that_is_full_is_one_sentence_and_leaves_no_half_files(here, comp
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: free some space"),
         (OSError("8000 requested and 512 written"), "the disk is full: free some space"),  # NumPy's
+        (
+            OSError(errno.EFBIG, "File too large", "a"),
+            "a file grew larger than the disk or `ulimit -f` allows (a): choose",
+        ),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "a"), "a folder stands where a file is needed (a): name"),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), "no permission (runs): choose another --out"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), "a file stands where a folder is needed (a/b)"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), "No such file or directory (x)."),

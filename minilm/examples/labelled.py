@@ -81,8 +81,11 @@ def encode_texts(
     max_length: int | None,
     truncate: bool = False,
     where: str = "the data",
+    places: Sequence[int] | None = None,
 ) -> LabelledSet:
     """Texts, or pairs of texts, with special tokens and segments.
+
+    `places`, if given, is the place of each example in `where`, from 0: a text is named by it, whatever was shuffled.
 
     Raises InputError for a label that is not among `labels`, and for a text that is longer than the model takes, unless
     `truncate` lets it be cut (the longer text of a pair first, both at their ends).
@@ -95,16 +98,17 @@ def encode_texts(
         a, b = first[i], None if example.pair is None else second[i]
         room = None if max_length is None else max_length - (2 if b is None else 3)
         length = len(a) + len(b or [])
+        name = f"text {(i if places is None else places[i]) + 1} of {where}"
         if room is not None and length > room:
             if not truncate:
                 raise InputError(
-                    f"text {i + 1} of {where} has {length} tokens and the model takes {room}: "
+                    f"{name} has {length} tokens and the model takes {room}: "
                     "shorten it, or let long texts be cut with --truncate."
                 )
             a, b = cut(a, b, room)
         if example.label is not None and example.label not in number:
             raise InputError(
-                f"text {i + 1} of {where} has the label '{example.label}', which was not seen in training "
+                f"{name} has the label '{example.label}', which was not seen in training "
                 f"(the labels are {', '.join(labels)})."
             )
         row, segments = tokenizer.pair(a, b)

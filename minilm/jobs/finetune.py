@@ -106,12 +106,14 @@ class Task:
     test: list[Example] | list[TaggedLine]
     where: str
     where_test: str
+    places: tuple[list[int], list[int]]  # of the examples of train and of test in their files, from 0
 
     def encode(self, part: str, tokenizer: Tokenizer, max_length: int | None, truncate: bool = False) -> LabelledSet:
         examples, where = (self.train, self.where) if part == "train" else (self.test, self.where_test)
+        places = self.places[part != "train"]
         if self.kind == "token":
             return encode_tagged(examples, self.labels, tokenizer, max_length, where)
-        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, where)
+        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, where, places)
 
 
 def is_tagged(name: str) -> bool:
@@ -136,21 +138,23 @@ def load_task(options: FinetuneOptions) -> Task:
     if options.test:
         if is_tagged(options.test) != is_tagged(options.data):
             raise InputError(f"{options.data} and {options.test} are of two kinds: labelled texts and tagged words.")
-        pool, test = [examples[i] for i in rng.permutation(len(examples))], read(options.test, options.columns)
+        order, test = rng.permutation(len(examples)), read(options.test, options.columns)
+        held = range(len(test))
     else:
         if len(examples) < 4:
             raise InputError(f"{options.data} has {len(examples)} example(s): give at least 4, or a --test file.")
         # the same test part for every seed: only what is learnt from may change
         rest, held = corpus.split(len(examples), min(options.held_out, len(examples) // 4), seed=0)
-        pool, test = [examples[i] for i in rng.permutation(rest)], [examples[i] for i in held]
-    if options.labels is not None and not 0 < options.labels <= len(pool):
-        raise InputError(f"{options.labels} labels were asked for, but {options.data} has {len(pool)} to learn from.")
-    train = pool[: options.labels]
+        order, test = rng.permutation(rest), [examples[i] for i in held]
+    if options.labels is not None and not 0 < options.labels <= len(order):
+        raise InputError(f"{options.labels} labels were asked for, but {options.data} has {len(order)} to learn from.")
+    places = [int(i) for i in order[: options.labels]], [int(i) for i in held]
+    train = [examples[i] for i in places[0]]
     drawn = options.data if options.labels is None else f"what was drawn of {options.data} (--labels {options.labels})"
     label_names(labels_of(train, kind), drawn)
     # all classes of the data, though a small sample may lack one: a class is then known, and never right
     names = label_names(labels_of(examples, kind), options.data)
-    return Task(kind, names, train, test, options.data, options.test or options.data)
+    return Task(kind, names, train, test, options.data, options.test or options.data, places)
 
 
 def labels_of(examples: list[Example] | list[TaggedLine], kind: str) -> list[str]:

@@ -205,11 +205,17 @@ def bert_config(path: Path | str) -> BertConfig:
 
 
 def refuse_to_overwrite(out: Path) -> None:
-    """A model is never written over another one."""
+    """A model is never written over another one, nor over a part of one that is not ours.
+
+    A run that ended before its model was whole leaves a tokenizer beside its metrics: that is begun again.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: give --out the name of a folder.")
-    if (out / "model.safetensors").exists():
-        raise InputError(f"{out} holds a model already: choose another --out, or move that one away.")
+    theirs = ["model.safetensors", "pytorch_model.bin", "config.json"]
+    if not (out / "metrics.jsonl").exists():
+        theirs += ["tokenizer.json", "tokenizer_config.json"]
+    if found := [name for name in theirs if (out / name).exists()]:
+        raise InputError(f"{out} holds a model already ({found[0]}): choose another --out, or move that one away.")
 
 
 def tensorboard_writer(folder: Path, wanted: bool):

@@ -69,8 +69,12 @@ def prepare(
             write_store(read_documents(folder / f"{part}.txt"), tokenizer, folder / part)
         (folder / "prepared.json").write_text(json.dumps(settings), encoding="utf-8")
     seconds = time.perf_counter() - started
-    stores = open_store(folder / "train"), open_store(folder / "held_out")
-    return Prepared(folder, Tokenizer.load(folder), *stores, seconds if seconds > 1 else 0.0)
+    try:
+        parts = Tokenizer.load(folder), open_store(folder / "train"), open_store(folder / "held_out")
+    except InputError as error:
+        again = f"delete the folder {folder}, and it will be made again"
+        raise InputError(f"{str(error).removesuffix('.')}; {again}.") from None
+    return Prepared(folder, *parts, seconds if seconds > 1 else 0.0)
 
 
 VERSION = 2  # raise it when the files' contents change, so that old ones are not taken for new ones

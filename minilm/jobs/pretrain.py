@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,9 @@ from minilm.training.loop import Progress, Rate, Step, choose_device, train
 from minilm.training.losses import cross_entropy
 from minilm.training.optimizer import AdamW, parameter_groups
 from minilm.training.schedule import Budget
+
+# beyond, it is a slip, and one that takes all the memory
+MOST = {"vocab_size": 1_000_000, "width": 100_000, "evaluations": 10_000}
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,9 @@ class PretrainOptions:
     progress: bool = True
 
     def __post_init__(self):
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise InputError(f"{name} {getattr(self, name):,} must be at most {most:,}.")
         _ = self.budget, self.model_config(vocab_size=self.vocab_size)  # both complain before any work is done
         Rate(self.rate, self.warmup, self.schedule).at(0)
         for name in ("batch", "evaluations", "held_out", "window"):
@@ -173,13 +179,14 @@ def vectors_for(prepared: Prepared, options: PretrainOptions) -> np.ndarray:
     """The word vectors of a prepared corpus, counted once and kept beside it."""
     size, window, seed = options.vector_size, options.window, options.seed
     path = prepared.folder / f"vectors-{size}-{window}-{seed}.npy"
-    if not path.exists():
-        ids, borders = prepared.train.ids, prepared.train.document_borders
-        vectors = in_two_kinds_of_company(ids, borders, prepared.tokenizer.size, size, seed, window)
-        growing = path.with_name(path.name + ".growing.npy")
-        np.save(growing, vectors)
-        os.replace(growing, path)
-    return np.load(path, allow_pickle=False)
+    with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
+        return np.load(path, allow_pickle=False)
+    ids, borders = prepared.train.ids, prepared.train.document_borders
+    vectors = in_two_kinds_of_company(ids, borders, prepared.tokenizer.size, size, seed, window)
+    growing = path.with_name(path.name + ".growing.npy")
+    np.save(growing, vectors)
+    os.replace(growing, path)
+    return vectors
 
 
 def build(options: PretrainOptions, prepared: Prepared) -> BertForPretraining:
@@ -210,7 +217,7 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     optimizer = AdamW(groups, betas=(0.9, 0.98), eps=1e-6)
     progress = Progress()
     if state:
-        restore(model, optimizer, generator, progress, state[0])
+        take_up(options.out, model, optimizer, generator, progress, state[0])
     batches = PretrainingBatches(
         prepared.train, tokenizer, options.length, options.batch, options.seed, options.mask_rate
     )
@@ -264,6 +271,19 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
         say(f"stopped at step {progress.step:,}; all is saved. Go on with the same command and --resume.")
         raise KeyboardInterrupt  # what was to follow must not take this model for a finished one
     return measured
+
+
+def take_up(out: Path, model, optimizer: AdamW, generator: torch.Generator, progress: Progress, state: dict) -> None:
+    """`restore`, for a state that may be damaged."""
+    try:
+        restore(model, optimizer, generator, progress, state)
+        if not 0 <= progress.seconds < float("inf"):
+            raise ValueError(f"{progress.seconds} seconds")
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        what = f"the state in {out / 'training_state'} is broken ({str(error).splitlines()[0]})"
+        raise InputError(f"{what}: begin again in another --out.") from None
 
 
 def prepare_for(options: PretrainOptions, say: Callable[[str], None]) -> Prepared:

@@ -20,6 +20,10 @@ from minilm.layers.embeddings import Embeddings
 from minilm.layers.normalization import LayerNorm
 from minilm.layers.transformer import ACTIVATIONS, Encoder
 
+# beyond, the machine is filled before it complains, or cannot count the numbers
+MOST = dict.fromkeys(("vocab_size", "width", "heads", "max_length", "types"), 10_000_000)
+MOST |= {"layers": 1_000, "feed_forward": 40_000_000}
+
 
 @dataclass(frozen=True)
 class BertConfig:
@@ -43,6 +47,9 @@ class BertConfig:
         for name in ("vocab_size", "width", "layers", "heads", "feed_forward", "max_length", "types"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1.")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise InputError(f"{name} {getattr(self, name):,} must be at most {most:,}.")
         if self.width % self.heads:
             raise InputError(
                 f"width {self.width} is not divisible by {self.heads} heads: choose a multiple of {self.heads}."

@@ -21,6 +21,9 @@ from minilm.layers.recurrent import Recurrent
 from minilm.models.bert import mean_of_words
 
 MODEL_TYPE = "minilm-lstm"
+# beyond, the machine is filled before it complains, or cannot count the numbers
+MOST = {"layers": 1_000}
+MOST |= dict.fromkeys(("vocab_size", "embedding", "hidden", "classes"), 10_000_000)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class LSTMConfig:
         for name in ("vocab_size", "embedding", "hidden", "layers"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1.")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise InputError(f"{name} {getattr(self, name):,} must be at most {most:,}.")
         if self.classes < 2:
             raise InputError(f"classes {self.classes} must be at least 2: with one there is nothing to tell apart.")
         if not 0 <= self.dropout < 1:

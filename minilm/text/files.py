@@ -5,6 +5,7 @@ Whatever is wrong with a file is an `InputError` that names the file and, where 
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from minilm.text.sentences import split_sentences
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 LABELLED = (*DELIMITERS, *JSON_LINES)
+HALF = re.compile("[\ud800-\udfff]")
 
 
 class Example(NamedTuple):
@@ -40,6 +42,13 @@ def text_lines(path: Path) -> Iterator[str]:
                 yield text
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from None
+
+
+def refuse_half_characters(text: str, where: str) -> None:
+    """Raises InputError for a surrogate without its other half: JSON can spell it, and no encoding can write it."""
+    if found := HALF.search(text):
+        half = f"half a character (the lone surrogate \\u{ord(found[0]):04x})"
+        raise InputError(f"{where} holds {half}: leave it out, or write the whole character.")
 
 
 def text_documents(path: Path) -> Iterator[list[str]]:
@@ -150,10 +159,7 @@ def _json_rows(path: Path, wanted: dict[str, str]) -> Iterator[tuple[int, list[s
     for number, line in enumerate(text_lines(path), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno}).") from None
+        row = _parsed(line, f"{path}, line {number}")
         if not isinstance(row, dict):
             raise InputError(f'{path}, line {number}: not an object, such as {{"text": "...", "label": "..."}}.')
         cells = []
@@ -162,5 +168,18 @@ def _json_rows(path: Path, wanted: dict[str, str]) -> Iterator[tuple[int, list[s
             value = row[column]
             if not isinstance(value, str | int):  # labels may be numbers or true/false; a list or null is neither
                 raise InputError(f"{path}, line {number}: {column!r} must be a text, not {json.dumps(value)[:40]}.")
+            refuse_half_characters(str(value), f"{path}, line {number}: {column!r}")
             cells.append(str(value))
         yield number, cells
+
+
+def _parsed(line: str, where: str):
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        why = f"not JSON ({error.msg} at column {error.colno})"
+    except RecursionError:
+        why = "brackets within brackets, deeper than can be read"
+    except ValueError:  # Python's own limit on the digits of a number
+        why = "a number with more digits than can be read"
+    raise InputError(f"{where}: {why}.")

@@ -99,13 +99,21 @@ def batches(documents: Iterable[list[str]]) -> Iterator[list[list[str]]]:
 
 
 def open_store(folder: Path) -> Store:
-    """Map a store that `write_store` made."""
+    """Map a store that `write_store` made. Raises InputError if there is none, or a damaged one."""
     try:
         dtype = json.loads((folder / "store.json").read_text(encoding="utf-8"))["dtype"]
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} is not a store of token ids: it has no store.json.") from None
-    return Store(
-        np.memmap(folder / "ids.raw", dtype=dtype, mode="r"),
-        np.memmap(folder / "sentences.raw", dtype=np.int64, mode="r"),
-        np.memmap(folder / "documents.raw", dtype=np.int64, mode="r"),
-    )
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"the store of token ids in {folder} is damaged: its store.json cannot be read.") from None
+    try:
+        store = Store(
+            np.memmap(folder / "ids.raw", dtype=dtype, mode="r"),
+            np.memmap(folder / "sentences.raw", dtype=np.int64, mode="r"),
+            np.memmap(folder / "documents.raw", dtype=np.int64, mode="r"),
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"the store of token ids in {folder} is damaged: {error}.") from None
+    if store.sentences[-1] != store.tokens or store.documents[-1] != len(store.sentences) - 1:
+        raise InputError(f"the store of token ids in {folder} is damaged: its end is missing.")
+    return store

@@ -9,13 +9,15 @@ Source:  Devlin et al. (2019), BERT, §3; Schuster and Nakajima (2012), Japanese
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from minilm.errors import InputError
+from minilm.text.files import refuse_half_characters
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -42,11 +44,13 @@ class Tokenizer:
 
     def ids(self, texts: list[str]) -> list[list[int]]:
         """The ids of each text, without special tokens."""
-        return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
+        with whole_characters(texts):
+            return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def ids_of_words(self, lines: list[list[str]]) -> list[list[int]]:
         """One id for each word of each line (for tagging): a word of several pieces is taken by its first."""
-        encodings = self.backend.encode_batch(lines, is_pretokenized=True, add_special_tokens=False)
+        with whole_characters(word for line in lines for word in line):
+            encodings = self.backend.encode_batch(lines, is_pretokenized=True, add_special_tokens=False)
         return [first_pieces(encoding, len(line), self.unknown) for encoding, line in zip(encodings, lines)]
 
     def pair(self, a: list[int], b: list[int] | None = None) -> tuple[list[int], list[int]]:
@@ -94,6 +98,17 @@ class Tokenizer:
             raise InputError(f"there is no tokenizer at {path}.") from None
         except UnicodeDecodeError:
             raise InputError(f"{path} is not a tokenizer that can be read: it is not UTF-8.") from None
+
+
+@contextmanager
+def whole_characters(texts: Iterable[str]) -> Iterator[None]:
+    """The library has only a TypeError for a text that is none in UTF-8; here it is named."""
+    try:
+        yield
+    except TypeError:
+        for text in texts:
+            refuse_half_characters(text, f"the text {text[:40]!r}")
+        raise
 
 
 def from_vocabulary(tokens: list[str], lowercase: bool, where: str = "vocab.txt") -> Tokenizer:

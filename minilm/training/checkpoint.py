@@ -104,17 +104,22 @@ def load_state(run: Path) -> tuple[dict[str, Tensor], dict] | None:
     folder = states / latest_name(states)
     try:
         facts = dict(json.loads((folder / "facts.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{states} cannot be resumed from: {error}.") from None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        why = f"facts.json is broken ({error})"
+        raise InputError(f"{folder} cannot be resumed from: {why}; begin again in another --out.") from None
     return read_safetensors(folder / "state.safetensors"), facts
 
 
 def latest_name(states: Path) -> str:
     """The name of the folder of the last complete state."""
     try:
-        return json.loads((states / "latest.json").read_text(encoding="utf-8"))["folder"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{states} cannot be resumed from: latest.json is broken ({error}).") from None
+        name = json.loads((states / "latest.json").read_text(encoding="utf-8"))["folder"]
+        if not isinstance(name, str):
+            raise ValueError(f"the folder {name!r} is no name")
+        return name
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = f"latest.json is broken ({error})"
+        raise InputError(f"{states} cannot be resumed from: {why}; begin again in another --out.") from None
 
 
 def start_metrics(run: Path, step: int | None = None) -> None:
@@ -130,7 +135,22 @@ def add_metrics(run: Path, **values) -> None:
 
 
 def read_metrics(run: Path) -> list[dict]:
-    """Every line; the last one may have been cut in half by a full disk, and is then left out."""
+    """Every line; the last one may have been cut in half by a full disk, and is then left out.
+
+    Raises InputError for any other line that is not an object with a "step".
+    """
     path = run / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            what = f'{path}, line {number}: broken, for it is not an object with a "step"'
+            raise InputError(f"{what}; delete the line, or begin again in another --out.")
+        rows.append(row)
+    return rows

@@ -21,6 +21,7 @@ from minilm.training.optimizer import AdamW, parameter_groups
 from minilm.training.schedule import Budget
 
 RATE, PUBLISHED_RATE = 1e-3, 1e-4
+MOST_EPOCHS = 10_000  # beyond, it is a slip
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Recipe:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} must be at least 1.")
+        if self.epochs > MOST_EPOCHS:
+            raise InputError(f"epochs {self.epochs:,} must be at most {MOST_EPOCHS:,}.")
         for name in ("embedding_rate", "weight_decay", "patience"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} {getattr(self, name)} must not be negative.")

@@ -49,6 +49,8 @@ def test_F07_a_text_that_just_fits_is_left_whole_and_a_longer_one_is_refused_or_
         encode_texts([*fits, Example("abcde", "x")], ("x", "y"), tokenizer, 6, where="film.csv")
     with pytest.raises(InputError, match="text 1 of the data has 5 tokens and the model takes 4"):
         encode_texts(pair, ("x", "y"), tokenizer, 7)
+    with pytest.raises(InputError, match="text 9 of the data has 5 tokens"):
+        encode_texts([*fits, *pair], ("x", "y"), tokenizer, 7, places=[3, 8])
     (row,) = encode_texts([Example("abcdefgh", "x")], ("x", "y"), tokenizer, 6, truncate=True).rows
     assert row == [CLS, *tokenizer.ids(["abcd"])[0], SEP]
 

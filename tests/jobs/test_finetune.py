@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from minilm.jobs.finetune import Columns, EvaluateOptions, FinetuneOptions, eval
 from minilm.jobs.folders import open_classifier
 from minilm.jobs.measuring import entity_scores, measure_texts
 from minilm.jobs.pretrain import pretrain
+from minilm.text import corpus
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.checkpoint import read_metrics
 from minilm.training.supervised import Recipe
@@ -138,6 +140,15 @@ def test_a_model_that_is_there_is_not_overwritten(options):
     assert same(weights(options().out), before) and read_metrics(options().out) == lines
 
 
+@pytest.mark.parametrize("name", ["config.json", "pytorch_model.bin", "tokenizer.json", "tokenizer_config.json"])
+def test_nor_is_a_part_of_one_that_others_wrote(options, name):
+    options().out.mkdir(parents=True)
+    (options().out / name).write_text("theirs", encoding="utf-8")
+    with pytest.raises(InputError, match=f"holds a model already .{name}.: choose another --out"):
+        finetune(options(), silent)
+    assert [path.read_text(encoding="utf-8") for path in options().out.iterdir()] == ["theirs"]
+
+
 def test_a_training_that_fails_leaves_nothing_in_the_way(options):
     with pytest.raises(InputError, match="no longer a number"):
         finetune(options(recipe=Recipe(epochs=2, rate=1e30)), silent)
@@ -172,3 +183,25 @@ def test_a_folder_has_everything_that_predicting_needs(options, tmp_path):
         opened = open_classifier(out)
         assert opened.model.labels == ("negative", "positive") and not opened.model.training
         assert opened.max_length == (128 if model == "scratch" else None)
+
+
+@pytest.mark.parametrize("changes", [{}, {"labels": 5}, {"test": str(DATA / "reviews.csv")}, {"seed": 4}])
+def test_a_text_that_is_too_long_is_named_by_its_place_in_the_file(changes, options, tmp_path):
+    """Each text has its own length, so that the length tells which one is meant."""
+    path = tmp_path / "long.csv"
+    rows = [f"{'a ' * (30 + i)},{'yes' if i % 2 else 'no'}" for i in range(20)]
+    path.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        finetune(options(data=str(path), truncate=False, **changes), silent)
+    place, length = re.match(r"text (\d+) of .*long.csv has (\d+) tokens", str(caught.value)).groups()
+    assert int(length) == 30 + int(place) - 1
+
+
+def test_a_held_out_text_that_is_too_long_is_named_by_its_place_in_the_file(options, tmp_path):
+    path = tmp_path / "long.csv"
+    chosen = options(data=str(path), truncate=False)
+    place = corpus.split(20, 5, seed=0)[1][2]
+    rows = [f"{'a ' * (30 if i == place else 3)},{'yes' if i % 2 else 'no'}" for i in range(20)]
+    path.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    with pytest.raises(InputError, match=f"text {place + 1} of .*long.csv has 30 tokens"):
+        finetune(chosen, silent)

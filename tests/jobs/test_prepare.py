@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -92,6 +94,17 @@ def test_a_preparation_that_was_broken_off_is_done_again(ready, monkeypatch):
     monkeypatch.setattr(preparing, "write_store", real)
     prepared = ready()
     assert prepared.held_out.tokens and (prepared.folder / "prepared.json").exists()
+
+
+@pytest.mark.parametrize("file", ["train/ids.raw", "held_out/store.json", "tokenizer.json"])
+def test_a_damaged_cache_names_the_folder_to_delete(file, ready):
+    folder = ready().folder
+    (folder / file).write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        ready()
+    assert str(caught.value).endswith(f"; delete the folder {folder}, and it will be made again.")
+    shutil.rmtree(folder)
+    assert ready().train.tokens
 
 
 def test_a_folder_of_texts_is_another_corpus_when_one_of_them_changes(ready, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from minilm.errors import InputError
 from minilm.examples.batching import PretrainingBatches
 from minilm.jobs import prepare as preparing, pretrain as pretraining
 from minilm.jobs.folders import open_pretraining
-from minilm.jobs.pretrain import PretrainOptions, held_out_batches, measure, prepare_for, pretrain
+from minilm.jobs.pretrain import PretrainOptions, held_out_batches, measure, prepare_for, pretrain, vectors_for
 from minilm.training import checkpoint
 from minilm.training.checkpoint import load_state, read_metrics
 
@@ -266,6 +267,37 @@ def test_a_state_that_is_broken_is_refused(file, content, run, straight, tmp_pat
         pretrain(run(out=broken, resume=True), silent)
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"generator": torch.zeros(3, dtype=torch.uint8)},
+        {"generator": torch.zeros(5056)},
+        {"progress": torch.tensor([torch.nan, 0.0, 0.0])},
+        {"progress": torch.tensor([torch.inf, 0.0, 0.0])},
+        {"progress": torch.tensor([1.0, 2.0, torch.nan])},
+        {"progress": torch.tensor([1.0, 2.0])},
+    ],
+)
+def test_a_state_with_other_numbers_is_refused(damaged, run, straight, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(straight, broken)
+    path = broken / "training_state" / "step-00000012" / "state.safetensors"
+    checkpoint.write_tensors(path, load_state(broken)[0] | damaged)
+    with pytest.raises(InputError, match=r"the state in .*training_state is broken .*begin again in another --out"):
+        pretrain(run(out=broken, resume=True), silent)
+
+
+def test_F34_word_vectors_that_are_damaged_are_counted_again(run, tmp_path):
+    options = run(cache=tmp_path / "cache")
+    prepared = prepare_for(options, silent)
+    vectors = vectors_for(prepared, options)
+    (path,) = prepared.folder.glob("vectors-*.npy")
+    whole = path.read_bytes()
+    for left in (0, 100, len(whole) - 8):
+        path.write_bytes(whole[:left])
+        assert np.array_equal(vectors_for(prepared, options), vectors) and path.read_bytes() == whole
+
+
 # ------------------------------------------------------------------------------- what it writes
 
 
@@ -361,6 +393,11 @@ def test_budgets_in_tokens_and_minutes(run, tmp_path, no_picture):
         (dict(batch=0), "batch 0"),
         (dict(held_out=0), "held_out 0"),
         (dict(evaluations=0), "evaluations 0"),
+        (dict(evaluations=10**9), "evaluations 1,000,000,000 must be at most 10,000"),
+        (dict(vocab_size=10**12), "vocab_size 1,000,000,000,000 must be at most 1,000,000"),
+        (dict(vocab_size=10**20), "vocab_size 1[0,]+ must be at most 1,000,000"),
+        (dict(layers=10**9), "layers 1,000,000,000 must be at most 1,000"),
+        (dict(width=10**18), "width 1[0,]+ must be at most 100,000"),
         (dict(weight_decay=-0.1), "weight_decay -0.1"),
         (dict(next_sentence_weight=-1.0), "next_sentence_weight -1.0"),
         (dict(embedding_rate=-1.0), "embedding_rate -1.0"),

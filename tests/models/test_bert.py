@@ -217,6 +217,9 @@ def test_F07_a_head_that_cannot_be_is_refused(options, words):
     [
         ({"width": 512, "heads": 6}, "width 512 is not divisible by 6 heads: choose a multiple of 6"),
         ({"layers": 0}, "layers 0 must be at least 1"),
+        ({"layers": 1001}, "layers 1,001 must be at most 1,000"),
+        ({"width": 10**18}, "width 1[0,]+ must be at most 10,000,000"),
+        ({"feed_forward": 10**18}, "feed_forward 1[0,]+ must be at most 40,000,000"),
         ({"heads": 0}, "heads 0 must be at least 1"),
         ({"vocab_size": -1}, "vocab_size -1 must be at least 1"),
         ({"types": 0}, "types 0 must be at least 1"),

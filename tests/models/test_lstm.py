@@ -197,6 +197,8 @@ def test_config_survives_json():
         (dict(embedding=0), "embedding 0"),
         (dict(hidden=-3), "hidden -3"),
         (dict(layers=0), "layers 0"),
+        (dict(layers=1001), "layers 1,001 must be at most 1,000"),
+        (dict(hidden=10**18), "hidden 1[0,]+ must be at most 10,000,000"),
         (dict(classes=1), "classes 1 must be at least 2"),
         (dict(dropout=1.0), "dropout 1.0"),
         (dict(pooling="max"), "pooling 'max' is not known"),

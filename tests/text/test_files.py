@@ -153,6 +153,10 @@ def test_a_row_with_missing_cells_is_refused_with_its_line(write, content, what)
     ("content", "what"),
     [
         ('{"text": "a", "label": "b"}\n{"text": "a",\n', "line 2: not JSON"),
+        pytest.param("\n" + "[" * 200_000 + "]" * 200_000, "line 2: brackets within brackets", id="deep"),
+        pytest.param('{"text": "a", "label": ' + "9" * 6_000 + "}", "line 1: a number with more digits", id="huge"),
+        (r'{"text": "a \ud800 b", "label": "x"}', r"line 1: 'text' holds half a character (the lone surrogate \ud800)"),
+        (r'{"text": "a", "label": "\udcff"}', r"line 1: 'label' holds half a character (the lone surrogate \udcff)"),
         ('["a", "b"]\n', "line 1: not an object"),
         ('{"text": "a", "label": null}\n', "line 1: 'label' must be a text, not null"),
         ('{"text": ["a"], "label": "b"}\n', "line 1: 'text' must be a text"),
@@ -186,3 +190,8 @@ def test_whatever_the_csv_module_writes_is_read_back(tmp_path_factory, rows):
     with open(path, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *rows])
     assert [(example.text, example.label) for example in labelled_file(path)] == rows
+
+
+def test_both_halves_of_a_character_are_one_character(write):
+    path = write("a.jsonl", r'{"text": "\ud83d\ude00", "label": "x"}')
+    assert list(labelled_file(path)) == [Example("\U0001f600", "x")]

@@ -105,6 +105,20 @@ def test_what_is_no_store_says_so(tmp_path):
             open_store(path)
 
 
+@pytest.mark.parametrize("cut", ["ids.raw", "sentences.raw", "documents.raw", "store.json"])
+@pytest.mark.parametrize("left", [0, 3, 8, None])
+def test_a_damaged_store_says_so(cut, left, tokenizer, tmp_path):
+    write_store([["ab", "cde"], ["f", "gh"]], tokenizer, tmp_path / "store")
+    path = tmp_path / "store" / cut
+    if left is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(InputError, match="damaged|has no store.json") as caught:
+        open_store(tmp_path / "store")
+    assert str(tmp_path / "store") in str(caught.value)
+
+
 # ---- in a process of its own
 
 WRITER = """

@@ -188,3 +188,13 @@ def test_what_is_no_tokenizer_says_so(tmp_path, wordpiece):
     (tmp_path / "tokenizer.json").write_bytes(b"\xff\xfe{")
     with pytest.raises(InputError, match="tokenizer.json is not a tokenizer that can be read: it is not UTF-8"):
         Tokenizer.load(tmp_path)
+
+
+def test_half_a_character_is_named_with_its_text(tokenizer):
+    said = r"the text 'a.udcff' holds half a character \(the lone surrogate .udcff\)"
+    with pytest.raises(InputError, match=said):
+        tokenizer.ids(["the", "a\udcff"])
+    with pytest.raises(InputError, match=said):
+        tokenizer.ids_of_words([["the"], ["old", "a\udcff"]])
+    with pytest.raises(TypeError):  # what is no text at all is a programmer's mistake, and stays one
+        tokenizer.ids([3])

@@ -163,11 +163,11 @@ def test_killed_by_force_in_the_midst_of_many_saves(tmp_path):
     assert (tensors["w"] == facts["step"]).all()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"folder": "step-00000099"}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"folder": "step-00000099"}', '{"folder": 5}', "5"])
 def test_a_state_that_is_broken_says_so(text, tmp_path):
     save(tmp_path, 10)
     (tmp_path / "training_state" / "latest.json").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="cannot be resumed from"):
+    with pytest.raises(InputError, match="cannot be resumed from.*begin again in another --out"):
         load_state(tmp_path)
 
 
@@ -196,6 +196,20 @@ def test_a_line_that_was_cut_in_half_is_left_out(tmp_path):
     start_metrics(tmp_path, step=20)
     add_metrics(tmp_path, step=20, loss=1.0)
     assert [line["step"] for line in read_metrics(tmp_path)] == [10, 20]
+
+
+@pytest.mark.parametrize(
+    "line", [b"{\n", b"\xff\n", b'{"loss": 1.0}\n', b'{"step": "9"}\n', b"[]\n", b"[" * 200_000 + b"\n"]
+)
+def test_a_broken_line_of_the_metrics_is_named(line, tmp_path):
+    start_metrics(tmp_path)
+    add_metrics(tmp_path, step=10, loss=1.0)
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes() + line + b'{"step": 20}\n')
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="metrics.jsonl, line 2: broken.*begin again in another --out"):
+        start_metrics(tmp_path, step=20)
+    assert path.read_bytes() == before
 
 
 def test_without_a_file_there_are_no_metrics(tmp_path):

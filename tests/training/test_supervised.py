@@ -192,6 +192,7 @@ def test_ctrl_c_does_not_pass_a_half_fitted_model_for_a_fitted_one(step, ends, m
     ("changes", "message"),
     [
         (dict(epochs=0), "epochs 0 must be at least 1"),
+        (dict(epochs=10**9), "epochs 1,000,000,000 must be at most 10,000"),
         (dict(batch=0), "batch 0 must be at least 1"),
         (dict(rate=0.0), "learning rate 0.0"),
         (dict(warmup=1.0), "warm-up is 1.0"),
