@@ -1,3 +1,91 @@
-"""A small Transformer language model, written by hand from its formulas, that trains on a laptop."""
+"""A small Transformer language model, written by hand from its formulas, that trains on a laptop.
+
+The names below are the front door: `from minilm import Tokenizer, pretrain`. Each one is loaded when it is first used
+(PEP 562), so that `import minilm` alone takes no time and does not load PyTorch.
+"""
+
+import difflib
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and editors
+    from minilm.errors import InputError as InputError
+    from minilm.experiments.quickstart import QuickstartOptions as QuickstartOptions, quickstart as quickstart
+    from minilm.jobs.finetune import (
+        FinetuneOptions as FinetuneOptions,
+        evaluate as evaluate,
+        finetune as finetune,
+    )
+    from minilm.jobs.predict import fill_mask as fill_mask, predict as predict
+    from minilm.jobs.pretrain import PretrainOptions as PretrainOptions, pretrain as pretrain
+    from minilm.layers.attention import MultiHeadAttention as MultiHeadAttention
+    from minilm.layers.low_rank import LowRankLinear as LowRankLinear
+    from minilm.layers.transformer import TransformerBlock as TransformerBlock, TransformerStack as TransformerStack
+    from minilm.models.bert import Bert as Bert, BertForPretraining as BertForPretraining
+    from minilm.models.config import TransformerConfig as TransformerConfig
+    from minilm.models.heads import (
+        Classifier as Classifier,
+        TextHeadConfig as TextHeadConfig,
+        TokenHeadConfig as TokenHeadConfig,
+    )
+    from minilm.models.initialisation import initialise as initialise
+    from minilm.models.lstm import LSTMConfig as LSTMConfig, LSTMLanguageModel as LSTMLanguageModel
+    from minilm.models.sampling import sampling_probabilities as sampling_probabilities
+    from minilm.models.sentence_encoder import SentenceEncoder as SentenceEncoder
+    from minilm.pretrained.protocol import open_model as open_model
+    from minilm.text.tokenizer import Tokenizer as Tokenizer
+    from minilm.training.losses import cross_entropy as cross_entropy
+    from minilm.training.optimizer import AdamW as AdamW
+    from minilm.training.tasks import TextTask as TextTask, TokenTask as TokenTask
 
 __version__ = "0.1.0"
+
+MODULE_OF = {  # public name: the module that defines it, from the bottom of the house to the top
+    "InputError": "minilm.errors",
+    "Tokenizer": "minilm.text.tokenizer",
+    "MultiHeadAttention": "minilm.layers.attention",
+    "TransformerBlock": "minilm.layers.transformer",
+    "TransformerStack": "minilm.layers.transformer",
+    "LowRankLinear": "minilm.layers.low_rank",
+    "TransformerConfig": "minilm.models.config",
+    "Bert": "minilm.models.bert",
+    "BertForPretraining": "minilm.models.bert",
+    "Classifier": "minilm.models.heads",
+    "TextHeadConfig": "minilm.models.heads",
+    "TokenHeadConfig": "minilm.models.heads",
+    "LSTMConfig": "minilm.models.lstm",
+    "LSTMLanguageModel": "minilm.models.lstm",
+    "SentenceEncoder": "minilm.models.sentence_encoder",
+    "initialise": "minilm.models.initialisation",
+    "sampling_probabilities": "minilm.models.sampling",
+    "open_model": "minilm.pretrained.protocol",
+    "AdamW": "minilm.training.optimizer",
+    "cross_entropy": "minilm.training.losses",
+    "TextTask": "minilm.training.tasks",
+    "TokenTask": "minilm.training.tasks",
+    "pretrain": "minilm.jobs.pretrain",
+    "PretrainOptions": "minilm.jobs.pretrain",
+    "finetune": "minilm.jobs.finetune",
+    "FinetuneOptions": "minilm.jobs.finetune",
+    "evaluate": "minilm.jobs.finetune",
+    "predict": "minilm.jobs.predict",
+    "fill_mask": "minilm.jobs.predict",
+    "quickstart": "minilm.experiments.quickstart",
+    "QuickstartOptions": "minilm.experiments.quickstart",
+}
+
+
+if not TYPE_CHECKING:  # a type checker shall see the imports above alone, so that it reports a wrong name
+
+    def __getattr__(name: str) -> Any:
+        if name in MODULE_OF:
+            value = getattr(importlib.import_module(MODULE_OF[name]), name)
+            globals()[name] = value  # from now on Python finds it without this function
+            return value
+        near = difflib.get_close_matches(name, MODULE_OF, 1, cutoff=0.7)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise AttributeError(f"module 'minilm' has no attribute {name!r}{hint}", name=name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *MODULE_OF})

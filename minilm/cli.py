@@ -1,6 +1,7 @@
-"""The command line: each job with its dataclass of options, and one sentence when something is wrong.
+"""The command line: it reads the options of a command into a dataclass, runs the command, and explains what went wrong.
 
-minilm quickstart · pretrain · finetune · evaluate · predict · fill-mask · attention · similar · data · notebooks · exercise · bench
+A wrong value becomes one sentence that begins with `minilm:`; options that cannot be read at all are reported by tyro,
+the library that turns dataclasses into command lines, in its own form. Both end with exit code 2.
 """
 
 import difflib
@@ -12,50 +13,65 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from minilm.errors import InputError
 
-# command → (module, function, class of its options); imported when asked for, so that `minilm data` need not load torch
-COMMANDS = {
-    "quickstart": ("minilm.jobs.quickstart", "quickstart", "QuickstartOptions"),
-    "pretrain": ("minilm.jobs.pretrain", "pretrain", "PretrainOptions"),
-    "finetune": ("minilm.jobs.finetune", "finetune", "FinetuneOptions"),
-    "evaluate": ("minilm.jobs.finetune", "evaluate", "EvaluateOptions"),
-    "predict": ("minilm.jobs.predict", "predict", "PredictOptions"),
-    "fill-mask": ("minilm.jobs.predict", "fill_mask", "FillMaskOptions"),
-    "attention": ("minilm.jobs.predict", "attention", "AttentionOptions"),
-    "similar": ("minilm.jobs.similar", "similar", "SimilarOptions"),
-    "data": ("minilm.jobs.data", "data", "DataOptions"),
-    "notebooks": ("minilm.jobs.notebooks", "notebooks", "NotebooksOptions"),
-    "exercise": ("minilm.exercises.command", "exercise", "ExerciseOptions"),
-    "bench": ("minilm.bench.run", "bench", "BenchOptions"),
-}
-WHAT = {
-    "quickstart": "the whole story in about ten minutes: pretrain, fine-tune, compare",
-    "pretrain": "masked words and next sentence, on any text",
-    "finetune": "fit a model to labels",
-    "evaluate": "measure a fine-tuned model",
-    "predict": "label texts",
-    "fill-mask": "guess the words that are written [MASK]",
-    "attention": "draw who looks at whom",
-    "similar": "find the lines that are nearest in meaning",
-    "data": "which corpora and published models there are",
-    "notebooks": "copy the notebooks into a folder of your own and open them",
-    "exercise": "write pieces of the library yourself and be told which mistake you made",
-    "bench": "measure again what the README claims",
-}
 
-TRAINS = ("quickstart", "pretrain")  # … with the learner's own pieces, too: --mine
-FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows knows no quota
+@dataclass(frozen=True)
+class Command:
+    """One command. Its module is imported only when the command is used, which keeps the others fast."""
+
+    name: str
+    module: str
+    function: str
+    options: str  # the dataclass in `module` that lists the options
+    what: str  # one line for `minilm --help`
+
+
+LIST = [
+    Command("quickstart", "minilm.experiments.quickstart", "quickstart", "QuickstartOptions",
+            "run everything in about ten minutes: pretrain, fine-tune and compare"),
+    Command("pretrain", "minilm.jobs.pretrain", "pretrain", "PretrainOptions",
+            "pretrain on any text with masked words and next-sentence prediction"),
+    Command("finetune", "minilm.jobs.finetune", "finetune", "FinetuneOptions",
+            "train a classifier or a tagger on labelled examples"),
+    Command("evaluate", "minilm.jobs.finetune", "evaluate", "EvaluateOptions",
+            "measure a fine-tuned model on labelled examples"),
+    Command("predict", "minilm.jobs.predict", "predict", "PredictOptions",
+            "label texts with a fine-tuned model"),
+    Command("fill-mask", "minilm.jobs.predict", "fill_mask", "FillMaskOptions",
+            "guess the words that stand behind [MASK]"),
+    Command("attention", "minilm.jobs.predict", "attention", "AttentionOptions",
+            "draw which tokens attend to which"),
+    Command("similar", "minilm.jobs.similar", "similar", "SimilarOptions",
+            "find the lines of a file that are closest in meaning to a sentence"),
+    Command("data", "minilm.jobs.data", "data", "DataOptions",
+            "list the corpora and the published models, and how to install missing ones"),
+    Command("notebooks", "minilm.jobs.notebooks", "notebooks", "NotebooksOptions",
+            "copy the notebooks into a folder of your own and open them"),
+    Command("exercise", "minilm.exercises.command", "exercise", "ExerciseOptions",
+            "write parts of the library yourself and learn which mistake you made"),
+    Command("bench", "minilm.bench.run", "bench", "BenchOptions",
+            "measure the figures in the README again"),
+]  # fmt: skip
+COMMANDS = {command.name: command for command in LIST}
+
+TRAINS = ("quickstart", "pretrain")  # the commands that accept --mine
+DISK_IS_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no EDQUOT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. 0: done · 1: a check failed · 2: something the user gave is wrong, said in one sentence · 130: Ctrl-C."""
+    """Run one command and return its exit code.
+
+    0: done · 1: a check failed · 2: the user has to correct something · 130: stopped with Ctrl-C.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    open_what_is_closed()
+    replace_closed_streams()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -66,14 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to stop
+            stream.reconfigure(errors="replace")  # print "?" where the terminal lacks a character
     try:
         code = run(arguments[0], arguments[1:])
         sys.stdout.flush()
         return code
     except InputError as error:
         return complain(str(error))
-    except BrokenPipeError:  # minilm predict … | head: nobody reads on
+    except BrokenPipeError:  # minilm predict … | head: the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -87,41 +103,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def open_what_is_closed() -> None:
-    """`minilm data >&-`: Python then has None for the stream, which nobody expects who writes to it."""
+def replace_closed_streams() -> None:
+    """After `minilm data >&-` Python has None for the stream: put the null device there, so that printing works."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process lives
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open while the process lives
 
 
-def run(command: str, arguments: list[str]) -> int:
-    if command not in COMMANDS:
-        raise InputError(f"there is no command '{command}': the commands are {', '.join(COMMANDS)}.")
-    module_name, function, options_class = COMMANDS[command]
-    module = importlib.import_module(module_name)
-    folder, arguments = written_by_the_learner(command, arguments)
-    options = parse(command, getattr(module, options_class), arguments)
-    if options is not None:
-        with theirs(folder):
-            result = getattr(module, function)(options)
-        return result if type(result) is int else 0  # `minilm exercise check`: 1 when a check failed
-    if command in TRAINS:
-        print("With the pieces that you have written (`minilm exercise`):  --mine, or --mine FOLDER")
-    return 0
+def run(name: str, arguments: list[str]) -> int:
+    """Import the command's module, read its options and call it. Raises InputError for an unknown command."""
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"there is no command '{name}'{hint} (the commands are {', '.join(COMMANDS)}).")
+    command = COMMANDS[name]
+    module = importlib.import_module(command.module)
+    folder, arguments = split_mine_option(name, arguments)
+    try:
+        options = parse(name, getattr(module, command.options), arguments)
+    except SystemExit as end:
+        if end.code:
+            return 2
+        if name in TRAINS:
+            print("To train with the pieces that you wrote in `minilm exercise`, add --mine or --mine FOLDER.")
+        return 0
+    with learner_pieces(folder):
+        result = getattr(module, command.function)(options)
+    return result if type(result) is int else 0  # `minilm exercise check` returns 1 when a check failed
 
 
-def written_by_the_learner(command: str, arguments: list[str]) -> tuple[Path | None, list[str]]:
-    """The folder of `--mine`, `--mine FOLDER` or `--mine=FOLDER`, None without, and the other arguments.
+def split_mine_option(name: str, arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """The folder of `--mine`, `--mine FOLDER` or `--mine=FOLDER` (None without it), and the other arguments.
 
-    It is no option of a job: jobs know nothing of exercises.
+    It is handled here and not in the options of a job, because jobs do not know about exercises.
     """
-    folder, others = None, []
+    folder: Path | None = None
+    others: list[str] = []
     before = ""
     for argument in arguments:
-        name, _, value = argument.partition("=")
-        if name == "--mine" and command in TRAINS:
+        option, _, value = argument.partition("=")
+        if option == "--mine" and name in TRAINS:
             folder = Path(value or "minilm-exercises")
-        elif before == "--mine" and command in TRAINS and not argument.startswith("-"):
+        elif before == "--mine" and name in TRAINS and not argument.startswith("-"):
             folder = Path(argument)
         else:
             others.append(argument)
@@ -129,8 +152,8 @@ def written_by_the_learner(command: str, arguments: list[str]) -> tuple[Path | N
     return folder, others
 
 
-def theirs(folder: Path | None) -> AbstractContextManager:
-    """The learner's pieces in the place of the library's, or nothing special."""
+def learner_pieces(folder: Path | None) -> AbstractContextManager:
+    """A context in which the learner's pieces replace the library's; without a folder it changes nothing."""
     if folder is None:
         return nullcontext()
     from minilm.exercises.mine import mine
@@ -138,27 +161,28 @@ def theirs(folder: Path | None) -> AbstractContextManager:
     return mine(folder)
 
 
-def parse(command: str, options_class: type, arguments: list[str]):
-    """The options as `options_class`, or None when help was asked for, and printed.
+def parse(name: str, options_class: type, arguments: list[str]) -> Any:
+    """Read the arguments into an instance of `options_class`.
 
-    tyro draws a box round what it has to complain of; here it becomes one sentence like every other.
+    Raises InputError for a value that the dataclass refuses, and SystemExit after tyro has printed either the help
+    (code 0) or its own error (code 2).
     """
-    box = io.StringIO()
+    printed = io.StringIO()
     try:
-        with redirect_stderr(box):
-            return tyro.cli(options_class, prog=f"minilm {command}", args=spread(arguments))
+        with redirect_stderr(printed):
+            return tyro.cli(options_class, prog=f"minilm {name}", args=separate_labels(arguments))
     except SystemExit as end:
-        if not end.code:
-            return None
-        cause: BaseException | None = end
-        while cause := cause.__context__:  # what the dataclass itself found wrong
+        cause = end.__context__  # tyro exits while it handles the error that the dataclass raised
+        while cause is not None:
             if isinstance(cause, InputError):
                 raise cause from None
-    raise InputError(f"{sentence_in(box.getvalue())} (see: minilm {command} --help).")
+            cause = cause.__context__
+        sys.stderr.write(printed.getvalue())
+        raise
 
 
-def spread(arguments: list[str]) -> list[str]:
-    """`--labels 100,500` as `--labels 100 500`, which is how tyro reads a list."""
+def separate_labels(arguments: list[str]) -> list[str]:
+    """Turn `--labels 100,500` into `--labels 100 500`, the form in which tyro reads a list."""
     out: list[str] = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -171,55 +195,33 @@ def spread(arguments: list[str]) -> list[str]:
     return out
 
 
-def sentence_in(box: str) -> str:
-    """What is written in one of tyro's boxes, without its frame, its title and its examples."""
-    box = re.sub(r"\x1b\[[0-9;]*m", "", box)  # colours
-    lines = [re.sub("[\u2500-\u257f]|-{4,}", " ", line) for line in box.splitlines()]
-    text = " ".join(" ".join(lines[1:]).split())
-    if "Missing from" in text:
-        needed, _, typed = "\n".join(lines).partition("Unrecognized options:")
-        names = re.findall(r"^ {6}(--[\w.-]+|[A-Z]\S*)", needed, re.MULTILINE)
-        typed = " ".join(typed.split("For full helptext")[0].split())
-        known = f" ({typed} is no option)" if typed else ""
-        return f"something is missing: {', '.join(names).replace('STR', 'a text')}{known}"
-    text = text.split("For full helptext")[0]
-    near = nearest(*text.partition("Perhaps you meant")[::2])
-    text = re.split(r"Got errors:|Argument helptext:|Similar|Arguments similar|Perhaps you meant", text)[0]
-    text = text.strip().rstrip(".") or "the options cannot be read"
-    return text[0].lower() + text[1:] + near
-
-
-def nearest(typed: str, offered: str) -> str:
-    """Of the options that tyro offers for the one that was typed, the one most like it, as a question; or nothing."""
-    name = r"--[\w.-]+"
-    wrong = re.findall(name, typed)
-    found = difflib.get_close_matches(wrong[0], re.findall(name, offered), 1) if len(wrong) == 1 else []
-    return f"; did you mean {found[0]}?" if found else ""
-
-
 def usage() -> str:
-    rows = "\n".join(f"  {command:12} {WHAT[command]}" for command in COMMANDS)
-    return f"usage: minilm COMMAND [--help] [options]\n\n{rows}\n\nBegin with:  minilm quickstart"
+    """What `minilm --help` prints."""
+    rows = "\n".join(f"  {command.name:12} {command.what}" for command in LIST)
+    return (
+        f"usage: minilm COMMAND [options]\n\n{rows}\n\n"
+        "Start with `minilm quickstart`. `minilm COMMAND --help` lists the options of a command."
+    )
 
 
 def explain(error: OSError) -> str:
-    """The operating system's complaint as a sentence that says what to do."""
+    """Turn an error of the operating system into a sentence that says what to do."""
     where = f" ({error.filename})" if error.filename else ""
-    # NumPy says how much it wrote, and leaves the number of the error out
-    if error.errno in FULL or (error.errno is None and "written" in str(error)):
-        return f"the disk is full{where}: free some space, then run the same command again; what was saved is whole."
+    # NumPy reports how much it wrote and gives no error number.
+    if error.errno in DISK_IS_FULL or (error.errno is None and "written" in str(error)):
+        return f"the disk is full{where}: free some space, then run the same command again; what was already saved is intact."
     if error.errno == errno.EFBIG:
-        return (
-            f"a file grew larger than the disk or `ulimit -f` allows{where}: choose another --out, or lift the limit."
-        )
+        return f"a file would become larger than the disk or `ulimit -f` allows{where}: choose another --out, or raise the limit."
     if isinstance(error, FileNotFoundError) and not current_folder_exists():
-        return "the folder that you are in is gone: go to another one (cd), then run the same command again."
+        return (
+            "the folder that you are in no longer exists: change to another one (cd), then run the same command again."
+        )
     if isinstance(error, IsADirectoryError):
-        return f"a folder stands where a file is needed{where}: name a file, or move the folder away."
+        return f"there is a folder where a file is needed{where}: name a file, or move the folder away."
     if isinstance(error, PermissionError):
-        return f"no permission{where}: choose another --out or --folder, or change the folder's rights."
+        return f"permission denied{where}: choose another --out or --folder, or change the permissions of the folder."
     if isinstance(error, NotADirectoryError | FileExistsError):
-        return f"a file stands where a folder is needed{where}: choose another --out, --folder or --cache."
+        return f"there is a file where a folder is needed{where}: choose another --out, --folder or --cache."
     return f"{error.strerror or error}{where}."
 
 
@@ -231,6 +233,7 @@ def current_folder_exists() -> bool:
 
 
 def complain(sentence: str) -> int:
+    """Print the sentence on one line of standard error and return exit code 2."""
     print("minilm:", " ".join(sentence.splitlines()), file=sys.stderr)
     return 2
 

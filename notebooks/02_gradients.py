@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 02 · Gradients by hand and by machine
-# Learning is walking downhill (notebook 01), and this notebook is about knowing where down is: by the chain rule, by
-# trying, and by a machine that does the chain rule for you, which you will write in thirty lines. You will also prove
-# that one formula of the documents is wrong. Needs notebook 01; runs in well under a minute.
+# Learning is walking downhill (notebook 01), and this notebook is about knowing where down is. You will find it in
+# three ways: by the chain rule, by trying, and by a machine that applies the chain rule for you, which you will write
+# in thirty lines. You will also prove that one formula of the documents is wrong. You need notebook 01. This notebook
+# runs in well under a minute. (`FAST` is true only when you set `MINILM_FAST=1`; then the experiments are smaller.)
 
 # %%
 import numpy as np
@@ -10,23 +11,24 @@ import torch
 from sklearn.datasets import load_digits
 
 from minilm.formulas import binary_cross_entropy as bce, cross_entropy as ce
-from minilm.plots import COLOURS
-from minilm.teaching import FAST, agree, panels
 from minilm.training import losses
+from minilm.viz.plots import COLOURS
+from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
 
 # %% [markdown]
 # ## The chain rule, as printed  (F06 · D0 §4.2, D4 §4.2.2)
 # The risk of yes-or-no questions (F05) depends on the parameters through the probability $M(x_i)$ that the model
-# gives. Both documents print its derivative for the parameter $\theta_k$, and both are right:
+# gives. Both documents print its derivative with respect to the parameter $\theta_k$, and both are right:
 #
 # $$\frac{\partial L}{\partial \theta_k} = -\frac{1}{N} \sum_{i=1}^N
 # \left(\frac{y_i}{M(x_i)} - \frac{1-y_i}{1-M(x_i)}\right) \frac{\partial M(x_i)}{\partial \theta_k}$$
 #
-# How the risk changes with the answer (the bracket), times how the answer changes with the parameter. $N$ examples,
-# $n$ parameters, $y$ [N], $M$ [N], $\partial M / \partial \theta$ [N, n]. Our model is $M = \sigma(z)$ with $z =
-# X\theta$ and $\sigma(z) = 1/(1 + e^{-z})$, so that $\partial M / \partial \theta_k = M (1 - M)\, x_k$.
+# The bracket says how the risk changes with the answer. The last factor says how the answer changes with the
+# parameter. There are $N$ examples and $n$ parameters; $y$ [N], $M$ [N], $\partial M / \partial \theta$ [N, n]. Our
+# model is $M = \sigma(z)$ with $z = X\theta$ and $\sigma(z) = 1/(1 + e^{-z})$, so
+# $\partial M / \partial \theta_k = M (1 - M)\, x_k$.
 
 # %%
 N, n = 30, 3
@@ -49,16 +51,16 @@ printed = -(y / y_hat - (1 - y) / (1 - y_hat)) @ dM / N  # [n]
 agree("F06, in minilm/formulas", printed, bce.parameter_gradient(y_hat, y, dM))
 by_torch = torch.tensor(theta, requires_grad=True)
 losses.binary_cross_entropy(torch.tensor(X) @ by_torch, torch.tensor(y)).value.backward()
-agree("F06, and what PyTorch finds for minilm/training/losses.py", printed, by_torch.grad)
+agree("F06, and the gradient of minilm/training/losses.py by PyTorch", printed, by_torch.grad)
 
 # %% [markdown]
 # ## A slope by trying: finite differences  (F06 · D0 §4.2, D4 §4.2.2)
-# Two programs can agree and share a mistake. An honest third judge knows nothing but the values of $L$: move one
-# parameter a little both ways and see what happens,
+# Two programs can agree and share the same mistake. An independent judge knows only the values of $L$: move one
+# parameter a little in both directions and see what happens,
 #
 # $$\frac{\partial L}{\partial \theta_k} \approx \frac{L(\theta + h e_k) - L(\theta - h e_k)}{2h}$$
 #
-# ($e_k$ [n] has a 1 at place $k$.) Every gradient of this project is checked so, in `tests/referees.py`.
+# ($e_k$ [n] has a 1 at place $k$.) Every gradient of this project is checked in this way, in `tests/referees.py`.
 
 
 # %%
@@ -74,10 +76,10 @@ def tried(f, theta, h=1e-5):
 agree("by trying", tried(L, theta), printed, atol=1e-9)
 
 # %% [markdown]
-# **Wrong, then right.** A smaller $h$ must be better? Up to a point. Numbers have sixteen digits; $L(\theta + h)$ and
-# $L(\theta - h)$ share the more of them the nearer they are, and their difference keeps only what is left. On the
-# right of the picture the formula errs (by $h^2$, or by $h$ if one steps to one side only), on the left the rounding,
-# by $10^{-16}/h$. The best $h$ lies between.
+# **Wrong, then right.** Is a smaller $h$ always better? Only up to a point. Numbers have sixteen digits. The nearer
+# $L(\theta + h)$ and $L(\theta - h)$ are to each other, the more of these digits they share, and their difference
+# keeps only the rest. On the right of the picture, the formula is inaccurate (by $h^2$, or by $h$ if you step to one
+# side only). On the left, rounding is: its error is $10^{-16}/h$. The best $h$ lies between.
 
 # %%
 sizes = np.logspace(-13, -0.5, 26)
@@ -87,7 +89,7 @@ one_sided = [abs((L(theta + h * e0) - L(theta)) / h - printed[0]) for h in sizes
 picture, axis = panels(1, 1, width=6.5)
 axis.loglog(sizes, one_sided, "s-", ms=4, color=COLOURS[1], label="one side: (L(θ+h) − L(θ)) / h")
 axis.loglog(sizes, both, "o-", ms=4, color=COLOURS[0], label="both sides: (L(θ+h) − L(θ−h)) / 2h")
-axis.set(xlabel="h", ylabel="error of the slope", title="neither too large nor too small")
+axis.set(xlabel="h", ylabel="error of the slope", title="The best h is neither too large nor too small")
 for ticks in (axis.xaxis, axis.yaxis):
     ticks.set_major_formatter("{x:.0e}")
 axis.legend(fontsize=10)
@@ -96,12 +98,13 @@ assert 1e-7 < best["both"] < 1e-4 and both[0] > 1e4 * min(both)  # h = 10⁻¹³
 picture
 
 # %% [markdown]
-# **What to try.** The same in single precision: `theta.astype(np.float32)`, and `X` too. Where is the best $h$ now?
-# (This is why the tests of this project run in double precision.)
+# **What to try.** Do the same in single precision: `theta.astype(np.float32)`, and `X` too. Where is the best $h$
+# now? (This is why the tests of this project run in double precision.)
 #
 # ## The same gradient, simpler and safe  (F06 · D0 §4.2)
-# Put $\partial M/\partial\theta = M(1-M)\,\partial z/\partial\theta$ into F06. The denominators cancel, for yes and
-# for no, and what remains is *what the model says, less what is true*:
+# Put $\partial M/\partial\theta = M(1-M)\,\partial z/\partial\theta$ into F06, where $z$ is the *logit*, the number
+# that goes into the sigmoid. The denominators cancel, for yes and for no. What remains is *the model's answer minus
+# the right answer*:
 #
 # $$\frac{\partial L}{\partial \theta_k} = \frac{1}{N} \sum_i (\hat y_i - y_i) \frac{\partial z_i}{\partial \theta_k}$$
 
@@ -111,16 +114,16 @@ agree("the printed form and the short one", printed, collapsed)
 agree("in minilm/formulas", collapsed, bce.parameter_gradient_from_logits(X @ theta, y, X))
 
 # %% [markdown]
-# **Wrong, then right.** On paper the two are equal. In the machine they are not. Single precision, in which models
-# are trained, has seven digits: at $z = 17$ the sigmoid has rounded to exactly 1. If the answer was no, F04 takes
-# $\log 0$, and F06 multiplies $1/0$ by $0$: NaN, and after one such step *every* parameter is NaN. Written for
-# logits, the loss is $\log(1 + e^z) - yz$; with the larger exponent taken out first, nothing overflows, and nothing
-# is divided.
+# **Wrong, then right.** On paper the two forms are equal. In the machine they are not. Models are trained in single
+# precision, which has seven digits: at $z = 17$ the sigmoid has been rounded to exactly 1. If the answer was no, F04
+# takes $\log 0$, and F06 multiplies $1/0$ by $0$. The result is NaN, and after one such step *every* parameter is
+# NaN. Written in terms of the logits, the loss is $\log(1 + e^z) - yz$. When the larger exponent is taken out first,
+# nothing overflows, and nothing is divided.
 
 # %%
 z = np.linspace(-5, 30, 141, dtype=np.float32)  # the answer is no, y = 0
 one = np.float32(1)
-with np.errstate(all="ignore"):  # the warnings are the lesson, but they would fill the page
+with np.errstate(all="ignore"):  # these warnings are the point here, but they would fill the page
     sigma = one / (one + np.exp(-z))
     naive_loss = -np.log(one - sigma)
     naive_slope = one / (one - sigma) * (sigma * (one - sigma))
@@ -133,43 +136,47 @@ agree("minilm/formulas, at 1000", bce.binary_cross_entropy_with_logits(np.array(
 # %%
 picture, (left, right) = panels(1, 2)
 for axis, naive, safe in ((left, naive_loss, safe_loss), (right, naive_slope, safe_slope)):
-    axis.plot(z, safe, color=COLOURS[2], lw=5, alpha=0.4, label="on logits")
+    axis.plot(z, safe, color=COLOURS[2], lw=5, alpha=0.4, label="computed from the logit")
     axis.plot(z, np.where(np.isfinite(naive), naive, np.nan), color=COLOURS[1], label="as printed")
     axis.axvline(first, color="black", ls=":", lw=1)
-    axis.set(xlabel="logit z, while the answer is no")
-left.set(title="loss: infinite from the line on", ylabel="loss")
-right.set(title="slope: NaN from the line on", ylabel="slope")
+    axis.set(xlabel="logit z (the right answer is no)")
+left.set(title="Loss: infinite from the dotted line on", ylabel="loss")
+right.set(title="Slope: NaN from the dotted line on", ylabel="slope")
 left.legend()
 picture
 
 # %% [markdown]
-# **What to try.** A common patch is to clip $\hat y$ to $[10^{-7}, 1 - 10^{-7}]$. Do it: the loss is finite now. What
+# **What to try.** A common patch is to clip $\hat y$ to $[10^{-7}, 1 - 10^{-7}]$. Do it: now the loss is finite. What
 # is its slope at $z = 20$, and what does a model learn from its worst mistakes?
 #
 # **Exercise.** `minilm exercise start binary_cross_entropy`
 #
 # ## Many classes: softmax and cross-entropy  (F08, F11 · D0 §4.3, D1 §4.2)
-# With $K$ classes, logits $z$ [K] become probabilities by the softmax, and the loss is the cross-entropy with the
-# answer $y$ [K], which is 1 at the right class and 0 elsewhere:
+# With $K$ classes, the softmax turns the logits $z$ [K] into probabilities. The loss is the cross-entropy between
+# these and the answer $y$ [K], which is 1 at the right class and 0 elsewhere:
 #
 # $$\hat y_k = \frac{e^{z_k}}{\sum_j e^{z_j}}, \qquad H = -\sum_k y_k \log \hat y_k$$
 #
-# All logits stand in every denominator, and so each probability depends on each logit: the derivative is a matrix,
-# the *Jacobian* $\partial \hat y_k / \partial z_j = \hat y_k (1[j = k] - \hat y_j)$ [K, K]. Send $\partial H/\partial
-# \hat y_k = -y_k / \hat y_k$ through it, and again all that is left is $\hat y - y$.
+# Every denominator contains all logits, so each probability depends on each logit. The derivative is therefore a
+# matrix, the *Jacobian* $\partial \hat y_k / \partial z_j = \hat y_k (1[j = k] - \hat y_j)$ [K, K]. Multiply
+# $\partial H/\partial \hat y_k = -y_k / \hat y_k$ by it, and again only $\hat y - y$ is left.
 
 # %%
 K = 5
 z, answer = rng.normal(scale=1.5, size=K), 3
-y_hat = np.exp(z - z.max())  # the largest taken out first: the same quotient, and exp cannot overflow
+y_hat = np.exp(z - z.max())  # subtracting the largest keeps the quotient, and exp cannot overflow
 y_hat /= y_hat.sum()
 y = np.eye(K)[answer]
 jacobian = np.diag(y_hat) - np.outer(y_hat, y_hat)  # [K, K]
 long_way = (-y / y_hat) @ jacobian
 agree("the long way and the short one", long_way, y_hat - y)
-agree("the Jacobian's product, never written down", long_way, ce.softmax_gradient(z, -y / y_hat))
-agree("cross-entropy with its gradient", long_way, ce.cross_entropy_gradient(z[None], np.array([answer]))[0])
-agree("value", -np.log(y_hat[answer]), losses.cross_entropy(torch.tensor(z)[None], torch.tensor([answer])).value)
+agree("the same product without writing the Jacobian down", long_way, ce.softmax_gradient(z, -y / y_hat))
+agree("the gradient of the cross-entropy", long_way, ce.cross_entropy_gradient(z[None], np.array([answer]))[0])
+agree(
+    "the value of the loss",
+    -np.log(y_hat[answer]),
+    losses.cross_entropy(torch.tensor(z)[None], torch.tensor([answer])).value,
+)
 
 # %%
 picture, (left, right) = panels(1, 2, width_ratios=[1, 1.3])
@@ -177,47 +184,48 @@ image = left.imshow(jacobian, cmap="RdBu", vmin=-0.25, vmax=0.25)
 picture.colorbar(image, ax=left, shrink=0.8)
 left.set(title="Jacobian of the softmax", xlabel="logit j", ylabel="probability k")
 places = np.arange(K)
-right.bar(places - 0.2, y_hat, 0.4, color=COLOURS[0], label="what the model says, ŷ")
+right.bar(places - 0.2, y_hat, 0.4, color=COLOURS[0], label="the model's probabilities, ŷ")
 right.bar(places + 0.2, y_hat - y, 0.4, color=COLOURS[1], label="the gradient, ŷ − y")
 right.axhline(0, color="black", lw=0.8)
-right.set(title=f"the answer is class {answer}", xlabel="class", xticks=places)
+right.set(title=f"The right answer is class {answer}", xlabel="class", xticks=places)
 right.legend(fontsize=10, loc="lower left")
 assert np.allclose(jacobian.sum(axis=0), 0) and (np.delete(y_hat - y, answer) > 0).all() and (y_hat - y)[answer] < 0
 picture
 
 # %% [markdown]
-# Each column of the Jacobian sums to 0: what one class wins the others lose. A step *against* the gradient lifts the
-# logit of the answer and lowers all others, each by as much as was wrongly believed in it.
+# Each column of the Jacobian sums to 0: what one class gains, the others lose. A step *against* the gradient raises
+# the logit of the right answer and lowers all others, each in proportion to the probability that it was wrongly
+# given.
 #
-# **Wrong, then right.** The most frequent mistake in programs: the model ends in a softmax, and the loss takes the
-# softmax once more. Nothing fails, the loss even falls. But probabilities lie between 0 and 1, and a softmax of such
-# numbers can never be sure.
+# **Wrong, then right.** This is the most frequent mistake in programs: the model ends in a softmax, and the loss
+# applies the softmax once more. Nothing fails, and the loss even falls. But probabilities lie between 0 and 1, and
+# the softmax of such numbers can never be sure.
 
 # %%
-perfect = np.array([[0.0, 0.0, 1.0]])  # a model that knows: all of its belief on class 2
+perfect = np.array([[0.0, 0.0, 1.0]])  # a model that knows: it gives class 2 the probability 1
 twice, once = ce.cross_entropy(perfect, np.array([2])), ce.sequence_cross_entropy(perfect, perfect)
 print(f"loss of a perfect answer: {abs(once):.3f} with one softmax, {twice:.3f} with two")
 assert once == 0 and np.isclose(twice, np.log(1 + 2 * np.exp(-1))) and twice > 0.55
 
 # %% [markdown]
-# **What to try.** `ce.softmax_gradient` for a $\hat y$ that is nearly certain: how large is the Jacobian's largest
-# entry at logits ten times as large? (That is why attention divides its scores by $\sqrt{D}$: notebook 04.) And
-# `ce.cross_entropy(z[None], …, smoothing=0.1)`: what becomes of $\hat y - y$?
+# **What to try.** Call `ce.softmax_gradient` for a $\hat y$ that is nearly certain: how large is the Jacobian's
+# largest entry at logits that are ten times as large? (This is why attention divides its scores by $\sqrt{D}$; see
+# notebook 04.) Then call `ce.cross_entropy(z[None], …, smoothing=0.1)`: what becomes of $\hat y - y$?
 #
 # **Exercises.** `minilm exercise start softmax` · `log_softmax` · `cross_entropy` · `cross_entropy_gradient` ·
 # `label_smoothing`
 #
 # ## A loss that never looks at the answer  (F11 · D1 §4.2)
-# For a text of $T$ words over a vocabulary of $V$, D1 prints the cross-entropy (交叉熵) with one letter where two are
-# needed:
+# For a text of $T$ words over a vocabulary of $V$ words, D1 prints the cross-entropy (交叉熵) with one letter where
+# two are needed:
 #
 # $$L = -\sum_{t=1}^{T} \sum_{i=1}^{V} y_t(i) \log y_t(i)$$
 #
 # and says that $y_t(i)$ is the probability that the model gives to word $i$. Then this is the *entropy of the
-# prediction*. The answer is nowhere in it. It should read $-\sum_t \sum_i y_t(i) \log \hat y_t(i)$, the answer $y$
-# outside the logarithm, the prediction $\hat y$ inside.
+# prediction*, and the answer does not occur in it. The formula should be $-\sum_t \sum_i y_t(i) \log \hat y_t(i)$,
+# with the answer $y$ outside the logarithm and the prediction $\hat y$ inside.
 #
-# **Wrong, then right.** The true answer is word 1, and the model believes more and more firmly in word 0:
+# **Wrong, then right.** The right answer is word 1, and the model believes more and more firmly in word 0:
 
 # %%
 belief = np.array([0.5, 0.7, 0.9, 0.99, 0.999])
@@ -225,15 +233,16 @@ answer = np.array([[0.0, 1.0]])
 for p in belief:
     y_hat = np.array([[p, 1 - p]])
     by_hand = -(y_hat * np.log(y_hat)).sum()
-    agree(f"printed, belief in the wrong word {p}", by_hand, ce.cross_entropy_as_printed(y_hat))
+    agree(f"printed loss, probability {p} for the wrong word", by_hand, ce.cross_entropy_as_printed(y_hat))
 printed = [ce.cross_entropy_as_printed(np.array([[p, 1 - p]])) for p in belief]
 right = [ce.sequence_cross_entropy(np.array([[p, 1 - p]]), answer) for p in belief]
-print("printed:", np.round(printed, 3), " put right:", np.round(right, 3))
+print("printed:", np.round(printed, 3), " corrected:", np.round(right, 3))
 assert (np.diff(printed) < 0).all() and (np.diff(right) > 0).all()
 
 # %% [markdown]
-# The surer of the *wrong* word, the smaller the printed loss. Now let two models learn to read handwritten digits (8
-# × 8 points, ten classes), one by each loss. The model is one product: logits = pixels · W.
+# The surer the model is of the *wrong* word, the smaller the printed loss becomes. Now let two models learn to read
+# handwritten digits (8 × 8 points, ten classes), one with each loss. The model is a single product: logits = pixels ·
+# W.
 
 # %%
 pixels, digit = load_digits(return_X_y=True)
@@ -242,7 +251,7 @@ pixels, digit = pixels[:T], digit[:T]
 start = rng.normal(scale=0.05, size=(64, 10))
 slopes = {
     "as printed": lambda z: ce.cross_entropy_as_printed_gradient(z) / T,
-    "put right": lambda z: ce.cross_entropy_gradient(z, digit),
+    "as corrected": lambda z: ce.cross_entropy_gradient(z, digit),
 }
 curves = {}
 for name, slope in slopes.items():
@@ -257,38 +266,39 @@ for name, slope in slopes.items():
     curves[name] = np.array(curve)
 ends = {name: curve[-1] for name, curve in curves.items()}
 for name, (entropy, true, accuracy) in ends.items():
-    print(f"{name:10}: printed loss {entropy:.2f}, true loss {true:.2f}, {accuracy:.0%} of the digits read")
+    print(f"{name:12}: printed loss {entropy:.2f}, true loss {true:.2f}, {accuracy:.0%} of the digits read correctly")
 
 # %%
 picture, axes = panels(1, 3, width=10.5)
-titles = ("the printed loss", "the true loss", "share of digits read")
+titles = ("The printed loss", "The true loss", "Share of digits read correctly")
 for column, (axis, title) in enumerate(zip(axes, titles)):
     for (name, curve), colour in zip(curves.items(), (COLOURS[1], COLOURS[0])):
-        axis.plot(curve[:, column], color=colour, label=f"learnt by the loss {name}")
+        axis.plot(curve[:, column], color=colour, label=f"trained with the loss {name}")
     axis.set(title=title, xlabel="step", ylim=(0, None))
 axes[2].axhline(0.1, color="black", ls=":", lw=1)
 axes[1].legend(fontsize=9)
-assert ends["as printed"][0] < 0.2 and ends["as printed"][2] < 0.3 < 0.9 < ends["put right"][2]
-assert ends["as printed"][1] > curves["as printed"][0, 1]  # by the true measure it has got worse
+assert ends["as printed"][0] < 0.2 and ends["as printed"][2] < 0.3 < 0.9 < ends["as corrected"][2]
+assert ends["as printed"][1] > curves["as printed"][0, 1]  # measured by the true loss, it has got worse
 picture
 
 # %% [markdown]
-# The model on the printed loss has become certain, and reads about as many digits as guessing would (dotted).
+# The model trained with the printed loss has become certain, and it reads about as many digits as guessing would (the
+# dotted line).
 #
-# **What to try.** Start it from the weights that the right loss has found, `W`: what does the printed loss do to a
-# model that is already good? Then look into D1 §4.2 at the gradients below it (F12–F14), where the same letter makes
-# a difference of zero: notebook 06.
+# **What to try.** Start it from the weights `W` that the right loss has found: what does the printed loss do to a
+# model that is already good? Then look at the gradients below the loss in D1 §4.2 (F12–F14). There the same letter
+# produces a difference of zero; see notebook 06.
 #
 # ## Thirty lines that differentiate for you  (F06 · D0 §4.2)
-# "By automatic differentiation" (自动微分), says D0 of $\partial M/\partial\theta$, and leaves it there. It is no magic.
-# Every value remembers which values it was made from, and the slope of that one small operation. The chain rule is
-# then a walk through these memories, from the loss back to the parameters: *reverse mode*, or back-propagation
-# (反向传播).
+# D0 says that $\partial M/\partial\theta$ is found "by automatic differentiation" (自动微分), and does not explain
+# it. It is no magic. Every value remembers which values it was made from, and the slope of that one small operation.
+# The chain rule is then a walk through these memories, from the loss back to the parameters. This is called *reverse
+# mode*, or back-propagation (反向传播).
 
 
 # %%
 class Number:
-    tape = []  # every number, in the order in which they were made: each after those that it is made from
+    tape = []  # all numbers in the order of their making, so each comes after the numbers it was made from
 
     def __init__(self, value, parents=()):
         self.value, self.parents, self.slope = value, parents, 0.0
@@ -311,17 +321,17 @@ class Number:
         self.slope = 1.0  # ∂L/∂L
         for number in reversed(Number.tape):
             for parent, slope in number.parents:
-                parent.slope += slope * number.slope  # the chain rule; + since a value may be used twice
+                parent.slope += slope * number.slope  # the chain rule; we add because a value may be used twice
 
 
 # %% [markdown]
-# That is all. A small network with it: two inputs, a few hidden units with tanh, one logit, and the loss on logits,
-# $\log(1 + e^z) - yz$.
+# That is all. Now build a small network with it: two inputs, a few hidden units with tanh, one logit, and the loss in
+# terms of the logit, $\log(1 + e^z) - yz$.
 
 
 # %%
 def network_loss(theta, x, y, hidden):
-    """θ: for each hidden unit two weights, a constant, and the weight of its output."""
+    """θ holds, for each hidden unit, two weights, a constant and the weight of its output."""
     z = Number(0.0)
     for h in range(hidden):
         w0, w1, constant, out = theta[4 * h : 4 * h + 4]
@@ -342,11 +352,12 @@ library.backward()
 agree("the loss", loss.value, library)
 agree("all twelve slopes, ours and PyTorch's", [number.slope for number in theta], by_torch.grad)
 value = lambda theta: network_loss([Number(t) for t in theta], x, answer, 3).value  # noqa: E731
-agree("and by trying", [number.slope for number in theta], tried(value, start), atol=1e-9)
+agree("all twelve slopes, ours and by trying", [number.slope for number in theta], tried(value, start), atol=1e-9)
 
 # %% [markdown]
-# Why did this change the world, if finite differences give the same numbers? Count. Trying needs two evaluations of
-# the loss for *each* parameter. Reverse mode needs one, and one walk back over it, however many parameters there are.
+# Why did this change the world, if finite differences give the same numbers? Count the operations. Trying needs two
+# evaluations of the loss for *each* parameter. Reverse mode needs one evaluation and one walk back over it, no matter
+# how many parameters there are.
 
 # %%
 widths = [1, 2, 4, 8, 16, 32, 64]
@@ -356,22 +367,23 @@ for hidden in widths:
     network_loss([Number(t) for t in rng.normal(size=4 * hidden)], x, answer, hidden)
     once = len(Number.tape)
     costs["by trying"].append(2 * 4 * hidden * once)
-    costs["in reverse"].append(2 * once)  # there and back
+    costs["in reverse"].append(2 * once)  # forward and back
 picture, axis = panels(1, 1, width=6)
 for (name, cost), colour in zip(costs.items(), COLOURS[1::-1]):
     axis.loglog([4 * hidden for hidden in widths], cost, "o-", color=colour, label=name)
 for ticks in (axis.xaxis, axis.yaxis):
     ticks.set_major_formatter("{x:,.0f}")
-axis.set(xlabel="parameters", ylabel="operations", title="the price of one gradient")
+axis.set(xlabel="parameters", ylabel="operations", title="The price of one gradient")
 axis.legend()
 assert costs["by trying"][-1] > 200 * costs["in reverse"][-1]
 picture
 
 # %% [markdown]
-# With 256 parameters trying costs more than two hundred times as much. A small Transformer has a million.
+# With 256 parameters, trying costs more than two hundred times as much. A small Transformer has a million parameters.
 #
-# **Wrong, then right.** Write `=` for `+=` in `backward`, as nearly everybody does the first time. It passes every
-# test in which no value is used twice, and a network uses nearly everything twice. The slope of $a^2 + a$ at 3 is 7:
+# **Wrong, then right.** Write `=` instead of `+=` in `backward`, as nearly everybody does the first time. This passes
+# every test in which no value is used twice, but a network uses nearly everything twice. The slope of $a^2 + a$ at 3
+# is 7:
 
 
 # %%
@@ -379,7 +391,7 @@ def backward_wrong(last):
     last.slope = 1.0
     for number in reversed(Number.tape):
         for parent, slope in number.parents:
-            parent.slope = slope * number.slope  # the last one to come overwrites the others
+            parent.slope = slope * number.slope  # the last one overwrites the others
 
 
 slopes = []
@@ -392,9 +404,9 @@ print("with += the slope is {:g}, with = it is {:g}".format(*slopes))
 assert slopes[0] == 7 and slopes[1] != 7
 
 # %% [markdown]
-# PyTorch adds up too, and goes on adding from one `backward` to the next: that is why every training loop has to
-# clear the gradients between two steps (`zero_grad` in `minilm/training/optimizer.py`).
+# PyTorch adds gradients up too, and it goes on adding from one `backward` to the next. This is why every training
+# loop has to clear the gradients between two steps (`zero_grad` in `minilm/training/optimizer.py`).
 #
-# **What to try.** Give `Number` an `exp` and a division, and build F06 as it is printed out of them. Call
-# `loss.backward()` twice: what are the slopes then, and why? `minilm/formulas/rnn.py` does the same walk by hand
+# **What to try.** Give `Number` an `exp` and a division, and build F06 out of them as it is printed. Call
+# `loss.backward()` twice: what are the slopes then, and why? `minilm/formulas/rnn.py` takes the same walk by hand
 # through a whole sequence (notebook 06).

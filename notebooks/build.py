@@ -1,12 +1,12 @@
-"""From each NN_name.py the executed NN_name.ipynb beside it.  `make notebooks` is this program, then index.py.
+"""Execute each NN_name.py and write NN_name.ipynb beside it.  `make notebooks` runs this program, then index.py.
 
-    python notebooks/build.py                        all of them
-    python notebooks/build.py 04_attention           only some
-    python notebooks/build.py --fast                 small sizes (MINILM_FAST=1); looks for mistakes, writes nothing
-    python notebooks/build.py --check                runs nothing: are the cells those of the source?
+    python notebooks/build.py                        builds all notebooks
+    python notebooks/build.py 04_attention           builds only those named
+    python notebooks/build.py --fast                 uses small sizes (MINILM_FAST=1) to find mistakes; writes nothing
+    python notebooks/build.py --check                runs nothing; checks that each notebook has the cells of its source
 
-The same source and the same outputs give the same bytes: the name of a cell is made from its text, and what tells of
-this machine or this hour (versions, times) is left out. What does not pass is said in a sentence, and not written.
+The same source and the same outputs give the same bytes: the id of a cell is made from its text, and whatever depends
+on this machine or this moment (versions, times) is left out. A notebook with a fault is reported and not written.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import nbformat
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from matplotlib import font_manager  # noqa: F401  its first import on a machine warns that it takes long: here, not in a cell
+from matplotlib import font_manager  # noqa: F401  its first import on a machine warns that it is slow: here, not in a cell
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
@@ -33,9 +33,9 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 LARGEST = 400 * 1024  # bytes
-LONGEST = 600  # seconds for one cell: it hangs
+LONGEST = 600  # seconds; a cell that runs longer hangs
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-# What must not stand in an output, because the next machine, or the next run, would print something else.
+# What an output must not contain, because the next machine or the next run would print something else.
 FOREIGN = {
     "a path of a machine": r"(?<![\w.:/])(/(home|Users|root|tmp|var|opt|usr|mnt|private)/\w|[A-Z]:\\\w)\S*|site-packages",
     "the address of an object": r"\b0x[0-9a-f]{8,}",
@@ -48,25 +48,25 @@ class Fault(Exception):
 
 
 class ThisPython(KernelSpecManager):
-    """The kernel is the Python that runs this program, whatever is registered on the machine under its name."""
+    """Use the Python that runs this program as the kernel, whatever kernel the machine has registered."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         return KernelSpec(**get_kernel_dict())
 
 
 def sources(folder: Path = HERE, names: list[str] | None = None) -> list[Path]:
-    """NN_name.py in `folder`, in reading order; only those that are named, with or without what follows the dot."""
+    """The files NN_name.py in `folder`, in reading order; only those in `names`, with or without their suffix."""
     found = sorted(folder.glob("[0-9][0-9]_*.py"))
     for name in names or []:
         if Path(name).stem not in [path.stem for path in found]:
             known = ", ".join(path.stem for path in found) or "none yet"
-            raise Fault(f"there is no notebook '{name}' (there are: {known}).")
+            raise Fault(f"there is no notebook '{name}' (known notebooks: {known}).")
     wanted = {Path(name).stem for name in names or []}
     return [path for path in found if not wanted or path.stem in wanted]
 
 
 def read(source: Path) -> NotebookNode:
-    """The notebook of a percent-format file: its cells, each with a name made from its text; no outputs yet."""
+    """Read a percent-format file as a notebook without outputs; the id of each cell is made from its text."""
     cells = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent").cells
     seen: dict[str, int] = {}
     for cell in cells:
@@ -78,16 +78,16 @@ def read(source: Path) -> NotebookNode:
 
 
 def place(source: Path, number: int, line: int = 1) -> str:
-    """`04_attention.py, line 31 (cell 7)`: where the cell with this number, from 0, is written."""
+    """`04_attention.py, line 31 (cell 7)`: where a line of the cell with this number (from 0) is in the source."""
     lines = source.read_text(encoding="utf-8").splitlines()
     starts = [i for i, text in enumerate(lines, 1) if text.startswith("# %%")]
     return f"{source.name}, line {starts[number] + line} (cell {number + 1})"
 
 
 def execute(source: Path, fast: bool = False) -> NotebookNode:
-    """Run all cells from the first to the last in a new kernel, in an empty folder, with two threads.
+    """Run all cells in order in a new kernel, in an empty folder, with two threads.
 
-    Raises `Fault` for a cell that fails, or that writes a warning.
+    Raises `Fault` for a cell that fails or prints a warning.
     """
     notebook = read(source)
     path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
@@ -99,7 +99,7 @@ def execute(source: Path, fast: bool = False) -> NotebookNode:
             km=AsyncKernelManager(kernel_spec_manager=ThisPython()),
             timeout=LONGEST,
             record_timing=False,
-            extra_arguments=["--Application.log_level=ERROR"],  # of the kernel itself, not of the cells
+            extra_arguments=["--Application.log_level=ERROR"],  # for the kernel itself, not for the cells
             resources={"metadata": {"path": empty}},
         )
         try:
@@ -120,7 +120,7 @@ def failure(cell: NotebookNode) -> NotebookNode | None:
 
 
 def cleaned(notebook: NotebookNode, source: Path) -> NotebookNode:
-    """Pieces of one stream put together (where they are cut depends on the hour), nothing foreign left."""
+    """Join the pieces of each stream (where they are cut depends on timing), and check that nothing foreign is left."""
     for number, cell in enumerate(notebook.cells):
         outputs: list[NotebookNode] = []
         for output in cell.get("outputs", []):
@@ -134,7 +134,7 @@ def cleaned(notebook: NotebookNode, source: Path) -> NotebookNode:
             if picture := output.get("data", {}).get("image/png"):
                 output.data["image/png"] = in_256_colours(picture)
         for what, found in foreign(outputs):
-            raise Fault(f"{place(source, number)}: its output holds {what}, {found!r}.")
+            raise Fault(f"{place(source, number)}: its output contains {what}, {found!r}.")
         if cell.cell_type == "code":
             cell.outputs = outputs
     notebook.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
@@ -142,7 +142,7 @@ def cleaned(notebook: NotebookNode, source: Path) -> NotebookNode:
 
 
 def in_256_colours(picture: str) -> str:
-    """The same PNG (both in base64) at a third of its size: a plot has few colours, and to the eye they stay the same."""
+    """The same PNG (both in base64) at a third of its size: a plot has few colours, and it looks the same."""
     image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     file = io.BytesIO()
@@ -151,7 +151,7 @@ def in_256_colours(picture: str) -> str:
 
 
 def foreign(outputs: list[NotebookNode]) -> list[tuple[str, str]]:
-    """What in the outputs of a cell belongs to one machine or one run: (what it is, what stands there)."""
+    """What in the outputs of a cell depends on one machine or one run: pairs (what it is, the text found)."""
     texts = []
     for output in outputs:
         data = output.get("data", {})
@@ -160,12 +160,12 @@ def foreign(outputs: list[NotebookNode]) -> list[tuple[str, str]]:
 
 
 def written(notebook: NotebookNode, target: Path) -> int:
-    """Write the notebook, whole or not at all; its size in bytes. Raises `Fault` if it is too large."""
+    """Write the notebook completely or not at all. Returns its size in bytes; raises `Fault` if it is too large."""
     content = (nbformat.writes(notebook, version=4).rstrip("\n") + "\n").encode()
     if len(content) > LARGEST:
         raise Fault(
-            f"{target.name} would have {len(content) // 1024} KB, and {LARGEST // 1024} is the most: draw fewer or "
-            "smaller pictures, print less."
+            f"{target.name} would have {len(content) // 1024} KB, but at most {LARGEST // 1024} KB are allowed: draw "
+            "fewer or smaller pictures, or print less."
         )
     growing = target.with_name(target.name + ".growing")
     growing.write_bytes(content)
@@ -174,10 +174,10 @@ def written(notebook: NotebookNode, target: Path) -> int:
 
 
 def check(source: Path) -> None:
-    """The cells of the .ipynb are those of its source. Raises `Fault`, which names the first cell that is not."""
+    """Check that the .ipynb has the cells of its source. Raises `Fault`, which names the first cell that differs."""
     target = source.with_suffix(".ipynb")
     if not target.exists():
-        raise Fault(f"{target.name} is not there: run `make notebooks`.")
+        raise Fault(f"{target.name} does not exist: run `make notebooks`.")
     wanted = read(source).cells
     found = nbformat.read(target, as_version=4).cells
     for number, cell in enumerate(wanted):
@@ -191,9 +191,9 @@ def check(source: Path) -> None:
 
 def main(arguments: list[str] | None = None, folder: Path = HERE) -> int:
     parser = argparse.ArgumentParser(prog="notebooks/build.py", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NN_name", help="which notebooks; none: all")
-    parser.add_argument("--fast", action="store_true", help="small sizes; look for mistakes and write nothing")
-    parser.add_argument("--check", action="store_true", help="run nothing: are the cells those of the source?")
+    parser.add_argument("names", nargs="*", metavar="NN_name", help="which notebooks to build (default: all)")
+    parser.add_argument("--fast", action="store_true", help="use small sizes to find mistakes; write nothing")
+    parser.add_argument("--check", action="store_true", help="run nothing; check the cells against the source")
     options = parser.parse_args(arguments)
     try:
         chosen = sources(folder, options.names)

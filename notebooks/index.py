@@ -1,10 +1,10 @@
-r"""From the source of everything the thread INDEX.md: each formula from the document to its test.
+r"""Write INDEX.md, which follows each formula from the document to its test.
 
     python notebooks/index.py            writes INDEX.md
-    python notebooks/index.py --check    is it what would be written?
+    python notebooks/index.py --check    checks that INDEX.md is up to date
 
-What the documents print stands in the table below; the rest is found by the formula's number: in the docstrings of
-minilm/, in the headings of the notebooks, in the names of the tests.
+The table below says what the documents print. Everything else is found by the formula's number: in the docstrings of
+minilm/, in the headings of the notebooks, and in the names of the tests.
 """
 
 import ast
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 TOP = Path(__file__).resolve().parents[1]
-ROOMS = ("layers", "models", "training", "examples", "text")  # where the second view of a formula may live
+ROOMS = ("layers", "models", "training", "examples", "text")  # where a formula may be implemented a second time
 DOCUMENTS = {
     "D0": "大语言模型原理与工程实践：大语言模型的涌现能力",
-    "D1": "the one without a title (关键词：大语言模型，涌现能力，神经网络，深度学习，自然语言处理，工程实践)",
+    "D1": "(a document without a title; 关键词：大语言模型，涌现能力，神经网络，深度学习，自然语言处理，工程实践)",
     "D2": "大语言模型应用指南：还原论与涌现性",
     "D3": "涌现能力与上下文学习：大模型的关键",
     "D4": "大规模语言模型从理论到实践 大语言模型的发展历程",
@@ -27,7 +27,7 @@ LATER = ("F24", "F32", "F33", "F35", "F36")
 
 
 class Formula(NamedTuple):
-    """What the documents say. `printed`: right, wrong, or words (named there, without a formula)."""
+    """What the documents say. `printed`: right, wrong, or words (the document names it without a formula)."""
 
     id: str
     title: str
@@ -36,57 +36,60 @@ class Formula(NamedTuple):
     note: str = ""
 
 
-PRINTED = {"right": "printed right", "wrong": "printed **wrong**", "words": "in words only"}
-PAPER = "the paper that D1 §8.3 and D3 §7.3 cite has the formula"
-BPTT = "identically zero; with ŷ − y in place it still lacks W_yᵀ, the derivative of σ and the chain through time"
+PRINTED = {"right": "printed correctly", "wrong": "printed **wrongly**", "words": "in words only"}
+PAPER = "the formula is in the paper that D1 §8.3 and D3 §7.3 cite"
+BPTT = "it is always zero; even with ŷ − y it still lacks W_yᵀ, the derivative of σ and the chain through time"
 CHAPTERS = {
     "Learning from data": [
         Formula("F01", "Empirical risk", "D0 §4.1", "right"),
-        Formula("F02", "The parameters that make the risk smallest", "D0 §4.1 · D4 §4.1.1", "right"),
-        Formula("F03", "The gradient step, and what became of it", "D0 §3.2, §4.1 · D4 §4.1.2 · D1 appendix", "right"),
-        Formula("F04", "Cross-entropy of a yes or no", "D0 §4.2 · D4 §4.2.1", "right", "overflows unless on logits"),
-        Formula("F05", "Its mean over the examples", "D0 §4.2 · D4 §4.2.1", "right"),
-        Formula("F06", "Its gradient", "D0 §4.2 · D4 §4.2.2", "right", "with a sigmoid it collapses to (ŷ − y) ∂z/∂θ"),
+        Formula("F02", "The parameters with the smallest risk", "D0 §4.1 · D4 §4.1.1", "right"),
+        Formula("F03", "The gradient step and its successors", "D0 §3.2, §4.1 · D4 §4.1.2 · D1 appendix", "right"),
+        Formula("F04", "Binary cross-entropy", "D0 §4.2 · D4 §4.2.1", "right", "it overflows unless it takes logits"),
+        Formula("F05", "Binary cross-entropy: mean over the examples", "D0 §4.2 · D4 §4.2.1", "right"),
+        Formula(
+            *("F06", "Binary cross-entropy: gradient", "D0 §4.2 · D4 §4.2.2", "right"),
+            "with a sigmoid it simplifies to (ŷ − y) ∂z/∂θ",
+        ),
         Formula("F07", "The head on top of BERT", "D0 §4.3", "right"),
-        Formula("F08", "Fine-tuning", "D0 §4.3", "wrong", "trains W⁰ and b⁰ alone; fine-tuning moves θ too"),
+        Formula("F08", "Fine-tuning", "D0 §4.3", "wrong", "it trains only W⁰ and b⁰; fine-tuning trains θ too"),
     ],
     "Recurrent models": [
-        Formula("F09", "The recurrent state", "D1 §4.1", "right", "but not “usually ReLU”: usually tanh"),
-        Formula("F10", "The prediction at each step", "D1 §4.1", "right", "but its σ is another function than F09's"),
-        Formula("F11", "Cross-entropy over a sequence", "D1 §4.2", "wrong", "one y for target and prediction: entropy"),
-        Formula("F12", "Its gradient for W_h", "D1 §4.2", "wrong", BPTT),
-        Formula("F13", "Its gradient for W_x", "D1 §4.2", "wrong", BPTT),
-        Formula("F14", "Its gradient for b_h", "D1 §4.2", "wrong", BPTT),
+        Formula("F09", "The recurrent state", "D1 §4.1", "right", "but usually with tanh, not “usually ReLU”"),
+        Formula("F10", "The prediction at each step", "D1 §4.1", "right", "but its σ is not the function σ of F09"),
+        Formula("F11", "Cross-entropy over a sequence", "D1 §4.2", "wrong", "one y for both makes it an entropy"),
+        Formula("F12", "The gradient for W_h", "D1 §4.2", "wrong", BPTT),
+        Formula("F13", "The gradient for W_x", "D1 §4.2", "wrong", BPTT),
+        Formula("F14", "The gradient for b_h", "D1 §4.2", "wrong", BPTT),
         Formula("F15", "LSTM", "D1 §3.1", "words"),
         Formula("F16", "GRU", "D1 §3.1", "words"),
         Formula("F17", "The document's own model", "D1 §5.2", "right"),
     ],
     "Attention and the Transformer": [
         Formula("F18", "Attention", "D4 §2.1.5, §2.1.10", "words", PAPER),
-        Formula("F19", "Many heads", "D4 §2.1.9", "words", PAPER),
+        Formula("F19", "Multi-head attention", "D4 §2.1.9", "words", PAPER),
         Formula("F20", "Feed-forward, layer norm, residual", "D4 §2.1.9", "words", PAPER),
-        Formula("F21", "Position", "D4 §2.1.9", "words", PAPER),
+        Formula("F21", "Positions", "D4 §2.1.9", "words", PAPER),
         Formula("F22", "What attention and recurrence cost, and how far they reach", "D4 §1.1.1, §2.1.9", "words"),
     ],
     "Language models and pretraining": [
         Formula("F23", "A text's probability, word by word", "D3 §4.1.1 · D0 §2.1 · D2 §4.3.1", "right"),
-        Formula("F25", "Masked words", "D3 §4.2.1", "wrong", "only the left side is given; the model sees both"),
+        Formula("F25", "Masked words", "D3 §4.2.1", "wrong", "it gives only the left side; the model sees both"),
         Formula("F26", "Next sentence", "D3 §4.2.2", "right"),
         Formula("F27", "Pretraining", "D2 §4.2.1", "right"),
         Formula("F28", "Fine-tuning on a task", "D2 §4.2.2", "right"),
-        Formula("F29", "New material: dialogue", "D2 §4.2.3", "right", "here as a formula; its model comes later"),
+        Formula("F29", "New examples: dialogue", "D2 §4.2.3", "right", "here only as a formula; its model comes later"),
     ],
     "Metrics, tags, word vectors": [
         Formula(
             *("F30", "Accuracy, precision, recall, F1", "D4 §5.4 · D0 §5.4 · D1 §3.2.5 · D2 §5.4", "wrong"),
-            "D4's table does not add up, and its 97.5 % stands nowhere in it",
+            "D4's table does not add up, and the claimed 97.5 % is not in it",
         ),
         Formula("F31", "Tags: CRF and Viterbi", "D4 §4.3.2", "wrong", "“minimise F1”: the loss is −log P(y∣x)"),
-        Formula("F34", "Word vectors", "D1 §3.2.1", "words", "named there: Word2Vec, GloVe; here by counting"),
+        Formula("F34", "Word vectors", "D1 §3.2.1", "words", "D1 names Word2Vec and GloVe; here by counting"),
     ],
 }
 FORMULAS = {formula.id: formula for chapter in CHAPTERS.values() for formula in chapter}
-# What belongs to a formula in the library without having its number: there autograd, or a plain sum, is the formula.
+# Parts of the library that implement a formula without naming it, because autograd or a plain sum does the work.
 ALSO = {
     "F01": [("minilm/training/losses.py", "cross_entropy")],
     "F02": [("minilm/training/loop.py", "train")],
@@ -97,10 +100,10 @@ ALSO = {
     "F27": [("minilm/models/bert.py", "BertForPretraining")],
     "F28": [("minilm/training/supervised.py", "fit")],
     "F29": [("minilm/training/losses.py", "cross_entropy")],
-    "F30": [("minilm/jobs/measuring.py", name) for name in ("measure_texts", "measure_tags")],
+    "F30": [("minilm/training/metrics.py", name) for name in ("measure_texts", "measure_tags")],
     "F31": [("minilm/examples/labelled.py", "encode_tagged")],
 }
-Ends = dict[str, list[str]]  # file → names in it
+Ends = dict[str, list[str]]  # file → the names in it
 
 
 class Section(NamedTuple):
@@ -112,7 +115,7 @@ class Section(NamedTuple):
 
 
 class Thread(NamedTuple):
-    """Where a formula stands, apart from the document."""
+    """Where a formula appears, apart from the document."""
 
     notebook: list[Section]
     numpy: Ends
@@ -126,7 +129,7 @@ class Thread(NamedTuple):
 
 
 def ids_in(text: str) -> list[str]:
-    """The numbers in the order in which they stand; F04–F06 and F12_to_F14 are three each."""
+    """The formula numbers in the text, in order; F04–F06 and F12_to_F14 are three each."""
     found: list[str] = []
     for first, last in re.findall(r"(?<![A-Za-z0-9])F([0-3]\d)(?:(?:–|-|_to_)F?([0-3]\d))?(?!\d)", text):
         found += [f"F{n:02}" for n in range(int(first), int(last or first) + 1)]
@@ -134,7 +137,7 @@ def ids_in(text: str) -> list[str]:
 
 
 def docstrings(path: Path) -> Iterator[tuple[str, str]]:
-    """(name, docstring) of every public function, class and method of a file; first the file's own title, named ""."""
+    """(name, docstring) of every public function, class and method of a file; first the file's title, under the name ""."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     yield "", (ast.get_docstring(tree) or "").split("\n")[0]
     for node in tree.body:
@@ -146,7 +149,7 @@ def docstrings(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def named_in(rooms: tuple[str, ...], top: Path) -> dict[str, Ends]:
-    """id → what has it in its docstring. Files whose title has it come first; a title alone counts if there is no more."""
+    """id → what has it in its docstring. Files with the id in their title come first; a title alone counts if nothing else."""
     titled: dict[str, Ends] = {id: {} for id in FORMULAS}
     others: dict[str, Ends] = {id: {} for id in FORMULAS}
     for path in [path for room in rooms for path in sorted((top / "minilm" / room).glob("*.py"))]:
@@ -162,7 +165,7 @@ def named_in(rooms: tuple[str, ...], top: Path) -> dict[str, Ends]:
 
 
 def exercises_titled(top: Path) -> dict[str, Ends]:
-    """id → the exercises that have it in the title of their file."""
+    """id → the exercises with the id in the title of their file."""
     found: dict[str, Ends] = {id: {} for id in FORMULAS}
     for path in sorted((top / "minilm" / "exercises").rglob("*.py")):
         for id in FORMULAS.keys() & ids_in(dict(docstrings(path))[""]):
@@ -171,7 +174,7 @@ def exercises_titled(top: Path) -> dict[str, Ends]:
 
 
 def sections(top: Path) -> Iterator[tuple[list[str], Section]]:
-    """The headings of the notebooks with the numbers in their brackets: `## Why √D?  (F18 · D4 §2.1.5)`."""
+    """The notebook headings and the numbers in their brackets, as in `## Why √D?  (F18 · D4 §2.1.5)`."""
     for path in sorted((top / "notebooks").glob("[0-9][0-9]_*.py")):
         text = path.read_text(encoding="utf-8")
         title = re.search(r"^# # (.+)$", text, re.MULTILINE)
@@ -180,7 +183,7 @@ def sections(top: Path) -> Iterator[tuple[list[str], Section]]:
 
 
 def tests_named(top: Path) -> dict[str, Ends]:
-    """id → the tests that have it in their name, those of minilm/formulas/ first."""
+    """id → the tests with the id in their name; those of minilm/formulas/ come first."""
     found: dict[str, Ends] = {id: {} for id in FORMULAS}
     paths = sorted((top / "tests").rglob("test_*.py"), key=lambda path: (path.parent.name != "formulas", path))
     for path in paths:
@@ -191,7 +194,7 @@ def tests_named(top: Path) -> dict[str, Ends]:
 
 
 def scan(top: Path = TOP) -> dict[str, Thread]:
-    """Follow every formula through the source."""
+    """Find every formula in the source."""
     numpy, library, exercises = named_in(("formulas",), top), named_in(ROOMS, top), exercises_titled(top)
     for id, places in ALSO.items():
         for file, name in places:
@@ -206,7 +209,7 @@ def scan(top: Path = TOP) -> dict[str, Thread]:
 
 
 def missing(id: str, thread: Thread) -> list[str]:
-    """The ends that the formula has lost. One that is printed wrong has its wrong form beside the right one."""
+    """The parts that the formula lacks. A formula that is printed wrongly also needs its wrong form in the code."""
     ends = {
         "a section of a notebook": thread.notebook,
         "a function in minilm/formulas/": thread.numpy,
@@ -219,7 +222,7 @@ def missing(id: str, thread: Thread) -> list[str]:
 
 
 def listed(ends: Ends) -> str:
-    """Links to files, with the names in them."""
+    """Links to files, each with the names in it."""
     return " · ".join(
         f"[{file}](../{file})" + (": " + ", ".join(f"`{name}`" for name in names) if names else "")
         for file, names in ends.items()
@@ -227,7 +230,7 @@ def listed(ends: Ends) -> str:
 
 
 def block(formula: Formula, thread: Thread) -> list[str]:
-    """One formula from the document to the exercise."""
+    """The block for one formula, from the document to the exercise."""
     books: dict[tuple[str, str], list[str]] = {}
     for file, notebook, heading in thread.notebook:
         books.setdefault((notebook, file), []).append(f"*{heading}*")
@@ -249,13 +252,13 @@ def block(formula: Formula, thread: Thread) -> list[str]:
 
 
 def page(top: Path = TOP) -> str:
-    """INDEX.md as it should be."""
+    """The text of INDEX.md as it should be."""
     lines = [
-        "# The thread: each formula from the document to its test",
+        "# Each formula, from the document to its test",
         "",
-        "Every formula of the five documents has a number. It stands in the docstring of the function, in the heading of the",
-        'notebook\'s section and in the name of the test: `make test ARGS="-k F18"` runs all tests of attention.',
-        "This page is made by `python notebooks/index.py`.",
+        "Every formula of the five documents has a number. You find this number in the docstring of the function, in the",
+        'heading of the notebook section and in the name of the test. For example, `make test ARGS="-k F18"` runs all',
+        "tests of attention. This page is written by `python notebooks/index.py`.",
         "",
         "| | document |",
         "|---|---|",

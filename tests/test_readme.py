@@ -1,4 +1,4 @@
-"""The README in its two languages says the same, and what it says of the notebooks is so."""
+"""The README says the same in both languages, its links lead somewhere, and its tables are those of the notebooks and rooms."""
 
 import re
 from collections import Counter
@@ -8,6 +8,9 @@ from pages import NOTEBOOKS, TOP, program
 
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 TEXTS = {name: (TOP / name).read_text(encoding="utf-8") for name in (ENGLISH, CHINESE)}
+ROOMS = {room: f"minilm/{room}/README.md" for room in ("experiments", "pretrained", "exercises", "bench")}
+PAGES = [*TEXTS, *ROOMS.values(), "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md"]
+PAGES += ["minilm/experiments/RECIPE.md", "notebooks/GLOSSARY.md"]
 NUMBER = r"(?<![A-Za-z\d_.,])\d+(?:[.,]\d+)*"
 
 
@@ -42,6 +45,17 @@ def pictures(text: str) -> list[str]:
 def links(text: str) -> list[str]:
     """Where links lead, in the order of the text, apart from the one to the other language."""
     return [link for link in re.findall(r"(?<!!)\[[^\]]*\]\(([^)]+)\)", text) if link not in TEXTS]
+
+
+def anchors(text: str) -> list[str]:
+    """What `#…` in a link may name: each heading in small letters, hyphens for its spaces, without punctuation."""
+    return [re.sub(r"[^\w -]", "", h.lstrip("#").strip().lower()).replace(" ", "-") for h in headings(text)]
+
+
+def numbered(text: str) -> list[str]:
+    """Links, those to a heading of the same page by the number of that heading: it has another name in each language."""
+    places = anchors(text)
+    return [f"#{places.index(link[1:])}" if link[1:] in places else link for link in links(text)]
 
 
 def inline(text: str) -> list[str]:
@@ -83,7 +97,7 @@ def out_of_step(english: str, chinese: str) -> list[str]:
             found += differences(a, b, f"table {i}, row")
     found += differences([len(t) for t in tables(english)], [len(t) for t in tables(chinese)], "rows of table")
     found += differences(pictures(english), pictures(chinese), "picture")
-    found += differences(links(english), links(chinese), "link")
+    found += differences(numbered(english), numbered(chinese), "link")
     found += differences(inline(english), inline(chinese), "`name`")
     return found + number_differences(english, chinese)
 
@@ -101,13 +115,14 @@ def test_each_language_links_to_the_other():
     ("old", "new", "sentence"),
     [
         ("\n## 许可", "\n### 许可", r"heading \d+: '##' in English, '###' in Chinese"),
-        ("minilm predict --model", "minilm guess --model", r"code block \d: "),
+        ("minilm fill-mask --model", "minilm guess --model", r"code block \d: "),
         ("  layers/ ", "  layer/ ", r"code block \d: "),
         ("| 9,955 |", "| 9,956 |", "table 1, row 2: "),
         ("data/pictures/ladder.png", "data/pictures/ladder-zh.png", "picture 1: "),
         ("10.2 分钟", "10.3 分钟", "# minilm: 10.2 only in English"),
-        ("`minilm bench padding`", "`minilm bench pad`", "`name` "),
-        ("](notebooks/INDEX.md)", "](notebooks/index.md)", "link 1: "),
+        ("`minilm bench initialisation`", "`minilm bench start`", "`name` "),
+        ("](CONTRIBUTING.md)", "](contributing.md)", r"link \d+: "),
+        ("](#安装与运行) ·", "](#从哪里开始) ·", "link 1: "),
     ],
 )
 def test_a_difference_is_named(old, new, sentence):
@@ -116,10 +131,39 @@ def test_a_difference_is_named(old, new, sentence):
     assert any(re.match(sentence, fault) for fault in out_of_step(english, chinese.replace(old, new, 1)))
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", PAGES)
 def test_every_link_and_picture_is_there(name):
-    for link in [*links(TEXTS[name]), *pictures(TEXTS[name])]:
-        assert link.startswith("https://") or (TOP / link.split("#")[0]).exists(), link
+    text = (TOP / name).read_text(encoding="utf-8")
+    for link in [*links(text), *pictures(text)]:
+        path, _, anchor = link.partition("#")
+        there = (TOP / name).parent / path if path else TOP / name
+        assert link.startswith("https://") or there.exists(), link
+        if anchor and there.suffix == ".md":
+            assert anchor in anchors(there.read_text(encoding="utf-8")), link
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_contents_list_every_section_in_order(name):
+    contents = TEXTS[name].split("\n## ")[0]
+    sections = [heading[3:] for heading in headings(TEXTS[name]) if heading.startswith("## ")]
+    assert re.findall(r"\[([^\]]+)\]\(#", contents) == sections and len(sections) >= 7
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_each_page_of_a_room_is_linked(room):
+    assert all(ROOMS[room] in links(text) for text in TEXTS.values())
+
+
+def test_the_ladder_of_the_readme_is_that_of_its_room():
+    room = tables((TOP / ROOMS["experiments"]).read_text(encoding="utf-8"))
+    assert tables(TEXTS[ENGLISH])[0] == room[0] and len(room) == 3
+    names = [[row.split(" | ")[0] for row in table] for table in room]
+    assert names[0] == names[1] and names[0][2:] == names[2][1:]
+
+
+def test_the_quality_of_the_exercises_is_what_was_measured():
+    measured = tables((TOP / "minilm/exercises/quality/exercises_quality.md").read_text(encoding="utf-8"))[0]
+    assert measured in tables((TOP / ROOMS["exercises"]).read_text(encoding="utf-8")) and len(measured) == 8
 
 
 def ranges(ids: set[str]) -> str:

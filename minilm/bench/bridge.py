@@ -16,14 +16,14 @@ from minilm.bench.bridge_training import finetuning
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import alternate, compared, table, table_of, version_of
 from minilm.errors import InputError
-from minilm.huggingface import renamed
-from minilm.jobs.folders import Opened, open_encoder, save_bert
-from minilm.jobs.prepare import prepare
-from minilm.jobs.quickstart_english import pretraining_text, unseen
+from minilm.experiments.english import pretraining_text, unseen
 from minilm.layers.attention import padding_mask
+from minilm.pretrained.bert import renamed
+from minilm.pretrained.run_folder import LoadedModel, open_encoder, save_bert
+from minilm.pretrained.weights import weights_of
 from minilm.text import corpus
-from minilm.training.checkpoint import weights_of
-from minilm.training.sentence_vectors import sentence_vectors
+from minilm.text.prepare import prepare
+from minilm.training.inference import sentence_vectors
 
 OURS, THEIRS, SENTENCES = "minilm", "transformers", "sentence-transformers"
 BATCH = 32  # of the referees' inference: the default of sentence-transformers and of many a loop
@@ -51,30 +51,34 @@ def mixed_lengths(texts: list[str], number: int) -> list[str]:
 
 
 @torch.inference_mode()
-def hidden_states(model: nn.Module, ids: torch.Tensor, real: torch.Tensor) -> list[torch.Tensor]:
+def hidden_states(model: nn.Module, ids: torch.Tensor, attention_mask: torch.Tensor) -> list[torch.Tensor]:
     """The words after the embeddings and after every block, real words only."""
-    x, mask = model.bert.embeddings(ids), padding_mask(real)
-    out = [x[real]]
+    x, mask = model.bert.embeddings(ids), padding_mask(attention_mask)
+    out = [x[attention_mask]]
     for block in model.bert.encoder.layers:
         x, _ = block(x, mask)
-        out.append(x[real])
+        out.append(x[attention_mask])
     return out
 
 
-def parity(opened: Opened, texts: list[str]) -> dict:
+def parity(opened: LoadedModel, texts: list[str]) -> dict:
     """The largest difference of hidden states in one padded batch, in float32 and float64, and of sentence vectors."""
     transformers = referee_library()
     tokenizer = transformers.AutoTokenizer.from_pretrained(opened.folder)
     batch = tokenizer(texts, padding=True, truncation=True, max_length=opened.max_length, return_tensors="pt")
-    real = batch["attention_mask"].bool()
-    out: dict = {"sentences": len(texts), "shortest": int(real.sum(1).min()), "longest": real.size(1)}
+    attention_mask = batch["attention_mask"].bool()
+    out: dict = {
+        "sentences": len(texts),
+        "shortest": int(attention_mask.sum(1).min()),
+        "longest": attention_mask.size(1),
+    }
     for kind in (torch.float32, torch.float64):
         theirs = transformers.BertModel.from_pretrained(opened.folder).to(kind).eval()
         with torch.inference_mode():
             expected = theirs(**batch, output_hidden_states=True).hidden_states
         opened.model.to(kind)
-        states = zip(hidden_states(opened.model, batch["input_ids"], real), expected, strict=True)
-        each = [float((a - b[real]).abs().max()) for a, b in states]
+        states = zip(hidden_states(opened.model, batch["input_ids"], attention_mask), expected, strict=True)
+        each = [float((a - b[attention_mask]).abs().max()) for a, b in states]
         out[str(kind).removeprefix("torch.")] = {"largest": max(each), "after_each_layer": each}
     opened.model.float()
     pooled = mean_of(expected[-1], batch["attention_mask"]).float().numpy()
@@ -89,7 +93,7 @@ def mean_of(words: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return nn.functional.normalize(mean, dim=1)
 
 
-def round_trip(opened: Opened) -> dict:
+def round_trip(opened: LoadedModel) -> dict:
     """ours → theirs → ours: the same bits. Theirs → ours → theirs: files of the same tensors under the same names."""
     transformers = referee_library()
     with tempfile.TemporaryDirectory() as place:
@@ -116,7 +120,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def inference(opened: Opened, texts: list[str], options: BenchOptions, say: Callable[[str], None]) -> dict:
+def inference(opened: LoadedModel, texts: list[str], options: BenchOptions, say: Callable[[str], None]) -> dict:
     """Sentences a second, from text to vector, in turns. Raises RuntimeError if the vectors are not the same."""
     transformers = referee_library()
     tokenizer = transformers.AutoTokenizer.from_pretrained(opened.folder)

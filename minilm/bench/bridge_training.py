@@ -12,11 +12,11 @@ from torch import nn
 from minilm.bench.options import BenchOptions
 from minilm.bench.padding import trainer
 from minilm.bench.report import alternate, compared, table, table_of
-from minilm.examples.labelled import LabelledBatch, encode_texts, label_names
-from minilm.jobs.folders import Opened, encoder_into
-from minilm.jobs.ladder import PUBLISHED, deviation, drawn, published_rung
-from minilm.models.bert import BertClassifier, HeadConfig
+from minilm.examples.labelled import Batch, encode_texts, label_names
+from minilm.experiments.ladder import PUBLISHED, deviation, drawn, published_rung
+from minilm.models.heads import BertClassifier, HeadConfig
 from minilm.models.initialisation import initialise
+from minilm.pretrained.run_folder import LoadedModel, encoder_into
 from minilm.text.files import Example
 from minilm.training.supervised import Recipe
 
@@ -82,7 +82,7 @@ def accuracy_of_theirs(model: nn.Module, tokenizer, test: list[Example], labels:
 
 
 def finetuning(
-    opened: Opened, pool: list[Example], test: list[Example], options: BenchOptions, say: Callable[[str], None]
+    opened: LoadedModel, pool: list[Example], test: list[Example], options: BenchOptions, say: Callable[[str], None]
 ) -> dict:
     """Accuracy and seconds of both, seed after seed in turns, and the seconds of a step on the same batch."""
     import transformers
@@ -141,7 +141,7 @@ def mean_and_spread(found: dict[str, list[float]]) -> dict:
 
 
 def step_race(
-    opened: Opened,
+    opened: LoadedModel,
     examples: list[Example],
     labels: tuple[str, ...],
     recipe: Recipe,
@@ -162,11 +162,15 @@ def step_race(
     theirs = their_model(opened.folder, labels).train()
     optimizer = torch.optim.AdamW(decay_groups(theirs, recipe.weight_decay), lr=1e-4, fused=True)
 
-    def by_transformers(batch: LabelledBatch) -> None:
-        names = {"input_ids": batch.ids, "token_type_ids": batch.types, "attention_mask": batch.real.long()}
+    def by_transformers(batch: Batch) -> None:
+        names = {
+            "input_ids": batch.ids,
+            "token_type_ids": batch.token_type_ids,
+            "attention_mask": batch.attention_mask.long(),
+        }
         their_step(theirs, optimizer, names | {"labels": batch.labels}, recipe.clip)
 
-    def turn(one: Callable[[LabelledBatch], None]) -> Callable[[int], None]:
+    def turn(one: Callable[[Batch], None]) -> Callable[[int], None]:
         def run(number: int) -> None:
             for batch in batches[number * steps : (number + 1) * steps]:
                 one(batch)
@@ -174,11 +178,11 @@ def step_race(
         return run
 
     clocks = alternate({OURS: turn(step), THEIRS: turn(by_transformers)}, options.rounds, options.progress)
-    real = [
-        sum(int(batch.real.sum()) for batch in batches[number * steps : (number + 1) * steps])
+    attention_mask = [
+        sum(int(batch.attention_mask.sum()) for batch in batches[number * steps : (number + 1) * steps])
         for number in range(1, options.rounds + 1)
     ]
-    race = compared(clocks, real, "tokens", OURS)
+    race = compared(clocks, attention_mask, "tokens", OURS)
     say(f"\na step of fine-tuning on the same batches of {len(batches[0].labels)}, as drawn")
     say(table_of(race, "tokens"))
     return race

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from minilm.errors import InputError
-from minilm.examples.batching import PretrainingBatch
-from minilm.huggingface import REPEATED, their_config, to_theirs
+from minilm.examples.batching import Batch
 from minilm.jobs.pretrain import losses_of
 from minilm.layers.transformer import at_positions, use_fused
-from minilm.models.bert import BertConfig, BertForPretraining
-from minilm.training.checkpoint import weights_of
+from minilm.models.bert import BertForPretraining
+from minilm.models.config import TransformerConfig
+from minilm.pretrained.bert import REPEATED, hf_config, to_hf_names
+from minilm.pretrained.weights import weights_of
 from minilm.training.optimizer import AdamW, clip_gradients, parameter_groups
 
 RATE, DECAY, BETAS, EPS, CLIP = 1e-4, 0.01, (0.9, 0.98), 1e-6, 1.0
@@ -32,11 +33,11 @@ class Contender:
     """A model, how its loss is had from a batch, and how it takes a step. `losses` keeps what it has seen."""
 
     model: nn.Module
-    loss_of: Callable[[PretrainingBatch], Tensor]
+    loss_of: Callable[[Batch], Tensor]
     update: Callable[[], None]
     losses: list[float] = field(default_factory=list)
 
-    def step(self, batch: PretrainingBatch) -> None:
+    def step(self, batch: Batch) -> None:
         """Forward, both losses, backward, clip, AdamW."""
         loss = self.loss_of(batch)
         loss.backward()
@@ -67,10 +68,10 @@ def by_transformers(model: BertForPretraining, attention: str) -> Contender:
     """Its own call with its own losses: words are scored at every position, for that is how it is made."""
     referee = transformers_bert(model, attention).train()
 
-    def loss_of(batch: PretrainingBatch) -> Tensor:
-        real = None if batch.real is None else batch.real.long()
+    def loss_of(batch: Batch) -> Tensor:
+        attention_mask = None if batch.attention_mask is None else batch.attention_mask.long()
         answers = dict(labels=batch.words, next_sentence_label=batch.is_next)
-        return referee(batch.ids, attention_mask=real, token_type_ids=batch.types, **answers).loss
+        return referee(batch.ids, attention_mask=attention_mask, token_type_ids=batch.token_type_ids, **answers).loss
 
     return Contender(referee, loss_of, torch_update(referee))
 
@@ -104,19 +105,19 @@ def transformers_bert(model: BertForPretraining, attention: str) -> nn.Module:
         import transformers
     except ImportError:
         raise InputError("the referee transformers is not installed: pip install transformers") from None
-    settings = their_config(model.config, "BertForPreTraining")
-    config = transformers.BertConfig(**settings, attn_implementation=attention)
+    settings = hf_config(model.config, "BertForPreTraining")
+    config = transformers.TransformerConfig(**settings, attn_implementation=attention)
     referee = transformers.BertForPreTraining(config).to(next(model.parameters()).dtype)
-    lacking, unknown = referee.load_state_dict(to_theirs(weights_of(model)), strict=False)
+    lacking, unknown = referee.load_state_dict(to_hf_names(weights_of(model)), strict=False)
     if unknown or set(lacking) - REPEATED.keys():
         raise InputError(f"this version of transformers names BERT's weights otherwise: {[*unknown, *lacking]}.")
     return referee
 
 
 class TorchEncoder(nn.Module):
-    """`nn.TransformerEncoder` behind the signature of our `Encoder`."""
+    """`nn.TransformerEncoder` behind the signature of our `TransformerStack`."""
 
-    def __init__(self, config: BertConfig):
+    def __init__(self, config: TransformerConfig):
         super().__init__()
         c = config
         block = nn.TransformerEncoderLayer(
@@ -129,11 +130,11 @@ class TorchEncoder(nn.Module):
         x: Tensor,
         may_attend: Tensor | None = None,
         need_weights: bool = False,
-        asked: Tensor | None = None,
+        query_positions: Tensor | None = None,
     ) -> tuple[Tensor, list]:
         padding = None if may_attend is None else ~may_attend[:, 0, 0]
         x = self.encoder(x, src_key_padding_mask=padding)  # it has no way of leaving positions out
-        return x if asked is None else at_positions(x, asked), []
+        return x if query_positions is None else at_positions(x, query_positions), []
 
 
 def with_torch_encoder(model: BertForPretraining) -> BertForPretraining:

@@ -5,18 +5,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from minilm import plots
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import table
-from minilm.examples.batching import PretrainingBatch
-from minilm.jobs.prepare import Prepared
+from minilm.examples.batching import Batch
+from minilm.experiments.english import English
 from minilm.jobs.pretrain import PretrainOptions, held_out_batches, prepare_for, pretrain
-from minilm.jobs.quickstart_english import English
-from minilm.training.checkpoint import read_metrics
+from minilm.text.prepare import Prepared
+from minilm.training.state import read_metrics
+from minilm.viz import plots
 
 # name in the picture, folder, how it starts; all else is the recipe of the English quickstart. The published start gets
 # the full rate for its embeddings: a smaller one is there to keep what word vectors know, and it has none.
-PUBLISHED = "published: N(0, 0.02²)", "published", dict(init="published", word_vectors=False, embedding_rate=1.0)
+PUBLISHED = (
+    "published: N(0, 0.02²)",
+    "published",
+    dict(init="published", word_vectors=False, embedding_learning_rate_scale=1.0),
+)
 BETWEEN = "fan-in, word vectors", "fan-in", dict(init="fan-in", word_vectors=True)
 OURS = "ours: neighbours, word vectors", "ours", dict(init="neighbours", word_vectors=True)
 
@@ -43,7 +47,7 @@ def settings(options: BenchOptions, folder: str, start: dict) -> PretrainOptions
     )
 
 
-def unigram_loss(prepared: Prepared, batches: list[PretrainingBatch]) -> float:
+def unigram_loss(prepared: Prepared, batches: list[Batch]) -> float:
     r"""−1/M Σ log p(wᵢ) over the masked words that are measured on: the loss of knowing how common words are, no more.
 
     p(w) = (n(w) + 1) / (N + V), from the training text; the 1 keeps a word that was never seen there possible.

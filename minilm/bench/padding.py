@@ -12,11 +12,12 @@ from minilm.bench.options import BenchOptions
 from minilm.bench.report import alternate, compared, table_of
 from minilm.errors import InputError
 from minilm.examples.batching import batches_of_like_length
-from minilm.examples.labelled import LabelledBatch, LabelledSet, encode_texts, label_names
-from minilm.jobs.prepare import prepare
-from minilm.models.bert import BertClassifier, BertConfig, HeadConfig
+from minilm.examples.labelled import Batch, Dataset, encode_texts, label_names
+from minilm.models.config import TransformerConfig
+from minilm.models.heads import BertClassifier, HeadConfig
 from minilm.models.initialisation import initialise
 from minilm.text import corpus
+from minilm.text.prepare import prepare
 from minilm.training.losses import cross_entropy
 from minilm.training.optimizer import AdamW, clip_gradients, parameter_groups
 
@@ -24,14 +25,14 @@ OURS, LONGEST, MAXIMUM = "batches of like lengths", "padded to the batch's longe
 AGREE = 1e-4  # the largest difference that padding may make to a score
 
 
-def padded(batch: LabelledBatch, length: int) -> LabelledBatch:
+def padded(batch: Batch, length: int) -> Batch:
     """The same batch with more padding behind every text."""
     more = (0, length - batch.ids.size(1))
-    parts = (F.pad(each, more) for each in (batch.ids, batch.types, batch.real))
-    return LabelledBatch(*parts, batch.labels)
+    parts = (F.pad(each, more) for each in (batch.ids, batch.token_type_ids, batch.real))
+    return Batch(*parts, batch.labels)
 
 
-def layouts(examples: LabelledSet, chosen: np.ndarray, batch: int, length: int, rng) -> dict[str, list[LabelledBatch]]:
+def layouts(examples: Dataset, chosen: np.ndarray, batch: int, length: int, rng) -> dict[str, list[Batch]]:
     """The same texts, put into batches in three ways."""
     alike = batches_of_like_length(examples.lengths[chosen], batch, rng)
     as_drawn = [examples.batch(chosen[i : i + batch].tolist()) for i in range(0, len(chosen), batch)]
@@ -42,12 +43,12 @@ def layouts(examples: LabelledSet, chosen: np.ndarray, batch: int, length: int, 
     }
 
 
-def trainer(model: nn.Module) -> Callable[[LabelledBatch], None]:
+def trainer(model: nn.Module) -> Callable[[Batch], None]:
     """Forward, loss, backward, clip, AdamW."""
     optimizer = AdamW(parameter_groups(model, 0.01))
 
-    def step(batch: LabelledBatch) -> None:
-        cross_entropy(model(batch.ids, batch.types, batch.real), batch.labels).value.backward()
+    def step(batch: Batch) -> None:
+        cross_entropy(model(batch.ids, batch.token_type_ids, batch.real), batch.labels).value.backward()
         clip_gradients(model.parameters(), 1.0)
         optimizer.step(1e-4)
         optimizer.zero_grad()
@@ -56,10 +57,10 @@ def trainer(model: nn.Module) -> Callable[[LabelledBatch], None]:
 
 
 @torch.no_grad()
-def difference(model: nn.Module, one: list[LabelledBatch], other: list[LabelledBatch]) -> float:
+def difference(model: nn.Module, one: list[Batch], other: list[Batch]) -> float:
     """How far apart the scores are for the same texts in the same batches, padded in two ways."""
     model.eval()
-    scores = [torch.cat([model(b.ids, b.types, b.real) for b in batches]) for batches in (one, other)]
+    scores = [torch.cat([model(b.ids, b.token_type_ids, b.real) for b in batches]) for batches in (one, other)]
     return float((scores[0] - scores[1]).abs().max())
 
 
@@ -79,7 +80,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         rounds.append(layouts(examples, chosen, s.batch, s.length, rng))
 
     shape = dict(width=s.width, layers=s.layers, heads=s.heads, feed_forward=4 * s.width, max_length=s.length)
-    model = BertClassifier(BertConfig(vocab_size=tokenizer.size, **shape), HeadConfig(names))
+    model = BertClassifier(TransformerConfig(vocab_size=tokenizer.size, **shape), HeadConfig(names))
     initialise(model, generator=torch.Generator().manual_seed(options.seed))
     apart = difference(model, rounds[0][LONGEST], rounds[0][MAXIMUM])
     if not apart <= AGREE:

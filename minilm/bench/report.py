@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -49,7 +49,7 @@ def ratios(seconds: Seconds, ours: str) -> dict[str, dict]:
     return out
 
 
-def rows_of(clocks: Clocks, units: list[float], unit: str) -> list[dict]:
+def rows_of(clocks: Clocks, units: Sequence[float], unit: str) -> list[dict]:
     """One row a contender: the seconds of its runs, and what it did in a second (median over the runs).
 
     `units`: how much was done in each round, by all alike.
@@ -63,7 +63,7 @@ def rows_of(clocks: Clocks, units: list[float], unit: str) -> list[dict]:
     return rows
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Columns under their heads: the first to the left, the figures to the right."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     return "\n".join(
@@ -72,7 +72,7 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     )
 
 
-def compared(clocks: Clocks, units: list[float], unit: str, ours: str) -> dict:
+def compared(clocks: Clocks, units: Sequence[float], unit: str, ours: str) -> dict:
     """What goes into the JSON of a race: `rows`, and how many times as long as `ours` each took, by either clock."""
     times = {"ratios": ratios(clocks.wall, ours), "cpu_ratios": ratios(clocks.cpu, ours)}
     return {"rows": rows_of(clocks, units, unit)} | times

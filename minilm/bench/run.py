@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import machine, threads
-from minilm.jobs.resuming import plain
-from minilm.training.checkpoint import write_json
+from minilm.files.atomic import write_json
+from minilm.training.state import plain
 
 __all__ = ["BenchOptions", "bench"]
 

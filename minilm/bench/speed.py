@@ -7,10 +7,11 @@ import torch
 from minilm.bench.contenders import EAGER, OURS, READABLE, SDPA, TORCH, contenders
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import alternate, compared, table_of
-from minilm.examples.batching import PretrainingBatch, PretrainingBatches
-from minilm.jobs.prepare import Prepared, prepare
-from minilm.models.bert import BertConfig, BertForPretraining, parameter_count
+from minilm.examples.batching import Batch, PretrainingBatches
+from minilm.models.bert import BertForPretraining
+from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.initialisation import initialise
+from minilm.text.prepare import Prepared, prepare
 
 AGREE = 1e-5  # relative: the same weights and the same batch must give the same loss, or it is not the same model
 NOTE = (
@@ -21,7 +22,7 @@ NOTE = (
 
 def new_model(options: BenchOptions, vocab_size: int) -> BertForPretraining:
     s = options.size
-    config = BertConfig(
+    config = TransformerConfig(
         vocab_size=vocab_size,
         width=s.width,
         layers=s.layers,
@@ -34,7 +35,7 @@ def new_model(options: BenchOptions, vocab_size: int) -> BertForPretraining:
     return model
 
 
-def batches_for(options: BenchOptions, prepared: Prepared, number: int) -> list[PretrainingBatch]:
+def batches_for(options: BenchOptions, prepared: Prepared, number: int) -> list[Batch]:
     """The first `number` batches of a pretraining on this corpus, drawn before any clock runs."""
     s = options.size
     drawn = PretrainingBatches(prepared.train, prepared.tokenizer, s.length, s.batch, options.seed)

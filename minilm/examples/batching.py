@@ -1,9 +1,6 @@
-"""Batches of like lengths, padded to the longest in the batch; and the batches of pretraining, fresh at every step.
+"""Encoded examples, and batches of them: examples of similar lengths, padded to the longest in the batch."""
 
-What a step sees is a function of the seed and the number of the step alone. That is all a resumed run needs to know to
-go on as if it had never stopped.
-"""
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -11,14 +8,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from minilm.examples.masked_lm import mask_words
-from minilm.examples.next_sentence import BLOCK, Pairs, draw_pairs
-from minilm.text.store import Store
-from minilm.text.tokenizer import Tokenizer
+from minilm.examples.labels import IGNORED
 
 
 def pad(rows: list[list[int]], value: int) -> Int[Tensor, "B T"]:
-    """One row under the other, filled up with `value` to the longest."""
+    """The rows below each other, filled up with `value` to the length of the longest."""
     out = torch.full((len(rows), max(map(len, rows))), value, dtype=torch.int64)
     for i, row in enumerate(rows):
         out[i, : len(row)] = torch.as_tensor(row)
@@ -28,8 +22,8 @@ def pad(rows: list[list[int]], value: int) -> Int[Tensor, "B T"]:
 def batches_of_like_length(
     lengths: np.ndarray, size: int, rng: np.random.Generator, pool: int = 64
 ) -> list[np.ndarray]:
-    """Every index once, in batches of `size` whose lengths are close: shuffle, sort within pools of `pool` batches,
-    cut, shuffle the batches. Padding to the longest then costs next to nothing."""
+    """Every index once, in batches of `size` whose lengths are close: shuffle, sort within pools of `pool` batches, cut,
+    shuffle the batches. Padding to the longest then costs next to nothing."""
     order = rng.permutation(len(lengths))
     batches = []
     for start in range(0, len(order), size * pool):
@@ -39,72 +33,85 @@ def batches_of_like_length(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-@dataclass
-class PretrainingBatch:
-    """[CLS] A [SEP] B [SEP], words masked, with both answers. `real` is None when nothing is padding."""
+def hash_of(*numbers: int) -> int:
+    """One 63-bit seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
-    ids: Int[Tensor, "B T"]
-    types: Int[Tensor, "B T"]
-    real: Bool[Tensor, "B T"] | None
-    words: Int[Tensor, "B T"]  # the masked words' ids, −100 elsewhere
-    is_next: Int[Tensor, " B"]  # 0 = B follows A
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step sees. `attention_mask` is None if nothing is padding; columns that an objective does not need are None.
+
+    `labels` are whatever the objective asks for: one class per text [B], or one class or token per position [B, T], where
+    −100 marks the positions that do not count. `nsp_labels` are 0 where the second sentence follows the first.
+    """
+
+    input_ids: Int[Tensor, "B T"]
+    token_type_ids: Int[Tensor, "B T"] | None = None
+    attention_mask: Bool[Tensor, "B T"] | None = None
+    labels: Int[Tensor, "..."] | None = None
+    nsp_labels: Int[Tensor, " B"] | None = None
 
     @property
     def tokens(self) -> int:
-        return self.ids.numel() if self.real is None else int(self.real.sum())
+        """How many tokens the batch holds, without padding."""
+        return self.input_ids.numel() if self.attention_mask is None else int(self.attention_mask.sum())
 
-    def to(self, device: torch.device) -> "PretrainingBatch":
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: t if t is None else t.to(device) for name, t in tensors.items()})
 
 
-class PretrainingBatches:
-    """`batches[step]`: drawn afresh each epoch from `seed`, without end."""
+@dataclass(frozen=True)
+class Dataset:
+    """Encoded examples, column by column, under the names of the fields of `Batch`.
 
-    def __init__(self, store: Store, tokenizer: Tokenizer, length: int, size: int, seed: int, mask_rate: float = 0.15):
-        self.store, self.tokenizer = store, tokenizer
-        self.length, self.size, self.seed, self.mask_rate = length, size, seed, mask_rate
-        documents = len(store.documents) - 1
-        self.blocks = [range(i, min(i + BLOCK, documents)) for i in range(0, documents, BLOCK)]
-        self.round, self.first_step = -1, 0
-        self.batches: list[np.ndarray] = []
-        self.pairs: Pairs | None = None
+    A column holds a list of numbers per row, which is padded with `pad_values[name]`, or a single number per row.
+    `owner` says which example a row was cut from, because an example that does not fit is cut into several rows.
+    """
 
-    def _open_round(self, number: int) -> None:
-        """Draw the pairs of round `number`: one block of documents, all blocks in turn."""
-        rng = np.random.default_rng([self.seed, number])
-        self.pairs = draw_pairs(self.store, self.length - 3, rng, self.blocks[number % len(self.blocks)])
-        self.batches = batches_of_like_length(self.pairs.lengths, self.size, rng)
-        self.round = number
+    columns: Mapping[str, list]
+    pad_values: Mapping[str, int]
+    owner: list[int]
 
-    def __getitem__(self, step: int) -> PretrainingBatch:
-        if self.round < 0 or step < self.first_step:
-            self.first_step = 0
-            self._open_round(0)
-        while step - self.first_step >= len(self.batches):
-            self.first_step += len(self.batches)
-            self._open_round(self.round + 1)
-        return self.make(self.batches[step - self.first_step], step)
+    def __len__(self) -> int:
+        return len(self.owner)
 
-    def make(self, chosen: np.ndarray, step: int) -> PretrainingBatch:
-        pairs, ids = self.pairs, self.store.ids
-        rows = [
-            self.tokenizer.pair(
-                ids[pairs.a_start[i] : pairs.a_end[i]].tolist(), ids[pairs.b_start[i] : pairs.b_end[i]].tolist()
-            )
-            for i in chosen
-        ]
-        original = pad([row for row, _ in rows], self.tokenizer.pad)
-        types = pad([segments for _, segments in rows], 0)
-        generator = torch.Generator().manual_seed(hash_of(self.seed, step))
-        t = self.tokenizer
-        corrupted, words = mask_words(original, t.special_ids, t.mask, t.size, generator, self.mask_rate)
-        real = original != t.pad
-        return PretrainingBatch(
-            corrupted, types, None if real.all() else real, words, torch.from_numpy(pairs.label[chosen])
-        )
+    @property
+    def rows(self) -> list[list[int]]:
+        """The token ids of each row."""
+        return self.columns["input_ids"]
 
+    @property
+    def labels(self) -> list:
+        """The label of each row, or a list of labels where every token has one."""
+        return self.columns["labels"]
 
-def hash_of(*numbers: int) -> int:
-    """One 63-bit seed from several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.array([len(row) for row in self.rows])
+
+    def subset(self, chosen: Sequence[int] | np.ndarray) -> "Dataset":
+        """Some of the rows, in the order of `chosen`."""
+        columns = {name: [values[i] for i in chosen] for name, values in self.columns.items()}
+        return Dataset(columns, self.pad_values, [self.owner[i] for i in chosen])
+
+    def batch(self, chosen: Sequence[int] | np.ndarray) -> Batch:
+        """These rows as tensors, padded to the longest of them."""
+        columns = {}
+        for name, values in self.columns.items():
+            picked = [values[i] for i in chosen]
+            per_token = isinstance(picked[0], list)
+            columns[name] = pad(picked, self.pad_values.get(name, IGNORED)) if per_token else torch.tensor(picked)
+        mask = pad([[1] * len(self.rows[i]) for i in chosen], 0).bool()
+        return Batch(attention_mask=mask, **columns)
+
+    def shuffled(self, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """An epoch of batches of like lengths."""
+        return batches_of_like_length(self.lengths, size, rng)
+
+    def in_order(self, size: int = 64) -> list[np.ndarray]:
+        """Every row once, the short ones first: for measuring."""
+        order = np.argsort(self.lengths, kind="stable")
+        return [order[i : i + size] for i in range(0, len(order), size)]

@@ -1,77 +1,29 @@
-"""Labelled texts, text pairs and tagged lines → ids with labels.  F07, F28, F31."""
+"""Labelled texts, text pairs and tagged lines → token ids with labels.  F07, F28, F31."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import torch
-from jaxtyping import Bool, Int
-from torch import Tensor
 
 from minilm.errors import InputError
-from minilm.examples.batching import batches_of_like_length, pad
+from minilm.examples.batching import Dataset
+from minilm.examples.labels import IGNORED
 from minilm.text.files import Example
 from minilm.text.tagged import TaggedLine
 from minilm.text.tokenizer import Tokenizer
 
-IGNORED = -100
-
-
-@dataclass(frozen=True)
-class LabelledBatch:
-    ids: Int[Tensor, "B T"]
-    types: Int[Tensor, "B T"]
-    real: Bool[Tensor, "B T"]
-    labels: Int[Tensor, "..."]  # [B] for texts, [B, T] for words, −100 where none counts
-
-    def to(self, device: torch.device) -> "LabelledBatch":
-        return LabelledBatch(*(t.to(device) for t in (self.ids, self.types, self.real, self.labels)))
-
-
-@dataclass(frozen=True)
-class LabelledSet:
-    """Encoded examples. `labels` holds a number for each text, or a list of numbers for each tagged line.
-
-    `owner` says which line a row was cut from (a line that does not fit is cut in several rows).
-    """
-
-    rows: list[list[int]]
-    types: list[list[int]]
-    labels: list
-    pad_id: int
-    owner: list[int]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.array([len(row) for row in self.rows])
-
-    def batch(self, chosen: Sequence[int] | np.ndarray) -> LabelledBatch:
-        ids = pad([self.rows[i] for i in chosen], self.pad_id)
-        types = pad([self.types[i] for i in chosen], 0)
-        real = pad([[1] * len(self.rows[i]) for i in chosen], 0).bool()
-        labels = [self.labels[i] for i in chosen]
-        per_word = isinstance(labels[0], list)
-        return LabelledBatch(ids, types, real, pad(labels, IGNORED) if per_word else torch.tensor(labels))
-
-    def shuffled(self, size: int, rng: np.random.Generator) -> list[np.ndarray]:
-        """An epoch of batches of like lengths."""
-        return batches_of_like_length(self.lengths, size, rng)
-
-    def in_order(self, size: int = 64) -> list[np.ndarray]:
-        """Every row once, the short ones first: for measuring."""
-        order = np.argsort(self.lengths, kind="stable")
-        return [order[i : i + size] for i in range(0, len(order), size)]
-
 
 def label_names(labels: list[str], where: str) -> tuple[str, ...]:
-    """The different labels, sorted. Raises InputError if there is only one: nothing can be learnt from that."""
+    """The different labels, sorted. Raises InputError if there is only one, because nothing can be learnt from that."""
     names = tuple(sorted(set(labels)))
     if len(names) < 2:
         raise InputError(f"{where} has one class only, '{names[0]}': a classifier needs examples of two or more.")
     return names
+
+
+def dataset(
+    rows: list[list[int]], token_type_ids: list[list[int]], labels: list, tokenizer: Tokenizer, owner: list[int]
+) -> Dataset:
+    """The columns of a fine-tuning data set, with the values that pad them."""
+    columns = {"input_ids": rows, "token_type_ids": token_type_ids, "labels": labels}
+    return Dataset(columns, {"input_ids": tokenizer.pad, "token_type_ids": 0, "labels": IGNORED}, owner)
 
 
 def encode_texts(
@@ -82,18 +34,19 @@ def encode_texts(
     truncate: bool = False,
     where: str = "the data",
     places: Sequence[int] | None = None,
-) -> LabelledSet:
+) -> Dataset:
     """Texts, or pairs of texts, with special tokens and segments.
 
-    `places`, if given, is the place of each example in `where`, from 0: a text is named by it, whatever was shuffled.
+    `places`, if given, holds the place of each example in `where`, from 0, so that a message names the right text even
+    after shuffling.
 
     Raises InputError for a label that is not among `labels`, and for a text that is longer than the model takes, unless
-    `truncate` lets it be cut (the longer text of a pair first, both at their ends).
+    `truncate` allows cutting it (the longer text of a pair first, both at their ends).
     """
     number = {label: i for i, label in enumerate(labels)}
     first = tokenizer.ids([example.text for example in examples])
     second = tokenizer.ids([example.pair or "" for example in examples])
-    rows, types, numbers = [], [], []
+    rows, token_type_ids, numbers = [], [], []
     for i, example in enumerate(examples):
         a, b = first[i], None if example.pair is None else second[i]
         room = None if max_length is None else max_length - (2 if b is None else 3)
@@ -103,7 +56,7 @@ def encode_texts(
             if not truncate:
                 raise InputError(
                     f"{name} has {length} tokens and the model takes {room}: "
-                    "shorten it, or let long texts be cut with --truncate."
+                    "shorten it, or allow long texts to be cut with --truncate."
                 )
             a, b = cut(a, b, room)
         if example.label is not None and example.label not in number:
@@ -113,9 +66,9 @@ def encode_texts(
             )
         row, segments = tokenizer.pair(a, b)
         rows.append(row)
-        types.append(segments)
+        token_type_ids.append(segments)
         numbers.append(IGNORED if example.label is None else number[example.label])
-    return LabelledSet(rows, types, numbers, tokenizer.pad, list(range(len(rows))))
+    return dataset(rows, token_type_ids, numbers, tokenizer, list(range(len(rows))))
 
 
 def cut(a: list[int], b: list[int] | None, room: int) -> tuple[list[int], list[int] | None]:
@@ -135,11 +88,11 @@ def encode_tagged(
     tokenizer: Tokenizer,
     max_length: int | None,
     where: str = "the data",
-) -> LabelledSet:
-    """One id and one tag for each word. Special tokens carry −100: they are no words, and counting them as O would
+) -> Dataset:
+    """One id and one tag for each word. Special tokens carry −100: they are not words, and counting them as O would
     flatter the score. A line that does not fit is cut after a sentence, or, if there is none, where the room ends."""
     number = {tag: i for i, tag in enumerate(tags)}
-    rows, types, labels, owner = [], [], [], []
+    rows, token_type_ids, labels, owner = [], [], [], []
     for i, (line, ids) in enumerate(zip(lines, tokenizer.ids_of_words([line.tokens for line in lines]), strict=True)):
         unknown = sorted(set(line.tags) - number.keys())
         if unknown:
@@ -150,10 +103,10 @@ def encode_tagged(
         for start, end in pieces(line.tokens, None if max_length is None else max_length - 2):
             row, segments = tokenizer.pair(ids[start:end])
             rows.append(row)
-            types.append(segments)
+            token_type_ids.append(segments)
             labels.append([IGNORED, *(number[tag] for tag in line.tags[start:end]), IGNORED])
             owner.append(i)
-    return LabelledSet(rows, types, labels, tokenizer.pad, owner)
+    return dataset(rows, token_type_ids, labels, tokenizer, owner)
 
 
 def pieces(tokens: list[str], room: int | None) -> list[tuple[int, int]]:

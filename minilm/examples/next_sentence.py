@@ -1,8 +1,8 @@
-r"""Sentence pairs: the second of BERT's two objectives.  F26.
+r"""Sentence pairs for next-sentence prediction, the second of BERT's two objectives.  F26.
 
-A negative differs from a positive in one thing only: where B comes from. So its B is the true B of another pair, one of
-the same length that ends in the same way. If lengths, or whether B ends with its sentence or its document, told the two
-apart, a model would score well above chance (63 % on film reviews) without reading a word.
+A negative example must differ from a positive one only in where B comes from. So its B is the true B of another pair, of
+the same length and with the same kind of end. If the length of B, or whether B ends with its sentence or document, gave
+the answer away, a model could score well above chance (63 % on film reviews) without reading a word.
 
 Source:  Devlin et al. (2019), BERT, §3.1, task 2 and appendix A.2.
 """
@@ -14,13 +14,13 @@ import numpy as np
 from minilm.errors import InputError
 from minilm.text.store import Store
 
-IS_NEXT, IS_NOT_NEXT = 0, 1  # as in the published weights
-BLOCK = 32_768  # documents planned at a time, so that the plan stays small however large the corpus
+IS_NEXT, IS_NOT_NEXT = 0, 1  # as in the published BERT weights
+BLOCK = 32_768  # documents planned at a time, so that the plan stays small for any corpus
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Where A and B of each example lie in the store's ids, and whether B follows A. All int64 [N]."""
+    """Where A and B of each example are in the store's ids, and whether B follows A. All arrays are int64 [N]."""
 
     a_start: np.ndarray
     a_end: np.ndarray
@@ -33,32 +33,34 @@ class Pairs:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of A and B together, without the three special ones."""
+        """The number of tokens of A and B together, without the three special tokens."""
         return self.a_end - self.a_start + self.b_end - self.b_start
 
 
 def draw_pairs(store: Store, room: int, rng: np.random.Generator, documents: range | None = None) -> Pairs:
-    """Cut `documents` (None: all) into pairs of at most `room` tokens, half of them with a B from somewhere else.
+    """Cut `documents` (None: all) into pairs of at most `room` tokens; half of the pairs get a B from somewhere else.
 
-    Each document is walked once: sentences are gathered until `room` is full and cut in two at the border nearest to the
-    middle, since two halves of one length have the most to say about each other. For a negative the second half is
-    replaced; the sentences that were set aside then start the next pair.
+    We walk through each document once, gather sentences until `room` is full, and cut them at the sentence border nearest
+    to the middle, because two halves of equal length tell the most about each other. For a negative example the second
+    half is replaced, and its sentences start the next pair. Raises InputError if the store has too few sentences.
     """
     sentences, borders = np.asarray(store.sentences), np.asarray(store.documents)
     sizes = np.diff(borders)
     if len(sizes) == 1 and sizes[0] < 3:
         raise InputError(
             f"no sentence pairs can be made from {sizes[0]} sentence(s) of one document: "
-            "give at least three sentences, one a line, or two documents with a blank line between them."
+            "give at least three sentences, one per line, or two documents with a blank line between them."
         )
     if sizes.max() < 2:
         raise InputError(
             "no sentence pairs can be made: every document has a single sentence. "
-            "Write one sentence a line and leave a blank line only between documents."
+            "Write one sentence per line and leave a blank line only between documents."
         )
     rows = []
     for document in range(len(sizes)) if documents is None else documents:
-        starts = sentences[borders[document] : borders[document + 1] + 1].tolist()  # of its sentences, and its end
+        starts = sentences[
+            borders[document] : borders[document + 1] + 1
+        ].tolist()  # where its sentences start, and its end
         first, end = 0, len(starts) - 1
         while end - first >= 2:  # a pair needs two sentences
             last = first + 2  # gather [first, last) until the room is full
@@ -70,16 +72,16 @@ def draw_pairs(store: Store, room: int, rng: np.random.Generator, documents: ran
             pair = trim(starts[first], starts[middle], starts[middle], starts[last], room)
             rows.append((*pair, label, document))
             first = last if label == IS_NEXT else middle
-    *columns, document = np.array(rows, dtype=np.int64).reshape(-1, 6).T  # no rows: a block of single sentences
-    return replace_negatives(Pairs(*columns), document, sentences, borders, room, rng)
+    *columns, origin = np.array(rows, dtype=np.int64).reshape(-1, 6).T  # no rows if every document is one sentence
+    return replace_negatives(Pairs(*columns), origin, sentences, borders, room, rng)
 
 
 def replace_negatives(
     pairs: Pairs, document: np.ndarray, sentences: np.ndarray, borders: np.ndarray, room: int, rng: np.random.Generator
 ) -> Pairs:
-    """Give every negative the B of another pair: from another document, as long as its own, and ending as its own does.
+    """Give every negative the B of another pair: from another document, of equal length, and with the same kind of end.
 
-    Where chance finds none in a few draws (a small corpus), one of about that length, then any stretch from `elsewhere`.
+    If a few random draws find none (in a small corpus), take a B of similar length, and at last one from `elsewhere`.
     """
     length = pairs.b_end - pairs.b_start
     ends_sentence = sentences[np.searchsorted(sentences, pairs.b_end)] == pairs.b_end
@@ -95,7 +97,7 @@ def replace_negatives(
         other = order[rng.integers(*window)]
         if len(borders) > 2:
             fits = document[other] != document[open_ones]
-        else:  # one document: clear of A and of its true B
+        else:  # one document: the new B must not overlap A or the true B
             fits = (b := pairs.b_end[other]) <= pairs.a_start[open_ones]
             fits |= (b - length[other]) >= pairs.b_end[open_ones]
         found, other = open_ones[fits], other[fits]
@@ -111,9 +113,9 @@ def replace_negatives(
 def elsewhere(
     sentences: np.ndarray, borders: np.ndarray, document: int, true_next: int, wanted: int, rng: np.random.Generator
 ) -> tuple[int, int]:
-    """A stretch of at most `wanted` tokens of another document (of this one only if there is no other).
+    """A stretch of at most `wanted` tokens of another document (or of this one if there is no other).
 
-    It starts on a sentence that does not open its document, if there is one, since a true B never does either.
+    If possible it starts with a sentence that is not the first of its document, because a true B never is either.
     """
     others = len(borders) - 2
     if others:
@@ -123,12 +125,12 @@ def elsewhere(
         start = int(rng.integers(min(first + 1, end - 1), end))
     else:
         start = first + int(rng.integers(end - first - 2))
-        start += 2 if start >= true_next - 1 else 0  # neither the true next sentence nor the one that leads into it
+        start += 2 if start >= true_next - 1 else 0  # neither the true next sentence nor the one before it
     return int(sentences[start]), int(min(sentences[start] + wanted, sentences[end]))
 
 
 def trim(a_start: int, a_end: int, b_start: int, b_end: int, room: int) -> tuple[int, int, int, int]:
-    """Cut A at its front and B at its end, the longer one first: the border between them stays whole."""
+    """Shorten A at its front and B at its end, the longer one first, so that the border between them stays intact."""
     a, b = a_end - a_start, b_end - b_start
     over = a + b - room
     if over > 0:

@@ -1,7 +1,7 @@
-"""Which exercises there are: the files of `specs/`, `e10_attention.py` for number 10, `attention`.
+"""The list of all exercises: each file of `specs/` is one; `e10_attention.py` is number 10, `attention`.
 
-The first line of a spec is its title and its formulas: `Scaled dot-product attention.  F18.` It is read without running
-the file, so that a list of all exercises loads neither their specs nor torch.
+The first line of a spec holds its title and its formulas: `Scaled dot-product attention.  F18.` It is read without running
+the file, so that listing the exercises loads neither their specs nor torch.
 """
 
 import ast
@@ -17,7 +17,7 @@ from minilm.errors import InputError
 from minilm.exercises.spec import Exercise
 
 SPECS = Path(__file__).parent / "specs"
-FILE = re.compile(r"e(\d\d)_(\w+)")  # of a spec, and of the learner's file, without .py
+FILE = re.compile(r"e(\d\d)_(\w+)")  # the name of a spec and of the learner's file, without .py
 
 
 class Entry(NamedTuple):
@@ -27,15 +27,17 @@ class Entry(NamedTuple):
     name: str
     title: str
     formulas: tuple[str, ...]
-    stem: str  # of the spec's file and of the learner's
+    stem: str  # name of the spec's file and of the learner's, without .py
 
 
 @cache
 def entries() -> tuple[Entry, ...]:
-    """All exercises, by number."""
+    """All exercises, in the order of their numbers."""
     found = []
     for path in sorted(SPECS.glob("e[0-9][0-9]_*.py")):
-        number, name = FILE.fullmatch(path.stem).groups()
+        match = FILE.fullmatch(path.stem)
+        assert match, f"{path.name} is not named like e01_softmax.py"
+        number, name = match.groups()
         first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
         title, _, ids = first.rstrip(".").partition(".  ")
         found.append(Entry(int(number), name, title, tuple(re.findall(r"F\d\d", ids)), path.stem))
@@ -43,7 +45,7 @@ def entries() -> tuple[Entry, ...]:
 
 
 def find(asked: str) -> Entry:
-    """The exercise of that name, number (`3`) or file (`e03_cross_entropy.py`). Raises InputError."""
+    """The exercise with that name, number (`3`) or file name (`e03_cross_entropy.py`). Raises InputError if there is none."""
     asked = re.split(r"[/\\]", asked)[-1].removesuffix(".py")
     for entry in entries():
         if asked in (entry.name, entry.stem, str(entry.number), f"{entry.number:02}"):
@@ -56,14 +58,14 @@ def find(asked: str) -> Entry:
 
 @cache
 def load(name: str) -> Exercise:
-    """The exercise of that name, with what its file's name and first line say. Raises InputError."""
+    """The exercise of that name; number, title and formulas come from its file's name and first line. Raises InputError."""
     entry = find(name)
     exercise = importlib.import_module(f"minilm.exercises.specs.{entry.stem}").EXERCISE
     return replace(exercise, number=entry.number, name=entry.name, title=entry.title, formulas=entry.formulas)
 
 
-def after(name: str) -> Entry | None:
-    """The exercise that comes next, if there is one."""
+def next_entry(name: str) -> Entry | None:
+    """The exercise that comes after `name`, or None after the last one."""
     names = [entry.name for entry in entries()]
     following = entries()[names.index(name) + 1 :]
     return following[0] if following else None

@@ -1,7 +1,8 @@
-"""The layers, from the cheapest question to the hardest; the first that fails is the one that is reported.
+"""The checks come in layers, from the cheapest to the hardest; the first layer that fails is the one that is reported.
 
-1 shape and type · 2 the tiny example, printed whole · 3 probes · 4 properties · 5 gradients by finite differences · 6 edges ·
-7 hygiene. (Layer 0, import and signature, is `learner.py`.) A layer sees outcomes alone: arrays, never the learner's code.
+1 shape and type · 2 the tiny example, printed whole · 3 probes · 4 properties · 5 gradients by finite differences · 6 edge
+cases · 7 side effects. (Layer 0, import and signature, is in `learner.py`.) A layer only sees outcomes, which are arrays; it
+never sees the learner's code.
 """
 
 import numpy as np
@@ -15,28 +16,28 @@ from minilm.exercises.spec import Exercise, Pieces
 
 
 def check(exercise: Exercise, pieces: Pieces, seed: int = 0) -> Report:
-    """The verdict on `pieces`. The diagnosis comes after it and cannot change it."""
+    """Run all checks on `pieces`. The diagnosis comes after the verdict and cannot change it."""
     return decide(plan_of(exercise, seed), worker(exercise, pieces))
 
 
 def decide(plan: Plan, work: Work) -> Report:
-    """The verdict on the outcomes that `work` gives for the cases of the plan, wherever it has them from."""
+    """The verdict on the outcomes that `work` returns for the cases of the plan; they may come from another process."""
     name = plan.exercise.name
-    for layer in (written, shapes, tiny_example, values, properties, gradients, edges, hygiene):
+    for layer in (still_a_stub, shapes, tiny_example, values, properties, gradients, edges, side_effects):
         if problem := layer(plan, work):
-            found = None if problem.told else diagnose(plan, work, problem.layer)
+            found = None if problem.explained else diagnose(plan, work, problem.layer)
             lines, named, pair = (found.lines, found.keys, found.pair) if found else ((), (), False)
             return Report(name, False, problem.layer, problem.lines + lines, named, pair, problem.title)
     cases = len(plan.compared) + sum(len(group) for group in plan.properties.values())
     return Report(name, True, len(LAYERS) - 1, (f"all layers, {cases} cases",))
 
 
-def written(plan: Plan, work: Work) -> Problem | None:
-    """Layer 0, its last question: is it still the stub?"""
+def still_a_stub(plan: Plan, work: Work) -> Problem | None:
+    """The last question of layer 0: is the file still the unchanged stub?"""
     if not work(plan.tiny).error.startswith("NotImplementedError"):
         return None
     lines = ("`raise NotImplementedError` is still there: write your code in its place.",)
-    return Problem(0, lines, told=True, title="not written yet")
+    return Problem(0, lines, explained=True, title="not written yet")
 
 
 def shapes(plan: Plan, work: Work) -> Problem | None:
@@ -45,21 +46,21 @@ def shapes(plan: Plan, work: Work) -> Problem | None:
         if yours.error:
             return stopped(1, case, yours)
         if lines := differs_in_kind(plan.exercise, yours, right):
-            return Problem(1, (*lines, given(case)))
+            return Problem(1, (*lines, describe(case)))
     return None
 
 
 def differs_in_kind(exercise: Exercise, yours: Outcome, right: Outcome) -> list[str]:
-    """What is wrong with the outputs before one looks at a number, or nothing."""
+    """What is wrong with the number, shape or type of the outputs; empty if nothing is."""
     names, count = ", ".join(right.outputs), len(yours.outputs)
     if [output.kind for output in yours.outputs.values()] == ["None"]:
-        return [f"nothing is returned, expected {names}: is there a `return`?"]
+        return [f"your function returns nothing, expected {names}: did you forget the `return`?"]
     if count != len(right.outputs):
-        return [f"{count} output{'s' * (count != 1)}, expected {len(right.outputs)}: {names}"]
+        return [f"your function returns {count} output{'s' * (count != 1)}, expected {len(right.outputs)}: {names}"]
     for (name, got), wanted in zip(yours.outputs.items(), right.outputs.values()):
         name = name if len(right.outputs) == 1 else list(right.outputs)[list(yours.outputs).index(name)]
         if got.kind == "None":
-            return [f"{name} is None: is there a `return`?"]
+            return [f"{name} is None: did you forget a `return`?"]
         if line := other_shape(name, got, wanted, exercise.returns.get(name, "")) or other_type(name, got, wanted):
             return [line]
     return []
@@ -80,7 +81,7 @@ def other_type(name: str, got: Output, wanted: Output) -> str:
     alike = a == b if b.kind == "f" else a.kind == b.kind or {a.kind, b.kind} <= set("iu")
     if alike or (got.kind == "a number" and a.kind in "iuf" and b.kind in "iuf"):
         return ""
-    return f"{name} holds {a}, expected {b}"
+    return f"{name} has the type {a}, expected {b}"
 
 
 def tiny_example(plan: Plan, work: Work) -> Problem | None:
@@ -99,14 +100,14 @@ def tiny_example(plan: Plan, work: Work) -> Problem | None:
 
 
 def shown(case: Case) -> dict[str, str]:
-    """The inputs of the example: up to five arrays a line each, the rest together on one."""
+    """The inputs of the example: up to five arrays, each on its own line, and the other inputs together on one line."""
     arrays = [name for name, value in case.inputs.items() if is_array(value) or isinstance(value, list)][:5]
-    rows = {name: compare.brief(leaf_array(case.inputs[name])) for name in arrays}
+    rows = {name: compare.brief(as_numpy(case.inputs[name])) for name in arrays}
     rest = [f"{name} = {compare.brief(value, 40)}" for name, value in case.inputs.items() if name not in arrays]
     return rows | ({", ".join(rest): ""} if rest else {})
 
 
-def leaf_array(value: object) -> object:
+def as_numpy(value: object) -> object:
     return value.detach().numpy() if hasattr(value, "detach") else value
 
 
@@ -120,7 +121,7 @@ def first_wrong(plan: Plan, work: Work, layer: int, cases: list[Case]) -> Proble
         if yours.error:
             return stopped(layer, case, yours)
         if lines := differs_in_kind(plan.exercise, yours, right) or differs(plan.exercise, yours, right):
-            return Problem(layer, (*lines, given(case)))
+            return Problem(layer, (*lines, describe(case)))
     return None
 
 
@@ -130,7 +131,8 @@ def differs(exercise: Exercise, yours: Outcome, right: Outcome, slopes: bool = F
         if line := compare.first_difference(got, wanted.array, exercise.returns.get(name, ""), *tolerance):
             several = f"{name}: " if len(right.outputs) > 1 else ""
             bad = np.isnan(got).any() if got.dtype.kind == "f" else False
-            return [several + line + ("   NaN comes from 0/0, inf − inf or the log of a negative" if bad else "")]
+            why = "   NaN comes from 0/0, inf − inf or the log of a negative number" if bad else ""
+            return [several + line + why]
     return []
 
 
@@ -141,9 +143,9 @@ def properties(plan: Plan, work: Work) -> Problem | None:
             if outcome.error:
                 return stopped(4, case, outcome)
             if lines := differs_in_kind(plan.exercise, outcome, plan.expected(case)):
-                return Problem(4, (*lines, given(case)))
+                return Problem(4, (*lines, describe(case)))
         if not prop.holds(*(o.arrays[0] if len(o.arrays) == 1 else tuple(o.arrays) for o in outcomes)):
-            return Problem(4, (f"does not hold: {prop.name}", *(given(case) for case in cases[:2])))
+            return Problem(4, (f"this property does not hold: {prop.name}", *(describe(case) for case in cases[:2])))
     return None
 
 
@@ -154,7 +156,7 @@ def gradients(plan: Plan, work: Work) -> Problem | None:
             return stopped(5, case, yours)
         if lines := differs_in_kind(plan.exercise, yours, right) or differs(plan.exercise, yours, right, slopes=True):
             return Problem(
-                5, (*lines, f"expected: by finite differences, with a random upstream gradient; {given(case)}")
+                5, (*lines, f"expected by finite differences, with a random upstream gradient, {describe(case)}")
             )
     return None
 
@@ -163,44 +165,43 @@ def edges(plan: Plan, work: Work) -> Problem | None:
     return first_wrong(plan, work, 6, plan.edges)
 
 
-def hygiene(plan: Plan, work: Work) -> Problem | None:
+def side_effects(plan: Plan, work: Work) -> Problem | None:
     for case in (plan.tiny, *plan.probes, *plan.edges):
         if changed := work(case).changed:
-            line = f"your code changed its input {' and '.join(changed)}: the caller still needs it (work on a copy, no += on it)"
-            return Problem(7, (line, given(case)), told=True)
+            names = " and ".join(changed)
+            line = f"your code changed its input {names}, which the caller still needs: work on a copy, and avoid +="
+            return Problem(7, (line, describe(case)), explained=True)
     outcome = work(plan.tiny)
     if outcome.drew:
-        line = (
-            f"your code draws from {outcome.drew}, the generator that everybody shares: draw from the one you are given"
-        )
-        return Problem(7, (line,), told=True)
+        line = f"your code draws from {outcome.drew}, a generator that all code shares: use only one that you are given"
+        return Problem(7, (line,), explained=True)
     if outcome.unsteady:
-        return Problem(7, ("called twice with the same inputs, your code gives two answers",), told=True)
+        return Problem(7, ("called twice with the same inputs, your code returned two results",), explained=True)
     return None
 
 
 def stopped(layer: int, case: Case, outcome: Outcome) -> Problem:
-    """The learner's code raised an error."""
+    """What is said when the learner's code raised an error."""
     error = outcome.error
     said = f"stopped by {error}"
     if error.startswith("RecursionError"):
-        said = "stopped: your function calls itself without an end"
+        said = "stopped: your function calls itself endlessly"
     elif "MemoryError" in error.split(":")[0] or "allocate memory" in error:  # Python's own, NumPy's, torch's
         said = "stopped: your code asks for more memory than there is"
     elif error.startswith("NotImplementedError"):
-        said = "stopped: `raise NotImplementedError` is still on this way through your code"
-    return Problem(layer, tuple(part for part in (said, outcome.line, given(case)) if part))
+        said = "stopped: your code reached a `raise NotImplementedError` that is still in it"
+    return Problem(layer, tuple(part for part in (said, outcome.line, describe(case)) if part))
 
 
-def given(case: Case) -> str:
-    """Which case it was, with the shapes of its arrays and the other inputs' values."""
+def describe(case: Case) -> str:
+    """Which case it was, with the shapes of its arrays and the values of its other inputs."""
     if case.kind == "tiny":
-        return "in the tiny example: " + inputs_of(case)
-    what = {"probe": "on", "edge": "on", "gradient": "on", "property": f"({case.group}) on"}[case.kind]
-    return f"{what} “{case.name}”: {inputs_of(case)}"
+        return "in the tiny example: " + describe_inputs(case)
+    of = f" of the property “{case.group}”" if case.kind == "property" else ""
+    return f"in the case “{case.name}”{of}: {describe_inputs(case)}"
 
 
-def inputs_of(case: Case) -> str:
+def describe_inputs(case: Case) -> str:
     parts = []
     for name, value in case.inputs.items():
         if is_array(value):

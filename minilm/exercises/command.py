@@ -10,15 +10,15 @@ import tyro
 
 from minilm.errors import InputError
 from minilm.exercises import folder as files
-from minilm.exercises.catalogue import Entry, after, entries, find, load
+from minilm.exercises.catalogue import Entry, entries, find, load, next_entry
 from minilm.exercises.progress import TRIES, Progress, checksum
 from minilm.exercises.report import DIM, GREEN, LAYERS, RED, YELLOW, Report, may_colour, painter
 from minilm.exercises.spec import where
 from minilm.exercises.stub import solution
 
 Say = Callable[[str], None]
-PAUSE = 0.5  # seconds between two looks at the file, in `watch`
-GIVEN_TO = {  # which actions an option is for
+PAUSE = 0.5  # seconds between two looks at the file in `watch`
+USED_BY = {  # option → the actions that use it
     "bare": ("start", "reset", "handout"),
     "out": ("handout", "grade", "solutions"),
     "seed": ("grade",),
@@ -30,35 +30,35 @@ GIVEN_TO = {  # which actions an option is for
 
 @dataclass(frozen=True)
 class ExerciseOptions:
-    """Write pieces of the library yourself, and have them checked: list, start, check, watch, hint, solution, reset.
-    For who teaches: handout, grade, solutions.
-    (quality checks the checks: do they reject every mistake that they know, accept every right style, and notice mutants?)"""
+    """Write parts of the library yourself and have them checked: list, start, check, watch, hint, solution, reset.
+    Teachers: handout, grade, solutions.
+    (quality tests the checks themselves: do they reject every known mistake, accept every right style and notice mutants?)"""
 
     action: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="[ACTION]")]] = "list"
     """list, start (write the files), check, watch (check at every save), hint (the next of three), solution (after a pass
-    or three failed tries), reset (begin again; your file is kept as .old).
-    For who teaches: handout (a zip of stubs), grade (a folder of submissions), solutions (a folder, or a zip)."""
+    or three failed tries), reset (start again; your file is kept as .old).
+    Teachers: handout (a zip of stubs), grade (a folder of submissions), solutions (a folder or a zip)."""
     names: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME ...]")]] = ()
-    """Names or numbers of exercises. None: for start and list all, for check and watch the file you changed last.
-    grade: the folder of submissions first."""
+    """Names or numbers of exercises. Without any, start and list take all, check and watch the file you changed last.
+    grade: the folder of submissions comes first."""
     folder: Path = files.DEFAULT
-    """Where your files are."""
+    """The folder with your files."""
     bare: bool = False
-    """start, reset, handout: without the numbered steps in the body."""
+    """start, reset, handout: leave out the numbered steps in the function bodies."""
     out: Path | None = None
-    """handout, grade, solutions: what to write; handout.zip, grades.csv, solutions when it is not said."""
+    """handout, grade, solutions: what to write. The default is handout.zip, grades.csv or the folder solutions."""
     seed: int | None = None
-    """grade: which numbers the probes hold; drawn when it is not said. It stands in the tables."""
+    """grade: decides the numbers of the test inputs; drawn at random unless you give it. The tables show it."""
     seconds: float = 20.0
-    """grade: how many seconds of the processor one submission to one exercise may take."""
+    """grade: how many seconds of processor time one submission to one exercise may take."""
     memory: int = 1024
-    """grade: how many megabytes it may use."""
+    """grade: how many megabytes of memory it may use."""
     seeds: int = 20
-    """quality: how many seeds for every mistake; 50 for every right style and 1,000 other runs change with it."""
+    """quality: how many seeds to try for each mistake; the 50 for each right style and 1,000 other runs scale with it."""
 
 
 def exercise(options: ExerciseOptions = ExerciseOptions(), say: Say = print) -> int:  # noqa: B008
-    """Run one action. 0: done, or passed · 1: a check failed."""
+    """Run one action and return the exit code: 0 if it is done or passed, 1 if a check failed. Raises InputError."""
     actions = {
         "list": show_list,
         "start": start,
@@ -73,17 +73,17 @@ def exercise(options: ExerciseOptions = ExerciseOptions(), say: Say = print) -> 
         "solutions": teach,
     }
     if options.action not in actions:
-        raise InputError(f"there is no 'exercise {options.action}': there are {', '.join(actions)}.")
-    for name, those in GIVEN_TO.items():
+        raise InputError(f"there is no action '{options.action}': choose one of {', '.join(actions)}.")
+    for name, those in USED_BY.items():
         if options.action not in those and getattr(options, name) != getattr(ExerciseOptions, name):
-            raise InputError(f"--{name} is for {' and '.join(those)}; it means nothing to {options.action}.")
+            raise InputError(f"--{name} is only for {', '.join(those)}: {options.action} does not take it.")
     return actions[options.action](options, say)
 
 
 def show_list(options: ExerciseOptions, say: Say) -> int:
-    """Every exercise with its mark, and what comes next."""
+    """Show every exercise with its mark, and what comes next."""
     paint = painter(may_colour())
-    progress = Progress(files.settled(options.folder) if started(options) else options.folder)
+    progress = Progress(files.find_folder(options.folder) if started(options) else options.folder)
     count, following = 0, None
     for entry in files.named(options.names):
         state, layer = progress.state(entry)
@@ -103,18 +103,18 @@ def show_list(options: ExerciseOptions, say: Say) -> int:
 
 def next_step(options: ExerciseOptions, progress: Progress, following: Entry | None) -> str:
     if following is None:
-        return " That is all of them."
+        return " You have passed them all."
     if not started(options):
-        return f"  begin with: {command(options, 'start', '')}".rstrip()
+        return f"  start with: {command(options, 'start', '')}".rstrip()
     if not progress.file(following).is_file():
         return f"  next: {command(options, 'start', following.name)}"
     return f"  next: {progress.file(following)}, then {command(options, 'check', following.name)}"
 
 
 def started(options: ExerciseOptions) -> bool:
-    files.no_file(options.folder)
+    files.refuse_a_file(options.folder)
     try:
-        files.settled(options.folder)
+        files.find_folder(options.folder)
     except InputError:
         return False
     return True
@@ -126,15 +126,15 @@ def start(options: ExerciseOptions, say: Say) -> int:
     parts = [f"{len(written)} new {'file' if len(written) == 1 else 'files'}"] if written else []
     parts += [f"{len(left)} left as {'it was' if len(left) == 1 else 'they were'}"] if left else []
     say(f"{options.folder}: {', '.join(parts)}.")
-    say(f"Open {options.folder / (wanted[0].stem + '.py')} in your editor, write, then:")
+    say(f"Open {options.folder / (wanted[0].stem + '.py')} in your editor, write your code, then run:")
     say(f"  {command(options, 'check', wanted[0].name)}      says what is wrong, and tries to say why")
-    say(f"  {command(options, 'watch', wanted[0].name)}      does so whenever you save")
+    say(f"  {command(options, 'watch', wanted[0].name)}      does the same every time you save")
     return 0
 
 
 def check(options: ExerciseOptions, say: Say) -> int:
-    """One report an exercise; for several one line each, and 1 when any failed."""
-    folder = files.settled(options.folder)
+    """Check one exercise and show the report, or check several and show one line for each. Returns 1 if any failed."""
+    folder = files.find_folder(options.folder)
     wanted = files.named(options.names) if options.names else [latest(folder)]
     if options.names == ("all",):
         wanted = [entry for entry in wanted if Progress(folder).file(entry).is_file()] or wanted
@@ -152,7 +152,7 @@ def check(options: ExerciseOptions, say: Say) -> int:
 
 
 def latest(folder: Path) -> Entry:
-    """The exercise whose file was changed last and is no stub any more; at the very beginning the first that is there."""
+    """The exercise whose file was changed last; if all files are still stubs, the first one that is there."""
     progress = Progress(folder)
     there = [entry for entry in entries() if progress.file(entry).is_file()] or [entries()[0]]
     begun = [entry for entry in there if progress.state(entry)[0] not in ("missing", "untouched")]
@@ -160,7 +160,7 @@ def latest(folder: Path) -> Entry:
 
 
 def shown(report: Report, options: ExerciseOptions, entry: Entry) -> str:
-    progress, following = Progress(options.folder), after(entry.name)
+    progress, following = Progress(options.folder), next_entry(entry.name)
     later = [each for each in entries() if each.number > entry.number and progress.file(each).is_file()]
     if waiting := next((each for each in later if progress.state(each)[0] != "passed"), None):
         step = command(options, "check", waiting.name)
@@ -170,20 +170,20 @@ def shown(report: Report, options: ExerciseOptions, entry: Entry) -> str:
 
 
 def watch(options: ExerciseOptions, say: Say, rounds: int | None = None, pause: float = PAUSE) -> int:
-    """Check whenever the file changes (it is looked at twice a second, on every file system), until Ctrl-C."""
-    folder = files.settled(options.folder)
+    """Check the file whenever it changes, until Ctrl-C. Reading it twice a second works on every file system."""
+    folder = files.find_folder(options.folder)
     if len(options.names) > 1:
         raise InputError("watch looks at one file: give one name, or none for the file that you changed last.")
     entry = find(options.names[0]) if options.names else latest(folder)
     path = there(options, folder, entry)
-    say(f"Watching {path}; Ctrl-C ends it.")
+    say(f"Watching {path}. Press Ctrl-C to stop.")
     before = None
     try:
         while rounds is None or rounds > 0:
             now = state_of(path)
             if now != before:
                 say(f"\n{time.strftime('%H:%M:%S')}")
-                gone = f"{path} is not there: waiting until you save it again."
+                gone = f"{path} is gone: waiting until you save it again."
                 say(shown(files.check_in(folder, entry.name), options, entry) if now else gone)
             before, rounds = now, None if rounds is None else rounds - 1
             time.sleep(pause)
@@ -193,24 +193,24 @@ def watch(options: ExerciseOptions, say: Say, rounds: int | None = None, pause: 
 
 
 def there(options: ExerciseOptions, folder: Path, entry: Entry) -> Path:
-    """The learner's file. Raises InputError unless it is there."""
+    """The path of the learner's file. Raises InputError if there is no such file."""
     path = Progress(folder).file(entry)
     if not path.is_file():
-        raise InputError(f"there is no file {path}: `{command(options, 'start', entry.name)}` makes it.")
+        raise InputError(f"there is no file {path}: `{command(options, 'start', entry.name)}` creates it.")
     return path
 
 
 def state_of(path: Path) -> tuple[int, str] | None:
-    """What changes when a file is saved: the checksum too, for two saves within one tick of a coarse clock are two."""
+    """What changes when a file is saved. The checksum is needed for two saves within one tick of a coarse clock."""
     try:
         return path.stat().st_mtime_ns, checksum(path)
-    except OSError:  # gone, or just being written
+    except OSError:  # it is gone, or is being written right now
         return None
 
 
 def hint(options: ExerciseOptions, say: Say) -> int:
-    """The next of the three hints; the earlier ones with it."""
-    folder = files.settled(options.folder)
+    """Show the next of the three hints, after the earlier ones."""
+    folder = files.find_folder(options.folder)
     for entry in [find(name) for name in options.names] or [latest(folder)]:
         there(options, folder, entry)
         progress, spec = Progress(folder), load(entry.name)
@@ -224,50 +224,51 @@ def hint(options: ExerciseOptions, say: Say) -> int:
 
 
 def show_solution(options: ExerciseOptions, say: Say) -> int:
-    """The library's own source, after a pass or three failed tries."""
-    folder = files.settled(options.folder)
+    """Show the library's own source, after a pass or three failed tries."""
+    folder = files.find_folder(options.folder)
     for entry in [find(name) for name in options.names] or [latest(folder)]:
         progress = Progress(folder)
         if not progress.solution_is_open(entry.name):
             tries = len(progress.of(entry.name).failed)
             raise InputError(
-                f"the solution of {entry.name} opens after a pass or {TRIES} failed tries (a try is a check of a file that "
-                f"you changed; so far {tries}): `{command(options, 'hint', entry.name)}` helps."
+                f"the solution of {entry.name} is shown after a pass or {TRIES} failed tries (a try is a check of a file "
+                f"that you changed; so far {tries}): `{command(options, 'hint', entry.name)}` helps."
             )
         say(solution(load(entry.name)))
     return 0
 
 
 def reset(options: ExerciseOptions, say: Say) -> int:
-    folder = files.settled(options.folder)
+    folder = files.find_folder(options.folder)
     if not options.names:
-        raise InputError("say which exercise is to begin again: minilm exercise reset NAME.")
+        raise InputError("say which exercise you want to start again: minilm exercise reset NAME.")
     for entry in files.named(options.names):
         old = files.reset(folder, entry, guided=not options.bare)
-        kept = f"; what you had is in {old}" if old else ""
-        say(f"{folder / (entry.stem + '.py')} is new{kept}.")
+        kept = f"; your earlier file is now {old}" if old else ""
+        say(f"{folder / (entry.stem + '.py')} is a new stub{kept}.")
     return 0
 
 
 def quality(options: ExerciseOptions, say: Say) -> int:
-    """exercises_quality.json, and the same as tables in Markdown; 1 below the bars."""
-    from minilm.exercises.quality import report
+    """Write exercises_quality.json, and the same as tables in Markdown. Returns 1 if a bar is not met."""
+    from minilm.exercises.quality.report import report
 
     return report(options.names, options.seeds, say)
 
 
 def teach(options: ExerciseOptions, say: Say) -> int:
-    from minilm.exercises import teacher
+    from minilm.exercises.grading import teacher
+    from minilm.exercises.grading.grade import Limits
 
     if options.action == "handout":
         return teacher.handout(options.names, options.out, options.bare, say)
     if options.action == "solutions":
         return teacher.solutions(options.names, options.out, say)
-    limits = teacher.grading.Limits(options.seconds, options.memory)
+    limits = Limits(options.seconds, options.memory)
     return teacher.grade(options.names, options.out, options.seed, limits, say)
 
 
 def command(options: ExerciseOptions, action: str, name: str) -> str:
-    """What to type, with --folder where it was given."""
+    """The command to type, with --folder if it was given."""
     where_to = "" if options.folder == files.DEFAULT else f" --folder {options.folder}"
     return f"minilm exercise {action} {name}".rstrip() + where_to

@@ -1,18 +1,20 @@
-"""Two outcomes side by side: never broadcast, never zipped; where they differ, with the axes named.
+"""Compare two outcomes, without ever broadcasting one to the other, and say where they differ, with names for the axes.
 
-Distances are in units of the tolerance, atol + rtol·|expected|: up to 1 two numbers are the same.
+Distances are in units of the tolerance, atol + rtol·|expected|: up to 1, two numbers count as equal.
 """
+
+from typing import Any
 
 import numpy as np
 
 from minilm.exercises.running import Outcome
 from minilm.exercises.spec import Exercise
 
-SLOPE_ATOL, SLOPE_RTOL = 1e-6, 1e-5  # finite differences are good to about seven digits
+SLOPE_ATOL, SLOPE_RTOL = 1e-6, 1e-5  # finite differences are accurate to about seven digits
 
 
 def deviations(a: np.ndarray, b: np.ndarray, atol: float, rtol: float) -> np.ndarray:
-    """|a − b| in units of the tolerance, entry by entry; inf where one is NaN or infinite and the other is not the same."""
+    """|a − b| in units of the tolerance, entry by entry; inf where one is NaN or infinite and the other does not equal it."""
     if a.dtype.kind not in "fciub" or b.dtype.kind not in "fciub":
         return np.where(a.astype(str) == b.astype(str), 0.0, np.inf)
     if a.dtype.kind in "iub" and b.dtype.kind in "iub":
@@ -25,7 +27,7 @@ def deviations(a: np.ndarray, b: np.ndarray, atol: float, rtol: float) -> np.nda
 
 
 def distance(exercise: Exercise, a: Outcome, b: Outcome, slopes: bool = False) -> float:
-    """The largest deviation between two outcomes. Two errors of one type are the same; an error is inf from a value."""
+    """The largest deviation between two outcomes: 0 for two errors of the same type, inf between an error and a value."""
     if a.error or b.error:
         return 0.0 if a.error.split(":")[0] == b.error.split(":")[0] else np.inf
     if len(a.outputs) != len(b.outputs) or any(x.shape != y.shape for x, y in zip(a.arrays, b.arrays)):
@@ -38,8 +40,8 @@ def matches(exercise: Exercise, a: Outcome, b: Outcome) -> bool:
     return distance(exercise, a, b) <= 1
 
 
-def far(exercise: Exercise, a: Outcome, b: Outcome) -> bool:
-    """So far apart that no rounding makes the one look like the other."""
+def clearly_apart(exercise: Exercise, a: Outcome, b: Outcome) -> bool:
+    """Whether two outcomes are so far apart that rounding cannot be the reason."""
     return distance(exercise, a, b, slopes=any(name.startswith("∂") for name in b.outputs)) >= exercise.separation
 
 
@@ -60,22 +62,22 @@ def first_difference(got: np.ndarray, expected: np.ndarray, axes: str, atol: flo
 
 
 def axis_names(axes: str, count: int) -> list[str]:
-    """The last `count` of the names; axes in front that have none are numbered."""
+    """The last `count` of the names; leading axes without a name are numbered."""
     names = axes.split()[-count:] if count else []
     return [f"axis {i}:" for i in range(count - len(names))] + names
 
 
 def shape(shape: tuple[int, ...], axes: str = "") -> str:
-    """[batch 3, key 5] where the axes are known, else [3, 5]; "of one number" where there are none."""
+    """[batch 3, key 5] if the names of the axes are known, else [3, 5]; "[] (one number)" if there are no axes."""
     if not shape:
-        return "of one number"
+        return "[] (one number)"
     if not axes:
         return str(list(shape))
     return "[" + ", ".join(f"{axis} {size}" for axis, size in zip(axis_names(axes, len(shape)), shape)) + "]"
 
 
-def two_numbers(a: np.generic, b: np.generic) -> tuple[str, str]:
-    """With as many digits as it takes to tell them apart, at least four."""
+def two_numbers(a: Any, b: Any) -> tuple[str, str]:
+    """Two numbers with as many digits as it takes to tell them apart, but at least four."""
     for digits in range(4, 17):
         pair = number(a, digits), number(b, digits)
         if pair[0] != pair[1]:
@@ -83,15 +85,16 @@ def two_numbers(a: np.generic, b: np.generic) -> tuple[str, str]:
     return pair
 
 
-def number(x: np.generic, digits: int = 4) -> str:
-    return f"{x + 0.0:.{digits}g}" if x.dtype.kind == "f" else str(x)  # −0 is 0
+def number(x: Any, digits: int = 4) -> str:
+    """A NumPy number as text."""
+    return f"{x + 0.0:.{digits}g}" if x.dtype.kind == "f" else str(x)  # shows −0 as 0
 
 
 def brief(value: object, width: int = 96) -> str:
-    """A small array on one line, cut where it gets too long."""
+    """A value on one line, cut off where it gets too long."""
     if isinstance(value, np.ndarray) and value.ndim:
-        how = {"float_kind": lambda x: number(x)}
-        text = " ".join(np.array2string(value, separator=", ", formatter=how, threshold=60).split())
+        shown = np.array2string(value, separator=", ", formatter={"float_kind": number}, threshold=60)
+        text = " ".join(shown.split())
         text = text.replace("[ ", "[")
     elif isinstance(value, np.ndarray | np.generic):
         text = number(np.asarray(value)[()])

@@ -1,8 +1,9 @@
-"""Which mistake was made: the known mistakes run on the same inputs, and the one that gives the same numbers is named.
+"""Find out which mistake was made: run the known mistakes on the same inputs and name the one with the same outcomes.
 
-It runs only after a fail, and has no way to change the verdict. A mistake is named only when the learner's outcomes equal
-its outcomes on ALL cases and it stands at least `separation` tolerances away from the right answer. Two that match: the
-family is named. None: two mistakes at once are tried, where the spec can make them. Else: silence.
+This happens only after a check has failed, and cannot change the verdict. A mistake is named only if the learner's outcomes
+equal its outcomes on ALL cases and it is at least `separation` tolerances away from the right answer. If several mistakes
+match, all of them are named. If none does, pairs of mistakes are tried, where the spec can combine them. If no pair matches
+either, nothing is said.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from minilm.exercises.spec import where
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The mistakes (keys of the spec's `wrong`) and the lines that say so."""
+    """The mistakes (keys of the spec's `wrong`) and the lines that name them. `pair`: both were made at once."""
 
     keys: tuple[str, ...]
     lines: tuple[str, ...]
@@ -24,10 +25,10 @@ class Diagnosis:
 
 
 def diagnose(plan: Plan, work: Work, layer: int) -> Diagnosis | None:
-    """What was done wrong, or None where no known mistake gives these outcomes.
+    """The mistake that was made, or None if no known mistake has these outcomes.
 
-    A learner may make a known mistake and overlook an edge beside it. So where the example or the probes (layers 1 to 3)
-    fail already, and nothing matches everywhere, it is enough to match on all of those.
+    A learner may make a known mistake and overlook an edge case as well. So if the example or the probes (layers 1 to 3)
+    already fail, and no mistake matches everywhere, it is enough to match on all of those.
     """
     stages = [plan.compared]
     if layer <= 3:
@@ -38,27 +39,28 @@ def diagnose(plan: Plan, work: Work, layer: int) -> Diagnosis | None:
             keys = common(found) if among is plan.pairs else tuple(key for keys in found for key in keys)
             if keys:
                 pair = among is plan.pairs and len(found) == 1
-                return Diagnosis(keys, told(plan, keys, found if among is plan.pairs else [], len(cases)), pair)
+                return Diagnosis(keys, in_words(plan, keys, found if among is plan.pairs else [], len(cases)), pair)
     return None
 
 
 def common(pairs: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """Both of one pair; of several pairs that give the same numbers, what they have in common."""
+    """Both mistakes of a single pair; of several pairs that give the same numbers, only what they have in common."""
     if len(pairs) < 2:
         return pairs[0] if pairs else ()
     shared = set.intersection(*(set(pair) for pair in pairs))
     return tuple(key for key in pairs[0] if key in shared)
 
 
-def told(plan: Plan, keys: tuple[str, ...], pairs: list[tuple[str, ...]], count: int) -> tuple[str, ...]:
-    """The mistakes in words. `pairs`: those that fit, where it took two mistakes at once."""
+def in_words(plan: Plan, keys: tuple[str, ...], pairs: list[tuple[str, ...]], count: int) -> tuple[str, ...]:
+    """The mistakes in words. `pairs`: the pairs that match, if it took two mistakes at once."""
     wrong = [plan.exercise.wrong[key] for key in keys]
     names = "; ".join(mistake.name for mistake in wrong)
-    start = "two mistakes at once: " if pairs else "one of these, the same numbers here: " if len(keys) > 1 else ""
-    if len(pairs) > 1:  # one is sure, and which of several the other is makes no difference here
+    several = "one of these, which give the same numbers here: " if len(keys) > 1 else ""
+    start = "two mistakes at once: " if pairs else several
+    if len(pairs) > 1:  # one mistake is certain; the other is one of several that make no difference here
         others = dict.fromkeys(key for pair in pairs for key in pair if key not in keys)
         names += f"; and {', or '.join(plan.exercise.wrong[key].name for key in others)}"
-    evidence = f"[your output equals {'both together' if pairs else 'that variant'} on {count} of {count} inputs]"
+    evidence = f"[your output matches {'both together' if pairs else 'this mistake'} on {count} of {count} inputs]"
     section = wrong[0].section or plan.exercise.section
     return (
         f"Looks like: {start}{names}   {evidence}",
@@ -67,9 +69,9 @@ def told(plan: Plan, keys: tuple[str, ...], pairs: list[tuple[str, ...]], count:
 
 
 def separation(plan: Plan) -> tuple[tuple[str, ...], np.ndarray]:
-    """The distance of each two of (right, mistake, mistake …), in tolerances: their names, and a symmetric matrix.
+    """The names of (right, mistake, mistake …) and the symmetric matrix of the distances between them, in tolerances.
 
-    What is below 1 cannot be told apart on these inputs. Gradients by autograd count like values.
+    Two of them with a distance below 1 cannot be told apart on these inputs. Gradients by autograd count like values.
     """
     workers = {"right": plan.expected, **{keys[0]: work for keys, work in plan.singles.items()}}
     names = tuple(workers)

@@ -1,4 +1,4 @@
-"""The learner's folder: one file an exercise, and a test file, so that plain `pytest` works there too."""
+"""The learner's folder: one file per exercise, and a test file, so that plain `pytest` works there too."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from minilm.exercises.stub import stub
 
 DEFAULT = Path("minilm-exercises")
 TESTS = "test_exercises.py"
-TEST_FILE = '''"""`pytest` checks every exercise of this folder, `pytest -k e01` one of them, like `minilm exercise check`."""
+TEST_FILE = '''"""`pytest` checks every exercise in this folder as `minilm exercise check` does; `pytest -k e01` checks one of them."""
 
 from pathlib import Path
 
@@ -32,8 +32,8 @@ def test_exercise(file):
 
 
 def start(folder: Path, wanted: list[Entry], guided: bool = True) -> tuple[list[Path], list[Path]]:
-    """Write the stubs that are not there yet, and the test file. Returns (written, left alone). Raises InputError."""
-    no_file(folder)
+    """Write the missing stubs and the test file. Returns the files (written, left as they were). Raises InputError."""
+    refuse_a_file(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TESTS).write_text(TEST_FILE, encoding="utf-8")
     progress = Progress(folder)
@@ -52,20 +52,20 @@ def start(folder: Path, wanted: list[Entry], guided: bool = True) -> tuple[list[
 
 
 def reset(folder: Path, entry: Entry, guided: bool = True) -> Path | None:
-    """A new stub; what was there moves to `….py.old`, which is returned (None: there was nothing)."""
+    """Write a new stub. An earlier file becomes `….py.old`, whose path is returned; None if there was nothing to keep."""
     path, old = folder / f"{entry.stem}.py", None
     if path.is_file() and Progress(folder).untouched(entry):
-        path.unlink()  # a stub is not worth keeping in the place of older work
+        path.unlink()  # an unchanged stub must not replace older work in .old
     elif path.exists():
         names = (path.with_suffix(f".py.old{number or ''}") for number in (0, *range(2, 1000)))
-        old = next(name for name in names if not name.exists())  # what an earlier reset kept stays
+        old = next(name for name in names if not name.exists())  # keeps what earlier resets have kept
         path.replace(old)
     start(folder, [entry], guided)
     return old
 
 
 def check_in(folder: Path, name: str) -> Report:
-    """Check one file of the folder and remember the verdict."""
+    """Check one file of the folder and remember the verdict in its progress file."""
     entry, progress = find(name), Progress(folder)
     path = progress.file(entry)
     report = check_file(load(entry.name), path)
@@ -76,20 +76,20 @@ def check_in(folder: Path, name: str) -> Report:
 
 
 def named(names: tuple[str, ...]) -> list[Entry]:
-    """The exercises of those names; all of them for none, or for `all`. Raises InputError."""
+    """The exercises with those names; all exercises if there is no name, or for `all`. Raises InputError."""
     return list(entries()) if not names or names == ("all",) else [find(name) for name in names]
 
 
-def settled(folder: Path) -> Path:
-    """The folder that is meant: who stands inside it need not name it. Raises InputError unless there is one."""
+def find_folder(folder: Path) -> Path:
+    """The learner's folder; if you are inside it, you need not name it. Raises InputError if there is none."""
     if folder == DEFAULT and not folder.exists() and Path(TESTS).is_file() and any(Path().glob("e[0-9][0-9]_*.py")):
         return Path()
-    no_file(folder)
+    refuse_a_file(folder)
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder} yet: `minilm exercise start` makes it.")
+        raise InputError(f"there is no folder {folder} yet: `minilm exercise start` creates it.")
     return folder
 
 
-def no_file(folder: Path) -> None:
+def refuse_a_file(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, and the exercises need a folder: give another name.")
+        raise InputError(f"{folder} is a file, but the exercises need a folder: give another name.")

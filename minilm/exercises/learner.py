@@ -1,7 +1,7 @@
-"""The learner's file: opened, run and looked at, with one clear sentence for everything that can be wrong with it (layer 0).
+"""Open and run the learner's file, with one clear sentence for everything that can be wrong with it (layer 0).
 
-It runs in this process, under a name of its own: nothing in it can get in the way of the library, and the library's
-function never stands in for the learner's.
+The file runs in this process under a module name of its own, so that it cannot get in the way of the library, and so that
+the library's function is never checked in place of the learner's.
 """
 
 import ast
@@ -16,7 +16,7 @@ import time
 import traceback
 import types
 from _thread import interrupt_main
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,11 +26,11 @@ from minilm.exercises.running import prepare, quiet
 from minilm.exercises.spec import Exercise, Pieces
 from minilm.exercises.stub import reference
 
-PATIENCE = 30.0  # seconds for one exercise, which takes a fraction of one
+PATIENCE = 30.0  # seconds for one exercise; normally it takes a fraction of a second
 
 
 class Unready(Exception):
-    """The file cannot be checked yet. The message is one or more lines for the learner."""
+    """The file cannot be checked yet. `lines` are what the learner is told."""
 
     def __init__(self, *lines: str):
         super().__init__("\n".join(lines))
@@ -38,11 +38,11 @@ class Unready(Exception):
 
 
 class Endless(Exception):
-    """The learner's code was still running when the patience was over."""
+    """The learner's code was still running when its time was over."""
 
 
 def check_file(exercise: Exercise, path: Path, seed: int = 0, patience: float = PATIENCE) -> Report:
-    """The verdict on a file. Whatever it contains, this returns a report; only Ctrl-C gets out."""
+    """Check a file. Whatever it contains, this returns a report; only Ctrl-C is raised."""
     printed = io.StringIO()
     prepare(exercise)
     try:
@@ -58,7 +58,7 @@ def check_file(exercise: Exercise, path: Path, seed: int = 0, patience: float = 
 
 
 def load(exercise: Exercise, path: Path, around: contextlib.AbstractContextManager | None = None) -> Pieces:
-    """What the learner wrote, by name; while the file runs it stands inside `around`. Raises Unready."""
+    """The learner's functions or classes by name. The file runs inside the context `around`. Raises Unready."""
     text = read(path)
     try:
         tree = ast.parse(text, str(path))
@@ -66,22 +66,22 @@ def load(exercise: Exercise, path: Path, around: contextlib.AbstractContextManag
     except SyntaxError as error:
         line = f"line {error.lineno}: {(error.text or '').strip()}"
         raise Unready(f"Python cannot read {path.name}: {error.msg}", line) from None
-    except (ValueError, RecursionError, MemoryError) as error:  # a zero byte, a thousand brackets
+    except (ValueError, RecursionError, MemoryError) as error:  # a zero byte, or a thousand brackets
         raise Unready(f"Python cannot read {path.name}: {str(error) or 'it is nested too deeply'}.") from None
     module = types.ModuleType(f"minilm_exercise_{path.stem}")
     module.__file__ = str(path)
     linecache.checkcache(str(path))
-    with around or contextlib.nullcontext(), beside(module, path):
+    with around or contextlib.nullcontext(), importable(module, path):
         try:
             with quiet():
                 exec(code, module.__dict__)
         except (Exception, SystemExit) as error:
             raise Unready(*stopped(error, path)) from None
-    return look(exercise, vars(module), tree, path.name)
+    return find_pieces(exercise, vars(module), tree, path.name)
 
 
-def look(exercise: Exercise, names: dict, tree: ast.Module, file: str) -> Pieces:
-    """What is asked for among the `names` of a module, a notebook or a child. Raises Unready."""
+def find_pieces(exercise: Exercise, names: dict, tree: ast.Module, file: str) -> Pieces:
+    """The functions or classes of the exercise among the `names` of a module or a notebook. Raises Unready."""
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     defined |= {
         n.id for node in tree.body for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
@@ -91,17 +91,17 @@ def look(exercise: Exercise, names: dict, tree: ast.Module, file: str) -> Pieces
         right = reference(dotted)
         mine = names.get(name)
         if mine is None:
-            raise Unready(f"{file} has no `{name}`: write it there under that name.")
+            raise Unready(f"{file} does not define `{name}`: write it there under that name.")
         if name not in defined or unwrapped(mine) is unwrapped(right):
             raise Unready(f"the `{name}` in {file} is the library's own: write it yourself.")
         if not callable(mine):
-            raise Unready(f"`{name}` in {file} is {type(mine).__name__}, but must be a function.")
-        if line := other_signature(name, mine, right):
-            raise Unready(*line)
+            raise Unready(f"`{name}` in {file} is of type {type(mine).__name__}, but must be a function.")
+        if two_lines := other_signature(name, mine, right):
+            raise Unready(*two_lines)
         pieces[name] = mine
     if found := forbidden_calls(exercise, tree):
         line, called = found[0]
-        raise Unready(f"line {line} calls {called}: this exercise is about writing that by hand.")
+        raise Unready(f"line {line} calls {called}, but in this exercise you write that by hand.")
     return pieces
 
 
@@ -109,8 +109,8 @@ def unwrapped(thing: object) -> object:
     return inspect.unwrap(thing) if callable(thing) else thing
 
 
-def other_signature(name: str, mine: object, right: object) -> tuple[str, ...]:
-    """Two lines when the parameters are not those of the stub; more of them, with defaults, are welcome."""
+def other_signature(name: str, mine: Callable, right: Callable) -> tuple[str, ...]:
+    """Two lines if the parameters are not those of the stub. Further parameters that have defaults are allowed."""
     try:
         yours = list(inspect.signature(mine).parameters.values())
         wanted = list(inspect.signature(right).parameters.values())
@@ -125,7 +125,7 @@ def other_signature(name: str, mine: object, right: object) -> tuple[str, ...]:
 
 
 def forbidden_calls(exercise: Exercise, tree: ast.Module) -> list[tuple[int, str]]:
-    """(line, name) of what the exercise forbids: calls, a ready function under another name, the library's own version."""
+    """(line, name) of each forbidden function: called, used under another name, or the library's own version."""
     full: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -140,27 +140,27 @@ def forbidden_calls(exercise: Exercise, tree: ast.Module) -> list[tuple[int, str
             continue
         first, _, rest = dotted(used).partition(".")
         called = ".".join(part for part in (full.get(first, first), rest) if part)
-        # not a function of the learner's own; what is not called must at least come from a module
+        # skip the learner's own functions; what is not called must at least come from a module
         if "." in called and (used is not node or first in full):
             banned = any(f".{called}".endswith(f".{end}") for end in exercise.forbidden)
             if banned or called in exercise.targets.values():
-                found.add((node.lineno, ast.unparse(used)))
+                found.add((used.lineno, ast.unparse(used)))
     return sorted(found)
 
 
 def dotted(node: ast.expr) -> str:
-    """a.b.c of an expression; what is before the last dots and no name becomes "?"."""
+    """An expression such as a.b.c as text; what stands in front of the dots and is not a name becomes "?"."""
     if isinstance(node, ast.Attribute):
         return f"{dotted(node.value)}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else "?"
 
 
 def read(path: Path) -> str:
-    """The text of a file. Raises Unready."""
+    """The text of a file, in UTF-8. Raises Unready."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise Unready(f"there is no file {path}: `minilm exercise start` makes it.") from None
+        raise Unready(f"there is no file {path}: `minilm exercise start` creates it.") from None
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise Unready(
@@ -171,27 +171,27 @@ def read(path: Path) -> str:
 
 
 def stopped(error: BaseException, path: Path) -> tuple[str, ...]:
-    """The error with which the file ends while it is imported, and its line."""
+    """The error that stopped the file while it was imported, and its line."""
     what = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, RecursionError):
-        what = "something in it calls itself without an end"
+        what = "a function in it calls itself endlessly"
     elif isinstance(error, SystemExit):
-        what = "it ends Python (exit)"
+        what = "it exits Python"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = (f"line {frames[-1].lineno}: {frames[-1].line}",) if frames else ()
-    return f"{path.name} stops while it is imported: {what[:160]}", *line
+    return f"{path.name} fails while it is imported: {what[:160]}", *line
 
 
 @contextlib.contextmanager
-def beside(module: types.ModuleType, path: Path) -> Iterator[None]:
-    """While it is imported, a file is a module like any other and can import the other files of its folder."""
+def importable(module: types.ModuleType, path: Path) -> Iterator[None]:
+    """While it is imported, the file is a module like any other and can import the other files of its folder."""
     folder, before = path.resolve().parent, set(sys.modules)
     sys.modules[module.__name__] = module
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):  # the file may have done it itself
+        with contextlib.suppress(ValueError):  # the file may have removed it itself
             sys.path.remove(str(folder))
         for name in set(sys.modules) - before - {module.__name__}:
             file = getattr(sys.modules[name], "__file__", None)
@@ -201,9 +201,9 @@ def beside(module: types.ModuleType, path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise Endless after so many seconds, on every system: a second thread presses Ctrl-C.
+    """Raise Endless after so many seconds, on every operating system: a second thread sends Ctrl-C to the main thread.
 
-    (It reaches Python code only; a single endless call inside NumPy is beyond it. Outside the main thread: no limit.)
+    (This stops Python code only, not a single endless call inside NumPy. Outside the main thread there is no limit.)
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -218,7 +218,7 @@ def limited(seconds: float) -> Iterator[None]:
 
     timer = threading.Timer(seconds, fire)
     timer.daemon = True
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process would ignore Ctrl-C
     timer.start()
     try:
         yield
@@ -230,7 +230,7 @@ def limited(seconds: float) -> Iterator[None]:
         with lock:
             state["over"] = True
         timer.cancel()
-        if state["fired"]:  # pressed at the very end: it arrives here, and is meant for nobody
+        if state["fired"]:  # Ctrl-C was sent at the very end: let it arrive here and drop it
             with contextlib.suppress(KeyboardInterrupt):
                 time.sleep(0.05)
         signal.signal(signal.SIGINT, before)

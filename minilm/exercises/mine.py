@@ -1,35 +1,36 @@
-"""`--mine`: training with the pieces that a learner has written, in the place of the library's.
+"""`--mine`: train with the functions that a learner has written in place of the library's.
 
-A piece takes part when its file passes as it is now (its checksum is that of the version that passed). It stands in for the
-library's function in every module that has imported it, and whatever hides the function behind a faster kernel is led back
-to it. The fits of the ladder run in processes of their own, and there it is the same. Afterwards everything is as it was.
+A function takes part if its file has passed in its present state (the checksum is that of the version that passed). It
+replaces the library's function in every module that has imported it; where the library uses a faster kernel instead of the
+function, the learner's function replaces the kernel, too. All this also holds in the ladder's worker processes. Afterwards,
+everything is as it was before.
 """
 
 import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from minilm.errors import InputError
 from minilm.exercises.catalogue import Entry, entries, load
-from minilm.exercises.folder import settled
+from minilm.exercises.folder import find_folder
 from minilm.exercises.learner import Unready, load as open_file
 from minilm.exercises.progress import Progress
 from minilm.exercises.spec import Pieces
 from minilm.exercises.stub import reference
-from minilm.jobs import ladder
+from minilm.experiments import ladder
 
-Put = Callable[[Callable], Iterator[None]]  # a context in which the learner's function is the one that runs
-NOT_OURS = ("minilm.exercises", "minilm.formulas", "minilm.bench")  # what judges and is shown stays the library's
+Put = Callable[[Callable], AbstractContextManager[None]]  # a context in which the learner's function runs
+NOT_OURS = ("minilm.exercises", "minilm.formulas", "minilm.bench")  # these keep the library's code
 
 
 @contextmanager
 def everywhere(dotted: str, new: Any) -> Iterator[None]:
-    """`new` in the place of what stands at `dotted`, under every name by which a module of ours has it."""
+    """Replace the function at `dotted` by `new` under every name that a module of the library has for it."""
     old = reference(dotted)
     swap(old, new)
     try:
@@ -47,7 +48,7 @@ def swap(old: Any, new: Any) -> None:
 
 @contextmanager
 def put_loss(mine: Callable) -> Iterator[None]:
-    """A pair is as good as a `Loss`."""
+    """The learner may return a plain (value, count) pair instead of a `Loss`."""
     from minilm.training.losses import Loss
 
     def cross_entropy(logits, labels, label_smoothing=0.0):
@@ -81,14 +82,14 @@ def put_attention(mine: Callable) -> Iterator[None]:
 
 @contextmanager
 def put_adamw(mine: Callable) -> Iterator[None]:
-    """The exercise is written in NumPy and returns what is new: it gets arrays, and the tensors get what it returns."""
+    """The exercise is in NumPy and returns new arrays: they are copied into the tensors."""
     import torch
 
     from minilm.training.optimizer import AdamW
 
-    def update(self, theta, g, rate, decay, t, m, v):
+    def update(self, theta, g, learning_rate, decay, t, m, v):
         arrays = [tensor.detach().cpu().numpy() for tensor in (theta, g, m, v)]
-        made = mine(*arrays, t, rate, decay, self.betas, self.eps)
+        made = mine(*arrays, t, learning_rate, decay, self.betas, self.eps)
         for tensor, array in zip((theta, m, v), made, strict=True):
             tensor.copy_(torch.as_tensor(array).to(tensor))
 
@@ -96,13 +97,13 @@ def put_adamw(mine: Callable) -> Iterator[None]:
         yield
 
 
-# What training calls: exercise → how its first function gets there. A dotted name: in the place of the library's own.
-# (Of two exercises on the same function the later one knows more, and is put there last.)
+# The exercises whose functions training calls → how the function gets there; a dotted name is the function to replace.
+# (If two exercises are about the same function, the later one covers more and comes last.)
 TAKES_PART: dict[str, str | Put] = {
     "cross_entropy": put_loss,
     "layer_norm": put_layer_norm,
     "attention": put_attention,
-    "masking": "minilm.examples.masked_lm.mask_words",
+    "masking": "minilm.examples.masked_lm.mask_tokens",
     "adamw": put_adamw,
     "clipping": "minilm.training.optimizer.clip_gradients",
     "label_smoothing": put_loss,
@@ -110,42 +111,42 @@ TAKES_PART: dict[str, str | Put] = {
 
 
 def passed(folder: Path) -> dict[Entry, Pieces]:
-    """The learner's pieces that take part and whose files pass as they are. Raises InputError when there is none."""
+    """The learner's functions that take part, by exercise. Raises InputError if there is none."""
     if found := passing(folder):
         return found
     names = ", ".join(entry.name for entry in entries() if entry.name in TAKES_PART)
-    raise InputError(f"--mine trains with what you have written, but in {folder} none of {names} has passed yet.")
+    raise InputError(f"--mine trains with your code, but none of {names} has passed yet in {folder}: check one first.")
 
 
 def passing(folder: Path) -> dict[Entry, Pieces]:
-    progress = Progress(settled(folder))
+    progress = Progress(find_folder(folder))
     found: dict[Entry, Pieces] = {}
     for entry in entries():
         if entry.name in TAKES_PART and progress.state(entry)[0] == "passed":
             try:
                 found[entry] = open_file(load(entry.name), progress.file(entry))
             except Unready as unready:
-                raise InputError(f"{progress.file(entry)} has passed, but now: {' '.join(unready.lines)}") from None
+                raise InputError(f"{progress.file(entry)} passed before, but now: {' '.join(unready.lines)}") from None
     return found
 
 
 @contextmanager
 def mine(folder: Path, say: Callable[[str], None] = print) -> Iterator[dict[str, int]]:
-    """While it is open, the learner's pieces are the ones that run; it gives how often each was called."""
+    """A context in which the learner's functions run; it yields the number of calls of each."""
     found = passed(folder)
     names = {entry.name for entry in found}
     library = [entry.name for entry in entries() if entry.name in TAKES_PART.keys() - names]
     with in_place(found) as calls, in_workers(folder.resolve(), names, calls):
-        say(f"trained with your own: {', '.join(calls)}")
+        say(f"training with your own code: {', '.join(calls)}")
         if library:
-            say(f"with the library's, because yours have not passed yet: {', '.join(library)}")
+            say(f"with the library's code, because yours has not passed yet: {', '.join(library)}")
         yield calls
         say("calls of your code: " + ", ".join(f"{name} {count:,}" for name, count in calls.items()))
 
 
 @contextmanager
 def in_place(found: dict[Entry, Pieces]) -> Iterator[dict[str, int]]:
-    """The pieces, each where it belongs; gives how often each was called."""
+    """Put each function in its place; yields the number of calls of each."""
     shadowed = {"cross_entropy"} if any(entry.name == "label_smoothing" for entry in found) else set()
     calls = {entry.name: 0 for entry in found if entry.name not in shadowed}
     with ExitStack() as stack:
@@ -159,15 +160,15 @@ def in_place(found: dict[Entry, Pieces]) -> Iterator[dict[str, int]]:
 
 @contextmanager
 def in_workers(folder: Path, names: set[str], calls: dict[str, int]) -> Iterator[None]:
-    """What the ladder hands to another process takes the pieces along, and brings the number of calls back."""
-    plain = ladder.pool_of
+    """Use the learner's functions in the ladder's worker processes as well, and add up the calls made there."""
+    library_pool_of = ladder.pool_of
 
     @contextmanager
     def pool_of(workers: int) -> Iterator[Callable]:
-        with plain(workers) as submit:
+        with library_pool_of(workers) as submit:
 
             def hand_over(function: Callable, *arguments: Any) -> Callable[[], Any]:
-                waiting = submit(in_a_worker, folder, names, function, *arguments)
+                waiting: Callable[[], Any] = submit(in_a_worker, folder, names, function, *arguments)
 
                 def wait() -> Any:
                     value, more = waiting()
@@ -177,23 +178,23 @@ def in_workers(folder: Path, names: set[str], calls: dict[str, int]) -> Iterator
 
                 return wait
 
-            yield submit if workers == 1 else hand_over  # one at a time is here, where the pieces are already
+            yield submit if workers == 1 else hand_over  # with one worker, all runs in this process
 
     with patch.object(ladder, "pool_of", pool_of):
         yield
 
 
 def in_a_worker(folder: Path, names: set[str], function: Callable, *arguments: Any) -> tuple[Any, dict[str, int]]:
-    """One fit, with the pieces of that folder. Raises InputError when they are no longer those with which it began."""
+    """Run one fit with the functions of that folder. Raises InputError if one has changed since the training began."""
     found = passing(folder)
     if gone := names - {entry.name for entry in found}:
-        raise InputError(f"{', '.join(sorted(gone))} changed in {folder} while it was training: check it, then go on.")
+        raise InputError(f"{', '.join(sorted(gone))} changed in {folder} during the training: check it, then resume.")
     with in_place({entry: pieces for entry, pieces in found.items() if entry.name in names}) as calls:
         return function(*arguments), calls
 
 
 def counted(entry: Entry, function: Callable, calls: dict[str, int]) -> Callable:
-    """The learner's function; it counts its calls, and when it stops, says in one sentence whose it was."""
+    """The learner's function, which now counts its calls; an error becomes one sentence that names the function."""
 
     @functools.wraps(function)
     def theirs(*args, **kwargs):
@@ -205,6 +206,6 @@ def counted(entry: Entry, function: Callable, calls: dict[str, int]) -> Callable
         except Exception as error:
             what = " ".join(f"{type(error).__name__}: {error}".split())
             file = Path(inspect.unwrap(function).__code__.co_filename).name
-            raise InputError(f"your {entry.name} ({file}) stopped in training: {what[:200]}") from error
+            raise InputError(f"your {entry.name} ({file}) failed during the training: {what[:200]}") from error
 
     return theirs

@@ -1,10 +1,10 @@
 """Exercises in a notebook:  %load_ext minilm.exercises.notebook
 
     %exercise softmax      writes the stub into the next cell
-    %%exercise softmax     runs the cell and checks what it defines
-    check("softmax")       checks the function `softmax` of the notebook; hint("softmax") and solution("softmax") help
+    %%exercise softmax     runs the cell and checks the function that it defines
+    check("softmax")       checks the notebook's function `softmax`; hint("softmax") and solution("softmax") help
 
-The same engine as `minilm exercise`; here a try is a failed check of new code.
+The engine is the same as that of `minilm exercise`; here, a try is a failed check of new code.
 """
 
 import ast
@@ -17,9 +17,9 @@ from dataclasses import replace
 from typing import Any
 
 from minilm.errors import InputError
-from minilm.exercises.catalogue import after, find, load
+from minilm.exercises.catalogue import find, load, next_entry
 from minilm.exercises.checks import check as check_pieces
-from minilm.exercises.learner import PATIENCE, Endless, Unready, limited, look
+from minilm.exercises.learner import PATIENCE, Endless, Unready, find_pieces, limited
 from minilm.exercises.progress import TRIES
 from minilm.exercises.report import Report
 from minilm.exercises.running import prepare
@@ -32,22 +32,22 @@ hints: dict[str, int] = {}
 
 
 def check(name: str, *functions: Any) -> Report:
-    """Check the notebook's function of that name, or those that are given; print the report and return it.
+    """Check the notebook's function of that name, or the given functions; print the report and return it.
 
-    Raises InputError for an exercise that is not there, or outside a notebook when no function is given.
+    Raises InputError if there is no such exercise, or if no function is given outside a notebook.
     """
     exercise = load(find(name).name)
     names = {f.__name__: f for f in functions} if functions else notebook_names()
     source = "\n".join(source_of(names[target]) for target in exercise.targets if target in names)
     report = judge(exercise, names, source)
     remember(exercise.name, source, report)
-    following = after(exercise.name)
+    following = next_entry(exercise.name)
     print(report.text(ask='hint("{}")', following=f"%exercise {following.name}" if following else ""))
     return report
 
 
 def judge(exercise: Exercise, names: dict[str, Any], source: str) -> Report:
-    """What `learner.check_file` does, for names that are there already."""
+    """Do what `learner.check_file` does, but for names that exist already."""
     printed = io.StringIO()
     prepare(exercise)
     try:
@@ -55,8 +55,8 @@ def judge(exercise: Exercise, names: dict[str, Any], source: str) -> Report:
             tree = ast.parse(source)
             known = {name: names[name] for name in exercise.targets if name in names}
             for name in known.keys() - {n.name for n in tree.body if hasattr(n, "name")}:
-                tree.body += ast.parse(f"{name} = None").body  # a lambda, or a function of unknown source
-            report = check_pieces(exercise, look(exercise, known, tree, "the notebook"))
+                tree.body += ast.parse(f"{name} = None").body  # a lambda, or a function whose source is unknown
+            report = check_pieces(exercise, find_pieces(exercise, known, tree, "the notebook"))
     except Unready as unready:
         report = Report(exercise.name, False, 0, unready.lines)
     except Endless:
@@ -89,12 +89,12 @@ def solution(name: str) -> None:
         print(solution_of(exercise))
     else:
         print(
-            f'The solution opens after a pass or {TRIES} failed tries; so far {count}. hint("{exercise.name}") helps.'
+            f'The solution is shown after a pass or {TRIES} failed tries; so far {count}. hint("{exercise.name}") helps.'
         )
 
 
 def source_of(function: Any) -> str:
-    """A function's source as it stands in its cell; "" when Python does not know it."""
+    """A function's source as it stands in its cell; "" if Python does not know it."""
     try:
         return inspect.cleandoc("\n" + inspect.getsource(function))
     except (OSError, TypeError):
@@ -105,12 +105,12 @@ def notebook_names() -> dict[str, Any]:
     from IPython import get_ipython
 
     if (shell := get_ipython()) is None:
-        raise InputError("this is no notebook: give check the function too, as in check('softmax', softmax).")
+        raise InputError("this is not a notebook: also pass the function to check, as in check('softmax', softmax).")
     return shell.user_ns
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """What %load_ext calls: the two magics, and check, hint and solution by name."""
+    """Called by %load_ext: adds the two magics, and the functions check, hint and solution."""
 
     def exercise(line: str, cell: str | None = None) -> None:
         try:
@@ -129,7 +129,7 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def in_one_sentence(function: Callable) -> Callable:
-    """In a notebook a wrong name is no reason for a traceback."""
+    """Print an InputError as one sentence: in a notebook, a wrong name should not cause a traceback."""
 
     @functools.wraps(function)
     def spoken(*arguments: Any) -> Any:

@@ -1,6 +1,6 @@
-"""All inputs of an exercise for one seed, what the reference makes of them, and what each known mistake makes of them.
+"""All inputs of an exercise for one seed, with the outcomes of the reference and of each known mistake.
 
-Everything is worked out when it is first asked for, and kept.
+Every outcome is computed when it is first needed, and then kept.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,8 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
-from minilm.exercises.compare import far, matches
-from minilm.exercises.running import Case, Outcome, Output, leaf, quiet, run
+from minilm.exercises.compare import clearly_apart, matches
+from minilm.exercises.running import Case, Outcome, Output, quiet, run, to_output
 from minilm.exercises.spec import Exercise, Inputs, Pieces
 from minilm.exercises.stub import reference
 
@@ -18,7 +18,7 @@ Work = Callable[[Case], Outcome]
 
 
 class Plan:
-    """The cases of an exercise, drawn from one seed. `expected` and `mistaken` are what they should and could give."""
+    """The cases of an exercise, drawn from one seed. `expected` runs the reference, `singles` and `pairs` the mistakes."""
 
     def __init__(self, exercise: Exercise, seed: int):
         self.exercise, self.seed = exercise, seed
@@ -38,8 +38,8 @@ class Plan:
         self.slopes: dict[Case, Outcome] = {}
 
     def gradient_case(self, name: str, inputs: Inputs, rng: np.random.Generator) -> Case:
-        """Autograd needs an upstream of the output's shape; by hand it is one of the inputs."""
-        if self.exercise.gradient.forward is not None:
+        """For autograd, draw an upstream gradient of the output's shape; for a gradient by hand it is one of the inputs."""
+        if self.exercise.gradient and self.exercise.gradient.forward:
             return Case("gradient", name, inputs)
         return Case("gradient", name, inputs, upstream=rng.normal(size=self.first_output(inputs).shape))
 
@@ -49,17 +49,17 @@ class Plan:
 
     @property
     def compared(self) -> list[Case]:
-        """What is compared with the reference: the example, the probes and the edges, and gradients by autograd."""
+        """The cases compared with the reference: the example, the probes, the edge cases, and gradients by autograd."""
         return [self.tiny, *self.probes, *self.edges, *(case for case in self.gradients if case.upstream is not None)]
 
     @property
     def cases(self) -> list[Case]:
-        """All there is to run, in an order that is the same in every process."""
+        """All cases to run, in the same order in every process."""
         together = [case for group in self.properties.values() for case in group]
         return [self.tiny, *self.probes, *self.edges, *together, *self.gradients]
 
     def slope(self, case: Case) -> Outcome:
-        """The gradients of a case by finite differences: of the reference, or of the forward function it belongs to."""
+        """The gradients of a case by finite differences, of the reference or of the gradient's `forward` function."""
         if case not in self.slopes:
             self.slopes[case] = finite_differences(self.exercise, self.reference, case)
         return self.slopes[case]
@@ -69,21 +69,21 @@ class Plan:
 
     @cached_property
     def singles(self) -> dict[tuple[str, ...], Work]:
-        """Each known mistake, as something that answers cases."""
+        """Each known mistake as a function from a case to its outcome."""
         return {(key,): worker(self.exercise, self.exercise.mistake(key)) for key in self.exercise.wrong}
 
     @cached_property
     def pairs(self) -> dict[tuple[str, ...], Work]:
-        """Two at once, where the spec can make them."""
+        """Each pair of mistakes made at once, if the spec can combine them."""
         if self.exercise.flawed is None:
             return {}
         keys = [key for key, wrong in self.exercise.wrong.items() if wrong.code is None]
         return {pair: worker(self.exercise, self.exercise.mistake(*pair)) for pair in combinations(keys, 2)}
 
     def matching(self, work: Work, cases: list[Case], among: dict[tuple[str, ...], Work]) -> list[tuple[str, ...]]:
-        """The mistakes that gave the same as `work` on all cases, and stand well away from the right answer on some.
+        """The mistakes that have the same outcome as `work` on all cases and clearly differ from the right one on some.
 
-        Code that stops on every case says nothing about what it would have given.
+        If `work` raises an error on every case, nothing can match.
         """
         if all(work(case).error for case in cases):
             return []
@@ -91,7 +91,7 @@ class Plan:
             keys
             for keys, theirs in among.items()
             if all(matches(self.exercise, work(case), theirs(case)) for case in cases)
-            and any(far(self.exercise, theirs(case), self.right_answer(case)) for case in cases)
+            and any(clearly_apart(self.exercise, theirs(case), self.right_answer(case)) for case in cases)
         ]
 
 
@@ -101,7 +101,7 @@ def plan_of(exercise: Exercise, seed: int) -> Plan:
 
 
 def worker(exercise: Exercise, pieces: Pieces) -> Work:
-    """Runs each case once and remembers what came of it."""
+    """A function that runs each case once and remembers its outcome."""
     done: dict[Case, Outcome] = {}
 
     def work(case: Case) -> Outcome:
@@ -113,20 +113,21 @@ def worker(exercise: Exercise, pieces: Pieces) -> Work:
 
 
 def finite_differences(exercise: Exercise, pieces: Pieces, case: Case, h: float = 1e-5) -> Outcome:
-    """(f(x + h) − f(x − h)) / 2h for each entry of each input `wrt`, f weighed by the upstream gradient.  float64."""
+    """(f(x + h) − f(x − h)) / 2h in float64 for each entry of each input in `wrt`; f is weighted by the upstream gradient."""
     gradient, inputs = exercise.gradient, dict(case.inputs)
-    by_hand = gradient.forward is not None
-    upstream = inputs.pop(gradient.upstream) if by_hand and gradient.upstream else case.upstream
+    assert gradient is not None
+    forward = gradient.forward  # None: the gradient is taken by autograd
+    upstream = inputs.pop(gradient.upstream) if forward and gradient.upstream else case.upstream
 
     def f() -> float:
-        value = gradient.forward(**inputs) if by_hand else exercise.call(pieces, inputs)
+        value = forward(**inputs) if forward else exercise.call(pieces, inputs)
         while isinstance(value, tuple | list):
             value = value[0]
-        value = leaf(value).array
-        return float((value * (1.0 if upstream is None else leaf(upstream).array)).sum())
+        value = to_output(value).array
+        return float((value * (1.0 if upstream is None else to_output(upstream).array)).sum())
 
     outputs = {}
-    names = exercise.returns if by_hand else [f"∂/∂{name}" for name in gradient.wrt]
+    names = list(exercise.returns) if forward else [f"∂/∂{name}" for name in gradient.wrt]
     with quiet():
         for name, of in zip(names, gradient.wrt):
             kept, slope = inputs[of], np.zeros(np.shape(inputs[of]))
@@ -138,7 +139,7 @@ def finite_differences(exercise: Exercise, pieces: Pieces, case: Case, h: float 
                     values.append(f())
                 slope[index] = (values[0] - values[1]) / (2 * h)
             inputs[of] = kept
-            outputs[name] = Output(slope, leaf(kept).kind)
+            outputs[name] = Output(slope, to_output(kept).kind)
     return Outcome(outputs)
 
 

@@ -1,7 +1,7 @@
-"""Who has passed what, in `.progress.json` beside the learner's files.
+"""What the learner has passed, in `.progress.json` beside the learner's files.
 
-Nothing in it is a second truth: a verdict is filed under the checksum of the file that it was given to, so it holds for
-that very file and for no other. A file that is lost or broken costs nothing but a new check.
+A verdict is stored with the checksum of the file that was checked, so it holds for exactly this content and no other.
+If `.progress.json` is lost or damaged, you only have to check your files again.
 """
 
 import contextlib
@@ -17,21 +17,21 @@ from minilm.exercises.report import Report
 from minilm.exercises.stub import stub
 
 FILE = ".progress.json"
-TRIES = 3  # failed checks after which the solution opens
+TRIES = 3  # failed checks after which the solution is shown
 
 
 @dataclass
 class Record:
-    """What is remembered of one exercise. `failed`: checksum → layer, for every version that failed, stubs aside."""
+    """What is remembered of one exercise. `failed`: checksum → layer for each version that failed; stubs do not count."""
 
-    stub: str = ""  # the checksum of the stub that was written
-    passed: str = ""  # … of the file that passed last
+    stub: str = ""  # checksum of the stub that was written
+    passed: str = ""  # checksum of the file that passed last
     failed: dict[str, int] = field(default_factory=dict)
-    hints: int = 0  # how many were shown
+    hints: int = 0  # how many hints were shown
 
 
 class Progress:
-    """The learner's folder and what is known about its files."""
+    """The learner's folder, and what is known about its files."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -51,7 +51,7 @@ class Progress:
         return self.records.setdefault(name, Record())
 
     def state(self, entry: Entry) -> tuple[str, int]:
-        """("missing" | "untouched" | "passed" | "failed" | "changed", the layer that failed) of the file as it is now."""
+        """The state of the file as it is now: "missing", "untouched", "passed", "failed" or "changed"; and the failed layer."""
         path, record = self.file(entry), self.of(entry.name)
         if not path.is_file():
             return "missing", 0
@@ -63,7 +63,7 @@ class Progress:
         return ("untouched" if self.untouched(entry) else "changed"), 0
 
     def untouched(self, entry: Entry) -> bool:
-        """Whether the file is still the stub; one that is not remembered is made again and compared."""
+        """Whether the file is still the stub. If no checksum is remembered, the stub is generated again and compared."""
         path, known = self.file(entry), self.of(entry.name).stub
         if known:
             return checksum(path) == known
@@ -73,7 +73,7 @@ class Progress:
         return text in (stub(load(entry.name)), stub(load(entry.name), guided=False))
 
     def note(self, entry: Entry, report: Report) -> None:
-        """File a verdict. An untouched stub fails, but is no try."""
+        """Store a verdict. An untouched stub fails, but does not count as a try."""
         path, record = self.file(entry), self.of(entry.name)
         if not path.is_file():
             return
@@ -88,7 +88,7 @@ class Progress:
         return bool(record.passed) or len(record.failed) >= TRIES
 
     def save(self) -> None:
-        """All of it or nothing. Raises InputError where nothing can be written."""
+        """Write the file in one step. Raises InputError if it cannot be written."""
         known = {name: vars(record) for name, record in sorted(self.records.items()) if record != Record()}
         growing = self.folder / f"{FILE}.{os.getpid()}"
         try:

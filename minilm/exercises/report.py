@@ -1,4 +1,4 @@
-"""What the learner reads: at most twelve lines, the verdict first, every mark also a word."""
+"""What the learner reads: at most twelve lines, the verdict first, and a word beside every mark and colour."""
 
 import os
 import sys
@@ -12,8 +12,8 @@ LAYERS = (
     "values",
     "properties",
     "gradients",
-    "edges",
-    "hygiene",
+    "edge cases",
+    "side effects",
 )
 LONGEST = 12  # lines
 GREEN, RED, YELLOW, DIM = 32, 31, 33, 2
@@ -21,29 +21,29 @@ GREEN, RED, YELLOW, DIM = 32, 31, 33, 2
 
 @dataclass(frozen=True)
 class Problem:
-    """What the first layer that fails has found. `told`: the mistake is said already, so there is nothing to diagnose."""
+    """What the first failing layer has found. `explained`: the lines already name the mistake, so no diagnosis is needed."""
 
     layer: int
     lines: tuple[str, ...]
-    told: bool = False
-    title: str = ""  # instead of the layer's
+    explained: bool = False
+    title: str = ""  # shown instead of the layer's title
 
 
 @dataclass(frozen=True)
 class Report:
-    """The verdict on one exercise. `layer` is the one that failed (after a pass: the last); `named` the known mistakes."""
+    """The verdict on one exercise. `layer` is the one that failed, or the last one after a pass."""
 
     name: str
     passed: bool
     layer: int
     lines: tuple[str, ...]
-    named: tuple[str, ...] = ()  # keys of mistakes: those that cannot be told apart, or both of a pair
+    named: tuple[str, ...] = ()  # keys of the mistakes in `lines`: several cannot be told apart, or are a pair
     pair: bool = False
     title: str = ""
     printed: tuple[str, ...] = ()  # what the learner's code printed
 
     def text(self, colour: bool = False, ask: str = "minilm exercise hint {}", following: str = "") -> str:
-        """The report as it is shown. `ask` is how one asks for a hint here, `following` what to do after a pass."""
+        """The report as it is shown. `ask` is the command for a hint, `following` what to do after a pass."""
         paint = painter(colour)
         if self.passed:
             head = paint(f"✓ {self.name}", GREEN) + f"   passed: {self.lines[0]}"
@@ -62,7 +62,7 @@ class Report:
         return "\n".join(line.rstrip() for line in shown)
 
     def _ipython_display_(self) -> None:
-        """At the end of a notebook's cell it is not shown once more: `check` has printed it."""
+        """Show nothing when a report is the value of a notebook cell: `check` has printed it already."""
 
     def __str__(self) -> str:
         return self.text()
@@ -73,7 +73,7 @@ def painter(colour: bool) -> Callable[[str, int], str]:
 
 
 def may_colour() -> bool:
-    """Whether the screen shows colours: a terminal, nobody has said NO_COLOR, and an old Windows console is none."""
+    """Whether to use colours: only in a terminal, without NO_COLOR, and not in an old Windows console."""
     if os.environ.get("NO_COLOR") or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         return False
     return os.name != "nt" or any(name in os.environ for name in ("WT_SESSION", "ANSICON", "TERM", "ConEmuANSI"))

@@ -1,6 +1,6 @@
-"""One call of what a learner wrote: copies of the inputs in, plain NumPy arrays out, and nothing it does escapes.
+"""Run the learner's code once: copies of the inputs go in, plain NumPy arrays come out, and errors become part of the outcome.
 
-An `Outcome` is data alone, so that it can as well come from another process: who decides need not be who ran.
+An `Outcome` contains only data, so it may also come from another process: the code can run in one and be judged in another.
 """
 
 import copy
@@ -22,7 +22,7 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One call. `kind` is tiny, probe, property, gradient or edge; `group` the property that it belongs to."""
+    """The inputs of one call. `kind` is tiny, probe, property, gradient or edge; `group` is the name of the property."""
 
     kind: str
     name: str
@@ -33,7 +33,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Output:
-    """One array, and what it was before it was made one: "a torch tensor", "a NumPy array", "a number", "a list" …"""
+    """One array, and what it was before the conversion: "a torch tensor", "a NumPy array", "a number", "a list" …"""
 
     array: np.ndarray
     kind: str
@@ -41,14 +41,14 @@ class Output:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case: outputs by name, or an error."""
+    """The result of a case: its outputs by name, or an error."""
 
     outputs: dict[str, Output] = field(default_factory=dict)
     error: str = ""  # "ValueError: operands could not be broadcast together"
-    line: str = ""  # where, in the learner's file: "line 12: return e / e.sum(axis=1)"
-    changed: tuple[str, ...] = ()  # inputs that are not what they were
-    unsteady: bool = False  # called again with the same inputs, it gave something else
-    drew: str = ""  # whose global random generator it used
+    line: str = ""  # the line in the learner's file: "line 12: return e / e.sum(axis=1)"
+    changed: tuple[str, ...] = ()  # the inputs that the call has changed
+    unsteady: bool = False  # a second call with the same inputs returned something else
+    drew: str = ""  # the global random generators that it used
 
     @property
     def arrays(self) -> list[np.ndarray]:
@@ -56,7 +56,7 @@ class Outcome:
 
 
 def run(exercise: Exercise, pieces: Pieces, case: Case) -> Outcome:
-    """Call `pieces` with copies of the case's inputs. Errors become part of the outcome; only Ctrl-C gets out."""
+    """Call `pieces` with copies of the case's inputs. Errors become part of the outcome; only Ctrl-C is raised."""
     inputs = fresh(case.inputs)
     before = generators() if case.kind == "tiny" else {}
     try:
@@ -79,10 +79,10 @@ def run(exercise: Exercise, pieces: Pieces, case: Case) -> Outcome:
 
 
 def prepare(exercise: Exercise) -> None:
-    """Let torch load now what it loads at the first gradient.
+    """Make torch load now what it would otherwise load at the first gradient.
 
-    A check that takes too long is interrupted. In the midst of an import that would leave half a library behind, and every
-    later gradient of this process would fail.
+    A check that takes too long is interrupted. If that happened during an import, the library would be half loaded, and
+    every later gradient in this process would fail.
     """
     if exercise.gradient and exercise.gradient.forward is None:
         import torch
@@ -92,9 +92,10 @@ def prepare(exercise: Exercise) -> None:
 
 
 def differentiate(exercise: Exercise, pieces: Pieces, case: Case, inputs: Inputs) -> dict[str, Output]:
-    """The gradients by autograd of the first output, weighed by the case's upstream. Raises where none can flow."""
+    """The gradients of the first output by autograd, with the case's upstream. Raises TypeError if none can flow back."""
     import torch
 
+    assert exercise.gradient is not None and case.upstream is not None
     wrt = exercise.gradient.wrt
     for name in wrt:
         inputs[name].requires_grad_()
@@ -102,27 +103,26 @@ def differentiate(exercise: Exercise, pieces: Pieces, case: Case, inputs: Inputs
     while isinstance(value, tuple | list | dict):
         value = next(iter(value.values() if isinstance(value, dict) else value))
     if not isinstance(value, torch.Tensor) or not value.requires_grad:
-        raise TypeError("no gradient can flow back from the output: was it detached, or made into a number?")
+        raise TypeError("no gradient can flow back from the output: was it detached, or converted to a number?")
     upstream = torch.from_numpy(case.upstream).to(value.dtype).reshape(value.shape)
     found = torch.autograd.grad(value, [inputs[name] for name in wrt], upstream, allow_unused=True)
-    found = [torch.zeros_like(inputs[name]) if g is None else g for name, g in zip(wrt, found)]
-    return {f"∂/∂{name}": leaf(g) for name, g in zip(wrt, found)}
+    filled = [torch.zeros_like(inputs[name]) if g is None else g for name, g in zip(wrt, found)]
+    return {f"∂/∂{name}": to_output(g) for name, g in zip(wrt, filled)}
 
 
 def flatten(value: Any, names: Sequence[str]) -> dict[str, Output]:
-    """Outputs by name: those of a tuple in the order of `names`, those of a dict under its keys, whatever lies deeper by a
-    dotted name."""
+    """Outputs by name: a tuple's in the order of `names`, a dict's under its keys, and nested outputs under dotted names."""
     if isinstance(value, dict):
         parts = {str(key): part for key, part in value.items()}
     elif isinstance(value, tuple | list) and (len(names) > 1 or any(is_array(part) for part in value)):
         known = [*names[: len(value)]] if len(names) > 1 else []
         parts = dict(zip([*known, *(ORDINALS[len(known) :]), *map(str, range(len(value)))], value))
     else:
-        return {names[0] if names else "output": leaf(value)}
+        return {names[0] if names else "output": to_output(value)}
     out: dict[str, Output] = {}
     for name, part in parts.items():
         nested = isinstance(part, dict) or (isinstance(part, tuple | list) and any(is_array(p) for p in part))
-        deeper = flatten(part, ()) if nested else {"": leaf(part)}
+        deeper = flatten(part, ()) if nested else {"": to_output(part)}
         out |= {f"{name}.{below}" if below else name: each for below, each in deeper.items()}
     return out
 
@@ -135,7 +135,7 @@ def is_tensor(value: Any) -> bool:
     return "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor)
 
 
-def leaf(value: Any) -> Output:
+def to_output(value: Any) -> Output:
     if is_tensor(value):
         return Output(value.detach().cpu().numpy().copy(), "a torch tensor")
     if isinstance(value, np.ndarray):
@@ -152,7 +152,7 @@ def leaf(value: Any) -> Output:
 
 
 def fresh(value: Any) -> Any:
-    """A copy that can be written into, drawn from and differentiated without the original's knowing."""
+    """A copy that can be written to, drawn from and differentiated without any effect on the original."""
     if isinstance(value, dict):
         return {key: fresh(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -167,7 +167,7 @@ def fresh(value: Any) -> Any:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal to the last bit, NaN being equal to NaN. What is no number, array, list or tuple counts as equal."""
+    """Equal to the last bit; NaN equals NaN. Values that are not numbers, text, arrays, lists or tuples count as equal."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
@@ -180,23 +180,23 @@ def same(a: Any, b: Any) -> bool:
 
 
 def generators() -> dict[str, Any]:
-    """The state of the random generators that everybody shares."""
-    key, position = np.random.get_state()[1:3]
-    states = {"Python's random": random.getstate(), "numpy.random": (key.tobytes(), position)}
+    """The states of the global random generators, which all code shares."""
+    numpys = np.random.get_state(legacy=False)["state"]
+    states = {"Python's random": random.getstate(), "numpy.random": (numpys["key"].tobytes(), numpys["pos"])}
     torch = sys.modules.get("torch")
     return states | ({"torch": torch.random.get_rng_state().numpy().tobytes()} if torch else {})
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings: that something overflows is for the checks to say."""
+    """Without warnings: if something overflows, the checks report it."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
 
 
 def line_of(error: BaseException, pieces: Pieces) -> str:
-    """The last line of the learner's own file on the way to the error."""
+    """The last line of the learner's own file that led to the error."""
     files = {getattr(getattr(piece, "__code__", None), "co_filename", None) for piece in pieces.values()}
     files |= {
         getattr(sys.modules.get(piece.__module__), "__file__", None)

@@ -1,7 +1,7 @@
-"""What an exercise is: all of it in one object, `EXERCISE`, one a file in `minilm/exercises/specs/`.
+"""What an exercise consists of. Each file in `minilm/exercises/specs/` defines one as the object `EXERCISE`.
 
-Letters of the fields that are functions:  `rng` a numpy Generator, new for each seed · `Inputs` the arguments of one
-call by name, in the order of the signature (values: arrays, tensors, numbers, lists, generators, modules …).
+In the fields that are functions, `rng` is a NumPy generator, a new one for each seed. `Inputs` are the arguments of one call
+by name, in the order of the signature: arrays, tensors, numbers, lists, generators, modules …
 """
 
 from collections.abc import Callable, Mapping
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 Inputs = dict[str, Any]
-Many = dict[str, Inputs]  # by a name that the learner reads: "a ragged batch"
+Many = dict[str, Inputs]  # by a name that the learner reads, such as "a ragged batch"
 Rng = np.random.Generator
-Pieces = dict[str, Callable[..., Any]]  # what is tried: the target under its name, and what else the learner writes
-Code = Callable[..., Any] | Mapping[str, Callable[..., Any]]  # one function, or one for each name
+Pieces = dict[str, Callable[..., Any]]  # the functions or classes to check, by name
+Code = Callable[..., Any] | Mapping[str, Callable[..., Any]]  # one function, or one per name
 Section = tuple[str, str]  # ("04", "Why √D?"): the notebook's number and the section's heading, or "" for all of it
 
 
@@ -24,25 +24,25 @@ Section = tuple[str, str]  # ("04", "Why √D?"): the notebook's number and the 
 class Wrong:
     """A mistake that people make.
 
-    `name` completes "Looks like: …"; `question` makes one think and does not tell; `code` is the mistake in a function,
-    or None where the exercise's `flawed` makes it from its key. Mistakes of one `family` cannot be told apart.
+    `name` completes "Looks like: …"; `question` makes the learner think without giving the answer. `code` is a function with
+    the mistake; None if the exercise's `flawed` makes it from its key. Mistakes of one `family` cannot be told apart.
     """
 
     name: str
     question: str
     code: Code | None = None
-    section: Section | None = None  # None: the exercise's
+    section: Section | None = None  # None: the section of the exercise
     family: str = ""
 
 
 @dataclass(frozen=True)
 class Property:
-    """What must hold whatever the numbers are. `holds` gets the output of each of `inputs`, in order, as arrays.
+    """What must hold for all inputs. `holds` gets one array for each of `inputs`, in order: the output for these inputs.
 
-    (An exercise with several outputs: a tuple of arrays for each of `inputs`.) It must not raise.
+    If the exercise has several outputs, it gets one tuple of arrays for each of `inputs`. `holds` must not raise.
     """
 
-    name: str  # completes "does not hold: …"
+    name: str  # completes "this property does not hold: …"
     inputs: Callable[[Rng], Many]
     holds: Callable[..., bool]
 
@@ -51,9 +51,9 @@ class Property:
 class Gradient:
     """Gradients by finite differences, with a random upstream gradient.
 
-    Without `forward`: the learner's function is differentiated by autograd, with respect to the tensors `wrt`; of several
-    outputs the first. With `forward`: the learner's outputs *are* the gradients by `wrt`, in that order, and `forward`
-    is the function they belong to; it takes the inputs without the one named `upstream` (None: its value is a number).
+    Without `forward`, the learner's first output is differentiated by autograd with respect to the tensors `wrt`. With
+    `forward`, the learner's outputs *are* the gradients with respect to `wrt`, in that order, of the function `forward`. It
+    takes all inputs except the one named `upstream`; None means that `forward` returns a number.
     """
 
     inputs: Callable[[Rng], Many]
@@ -64,32 +64,32 @@ class Gradient:
 
 @dataclass(frozen=True, eq=False)
 class Exercise:
-    """One exercise. Number, name, title and formulas are read from its file's name and first line (`catalogue.load`)."""
+    """One exercise. `catalogue.load` reads number, name, title and formulas from its file's name and first line."""
 
-    target: str  # dotted: what the learner writes, where it stands in the library (or in the spec's own file)
+    target: str  # dotted path of what the learner writes, in the library or in the spec's own file
     section: Section
-    returns: dict[str, str]  # output → its axes in words, "batch query feature"; "" for a number
-    tiny: Callable[[], Inputs]  # one call that fits on the screen, fixed
+    returns: dict[str, str]  # output → the names of its axes, "batch query feature"; "" for a number
+    tiny: Callable[[], Inputs]  # one fixed call that fits on the screen
     probes: Callable[[Rng], Many]
-    right: dict[str, Code]  # at least three independent right styles, by name
-    wrong: dict[str, Wrong]  # by a short key
+    right: dict[str, Code]  # at least three independent correct solutions, by name
+    wrong: dict[str, Wrong]  # the known mistakes, by a short key
     hints: tuple[str, str, str]  # concept → plan with shapes → pseudo-code
-    task: str = ""  # what stands in the head of the learner's file
-    steps: tuple[str, ...] = ()  # the guided stub's numbered comments; () takes those of the library's body
-    docstring: str = ""  # instead of the library's, where that gives too much away
-    needs: tuple[str, ...] = ()  # names of exercises that come before
-    given: tuple[str, ...] = ()  # dotted: pieces that are ready, and imported in the stub
-    forbidden: tuple[str, ...] = ()  # ends of dotted names that may not be called: "softmax", "linalg.norm"
+    task: str = ""  # shown at the top of the learner's file
+    steps: tuple[str, ...] = ()  # numbered comments of the guided stub; () takes the comments of the library's body
+    docstring: str = ""  # replaces the library's if that gives too much away
+    needs: tuple[str, ...] = ()  # names of exercises that should be solved before
+    given: tuple[str, ...] = ()  # dotted paths of ready functions that the stub imports
+    forbidden: tuple[str, ...] = ()  # endings of names that may not be called: "softmax", "linalg.norm"
     edges: Callable[[Rng], Many] | None = None
     properties: tuple[Property, ...] = ()
     gradient: Gradient | None = None
-    flawed: Callable[..., Any] | None = None  # the function with a keyword `wrong`, a set of keys: makes pairs possible
-    also: tuple[str, ...] = ()  # dotted: further functions that the learner writes in the same file
-    keep: tuple[str, ...] = ()  # methods that stay as they are, where the target is a class
+    flawed: Callable[..., Any] | None = None  # the function with a keyword `wrong`, a set of keys; makes pairs possible
+    also: tuple[str, ...] = ()  # dotted paths of further functions that the learner writes in the same file
+    keep: tuple[str, ...] = ()  # methods that the stub keeps, if the target is a class
     run: Callable[..., Any] | None = None  # (what the learner wrote, **inputs) → outputs; None calls it with the inputs
     atol: float = 1e-8
     rtol: float = 1e-8
-    separation: float = 100.0  # how many tolerances a mistake must be away from the right answer to be named
+    separation: float = 100.0  # a mistake is named only if it is this many tolerances from the right answer
     number: int = 0
     name: str = ""
     title: str = ""
@@ -97,23 +97,23 @@ class Exercise:
 
     @property
     def targets(self) -> dict[str, str]:
-        """Name → dotted path of all that the learner writes; the first is `target`."""
+        """Name → dotted path of everything that the learner writes; the first is `target`."""
         return {dotted.rpartition(".")[2]: dotted for dotted in (self.target, *self.also)}
 
     def pieces(self, code: Code) -> Pieces:
-        """One function or several as pieces."""
+        """One function, or several by name, as pieces."""
         return dict(code) if isinstance(code, Mapping) else {next(iter(self.targets)): code}
 
     def mistake(self, *keys: str) -> Pieces:
-        """The pieces with that mistake in them, or with several at once (only with `flawed`)."""
+        """The pieces with one mistake in them, or with several at once, which needs `flawed`."""
         if len(keys) == 1 and (code := self.wrong[keys[0]].code) is not None:
             return self.pieces(code)
         if self.flawed is None or any(self.wrong[key].code is not None for key in keys):
-            raise ValueError(f"{self.name}: {', '.join(keys)} cannot be made: there is neither code nor `flawed`.")
+            raise ValueError(f"{self.name}: {', '.join(keys)} needs `code`, or the exercise needs `flawed`.")
         return self.pieces(partial(self.flawed, wrong=frozenset(keys)))
 
     def call(self, pieces: Pieces, inputs: Inputs) -> Any:
-        """The outputs of `pieces` as they come."""
+        """Call `pieces` and return the outputs unchanged."""
         if self.run is None:
             return pieces[next(iter(self.targets))](*inputs.values())
         made = SimpleNamespace(**pieces) if self.also else pieces[next(iter(self.targets))]
@@ -121,6 +121,6 @@ class Exercise:
 
 
 def where(section: Section) -> str:
-    """As it stands in a message: notebook 04, "Why √D?"."""
+    """A section as messages name it: notebook 04, "Why √D?"."""
     number, heading = section
     return f'notebook {number}, "{heading}"' if heading else f"notebook {number}"

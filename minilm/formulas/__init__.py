@@ -1,5 +1,5 @@
-"""The textbook in NumPy: every formula forward, and its gradient derived by hand. One file a chapter; no classes, float64.
+"""The textbook in NumPy: every formula as forward code, with its gradient derived by hand. One file per chapter, float64.
 
-`minilm/layers` and the rooms after it are the second view of the same formulas: fast, differentiated by machine, and
-held equal to these pages by the tests.
+`minilm/layers` and the packages built on it implement the same formulas in PyTorch: they are faster and let autograd
+compute the gradients. The tests check that both versions agree.
 """

@@ -1,10 +1,10 @@
-r"""Attention and multi-head attention, with their gradients by hand.  F18, F19.
+r"""Attention and multi-head attention, with gradients derived by hand.  F18, F19.
 
 Letters:  B batch · T query length · S key length · H heads · D size of a head · C = H·D model width
 Source:   Vaswani et al. (2017), Attention Is All You Need, §3.2.
 
-"[.., T, D]" is [T, D], [B, T, D] or [B, H, T, D]. A mask `may_attend` is boolean, broadcasts to [.., T, S], and True means
-"this query may look at this key"; in multi-head attention it has no axis H: it is the same for all heads.
+"[.., T, D]" means [T, D], [B, T, D] or [B, H, T, D]. The mask `may_attend` is boolean and broadcasts to [.., T, S]; True
+means "this query may attend to this key". In multi-head attention all heads share one mask, so it has no H axis.
 """
 
 import numpy as np
@@ -17,24 +17,24 @@ from minilm.formulas.checks import check_not_empty, check_shape
 def attention_weights(Q: Array, K: Array, may_attend: Array | None = None) -> Array:
     r"""A = softmax(Q Kᵀ / √D) [.., T, S] for queries `Q` [.., T, D] and keys `K` [.., S, D].  F18.
 
-    What must not be seen gets the score −∞ *before* the softmax, so that each row is still a distribution over the
-    rest. A query that may look nowhere gets weights 0 (its softmax would be 0/0).
+    Masked keys get the score −∞ *before* the softmax, so that each row is still a probability distribution over the
+    remaining keys. A query that may attend to no key gets weights of 0, because its softmax would be 0/0.
 
-    Raises InputError for shapes that do not fit, no keys at all, or a mask that is not boolean.
+    Raises InputError if the shapes do not fit, there are no keys, or the mask is not boolean.
     """
     check_attention(Q, K, None, may_attend)
     Z = Q @ np.swapaxes(K, -1, -2) / np.sqrt(Q.shape[-1])  # [.., T, S]
     may_attend = np.broadcast_to(True if may_attend is None else may_attend, Z.shape)
     largest = np.max(Z, axis=-1, keepdims=True, where=may_attend, initial=-np.finfo(float).max)
-    E = np.exp(np.where(may_attend, Z - largest, -np.inf))  # the largest taken out first: exp never overflows
+    E = np.exp(np.where(may_attend, Z - largest, -np.inf))  # subtract the largest score: exp cannot overflow
     total = E.sum(axis=-1, keepdims=True)
     return E / np.where(total == 0, 1, total)
 
 
 def attention(Q: Array, K: Array, V: Array, may_attend: Array | None = None) -> Array:
-    r"""Y = softmax(Q Kᵀ / √D) V [.., T, Dv] for values `V` [.., S, Dv].  F18.  A query that sees nothing gets zeros.
+    r"""Y = softmax(Q Kᵀ / √D) V [.., T, Dv] for values `V` [.., S, Dv].  F18.  A query that may attend to no key gets 0.
 
-    Raises InputError as `attention_weights` does, and unless each key has a value.
+    Raises InputError as `attention_weights` does, and also if the number of values differs from the number of keys.
     """
     check_attention(Q, K, V, may_attend)
     return attention_weights(Q, K, may_attend) @ V
@@ -43,24 +43,25 @@ def attention(Q: Array, K: Array, V: Array, may_attend: Array | None = None) -> 
 def softmax_gradient(A: Array, dA: Array) -> Array:
     r"""∂L/∂Z = A ⊙ (∂L/∂A − r),  r = Σₛ ∂L/∂Aₛ · Aₛ in each row, for A = softmax(Z) along the last axis.  F18.
 
-    ∂Aⱼ/∂Zₛ = Aⱼ (1[j = s] − Aₛ), because Zₛ stands in Aₛ's numerator and in everybody's denominator. So
-    ∂L/∂Zₛ = Σⱼ dAⱼ Aⱼ (1[j = s] − Aₛ) = Aₛ dAₛ − Aₛ Σⱼ dAⱼ Aⱼ. The row sum r is the denominator's part.
+    ∂Aⱼ/∂Zₛ = Aⱼ (1[j = s] − Aₛ), because Zₛ appears in the numerator of Aₛ and in the denominator of every Aⱼ. So
+    ∂L/∂Zₛ = Σⱼ dAⱼ Aⱼ (1[j = s] − Aₛ) = Aₛ dAₛ − Aₛ Σⱼ dAⱼ Aⱼ. The row sum r comes from the denominator.
 
-    Raises InputError when the two shapes differ.
+    Raises InputError if the two shapes differ.
     """
     if np.shape(A) != np.shape(dA):
-        raise InputError(f"dA has shape {list(np.shape(dA))}, but must have that of A, {list(np.shape(A))}.")
+        raise InputError(f"dA has shape {list(np.shape(dA))}, but must have the shape of A, {list(np.shape(A))}.")
     return A * (dA - (dA * A).sum(axis=-1, keepdims=True))
 
 
 def attention_gradient(Q: Array, K: Array, V: Array, may_attend: Array | None, dY: Array) -> tuple[Array, Array, Array]:
     r"""∂L/∂Q, ∂L/∂K, ∂L/∂V for ∂L/∂Y = `dY` [.., T, Dv].  F18.
 
-    Backwards through Y = A V, A = softmax(Z), Z = Q Kᵀ/√D; a product's gradient is the upstream times the other factor:
+    Go backwards through Y = A V, A = softmax(Z), Z = Q Kᵀ/√D. For a product, the gradient of one factor is the upstream
+    gradient times the other factor:
         dV = Aᵀ dY,   dA = dY Vᵀ,   dZ = A ⊙ (dA − r)   (`softmax_gradient`),   dQ = dZ K/√D,   dK = dZᵀ Q/√D.
-    Where the mask forbids, A = 0 and so dZ = 0: nothing flows, without a further word.
+    Masked positions need no special case: there A = 0, so dZ = 0 and no gradient flows.
 
-    Raises InputError as `attention` does, and unless `dY` has the shape of Y.
+    Raises InputError as `attention` does, and also if `dY` does not have the shape of Y.
     """
     Y, A = attention(Q, K, V, may_attend), attention_weights(Q, K, may_attend)
     check_like("dY", dY, Y)
@@ -72,18 +73,18 @@ def attention_gradient(Q: Array, K: Array, V: Array, may_attend: Array | None, d
 
 
 def causal_mask(T: int, S: int | None = None) -> Array:
-    """True [T, S] where key s is not after query t, itself included.  F18.
+    """Mask [T, S] that is True where key s stands at or before query t.  F18.
 
-    With S > T the queries are the last T positions.
+    If S > T, the queries are the last T of the S positions.
     """
     S = T if S is None else S
     return np.tril(np.ones((T, S), dtype=bool), k=S - T)
 
 
-def padding_mask(real: Array) -> Array:
-    """From `real` [B, S], "this is a word, not padding", to [B, 1, S], "every query may look at it".  F18."""
-    check_shape("real", real, "B S")
-    return real[:, None, :]
+def padding_mask(attention_mask: Array) -> Array:
+    """Mask [B, S] (True for tokens, False for padding) → [B, 1, S]: every query may attend to the tokens.  F18."""
+    check_shape("attention_mask", attention_mask, "B S")
+    return attention_mask[:, None, :]
 
 
 def multi_head_attention(
@@ -92,7 +93,7 @@ def multi_head_attention(
     r"""Y = Concat(head₁ … head_H) W^O [.., T, C],  headᵢ = Attention(Q Wᵢ^Q, K Wᵢ^K, V Wᵢ^V).  F19, as printed.
 
     `Q` [.., T, C], `K` and `V` [.., S, C]; `W_Q`, `W_K` [H, C, D], `W_V` [H, C, Dv]; `W_O` [H·Dv, C]. Self-attention is
-    Q = K = V. Raises InputError for shapes that do not fit.
+    the case Q = K = V. Raises InputError if the shapes do not fit.
     """
     check_heads(Q, K, V, W_Q, W_K, W_V, W_O)
     heads = [attention(Q @ W_Q[i], K @ W_K[i], V @ W_V[i], may_attend) for i in range(len(W_Q))]  # each [.., T, Dv]
@@ -104,29 +105,30 @@ def multi_head_attention_gradient(
 ) -> tuple[Array, ...]:
     r"""∂L/∂ of Q, K, V, W^Q, W^K, W^V, W^O for ∂L/∂Y = `dY` [.., T, C].  F19.
 
-    dW^O = Concatᵀ dY, and each head gets its own columns of dConcat = dY W^Oᵀ; through `attention_gradient` to its
-    q = Q Wᵢ^Q, so dWᵢ^Q = Qᵀ dq. All heads read the same Q, so their dq Wᵢ^Qᵀ add up; K and V alike. For self-attention
-    the gradient of X is then dQ + dK + dV. Raises InputError as the forward, and unless `dY` has the shape of Y.
+    dW^O = Concatᵀ dY. Each head receives its own columns of dConcat = dY W^Oᵀ, and `attention_gradient` turns them into
+    dq for its q = Q Wᵢ^Q; hence dWᵢ^Q = Qᵀ dq. All heads read the same Q, so dQ is the sum of their dq Wᵢ^Qᵀ; K and V
+    work the same way. In self-attention the gradient of X is dQ + dK + dV.
+    Raises InputError as `multi_head_attention` does, and also if `dY` does not have the shape of Y.
     """
     check_heads(Q, K, V, W_Q, W_K, W_V, W_O)
     check_like("dY", dY, Q)
     inputs, weights = (Q, K, V), (W_Q, W_K, W_V)
     d_inputs, d_weights = [np.zeros(X.shape) for X in inputs], [np.zeros(W.shape) for W in weights]
-    per_head = np.split(dY @ W_O.T, len(W_Q), axis=-1)  # H times [.., T, Dv]
+    per_head = np.split(dY @ W_O.T, len(W_Q), axis=-1)  # H arrays [.., T, Dv]
     heads = []
     for i, d_head in enumerate(per_head):
-        qkv = [X @ W[i] for X, W in zip(inputs, weights)]
-        heads.append(attention(*qkv, may_attend))
-        for j, d in enumerate(attention_gradient(*qkv, may_attend, d_head)):
+        q, k, v = (X @ W[i] for X, W in zip(inputs, weights))
+        heads.append(attention(q, k, v, may_attend))
+        for j, d in enumerate(attention_gradient(q, k, v, may_attend, d_head)):
             d_inputs[j] += d @ weights[j][i].T
             d_weights[j][i] = rows(inputs[j]).T @ rows(d)
     return *d_inputs, *d_weights, rows(np.concatenate(heads, axis=-1)).T @ rows(dY)
 
 
 def stack_heads(W_Q: Array, W_K: Array, W_V: Array) -> Array:
-    r"""The 3·H small matrices [C, D] one under the other: W [3·C, C], so that X Wᵀ holds Q, K and V of all heads.  F19.
+    r"""Stack the 3·H small matrices [C, D] into one W [3·C, C], so that X Wᵀ holds Q, K and V of all heads.  F19.
 
-    Why that is allowed: column block i of X [W₁ … W_H] is X Wᵢ. Raises InputError unless all have the shape [H, C, D].
+    This works because column block i of X [W₁ … W_H] is X Wᵢ. Raises InputError unless all three have shape [H, C, D].
     """
     check_shape("W_Q", W_Q, "H C D")
     for name, W in (("W_K", W_K), ("W_V", W_V)):
@@ -137,10 +139,10 @@ def stack_heads(W_Q: Array, W_K: Array, W_V: Array) -> Array:
 def fused_self_attention(
     X: Array, W: Array, b: Array, W_O: Array, b_O: Array, H: int, may_attend: Array | None = None
 ) -> Array:
-    r"""The same Y [.., T, C] for Q = K = V = X from one product, Q, K, V = X Wᵀ + b, cut into H heads.  F19.
+    r"""Multi-head self-attention Y [.., T, C] with one product, Q, K, V = X Wᵀ + b, which is then cut into H heads.  F19.
 
-    `W` [3·C, C] and `b` [3·C] as in `nn.Linear`; `W_O` [C, C] (the transpose of the printed one) and `b_O` [C].
-    Raises InputError for shapes that do not fit, or a C that H does not divide.
+    `W` [3·C, C] and `b` [3·C] are laid out as in `nn.Linear`, and so are `W_O` [C, C] (the transpose of the printed W^O)
+    and `b_O` [C]. Raises InputError if the shapes do not fit, or if C is not divisible by H.
     """
     Q, K, V = project(X, W, b, W_O, b_O, H)
     return merge_heads(attention(Q, K, V, for_heads(may_attend))) @ W_O.T + b_O
@@ -151,8 +153,9 @@ def fused_self_attention_gradient(
 ) -> tuple[Array, ...]:
     r"""∂L/∂ of X, W, b, W_O, b_O for ∂L/∂Y = `dY` [.., T, C].  F19.
 
-    A linear map Y = X Wᵀ + b gives dX = dY W, dW = dYᵀ X, db = Σ dY over all positions; here twice, with
-    `attention_gradient` between. Raises InputError as the forward, and unless `dY` has the shape of Y.
+    A linear map Y = X Wᵀ + b has the gradients dX = dY W, dW = dYᵀ X, and db = Σ dY over all positions. Here there are
+    two such maps with `attention_gradient` between them.
+    Raises InputError as `fused_self_attention` does, and also if `dY` does not have the shape of Y.
     """
     Q, K, V = project(X, W, b, W_O, b_O, H)
     check_like("dY", dY, X)
@@ -163,7 +166,7 @@ def fused_self_attention_gradient(
 
 
 def project(X, W, b, W_O, b_O, H: int) -> list[Array]:
-    """Q, K and V of all heads, each [.., H, T, D], after a look at all shapes."""
+    """Check all shapes, then return Q, K and V of all heads, each [.., H, T, D]."""
     check_shape("X", X, "T C" if np.ndim(X) == 2 else "B T C")
     C = X.shape[-1]
     if H < 1 or C % H:
@@ -174,23 +177,23 @@ def project(X, W, b, W_O, b_O, H: int) -> list[Array]:
 
 
 def split_heads(X: Array, H: int) -> Array:
-    """[.., T, C] → [.., H, T, D]: the width cut into heads, the heads beside the batch.  F19."""
+    """[.., T, C] → [.., H, T, D]: cut the width into heads, and move the head axis in front of T.  F19."""
     return np.swapaxes(X.reshape(*X.shape[:-1], H, X.shape[-1] // H), -2, -3)
 
 
 def merge_heads(X: Array) -> Array:
-    """[.., H, T, D] → [.., T, H·D]: the way back, which is Concat.  F19."""
+    """[.., H, T, D] → [.., T, H·D]: undo `split_heads`. This is the Concat of the formula.  F19."""
     X = np.swapaxes(X, -2, -3)  # [.., T, H, D]
     return X.reshape(*X.shape[:-2], -1)
 
 
 def for_heads(may_attend: Array | None) -> Array | None:
-    """[.., T, S] → [.., 1, T, S]: one mask for all heads."""
+    """[.., T, S] → [.., 1, T, S]: add a head axis, so that all heads share the mask."""
     return None if may_attend is None else np.expand_dims(np.atleast_2d(may_attend), -3)
 
 
 def rows(X: Array) -> Array:
-    """[.., T, C] → [·, C]: a sum over the positions of all sequences is then one product."""
+    """[.., T, C] → [·, C], so that one matrix product sums over the positions of all sequences."""
     return X.reshape(-1, X.shape[-1])
 
 
@@ -207,13 +210,13 @@ def check_attention(Q: Array, K: Array, V: Array | None, may_attend: Array | Non
         check_shape("V", V, f"{batch}S Dv", **known, S=S)
     if may_attend is not None and np.asarray(may_attend).dtype != bool:
         raise InputError(
-            f"may_attend has the type {np.asarray(may_attend).dtype}, but a mask is boolean: True where a query may look."
+            f"may_attend has the type {np.asarray(may_attend).dtype}, but a mask is boolean: True where a query may attend."
         )
     try:
         fits = may_attend is None or np.broadcast_shapes(np.shape(may_attend), (*before, T, S)) == (*before, T, S)
     except ValueError:
         fits = False
-    if not fits:
+    if may_attend is not None and not fits:
         raise InputError(f"may_attend has shape {list(np.shape(may_attend))}, but must broadcast to {[*before, T, S]}.")
 
 
@@ -230,4 +233,4 @@ def check_heads(Q, K, V, W_Q, W_K, W_V, W_O) -> None:
 
 def check_like(name: str, array: Array, Y: Array) -> None:
     if np.shape(array) != Y.shape:
-        raise InputError(f"{name} has shape {list(np.shape(array))}, but must have that of Y, {list(Y.shape)}.")
+        raise InputError(f"{name} has shape {list(np.shape(array))}, but must have the shape of Y, {list(Y.shape)}.")

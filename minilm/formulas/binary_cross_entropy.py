@@ -1,7 +1,7 @@
-r"""Yes or no: binary cross-entropy on probabilities and on logits, and its gradient for the parameters.  F04, F05, F06.
+r"""Binary cross-entropy on probabilities and on logits, and its gradient for the parameters.  F04, F05, F06.
 
-Letters:  N examples · n parameters · z logit · M(x) = ŷ = σ(z) the probability of "yes" · y the answer, 1 or 0
-          (anything between, where the answer itself is a probability)
+Letters:  N examples · n parameters · z logit · M(x) = ŷ = σ(z) the probability of "yes" · y the label, 1 or 0
+          (or any number between, if the label itself is a probability)
 Source:   Goodfellow, Bengio and Courville (2016), Deep Learning, §6.2.2.2.
 """
 
@@ -13,7 +13,8 @@ from minilm.formulas.checks import check_not_empty, check_probabilities, check_s
 def sigmoid(z: np.ndarray) -> np.ndarray:
     r"""σ(z) = 1 / (1 + exp −z) for `z` of any shape.  F04, F15, F16.
 
-    Where z < 0 it is written exp z / (1 + exp z): the same number, and exp only ever sees what is not positive.
+    For z < 0 the code uses the equal form exp z / (1 + exp z), so that exp never gets a positive argument and cannot
+    overflow.
     """
     e = np.exp(-np.abs(z))
     return np.where(z >= 0, 1, e) / (1 + e)
@@ -22,7 +23,7 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
 def sigmoid_gradient(z: np.ndarray, dY: np.ndarray) -> np.ndarray:
     r"""∂L/∂z = dY · σ(z)(1 − σ(z)), for `dY` = ∂L/∂ŷ of the same shape.  F04, F15, F16.
 
-    σ′ = exp −z / (1 + exp −z)² = σ · (1 − σ), and 1 − σ(z) = σ(−z), which does not round to 0.
+    σ′ = exp −z / (1 + exp −z)² = σ · (1 − σ). The code writes 1 − σ(z) as σ(−z), which does not round to 0.
     """
     return dY * sigmoid(z) * sigmoid(-z)
 
@@ -30,8 +31,8 @@ def sigmoid_gradient(z: np.ndarray, dY: np.ndarray) -> np.ndarray:
 def loss(y_hat: np.ndarray, y: np.ndarray) -> np.ndarray:
     r"""ℓ = −[y log ŷ + (1 − y) log(1 − ŷ)] for each of `y_hat` [N] and `y` [N], in nats.  F04.
 
-    A term whose factor is 0 is 0: 0 · log 0, NaN to the computer, has the limit 0. Infinite where the model was certain
-    and wrong. Raises InputError for an empty batch, shapes that do not fit, or numbers outside [0, 1].
+    A term with the factor 0 counts as 0: the computer makes 0 · log 0 NaN, but its limit is 0. The loss is infinite where
+    the model was certain and wrong. Raises InputError for an empty batch, wrong shapes, or numbers outside [0, 1].
     """
     _check(y_hat, y)
     return -(_times_log(y, y_hat) + _times_log(1 - y, 1 - y_hat))
@@ -40,7 +41,7 @@ def loss(y_hat: np.ndarray, y: np.ndarray) -> np.ndarray:
 def binary_cross_entropy(y_hat: np.ndarray, y: np.ndarray) -> float:
     r"""L = −1/N Σᵢ [yᵢ log M(xᵢ) + (1 − yᵢ) log(1 − M(xᵢ))] for `y_hat` = M(x) [N] and `y` [N], in nats.  F05.
 
-    Raises as `loss`. Where logits are at hand, `binary_cross_entropy_with_logits` is the safe one.
+    If you have logits, use `binary_cross_entropy_with_logits` instead: it is numerically safe. Raises as `loss` does.
     """
     return float(loss(y_hat, y).mean())
 
@@ -48,7 +49,8 @@ def binary_cross_entropy(y_hat: np.ndarray, y: np.ndarray) -> float:
 def binary_cross_entropy_gradient(y_hat: np.ndarray, y: np.ndarray) -> np.ndarray:
     r"""∂L/∂ŷᵢ [N] = −1/N (yᵢ/ŷᵢ − (1 − yᵢ)/(1 − ŷᵢ)): the first factor of F06.  F05, F06.
 
-    From (log ŷ)′ = 1/ŷ and (log(1 − ŷ))′ = −1/(1 − ŷ). Infinite where the model was certain and wrong. Raises as `loss`.
+    This follows from (log ŷ)′ = 1/ŷ and (log(1 − ŷ))′ = −1/(1 − ŷ). It is infinite where the model was certain and
+    wrong. Raises as `loss` does.
     """
     _check(y_hat, y)
     return -(_over(y, y_hat) - _over(1 - y, 1 - y_hat)) / len(y)
@@ -57,8 +59,8 @@ def binary_cross_entropy_gradient(y_hat: np.ndarray, y: np.ndarray) -> np.ndarra
 def parameter_gradient(y_hat: np.ndarray, y: np.ndarray, dM: np.ndarray) -> np.ndarray:
     r"""∂L/∂θₖ [n] = −1/N Σᵢ (yᵢ/M(xᵢ) − (1 − yᵢ)/(1 − M(xᵢ))) ∂M(xᵢ)/∂θₖ, with `dM` = ∂M/∂θ [N, n].  F06.
 
-    Right as D0 and D4 print it: the chain rule, whatever M is. But a certain M makes it ∞ · 0, which is NaN: see
-    `parameter_gradient_from_logits`. Raises as `loss`.
+    D0 and D4 print this correctly: it is the chain rule, and it holds for any model M. But if M is certain (0 or 1), the
+    product becomes ∞ · 0 = NaN; `parameter_gradient_from_logits` avoids that. Raises as `loss` does.
     """
     slope = binary_cross_entropy_gradient(y_hat, y)
     check_shape("dM", dM, "N n", N=len(y))
@@ -67,10 +69,10 @@ def parameter_gradient(y_hat: np.ndarray, y: np.ndarray, dM: np.ndarray) -> np.n
 
 
 def parameter_gradient_from_logits(z: np.ndarray, y: np.ndarray, dz: np.ndarray) -> np.ndarray:
-    r"""∂L/∂θₖ [n] = 1/N Σᵢ (ŷᵢ − yᵢ) ∂zᵢ/∂θₖ, with `dz` = ∂z/∂θ [N, n]: what F06 collapses to for ŷ = σ(z).  F06.
+    r"""∂L/∂θₖ [n] = 1/N Σᵢ (ŷᵢ − yᵢ) ∂zᵢ/∂θₖ, with `dz` = ∂z/∂θ [N, n]: F06 simplified for ŷ = σ(z).  F06.
 
-    ∂M/∂θ = ŷ(1 − ŷ) ∂z/∂θ, and −(y/ŷ − (1 − y)/(1 − ŷ)) · ŷ(1 − ŷ) = −(y(1 − ŷ) − (1 − y)ŷ) = ŷ − y: the denominators,
-    which were the danger, are gone. Raises as `binary_cross_entropy_with_logits`.
+    ∂M/∂θ = ŷ(1 − ŷ) ∂z/∂θ, and −(y/ŷ − (1 − y)/(1 − ŷ)) · ŷ(1 − ŷ) = −(y(1 − ŷ) − (1 − y)ŷ) = ŷ − y: the dangerous
+    denominators cancel. Raises as `binary_cross_entropy_with_logits` does.
     """
     slope = binary_cross_entropy_with_logits_gradient(z, y)
     check_shape("dz", dz, "N n", N=len(y))
@@ -78,20 +80,20 @@ def parameter_gradient_from_logits(z: np.ndarray, y: np.ndarray, dz: np.ndarray)
 
 
 def binary_cross_entropy_with_logits(z: np.ndarray, y: np.ndarray) -> float:
-    r"""L = 1/N Σᵢ [log(1 + exp zᵢ) − yᵢ zᵢ] for logits `z` [N] and `y` [N], in nats.  F05 that cannot overflow.
+    r"""L = 1/N Σᵢ [log(1 + exp zᵢ) − yᵢ zᵢ] for logits `z` [N] and `y` [N], in nats.  F05 without overflow.
 
-    −log σ(z) = log(1 + exp −z) = log(1 + exp z) − z and −log(1 − σ(z)) = log(1 + exp z); weigh them by y and 1 − y.
-    `logaddexp` takes the larger exponent out before it adds. Raises InputError for an empty batch, shapes that do not
-    fit, or answers outside [0, 1].
+    −log σ(z) = log(1 + exp −z) = log(1 + exp z) − z and −log(1 − σ(z)) = log(1 + exp z); weight them by y and 1 − y.
+    `logaddexp` subtracts the larger exponent before it adds. Raises InputError for an empty batch, wrong shapes, or
+    labels outside [0, 1].
     """
     _check_logits(z, y)
     return float((np.logaddexp(0, z) - y * z).mean())
 
 
 def binary_cross_entropy_with_logits_gradient(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    r"""∂L/∂zᵢ [N] = (σ(zᵢ) − yᵢ)/N.  F06, collapsed.
+    r"""∂L/∂zᵢ [N] = (σ(zᵢ) − yᵢ)/N.  F06, simplified.
 
-    (log(1 + exp z))′ = exp z / (1 + exp z) = σ(z). Raises as `binary_cross_entropy_with_logits`.
+    (log(1 + exp z))′ = exp z / (1 + exp z) = σ(z). Raises as `binary_cross_entropy_with_logits` does.
     """
     _check_logits(z, y)
     return (sigmoid(z) - y) / len(y)

@@ -1,6 +1,6 @@
-"""What the formulas ask of their input, said in one sentence when it does not hold.
+"""Input checks for the formulas. A check that fails says in one sentence what is wrong and what to do.
 
-Every check takes the name that the formula gives the letter, so that the message speaks of the reader's own variable.
+Every check takes the name of the variable, so that the message names the reader's own variable.
 """
 
 import numpy as np
@@ -9,9 +9,9 @@ from minilm.errors import InputError
 
 
 def check_shape(name: str, array: np.ndarray, letters: str, **sizes: int) -> None:
-    """`check_shape("W_h", W_h, "H H", H=H)`: as many axes as letters, and each letter that is given has its size.
+    """Check that the array has one axis per letter, and the given sizes: `check_shape("W_h", W_h, "H H", H=H)`.
 
-    A letter that stands twice must have one size. Raises `InputError`.
+    A letter that appears twice must have the same size both times. Raises `InputError`.
     """
     shape, axes = np.shape(array), letters.split()
     wanted = f"[{', '.join(axes)}]" + (f" with {', '.join(f'{k} = {v}' for k, v in sizes.items())}" if sizes else "")
@@ -24,7 +24,7 @@ def check_shape(name: str, array: np.ndarray, letters: str, **sizes: int) -> Non
 
 
 def check_not_empty(name: str, array: np.ndarray) -> None:
-    """At least one number. Raises `InputError`."""
+    """Check that the array holds at least one number. Raises `InputError`."""
     if np.size(array) == 0:
         raise InputError(
             f"{name} is empty (shape {list(np.shape(array))}): a mean over nothing has no value; give at least one example."
@@ -32,22 +32,22 @@ def check_not_empty(name: str, array: np.ndarray) -> None:
 
 
 def check_probabilities(name: str, p: np.ndarray) -> None:
-    """Every entry in [0, 1]. Raises `InputError`."""
+    """Check that every entry lies in [0, 1]. Raises `InputError`."""
     p = np.asarray(p)
-    outside = ~((p >= 0) & (p <= 1))  # NaN too
+    outside = ~((p >= 0) & (p <= 1))  # NaN counts as outside too
     if outside.any():
-        raise InputError(f"{name} holds {p[outside].flat[0]:g}, which is no probability: give numbers from 0 to 1.")
+        raise InputError(f"{name} holds {p[outside].flat[0]:g}, which is not a probability: give numbers from 0 to 1.")
 
 
 def check_classes(name: str, y: np.ndarray, K: int) -> None:
-    """Every entry a whole number from 0 to K − 1. Raises `InputError`."""
+    """Check that every entry is a whole number from 0 to K − 1. Raises `InputError`."""
     y = np.asarray(y)
     if y.dtype.kind not in "iu":
         raise InputError(
-            f"{name} has the type {y.dtype}, but classes are counted: give whole numbers from 0 to {K - 1}."
+            f"{name} has the type {y.dtype}, but a class is an integer: give whole numbers from 0 to {K - 1}."
         )
     outside = (y < 0) | (y >= K)
     if outside.any():
         raise InputError(
-            f"{name} holds the class {y[outside].flat[0]}, but there are {K}: give numbers from 0 to {K - 1}."
+            f"{name} holds the class {y[outside].flat[0]}, but there are only {K} classes: give numbers from 0 to {K - 1}."
         )

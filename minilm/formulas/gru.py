@@ -1,11 +1,11 @@
-r"""The gated recurrent unit in both published forms, with gradients through time by hand.  F16.
+r"""The gated recurrent unit in both published forms, with gradients through time derived by hand.  F16.
 
 Letters:  T steps · I input size · H hidden size · xₜ input · hₜ state · r reset gate · z update gate · n candidate
           aₜ = W_x xₜ + b · uₜ = W_h hₜ₋₁ + b_h, three blocks of H each · σ logistic function · ⊙ entry by entry
-Sources:  D1 §3.1 (in words only); Cho et al. (2014), Learning Phrase Representations, equations 5–8, reset before the
-          product; PyTorch, cuDNN and `minilm/layers/recurrent.py` reset after it.
+Sources:  D1 §3.1 (described in words only); Cho et al. (2014), Learning Phrase Representations, equations 5–8, where the
+          reset comes before the product; in PyTorch, cuDNN and `minilm/layers/recurrent.py` it comes after the product.
 
-Chung et al. (2014) exchange z and 1 − z. That is another name for the same gate: σ(−a) = 1 − σ(a).
+Chung et al. (2014) exchange z and 1 − z. It is the same gate under another name, because σ(−a) = 1 − σ(a).
 """
 
 import numpy as np
@@ -15,20 +15,20 @@ from minilm.formulas.lstm import sigmoid
 
 
 def gru(x: np.ndarray, h0: np.ndarray, W_x: np.ndarray, W_h: np.ndarray, b: np.ndarray, b_h: np.ndarray) -> np.ndarray:
-    r"""The states h [T, H], reset after the product: the library's form.  F16.
+    r"""The states h [T, H] of a GRU that resets after the product, as PyTorch and this library do.  F16.
 
         r, z = σ(a + W_h hₜ₋₁ + b_h) each,   n = tanh(a + r ⊙ (W_h hₜ₋₁ + b_h)),   hₜ = (1 − z) ⊙ n + z ⊙ hₜ₋₁
 
-    `x` [T, I], `h0` [H], `W_x` [3H, I], `W_h` [3H, H], `b` and `b_h` [3H], rows in the order r, z, n. The second bias
-    stands inside r ⊙ (…) and cannot be merged with the first. Raises `InputError` for shapes that do not fit, or no steps.
+    `x` [T, I], `h0` [H], `W_x` [3H, I], `W_h` [3H, H], `b` and `b_h` [3H], rows in the order r, z, n. The second bias is
+    inside r ⊙ (…), so it cannot be merged with the first. Raises `InputError` if the shapes do not fit or T is 0.
     """
     return _walk(x, h0, W_x, W_h, b, b_h)[0]
 
 
 def gru_gradients(x, h0, W_x, W_h, b, b_h, dh: np.ndarray) -> tuple[np.ndarray, ...]:
-    r"""δx, δh0, δW_x, δW_h, δb, δb_h from `dh` [T, H], what the loss says to each hₜ directly.  F16.
+    r"""δx, δh0, δW_x, δW_h, δb, δb_h from `dh` [T, H], the direct gradient of the loss for each hₜ.  F16.
 
-    hₜ₋₁ enters hₜ on two roads, through z ⊙ hₜ₋₁ and through u = W_h hₜ₋₁ + b_h. From the last step to the first:
+    hₜ₋₁ influences hₜ in two ways, through z ⊙ hₜ₋₁ and through u = W_h hₜ₋₁ + b_h. From the last step to the first:
 
         δhₜ  = dhₜ + zₜ₊₁ ⊙ δhₜ₊₁ + W_hᵀ δuₜ₊₁
         δa_n = δhₜ ⊙ (1 − z) ⊙ (1 − n²)
@@ -37,7 +37,7 @@ def gru_gradients(x, h0, W_x, W_h, b, b_h, dh: np.ndarray) -> tuple[np.ndarray, 
         δu   = (δa_r, δa_z, δa_n ⊙ r)
 
     and δW_x = Σₜ δaₜ xₜᵀ, δb = Σₜ δaₜ, δW_h = Σₜ δuₜ hₜ₋₁ᵀ, δb_h = Σₜ δuₜ, δxₜ = W_xᵀ δaₜ.
-    Raises `InputError` as `gru` does, and when `dh` is not of the shape of the states.
+    Raises `InputError` as `gru` does, and also if `dh` does not have the shape of the states.
     """
     h, kept = _walk(x, h0, W_x, W_h, b, b_h)
     check_shape("dh", dh, "T H", T=len(x), H=len(h0))
@@ -54,12 +54,12 @@ def gru_gradients(x, h0, W_x, W_h, b, b_h, dh: np.ndarray) -> tuple[np.ndarray, 
 
 
 def gru_reset_before(x: np.ndarray, h0: np.ndarray, W_x: np.ndarray, W_h: np.ndarray, b: np.ndarray) -> np.ndarray:
-    r"""The states h [T, H], reset before the product: Cho's form.  F16.
+    r"""The states h [T, H] of a GRU that resets before the product: Cho's form.  F16.
 
         r, z = σ(a + W_h hₜ₋₁) each,   n = tanh(a + W_h (r ⊙ hₜ₋₁)),   hₜ = (1 − z) ⊙ n + z ⊙ hₜ₋₁
 
-    Shapes as in `gru`; one bias is enough here. Two products a step instead of one: r must be known before the second.
-    Raises `InputError` for shapes that do not fit, or no steps.
+    Shapes are as in `gru`, but one bias is enough here. Each step needs two products with W_h instead of one, because r
+    must be known before the second. Raises `InputError` if the shapes do not fit or T is 0.
     """
     return _walk_reset_before(x, h0, W_x, W_h, b)[0]
 
@@ -67,12 +67,12 @@ def gru_reset_before(x: np.ndarray, h0: np.ndarray, W_x: np.ndarray, W_h: np.nda
 def gru_reset_before_gradients(x, h0, W_x, W_h, b, dh: np.ndarray) -> tuple[np.ndarray, ...]:
     r"""δx, δh0, δW_x, δW_h, δb from `dh` [T, H].  F16, Cho's form.
 
-    δhₜ, δa_n and δa_z are those of `gru_gradients`. With s = r ⊙ hₜ₋₁ and W_h cut into W_r, W_z, W_n:
+    δhₜ, δa_n and δa_z are as in `gru_gradients`. With s = r ⊙ hₜ₋₁ and W_h cut into W_r, W_z, W_n:
 
         δs = W_nᵀ δa_n,   δa_r = δs ⊙ hₜ₋₁ ⊙ r(1 − r),   δhₜ₋₁ = z ⊙ δhₜ + W_rᵀ δa_r + W_zᵀ δa_z + r ⊙ δs,
 
-    and W_n is multiplied by s: δW_n = Σₜ δa_n sₜᵀ, while δW_r and δW_z take hₜ₋₁ᵀ.
-    Raises `InputError` as `gru_reset_before` does, and when `dh` is not of the shape of the states.
+    and since W_n is multiplied by s, δW_n = Σₜ δa_n sₜᵀ, while δW_r and δW_z use hₜ₋₁ᵀ.
+    Raises `InputError` as `gru_reset_before` does, and also if `dh` does not have the shape of the states.
     """
     h, kept = _walk_reset_before(x, h0, W_x, W_h, b)
     H = len(h0)

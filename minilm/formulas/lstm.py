@@ -1,8 +1,8 @@
-r"""Long short-term memory, with its gradient through time by hand.  F15.
+r"""Long short-term memory, with its gradient through time derived by hand.  F15.
 
 Letters:  T steps · I input size · H hidden size · xₜ input · hₜ state · cₜ memory · i, f, o gates · g candidate
-          aₜ what stands inside σ and tanh, four blocks of H · σ logistic function · ⊙ entry by entry · δ… = ∂L/∂…
-Source:   D1 §3.1 (in words only); Hochreiter & Schmidhuber (1997), Long Short-Term Memory, with the forget gate of
+          aₜ the arguments of σ and tanh, four blocks of H · σ logistic function · ⊙ entry by entry · δ… = ∂L/∂…
+Source:   D1 §3.1 (described in words only); Hochreiter & Schmidhuber (1997), Long Short-Term Memory, with the forget gate of
           Gers, Schmidhuber & Cummins (2000), Learning to Forget.
 """
 
@@ -19,28 +19,28 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
 def lstm(x: np.ndarray, h0: np.ndarray, c0: np.ndarray, W_x: np.ndarray, W_h: np.ndarray, b: np.ndarray):
     r"""The states h [T, H] and memories c [T, H].  F15.
 
-        i, f, o = σ(W_x xₜ + W_h hₜ₋₁ + b) each,   g = tanh(the same)
-        cₜ = f ⊙ cₜ₋₁ + i ⊙ g                      (a sum: what f lets through is not multiplied by any matrix)
+        i, f, o = σ(W_x xₜ + W_h hₜ₋₁ + b) each,   g = tanh(W_x xₜ + W_h hₜ₋₁ + b)
+        cₜ = f ⊙ cₜ₋₁ + i ⊙ g                      (no matrix multiplies cₜ₋₁ on its way to cₜ, only the gate f)
         hₜ = o ⊙ tanh cₜ
 
-    `x` [T, I], `h0` and `c0` [H], `W_x` [4H, I], `W_h` [4H, H], `b` [4H], their rows in the order i, f, g, o.
-    Raises `InputError` for shapes that do not fit, or no steps.
+    `x` [T, I], `h0` and `c0` [H], `W_x` [4H, I], `W_h` [4H, H], `b` [4H]; the weights' rows are in the order i, f, g, o,
+    one block for each letter. Raises `InputError` if the shapes do not fit or T is 0.
     """
     h, c, _ = _walk(x, h0, c0, W_x, W_h, b)
     return h, c
 
 
 def lstm_gradients(x, h0, c0, W_x, W_h, b, dh: np.ndarray, dc: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
-    r"""δx, δh0, δc0, δW_x, δW_h, δb from `dh`, `dc` [T, H], what the loss says to each hₜ and cₜ directly.  F15.
+    r"""δx, δh0, δc0, δW_x, δW_h, δb from `dh`, `dc` [T, H], the direct gradients of the loss for each hₜ and cₜ.  F15.
 
-    From the last step to the first, each line being one product rule (σ′ = σ(1 − σ), tanh′ = 1 − tanh²):
+    From the last step to the first, each line is one product rule (σ′ = σ(1 − σ), tanh′ = 1 − tanh²):
 
         δhₜ   = dhₜ + W_hᵀ δaₜ₊₁              δcₜ  = dcₜ + δhₜ ⊙ o ⊙ (1 − tanh² cₜ) + δcₜ₊₁ ⊙ fₜ₊₁
         δa_i  = δcₜ ⊙ g ⊙ i(1 − i)            δa_f = δcₜ ⊙ cₜ₋₁ ⊙ f(1 − f)
         δa_g  = δcₜ ⊙ i ⊙ (1 − g²)            δa_o = δhₜ ⊙ tanh cₜ ⊙ o(1 − o)
 
-    and δW_x = Σₜ δaₜ xₜᵀ, δW_h = Σₜ δaₜ hₜ₋₁ᵀ, δb = Σₜ δaₜ, δxₜ = W_xᵀ δaₜ. Along the memory the gradient is multiplied
-    by the gate f alone. `dc` None means zeros. Raises `InputError` as `lstm` does, and for other shapes of dh, dc.
+    and δW_x = Σₜ δaₜ xₜᵀ, δW_h = Σₜ δaₜ hₜ₋₁ᵀ, δb = Σₜ δaₜ, δxₜ = W_xᵀ δaₜ. Along the memory, only the gate f multiplies
+    the gradient. `dc` = None means zeros. Raises `InputError` as `lstm` does, and also if dh or dc has a wrong shape.
     """
     h, c, gates = _walk(x, h0, c0, W_x, W_h, b)
     dc = np.zeros(h.shape) if dc is None else dc
@@ -60,7 +60,7 @@ def lstm_gradients(x, h0, c0, W_x, W_h, b, dh: np.ndarray, dc: np.ndarray | None
 
 
 def lstm_gates(x, h0, c0, W_x, W_h, b) -> np.ndarray:
-    r"""i, f, g, o of every step, [T, 4, H]: which gates stand open, for a picture of them.  F15. Raises as `lstm` does."""
+    r"""i, f, g, o of every step, [T, 4, H], so that you can plot which gates are open.  F15. Raises as `lstm` does."""
     return _walk(x, h0, c0, W_x, W_h, b)[2]
 
 

@@ -1,10 +1,10 @@
-r"""Metrics, from counts alone; and a table that does not add up.  F30.
+r"""Metrics computed from counts, and a published table that does not add up.  F30.
 
     accuracy = right / all      P = TP / (TP + FP)      R = TP / (TP + FN)      F1 = 2PR / (P + R)
 
-A class that nobody predicted, or that never occurs, makes one of them 0/0: it counts as 0 here.
+If a class was never predicted or never occurs, one of these is 0/0, which counts as 0 here.
 
-Letters:  N examples · K classes (or types of entity) · y the truth · ŷ the prediction · P precision · R recall ·
+Letters:  N examples · K classes (or entity types) · y the true classes · ŷ the predictions · P precision · R recall ·
           TP, FP, FN true positives, false positives, false negatives of each class [K]
 Source:   D0 §5.4, D1 §3.2.5, D2 §5.4, D4 §5.4; Tjong Kim Sang and De Meulder (2003), CoNLL-2003, for whole entities.
 """
@@ -21,9 +21,9 @@ Scores = tuple[ArrayLike, ArrayLike, ArrayLike]  # precision, recall, F1
 
 
 def confusion(y: np.ndarray, y_hat: np.ndarray, K: int) -> np.ndarray:
-    r"""C[i, j] [K, K]: how many examples of class i were called j, for the classes `y` [N] and `y_hat` [N].  F30.
+    r"""C[i, j] [K, K]: how many examples of class i were predicted as j, for the classes `y` [N] and `y_hat` [N].  F30.
 
-    Raises `InputError`: nothing to count, not as many predictions as answers, a class outside 0 … K − 1.
+    Raises `InputError` for no examples, unequal numbers of predictions and labels, or a class outside 0 … K − 1.
     """
     check_not_empty("y", y)
     check_shape("y", y, "N")
@@ -36,7 +36,10 @@ def confusion(y: np.ndarray, y_hat: np.ndarray, K: int) -> np.ndarray:
 
 
 def counts(C: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""TP, FP, FN [K] of each class, out of the confusion `C` [K, K]: diagonal, rest of the column, rest of the row.  F30."""
+    r"""TP, FP, FN [K] of each class from the confusion matrix `C` [K, K].  F30.
+
+    TP is the diagonal, FP the rest of the column, and FN the rest of the row.
+    """
     check_shape("C", C, "K K")
     TP = np.diag(C)
     return TP, C.sum(axis=0) - TP, C.sum(axis=1) - TP
@@ -46,7 +49,7 @@ def accuracy(C: np.ndarray) -> float:
     r"""Σₖ C[k, k] / Σᵢⱼ C[i, j].  F30.  Raises `InputError` if nothing was counted."""
     check_shape("C", C, "K K")
     if not np.sum(C):
-        raise InputError("C counts no example: a share of nothing has no value; give at least one.")
+        raise InputError("C counts no example, and a share of nothing has no value: give at least one example.")
     return float(np.trace(C) / np.sum(C))
 
 
@@ -57,17 +60,20 @@ def ratio(part: ArrayLike, whole: ArrayLike) -> np.ndarray:
 
 
 def precision(TP: ArrayLike, FP: ArrayLike) -> np.ndarray:
-    r"""P = TP / (TP + FP): of those called k, the share that is k.  F30."""
+    r"""P = TP / (TP + FP): the share of the examples predicted as k that really are k.  F30."""
     return ratio(TP, np.add(TP, FP))
 
 
 def recall(TP: ArrayLike, FN: ArrayLike) -> np.ndarray:
-    r"""R = TP / (TP + FN): of those that are k, the share that was found.  F30."""
+    r"""R = TP / (TP + FN): the share of the examples of class k that were predicted as k.  F30."""
     return ratio(TP, np.add(TP, FN))
 
 
 def f1(P: ArrayLike, R: ArrayLike) -> np.ndarray:
-    r"""F1 = 2PR / (P + R), the harmonic mean: near the smaller of the two.  F30.  Raises `InputError` outside [0, 1]."""
+    r"""F1 = 2PR / (P + R), the harmonic mean, which lies near the smaller of the two.  F30.
+
+    Raises `InputError` for P or R outside [0, 1].
+    """
     P, R = np.asarray(P, dtype=float), np.asarray(R, dtype=float)
     check_probabilities("P", P)
     check_probabilities("R", R)
@@ -75,14 +81,14 @@ def f1(P: ArrayLike, R: ArrayLike) -> np.ndarray:
 
 
 def averages(TP: np.ndarray, FP: np.ndarray, FN: np.ndarray) -> dict[str, Scores]:
-    r"""(P, R, F1) of all K classes at once, in the three ways that a report prints, from counts [K].  F30.
+    r"""(P, R, F1) over all K classes, averaged in the three usual ways, from counts [K].  F30.
 
-        micro      add up the counts, then one ratio: every example weighs the same
-        macro      mean over the classes of P, of R, of F1: every class weighs the same
-        weighted   the same, each class weighed by its support TP + FN
+        micro      add up the counts, then take one ratio: every example has the same weight
+        macro      the mean of P, R and F1 over the classes: every class has the same weight
+        weighted   like macro, but each class is weighted by its support TP + FN
 
-    Leave a class out (the O of tagging) by leaving it out of the counts: `averages(TP[1:], FP[1:], FN[1:])`.
-    Raises `InputError`: no class, or counts of different lengths.
+    To exclude a class (such as O in tagging), leave it out of the counts: `averages(TP[1:], FP[1:], FN[1:])`.
+    Raises `InputError` for no classes, or counts of different lengths.
     """
     check_not_empty("TP", TP)
     check_shape("TP", TP, "K")
@@ -100,15 +106,16 @@ def averages(TP: np.ndarray, FP: np.ndarray, FN: np.ndarray) -> dict[str, Scores
 
 
 def entities(tags: list[str]) -> set[tuple[str, int, int]]:
-    """(type, first, last + 1) of each entity of a line of BIO tags.  F30.
+    """(type, first, last + 1) of each entity in one sentence's BIO tags.  F30.
 
-    `B-X` opens one; `I-X` goes on if an X is open just before it, and opens one if not (so does the CoNLL script).
-    Raises `InputError` for a tag that is neither O, B-… nor I-….
+    `B-X` starts an entity. `I-X` continues an X that is open just before it, and otherwise starts a new entity, as in the
+    CoNLL script. Raises `InputError` for a tag other than O, B-… or I-….
     """
-    found, start, kind = set(), 0, None
+    found: set[tuple[str, int, int]] = set()
+    start, kind = 0, None
     for i, tag in enumerate([*tags, "O"]):
         if tag != "O" and tag[:2] not in ("B-", "I-"):
-            raise InputError(f"tag {i} is {tag!r}, which is no BIO tag: write O, B-… or I-….")
+            raise InputError(f"tag {i} is {tag!r}, which is not a BIO tag: write O, B-… or I-….")
         if kind is not None and tag != f"I-{kind}":
             found.add((kind, start, i))
             kind = None
@@ -118,14 +125,14 @@ def entities(tags: list[str]) -> set[tuple[str, int, int]]:
 
 
 def entity_counts(y: list[list[str]], y_hat: list[list[str]]) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    r"""The types in alphabetical order and their TP, FP, FN [K], over N lines of BIO tags.  F30.
+    r"""The entity types in alphabetical order and their TP, FP, FN [K], over N lines of BIO tags.  F30.
 
-    An entity is right if its type, its first and its last token are: half a name is no name, and is wrong twice (an FP
-    and an FN). `averages(TP, FP, FN)["micro"]` is the score of CoNLL and of seqeval.
-    Raises `InputError`: no line, not as many lines or tags as answers, no entity on either side.
+    An entity counts as right only if its type, first token and last token are all right, so half a name is wrong twice
+    (an FP and an FN). `averages(TP, FP, FN)["micro"]` is the score of CoNLL and of seqeval.
+    Raises `InputError` for no lines, for unequal numbers of lines or tags, or if neither side has an entity.
     """
     if not y:
-        raise InputError("y holds no line: a mean over nothing has no value; give at least one.")
+        raise InputError("y holds no line, and a mean over nothing has no value: give at least one line.")
     if len(y) != len(y_hat):
         raise InputError(f"y holds {len(y)} lines and y_hat {len(y_hat)}: give one prediction for each line.")
     tally: dict[str, np.ndarray] = {}
@@ -147,7 +154,7 @@ def entity_counts(y: list[list[str]], y_hat: list[list[str]]) -> tuple[list[str]
 
 
 class Row(NamedTuple):
-    """One line of a report: precision, recall, F1 as printed, and how many there are."""
+    """One line of a report: precision, recall and F1 as printed, and the support (the number of examples)."""
 
     name: str
     P: float
@@ -171,18 +178,18 @@ D4_AVERAGES = {"micro": (0.949, 0.949, 0.949), "macro": (0.910, 0.897, 0.909), "
 
 
 def d4_headline_as_printed() -> float:
-    """The F1 of 97.5 % that D4 §5.4 reads off its table.  F30.
+    """The F1 of 97.5 % that D4 §5.4 claims for its table.  F30.
 
-    No line of the table says so, and no average of its lines gives it: the table prints 0.949, its rows add up to more
-    than 0.975 with O, and to less than 0.925 without.
+    No line of the table says 97.5 %, and no average of its lines gives it. The table itself prints 0.949, and its
+    rows give a micro average of about 0.981 with O and 0.922 without O.
     """
     return 0.975
 
 
 def f1_range(P: float, R: float, digits: int = 3) -> tuple[float, float]:
-    r"""The smallest and largest F1 that a P and an R rounded to `digits` leave room for, itself rounded.  F30.
+    r"""The smallest and the largest F1, rounded, that fit a P and an R that were rounded to `digits` decimals.  F30.
 
-    F1 grows with P and with R, so the corners P ± ½·10⁻ᵈ, R ± ½·10⁻ᵈ are enough.
+    F1 grows with P and with R, so it is enough to try the corners P ± ½·10⁻ᵈ, R ± ½·10⁻ᵈ.
     """
     half = 0.5 * 10.0**-digits
     low, high = (f1(np.clip(P + h, 0, 1), np.clip(R + h, 0, 1)) for h in (-half, half))
@@ -190,17 +197,17 @@ def f1_range(P: float, R: float, digits: int = 3) -> tuple[float, float]:
 
 
 def recompute(rows: tuple[Row, ...]) -> tuple[np.ndarray, dict[str, Scores]]:
-    r"""F1 = 2PR/(P + R) of each row [K], and the averages that the rows' own P, R and support lead to.  F30.
+    r"""F1 = 2PR/(P + R) of each row [K], and the averages that follow from the rows' P, R and support.  F30.
 
-    The counts can be had back: TP = R·support, FN = support − TP, and TP + FP = TP/P, all up to the rounding of P and R.
-    Raises `InputError`: no rows, a P of 0 (its FP cannot be had back), a P or R outside [0, 1].
+    The counts can be recovered: TP = R·support, FN = support − TP, and TP + FP = TP/P, up to the rounding of P and R.
+    Raises `InputError` for no rows, a P of 0 (its FP cannot be recovered), or a P or R outside [0, 1].
     """
     check_not_empty("rows", np.array([row.P for row in rows]))
     P, R, support = (np.array([getattr(row, name) for row in rows], dtype=float) for name in ("P", "R", "support"))
     F1 = f1(P, R)
     if not P.all():
         raise InputError(
-            f"row {rows[int(np.argmin(P))].name!r} has the precision 0: its false positives are not known."
+            f"row {rows[int(np.argmin(P))].name!r} has the precision 0, so its false positives cannot be recovered: leave the row out."
         )
     TP = R * support
     return F1, averages(TP, TP / P - TP, support - TP)

@@ -1,12 +1,12 @@
-r"""One step of each optimizer, on one array: SGD, momentum, Adam, AdamW; clipping; the rate over a run.  F03.
+r"""One step of SGD, momentum, Adam and AdamW on one array; gradient clipping; learning rate schedules.  F03.
 
-Letters:  θ parameters · g their gradient, of the same shape · η rate · λ decay · μ momentum · m, v running means of g
-          and g² · β₁, β₂ how much of them stays at a step · t the step, counted from 1 · p how much of the run is over
+Letters:  θ parameters · g their gradient, of the same shape · η learning rate · λ decay · μ momentum · m, v running means
+          of g and g² · β₁, β₂ the share of m, v that a step keeps · t the step, counted from 1 · p progress of the run
 Source:   Sutskever et al. (2013), On the Importance of Initialization and Momentum; Kingma and Ba (2015), Adam;
           Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization; Pascanu et al. (2013) for the clipping.
 
-D0 §4.1 prints the first of them, names SGD and Adam there and AdamW in §3.2. Nothing is changed in place: a step returns
-what is new. L2 is no optimizer: add `risk.l2_gradient` to g.
+D0 §4.1 prints the formula of SGD and names SGD and Adam; §3.2 names AdamW. No function changes its arguments in place:
+each step returns new arrays. L2 regularization is not an optimizer; to use it, add `risk.l2_gradient` to g.
 """
 
 import math
@@ -17,28 +17,28 @@ import numpy as np
 from minilm.errors import InputError
 
 
-def sgd_step(theta: np.ndarray, g: np.ndarray, rate: float) -> np.ndarray:
-    r"""θ ← θ − η g.  F03 as printed, and right.
+def sgd_step(theta: np.ndarray, g: np.ndarray, learning_rate: float) -> np.ndarray:
+    r"""θ ← θ − η g.  F03 as printed, which is correct.
 
-    "Stochastic" (随机) is not in the step but in g: it is the gradient of a few examples, drawn at random.
-    Raises InputError when the shapes differ or the rate is negative.
+    The "stochastic" (随机) part is not the step but g: it is the gradient of a few randomly drawn examples.
+    Raises InputError if the shapes differ or the learning rate is negative.
     """
-    _check(rate, theta=theta, g=g)
-    return theta - rate * g
+    _check(learning_rate, theta=theta, g=g)
+    return theta - learning_rate * g
 
 
 def momentum_step(
-    theta: np.ndarray, g: np.ndarray, m: np.ndarray, rate: float, momentum: float = 0.9
+    theta: np.ndarray, g: np.ndarray, m: np.ndarray, learning_rate: float, momentum: float = 0.9
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""m ← μ m + g;  θ ← θ − η m. Returns (θ, m); m starts at 0.  F03.
 
-    Gradients that agree add up to g/(1 − μ), those that change their sign cancel: faster along a valley, calmer across.
-    Raises as `sgd_step`, and unless 0 ≤ μ < 1.
+    Gradients that agree add up to g/(1 − μ), and gradients that change their sign cancel. So the search moves faster along
+    a valley and more calmly across it. Raises as `sgd_step` does, and also unless 0 ≤ μ < 1.
     """
-    _check(rate, theta=theta, g=g, m=m)
+    _check(learning_rate, theta=theta, g=g, m=m)
     _check_share("momentum", momentum)
     m = momentum * m + g
-    return theta - rate * m, m
+    return theta - learning_rate * m, m
 
 
 def adam_step(
@@ -47,17 +47,17 @@ def adam_step(
     m: np.ndarray,
     v: np.ndarray,
     t: int,
-    rate: float,
+    learning_rate: float,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     r"""m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  m̂ = m/(1 − β₁ᵗ);  v̂ = v/(1 − β₂ᵗ);  θ ← θ − η m̂/(√v̂ + ε).  F03.
 
-    Returns (θ, m, v). Divided by the size of its own gradient, every parameter moves by about η, steep or flat. m and
-    v start at 0 and are too small at first: with a constant g, m = (1 − β₁ᵗ) g, hence m̂.
-    Raises as `sgd_step`, and unless t ≥ 1 and 0 ≤ β < 1.
+    Returns (θ, m, v). Each parameter's step is divided by the size of its own gradient, so it moves by about η whether the
+    gradient is large or small. m and v start at 0 and are too small at first (with a constant g, m = (1 − β₁ᵗ) g); m̂ and
+    v̂ correct that. Raises as `sgd_step` does, and also unless t ≥ 1 and 0 ≤ β < 1.
     """
-    _check(rate, theta=theta, g=g, m=m, v=v)
+    _check(learning_rate, theta=theta, g=g, m=m, v=v)
     b1, b2 = betas
     _check_share("beta 1", b1)
     _check_share("beta 2", b2)
@@ -66,7 +66,7 @@ def adam_step(
     m = b1 * m + (1 - b1) * g
     v = b2 * v + (1 - b2) * g**2
     m_hat, v_hat = m / (1 - b1**t), v / (1 - b2**t)
-    return theta - rate * m_hat / (np.sqrt(v_hat) + eps), m, v
+    return theta - learning_rate * m_hat / (np.sqrt(v_hat) + eps), m, v
 
 
 def adamw_step(
@@ -75,31 +75,31 @@ def adamw_step(
     m: np.ndarray,
     v: np.ndarray,
     t: int,
-    rate: float,
+    learning_rate: float,
     decay: float,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""θ ← θ − ηλθ, and then the step of `adam_step`. Returns (θ, m, v).  F03.
+    r"""θ ← θ − ηλθ, followed by the step of `adam_step`. Returns (θ, m, v).  F03.
 
-    Adam with L2 adds λθ to g, and then divides it by √v̂ with the rest: where gradients are large, hardly anything
-    decays. Here the decay passes by m and v, and every parameter shrinks by the same share.
-    Raises as `adam_step`, and for λ = `decay` below 0.
+    Adam with L2 adds λθ to g, so λθ is divided by √v̂ too: where gradients are large, hardly anything decays. AdamW keeps
+    the decay out of m and v, so every parameter shrinks by the same share.
+    Raises as `adam_step` does, and also for λ = `decay` below 0.
     """
     if not decay >= 0:
-        raise InputError(f"decay is {decay}, but below 0 it would make parameters grow: give 0 or more.")
-    _check(rate, theta=theta)
-    return adam_step(theta - rate * decay * theta, g, m, v, t, rate, betas, eps)
+        raise InputError(f"decay is {decay}, but a negative decay would make parameters grow: give 0 or more.")
+    _check(learning_rate, theta=theta)
+    return adam_step(theta - learning_rate * decay * theta, g, m, v, t, learning_rate, betas, eps)
 
 
 def clip_by_global_norm(gradients: Sequence[np.ndarray], max_norm: float) -> tuple[list[np.ndarray], float]:
     r"""g ← g · min(1, c/(‖g‖ + 10⁻⁶)) with ‖g‖ = √Σ g² over all arrays together. Returns (gradients, ‖g‖ before).  F03.
 
-    One factor for all of them: the step gets shorter and keeps its direction. Clipping each number for itself would
-    turn it. (10⁻⁶ keeps c/0 away.) Raises InputError for no gradients, or c = `max_norm` not above 0.
+    One common factor makes the step shorter but keeps its direction; clipping each number separately would change the
+    direction. The 10⁻⁶ prevents c/0. Raises InputError for no gradients, or unless c = `max_norm` is above 0.
     """
     if not max_norm > 0:
-        raise InputError(f"max_norm is {max_norm}, but nothing is left of a gradient then: give a number above 0.")
+        raise InputError(f"max_norm is {max_norm}, which would leave nothing of the gradient: give a number above 0.")
     if not len(gradients):
         raise InputError("there are no gradients to clip: give at least one array.")
     norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
@@ -108,20 +108,20 @@ def clip_by_global_norm(gradients: Sequence[np.ndarray], max_norm: float) -> tup
 
 
 def warmup_linear(p: float, w: float = 0.05) -> float:
-    r"""p/w up to p = w, then (1 − p)/(1 − w): the share of the peak rate at progress p, from 0 to 1.  F03.
+    r"""p/w up to p = w, then (1 − p)/(1 − w): the share of the peak learning rate at progress p.  F03.
 
-    Adam's m̂/√v̂ is ±1 at the first step, whatever g is: full steps in a direction that one batch happened to give. The
-    warm-up keeps them short until the means mean something. Step n of N lies at p = (n − ½)/N, its middle.
-    Raises InputError unless 0 ≤ p ≤ 1 and 0 ≤ w < 1.
+    At the first step Adam's m̂/√v̂ is ±1 for any g: a full step in the direction of a single batch. The warm-up keeps the
+    steps short until the running means are reliable. Progress p goes from 0 to 1; step n of N has p = (n − ½)/N, its
+    middle. Raises InputError unless 0 ≤ p ≤ 1 and 0 ≤ w < 1.
     """
     _check_progress(p, w)
     return p / w if p < w else (1 - p) / (1 - w)
 
 
 def warmup_cosine(p: float, w: float = 0.05, floor: float = 0.0) -> float:
-    r"""p/w up to p = w, then f + (1 − f)·½(1 + cos πu) with u = (p − w)/(1 − w), down to the floor f.  F03.
+    r"""p/w up to p = w, then f + (1 − f)·½(1 + cos πu) with u = (p − w)/(1 − w): a cosine down to the floor f.  F03.
 
-    Raises as `warmup_linear`, and unless 0 ≤ f ≤ 1.
+    Raises as `warmup_linear` does, and also unless 0 ≤ f ≤ 1.
     """
     _check_progress(p, w)
     if not 0 <= floor <= 1:
@@ -131,25 +131,25 @@ def warmup_cosine(p: float, w: float = 0.05, floor: float = 0.0) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (p - w) / (1 - w)))
 
 
-def _check(rate: float, theta: np.ndarray, **arrays: np.ndarray) -> None:
-    if not rate >= 0:
-        raise InputError(f"the rate is {rate}, but below 0 a step goes uphill: give 0 or more.")
+def _check(learning_rate: float, theta: np.ndarray, **arrays: np.ndarray) -> None:
+    if not learning_rate >= 0:
+        raise InputError(f"learning_rate is {learning_rate}, but a negative one steps uphill: give 0 or more.")
     for name, array in arrays.items():
         if np.shape(array) != np.shape(theta):
             raise InputError(
-                f"{name} has shape {list(np.shape(array))}, but must have that of theta, {list(np.shape(theta))}."
+                f"{name} has shape {list(np.shape(array))}, but must have the shape of theta, {list(np.shape(theta))}."
             )
 
 
 def _check_share(name: str, share: float) -> None:
     if not 0 <= share < 1:
         raise InputError(
-            f"{name} is {share}, but it is the share of a mean that stays: give a number from 0 to below 1."
+            f"{name} is {share}, but it is the share of a running mean that a step keeps: give a number from 0 to below 1."
         )
 
 
 def _check_progress(p: float, w: float) -> None:
     if not 0 <= p <= 1:
-        raise InputError(f"p is {p}, but it is the part of the run that is over: give a number from 0 to 1.")
+        raise InputError(f"p is {p}, but it is the progress of the run: give a number from 0 to 1.")
     if not 0 <= w < 1:
-        raise InputError(f"w is {w}, but the warm-up is a part of the run: give a number from 0 to below 1.")
+        raise InputError(f"w is {w}, but it is the share of the run used for warm-up: give a number from 0 to below 1.")

@@ -1,12 +1,14 @@
-r"""The simple recurrent network and back-propagation through time, by hand.  F09, F10, F12, F13, F14.
+r"""The simple recurrent network and back-propagation through time, derived by hand.  F09, F10, F12, F13, F14.
 
-Letters:  T steps · I input size · H hidden size · V vocabulary · xₜ input · hₜ state · aₜ what stands inside σ
-          ŷₜ predicted probabilities · yₜ the word that came · δ… = ∂L/∂…
+Letters:  T steps · I input size · H hidden size · V vocabulary · xₜ input · hₜ state · aₜ the argument of σ
+          ŷₜ predicted probabilities · yₜ the actual token · δ… = ∂L/∂…
 Source:   D1 §4.1–4.2; Elman (1990), Finding Structure in Time; Werbos (1990), Backpropagation Through Time.
 
-One sequence at a time, so that W_h hₜ₋₁ is the product of a matrix and a vector. The loss is F11 as it should read,
-L = −Σₜ log ŷₜ(yₜ): a sum over the steps, not a mean.
+The functions take one sequence at a time, so W_h hₜ₋₁ is the product of a matrix and a vector. The loss is the corrected
+F11, L = −Σₜ log ŷₜ(yₜ): a sum over the steps, not a mean.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,8 +16,8 @@ from minilm.errors import InputError
 from minilm.formulas.checks import check_classes, check_not_empty, check_shape
 from minilm.formulas.cross_entropy import log_softmax, softmax
 
-# σ and its slope. Both slopes can be read off the value h = σ(a), so that a need not be kept.
-ACTIVATIONS = {
+# σ and its slope. Both slopes can be computed from the value h = σ(a), so a need not be kept.
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "tanh": (np.tanh, lambda h: 1 - h**2),
     "relu": (lambda a: np.maximum(a, 0.0), lambda h: (h > 0).astype(float)),
 }
@@ -24,8 +26,8 @@ ACTIVATIONS = {
 def rnn(x: np.ndarray, h0: np.ndarray, W_h: np.ndarray, W_x: np.ndarray, b_h: np.ndarray, activation: str = "tanh"):
     r"""hₜ = σ(W_h hₜ₋₁ + W_x xₜ + b_h) for t = 1 … T: the states h [T, H].  F09.
 
-    `x` [T, I], `h0` [H], `W_h` [H, H], `W_x` [H, I], `b_h` [H]; σ is "tanh" or, as D1 has it, "relu".
-    Raises `InputError` for shapes that do not fit, no steps, or another σ.
+    `x` [T, I], `h0` [H], `W_h` [H, H], `W_x` [H, I], `b_h` [H]; σ is "tanh" or, as in D1, "relu".
+    Raises `InputError` if the shapes do not fit, T is 0, or σ is unknown.
     """
     _check(x, h0, W_h, W_x, b_h, activation)
     sigma, _ = ACTIVATIONS[activation]
@@ -37,18 +39,18 @@ def rnn(x: np.ndarray, h0: np.ndarray, W_h: np.ndarray, W_x: np.ndarray, b_h: np
 
 
 def rnn_gradients(x, h0, W_h, W_x, b_h, dh: np.ndarray, activation: str = "tanh") -> tuple[np.ndarray, ...]:
-    r"""δx, δh0, δW_h, δW_x, δb_h from `dh` [T, H], what the loss says to each hₜ directly.  F12, F13, F14: the part in time.
+    r"""δx, δh0, δW_h, δW_x, δb_h from `dh` [T, H], the direct gradient of the loss for each hₜ.  F12, F13, F14: through time.
 
-    hₜ enters the loss twice: directly, and through hₜ₊₁. So, from the last step to the first,
+    hₜ influences the loss in two ways: directly, and through hₜ₊₁. So, from the last step to the first,
 
-        δhₜ ← dhₜ + W_hᵀ δaₜ₊₁          (the second term is missing at t = T)
+        δhₜ ← dhₜ + W_hᵀ δaₜ₊₁          (at t = T there is no second term)
         δaₜ = δhₜ ⊙ σ′(aₜ)              (1 − hₜ² for tanh, 1[hₜ > 0] for ReLU)
 
     and since aₜ = W_h hₜ₋₁ + W_x xₜ + b_h uses the same weights at every step, their gradients add up:
 
         δW_h = Σₜ δaₜ hₜ₋₁ᵀ,   δW_x = Σₜ δaₜ xₜᵀ,   δb_h = Σₜ δaₜ,   δxₜ = W_xᵀ δaₜ,   δh0 = W_hᵀ δa₁.
 
-    Raises `InputError` as `rnn` does, and when `dh` is not of the shape of the states.
+    Raises `InputError` as `rnn` does, and also if `dh` does not have the shape of the states.
     """
     h = rnn(x, h0, W_h, W_x, b_h, activation)
     check_shape("dh", dh, "T H", T=len(x), H=len(h0))
@@ -63,17 +65,17 @@ def rnn_gradients(x, h0, W_h, W_x, b_h, dh: np.ndarray, activation: str = "tanh"
 def rnn_output(h: np.ndarray, W_y: np.ndarray, b_y: np.ndarray) -> np.ndarray:
     r"""ŷₜ = softmax(W_y hₜ + b_y): probabilities [T, V] for `h` [T, H], `W_y` [V, H], `b_y` [V].  F10.
 
-    D1 writes σ here as it does in F09. They are two functions: that one acts on each number alone, this one on the row.
-    Raises `InputError` for shapes that do not fit.
+    D1 writes σ here as in F09, but these are two functions: the σ of F09 acts on each number separately, softmax on the
+    whole row. Raises `InputError` if the shapes do not fit.
     """
     _check_output(h, W_y, b_y)
     return softmax(h @ W_y.T + b_y)
 
 
 def rnn_loss(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation: str = "tanh") -> float:
-    r"""L = −Σₜ log ŷₜ(yₜ) in nats, for the words `y` [T] that came.  F09, F10 and F11 as it should read.
+    r"""L = −Σₜ log ŷₜ(yₜ) in nats, for the actual tokens `y` [T].  F09, F10, and F11 corrected.
 
-    Raises `InputError` as `rnn` and `rnn_output` do, and for words outside the vocabulary.
+    Raises `InputError` as `rnn` and `rnn_output` do, and also for token ids outside the vocabulary.
     """
     h = rnn(x, h0, W_h, W_x, b_h, activation)
     _check_output(h, W_y, b_y)
@@ -82,11 +84,11 @@ def rnn_loss(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation: str = "tanh") -> flo
 
 
 def rnn_loss_gradients(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation: str = "tanh") -> tuple[np.ndarray, ...]:
-    r"""δx, δh0, δW_h, δW_x, δb_h, δW_y, δb_y of `rnn_loss` (a word has no gradient).  F12, F13, F14 as they should read.
+    r"""δx, δh0, δW_h, δW_x, δb_h, δW_y, δb_y of `rnn_loss` (a token id has no gradient).  F12, F13, F14 corrected.
 
-    With zₜ = W_y hₜ + b_y, softmax and cross-entropy together leave δzₜ = ŷₜ − onehot(yₜ) [V]. From there
+    With zₜ = W_y hₜ + b_y, softmax and cross-entropy together give δzₜ = ŷₜ − onehot(yₜ) [V]. It follows that
 
-        δW_y = Σₜ δzₜ hₜᵀ,   δb_y = Σₜ δzₜ,   and to each state  dhₜ = W_yᵀ δzₜ,
+        δW_y = Σₜ δzₜ hₜᵀ,   δb_y = Σₜ δzₜ,   and for each state  dhₜ = W_yᵀ δzₜ,
 
     which `rnn_gradients` carries back through σ and through time. Raises `InputError` as `rnn_loss` does.
     """
@@ -100,8 +102,8 @@ def rnn_loss_gradients(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation: str = "tan
 def rnn_loss_gradients_as_printed(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation: str = "tanh"):
     r"""Σₜ Σᵢ (yₜ(i) − yₜ(i)) hₜ₋₁, the same with xₜ and with 1: shapes [H], [I], [].  F12, F13, F14, as D1 §4.2 prints them.
 
-    A number minus itself: all three are exactly zero whatever the network, the input and the answer `y`, which the
-    formula never sees. And a sum over i times a vector is a vector, where the gradient of W_h is a matrix [H, H].
+    A number minus itself is zero, so all three are exactly zero for every network, input and label `y`; the formula never
+    uses the label. Also, a sum over i times a vector is a vector, but the gradient of W_h is a matrix [H, H].
     """
     h = rnn(x, h0, W_h, W_x, b_h, activation)
     y_hat = rnn_output(h, W_y, b_y)
@@ -110,11 +112,11 @@ def rnn_loss_gradients_as_printed(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation:
 
 
 def rnn_loss_gradients_repaired_as_printed(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation: str = "tanh"):
-    r"""Σₜ (ŷₜ − yₜ) hₜ₋₁ᵀ, the same with xₜᵀ and with 1: shapes [V, H], [V, I], [V].  F12, F13, F14, the kindest reading.
+    r"""Σₜ (ŷₜ − yₜ) hₜ₋₁ᵀ, the same with xₜᵀ and with 1: shapes [V, H], [V, I], [V].  F12, F13, F14 in the kindest reading.
 
-    The first y is read as the prediction ŷ, and the sum over i as one row for each i. It is still not the gradient:
-    W_yᵀ, σ′ and the way through time are missing, so that it has V rows instead of H. (With hₜ for hₜ₋₁ the first would
-    be δW_y.) Summed over i, as printed, it is zero once more: ŷₜ and yₜ both sum to 1.
+    Here we read the first y as the prediction ŷ, and the sum over i as one row for each i. It is still not the gradient:
+    W_yᵀ, σ′ and the path through time are missing, so it has V rows instead of H. (With hₜ instead of hₜ₋₁ the first one
+    would be δW_y.) If you sum over i, as printed, it is zero again, because ŷₜ and yₜ both sum to 1.
     """
     h = rnn(x, h0, W_h, W_x, b_h, activation)
     _check_words(y, len(x), len(b_y))
@@ -124,10 +126,11 @@ def rnn_loss_gradients_repaired_as_printed(x, y, h0, W_h, W_x, b_h, W_y, b_y, ac
 
 
 def norms_through_time(x, h0, W_h, W_x, b_h, dh_T: np.ndarray, activation: str = "tanh"):
-    r"""‖hₜ‖ and ‖δhₜ‖ for t = 0 … T, each [T + 1], when the loss speaks to the last state alone, by `dh_T` [H].  F09.
+    r"""‖hₜ‖ and ‖δhₜ‖ for t = 0 … T, each [T + 1], if the loss depends directly on the last state only; `dh_T` [H].  F09.
 
-    δhₜ₋₁ = W_hᵀ (σ′(aₜ) ⊙ δhₜ): T factors of the kind W_hᵀ diag(σ′) in a row. tanh keeps ‖hₜ‖ below √H and every slope
-    at or below 1; ReLU bounds neither. Raises `InputError` as `rnn` does, and when `dh_T` is not of the state's shape.
+    δhₜ₋₁ = W_hᵀ (σ′(aₜ) ⊙ δhₜ), so T factors W_hᵀ diag(σ′) are multiplied in a row. tanh keeps ‖hₜ‖ below √H and every
+    slope at or below 1. ReLU keeps slopes at or below 1 too, but does not bound ‖hₜ‖.
+    Raises `InputError` as `rnn` does, and also if `dh_T` does not have the shape of a state.
     """
     h = rnn(x, h0, W_h, W_x, b_h, activation)
     check_shape("dh_T", dh_T, "H", H=len(h0))

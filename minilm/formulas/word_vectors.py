@@ -1,6 +1,6 @@
-r"""Word vectors, by counting and by guessing: PPMI and SVD, skip-gram with negative sampling.  F34.
+r"""Word vectors by counting (PPMI and SVD) and by prediction (skip-gram with negative sampling).  F34.
 
-Letters:  V vocabulary · C width of a vector · T words of a text · N pairs · K negatives for each · n counts
+Letters:  V vocabulary · C width of a vector · T words of a text · N pairs · K negatives per pair · n counts
 Sources:  Levy and Goldberg (2014), Neural Word Embedding as Implicit Matrix Factorization; Mikolov et al. (2013),
           Distributed Representations of Words and Phrases and their Compositionality, §2.2.
 """
@@ -12,14 +12,14 @@ from minilm.formulas.checks import check_classes, check_not_empty, check_shape
 
 
 def cooccurrences(w: np.ndarray, V: int, window: int = 5) -> np.ndarray:
-    r"""n [V, V]: each two words of the text `w` [T] that stand d ≤ `window` apart add 1/d, in both directions.  F34.
+    r"""n [V, V]: every two words of the text `w` [T] at a distance d ≤ `window` add 1/d, in both directions.  F34.
 
     Raises InputError for an id outside 0 … V − 1 or a window below 1.
     """
     check_shape("w", w, "T")
     check_classes("w", w, V)
     if window < 1:
-        raise InputError(f"window is {window}, but a word needs company: give 1 or more.")
+        raise InputError(f"window is {window}, but a word needs neighbours: give 1 or more.")
     n = np.zeros((V, V))
     for d in range(1, window + 1):
         np.add.at(n, (w[:-d], w[d:]), 1 / d)
@@ -29,30 +29,31 @@ def cooccurrences(w: np.ndarray, V: int, window: int = 5) -> np.ndarray:
 def ppmi(n: np.ndarray, smoothing: float = 0.75) -> np.ndarray:
     r"""max(0, log P(w, c) / (P(w) P_α(c))) [V, V] from counts `n` [V, V], P_α(c) = n_c^α / Σ n_c'^α.  F34.
 
-    0 where two words meet as often as chance has it, or less; a pair that never met has log 0 = −∞, and so 0. α < 1 makes
-    rare contexts look commoner, since otherwise a pair that met once by accident gets the largest value of all.
-    Raises InputError if a count is negative or all are 0.
+    It measures how much more often two words co-occur than chance predicts; it is 0 where they co-occur as often as
+    chance predicts, less often, or never (log 0 = −∞). α = `smoothing` < 1 makes rare contexts look more frequent;
+    otherwise a pair that met once by accident gets the largest value. Raises InputError if a count is negative or all are 0.
     """
     check_shape("n", n, "V V")
     if not (np.asarray(n) >= 0).all() or not np.any(n):
-        raise InputError("n must hold counts from 0 up, and at least one above 0: no two words ever met.")
+        raise InputError("n must hold counts of 0 or more, with at least one above 0: here no two words ever met.")
     P = n / n.sum()
     P_w = P.sum(axis=1, keepdims=True)  # [V, 1]
     P_c = n.sum(axis=0) ** smoothing / (n.sum(axis=0) ** smoothing).sum()  # [V]
-    with np.errstate(divide="ignore", invalid="ignore"):  # log 0 where words never met, 0/0 where one was never seen
+    with np.errstate(divide="ignore", invalid="ignore"):  # log 0: words never met; 0/0: a word never seen
         pmi = np.log(P / (P_w * P_c))
     return np.where(P > 0, np.maximum(pmi, 0), 0)
 
 
 def word_vectors(M: np.ndarray, C: int) -> np.ndarray:
-    r"""E = U·√S [V, C] of M = U S Wᵀ, the C largest singular values of `M` [V, V].  F34.
+    r"""E = U·√S [V, C] from the C largest singular values of `M` = U S Wᵀ [V, V].  F34.
 
-    U·S would make E Eᵀ the best rank-C copy of M Mᵀ; √S keeps its first few directions, mostly frequency, from drowning the
-    rest. The signs of the columns are arbitrary: compare E Eᵀ, never E. Raises InputError unless 1 ≤ C ≤ V.
+    U·S would make E Eᵀ the best rank-C approximation of M Mᵀ. √S keeps the first few directions, which mostly encode
+    frequency, from drowning the rest. The signs of the columns are arbitrary, so compare E Eᵀ and never E itself.
+    Raises InputError unless 1 ≤ C ≤ V.
     """
     check_shape("M", M, "V V")
     if not 1 <= C <= len(M):
-        raise InputError(f"C is {C}, but {len(M)} words give vectors of 1 to {len(M)} numbers.")
+        raise InputError(f"C is {C}, but {len(M)} words allow vectors of 1 to {len(M)} numbers.")
     U, S, _ = np.linalg.svd(M)
     return U[:, :C] * np.sqrt(S[:C])
 
@@ -60,7 +61,7 @@ def word_vectors(M: np.ndarray, C: int) -> np.ndarray:
 def neighbours(E: np.ndarray, w: int, n: int = 5) -> list[tuple[int, float]]:
     r"""The `n` words with the largest cosine eᵤ·e_w / (‖eᵤ‖ ‖e_w‖) to word `w`, as (word, cosine), best first.  F34.
 
-    `E` is [V, C]. A word whose vector is 0 was never seen and is nobody's neighbour. Raises InputError for w outside 0 … V − 1.
+    `E` is [V, C]. A word with the vector 0 was never seen and is never a neighbour. Raises InputError for w outside 0 … V − 1.
     """
     check_shape("E", E, "V C")
     check_classes("w", np.asarray(w), len(E))
@@ -75,11 +76,11 @@ def neighbours(E: np.ndarray, w: int, n: int = 5) -> list[tuple[int, float]]:
 
 
 def skip_gram_loss(E: np.ndarray, O: np.ndarray, w: np.ndarray, c: np.ndarray, k: np.ndarray) -> float:
-    r"""−1/N Σ [log σ(o_c · e_w) + Σⱼ log σ(−o_kⱼ · e_w)]: tell true company c of w from K words drawn at random.  F34.
+    r"""−1/N Σ [log σ(o_c · e_w) + Σⱼ log σ(−o_kⱼ · e_w)]: tell a true context c of w from K random words.  F34.
 
-    `E` [V, C] holds the words' vectors, `O` [V, C] those of the same words as company; `w` [N] and `c` [N] are pairs that
-    met, `k` [N, K] the negatives. log σ(x) = −log(1 + e⁻ˣ), which does not overflow as `logaddexp`.
-    Raises InputError for shapes that do not fit or an id outside 0 … V − 1.
+    `E` [V, C] holds the vectors of the words, and `O` [V, C] those of the same words as contexts. `w` [N] and `c` [N] are
+    pairs that co-occurred, `k` [N, K] the negatives. log σ(x) = −log(1 + e⁻ˣ) is computed with `logaddexp`, which cannot
+    overflow. Raises InputError for shapes that do not fit or an id outside 0 … V − 1.
     """
     true, false = _scores(E, O, w, c, k)
     return float((np.logaddexp(0, -true) + np.logaddexp(0, false).sum(axis=1)).mean())
@@ -90,8 +91,8 @@ def skip_gram_loss_gradients(
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""∂L/∂E [V, C] and ∂L/∂O [V, C] of `skip_gram_loss`.  F34.
 
-    Each score x = o·e is a logistic regression of its own, with the slope σ(x) − 1 for true company and σ(x) for a
-    negative (F06); then ∂x/∂e = o and ∂x/∂o = e. A word that comes up often collects all its shares: `np.add.at`.
+    Each score x = o·e is one logistic regression, with the slope σ(x) − 1 for a true context and σ(x) for a negative
+    (F06); then ∂x/∂e = o and ∂x/∂o = e. `np.add.at` adds up all contributions to a word that occurs more than once.
     """
     true, false = _scores(E, O, w, c, k)
     d_true = (_sigmoid(true) - 1) / len(w)  # [N]
@@ -118,6 +119,6 @@ def _scores(E: np.ndarray, O: np.ndarray, w: np.ndarray, c: np.ndarray, k: np.nd
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    """1/(1 + e⁻ˣ), with the exponential of a negative number only."""
+    """1/(1 + e⁻ˣ), written so that exp never gets a positive argument."""
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)

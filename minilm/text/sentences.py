@@ -1,20 +1,20 @@
-"""Text → sentences, for English, Chinese and both in one line.
+"""Split text into sentences, for English, Chinese and a mix of both in one line.
 
-The rules look at the characters round each mark and need not be told the language. One regular expression finds every
-place where a sentence *might* end; `_ends` decides with a few cheap looks to the left and to the right.
+The rules look at the characters around each punctuation mark, so you need not say which language it is. One regular
+expression finds every place where a sentence *might* end, and `_ends` decides by a quick look to the left and right.
 """
 
 import re
 
-# Never the end of a sentence when a word follows: they announce the name or the number after them.
+# These never end a sentence if a word follows, because they announce the name or the number after them.
 _ANNOUNCE = frozenset(
     "mr mrs ms messrs mme dr prof st gen sen rep gov pres capt cpt lt col sgt maj cmdr rev hon fr mt ft"
     " e.g i.e eg cf vs viz approx incl ca resp fig figs vol vols pp dir prod ed eds".split()
 )
-# These may end one; only a capital after them says so.
+# These may end a sentence, but only if a capital letter follows.
 _SHORTENED = frozenset("etc inc ltd co corp bros jr sr dept univ assn ave blvd min max hrs yrs no nos".split())
 _MONTHS = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec".split())
-# After `U.S.` or `J. R.` a capital proves nothing, unless the word is one that opens sentences and no names.
+# After `U.S.` or `J. R.` a capital proves nothing, unless it starts a word that opens sentences but never names.
 _OPENER = re.compile(
     r"(The|This|That|These|Those|Its?|He|She|We|They|You|I|But|And|So|If|In|On|At|As|An?|My|His|Her|There|What|When)\b(?!\.)"
 )
@@ -23,19 +23,19 @@ _STOPS = "。！？；…"
 _CLOSERS = "\"'”’」』）)\\]】"
 _CONTINUES = frozenset("，、：；,:;》〉」』）)]】.!?。！？…%")
 
-_LINE_BREAK = re.compile(r"[\r\n]+")  # not splitlines: to it \x85 is a break, in old Windows files it is an ellipsis
+_LINE_BREAK = re.compile(r"[\r\n]+")  # not splitlines, which breaks at \x85, an ellipsis in old Windows files
 _MAYBE = re.compile(rf"(?P<mark>[{_STOPS}.!?]+)(?P<closers>[{_CLOSERS}]*)(?P<space>\s*)")
 _ITEM = re.compile(r"\s*\d{1,2}\s*\.\s*")
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of `text`, in order, stripped, none empty.
+    """The sentences of `text` in order, without surrounding white space; none is empty.
 
-    English ends at `.` `!` `?` with the quotes and brackets that close after them, but not in abbreviations (`Mr.`),
-    initials (`J. R. R.`), decimals (`3.5`), the number of an item (`1. `) or an ellipsis that goes on in lower case.
-    Chinese ends at `。！？；……`; the ASCII marks count between Chinese characters too, as people type them. A line
-    break always ends a sentence. Marks alone (a quote that closes after a space) stay with the sentence before them.
-    Nothing is lost: the pieces without white space are the text without white space.
+    An English sentence ends at `.` `!` `?` plus any closing quotes and brackets, but not in abbreviations (`Mr.`),
+    initials (`J. R. R.`), decimals (`3.5`), item numbers (`1. `) or at an ellipsis followed by lower case. A Chinese
+    sentence ends at `。！？；……`, or at an ASCII mark between Chinese characters, because people type those too. A line
+    break always ends a sentence. Marks that stand alone (such as a closing quote after a space) stay with the sentence
+    before them. Nothing is lost: apart from white space, the pieces together are the text.
     """
     pieces: list[str] = []
     for line in _LINE_BREAK.split(text):
@@ -67,7 +67,7 @@ def _ends(text: str, border: re.Match[str]) -> bool:
     following = text[border.end()]
     if following in _CONTINUES:
         return False
-    if mark[-1] in _STOPS:  # a single … in English goes on in lower case
+    if mark[-1] in _STOPS:  # after a single … English may continue in lower case
         return not ("a" <= following <= "z" and mark == "…")
     if not space:
         return _ends_without_space(text, border.start(), border.end(), mark, closers)
@@ -82,7 +82,7 @@ def _ends_without_space(text: str, start: int, end: int, mark: str, closers: str
     before, following = text[start - 1 : start], text[end]
     if _is_chinese(following):  # 很好.我喜欢 ends; 1.很好 counts
         return bool(closers) or not (mark == "." and before.isdigit())
-    # "awful.The" is a forgotten space; "I.T." and "example.org" are none.
+    # In "awful.The" a space was forgotten; in "I.T." and "example.org" it was not.
     return (
         not closers
         and following.isupper()
@@ -94,13 +94,15 @@ def _ends_without_space(text: str, start: int, end: int, mark: str, closers: str
 
 
 def _last_word(text: str, start: int) -> str:
-    """The word that the mark at `start` belongs to, also across the space that tokenised text puts before a mark."""
+    """The word before the mark at `start`, even if a space stands between them, as in tokenised text."""
     words = text[max(0, start - 24) : start].split()
     return words[-1].lstrip("\"'“‘([") if words else ""
 
 
 def _plain_word_before(text: str, start: int) -> bool:
-    """`bad film. i hated it`: a plain word of three letters or more. Not `J . r . r . tolkien`, not `approx. five`."""
+    """True if a plain word of at least three letters comes before, as in `bad film. i hated it`, but not in
+    `J . r . r . tolkien` or `approx. five`.
+    """
     word = _last_word(text, start)
     known = word in _ANNOUNCE or word in _SHORTENED or word in _MONTHS
     return len(word) >= 3 and word.isalpha() and word.islower() and not known
@@ -111,7 +113,7 @@ def _shortened_before(text: str, border: re.Match[str]) -> bool:
     lower, following = word.lower(), text[border.end()]
     if lower in _ANNOUNCE:
         return True
-    if lower in _MONTHS or lower in ("no", "nos"):  # No. 5, Dec. 24; but "Oh no. Then …"
+    if lower in _MONTHS or lower in ("no", "nos"):  # "No. 5" and "Dec. 24", but not "Oh no. Then …"
         return following.isdigit()
     initial = len(word) == 1 and word.isalpha() and word.isupper() and word != "I"
     dotted = "." in word and all(len(part) == 1 and part.isalpha() for part in word.split("."))

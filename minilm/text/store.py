@@ -1,7 +1,7 @@
-"""The ids of a corpus on disk: one long row of numbers, with the borders of sentences and documents.
+"""The token ids of a corpus on disk: one long row of numbers, with the borders of sentences and documents.
 
-A store is a folder of three arrays that are mapped into memory, not read: however long the corpus, only the pages in use
-take up memory. It is written once, batch by batch, and found again by every later run.
+A store is a folder of three memory-mapped arrays: however long the corpus is, only the pages in use take up memory. It is
+written once, batch by batch, and every later run reuses it.
 
     ids.raw         every token of the corpus, in order                       [tokens]
     sentences.raw   where each sentence starts, and the end                   [sentences + 1]
@@ -20,7 +20,7 @@ import numpy as np
 from minilm.errors import InputError
 from minilm.text.tokenizer import Tokenizer
 
-BATCH = 2_000  # sentences tokenised at a time: enough for both cores, little memory
+BATCH = 2_000  # sentences tokenised at a time: enough to use all cores, but little memory
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Store:
 
     @property
     def document_borders(self) -> np.ndarray:
-        """Where each document starts in `ids`, and the end: int64 [documents + 1]."""
+        """Where each document starts in `ids`, and where the last one ends: int64 [documents + 1]."""
         return self.sentences[self.documents]
 
     def __str__(self) -> str:
@@ -44,9 +44,10 @@ class Store:
 
 
 def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Path) -> Store:
-    """Tokenise `documents` (each a list of sentences) into `folder`, without ever holding them all.
+    """Tokenise `documents` (each a list of sentences) into `folder`, without holding all of them in memory.
 
-    The folder appears only when it is complete: a run that is killed half-way leaves nothing that could be mistaken.
+    The folder appears only when it is complete, so a run that is killed half-way leaves nothing that looks finished.
+    Raises InputError if the corpus has no words.
     """
     growing = folder.with_name(folder.name + ".growing")
     shutil.rmtree(growing, ignore_errors=True)
@@ -63,7 +64,7 @@ def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Pa
             lengths = np.array([len(row) for row in rows], dtype=np.int64)
             counts = np.array([len(document) for document in batch], dtype=np.int64)
             starts = tokens + np.cumsum(lengths) - lengths
-            kept = lengths > 0  # a sentence may leave nothing (a lone control character)
+            kept = lengths > 0  # a sentence may have no tokens (a lone control character)
             owner = np.repeat(np.arange(len(batch)), counts)[kept]
             counts = np.bincount(owner, minlength=len(batch))
             np.concatenate([np.array(row, dtype=dtype) for row in rows] or [np.zeros(0, dtype)]).tofile(ids_file)
@@ -75,7 +76,7 @@ def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Pa
         np.array([sentences], dtype=np.int64).tofile(documents_file)
     if not tokens:
         shutil.rmtree(growing)
-        raise InputError("the corpus is empty: not one word was found in it.")
+        raise InputError("the corpus is empty: it has not a single word.")
     meta = {"dtype": np.dtype(dtype).name}
     (growing / "store.json").write_text(json.dumps(meta), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
@@ -84,7 +85,7 @@ def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Pa
 
 
 def batches(documents: Iterable[list[str]]) -> Iterator[list[list[str]]]:
-    """Whole documents, some `BATCH` sentences at a time."""
+    """Lists of whole documents, about `BATCH` sentences at a time."""
     batch, sentences = [], 0
     for document in documents:
         if not document:
@@ -99,7 +100,7 @@ def batches(documents: Iterable[list[str]]) -> Iterator[list[list[str]]]:
 
 
 def open_store(folder: Path) -> Store:
-    """Map a store that `write_store` made. Raises InputError if there is none, or a damaged one."""
+    """Memory-map a store that `write_store` made. Raises InputError if it is missing or damaged."""
     try:
         dtype = json.loads((folder / "store.json").read_text(encoding="utf-8"))["dtype"]
     except (FileNotFoundError, NotADirectoryError):

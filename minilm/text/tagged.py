@@ -1,6 +1,6 @@
-"""Text whose persons, places and organisations are marked: CoNLL files, and the People's Daily of January 1998.
+"""Text with tagged persons, places and organisations: CoNLL files, and the People's Daily of January 1998.
 
-BIO tags: `B-PER` opens a person, `I-PER` goes on, `O` is none; LOC and ORG alike.
+BIO tags: `B-PER` begins a person, `I-PER` continues it, and `O` means no entity. LOC and ORG work the same way.
 """
 
 import re
@@ -12,7 +12,7 @@ from minilm.errors import InputError
 from minilm.text.files import text_lines
 
 ENTITY = {"nr": "PER", "ns": "LOC", "nt": "ORG"}  # the tag set of Peking University
-# Surnames of two characters: in 欧阳 山尊 the second word is the given name, in 沛新 小丰 it is another person.
+# Surnames of two characters: in 欧阳 山尊 the second word is the given name; in 沛新 小丰 it is another person.
 _SURNAMES = frozenset(
     "欧阳 司马 司徒 诸葛 上官 夏侯 皇甫 尉迟 公孙 慕容 令狐 宇文 长孙 端木 东方 南宫 西门 呼延 轩辕 申屠 濮阳".split()
 )
@@ -21,7 +21,7 @@ _PAGE = re.compile(r"\d{8}-\d\d-\d{3}-\d{3}/m\s*")  # 19980101-01-001-001/m, a p
 
 
 class TaggedLine(NamedTuple):
-    """Tokens and their BIO tags, one for one."""
+    """Tokens and their BIO tags, one tag per token."""
 
     tokens: list[str]
     tags: list[str]
@@ -31,11 +31,11 @@ class TaggedLine(NamedTuple):
 
 
 def conll_lines(path: Path) -> Iterator[TaggedLine]:
-    """Sentences of a CoNLL file: a token and its tag on each line, a blank line between sentences.
+    """Sentences of a CoNLL file, which has a token and its tag on each line and a blank line between sentences.
 
-    Columns stand apart by a tab or spaces; the token is the first, the tag the last. `-DOCSTART-` lines are left out.
-
-    An `I-` that continues nothing opens an entity and is read as `B-`: the older IOB1 files are written like that.
+    Columns are separated by a tab or spaces; the token is in the first, the tag in the last. `-DOCSTART-` lines are
+    skipped. An `I-` that continues nothing begins an entity and is read as `B-`, as older IOB1 files write it.
+    Raises InputError for an empty file, a token without a tag, or a tag other than O, B-… or I-….
     """
     found = False
     tokens: list[str] = []
@@ -44,7 +44,7 @@ def conll_lines(path: Path) -> Iterator[TaggedLine]:
         columns = line.split()
         if columns and columns[0] != "-DOCSTART-":
             if len(columns) < 2:
-                what = f"{columns[0][:20]!r} has no tag; each line is a token, a tab and its tag"
+                what = f"{columns[0][:20]!r} has no tag; write a token, a tab and its tag on each line"
                 raise InputError(f"{path}, line {number}: {what}.")
             tag = columns[-1]
             if tag != "O" and not re.fullmatch(r"[BI]-\S+", tag):
@@ -61,14 +61,16 @@ def conll_lines(path: Path) -> Iterator[TaggedLine]:
         found = True
         yield TaggedLine(tokens, tags)
     if not found:
-        raise InputError(f"{path} is empty: it needs a token and its tag a line, a blank line between sentences.")
+        raise InputError(
+            f"{path} is empty: write a token and its tag on each line, and a blank line between sentences."
+        )
 
 
-# ------------------------------------------------------------------------- word/tag, as the newspaper
+# ------------------------------------------------------------------------- word/tag, as in the newspaper
 
 
 def word_tag_lines(path: Path) -> Iterator[TaggedLine]:
-    """A file of `word/tag` lines, as characters with BIO tags."""
+    """Read a file of `word/tag` lines as characters with BIO tags. Raises InputError for an empty file or a bad item."""
     empty = True
     for number, line in enumerate(text_lines(path), start=1):
         if line.strip():
@@ -84,8 +86,8 @@ def word_tag_lines(path: Path) -> Iterator[TaggedLine]:
 def tag_characters(line: str) -> TaggedLine:
     """`江/nr  泽民/nr  在/p  北京/ns` → 江 B-PER, 泽 I-PER, 民 I-PER, 在 O, 北 B-LOC, 京 I-LOC.
 
-    Surname and given name, tagged one after the other, are one person; a bracketed compound is one entity by the tag of
-    its bracket, whatever is tagged inside.
+    A surname and the given name after it are one person, although each has its own tag. A bracketed compound is one
+    entity with the tag of its bracket; the tags inside it are ignored.
     """
     tokens: list[str] = []
     tags: list[str] = []
@@ -119,13 +121,13 @@ def _plain_words(text: str) -> list[tuple[str, str]]:
     for item in text.split():
         word, slash, tag = item.rpartition("/")
         if not (slash and word and tag):
-            raise InputError(f"{item[:20]!r} is not word/tag.")
+            raise InputError(f"{item[:20]!r} does not have the form word/tag.")
         words.append((word, tag))
     return words
 
 
 def _join_names(words: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Join surname and given name, keep neighbours apart: 王/nr 谨/nr 王/nr 锦鹄/nr is two persons."""
+    """Join each surname with its given name, but keep neighbours apart: 王/nr 谨/nr 王/nr 锦鹄/nr is two persons."""
     run: list[str] = []
     for word, tag in words:
         if tag == "nr":
@@ -141,8 +143,9 @@ def _join_names(words: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 def _persons(run: list[str]) -> list[str]:
     """The persons in a run of name words.
 
-    A surname (one character, or one of the double ones) takes the next word as its given name; any other word is a
-    person alone (老吴, 叶利钦). Two surnames and a given name with nothing beside them are one woman's (陈 方 安生).
+    A surname (one character, or one of the double surnames) takes the next word as its given name; any other word is a
+    person by itself (老吴, 叶利钦). Two surnames and a given name with no other name around them belong to one married
+    woman (陈 方 安生).
     """
     if [len(word) for word in run] == [1, 1, 2]:
         return ["".join(run)]
@@ -162,11 +165,11 @@ _NUMBERED = re.compile(r"[（(●▲■◆△□]|[一二三四五六七八九�
 
 
 def article_borders(lines: Iterable[str]) -> list[range]:
-    """The lines of each article, for a newspaper that marks no borders.
+    """The line numbers of each article, for a newspaper that does not mark where articles begin.
 
     An article begins at its headline or, if it has none, at its date line (`本报讯`, `新华社北京１月６日电`): the
-    first line of that kind after running text. A headline is short and has no full stop; sub-headings that are numbered
-    or have at most four characters begin nothing.
+    first line of that kind after running text. A headline is short and has no full stop. Sub-headings that are numbered
+    or have at most four characters do not begin an article.
     """
     starts, count, running = [0], 0, True
     for number, line in enumerate(lines):

@@ -1,8 +1,8 @@
-r"""Text → pieces of words → ids.
+r"""Split text into tokens (words or pieces of words), and turn tokens into ids.
 
-Splitting is the work of the `tokenizers` library; here stand the choices: BERT's normaliser, BERT's five special tokens
-in BERT's order and places ([CLS] A [SEP] B [SEP]), and Chinese characters that stand alone. How WordPiece finds its
-pieces is worked through by hand in the notebook on text.
+The `tokenizers` library does the splitting. This file makes the choices: BERT's normaliser, BERT's five special tokens
+in BERT's order and places ([CLS] A [SEP] B [SEP]), and one token per Chinese character. The notebook on text works
+through WordPiece by hand.
 
 Source:  Devlin et al. (2019), BERT, §3; Schuster and Nakajima (2012), Japanese and Korean Voice Search (WordPiece).
 """
@@ -23,16 +23,17 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 class Tokenizer:
-    """A `tokenizers.Tokenizer` with BERT's special tokens by name, and errors that say what to do."""
+    """A `tokenizers.Tokenizer` that knows BERT's special tokens by name and raises errors that say what to do."""
 
     def __init__(self, backend: tokenizers.Tokenizer):
         missing = [token for token in SPECIAL_TOKENS if backend.token_to_id(token) is None]
         if missing:
-            raise InputError(f"the tokenizer has no {', '.join(missing)}: it is not one of BERT's kind.")
+            raise InputError(f"the tokenizer has no {', '.join(missing)}: it is not a BERT tokenizer.")
         self.backend = backend
         self.backend.no_padding()
         self.backend.no_truncation()
-        self.pad, self.unknown, self.cls, self.sep, self.mask = map(backend.token_to_id, SPECIAL_TOKENS)
+        vocabulary = backend.get_vocab()
+        self.pad, self.unknown, self.cls, self.sep, self.mask = (vocabulary[token] for token in SPECIAL_TOKENS)
 
     @property
     def size(self) -> int:
@@ -43,27 +44,27 @@ class Tokenizer:
         return [self.pad, self.unknown, self.cls, self.sep, self.mask]
 
     def ids(self, texts: list[str]) -> list[list[int]]:
-        """The ids of each text, without special tokens."""
+        """The token ids of each text, without special tokens."""
         with whole_characters(texts):
             return [encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     def ids_of_words(self, lines: list[list[str]]) -> list[list[int]]:
-        """One id for each word of each line (for tagging): a word of several pieces is taken by its first."""
+        """One id per word of each line, for tagging: a word of several pieces is represented by its first piece."""
         with whole_characters(word for line in lines for word in line):
             encodings = self.backend.encode_batch(lines, is_pretokenized=True, add_special_tokens=False)
         return [first_pieces(encoding, len(line), self.unknown) for encoding, line in zip(encodings, lines)]
 
     def pair(self, a: list[int], b: list[int] | None = None) -> tuple[list[int], list[int]]:
-        """[CLS] A [SEP] (B [SEP]) and the segment of each position: 0 up to the first [SEP], then 1."""
+        """The ids of [CLS] A [SEP] (B [SEP]), and the token type of each position: 0 up to the first [SEP], then 1."""
         ids = [self.cls, *a, self.sep]
-        types = [0] * len(ids)
+        token_type_ids = [0] * len(ids)
         if b is not None:
             ids += [*b, self.sep]
-            types += [1] * (len(b) + 1)
-        return ids, types
+            token_type_ids += [1] * (len(b) + 1)
+        return ids, token_type_ids
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
-        return [self.backend.id_to_token(int(i)) for i in ids]
+        return [self.backend.id_to_token(int(i)) or "" for i in ids]
 
     def text(self, ids: Iterable[int]) -> str:
         return self.backend.decode([int(i) for i in ids])
@@ -78,11 +79,11 @@ class Tokenizer:
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         except Exception as error:  # the library raises a bare Exception for a file it cannot read
-            raise InputError(f"{where} is not a tokenizer that can be read: {error}.") from None
+            raise InputError(f"{where} is not a readable tokenizer: {error}.") from None
 
     @classmethod
     def load(cls, path: Path | str) -> "Tokenizer":
-        """From a `tokenizer.json` or a `vocab.txt`, or from a folder that holds one of them."""
+        """Load a `tokenizer.json` or a `vocab.txt`, or a folder that contains one of them. Raises InputError."""
         path = Path(path)
         if path.is_dir():
             older = not (path / "tokenizer.json").exists() and (path / "vocab.txt").exists()
@@ -97,12 +98,12 @@ class Tokenizer:
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"there is no tokenizer at {path}.") from None
         except UnicodeDecodeError:
-            raise InputError(f"{path} is not a tokenizer that can be read: it is not UTF-8.") from None
+            raise InputError(f"{path} is not a readable tokenizer: it is not UTF-8.") from None
 
 
 @contextmanager
 def whole_characters(texts: Iterable[str]) -> Iterator[None]:
-    """The library has only a TypeError for a text that is none in UTF-8; here it is named."""
+    """Turn the library's TypeError for text that cannot be encoded as UTF-8 into an InputError that shows the text."""
     try:
         yield
     except TypeError:
@@ -112,17 +113,17 @@ def whole_characters(texts: Iterable[str]) -> Iterator[None]:
 
 
 def from_vocabulary(tokens: list[str], lowercase: bool, where: str = "vocab.txt") -> Tokenizer:
-    """BERT's WordPiece from the list of its tokens: the id of a token is the number of its line."""
+    """Build BERT's WordPiece tokenizer from its list of tokens; the id of a token is its line number, from 0."""
     vocabulary = {token: i for i, token in enumerate(tokens)}
     if len(vocabulary) < len(tokens):
         raise InputError(f"{where} has a token twice: {next(t for t, n in Counter(tokens).items() if n > 1)!r}.")
     if missing := [token for token in SPECIAL_TOKENS if token not in vocabulary]:
-        raise InputError(f"{where} has no {', '.join(missing)}: it is not one of BERT's kind.")
+        raise InputError(f"{where} has no {', '.join(missing)}: it is not a BERT vocabulary.")
     return wordpiece(vocabulary, bert_normalizer(lowercase), pre_tokenizers.BertPreTokenizer(), decoders.WordPiece())
 
 
 def written_in_small_letters(folder: Path) -> bool:
-    """What `tokenizer_config.json` says beside a `vocab.txt`; BERT's own default is yes."""
+    """Whether text is lowercased, as the `tokenizer_config.json` next to a `vocab.txt` says; BERT's default is yes."""
     path = folder / "tokenizer_config.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -132,10 +133,11 @@ def written_in_small_letters(folder: Path) -> bool:
 
 
 def first_pieces(encoding: tokenizers.Encoding, words: int, unknown: int) -> list[int]:
-    """The id of the first piece of each word; a word that leaves no piece (a control character) is unknown."""
+    """The id of the first piece of each word; a word without any piece (a control character) is unknown."""
     ids = [unknown] * words
     for piece, word in zip(reversed(encoding.ids), reversed(encoding.word_ids)):
-        ids[word] = piece
+        if word is not None:
+            ids[word] = piece
     return ids
 
 
@@ -146,7 +148,7 @@ def bert_normalizer(lowercase: bool) -> normalizers.Normalizer:
 
 
 def with_bert_template(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    """Whoever opens `tokenizer.json` elsewhere gets [CLS] A [SEP] B [SEP] too."""
+    """Add BERT's template, so that other programs that open `tokenizer.json` also get [CLS] A [SEP] B [SEP]."""
     special = [(token, backend.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
@@ -155,14 +157,14 @@ def with_bert_template(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 
 def train_wordpiece(files: list[Path], vocab_size: int = 8192, lowercase: bool = True) -> Tokenizer:
-    """WordPiece learnt from text files: `vocab_size` pieces at most, "##" before those that go on a word.
+    """Learn WordPiece from text files: at most `vocab_size` pieces, with "##" before pieces that continue a word.
 
-    The library numbers the pieces of one character in the order in which a hash table happens to hold them, and settles
-    ties between longer pieces by these numbers, so that the same text gives another vocabulary in every run
-    (huggingface/tokenizers #1794). Here the numbers are fixed first: those pieces stand among the trainer's special tokens.
+    The library numbers the one-character pieces in the random order of a hash table and uses these numbers to break ties
+    between longer pieces, so the same text gives a different vocabulary in every run (huggingface/tokenizers #1794). We
+    fix the numbers by listing those pieces among the trainer's special tokens.
     """
     normalizer, pre_tokenizer = bert_normalizer(lowercase), pre_tokenizers.BertPreTokenizer()
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for file in files:
         with open(file, encoding="utf-8") as lines:
             for line in lines:
@@ -185,9 +187,9 @@ def train_wordpiece(files: list[Path], vocab_size: int = 8192, lowercase: bool =
 
 
 def train_characters(lines: Iterable[str], vocab_size: int = 8192, lowercase: bool = True) -> Tokenizer:
-    """Every character is a token: the commonest `vocab_size` − 5 of them, the others [UNK]. For Chinese."""
+    """One token per character, for Chinese: the `vocab_size` − 5 most frequent ones; all others become [UNK]."""
     normalizer = bert_normalizer(lowercase)
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for line in lines:
         counts.update(line)
     characters = commonest_characters(counts, normalizer, limit=vocab_size - len(SPECIAL_TOKENS))
@@ -197,9 +199,9 @@ def train_characters(lines: Iterable[str], vocab_size: int = 8192, lowercase: bo
     return wordpiece(vocabulary, normalizer, pre_tokenizer, decoders.Fuse())
 
 
-def commonest_characters(counts: Counter, normalizer: normalizers.Normalizer, limit: int) -> list[str]:
-    """The characters that a text consists of once it is normalised, the commonest first, ties by code point."""
-    normalised = Counter()
+def commonest_characters(counts: Counter[str], normalizer: normalizers.Normalizer, limit: int) -> list[str]:
+    """The characters of the normalised text, the most frequent first; ties are ordered by code point."""
+    normalised: Counter[str] = Counter()
     for character, count in counts.items():
         for c in normalizer.normalize_str(character):
             normalised[c] += count
@@ -215,6 +217,6 @@ def wordpiece(vocabulary: dict[str, int], normalizer, pre_tokenizer, decoder) ->
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> list[str]:
-    """Every token, in the order of its id."""
+    """All tokens, in the order of their ids."""
     vocabulary = json.loads(tokenizer.backend.to_str())["model"]["vocab"]
     return sorted(vocabulary, key=vocabulary.get)

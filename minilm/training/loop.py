@@ -1,13 +1,13 @@
-"""The loop that every training here goes through: batch, loss, gradient, clip, step.  F02, F03.
+"""The loop that all training here goes through: batch, loss, gradient, clip, step.  F02, F03.
 
-It knows nothing of words or labels. A job hands it a function from the number of a step to the losses of that step.
+It knows nothing about words or labels. It is given a function from the number of a step to the losses of that step.
 """
 
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -31,26 +31,27 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Rate:
+class LearningRate:
     """The learning rate over the budget: a peak, a warm-up (a share of the budget) and a way down."""
 
     peak: float
     warmup: float = 0.05
     schedule: str = "linear"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise InputError(f"schedule '{self.schedule}' is not known: choose one of {', '.join(SCHEDULES)}.")
         if not self.peak > 0:
             raise InputError(f"the learning rate {self.peak} is not above 0.")
 
     def at(self, progress: float) -> float:
+        """The learning rate when `progress`, from 0 to 1, of the budget is used up."""
         return self.peak * SCHEDULES[self.schedule](progress, self.warmup)
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step was about: what is to fall, what to show, and how many tokens it took."""
+    """The loss to minimise, the values to display, and the number of tokens processed."""
 
     loss: Tensor
     shown: dict[str, Tensor]
@@ -60,17 +61,20 @@ class Step:
 def train(
     model: nn.Module,
     optimizer: Optimizer,
-    losses_at: Callable[[int], Step],
+    step_at: Callable[[int], Step],
     budget: Budget,
-    rate: Rate,
+    learning_rate: LearningRate,
     clip: float = 1.0,
     progress: Progress | None = None,
     pause_at: Iterable[float] = (),
+    on_pause: Callable[[Progress], bool | None] | None = None,
     title: str = "training",
     bar: bool = True,
-) -> Iterator[Progress]:
-    """Train until the budget is used up; hand over to the caller at the parts of the budget in `pause_at`, at the end,
-    and when the user asks to stop (Ctrl-C). The caller evaluates and saves, then the loop goes on.
+) -> Progress:
+    """Train until the budget is used up, and return how far the run came.
+
+    `on_pause(progress)` is called at the parts of the budget in `pause_at`, at the end, and when the user asks to stop
+    (Ctrl-C): this is where to evaluate and save. Training ends early if it returns True.
 
     Raises InputError when the loss is no longer a number.
     """
@@ -82,22 +86,22 @@ def train(
         while not budget.done(progress.step, progress.tokens, progress.seconds):
             started = time.perf_counter()
             model.train()
-            step = losses_at(progress.step)
+            step = step_at(progress.step)
             middle = (progress.step + 0.5, progress.tokens + step.tokens / 2, progress.seconds + last / 2)
             step.loss.backward()
             norm = clip_gradients(model.parameters(), clip)
             if not math.isfinite(norm):
                 raise InputError(
-                    f"the loss is no longer a number at step {progress.step}: the gradient has overflowed. "
-                    f"Lower the rate (it is {rate.peak:g}) or clip harder (it is {clip:g})."
+                    f"the loss is no longer a number at step {progress.step}: the gradient has overflowed. Lower the "
+                    f"learning rate (it is {learning_rate.peak:g}) or clip harder (it is {clip:g})."
                 )
-            optimizer.step(rate.at(budget.progress(*middle)))
+            optimizer.step(learning_rate.at(budget.progress(*middle)))
             optimizer.zero_grad()
             progress.step += 1
             progress.tokens += step.tokens
             last = time.perf_counter() - started
             progress.seconds += last
-            for name, value in step.shown.items():  # a running mean: single batches jump
+            for name, value in step.shown.items():  # a running mean, because single batches jump
                 shown[name] = 0.98 * shown.get(name, float(value)) + 0.02 * float(value)
             show(progress, shown)
             if progress.step % 100 == 0:
@@ -105,14 +109,15 @@ def train(
             at = budget.progress(progress.step, progress.tokens, progress.seconds)
             if stop.is_set() or at >= 1 or (pauses and at >= pauses[0]):
                 pauses = [p for p in pauses if p > at]
-                yield progress
-                if stop.is_set():
-                    return
+                ended = on_pause is not None and on_pause(progress)
+                if ended or stop.is_set():
+                    break
+    return progress
 
 
 @contextmanager
 def progress_bar(budget: Budget, progress: Progress, title: str, shown: bool):
-    """Percent, time left, tokens a second and the losses: in the terminal as in a notebook."""
+    """Percent, time left, tokens per second and the losses, in a terminal or in a notebook."""
     with tqdm(
         total=100,
         desc=title,
@@ -135,7 +140,7 @@ def progress_bar(budget: Budget, progress: Progress, title: str, shown: bool):
 def graceful_stop():
     """Ctrl-C sets a flag that the loop reads between two steps; a second Ctrl-C ends at once.
 
-    A step that is cut in half would leave weights that no uninterrupted run ever had.
+    A step that is cut in half would leave weights that no uninterrupted run ever has.
     """
     flag = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -155,7 +160,7 @@ def graceful_stop():
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """ "auto" takes CUDA, then Apple's MPS, then the processor."""
+    """The device by its name; "auto" takes CUDA, then Apple's MPS, then the processor."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

@@ -22,8 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from minilm.errors import InputError
-
-IGNORED = -100
+from minilm.examples.labels import IGNORED
 
 
 class Loss(NamedTuple):

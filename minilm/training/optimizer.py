@@ -8,7 +8,6 @@ another, and a tensor without a gradient (a frozen layer, an unused head) is lef
 """
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -52,19 +51,19 @@ class Optimizer:
         self.steps = [0] * len(parameters)
         self.memory = [{letter: torch.zeros_like(p) for letter in self.remembers} for p in parameters]
 
-    def update(self, theta: Tensor, g: Tensor, rate: float, decay: float, t: int, **memory: Tensor) -> None:
+    def update(self, theta: Tensor, g: Tensor, learning_rate: float, decay: float, t: int, **memory: Tensor) -> None:
         """One step for one tensor, or for a block of it, in place: the formula, number by number."""
         raise NotImplementedError
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Move every parameter that has a gradient; `rate` is η before the groups' scale."""
+    def step(self, learning_rate: float) -> None:
+        """Move every parameter that has a gradient; `learning_rate` is η before the groups' scale."""
         i = 0
         for group in self.groups:
             for theta in group["params"]:
                 if theta.grad is not None:
                     self.steps[i] += 1
-                    how = rate * group["scale"], group["weight_decay"], self.steps[i]
+                    how = learning_rate * group["scale"], group["weight_decay"], self.steps[i]
                     for part, g, *memory in in_blocks(theta, theta.grad, *self.memory[i].values()):
                         self.update(part, g, *how, **dict(zip(self.memory[i], memory, strict=True)))
                 i += 1
@@ -127,12 +126,12 @@ class SGD(Optimizer):
         self.remembers = ("m",) if momentum else ()
         super().__init__(groups)
 
-    def update(self, theta, g, rate, decay, t, m=None):
+    def update(self, theta, g, learning_rate, decay, t, m=None):
         if decay:
             g = g.add(theta, alpha=decay)
         if m is not None:
             g = m.mul_(self.momentum).add_(g)
-        theta.sub_(g, alpha=rate)
+        theta.sub_(g, alpha=learning_rate)
 
 
 class Adam(Optimizer):
@@ -149,18 +148,18 @@ class Adam(Optimizer):
         self.betas, self.eps = betas, eps
         super().__init__(groups)
 
-    def update(self, theta, g, rate, decay, t, m, v):
+    def update(self, theta, g, learning_rate, decay, t, m, v):
         if decay:
             g = g.add(theta, alpha=decay)
-        self.adaptive_step(theta, g, rate, t, m, v)
+        self.adaptive_step(theta, g, learning_rate, t, m, v)
 
-    def adaptive_step(self, theta: Tensor, g: Tensor, rate: float, t: int, m: Tensor, v: Tensor) -> None:
+    def adaptive_step(self, theta: Tensor, g: Tensor, learning_rate: float, t: int, m: Tensor, v: Tensor) -> None:
         b1, b2 = self.betas
         m.lerp_(g, 1 - b1)  # m + (1 − β₁)(g − m)
         v.mul_(b2).addcmul_(g, g, value=1 - b2)
         # m̂/(√v̂ + ε) with the numbers √(1 − β₂ᵗ), 1 − β₁ᵗ drawn out of the tensors: one pass over the memory less
         root = math.sqrt(1 - b2**t)
-        theta.addcdiv_(m, v.sqrt().add_(self.eps * root), value=-rate * root / (1 - b1**t))
+        theta.addcdiv_(m, v.sqrt().add_(self.eps * root), value=-learning_rate * root / (1 - b1**t))
 
 
 class AdamW(Adam):
@@ -170,43 +169,45 @@ class AdamW(Adam):
     Source: Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization, algorithm 2.
     """
 
-    def update(self, theta, g, rate, decay, t, m, v):
+    def update(self, theta, g, learning_rate, decay, t, m, v):
         if decay:
-            theta.mul_(1 - rate * decay)
-        self.adaptive_step(theta, g, rate, t, m, v)
+            theta.mul_(1 - learning_rate * decay)
+        self.adaptive_step(theta, g, learning_rate, t, m, v)
 
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float = 0.0, embedding_scale: float = 1.0, layer_decay: float = 1.0
+    model: nn.Module, weight_decay: float = 0.0, embedding_learning_rate_scale: float = 1.0, layer_decay: float = 1.0
 ) -> list[dict[str, Any]]:
-    r"""A model's parameters, each tensor once, grouped by decay and by scale of the rate.
+    r"""A model's parameters, each tensor once, grouped by weight decay and by the scale of the learning rate.
 
-    * Biases and the gains of norms (all that is 1-d) do not decay: they do not make a function wilder by being large.
-    * The tables of `nn.Embedding` go at `embedding_scale` times the rate, also where one is the output matrix too.
-    * `layer_decay` d makes low layers go slower than high ones: d^(n−1−i) for `encoder.layers.<i>.` of n, d^n for the
-      embeddings (their norm included), 1 for the heads. Source: Howard and Ruder (2018), ULMFiT, §3.2.
+    * Biases and the gains of norms (everything that is 1-d) do not decay: being large does not make a function wilder.
+    * The tables of `nn.Embedding` learn at `embedding_learning_rate_scale` times the learning rate, even if one of them is
+      the output matrix too.
+    * `layer_decay` d makes low layers learn more slowly than high ones. With the depth i that `model.depth_of(name)` gives
+      (0 for embeddings, n for the last of n layers) the scale is d^(n−i); heads lie behind the last layer and have scale 1.
+      Source: Howard and Ruder (2018), ULMFiT, §3.2.
     * Frozen parameters are left out.
 
     Raises:
-        InputError: `weight_decay` or `embedding_scale` is negative, or `layer_decay` is not in (0, 1].
+        InputError: `weight_decay` or `embedding_learning_rate_scale` is negative, `layer_decay` is not in (0, 1], or it is
+            below 1 for a model that does not say how deep its parameters lie.
     """
-    if weight_decay < 0 or embedding_scale < 0:
-        raise InputError(f"weight_decay {weight_decay} and embedding_scale {embedding_scale} cannot be negative.")
+    if weight_decay < 0 or embedding_learning_rate_scale < 0:
+        raise InputError(
+            f"weight_decay {weight_decay} and embedding_learning_rate_scale {embedding_learning_rate_scale} cannot be "
+            "negative."
+        )
     if not 0 < layer_decay <= 1:
         raise InputError(f"layer_decay is {layer_decay}; give a factor above 0 and up to 1, where 1 means none.")
     tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
-    layer_of = {name: _layer(name) for name, _ in model.named_parameters()}
-    n = 1 + max((layer for layer in layer_of.values() if layer is not None), default=-1)
+    depth, n = depths_of(model) if layer_decay < 1 else ({}, 0)
 
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        scale = embedding_scale if id(parameter) in tables else 1.0
-        if id(parameter) in tables or re.search(r"(^|\.)embeddings\.", name):
-            scale *= layer_decay**n
-        elif layer_of[name] is not None:
-            scale *= layer_decay ** (n - 1 - layer_of[name])
+        scale = embedding_learning_rate_scale if id(parameter) in tables else 1.0
+        scale *= layer_decay ** (n - min(depth.get(name, n), n))
         decay = weight_decay if parameter.ndim > 1 else 0.0
         group = groups.setdefault((scale, decay), {"params": [], "names": [], "scale": scale, "weight_decay": decay})
         group["params"].append(parameter)
@@ -214,9 +215,14 @@ def parameter_groups(
     return list(groups.values())
 
 
-def _layer(name: str) -> int | None:
-    found = re.search(r"(?:^|\.)encoder\.layers\.(\d+)\.", name)
-    return int(found[1]) if found else None
+def depths_of(model: nn.Module) -> tuple[dict[str, float], int]:
+    """The depth of every parameter by name, and the depth n of the last layer. Raises InputError if the model has none."""
+    if not hasattr(model, "depth_of"):
+        raise InputError(
+            f"layer_decay needs a model that says how deep its parameters lie: {type(model).__name__} has no depth_of."
+        )
+    depth = {name: model.depth_of(name) for name, _ in model.named_parameters()}
+    return depth, int(max((d for d in depth.values() if d < math.inf), default=0))
 
 
 @torch.no_grad()

@@ -1,27 +1,26 @@
-"""Fine-tuning: fit a model to labelled examples, and measure it.  F07, F08, F28, F30.
+"""Fine-tuning: fit a model to labelled examples.  F07, F08, F28.
 
-The models need only agree on being called with `ids`, `types` and `real`: BERT and LSTM are trained by the same lines.
+Every model is called with `input_ids`, `token_type_ids` and `attention_mask`, so BERT and LSTM are trained by the same lines.
 """
 
 import time
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from minilm.errors import InputError
-from minilm.examples.labelled import IGNORED, LabelledSet
-from minilm.layers.dropout import use_generator
+from minilm.examples.batching import Batch, Dataset
 from minilm.training.early_stopping import EarlyStopping
-from minilm.training.loop import Progress, Rate, Step, train
-from minilm.training.losses import cross_entropy
-from minilm.training.optimizer import AdamW, parameter_groups
+from minilm.training.loop import LearningRate, Progress
+from minilm.training.objectives import Classification
+from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
 
-RATE, PUBLISHED_RATE = 1e-3, 1e-4
-MOST_EPOCHS = 10_000  # beyond, it is a slip
+LEARNING_RATE, PUBLISHED_LEARNING_RATE = 1e-3, 1e-4
+MOST_EPOCHS = 10_000  # a larger number is a slip
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,12 @@ class Recipe:
 
     epochs: int = 8
     batch: int = 16
-    rate: float | None = None
-    """The peak; if not given 1e-3, and 1e-4 for a model that others published."""
-    embedding_rate: float = 0.1
-    """The embeddings learn at this share of the rate."""
+    learning_rate: float | None = None
+    """The peak. If not given it is 1e-3, and 1e-4 for a model that others published."""
+    embedding_learning_rate_scale: float = 0.1
+    """The embeddings learn at this share of the learning rate."""
     layer_decay: float = 1.0
-    """Every layer further from the head learns at this share of the rate of the one above it."""
+    """Each layer further from the head learns at this share of the learning rate of the layer above it."""
     warmup: float = 0.1
     schedule: str = "linear"
     weight_decay: float = 0.01
@@ -44,28 +43,26 @@ class Recipe:
     head_only: bool = False
     """Train W⁰ and b⁰ alone, which is what F08 says as printed (a linear probe)."""
     patience: int = 0
-    """Stop when this many epochs brought nothing better on a tenth of the training examples; 0: never."""
+    """Stop when this many epochs in a row brought nothing better on a tenth of the training examples; 0 means never."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)} must be at least 1.")
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.epochs > MOST_EPOCHS:
-            raise InputError(f"epochs {self.epochs:,} must be at most {MOST_EPOCHS:,}.")
-        for name in ("embedding_rate", "weight_decay", "patience"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} {getattr(self, name)} must not be negative.")
-        if not 0 < self.layer_decay <= 1:
-            raise InputError(f"layer_decay {self.layer_decay} is not above 0 and up to 1 (1: none).")
+            raise InputError(f"epochs must be at most {MOST_EPOCHS:,}, not {self.epochs:,}.")
+        if not self.patience >= 0:
+            raise InputError(f"patience {self.patience} must not be negative.")
         if not 0 <= self.label_smoothing <= 1:
             raise InputError(f"label_smoothing {self.label_smoothing} is not in [0, 1].")
-        if not self.clip > 0:
-            raise InputError(f"clip {self.clip} is not above 0.")
-        self.rates().at(0)  # all of this before any data is read
+        self.optimisation()  # it complains about the rest before any data is read
 
-    def rates(self) -> Rate:
-        """The rate over the whole fit."""
-        return Rate(RATE if self.rate is None else self.rate, self.warmup, self.schedule)
+    def optimisation(self) -> Optimisation:
+        """How the weights move."""
+        peak = LEARNING_RATE if self.learning_rate is None else self.learning_rate
+        learning_rate = LearningRate(peak, self.warmup, self.schedule)
+        scale = self.embedding_learning_rate_scale
+        return Optimisation(learning_rate, self.weight_decay, scale, self.layer_decay, self.clip)
 
 
 def freeze_all_but_head(model: nn.Module) -> None:
@@ -76,12 +73,12 @@ def freeze_all_but_head(model: nn.Module) -> None:
 
 def fit(
     model: nn.Module,
-    examples: LabelledSet,
+    examples: Dataset,
     recipe: Recipe,
     seed: int,
     device: torch.device | None = None,
     bar: bool = True,
-    on_epoch=None,
+    on_epoch: Callable[[int, Progress], object] | None = None,
 ) -> float:
     """Train `model` in place and return the seconds it took. The same seed gives the same model, bit for bit.
 
@@ -89,109 +86,43 @@ def fit(
     Raises KeyboardInterrupt on Ctrl-C: a model that is half fitted must not pass for one that is.
     """
     started = time.perf_counter()
-    device = device or torch.device("cpu")
-    use_generator(model, torch.Generator(device=device).manual_seed(seed))
     if recipe.head_only:
         freeze_all_but_head(model)
     rng = np.random.default_rng(seed)
-    chosen = np.arange(len(examples))
-    valid, stopping = [], None
+    validation, stopping = None, None
     if recipe.patience:
-        order = rng.permutation(chosen)
-        valid, chosen = order[: max(1, len(order) // 10)], np.sort(order[max(1, len(order) // 10) :])
+        order = rng.permutation(np.arange(len(examples)))
+        tenth = max(1, len(order) // 10)
+        validation, examples = examples.subset(order[:tenth]), examples.subset(np.sort(order[tenth:]))
         stopping = EarlyStopping(recipe.patience, mode="min")
-    training, validation = subset(examples, chosen), subset(examples, valid)
-    per_epoch = -(-len(training) // recipe.batch)
-    optimizer = AdamW(parameter_groups(model, recipe.weight_decay, recipe.embedding_rate, recipe.layer_decay))
+    per_epoch = -(-len(examples) // recipe.batch)
     order: list[np.ndarray] = []
 
-    def losses_at(step: int) -> Step:
+    def batch_at(step: int) -> Batch:
         nonlocal order
         if step % per_epoch == 0:
-            order = training.shuffled(recipe.batch, rng)
-        batch = training.batch(order[step % per_epoch]).to(device)
-        if recipe.head_only:
-            model.eval()  # what is frozen is used as it will be used: without dropout
-        loss = loss_of(model, batch, recipe.label_smoothing)
-        return Step(loss, {"loss": loss.detach()}, int(batch.real.sum()))
+            order = examples.shuffled(recipe.batch, rng)
+        return examples.batch(order[step % per_epoch])
 
+    objective = Classification(recipe.label_smoothing, recipe.head_only)
     budget = Budget(steps=recipe.epochs * per_epoch)
-    ends = [epoch / recipe.epochs for epoch in range(1, recipe.epochs)]
-    rate = recipe.rates()
-    done = Progress()
-    steps = train(model, optimizer, losses_at, budget, rate, recipe.clip, done, ends, "fine-tuning", bar)
-    with closing(steps):
-        for epoch, progress in enumerate(steps, start=1):
-            if progress.step < epoch * per_epoch:
-                break  # Ctrl-C in the middle of an epoch
-            if on_epoch:
-                on_epoch(epoch, progress)
-            if stopping:
-                stopping.update(mean_loss(model, validation, device), model)
-                if stopping.should_stop:
-                    break
-    if done.step < budget.steps and not (stopping and stopping.should_stop):
+    run = TrainingRun(model, objective, batch_at, budget, recipe.optimisation(), seed, device)
+
+    def after_epoch(progress: Progress) -> bool:
+        epoch, steps_over = divmod(progress.step, per_epoch)
+        if steps_over:
+            return False  # Ctrl-C in the middle of an epoch
+        if on_epoch:
+            on_epoch(epoch, progress)
+        if stopping and validation:
+            batches = (validation.batch(chosen).to(run.device) for chosen in validation.in_order())
+            stopping.update(objective.measure(model, batches)["loss"], model)
+        return bool(stopping and stopping.should_stop)
+
+    run.train([epoch / recipe.epochs for epoch in range(1, recipe.epochs)], after_epoch, "fine-tuning", bar)
+    if not run.done and not (stopping and stopping.should_stop):
         raise KeyboardInterrupt
     if stopping:
         stopping.restore(model)
     model.eval()
     return time.perf_counter() - started
-
-
-def loss_of(model: nn.Module, batch, label_smoothing: float = 0.0) -> Tensor:
-    """H(y, softmax(logits)): over texts [B, K], or over the words that carry a tag [B, T, K].  F08."""
-    logits = model(batch.ids, types=batch.types, real=batch.real)
-    return cross_entropy(logits, batch.labels, label_smoothing).value
-
-
-@torch.no_grad()
-def mean_loss(model: nn.Module, examples: LabelledSet, device: torch.device) -> float:
-    model.eval()
-    total = count = 0.0
-    for chosen in examples.in_order():
-        batch = examples.batch(chosen).to(device)
-        loss = cross_entropy(model(batch.ids, types=batch.types, real=batch.real), batch.labels)
-        total, count = total + float(loss.value) * loss.count, count + loss.count
-    return total / max(count, 1)
-
-
-def subset(examples: LabelledSet, chosen) -> LabelledSet:
-    """Some of the examples."""
-    take = lambda values: [values[i] for i in chosen]  # noqa: E731
-    e = examples
-    return LabelledSet(take(e.rows), take(e.types), take(e.labels), e.pad_id, take(e.owner))
-
-
-@torch.no_grad()
-def probabilities(model: nn.Module, examples: LabelledSet, device: torch.device | None = None) -> list[np.ndarray]:
-    """softmax(logits) for each row, in the order of the rows: [K] for a text, [T, K] for a tagged line."""
-    model.eval()
-    out: list[np.ndarray | None] = [None] * len(examples)
-    for chosen in examples.in_order():
-        batch = examples.batch(chosen).to(device or torch.device("cpu"))
-        y_hat = model(batch.ids, types=batch.types, real=batch.real).softmax(dim=-1).float().cpu().numpy()
-        for i, row in zip(chosen, y_hat, strict=True):
-            out[i] = row if row.ndim == 1 else row[: len(examples.rows[i])]
-    return out
-
-
-def predicted_labels(model: nn.Module, examples: LabelledSet, device: torch.device | None = None) -> np.ndarray:
-    """The likeliest class of each text [N]."""
-    return np.array([row.argmax() for row in probabilities(model, examples, device)])
-
-
-def predicted_tags(
-    model: nn.Module, examples: LabelledSet, tags: tuple[str, ...], device: torch.device | None = None
-) -> list[list[str]]:
-    """The likeliest tag of each word of each line, lines that were cut put together again."""
-    lines: list[list[str]] = [[] for _ in range(max(examples.owner, default=-1) + 1)]
-    for owner, labels, row in zip(examples.owner, examples.labels, probabilities(model, examples, device), strict=True):
-        lines[owner] += [tags[k] for k, label in zip(row.argmax(axis=-1), labels, strict=True) if label != IGNORED]
-    return lines
-
-
-def true_tags(examples: LabelledSet, tags: tuple[str, ...]) -> list[list[str]]:
-    lines: list[list[str]] = [[] for _ in range(max(examples.owner, default=-1) + 1)]
-    for owner, labels in zip(examples.owner, examples.labels, strict=True):
-        lines[owner] += [tags[label] for label in labels if label != IGNORED]
-    return lines

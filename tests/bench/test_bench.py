@@ -14,10 +14,11 @@ from minilm.bench.report import Clocks, alternate, compared, ratios, table, thre
 from minilm.bench.run import bench
 from minilm.cli import COMMANDS, main
 from minilm.errors import InputError
-from minilm.examples.batching import PretrainingBatch
-from minilm.jobs.prepare import prepare
+from minilm.examples.batching import Batch
+from minilm.text.prepare import prepare
 from minilm.layers.transformer import use_fused
-from minilm.models.bert import BertConfig, BertForPretraining
+from minilm.models.config import TransformerConfig
+from minilm.models.bert import BertForPretraining
 from minilm.models.initialisation import initialise
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -59,17 +60,17 @@ def batch_with_padding(generator):
     """Five pairs of different lengths, with masked words in each."""
     B, T, V = 5, 9, 31
     lengths = torch.tensor([9, 4, 7, 5, 6])
-    real = torch.arange(T) < lengths[:, None]
-    ids = torch.randint(5, V, (B, T), generator=generator) * real
+    attention_mask = torch.arange(T) < lengths[:, None]
+    ids = torch.randint(5, V, (B, T), generator=generator) * attention_mask
     words = torch.full((B, T), -100)
     words[:, 1:3] = torch.randint(5, V, (B, 2), generator=generator)
-    types = (torch.arange(T) >= 3).long().expand(B, T) * real
-    return PretrainingBatch(ids, types, real, words, torch.tensor([0, 1, 1, 0, 1]))
+    token_type_ids = (torch.arange(T) >= 3).long().expand(B, T) * attention_mask
+    return Batch(ids, token_type_ids, attention_mask, words, torch.tensor([0, 1, 1, 0, 1]))
 
 
 def model_in_float64():
     generator = torch.Generator().manual_seed(1)
-    model = BertForPretraining(BertConfig(vocab_size=31, width=12, layers=2, heads=3, feed_forward=20, max_length=9))
+    model = BertForPretraining(TransformerConfig(vocab_size=31, width=12, layers=2, heads=3, feed_forward=20, max_length=9))
     initialise(model, generator=generator)
     with torch.no_grad():
         for parameter in model.parameters():  # biases and norms too, or a swapped one would not show
@@ -174,7 +175,7 @@ def test_initialisation_and_once_more_from_what_is_there(tmp_path, cache):
 def test_unigram_loss_is_that_of_guessing_by_frequency(cache):
     prepared = prepare(str(DATA / "english.txt"), cache, vocab_size=200, say=lambda text: None)
     words = torch.tensor([[-100, 7, -100], [9, -100, 7]])
-    batch = PretrainingBatch(words, words, None, words, torch.tensor([0, 1]))
+    batch = Batch(words, words, None, words, torch.tensor([0, 1]))
     ids, V = prepared.train.ids.tolist(), prepared.tokenizer.size
     p = {w: (ids.count(w) + 1) / (len(ids) + V) for w in range(V)}
     assert sum(p.values()) == pytest.approx(1)

@@ -13,10 +13,10 @@ from minilm.bench.bridge import aims, hidden_states, mixed_lengths, parity, roun
 from minilm.bench.options import BenchOptions
 from minilm.bench.run import bench
 from minilm.errors import InputError
-from minilm.jobs.folders import open_encoder, save_bert
-from minilm.models.bert import BertConfig
+from minilm.pretrained.run_folder import open_encoder, save_bert
+from minilm.models.config import TransformerConfig
 from minilm.models.initialisation import initialise
-from minilm.models.text_encoder import TextEncoder
+from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.text import corpus
 from minilm.text.tokenizer import train_wordpiece
 
@@ -27,8 +27,8 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("bridge") / "tiny"
     tokenizer = train_wordpiece([DATA / "english.txt"], 200)
-    config = BertConfig(tokenizer.size, width=12, layers=2, heads=3, feed_forward=8, max_length=90, dropout=0.1)
-    model = TextEncoder(config)
+    config = TransformerConfig(tokenizer.size, width=12, layers=2, heads=3, feed_forward=8, max_length=90, dropout=0.1)
+    model = SentenceEncoder(config)
     initialise(model, generator=torch.Generator().manual_seed(0))
     save_bert(out, model, tokenizer)
     return out
@@ -92,9 +92,9 @@ def test_a_difference_is_seen(folder, monkeypatch):
 
 def test_hidden_states_are_those_of_the_model_and_lengths_are_mixed(folder):
     opened = open_encoder(folder)
-    ids, real = torch.tensor([[2, 7, 8, 3], [2, 9, 3, 0]]), torch.tensor([[True] * 4, [True] * 3 + [False]])
-    states = hidden_states(opened.model, ids, real)
-    torch.testing.assert_close(states[-1], opened.model.bert(ids, real=real).words[real])
+    ids, attention_mask = torch.tensor([[2, 7, 8, 3], [2, 9, 3, 0]]), torch.tensor([[True] * 4, [True] * 3 + [False]])
+    states = hidden_states(opened.model, ids, attention_mask)
+    torch.testing.assert_close(states[-1], opened.model.bert(ids, attention_mask=attention_mask).words[attention_mask])
     assert len(states) == 3 and all(state.shape == (7, 12) for state in states)
     texts = ["a" * n for n in (5, 1, 9, 3, 7)]
     assert [len(text) for text in mixed_lengths(texts, 3)] == [1, 5, 9] and len(mixed_lengths(texts, 99)) == 5

@@ -4,7 +4,7 @@ import torch
 
 from minilm.examples import batching
 from minilm.examples.batching import PretrainingBatches, batches_of_like_length, hash_of, pad
-from minilm.examples.masked_lm import IGNORED
+from minilm.examples.labels import IGNORED
 from minilm.text.store import Store
 from minilm.text.tokenizer import SPECIAL_TOKENS, train_characters
 
@@ -88,10 +88,10 @@ def test_F26_a_row_is_cls_a_sep_b_sep(make, store):
             a, b = store.ids[p.a_start[i] : p.a_end[i]].tolist(), store.ids[p.b_start[i] : p.b_end[i]].tolist()
             fill = T - len(a) - len(b) - 3
             assert ids[row].tolist() == [CLS, *a, SEP, *b, SEP] + [PAD] * fill
-            assert batch.types[row].tolist() == [0] * (len(a) + 2) + [1] * (len(b) + 1) + [0] * fill
+            assert batch.token_type_ids[row].tolist() == [0] * (len(a) + 2) + [1] * (len(b) + 1) + [0] * fill
             assert batch.is_next[row] == p.label[i]
-            if batch.real is not None:
-                assert batch.real[row].tolist() == [True] * (T - fill) + [False] * fill
+            if batch.attention_mask is not None:
+                assert batch.attention_mask[row].tolist() == [True] * (T - fill) + [False] * fill
 
 
 def test_F25_masks_cover_words_alone(make):
@@ -110,7 +110,7 @@ def test_real_is_none_where_nothing_is_padding_and_tokens_counts_the_rest(make):
     for step in range(60):
         batch = batches[step]
         full = bool((original(batch) != PAD).all())
-        assert (batch.real is None) == full
+        assert (batch.attention_mask is None) == full
         assert batch.tokens == int((original(batch) != PAD).sum())
         seen.add(full)
     assert seen == {True, False}
@@ -169,4 +169,4 @@ def test_a_batch_moves_to_a_device_whole(make):
     moved = batch.to(torch.device("meta"))
     tensors = [value for value in vars(moved).values() if value is not None]
     assert all(value.device.type == "meta" for value in tensors)
-    assert (moved.real is None) == (batch.real is None)
+    assert (moved.attention_mask is None) == (batch.attention_mask is None)

@@ -4,19 +4,12 @@ import torch
 from hypothesis import given, strategies as st
 
 from minilm.errors import InputError
-from minilm.examples.labelled import (
-    IGNORED,
-    LabelledSet,
-    cut,
-    encode_tagged,
-    encode_texts,
-    label_names,
-    pieces,
-)
+from minilm.examples.labels import IGNORED
+from minilm.examples.labelled import Dataset, cut, encode_tagged, encode_texts, label_names, pieces
 from minilm.text.files import Example
 from minilm.text.tagged import TaggedLine
 from minilm.text.tokenizer import train_characters
-from minilm.training.supervised import true_tags
+from minilm.training.inference import true_tags
 
 PAD, UNK, CLS, SEP = 0, 1, 2, 3
 TAGS = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
@@ -36,7 +29,7 @@ def test_F07_texts_become_rows_with_special_tokens_segments_and_numbers(tokenize
     examples = [Example("abc", "good"), Example("b", "bad", "ca"), Example("", None), Example("a", "bad", "")]
     encoded = encode_texts(examples, ("bad", "good"), tokenizer, max_length=None)
     assert encoded.rows == [[CLS, a, b, c, SEP], [CLS, b, SEP, c, a, SEP], [CLS, SEP], [CLS, a, SEP, SEP]]
-    assert encoded.types == [[0] * 5, [0, 0, 0, 1, 1, 1], [0, 0], [0, 0, 0, 1]]
+    assert encoded.token_type_ids == [[0] * 5, [0, 0, 0, 1, 1, 1], [0, 0], [0, 0, 0, 1]]
     assert encoded.labels == [1, 0, IGNORED, 0]
     assert encoded.owner == [0, 1, 2, 3] and len(encoded) == 4 and encoded.lengths.tolist() == [5, 6, 2, 4]
 
@@ -94,15 +87,15 @@ def test_a_batch_is_padded_to_its_longest_with_padding_marked(tokenizer):
     assert encoded.batch([0, 1]).labels.tolist() == [0, 1]
     short = encode_texts([Example("a", "x"), Example("abc", "y")], ("x", "y"), tokenizer, None).batch([0, 1])
     assert short.ids[0].tolist() == [CLS, a, SEP, PAD, PAD]
-    assert short.real.tolist() == [[True] * 3 + [False] * 2, [True] * 5]
-    assert short.types[0].tolist() == [0] * 5
+    assert short.attention_mask.tolist() == [[True] * 3 + [False] * 2, [True] * 5]
+    assert short.token_type_ids[0].tolist() == [0] * 5
     moved = short.to(torch.device("meta"))
     assert {tensor.device.type for tensor in vars(moved).values()} == {"meta"}
 
 
 def test_every_row_comes_once_an_epoch_and_once_in_order():
     rows = [[CLS, *[5] * n, SEP] for n in np.random.default_rng(0).integers(1, 40, 130)]
-    encoded = LabelledSet(rows, [[0] * len(row) for row in rows], [0] * 130, PAD, list(range(130)))
+    encoded = Dataset(rows, [[0] * len(row) for row in rows], [0] * 130, PAD, list(range(130)))
     epochs = [encoded.shuffled(16, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert sorted(np.concatenate(epochs[0]).tolist()) == list(range(130))
     assert all(np.array_equal(a, b) for a, b in zip(epochs[0], epochs[1]))
@@ -125,8 +118,8 @@ def tagged_lines(draw):
 def test_F31_tags_of_lines_that_were_cut_come_back_whole(tokenizer, lines, max_length):
     encoded = encode_tagged(lines, TAGS, tokenizer, max_length)
     assert all(len(row) <= (max_length or 99) for row in encoded.rows)
-    for row, types, labels in zip(encoded.rows, encoded.types, encoded.labels, strict=True):
-        assert len(row) == len(types) == len(labels) and not any(types)
+    for row, token_type_ids, labels in zip(encoded.rows, encoded.token_type_ids, encoded.labels, strict=True):
+        assert len(row) == len(token_type_ids) == len(labels) and not any(token_type_ids)
         assert (row[0], row[-1]) == (CLS, SEP) and labels[0] == labels[-1] == IGNORED
         assert IGNORED not in labels[1:-1]
     assert encoded.owner == sorted(encoded.owner)
@@ -141,7 +134,7 @@ def test_F31_padding_and_special_tokens_carry_no_tag(tokenizer):
     lines = [TaggedLine(list("abc"), ["O", "B-PER", "I-PER"]), TaggedLine(["d"], ["B-LOC"])]
     batch = encode_tagged(lines, TAGS, tokenizer, None).batch([0, 1])
     assert batch.labels.tolist() == [[IGNORED, 4, 1, 3, IGNORED], [IGNORED, 0, IGNORED, IGNORED, IGNORED]]
-    assert batch.real.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
+    assert batch.attention_mask.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
 
 
 def test_F31_a_line_is_cut_after_a_sentence_or_else_where_the_room_ends():

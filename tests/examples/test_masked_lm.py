@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from minilm.errors import InputError
-from minilm.examples.masked_lm import IGNORED, mask_words
+from minilm.examples.labels import IGNORED
+from minilm.examples.masked_lm import mask_tokens
 
 V, MASK, SPECIAL = 1000, 4, [0, 1, 2, 3, 4]
 ROWS, LENGTH = 1000, 202  # 200 words between [CLS] and [SEP]: 200,000 words
@@ -23,7 +24,7 @@ def ids():
 
 @pytest.fixture(scope="module")
 def masked(ids):
-    return mask_words(ids, SPECIAL, MASK, V, seeded())
+    return mask_tokens(ids, SPECIAL, MASK, V, seeded())
 
 
 def z_of(count, n, p):
@@ -39,19 +40,19 @@ def counts(ids, corrupted, labels):
 
 
 @pytest.mark.parametrize("rate", [0.15, 0.4])
-def test_F25_rate_and_80_10_10(rate, ids):
-    chosen, masked, random, kept = counts(ids, *mask_words(ids, SPECIAL, MASK, V, seeded(), rate))
+def test_F25_rate_and_80_10_10(mask_rate, ids):
+    chosen, masked, random, kept = counts(ids, *mask_tokens(ids, SPECIAL, MASK, V, seeded(), mask_rate))
     words = ROWS * (LENGTH - 2)
     same = 1 / (V - len(SPECIAL))  # a random word is now and then the word itself
-    assert abs(z_of(chosen, words, rate)) < 4
+    assert abs(z_of(chosen, words, mask_rate)) < 4
     assert abs(z_of(masked, chosen, 0.8)) < 4
     assert abs(z_of(random, chosen, 0.1 * (1 - same))) < 4
     assert abs(z_of(kept, chosen, 0.1 + 0.1 * same)) < 4
 
 
-def two_independent_draws(ids, generator, rate=0.15):
+def two_independent_draws(ids, generator, mask_rate=0.15):
     """The usual mistake: one draw for [MASK], and a second one for "random or kept", among all that were chosen."""
-    chosen = ~torch.isin(ids, torch.tensor(SPECIAL)) & (torch.rand(ids.shape, generator=generator) < rate)
+    chosen = ~torch.isin(ids, torch.tensor(SPECIAL)) & (torch.rand(ids.shape, generator=generator) < mask_rate)
     is_random = torch.rand(ids.shape, generator=generator) < 0.1
     is_mask = torch.rand(ids.shape, generator=generator) < 0.9
     words = torch.randint(5, V, ids.shape, generator=generator)
@@ -77,7 +78,7 @@ def test_F25_labels_are_the_words_that_were_there(ids, masked):
 def test_F25_special_tokens_are_neither_chosen_nor_drawn():
     everything = torch.randint(0, V, (ROWS, LENGTH), generator=seeded(1))
     everything[:, ::3] = torch.randint(0, 5, (ROWS, len(range(0, LENGTH, 3))), generator=seeded(2))
-    corrupted, labels = mask_words(everything, SPECIAL, MASK, V, seeded(3), rate=0.9)
+    corrupted, labels = mask_tokens(everything, SPECIAL, MASK, V, seeded(3), mask_rate=0.9)
     special = everything < 5
     assert (labels[special] == IGNORED).all() and torch.equal(corrupted[special], everything[special])
     drawn = corrupted[(labels != IGNORED) & (corrupted != MASK)]
@@ -86,7 +87,7 @@ def test_F25_special_tokens_are_neither_chosen_nor_drawn():
 
 def test_F25_special_ids_may_stand_anywhere():
     ids = torch.arange(10).repeat(2000)[None]
-    corrupted, labels = mask_words(ids, [7, 2], 7, 10, seeded(), rate=0.5)
+    corrupted, labels = mask_tokens(ids, [7, 2], 7, 10, seeded(), mask_rate=0.5)
     drawn = corrupted[(labels != IGNORED) & (corrupted != 7)]
     assert sorted(drawn.unique().tolist()) == [0, 1, 3, 4, 5, 6, 8, 9]
     assert (labels[:, 2::10] == IGNORED).all() and (labels[:, 7::10] == IGNORED).all()
@@ -95,7 +96,7 @@ def test_F25_special_ids_may_stand_anywhere():
 def test_F25_every_ordinary_word_is_drawn_about_equally_often():
     """χ² of 15 words over some 9,000 draws, 14 degrees of freedom: above 40 by chance 1 in 4,000 times."""
     ids = torch.full((500, 200), 5)
-    corrupted, labels = mask_words(ids, SPECIAL, MASK, 20, seeded(), rate=0.9)
+    corrupted, labels = mask_tokens(ids, SPECIAL, MASK, 20, seeded(), mask_rate=0.9)
     kept_and_drawn = corrupted[(labels != IGNORED) & (corrupted != MASK) & (corrupted != 5)]
     n = torch.bincount(kept_and_drawn, minlength=20)[6:].double()
     assert ((n - n.mean()).square() / n.mean()).sum() < 40
@@ -103,17 +104,17 @@ def test_F25_every_ordinary_word_is_drawn_about_equally_often():
 
 def test_F25_the_callers_tensor_stays_as_it_was(ids):
     before = ids.clone()
-    mask_words(ids, SPECIAL, MASK, V, seeded())
+    mask_tokens(ids, SPECIAL, MASK, V, seeded())
     assert torch.equal(ids, before)
 
 
 def test_F25_the_generator_alone_decides(ids):
-    first, again, other = (mask_words(ids, SPECIAL, MASK, V, seeded(seed)) for seed in (1, 1, 2))
+    first, again, other = (mask_tokens(ids, SPECIAL, MASK, V, seeded(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(first, again))
     assert not torch.equal(first[0], other[0])
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 15])
-def test_F25_a_rate_that_is_none_is_refused(rate, ids):
+def test_F25_a_rate_that_is_none_is_refused(mask_rate, ids):
     with pytest.raises(InputError, match="is not between 0 and 1: BERT's is 0.15"):
-        mask_words(ids, SPECIAL, MASK, V, seeded(), rate)
+        mask_tokens(ids, SPECIAL, MASK, V, seeded(), mask_rate)

@@ -186,7 +186,7 @@ def test_F26_trim_cuts_a_at_its_front_and_b_at_its_end_and_the_longer_one_first(
     [
         ([[5, 5]], "from 2 sentence.* of one document: give at least three sentences"),
         ([[5]], "from 1 sentence.* of one document"),
-        ([[5], [4], [7]], "every document has a single sentence. Write one sentence a line"),
+        ([[5], [4], [7]], "every document has a single sentence. Write one sentence per line"),
     ],
 )
 def test_F26_where_no_pair_is_possible_it_says_what_is_needed(documents, words):

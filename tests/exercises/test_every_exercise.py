@@ -1,4 +1,4 @@
-"""What every exercise of the catalogue owes: whoever adds a spec is tested by these, without another line."""
+"""What every exercise must fulfil. A new spec is tested by all of these without any further line."""
 
 import ast
 import re
@@ -11,18 +11,18 @@ from minilm.exercises import stub
 from minilm.exercises.catalogue import entries, find, load
 from minilm.exercises.checks import check
 from minilm.exercises.diagnosis import separation
-from minilm.exercises.judge import judge
 from minilm.exercises.learner import check_file
 from minilm.exercises.plan import plan_of
+from minilm.exercises.quality.judge import judge
 from minilm.exercises.report import LONGEST
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-SEEDS = (0, 1)  # many more in `minilm exercise quality`
+SEEDS = (0, 1)  # `minilm exercise quality` takes many more
 every_exercise = pytest.mark.parametrize("name", [entry.name for entry in entries()])
 
 
 def body_lines(dotted):
-    """The reference's body line by line, without its docstring and comments. A bracket or `else:` is nobody's line."""
+    """The lines of the reference's body, without docstring, comments, and lines as short as a bracket or `else:`."""
     _, node = stub.definition(dotted)
     functions = [part for part in ast.walk(node) if isinstance(part, ast.FunctionDef)]
     for function in functions:

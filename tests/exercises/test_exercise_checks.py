@@ -1,4 +1,4 @@
-"""Each layer of the checks with something that gets just as far, and what it says then."""
+"""For each layer of the checks, code that fails exactly there, and the message that it gets."""
 
 import random
 from dataclasses import replace
@@ -45,33 +45,33 @@ def endless(z):
 
 
 def on_shape(shape, otherwise=lambda z: z * 0 + 1 / 3):
-    """Right, but for inputs of one shape."""
+    """A function that is right except for inputs of one shape."""
     return lambda z: otherwise(z) if z.shape == shape else right(z)
 
 
 SAYS = {
-    "nothing": (lambda z: None, 1, "nothing is returned, expected ŷ: is there a `return`?"),
-    "two things": (lambda z: (right(z), z), 1, "2 outputs, expected 1: ŷ"),
+    "nothing": (lambda z: None, 1, "your function returns nothing, expected ŷ: did you forget the `return`?"),
+    "two things": (lambda z: (right(z), z), 1, "your function returns 2 outputs, expected 1: ŷ"),
     "a sum": (lambda z: right(z).sum(-1), 1, "ŷ has the shape [2], expected [batch 2, class 3]"),
-    "one number": (lambda z: 0.5, 1, "ŷ has the shape of one number, expected [batch 2, class 3]"),
+    "one number": (lambda z: 0.5, 1, "ŷ has the shape [] (one number), expected [batch 2, class 3]"),
     "a shape that would broadcast": (lambda z: right(z)[:, :1], 1, "ŷ has the shape [2, 1]"),
-    "float32": (lambda z: right(z).astype(np.float32), 1, "ŷ holds float32, expected float64"),
-    "whole numbers": (lambda z: right(z).astype(int), 1, "ŷ holds int64, expected float64"),
+    "float32": (lambda z: right(z).astype(np.float32), 1, "ŷ has the type float32, expected float64"),
+    "whole numbers": (lambda z: right(z).astype(int), 1, "ŷ has the type int64, expected float64"),
     "a tensor": (lambda z: torch.from_numpy(right(z)), 1, "ŷ is a torch tensor, expected a NumPy array"),
     "a list": (lambda z: right(z).tolist(), 1, "ŷ is a list, expected a NumPy array"),
     "an error": (lambda z: z[7], 1, "stopped by IndexError: index 7 is out of bounds for axis 0 with size 2"),
-    "endless": (endless, 1, "stopped: your function calls itself without an end"),
+    "endless": (endless, 1, "stopped: your function calls itself endlessly"),
     "memory": (lambda z: np.zeros((2**31, 2**31)), 1, "stopped: your code asks for more memory than there is"),
     "exit": (lambda z: exit(), 1, "stopped by SystemExit"),
     "zeros": (np.zeros_like, 2, "first difference at [batch 0, class 0]: yours 0, expected 0.09003  (6 of 6 differ)"),
     "a thousandth": (lambda z: right(z) + 1e-6, 2, "yours 0.090032, expected 0.090031"),
-    "a batch": (on_shape((4, 7)), 3, "on “a batch”: z [4, 7]"),
+    "a batch": (on_shape((4, 7)), 3, "in the case “a batch”: z [4, 7]"),
     "three axes": (on_shape((2, 3, 6)), 3, "first difference at [axis 0: 0, batch 0, class 0]"),
-    "a property": (on_shape((3, 6)), 4, "does not hold: every row sums to 1"),
+    "a property": (on_shape((3, 6)), 4, "this property does not hold: every row sums to 1"),
     "half written": (
         on_shape((3, 1), lambda z: exec("raise NotImplementedError")),
         6,
-        "`raise NotImplementedError` is still on this way",
+        "your code reached a `raise NotImplementedError` that is still in it",
     ),
     "NaN at an edge": (
         on_shape((3, 5), lambda z: z * np.nan),
@@ -79,8 +79,8 @@ SAYS = {
         "NaN comes from 0/0, inf − inf or the log of a negative",
     ),
     "in place": (in_place, 7, "your code changed its input z"),
-    "draws": (draws, 7, "your code draws from Python's random, the generator that everybody shares"),
-    "unsteady": (unsteady, 7, "called twice with the same inputs, your code gives two answers"),
+    "draws": (draws, 7, "your code draws from Python's random, a generator that all code shares"),
+    "unsteady": (unsteady, 7, "called twice with the same inputs, your code returned two results"),
 }
 
 
@@ -124,7 +124,9 @@ def test_values_can_be_right_and_gradients_wrong(function, sentence):
 def test_a_gradient_by_hand_is_held_against_finite_differences_too(monkeypatch):
     exercise = load("cross_entropy_gradient")
     plan = plan_of(exercise, 5)
-    monkeypatch.setattr(plan, "slope", lambda case, slope=plan.slope: plan.expected(plan.tiny))  # another truth
+    monkeypatch.setattr(
+        plan, "slope", lambda case, slope=plan.slope: plan.expected(plan.tiny)
+    )  # another expected gradient
     report = check(exercise, plan.reference, 5)
     assert report.layer == 5 and "has the shape" in str(report), str(report)
 
@@ -175,7 +177,7 @@ def test_a_family_is_named_together():
     exercise = load("sinusoids")
     report = check(exercise, exercise.mistake("precedence"))
     assert report.named == ("precedence", "whole_numbers")
-    assert "Looks like: one of these, the same numbers here: " in str(report)
+    assert "Looks like: one of these, which give the same numbers here: " in str(report)
 
 
 def test_code_that_stops_everywhere_is_not_diagnosed():

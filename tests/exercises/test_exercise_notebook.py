@@ -30,7 +30,10 @@ def shell(monkeypatch):
 def test_a_cell_is_run_and_checked(shell, capsys):
     shell.run_cell("%%exercise softmax\nimport numpy as np\ndef softmax(z):\n    return np.exp(z) / np.exp(z).sum()\n")
     said = capsys.readouterr().out
-    assert "two mistakes at once: exp of the logits as they are, without taking the largest out first; and" in said
+    assert (
+        "two mistakes at once: exp is taken of the logits as they are, without subtracting the largest one first; and"
+        in said
+    )
     assert said.startswith("✗ softmax   layer 2 of 7: the tiny example") and 'next: hint("softmax")' in said
     shell.run_cell("%%exercise softmax\n" + RIGHT)
     assert capsys.readouterr().out == "✓ softmax   passed: all layers, 12 cases\n  next: %exercise log_softmax\n"
@@ -43,10 +46,10 @@ def test_check_finds_the_function_of_the_notebook(shell, capsys):
     shell.run_cell("report = check('softmax')")
     assert shell.user_ns["report"].passed
     shell.run_cell("del softmax; check('softmax');")
-    assert "the notebook has no `softmax`: write it there under that name." in capsys.readouterr().out
+    assert "the notebook does not define `softmax`: write it there under that name." in capsys.readouterr().out
     shell.run_cell(
         "check('sofmax'); hint('nap'); check('softmax')"
-    )  # the report is printed once, errors in one sentence
+    )  # the report is printed once, and errors are one sentence
     said = capsys.readouterr().out
     assert "did you mean softmax" in said and "'nap'" in said and "Traceback" not in said and "Report(" not in said
 
@@ -82,7 +85,7 @@ def test_hints_and_the_solution_come_in_time(shell, capsys):
 
 def test_outside_a_notebook_the_function_is_given(capsys):
     InteractiveShell.clear_instance()
-    with pytest.raises(InputError, match="this is no notebook: give check the function too"):
+    with pytest.raises(InputError, match="this is not a notebook: also pass the function to check"):
         notebook.check("softmax")
     with pytest.raises(InputError, match="there is no exercise"):
         notebook.check("nothing")

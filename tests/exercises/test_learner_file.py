@@ -1,4 +1,4 @@
-"""The learner's file: whatever is wrong with it, one clear sentence; and it is the learner's code that is checked."""
+"""Whatever is wrong with the learner's file gets one clear sentence, and it is really the learner's code that is checked."""
 
 import subprocess
 import sys
@@ -44,21 +44,21 @@ BAD = {
     "a zero byte": (b"x = 1\0\n", ("Python cannot read e01_softmax.py: source code string cannot contain null bytes",)),
     "Latin-1": ("x = 1\n# Größe\n".encode("latin-1"), ("e01_softmax.py is not saved as UTF-8 (line 2): choose UTF-8",)),
     "UTF-16": (RIGHT.encode("utf-16"), ("e01_softmax.py is not saved as UTF-8 (line 1): choose UTF-8",)),
-    "nothing": ("", ("e01_softmax.py has no `softmax`: write it there under that name.",)),
-    "another name": (RIGHT.replace("softmax", "soft_max"), ("e01_softmax.py has no `softmax`",)),
-    "no function": ("softmax = 3\n", ("`softmax` in e01_softmax.py is int, but must be a function.",)),
+    "nothing": ("", ("e01_softmax.py does not define `softmax`: write it there under that name.",)),
+    "another name": (RIGHT.replace("softmax", "soft_max"), ("e01_softmax.py does not define `softmax`",)),
+    "no function": ("softmax = 3\n", ("`softmax` in e01_softmax.py is of type int, but must be a function.",)),
     "a missing module": (
         "import tensorflov\n" + RIGHT,
-        ("stops while it is imported: ModuleNotFoundError: No module named 'tensorflov'", "line 1: import tensorflov"),
+        ("fails while it is imported: ModuleNotFoundError: No module named 'tensorflov'", "line 1: import tensorflov"),
     ),
     "an error": (
         "x = [][1]\n" + RIGHT,
-        ("stops while it is imported: IndexError: list index out of range", "line 1: x = [][1]"),
+        ("fails while it is imported: IndexError: list index out of range", "line 1: x = [][1]"),
     ),
-    "exit": ("import sys\nsys.exit(0)\n", ("stops while it is imported: it ends Python (exit)", "line 2: sys.exit(0)")),
+    "exit": ("import sys\nsys.exit(0)\n", ("fails while it is imported: it exits Python", "line 2: sys.exit(0)")),
     "endless recursion": (
         "def f(): f()\nf()\n",
-        ("stops while it is imported: something in it calls itself without an end",),
+        ("fails while it is imported: a function in it calls itself endlessly",),
     ),
     "a nest of brackets": (
         "x = " + "(" * 500 + ")" * 500,
@@ -78,19 +78,19 @@ BAD = {
     ),
     "the library's, called": (
         "from minilm.formulas import cross_entropy as c\ndef softmax(z):\n    return c.softmax(z)\n",
-        ("line 3 calls c.softmax: this exercise is about writing that by hand.",),
+        ("line 3 calls c.softmax, but in this exercise you write that by hand.",),
     ),
     "the library's, by another name": (
         "from minilm.formulas.cross_entropy import softmax as s\ndef softmax(z):\n    return s(z)\n",
-        ("line 3 calls s: this",),
+        ("line 3 calls s, but in this",),
     ),
     "scipy's": (
         "import scipy.special\ndef softmax(z):\n    return scipy.special.softmax(z, -1)\n",
-        ("line 3 calls scipy.special.softmax: this",),
+        ("line 3 calls scipy.special.softmax, but in this",),
     ),
     "a tensor's": (
         "import torch\ndef softmax(z):\n    return torch.from_numpy(z).softmax(-1).numpy()\n",
-        ("line 3 calls torch.from_numpy(z).softmax: this",),
+        ("line 3 calls torch.from_numpy(z).softmax, but in this",),
     ),
 }
 
@@ -107,7 +107,7 @@ def test_bad_files_get_a_sentence_each(what, verdict):
 
 def test_a_missing_file_and_a_folder_in_its_place(tmp_path):
     report = check_file(load("softmax"), tmp_path / "e01_softmax.py")
-    assert "there is no file" in str(report) and "`minilm exercise start` makes it." in str(report)
+    assert "there is no file" in str(report) and "`minilm exercise start` creates it." in str(report)
     (tmp_path / "e01_softmax.py").mkdir()
     assert "cannot be read" in str(check_file(load("softmax"), tmp_path / "e01_softmax.py"))
 
@@ -136,7 +136,7 @@ def test_it_is_the_learners_function_that_runs_and_not_the_librarys(verdict, mon
     def poisoned(z):
         raise AssertionError("the library was asked")
 
-    monkeypatch.setattr(cross_entropy, "softmax", poisoned)  # its answers for seed 0 are known by now
+    monkeypatch.setattr(cross_entropy, "softmax", poisoned)  # its outcomes for seed 0 have been computed before
     assert verdict(RIGHT).passed
     wrong = verdict(RIGHT.replace("axis=-1, keepdims=True)\n", "axis=0, keepdims=True)\n"))
     assert not wrong.passed and "library was asked" not in str(wrong)
@@ -145,7 +145,7 @@ def test_it_is_the_learners_function_that_runs_and_not_the_librarys(verdict, mon
 def test_a_learner_cannot_change_the_expected_values_through_shared_arrays(verdict):
     spoiler = RIGHT.replace("    e =", "    z[...] = 0\n    e =")
     assert "expected = [[0.09003, 0.2447, 0.6652]" in str(verdict(spoiler))
-    assert verdict(RIGHT).passed  # the example is as it was
+    assert verdict(RIGHT).passed  # the example is unchanged
 
 
 def test_what_it_prints_comes_after_the_verdict(verdict):
@@ -208,7 +208,7 @@ def test_given_pieces_may_be_called_and_forbidden_ones_not():
 
 
 def test_nothing_is_left_to_load_when_the_clock_runs():
-    """Whoever is stopped in the midst of an import leaves half a library behind."""
+    """A check that is stopped during an import would leave half a library behind."""
     program = """
 import sys
 from minilm.exercises.catalogue import load

@@ -1,4 +1,4 @@
-"""`--mine`: the learner's pieces are really the ones that train, and afterwards everything is as it was."""
+"""`--mine`: training really uses the learner's functions, and afterwards everything is as it was."""
 
 import ast
 import copy
@@ -14,10 +14,10 @@ from minilm.exercises import folder as files, mine
 from minilm.exercises.catalogue import find, load
 from minilm.exercises.progress import Progress, checksum
 from minilm.exercises.stub import definition, parts, source_of
-from minilm.jobs import ladder
+from minilm.experiments import ladder
 from minilm.layers import attention, normalization
 from minilm.training import losses, optimizer
-from minilm.training.checkpoint import read_metrics
+from minilm.training.state import read_metrics
 
 
 def pasted(name):
@@ -33,7 +33,7 @@ def pasted(name):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Writes pieces into the learner's folder, and files them as passed."""
+    """A function that writes files into the learner's folder and marks them as passed."""
     files.start(tmp_path / "mine", [find("softmax")])
 
     def write(**texts):
@@ -50,13 +50,13 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """Where the text is made ready, once."""
+    """The folder in which the text is prepared once for all tests."""
     return tmp_path_factory.mktemp("shared")
 
 
 @pytest.fixture(scope="module")
 def alone(shared):
-    """The loss of the library's own training."""
+    """The loss after training with the library's own code."""
     return final_loss(shared, "alone")
 
 
@@ -74,8 +74,8 @@ def test_with_the_librarys_own_code_pasted_the_loss_is_the_same(folder, shared, 
     capsys.readouterr()
     assert final_loss(shared, "same", f"--mine={here}") == pytest.approx(alone, abs=1e-4)
     said = capsys.readouterr().out
-    assert "trained with your own: cross_entropy, layer_norm, attention, masking, adamw, clipping\n" in said
-    assert "with the library's, because yours have not passed yet: label_smoothing\n" in said
+    assert "training with your own code: cross_entropy, layer_norm, attention, masking, adamw, clipping\n" in said
+    assert "with the library's code, because yours has not passed yet: label_smoothing\n" in said
     counts = [
         int(part.rpartition(" ")[2].replace(",", "")) for part in said.split("calls of your code: ")[1].split(", ")
     ]
@@ -104,9 +104,11 @@ def test_the_ladders_other_processes_train_with_them_too(folder):
         assert submit(operator.call, layer, x)().tolist() == [[7, 7]]
         assert calls == {"layer_norm": 1}
         (here / "e07_layer_norm.py").write_text("", encoding="utf-8")
-        with pytest.raises(InputError, match="layer_norm changed in .* while it was training"):
+        with pytest.raises(InputError, match="layer_norm changed in .* during the training"):
             submit(operator.call, layer, x)()
-    assert ladder.pool_of.__module__ == "minilm.jobs.ladder" and torch.allclose(layer(x), torch.tensor([[-1.0, 1.0]]))
+    assert ladder.pool_of.__module__ == "minilm.experiments.ladder" and torch.allclose(
+        layer(x), torch.tensor([[-1.0, 1.0]])
+    )
 
 
 def test_what_changed_since_it_passed_does_not_take_part(folder):
@@ -125,7 +127,10 @@ def test_bad_input_is_one_sentence(folder, tmp_path, capsys):
     capsys.readouterr()
     late = "def layer_norm(x, gain, bias, epsilon):\n    raise ZeroDivisionError('oh')\n"
     assert cli.main(["pretrain", *tiny.arguments(tmp_path), f"--mine={folder(layer_norm=late)}"]) == 2
-    assert "your layer_norm (e07_layer_norm.py) stopped in training: ZeroDivisionError: oh" in capsys.readouterr().err
+    assert (
+        "your layer_norm (e07_layer_norm.py) failed during the training: ZeroDivisionError: oh"
+        in capsys.readouterr().err
+    )
 
 
 def test_help_says_so(capsys):

@@ -1,4 +1,4 @@
-"""How the stub is cut from a source by its syntax tree, on sources that the catalogue does not have (yet)."""
+"""How the stub is cut from a source by its syntax tree, tested on sources unlike those of the exercises so far."""
 
 import ast
 import importlib
@@ -65,7 +65,7 @@ class Counter:
 
 @pytest.fixture
 def cut(tmp_path, monkeypatch):
-    """The stub and the solution of an exercise whose target stands in SOURCE."""
+    """A function that makes an exercise whose target is defined in SOURCE."""
     (tmp_path / "made_up.py").write_text(SOURCE, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()

@@ -38,7 +38,7 @@ def normal(rng):
 
 
 def ragged(B, S):
-    """Sequences of length S, S − 1, …: True where there is a word."""
+    """A mask for sequences of length S, S − 1, …: True for tokens, False for padding."""
     return np.arange(S) < S - np.arange(B)[:, None]
 
 
@@ -64,7 +64,7 @@ def close(ours, theirs, atol=1e-10):
 
 
 def check_gradients(forward, gradients, arrays, upstream):
-    """Each gradient against finite differences of our own forward."""
+    """Compare each gradient with finite differences of our own forward function."""
     assert len(gradients) == len(arrays)
     for i, gradient in enumerate(gradients):
 
@@ -110,20 +110,20 @@ def test_F18_softmax_gradient_equals_autograd_and_needs_its_row_sum(normal):
     A, gradient = autograd(lambda z: z.softmax(dim=-1), z, upstream=dA)
     close(softmax_gradient(A, dA), gradient)
     close(softmax_gradient(A, dA), finite_differences(lambda z: float((softmax(z) * dA).sum()), z), atol=1e-7)
-    close(softmax_gradient(A, dA).sum(axis=-1), np.zeros((B, T)), atol=1e-14)  # a constant added to z moves nothing
-    assert np.abs((A * dA).sum(axis=-1)).min() > 0.01  # without the row sum it would
+    close(softmax_gradient(A, dA).sum(axis=-1), np.zeros((B, T)), atol=1e-14)  # a constant added to z changes nothing
+    assert np.abs((A * dA).sum(axis=-1)).min() > 0.01  # without the row sum it would change something
     assert np.abs(A * dA - gradient).max() > 0.1
 
 
 def softmax(z):
-    """By way of attention: keys that are the identity let the scores through, queries √S undo the root."""
+    """Softmax computed by attention: with the identity as keys, the scores are the queries, and √S undoes the scaling."""
     return attention_weights(z * math.sqrt(z.shape[-1]), np.broadcast_to(np.eye(S), (*z.shape[:-2], S, S)))
 
 
 def test_F18_a_query_that_sees_nothing_gets_zeros_and_gives_none_back(rng, normal):
     mask = with_a_blind_query(rng, B, T, S)
     q, k, v, dY = normal(B, T, D), normal(B, S, D), normal(B, S, Dv), np.zeros((B, T, Dv))
-    dY[:, 1] = normal(B, Dv)  # all of the upstream comes to the blind query
+    dY[:, 1] = normal(B, Dv)  # all of the upstream gradient goes to the blind query
     assert (attention(q, k, v, mask)[:, 1] == 0).all() and (attention(q, k, v, mask)[:, 0] != 0).all()
     assert all((gradient == 0).all() for gradient in attention_gradient(q, k, v, mask, dY))
 
@@ -155,10 +155,12 @@ def test_F18_scores_of_a_million_do_not_overflow(normal):
 
 
 def test_F18_masks_equal_those_of_the_layer():
-    real = ragged(B, S)
+    attention_mask = ragged(B, S)
     for T_, S_ in ((4, 4), (2, 5)):
         assert np.array_equal(causal_mask(T_, S_), layers.causal_mask(T_, S_).numpy())
-    assert np.array_equal(padding_mask(real)[:, None], layers.padding_mask(torch.tensor(real)).numpy())
+    assert np.array_equal(
+        padding_mask(attention_mask)[:, None], layers.padding_mask(torch.tensor(attention_mask)).numpy()
+    )
     assert causal_mask(2, 3).tolist() == [[True, True, False], [True, True, True]]
 
 
@@ -166,13 +168,13 @@ def test_F18_masks_equal_those_of_the_layer():
 
 
 def small_products(normal, Dv=Dv):
-    """Q, K, V and the weights of every head, as the formula prints them; cross-attention, so that Q ≠ K ≠ V."""
+    """Q, K, V and the weights of every head, as the formula prints them. It is cross-attention, so Q ≠ K ≠ V."""
     inputs = normal(B, T, C), normal(B, S, C), normal(B, S, C)
     return [*inputs, *(normal(H, C, size) / 2 for size in (D, D, Dv)), normal(H * Dv, C) / 2]
 
 
 def head_after_head(Q, K, V, W_Q, W_K, W_V, W_O, mask):
-    """F19 in torch from `layers.attention`, for autograd."""
+    """F19 in PyTorch, built from `layers.attention`, so that autograd can differentiate it."""
     heads = [layers.attention(Q @ W_Q[i], K @ W_K[i], V @ W_V[i], mask)[0] for i in range(H)]
     return torch.cat(heads, dim=-1) @ W_O
 
@@ -189,7 +191,7 @@ def test_F19_multi_head_attention_and_its_gradient_equal_autograd(kind, rng, nor
 
 def test_F19_multi_head_gradient_equals_finite_differences(rng, normal):
     mask, dY = MASKS["a query that sees nothing"](rng, S)[0], normal(T, C)
-    arrays = [a[0] if i < 3 else a for i, a in enumerate(small_products(normal))]  # one sequence: fewer entries to move
+    arrays = [a[0] if i < 3 else a for i, a in enumerate(small_products(normal))]  # one sequence: fewer entries to vary
     check_gradients(
         lambda *a: multi_head_attention(*a, mask), multi_head_attention_gradient(*arrays, mask, dY), arrays, dY
     )
@@ -200,11 +202,11 @@ def fused_arrays(normal):
 
 
 def library_layer(arrays, mask):
-    """`layers.MultiHeadAttention` as a function of its input and weights, the readable path."""
+    """`layers.MultiHeadAttention` as a function of its input and weights, using its readable (not fused) path."""
     layer = layers.MultiHeadAttention(C, H).double()
     layer.fused = False
     names = ("to_qkv.weight", "to_qkv.bias", "output.weight", "output.bias")
-    mask = None if mask is None else torch.tensor(mask).unsqueeze(-3)  # the axis of the heads
+    mask = None if mask is None else torch.tensor(mask).unsqueeze(-3)  # add the head axis
     mask = mask if mask is None or mask.ndim == 4 else mask[None]
     return lambda x, *weights: torch.func.functional_call(layer, dict(zip(names, weights)), (x, mask))[0]
 
@@ -222,7 +224,7 @@ def test_F19_fused_gradient_equals_finite_differences(rng, normal):
     mask, arrays, dY = MASKS["both"](rng, T)[1], fused_arrays(normal), normal(T, C)
     arrays[0] = arrays[0][0]
     gradients = list(fused_self_attention_gradient(*arrays, H, mask, dY))
-    close(gradients[2][C : 2 * C], np.zeros(C), atol=1e-12)  # a bias on the keys moves all scores of a query alike
+    close(gradients[2][C : 2 * C], np.zeros(C), atol=1e-12)  # a bias on the keys shifts all scores of a query equally
     check_gradients(lambda *a: fused_self_attention(*a, H, mask), gradients, arrays, dY)
 
 
@@ -255,7 +257,7 @@ def test_F19_one_sequence_needs_no_batch_axis(rng, normal):
     close(fused_self_attention(*one, H, few), fused_self_attention(*one, H, few[None]), atol=0)
 
 
-def test_F19_heads_are_cut_and_joined_without_mixing_words(normal):
+def test_F19_heads_are_split_and_merged_without_mixing_positions(normal):
     x = normal(B, T, C)
     for i in range(H):
         assert np.array_equal(split_heads(x, H)[:, i], x[:, :, i * D : (i + 1) * D])
@@ -280,11 +282,11 @@ def test_F18_shapes_that_do_not_fit_are_named(normal):
     ]:
         with pytest.raises(InputError, match=what):
             attention(*args)
-    with pytest.raises(InputError, match=r"dY has shape \[3, 5, 4\], but must have that of Y, \[3, 5, 6\]"):
+    with pytest.raises(InputError, match=r"dY has shape \[3, 5, 4\], but must have the shape of Y, \[3, 5, 6\]"):
         attention_gradient(q, k, v, None, q)
     with pytest.raises(InputError, match="dA has shape"):
         softmax_gradient(q, k)
-    with pytest.raises(InputError, match="real has shape"):
+    with pytest.raises(InputError, match="attention_mask has shape"):
         padding_mask(np.ones(3, dtype=bool))
 
 

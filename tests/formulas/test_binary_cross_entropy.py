@@ -76,7 +76,9 @@ def test_F05_on_logits_equals_minilm_and_finite_differences(z, y):
 
 
 def test_F05_on_probabilities_overflows_where_logits_do_not():
-    """σ(40) rounds to 1: the printed form says ∞, its slope −∞ times a derivative of 0. The logit knows that it is 40."""
+    """σ(40) rounds to 1, so the printed form gives ∞, and its slope is −∞ times a derivative of 0. From the logit the loss
+    is 40.
+    """
     z, y, x = np.array([40.0]), np.array([0.0]), np.array([[1.0, 2.0]])
     y_hat = sigmoid(z)
     assert y_hat[0] == 1
@@ -87,8 +89,8 @@ def test_F05_on_probabilities_overflows_where_logits_do_not():
     np.testing.assert_allclose(parameter_gradient_from_logits(z, y, x), [1, 2], atol=1e-12)
 
 
-def test_F06_as_printed_is_right_and_collapses(rng, y):
-    """M(x) = σ(w·tanh(x) + …): any differentiable model will do; here a logit that is not linear in its parameters."""
+def test_F06_as_printed_is_right_and_simplifies(rng, y):
+    """Any differentiable model M(x) will do; here the logit is a tanh network, so it is not linear in its parameters."""
     x, theta = rng.normal(size=(N, 2)), rng.normal(size=n)
 
     def logit(theta, tanh=np.tanh):

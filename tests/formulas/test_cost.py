@@ -8,7 +8,7 @@ T, d, H = 7, 6, 3
 
 
 class Counted:
-    """A number that tells how many multiplications were made: an independent count, by doing them."""
+    """A number that counts its multiplications, so that we can check the formula by really doing the products."""
 
     made = 0
 
@@ -43,7 +43,7 @@ def test_F22_the_projections_are_four_products_more():
     for _ in range(4):
         x @ numbers(d, d)
     assert Counted.made == attention_cost(T, d, projections=True) - attention_cost(T, d) == 4 * 7 * 6 * 6
-    assert attention_cost(12, 6, projections=True) == 2 * attention_cost(12, 6)  # as large at T = 2d
+    assert attention_cost(12, 6, projections=True) == 2 * attention_cost(12, 6)  # equally large at T = 2d
 
 
 def test_F22_recurrence_cost_is_what_its_T_steps_make():
@@ -74,9 +74,9 @@ def test_F22_numpy_sizes_do_not_overflow():
 @pytest.mark.parametrize("wrong", [0, -3, True])
 def test_F22_sizes_that_count_nothing_are_named(wrong):
     for cost in (attention_cost, recurrence_cost):
-        with pytest.raises(InputError, match="T is .*: give a whole number from 1"):
+        with pytest.raises(InputError, match="T is .*, but it must be a whole number of at least 1"):
             cost(wrong, d)
-        with pytest.raises(InputError, match="d is .*: give a whole number from 1"):
+        with pytest.raises(InputError, match="d is .*, but it must be a whole number of at least 1"):
             cost(T, wrong)
     with pytest.raises(InputError, match="T is"):
         sequential_steps(wrong, "attention")
@@ -84,7 +84,7 @@ def test_F22_sizes_that_count_nothing_are_named(wrong):
 
 @pytest.mark.parametrize("wrong", [2.0, "7", None])
 def test_F22_what_is_no_whole_number_is_named(wrong):
-    with pytest.raises(InputError, match="d is .*, but it counts things: give a whole number from 1"):
+    with pytest.raises(InputError, match="d is .*, but it must be a whole number of at least 1"):
         whole_sizes(T=T, d=wrong)
 
 

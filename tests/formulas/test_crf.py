@@ -1,4 +1,4 @@
-"""The referee of everything here is the sum, or the maximum, over all Kᵀ paths, one after another."""
+"""The reference for every test here is the sum, or the maximum, over all Kᵀ paths, computed one path at a time."""
 
 import itertools
 
@@ -23,13 +23,13 @@ def scores():
 
 
 @pytest.fixture
-def real():
+def attention_mask():
     return np.arange(T) < np.array(LENGTHS)[:, None]
 
 
 @pytest.fixture
-def y(real):
-    return np.where(real, np.random.default_rng(12).integers(K, size=(B, T)), -100)
+def y(attention_mask):
+    return np.where(attention_mask, np.random.default_rng(12).integers(K, size=(B, T)), -100)
 
 
 def score_of(E, A, start, end, path):
@@ -43,10 +43,10 @@ def all_paths(E, A, start, end, length):
     return np.array(paths), np.array([score_of(E, A, start, end, path) for path in paths])
 
 
-def torch_loss(E, A, start, end, y, real):
-    """The same loss as another program: one sentence after another, torch.logsumexp, no mask at all."""
+def torch_loss(E, A, start, end, y, attention_mask):
+    """The same loss written differently: one sentence at a time, with torch.logsumexp and without any mask."""
     total = 0
-    for e, tags, n in zip(E, torch.as_tensor(y), real.sum(1)):
+    for e, tags, n in zip(E, torch.as_tensor(y), attention_mask.sum(1)):
         tags, alpha = tags[:n], start + e[0]
         for t in range(1, n):
             alpha = torch.logsumexp(alpha[:, None] + A, dim=0) + e[t]
@@ -55,16 +55,16 @@ def torch_loss(E, A, start, end, y, real):
     return total / len(E)
 
 
-def test_F31_path_score_is_the_sum_of_its_parts(scores, y, real):
+def test_F31_path_score_is_the_sum_of_its_parts(scores, y, attention_mask):
     E, *rest = scores
     expected = [score_of(E[b], *rest, y[b, :n]) for b, n in enumerate(LENGTHS)]
-    np.testing.assert_allclose(crf.path_score(*scores, y, real), expected, atol=1e-12)
+    np.testing.assert_allclose(crf.path_score(*scores, y, attention_mask), expected, atol=1e-12)
 
 
-def test_F31_log_z_is_the_sum_over_all_paths(scores, real):
+def test_F31_log_z_is_the_sum_over_all_paths(scores, attention_mask):
     E, *rest = scores
     expected = [np.log(np.exp(all_paths(E[b], *rest, n)[1]).sum()) for b, n in enumerate(LENGTHS)]
-    np.testing.assert_allclose(crf.log_z(*scores, real), expected, atol=1e-12)
+    np.testing.assert_allclose(crf.log_z(*scores, attention_mask), expected, atol=1e-12)
 
 
 def test_F31_all_paths_together_have_probability_one(scores):
@@ -75,17 +75,17 @@ def test_F31_all_paths_together_have_probability_one(scores):
     assert np.exp(log_p).sum() == pytest.approx(1, abs=1e-12)
 
 
-def test_F31_backward_reaches_the_same_log_z(scores, real):
+def test_F31_backward_reaches_the_same_log_z(scores, attention_mask):
     E, _, start, _ = scores
-    beta = crf.backward(*scores, real)
+    beta = crf.backward(*scores, attention_mask)
     np.testing.assert_allclose(
-        crf.log_sum_exp(start + E[:, 0] + beta[:, 0], axis=1), crf.log_z(*scores, real), atol=1e-12
+        crf.log_sum_exp(start + E[:, 0] + beta[:, 0], axis=1), crf.log_z(*scores, attention_mask), atol=1e-12
     )
 
 
-def test_F31_marginals_are_shares_of_all_paths(scores, real):
+def test_F31_marginals_are_shares_of_all_paths(scores, attention_mask):
     E, *rest = scores
-    p, q = crf.marginals(*scores, real)
+    p, q = crf.marginals(*scores, attention_mask)
     for b, n in enumerate(LENGTHS):
         paths, s = all_paths(E[b], *rest, n)
         weight = np.exp(s) / np.exp(s).sum()
@@ -115,35 +115,35 @@ def test_F31_marginals_are_the_gradient_of_log_z_with_any_upstream(scores):
     np.testing.assert_allclose(upstream @ p[:, -1], dend, atol=1e-10)
 
 
-def test_F31_loss_and_gradients_equal_autograd(scores, y, real):
-    value, *expected = autograd(lambda *tensors: torch_loss(*tensors, y, real), *scores)
-    assert crf.crf_loss(*scores, y, real) == pytest.approx(float(value), abs=1e-12)
-    for name, ours, theirs in zip(NAMES, crf.crf_loss_gradients(*scores, y, real), expected):
+def test_F31_loss_and_gradients_equal_autograd(scores, y, attention_mask):
+    value, *expected = autograd(lambda *tensors: torch_loss(*tensors, y, attention_mask), *scores)
+    assert crf.crf_loss(*scores, y, attention_mask) == pytest.approx(float(value), abs=1e-12)
+    for name, ours, theirs in zip(NAMES, crf.crf_loss_gradients(*scores, y, attention_mask), expected):
         np.testing.assert_allclose(ours, theirs, atol=1e-10, err_msg=name)
         assert np.abs(theirs).max() > 1e-3
 
 
 @pytest.mark.parametrize("which", range(4), ids=NAMES)
-def test_F31_gradients_equal_finite_differences(scores, y, real, which):
+def test_F31_gradients_equal_finite_differences(scores, y, attention_mask, which):
     def loss(x):
-        return crf.crf_loss(*scores[:which], x, *scores[which + 1 :], y, real)
+        return crf.crf_loss(*scores[:which], x, *scores[which + 1 :], y, attention_mask)
 
     expected = finite_differences(loss, scores[which])
-    np.testing.assert_allclose(crf.crf_loss_gradients(*scores, y, real)[which], expected, atol=1e-7)
+    np.testing.assert_allclose(crf.crf_loss_gradients(*scores, y, attention_mask)[which], expected, atol=1e-7)
 
 
-def test_F31_viterbi_finds_the_best_of_all_paths(scores, real):
+def test_F31_viterbi_finds_the_best_of_all_paths(scores, attention_mask):
     E, *rest = scores
-    y_hat, best = crf.viterbi(*scores, real)
+    y_hat, best = crf.viterbi(*scores, attention_mask)
     for b, n in enumerate(LENGTHS):
         paths, s = all_paths(E[b], *rest, n)
         np.testing.assert_array_equal(y_hat[b, :n], paths[s.argmax()])
         assert best[b] == pytest.approx(s.max(), abs=1e-12)
-    assert (y_hat[~real] == -100).all()
+    assert (y_hat[~attention_mask] == -100).all()
 
 
 def test_F31_viterbi_is_not_the_best_tag_at_each_word():
-    """A dear step makes a word give up its own favourite."""
+    """An expensive step makes a word give up the tag that it would choose alone."""
     E, A = np.array([[[0.0, 1.0], [1.0, 0.0]]]), np.array([[0.0, 0.0], [-5.0, 0.0]])
     y_hat, best = crf.viterbi(E, A, np.zeros(2), np.zeros(2))
     assert E.argmax(2).tolist() == [[1, 0]]
@@ -155,14 +155,14 @@ def test_F31_of_equal_paths_the_lower_tags_win():
     assert y_hat.tolist() == [[0, 0, 0, 0]]
 
 
-def test_F31_padding_changes_nothing(scores, y, real):
-    """A sentence beside longer ones is worth what it is worth alone, whatever stands in its padding."""
+def test_F31_padding_changes_nothing(scores, y, attention_mask):
+    """A sentence gets the same values in a batch with longer ones as alone, whatever its padding holds."""
     E, *rest = scores
-    noisy = np.where(real[..., None], E, 1e6)
+    noisy = np.where(attention_mask[..., None], E, 1e6)
     for f in (crf.log_z, lambda *a: crf.path_score(*a[:4], y, a[4]), lambda *a: crf.viterbi(*a)[0]):
-        np.testing.assert_array_equal(f(noisy, *rest, real), f(E, *rest, real))
-    dE, dA, dstart, dend = crf.crf_loss_gradients(noisy, *rest, y, real)
-    assert (dE[~real] == 0).all()
+        np.testing.assert_array_equal(f(noisy, *rest, attention_mask), f(E, *rest, attention_mask))
+    dE, dA, dstart, dend = crf.crf_loss_gradients(noisy, *rest, y, attention_mask)
+    assert (dE[~attention_mask] == 0).all()
     alone = [crf.crf_loss_gradients(E[b : b + 1, :n], *rest, y[b : b + 1, :n]) for b, n in enumerate(LENGTHS)]
     for b, n in enumerate(LENGTHS):
         np.testing.assert_allclose(dE[b, :n], alone[b][0][0] / B, atol=1e-12)
@@ -184,50 +184,55 @@ def test_F31_survives_scores_of_ten_thousand(scores):
     np.testing.assert_allclose(crf.log_z(E + 1e4, *rest), crf.log_z(*scores) + 1e4 * T, rtol=1e-12)
 
 
-def test_F31_a_forbidden_step_is_never_taken(scores, real):
+def test_F31_a_forbidden_step_is_never_taken(scores, attention_mask):
     E, A, start, end = scores
     A = A.copy()
     A[0, 2] = -np.inf
-    y_hat, _ = crf.viterbi(E + np.array([5.0, 0, 5]), A, start, end, real)
-    p, q = crf.marginals(E, A, start, end, real)
+    y_hat, _ = crf.viterbi(E + np.array([5.0, 0, 5]), A, start, end, attention_mask)
+    p, q = crf.marginals(E, A, start, end, attention_mask)
     assert not [1 for row in y_hat.tolist() if (0, 2) in itertools.pairwise(row)]
     assert (q[..., 0, 2] == 0).all()
-    np.testing.assert_allclose(p.sum(2), real, atol=1e-12)
+    np.testing.assert_allclose(p.sum(2), attention_mask, atol=1e-12)
     path = np.array([[0, 2]])
-    assert crf.crf_loss(E[:1, :2], A, start, end, path) == np.inf  # the truth itself is forbidden
+    assert crf.crf_loss(E[:1, :2], A, start, end, path) == np.inf  # the true path is forbidden
     assert np.isfinite(crf.crf_loss_gradients(E[:1, :2], A, start, end, path)[0]).all()
 
 
 # ---------------------------------------------------------------------------------- "minimise F1", as printed
 
 
-def test_F31_F1_as_printed_is_that_of_the_best_path_without_O(scores, y, real):
+def test_F31_F1_as_printed_is_that_of_the_best_path_without_O(scores, y, attention_mask):
     E, *rest = scores
     best = [paths[s.argmax()] for paths, s in (all_paths(e, *rest, n) for e, n in zip(E, LENGTHS))]
-    expected = f1_score(y[real], np.concatenate(best), labels=[1, 2], average="micro")
-    assert crf.f1_objective_as_printed(*scores, y, real) == pytest.approx(expected, abs=1e-12)
-    assert 0 < expected != np.mean(y[real] == np.concatenate(best))  # with O it would be the accuracy
+    expected = f1_score(y[attention_mask], np.concatenate(best), labels=[1, 2], average="micro")
+    assert crf.f1_objective_as_printed(*scores, y, attention_mask) == pytest.approx(expected, abs=1e-12)
+    assert (
+        0 < expected != np.mean(y[attention_mask] == np.concatenate(best))
+    )  # with O included it would be the accuracy
 
 
-def test_F31_F1_as_printed_has_no_gradient_where_the_loss_has_one(scores, y, real):
+def test_F31_F1_as_printed_has_no_gradient_where_the_loss_has_one(scores, y, attention_mask):
     for which in range(4):
         slope = finite_differences(
-            lambda x, k=which: crf.f1_objective_as_printed(*scores[:k], x, *scores[k + 1 :], y, real), scores[which]
+            lambda x, k=which: crf.f1_objective_as_printed(*scores[:k], x, *scores[k + 1 :], y, attention_mask),
+            scores[which],
         )
         assert (slope == 0).all(), NAMES[which]
-        assert np.abs(crf.crf_loss_gradients(*scores, y, real)[which]).max() > 0.01
+        assert np.abs(crf.crf_loss_gradients(*scores, y, attention_mask)[which]).max() > 0.01
 
 
-def test_F31_F1_as_printed_jumps_and_is_smallest_for_the_worst_tagger(scores, y, real):
+def test_F31_F1_as_printed_jumps_and_is_smallest_for_the_worst_tagger(scores, y, attention_mask):
     zero = np.zeros((K, K)), np.zeros(K), np.zeros(K)
-    right = np.eye(K)[np.where(real, y, 0)]
+    right = np.eye(K)[np.where(attention_mask, y, 0)]
     wrong = np.roll(right, 1, axis=2)
-    F1 = [crf.f1_objective_as_printed(E, *zero, y, real) for E in (right, wrong)]
-    loss = [crf.crf_loss(E, *zero, y, real) for E in (right, wrong)]
+    F1 = [crf.f1_objective_as_printed(E, *zero, y, attention_mask) for E in (right, wrong)]
+    loss = [crf.crf_loss(E, *zero, y, attention_mask) for E in (right, wrong)]
     assert F1 == [1.0, 0.0]  # "minimised" by being wrong everywhere
     assert loss[0] < loss[1]
-    between = {round(crf.f1_objective_as_printed(E, *zero, y, real), 12) for E in np.linspace(right, wrong, 101)}
-    assert len(between) <= 3  # a hundred steps from right to wrong, and hardly a value between
+    between = {
+        round(crf.f1_objective_as_printed(E, *zero, y, attention_mask), 12) for E in np.linspace(right, wrong, 101)
+    }
+    assert len(between) <= 3  # a hundred steps from right to wrong, with hardly any value between
 
 
 # ------------------------------------------------------------------------------------------------ bad input
@@ -245,13 +250,13 @@ def test_F31_F1_as_printed_jumps_and_is_smallest_for_the_worst_tagger(scores, y,
         (dict(y=np.full((B, T), K)), f"y holds the class {K}"),
         (dict(y=np.full((B, T), -100)), "y holds the class -100"),
         (dict(y=np.zeros((B, T))), "y has the type float64"),
-        (dict(real=np.ones((B, T - 1), dtype=bool)), "real has shape"),
-        (dict(real=np.zeros((B, T), dtype=bool)), "a row without words"),
-        (dict(real=np.tile([True, False, True, True, True], (B, 1))), "a word after padding"),
-        (dict(A=np.full((K, K), -np.inf)), "has no path that is allowed"),
+        (dict(attention_mask=np.ones((B, T - 1), dtype=bool)), "attention_mask has shape"),
+        (dict(attention_mask=np.zeros((B, T), dtype=bool)), "a row without words"),
+        (dict(attention_mask=np.tile([True, False, True, True, True], (B, 1))), "a word after padding"),
+        (dict(A=np.full((K, K), -np.inf)), "has no allowed path"),
     ],
 )
-def test_F31_bad_input_is_named(scores, y, real, change, says):
-    given = dict(zip(NAMES, scores), y=np.where(real, y, 0), real=real) | change
+def test_F31_bad_input_is_named(scores, y, attention_mask, change, says):
+    given = dict(zip(NAMES, scores), y=np.where(attention_mask, y, 0), attention_mask=attention_mask) | change
     with pytest.raises(InputError, match=says):
         crf.crf_loss_gradients(**given)

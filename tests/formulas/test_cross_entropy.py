@@ -81,7 +81,7 @@ def test_F08_value_equals_pytorch(batch):
 
 
 def test_F08_smoothing_makes_infinite_certainty_cost_something():
-    """Without it the loss goes on falling as the right logit grows; with it there is a best logit."""
+    """Without smoothing the loss keeps falling as the right logit grows; with smoothing there is a best logit."""
     y, logits = np.array([0]), [np.array([[a, 0.0, 0.0]]) for a in np.linspace(0, 12, 25)]
     plain, smooth = ([cross_entropy(z, y, e) for z in logits] for e in (0, 0.1))
     assert np.argmin(plain) == 24
@@ -89,7 +89,7 @@ def test_F08_smoothing_makes_infinite_certainty_cost_something():
     np.testing.assert_allclose(smoothed(y, 3, 0.3), [[0.8, 0.1, 0.1]], atol=1e-15)
 
 
-def test_F11_put_right_equals_autograd_and_finite_differences(rng):
+def test_F11_corrected_equals_autograd_and_finite_differences(rng):
     T, V = 6, 3
     y_hat, y = softmax(rng.normal(size=(T, V))), softmax(rng.normal(size=(T, V)))
     y[0] = [0, 1, 0]
@@ -101,7 +101,7 @@ def test_F11_put_right_equals_autograd_and_finite_differences(rng):
     np.testing.assert_allclose(gradient, by_differences, atol=1e-7)
 
 
-def test_F11_put_right_is_the_sum_of_F08_over_the_words(batch):
+def test_F11_corrected_is_the_sum_of_F08_over_the_tokens(batch):
     z, y = batch
     y_hat, one_hot = softmax(z), np.eye(K)[y]
     assert sequence_cross_entropy(y_hat, one_hot) == pytest.approx(N * cross_entropy(z, y), abs=1e-12)
@@ -117,7 +117,7 @@ def test_F11_an_impossible_word_costs_infinitely_much_and_others_nothing():
 
 
 def test_F11_as_printed_falls_as_a_wrong_answer_grows_confident():
-    """The answer is class 1; the model believes in class 0 more and more. A loss has to rise."""
+    """The label is class 1, and the model becomes more and more certain of class 0. A loss has to rise then."""
     wrong = np.array([0.5, 0.6, 0.8, 0.9, 0.99, 0.9999])
     printed = [cross_entropy_as_printed(np.array([[p, 1 - p]])) for p in wrong]
     right = [sequence_cross_entropy(np.array([[p, 1 - p]]), np.array([[0, 1]])) for p in wrong]
@@ -138,7 +138,7 @@ def test_F11_as_printed_has_autograds_gradient(rng):
 
 
 def test_F11_descending_the_printed_loss_ends_in_certainty_and_chance(rng):
-    """400 examples, 4 classes, logits that start at random: the loss goes to 0 and the accuracy stays that of guessing."""
+    """400 examples, 4 classes, random initial logits: the loss goes to 0, but the accuracy stays that of guessing."""
     z, y = rng.normal(size=(400, 4)), rng.integers(4, size=400)
     before, z_true = (z.argmax(axis=1) == y).mean(), z.copy()
     for _ in range(300):

@@ -30,7 +30,7 @@ def library(x, h0, W_x, W_h, b, b_h):
 
 
 def cho(x, h0, W_x, W_h, b):
-    """Equations 5 to 8 of Cho et al. in PyTorch, with one matrix for each letter, as they are printed there."""
+    """Equations 5 to 8 of Cho et al. in PyTorch, with one matrix per letter, as printed in the paper."""
     (W_r, W_z, W), (U_r, U_z, U), (b_r, b_z, b_n) = W_x.chunk(3), W_h.chunk(3), b.chunk(3)
     h, hs = h0, []
     for x_t in x:
@@ -73,7 +73,7 @@ def test_F16_the_two_forms_are_two_functions(rng):
     after, before = gru(*arguments, np.zeros_like(b_h)), gru_reset_before(*arguments)
     assert np.abs(after - before).max() > 0.1
     wide_open = [a.copy() for a in arguments]
-    wide_open[-1][:H] = 800.0  # r = 1: nothing is reset, and where it would have been done no longer matters
+    wide_open[-1][:H] = 800.0  # r = 1: nothing is reset, so the place of the reset does not matter
     np.testing.assert_allclose(gru(*wide_open, np.zeros_like(b_h)), gru_reset_before(*wide_open), atol=1e-12)
 
 

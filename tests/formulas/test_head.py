@@ -19,7 +19,8 @@ from minilm.formulas.head import (
     train_head_as_printed,
 )
 from minilm.layers import dropout as layer
-from minilm.models.bert import BertClassifier, BertConfig, HeadConfig
+from minilm.models.config import TransformerConfig
+from minilm.models.heads import BertClassifier, HeadConfig
 from minilm.training import losses
 
 N, F, H, C, K = 7, 3, 6, 5, 4
@@ -55,10 +56,10 @@ def test_F07_head_equals_autograd_and_finite_differences(rng):
 
 
 def test_F07_F08_head_equals_that_of_the_classifier(rng):
-    """`BertClassifier.head` on the vectors that its encoder gave, and the loss of minilm's training on the logits."""
+    """Compare with the classifier's own head on its encoder's hidden states, under the loss that minilm trains with."""
     names = ("a", "b", "c")
     torch.manual_seed(0)
-    model = BertClassifier(BertConfig(30, 8, 1, 2, 10, 6), HeadConfig(names, dropout=0.0)).double()
+    model = BertClassifier(TransformerConfig(30, 8, 1, 2, 10, 6), HeadConfig(names, dropout=0.0)).double()
     ids, labels = torch.tensor(rng.integers(30, size=(5, 6))), torch.tensor(rng.integers(3, size=5))
     kept = {}
     model.head.register_forward_hook(lambda module, given, logits: kept.update(x=given[0], logits=logits))
@@ -127,7 +128,7 @@ def test_F28_fine_tuning_reaches_every_parameter(arrays, rng):
 
 @pytest.fixture(scope="module")
 def digits():
-    """An encoder that learnt to tell the digits 0 to 4 apart, and examples of 5 to 9, 100 of them to learn from."""
+    """An encoder that has learned to distinguish the digits 0 to 4, and examples of 5 to 9: 100 to train on, 796 to test."""
     x, y = load_digits(return_X_y=True)
     x, rng = x / 16, np.random.default_rng(0)
 
@@ -142,7 +143,7 @@ def digits():
 
 
 def test_F08_as_printed_trains_the_head_alone_and_falls_far_behind(digits):
-    """The digits 5 to 9, on an encoder that knows 0 to 4: 100 labels, and 796 to test on."""
+    """Learn the digits 5 to 9 with an encoder that knows 0 to 4: 100 labels to train on, 796 to test on."""
     theta, train, test = digits
     fresh = np.zeros((8, 5)), np.zeros(5)
     as_printed = train_head_as_printed(theta, *fresh, *train, 0.5, 300)
@@ -156,7 +157,7 @@ def test_F08_as_printed_trains_the_head_alone_and_falls_far_behind(digits):
 
 
 def test_F08_as_printed_is_not_saved_by_training_longer(digits):
-    """Forty times the work on the head: its loss on its own examples stays above what fine-tuning has after 300 steps."""
+    """Forty times the work on the head: its training loss still stays above that of fine-tuning after 300 steps."""
     theta, train, test = digits
     fresh = np.zeros((8, 5)), np.zeros(5)
     long = train_head_as_printed(theta, *fresh, *train, 2.0, 3000)

@@ -1,4 +1,4 @@
-"""Models by counting against counting by hand; the causal loss against autograd and finite differences."""
+"""Count-based models are compared with counting by hand, the causal loss with autograd and finite differences."""
 
 import itertools
 import math
@@ -35,7 +35,7 @@ def batch():
 
 
 def minilm_causal(z: torch.Tensor, w: np.ndarray, counts: np.ndarray) -> torch.Tensor:
-    """The library's cross-entropy on labels moved one to the left, −100 where nothing is to be guessed."""
+    """The library's cross-entropy on labels shifted one to the left, −100 where nothing is to be predicted."""
     labels = np.full((B, T), -100)
     labels[:, :-1] = np.where(counts, w, -100)[:, 1:]
     return cross_entropy(z, torch.tensor(labels)).value
@@ -45,7 +45,7 @@ def minilm_causal(z: torch.Tensor, w: np.ndarray, counts: np.ndarray) -> torch.T
 
 
 def test_F23_chain_rule_sums_to_one_over_all_texts():
-    """With any conditionals the products over all V^T texts are a distribution: that is what the chain rule says."""
+    """For any conditional probabilities, the products over all V^T texts sum to 1: that is what the chain rule says."""
     rng = np.random.default_rng(0)
     given = {c: rng.dirichlet(np.ones(3)) for n in range(4) for c in itertools.product(range(3), repeat=n)}
     texts = itertools.product(range(3), repeat=4)
@@ -60,7 +60,7 @@ def test_F23_log_probability_survives_a_text_whose_product_is_zero():
     assert sequence_log_probability(p[:5]) == pytest.approx(math.log(sequence_probability(p[:5])))
 
 
-def test_F23_perplexity_counts_equally_likely_words():
+def test_F23_perplexity_counts_equally_likely_tokens():
     assert perplexity(np.full(9, 1 / 50)) == pytest.approx(50)
     assert perplexity(np.array([0.5, 0.125])) == pytest.approx(4)  # the geometric mean of 2 and 8
     assert perplexity(np.ones(3)) == 1
@@ -83,13 +83,13 @@ def test_F23_bigram_counts_and_probabilities_by_hand():
     np.testing.assert_array_equal(n, [[0, 3, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
     P = bigram_probabilities(n, k=0.5)
     np.testing.assert_allclose(P[0], np.array([0.5, 3.5, 0.5, 0.5]) / 5)
-    np.testing.assert_allclose(P[3], 0.25)  # never seen: nothing is known
+    np.testing.assert_allclose(P[3], 0.25)  # never seen: the model knows nothing
     np.testing.assert_allclose(P.sum(axis=1), 1)
 
 
 @pytest.mark.parametrize("offsets", [(), (-1,), (-1, -2), (-1, 1), (1, 2, -1)])
 def test_F23_F25_counted_probability_sums_to_one(offsets):
-    """Every word of the vocabulary in turn put at the position that is guessed."""
+    """Put every token of the vocabulary in turn at the predicted position."""
     rng = np.random.default_rng(1)
     w, text = rng.integers(5, size=200), rng.integers(5, size=9)
     total = 0.0
@@ -131,7 +131,7 @@ def test_F23_causal_loss_equals_pytorch(batch):
     assert causal_loss(z, w) == pytest.approx(float(theirs), abs=1e-12)
 
 
-def test_F23_last_row_guesses_nothing(batch):
+def test_F23_last_row_predicts_nothing(batch):
     z, w = batch
     assert not causal_loss_gradient(z, w)[:, -1].any()
     assert causal_loss_gradient(z, w)[:, :-1].all()
@@ -140,7 +140,7 @@ def test_F23_last_row_guesses_nothing(batch):
 def test_F29_only_the_answer_counts(batch):
     z, w = batch
     is_answer = np.zeros((B, T), bool)
-    is_answer[0, 2:], is_answer[1, 4:] = True, True  # rows 1, 2, 3 of the first and row 3 of the second guess an answer
+    is_answer[0, 2:], is_answer[1, 4:] = True, True  # rows 1, 2, 3 of the first text and row 3 of the second predict it
     value, gradient = autograd(lambda t: minilm_causal(t, w, is_answer), z)
     assert dialogue_loss(z, w, is_answer) == pytest.approx(float(value), abs=1e-10)
     ours = dialogue_loss_gradient(z, w, is_answer)
@@ -168,14 +168,14 @@ def test_F23_samples_follow_the_softmax_at_each_temperature():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: sequence_probability(np.array([0.5, 1.5])), "p holds 1.5, which is no probability"),
+        (lambda: sequence_probability(np.array([0.5, 1.5])), "p holds 1.5, which is not a probability"),
         (lambda: perplexity(np.array([])), "p is empty"),
-        (lambda: bigram_counts(np.array([1]), 3), "a pair takes two"),
+        (lambda: bigram_counts(np.array([1]), 3), "a pair needs two"),
         (lambda: bigram_counts(np.array([1, 3]), 3), "w holds the class 3"),
         (lambda: bigram_probabilities(np.ones((2, 3))), "axis V does not fit"),
         (lambda: bigram_probabilities(np.ones((2, 2)), k=0), "give a number above 0"),
         (lambda: bigram_probabilities(np.array([[1.0, -1.0], [0, 0]])), "negative number"),
-        (lambda: counted_probability(np.zeros(5, int), np.zeros(5, int), np.array([2]), (0,), 2), "the word to be"),
+        (lambda: counted_probability(np.zeros(5, int), np.zeros(5, int), np.array([2]), (0,), 2), "the token to"),
         (lambda: counted_probability(np.zeros(5, int), np.zeros(5, int), np.array([0]), (-1,), 2), "leaves the text"),
         (lambda: counted_probability(np.zeros(5, int), np.zeros(5, int), np.array([4]), (1,), 2), "leaves the text"),
         (lambda: counted_probability(np.zeros(5, int), np.zeros(5, int), np.array([5]), (), 2), "i holds the class 5"),
@@ -184,9 +184,9 @@ def test_F23_samples_follow_the_softmax_at_each_temperature():
         (lambda: causal_loss(np.zeros((2, 3)), np.zeros((2, 3), int)), "z has shape [2, 3]"),
         (lambda: causal_loss(np.zeros((2, 3, 4)), np.zeros((2, 4), int)), "axis T does not fit"),
         (lambda: causal_loss(np.zeros((2, 3, 4)), np.full((2, 3), 4)), "w holds the class 4"),
-        (lambda: causal_loss(np.zeros((2, 1, 4)), np.zeros((2, 1), int)), "no word counts"),
-        (lambda: dialogue_loss(np.zeros((1, 2, 4)), np.zeros((1, 2), int), np.zeros((1, 2), bool)), "no word counts"),
-        (lambda: dialogue_loss(np.zeros((1, 2, 4)), np.zeros((1, 2), int), np.ones((1, 2))), "says yes or no"),
+        (lambda: causal_loss(np.zeros((2, 1, 4)), np.zeros((2, 1), int)), "no token counts"),
+        (lambda: dialogue_loss(np.zeros((1, 2, 4)), np.zeros((1, 2), int), np.zeros((1, 2), bool)), "no token counts"),
+        (lambda: dialogue_loss(np.zeros((1, 2, 4)), np.zeros((1, 2), int), np.ones((1, 2))), "must be boolean"),
         (lambda: sample_word(np.zeros(3), -1, np.random.default_rng(0)), "temperature is -1"),
     ],
 )

@@ -21,7 +21,7 @@ def weights(rng, T=T):
 
 
 def library(x, h0, c0, W_x, W_h, b):
-    """h and c of every step, [2, T, H], from the library's cell with these weights."""
+    """h and c of every step, [2, T, H], computed by the library's cell with these weights."""
     cell, h, c, both = LSTMCell(I, H), h0[None], c0[None], []
     for x_t in x:
         h, c = torch.func.functional_call(cell, {"W_x": W_x, "W_h": W_h, "b": b}, (x_t[None], h, c))
@@ -49,7 +49,7 @@ def test_F15_gradients_equal_finite_differences(rng):
 
 
 def test_F15_equals_the_gradient_by_hand_that_trains(rng):
-    """`minilm/layers/recurrent.py` writes the same derivation a second time, over a batch."""
+    """`minilm/layers/recurrent.py` implements the same derivation a second time, for a batch."""
     (x, _, _, W_x, W_h, b), dh, zeros = weights(rng), rng.normal(size=(T, H)), np.zeros(H)
     layer = Recurrent("lstm", I, H).double()
     names = [f"cells.0.{name}" for name in ("W_x", "W_h", "b")]
@@ -67,7 +67,7 @@ def test_F15_equals_the_gradient_by_hand_that_trains(rng):
 def test_F15_an_open_forget_gate_carries_memory_and_gradient_unchanged(rng):
     x, h0, c0, W_x, W_h, _ = weights(rng, T=100)
     shut, open_, any_ = np.full(H, -800.0), np.full(H, 800.0), np.zeros(H)
-    b = np.concatenate([shut, open_, any_, any_])  # i = 0, f = 1: nothing comes in, nothing is lost
+    b = np.concatenate([shut, open_, any_, any_])  # i = 0, f = 1: nothing enters the memory and nothing is lost
     _, c = lstm(x, h0, c0, W_x, W_h, b)
     np.testing.assert_array_equal(c, np.tile(c0, (100, 1)))
     dc = np.zeros((100, H))

@@ -25,7 +25,7 @@ def theta(rng):
 
 @pytest.fixture
 def texts(rng):
-    """Words [B, T], some of them twice, and labels, some of which do not count. 0 is the library's padding."""
+    """Token ids [B, T] with some repeats, and labels, some of which do not count. 0 is the library's padding."""
     w, y = rng.integers(1, V, size=(B, T)), rng.integers(V, size=(B, T))
     w[:, 3] = w[:, 0]
     y[:, 1] = y[:, 4] = -100
@@ -47,7 +47,9 @@ def test_F17_logits_loss_and_gradients_equal_the_library(theta, texts):
     theirs = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
     ours = [lstm_model_loss_gradients(theta, *text) for text in zip(w, y)]
     np.testing.assert_allclose([lstm_model(theta, row) for row in w], logits.detach(), atol=1e-10)
-    losses = [lstm_model_loss(theta, *text) for text in zip(w, y)]  # as many labels in each: the mean of the means
+    losses = [
+        lstm_model_loss(theta, *text) for text in zip(w, y)
+    ]  # equally many labels in each, so the mean of the means is right
     assert np.mean(losses) == pytest.approx(loss.item(), abs=1e-10)
     assert ours[0].keys() == theta.keys() and len(theirs) == len(theta)
     for name in theta:
@@ -68,11 +70,11 @@ def test_F17_the_printed_sizes_make_423400_parameters():
     for name, count in counts.items():
         rows[name if name in rows else name[-1]] += count
     assert list(rows.values()) == [64_000, 98_816, 131_584, 129_000]  # Embedding, LSTM, LSTM, Dense
-    model = LSTMLanguageModel()  # whose defaults are the document's
+    model = LSTMLanguageModel()  # its defaults are the document's sizes
     assert sum(rows.values()) == sum(p.numel() for p in model.parameters()) == 423_400
 
 
-def test_F17_the_documents_program_learns_from_the_last_word_alone(theta, texts):
+def test_F17_the_documents_program_learns_from_the_last_token_only(theta, texts):
     w, y = (rows[0] for rows in texts)
     last = np.full(T, -100)
     last[-1] = y[-1]

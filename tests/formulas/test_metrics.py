@@ -55,8 +55,8 @@ def test_F30_averages_equal_scikit_learn(labels, average, classes):
 
 
 @pytest.mark.parametrize("average", ["micro", "macro", "weighted"])
-def test_F30_nothing_over_nothing_counts_as_zero(average):
-    y, y_hat = np.array([0, 0, 2, 1]), np.array([0, 2, 0, 0])  # 1 is never predicted; 3 never occurs
+def test_F30_zero_over_zero_counts_as_zero(average):
+    y, y_hat = np.array([0, 0, 2, 1]), np.array([0, 2, 0, 0])  # class 1 is never predicted; class 3 never occurs
     ours = averages(*counts(confusion(y, y_hat, 4)))[average]
     theirs = sklearn.precision_recall_fscore_support(y, y_hat, labels=range(4), average=average, zero_division=0)
     np.testing.assert_allclose(ours, theirs[:3], atol=1e-15)
@@ -67,7 +67,7 @@ def test_F30_where_each_example_has_one_class_micro_is_accuracy_and_so_is_weight
     C = confusion(*labels, K)
     of = averages(*counts(C))
     np.testing.assert_allclose([*of["micro"], of["weighted"][1]], accuracy(C), atol=1e-15)
-    assert abs(of["macro"][2] - accuracy(C)) > 1e-4  # the tolerance can tell
+    assert abs(of["macro"][2] - accuracy(C)) > 1e-4  # larger than the tolerance above
 
 
 def test_F30_f1_is_the_harmonic_mean():
@@ -83,10 +83,10 @@ def test_F30_f1_is_the_harmonic_mean():
     ("tags", "expected"),
     [
         ("O B-PER I-PER O", {("PER", 1, 3)}),
-        ("B-PER B-PER", {("PER", 0, 1), ("PER", 1, 2)}),  # two that touch
-        ("I-PER I-PER O", {("PER", 0, 2)}),  # opened by an I-
-        ("B-PER I-LOC I-LOC", {("PER", 0, 1), ("LOC", 1, 3)}),  # another type goes on nothing
-        ("O B-ORG", {("ORG", 1, 2)}),  # open at the end of the line
+        ("B-PER B-PER", {("PER", 0, 1), ("PER", 1, 2)}),  # two neighbours
+        ("I-PER I-PER O", {("PER", 0, 2)}),  # started by an I-
+        ("B-PER I-LOC I-LOC", {("PER", 0, 1), ("LOC", 1, 3)}),  # an I- of another type starts anew
+        ("O B-ORG", {("ORG", 1, 2)}),  # still open at the end of the line
         ("O O", set()),
     ],
 )
@@ -113,8 +113,8 @@ def test_F30_half_a_name_is_wrong_twice():
     assert (kinds, *TP, *FP, *FN) == (["PER"], 0, 1, 1)
 
 
-def test_F30_tokens_flatter_and_entities_do_not(lines):
-    """Two tokens of three are right, and no name is."""
+def test_F30_token_accuracy_flatters_and_entity_scores_do_not(lines):
+    """Two of three tokens are right, but no whole name is."""
     y, y_hat = [["B-PER", "I-PER", "O"]], [["B-PER", "O", "O"]]
     _, *TP_FP_FN = metrics.entity_counts(y, y_hat)
     ids = [np.array([TAGS.index(t) for line in side for t in line]) for side in (y, y_hat)]
@@ -126,7 +126,7 @@ def test_F30_tokens_flatter_and_entities_do_not(lines):
 
 
 def test_F30_recompute_gives_a_true_report_back(labels):
-    """On a report that does add up, and with its digits unrounded, the averages are those of the counts."""
+    """For a consistent report with unrounded numbers, the recomputed averages equal those of the counts."""
     TP, FP, FN = counts(confusion(*labels, K))
     P, R = metrics.precision(TP, FP), metrics.recall(TP, FN)
     rows = tuple(metrics.Row(str(k), P[k], R[k], f1(P, R)[k], TP[k] + FN[k]) for k in range(K))
@@ -136,7 +136,7 @@ def test_F30_recompute_gives_a_true_report_back(labels):
         np.testing.assert_allclose(ours[name], scores, atol=1e-12)
 
 
-def test_F30_D4_rows_whose_printed_F1_no_rounding_excuses():
+def test_F30_D4_rows_whose_printed_F1_rounding_cannot_explain():
     wrong = [row.name for row in D4_TABLE if not in_range(row.F1, metrics.f1_range(row.P, row.R))]
     assert wrong == ["B-LOC", "I-LOC", "B-MISC", "B-ORG"]
     F1, _ = metrics.recompute(D4_TABLE)
@@ -149,7 +149,7 @@ def test_F30_D4_averages_as_printed_are_not_those_of_its_rows():
     assert ours["micro"][2] == pytest.approx(0.981, abs=1e-3) and D4_AVERAGES["micro"][2] == 0.949
     assert ours["weighted"][2] == pytest.approx(0.981, abs=1e-3) and D4_AVERAGES["weighted"][2] == 0.949
     assert ours["macro"][0] == pytest.approx(0.923, abs=1e-3) and D4_AVERAGES["macro"][0] == 0.910
-    np.testing.assert_allclose(ours["macro"][1:], D4_AVERAGES["macro"][1:], atol=1e-3)  # these two are right
+    np.testing.assert_allclose(ours["macro"][1:], D4_AVERAGES["macro"][1:], atol=1e-3)  # recall and F1 are right
 
 
 def test_F30_D4_headline_as_printed_is_no_average_of_its_table():
@@ -161,7 +161,7 @@ def test_F30_D4_headline_as_printed_is_no_average_of_its_table():
 
 
 def test_F30_D4_supports_add_up_but_its_predictions_do_not():
-    """Each token has one true tag and is given one: both columns must count 46,435, however P and R were rounded."""
+    """Each token has one true and one predicted tag, so both columns must count 46,435, however P and R were rounded."""
     P, R, support = np.array([(row.P, row.R, row.support) for row in D4_TABLE]).T
     assert support.sum() == 46435
     most = ((R + 0.0005) * support / (P - 0.0005)).sum()
@@ -172,7 +172,7 @@ def test_F30_f1_range_holds_every_F1_that_rounds_to_the_same_P_and_R():
     rng = np.random.default_rng(5)
     for P, R in rng.uniform(0.001, 0.999, size=(200, 2)):
         assert in_range(round(float(f1(P, R)), 3), metrics.f1_range(round(P, 3), round(R, 3)))
-    assert metrics.f1_range(0.6, 0.3, digits=1) == (0.3, 0.5)  # 0.344 from the lower corner, 0.455 from the upper
+    assert metrics.f1_range(0.6, 0.3, digits=1) == (0.3, 0.5)  # 0.344 at the lower corner, 0.455 at the upper
 
 
 def in_range(value, bounds):

@@ -30,19 +30,19 @@ def run_formulas(name):
     """θ after each step."""
     theta, gradients = drawn()
     m, v, path = np.zeros(SHAPE), np.zeros(SHAPE), []
-    for t, (g, rate) in enumerate(zip(gradients, RATES, strict=True), start=1):
+    for t, (g, learning_rate) in enumerate(zip(gradients, RATES, strict=True), start=1):
         if name == "sgd":
-            theta = sgd_step(theta, g, rate)
+            theta = sgd_step(theta, g, learning_rate)
         elif name == "sgd with l2":
-            theta = sgd_step(theta, g + l2_gradient(theta, DECAY), rate)
+            theta = sgd_step(theta, g + l2_gradient(theta, DECAY), learning_rate)
         elif name == "momentum":
-            theta, m = momentum_step(theta, g, m, rate, 0.7)
+            theta, m = momentum_step(theta, g, m, learning_rate, 0.7)
         elif name == "adam":
-            theta, m, v = adam_step(theta, g, m, v, t, rate, BETAS, EPS)
+            theta, m, v = adam_step(theta, g, m, v, t, learning_rate, BETAS, EPS)
         elif name == "adam with l2":
-            theta, m, v = adam_step(theta, g + l2_gradient(theta, DECAY), m, v, t, rate, BETAS, EPS)
+            theta, m, v = adam_step(theta, g + l2_gradient(theta, DECAY), m, v, t, learning_rate, BETAS, EPS)
         else:
-            theta, m, v = adamw_step(theta, g, m, v, t, rate, DECAY, BETAS, EPS)
+            theta, m, v = adamw_step(theta, g, m, v, t, learning_rate, DECAY, BETAS, EPS)
         path.append(theta)
     return np.array(path)
 
@@ -65,11 +65,11 @@ def test_F03_every_step_equals_minilms_and_pytorchs(name):
     parameters = [torch.tensor(start, requires_grad=True) for _ in range(2)]
     minilm = ours([{"params": parameters[:1], "weight_decay": decay}], **options)
     pytorch = theirs([parameters[1]], lr=9, weight_decay=decay, **options)
-    for g, rate, expected in zip(gradients, RATES, run_formulas(name), strict=True):
+    for g, learning_rate, expected in zip(gradients, RATES, run_formulas(name), strict=True):
         for parameter in parameters:
             parameter.grad = torch.tensor(g)
-        minilm.step(rate)
-        pytorch.param_groups[0]["lr"] = rate
+        minilm.step(learning_rate)
+        pytorch.param_groups[0]["lr"] = learning_rate
         pytorch.step()
         for parameter in parameters:
             np.testing.assert_allclose(parameter.detach(), expected, atol=1e-12)
@@ -85,7 +85,7 @@ def test_F03_nothing_is_changed_in_place():
 
 
 def test_F03_momentum_adds_up_what_agrees():
-    """A constant gradient ends in steps 1/(1 − μ) as long; one that alternates in steps 1/(1 + μ) as long."""
+    """With a constant gradient the steps become 1/(1 − μ) times as long; with an alternating one, 1/(1 + μ) times."""
     constant = alternating = m_c = m_a = np.zeros(1)
     for t in range(200):
         last = constant, alternating
@@ -95,15 +95,15 @@ def test_F03_momentum_adds_up_what_agrees():
     assert abs(alternating - last[1]) == pytest.approx(1 / 1.9)
 
 
-def test_F03_adams_first_step_is_the_rate_whatever_the_size_of_the_gradient():
+def test_F03_adams_first_step_is_the_learning_rate_for_any_size_of_gradient():
     g = np.array([1e-3, -7.0, 1e4])
     theta, m, v = adam_step(np.zeros(3), g, np.zeros(3), np.zeros(3), 1, 0.01)
     np.testing.assert_allclose(theta, -0.01 * np.sign(g), rtol=1e-4)
-    np.testing.assert_allclose(m, 0.1 * g, rtol=1e-12)  # ten times too small, before m̂
+    np.testing.assert_allclose(m, 0.1 * g, rtol=1e-12)  # ten times too small, which m̂ corrects
 
 
 def test_F03_l2_hardly_decays_where_adam_sees_large_gradients_and_adamw_does():
-    """Gradients of mean 0, of size 0.01 in the first row and 10 in the second; 200 steps, the mean of 500 parameters."""
+    """Gradients with mean 0, of size 0.01 in the first row and 10 in the second; 200 steps, averaged over 500 parameters."""
     noise = np.random.default_rng(0).choice([-1.0, 1.0], size=(200, 2, 500)) * [[0.01], [10.0]]
     with_l2 = decoupled = np.ones((2, 500))
     memories = [(np.zeros((2, 500)), np.zeros((2, 500))) for _ in range(2)]
@@ -111,8 +111,8 @@ def test_F03_l2_hardly_decays_where_adam_sees_large_gradients_and_adamw_does():
         with_l2, *memories[0] = adam_step(with_l2, g + l2_gradient(with_l2, 0.1), *memories[0], t, 0.01)
         decoupled, *memories[1] = adamw_step(decoupled, g, *memories[1], t, 0.01, 0.1)
     small, large = with_l2.mean(axis=1)
-    assert small < 0.2  # the decay is nearly all there is, and is taken at full rate
-    assert large == pytest.approx(0.98, abs=0.01)  # divided by 10 with the rest: it drowns
+    assert small < 0.2  # the gradient is nearly all decay, so the decay gets full steps
+    assert large == pytest.approx(0.98, abs=0.01)  # divided by 10 like the rest, the decay drowns
     np.testing.assert_allclose(decoupled.mean(axis=1), (1 - 0.01 * 0.1) ** 200, atol=0.02)  # 0.82 for both
 
 

@@ -48,7 +48,7 @@ def test_F21_the_dot_product_of_two_positions_is_a_function_of_their_distance(rn
     assert dot_product(0, C) == C / 2
     assert (dot_product(np.arange(1, 40), C) < C / 2).all()
     close(dot_product(np.arange(9), C), dot_product(-np.arange(9), C), atol=0)
-    other = rng.normal(size=(40, C))  # a table of any numbers has nothing of the kind
+    other = rng.normal(size=(40, C))  # a random table does not have this property
     assert np.abs(np.diff(np.diagonal(other @ other.T, 1))).max() > 1
 
 
@@ -58,13 +58,13 @@ def test_F21_one_matrix_moves_every_position_by_the_same_offset(offset, double):
     angle = (np.arange(T)[:, None] + offset) * frequencies(C)
     moved = np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(T, C)
     close(sinusoids(T, C) @ M.T, moved, atol=1e-12)
-    close(M @ M.T, np.eye(C), atol=1e-12)  # it turns, and stretches nothing
+    close(M @ M.T, np.eye(C), atol=1e-12)  # it rotates without stretching
     close(M, initialisation.turn(torch.tensor(frequencies(C) * offset)), atol=1e-12)
 
 
 @pytest.mark.parametrize("index", [[0, 3, 3, 1], [[4, 4, 0], [4, 2, 2]]], ids=["row", "batch"])
 def test_F21_look_up_and_its_gradient_equal_the_layer(index, rng):
-    """Repeated indices, and rows 1 or 3 that nobody asked for."""
+    """The indices repeat, and some rows are never looked up."""
     index, table = np.array(index), rng.normal(size=(V, C))
     dY = rng.normal(size=(*index.shape, C))
     value, gradient = autograd(lambda t: torch.nn.functional.embedding(torch.tensor(index), t), table, upstream=dY)
@@ -73,12 +73,12 @@ def test_F21_look_up_and_its_gradient_equal_the_layer(index, rng):
     close(ours, gradient, atol=1e-14)
     close(ours, finite_differences(lambda t: float((look_up(t, index) * dY).sum()), table), atol=1e-7)
     lost = np.zeros((V, C))
-    lost[index] += dY  # the mistake: one of the places that share a row is kept
+    lost[index] += dY  # the mistake: only one of the places that share a row is kept
     assert np.abs(lost - gradient).max() > 0.1
 
 
 def test_F21_the_layers_learned_positions_have_this_gradient(rng, double):
-    """The table of `Embeddings`, its norm switched to the identity: every sequence of the batch looks up 0 … T − 1."""
+    """Use `Embeddings` with its norm replaced by the identity: every sequence of the batch looks up 0 … T − 1."""
     layer = embeddings.Embeddings(V, C, max_length=9)
     layer.norm = torch.nn.Identity()
     dY, index = rng.normal(size=(B, T, C)), np.broadcast_to(np.arange(T), (B, T))
@@ -97,22 +97,24 @@ def test_F21_without_positions_attention_is_permutation_equivariant_and_with_the
     places = sinusoids(T, C)
     with_places = [fused_self_attention(x + places, *weights, H) for x in (X, X[order])]
     assert np.abs(with_places[1] - with_places[0][order]).max() > 0.1
-    causal = [fused_self_attention(x, *weights, H, causal_mask(T)) for x in (X, X[order])]  # a mask knows the order too
+    causal = [
+        fused_self_attention(x, *weights, H, causal_mask(T)) for x in (X, X[order])
+    ]  # a causal mask knows the order too
     assert np.abs(causal[1] - causal[0][order]).max() > 0.1
 
 
 def test_F21_bad_input_is_named(rng):
     table, index = rng.normal(size=(V, C)), np.array([1, 2])
     for wrong in (0, -2):
-        with pytest.raises(InputError, match="T is .*, but is a length"):
+        with pytest.raises(InputError, match="T is .*, but a length must be"):
             sinusoids(wrong, C)
-        with pytest.raises(InputError, match="C is .*, but is a width"):
+        with pytest.raises(InputError, match="C is .*, but a width must be"):
             sinusoids(T, wrong)
     for function in (lambda: dot_product(3, 5), lambda: turn(1, 5), lambda: turn(1, 0)):
         with pytest.raises(InputError, match="C is ., but waves come in pairs here"):
             function()
     for function in (look_up, lambda *a: look_up_gradient(*a, rng.normal(size=(2, C)))):
-        with pytest.raises(InputError, match="index holds the class 5, but there are 5"):
+        with pytest.raises(InputError, match="index holds the class 5, but there are only 5 classes"):
             function(table, np.array([1, V]))
         with pytest.raises(InputError, match="index holds the class -1"):
             function(table, np.array([1, -1]))
@@ -122,5 +124,5 @@ def test_F21_bad_input_is_named(rng):
             function(table, index[:0])
         with pytest.raises(InputError, match="table has shape"):
             function(table[0], index)
-    with pytest.raises(InputError, match=r"dY has shape \[6\], but must have that of Y, \[2, 6\]"):
+    with pytest.raises(InputError, match=r"dY has shape \[6\], but must have the shape of Y, \[2, 6\]"):
         look_up_gradient(table, index, np.ones(C))

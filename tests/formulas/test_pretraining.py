@@ -1,4 +1,4 @@
-"""Masked words and next sentence against the library; F25 as printed measured on real text; 80/10/10 counted."""
+"""Both pretraining losses are compared with the library; F25 as printed is measured on real text; 80/10/10 is counted."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import nn
 from minilm.errors import InputError
 from minilm.formulas.language_models import counted_probability
 from minilm.formulas.pretraining import (
-    mask_words,
+    mask_tokens,
     mask_words_by_two_draws,
     masked_word_context,
     masked_word_context_as_printed,
@@ -23,7 +23,7 @@ from minilm.formulas.pretraining import (
     pretraining_loss,
     pretraining_loss_gradients,
 )
-from minilm.models.bert import Pooler
+from minilm.models.heads import Pooler
 from minilm.training.losses import cross_entropy
 
 B, T, V, C = 3, 5, 7, 4
@@ -36,9 +36,9 @@ def rng():
 
 
 @pytest.fixture
-def words(rng):
+def logits_and_labels(rng):
     y = np.full((B, T), -100)
-    y[0, 1], y[0, 4], y[2, 0] = 3, 0, 6  # word 0 is a word like any other
+    y[0, 1], y[0, 4], y[2, 0] = 3, 0, 6  # token 0 is an ordinary token
     return rng.normal(scale=2, size=(B, T, V)), y
 
 
@@ -48,11 +48,11 @@ def pair(rng):
     return *(rng.normal(size=shape) for shape in shapes), np.array([0, 1, 0])
 
 
-# ------------------------------------------------------------------------------------------------ masked words
+# ----------------------------------------------------------------------------------------- masked tokens
 
 
-def test_F25_masked_word_loss_and_gradient_equal_the_library(words):
-    z, y = words
+def test_F25_masked_word_loss_and_gradient_equal_the_library(logits_and_labels):
+    z, y = logits_and_labels
     value, gradient = autograd(lambda t: cross_entropy(t, torch.tensor(y)).value, z)
     assert masked_word_loss(z, y) == pytest.approx(float(value), abs=1e-10)
     np.testing.assert_allclose(masked_word_loss_gradient(z, y), gradient, atol=1e-10)
@@ -60,13 +60,13 @@ def test_F25_masked_word_loss_and_gradient_equal_the_library(words):
     np.testing.assert_allclose(masked_word_loss_gradient(z, y), theirs, atol=1e-7)
 
 
-def test_F25_only_masked_words_have_a_gradient(words):
-    z, y = words
+def test_F25_only_masked_tokens_have_a_gradient(logits_and_labels):
+    z, y = logits_and_labels
     np.testing.assert_array_equal(masked_word_loss_gradient(z, y).any(axis=-1), y != -100)
 
 
 def characters() -> tuple[np.ndarray, np.ndarray, int]:
-    """Our own little stories as letters: four fifths to count in, one fifth to measure on."""
+    """Our own little stories as characters: four fifths to count in, one fifth to measure on."""
     text = ENGLISH.read_text(encoding="utf-8").lower()
     alphabet, w = np.unique(list(text), return_inverse=True)
     cut = len(w) * 4 // 5
@@ -74,7 +74,7 @@ def characters() -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def nearest(context: np.ndarray, i: int, n: int) -> tuple[int, ...]:
-    """The `n` nearest places, as offsets, that the guess of word i may see; not the place itself, which is masked."""
+    """Offsets of the `n` nearest positions that the prediction of token i may see, without i itself, which is masked."""
     seen = np.flatnonzero(context[i]) - i
     return tuple(sorted(seen[seen != 0].tolist(), key=abs)[:n])
 
@@ -87,10 +87,10 @@ def held_out_losses(context: np.ndarray, i: int, n: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("n", "at_least"), [(2, 0.3), (4, 0.5)])
 def test_F25_as_printed_guesses_worse_than_both_sides(n, at_least):
-    """One model (counting with backing off), one text, as many neighbours: only F25's condition differs.
+    """The same count-based model, text and number of neighbours: only the context that F25 allows differs.
 
-    Left only 2.21 nats against 1.83 with two neighbours, 2.32 against 1.69 with four. Were the printed formula as good,
-    the difference would be 0 within its error.
+    With two neighbours, left only gives 2.21 nats against 1.83; with four, 2.32 against 1.69. If the printed formula were
+    as good, the difference would be 0 within its standard error.
     """
     printed = held_out_losses(masked_word_context_as_printed(17), 8, n)
     true = held_out_losses(masked_word_context(17), 8, n)
@@ -110,7 +110,7 @@ def test_F25_as_printed_shows_the_first_word_nothing_and_the_last_all_before_it(
 
 
 def minilm_next_sentence(x, W_p, b_p, W, b, y):
-    """The library's pooler and head with these weights (theirs are [out, in])."""
+    """The library's pooler and head with these weights (PyTorch stores weights as [out, in])."""
     pooler, head = Pooler(C).double(), nn.Linear(C, 2).double()
     pooled = torch.func.functional_call(pooler, {"dense.weight": W_p.T, "dense.bias": b_p}, x)
     return cross_entropy(torch.func.functional_call(head, {"weight": W.T, "bias": b}, pooled), torch.tensor(y)).value
@@ -128,17 +128,17 @@ def test_F26_next_sentence_equals_the_library_in_value_and_all_gradients(pair):
 
 
 def test_F26_class_0_is_learnt_like_class_1(pair):
-    """A loss that skips label 0 would leave pairs that do follow without a gradient."""
+    """A loss that ignored label 0 would give no gradient to the pairs where B does follow A."""
     *inputs, _ = pair
     dx = next_sentence_loss_gradients(*inputs, np.zeros(B, int))[0]
-    assert dx[:, 0].all() and not dx[:, 1:].any()  # every pair, at [CLS] alone
+    assert dx[:, 0].all() and not dx[:, 1:].any()  # every pair, but only at [CLS]
 
 
 # ----------------------------------------------------------------------------------------------------- the sum
 
 
-def test_F27_sum_and_gradients_equal_the_library(words, pair):
-    (z, y), (*head, is_next) = words, pair
+def test_F27_sum_and_gradients_equal_the_library(logits_and_labels, pair):
+    (z, y), (*head, is_next) = logits_and_labels, pair
     s = next_sentence_logits(*head)
 
     def both(z, s):
@@ -162,7 +162,7 @@ SPECIAL, MASK, WORDS, RATE = (0, 1, 2, 3, 4), 4, 10_000, 0.9
 
 
 def shares(mask) -> tuple[np.ndarray, int]:
-    """What became of the chosen ones among 200,000 words: shares of [MASK], random and kept, and how many there were."""
+    """Mask 200,000 tokens: the shares of [MASK], random and kept among the chosen tokens, and how many were chosen."""
     rng = np.random.default_rng(0)
     w = rng.integers(5, WORDS, size=(400, 500))
     masked, y = mask(w, SPECIAL, MASK, WORDS, rng, RATE)
@@ -176,7 +176,7 @@ def z_scores(share: np.ndarray, n: int, p: np.ndarray) -> np.ndarray:
 
 
 def test_F25_one_draw_gives_80_10_10():
-    share, n = shares(mask_words)
+    share, n = shares(mask_tokens)
     assert abs(z_scores(n / 200_000, 200_000, np.array(RATE))) < 4
     assert (np.abs(z_scores(share, n, np.array([0.8, 0.1, 0.1]))) < 4).all()
 
@@ -185,12 +185,12 @@ def test_F25_two_draws_give_81_10_9():
     share, n = shares(mask_words_by_two_draws)
     assert (np.abs(z_scores(share, n, np.array([0.81, 0.1, 0.09]))) < 4).all()
     off = z_scores(share, n, np.array([0.8, 0.1, 0.1]))
-    assert off[0] > 6 and off[2] < -6  # that is no 80/10/10
+    assert off[0] > 6 and off[2] < -6  # this is not 80/10/10
 
 
-@pytest.mark.parametrize("mask", [mask_words, mask_words_by_two_draws])
+@pytest.mark.parametrize("mask", [mask_tokens, mask_words_by_two_draws])
 def test_F25_special_tokens_are_never_chosen_and_never_drawn(mask, rng):
-    w = rng.integers(8, size=(50, 60))  # five special tokens of eight
+    w = rng.integers(8, size=(50, 60))  # five of the eight ids are special tokens
     before = w.copy()
     masked, y = mask(w, SPECIAL, MASK, 8, rng, 0.8)
     np.testing.assert_array_equal(w, before)
@@ -216,7 +216,7 @@ LOGITS, NONE = np.zeros((B, T, V)), np.full((B, T), -100)
     [
         (lambda: masked_word_context(0), "T is 0"),
         (lambda: masked_word_context_as_printed(0), "T is 0"),
-        (lambda: masked_word_loss(LOGITS, NONE), "no word counts"),
+        (lambda: masked_word_loss(LOGITS, NONE), "no token counts"),
         (lambda: masked_word_loss(LOGITS, np.full((B, T), V)), "y holds the class 7"),
         (lambda: masked_word_loss(LOGITS, np.full((B, T), -1)), "y holds the class -1"),
         (lambda: masked_word_loss(LOGITS[0], NONE), "3 axes"),
@@ -228,9 +228,9 @@ LOGITS, NONE = np.zeros((B, T, V)), np.full((B, T), -100)
         (lambda: bad_pair(b_p=np.zeros(C + 1)), "axis C does not fit"),
         (lambda: pretraining_loss(LOGITS, NONE, np.zeros((B, 3)), np.zeros(B, int)), "axis K does not fit"),
         (lambda: pretraining_loss(LOGITS, NONE, np.zeros((B + 1, 2)), np.zeros(B + 1, int)), "axis B does not fit"),
-        (lambda: mask_words(np.array([[5]]), SPECIAL, MASK, 9, np.random.default_rng(0), 1.0), "rate is 1.0"),
-        (lambda: mask_words(np.array([[9]]), SPECIAL, MASK, 9, np.random.default_rng(0)), "w holds the class 9"),
-        (lambda: mask_words(np.zeros((0, 3), int), SPECIAL, MASK, 9, np.random.default_rng(0)), "w is empty"),
+        (lambda: mask_tokens(np.array([[5]]), SPECIAL, MASK, 9, np.random.default_rng(0), 1.0), "rate is 1.0"),
+        (lambda: mask_tokens(np.array([[9]]), SPECIAL, MASK, 9, np.random.default_rng(0)), "w holds the class 9"),
+        (lambda: mask_tokens(np.zeros((0, 3), int), SPECIAL, MASK, 9, np.random.default_rng(0)), "w is empty"),
         (lambda: mask_words_by_two_draws(np.array([[0]]), SPECIAL, MASK, 5, np.random.default_rng(0)), "without its"),
     ],
 )

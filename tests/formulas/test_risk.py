@@ -68,7 +68,7 @@ def test_F01_parts_of_the_chain_equal_autograd_and_finite_differences(data):
 
 
 def test_F01_is_the_mean_of_any_loss_over_any_model():
-    """With the loss of F04 and a logistic model it is F05."""
+    """With the loss of F04 and a logistic model, F01 becomes F05."""
     x, y, theta = np.array([-1.0, 0.5, 2.0]), np.array([0.0, 1.0, 1.0]), np.array([0.1, 0.8])
     ours = empirical_risk(theta, x, y, lambda x, theta: sigmoid(polynomial(x, theta)), lambda y, p: yes_or_no(p, y))
     theirs = losses.binary_cross_entropy(torch.tensor(polynomial(x, theta)), torch.tensor(y)).value
@@ -91,7 +91,7 @@ def test_F02_argmin_by_looking_everywhere_agrees_with_the_search(data):
 
 
 def test_F02_the_search_from_near_the_goal_needs_fewer_steps(data):
-    """Which is what pretraining is for."""
+    """This is the reason for pretraining."""
     goal = gradient_descent(gradient_of(data), np.zeros(3), 0.3, 1500)[-1]
 
     def steps_from(start):
@@ -133,9 +133,9 @@ NAN, INF = float("nan"), float("inf")
     ("curve", "patience", "expected"),
     [
         ([3, 2, 1, 0.5], 1, (3, 3)),
-        ([3, 1, 2, 2, 0], 2, (1, 3)),  # the better one at the end is never seen
+        ([3, 1, 2, 2, 0], 2, (1, 3)),  # the best loss, at the end, is never seen
         ([3, 1, 2, 2, 0], 3, (4, 4)),
-        ([1, 1, 1, 1], 2, (0, 2)),  # as good is not better
+        ([1, 1, 1, 1], 2, (0, 2)),  # equally good is not better
         ([NAN, 2, NAN, NAN, 1], 2, (1, 3)),
         ([INF, 5, 6], 2, (1, 2)),
         ([2, 3], 5, (0, 1)),

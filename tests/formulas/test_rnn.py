@@ -28,14 +28,14 @@ def rng():
 
 
 def weights(rng, I=I, H=H, V=V, T=T):
-    """x, y, h0, W_h, W_x, b_h, W_y, b_y: the letters of F09 and F10, and the words that came."""
+    """x, y, h0, W_h, W_x, b_h, W_y, b_y: the letters of F09 and F10, and the actual tokens y."""
     shapes = (T, I), (H,), (H, H), (H, I), (H,), (V, H), (V,)
     x, *others = (rng.normal(size=shape) for shape in shapes)
     return x, rng.integers(V, size=T), *others
 
 
 def library_states(kind):
-    """h [T, H] of the library's cell, with the weights of the formula put in."""
+    """h [T, H] of the library's cell, with the weights of the formula."""
 
     def states(x, h0, W_h, W_x, b_h):
         cell = CELLS[kind](x.shape[1], len(h0))
@@ -100,11 +100,11 @@ def test_F12_F13_F14_of_the_loss_equal_autograd_and_finite_differences(rng, acti
 
 
 @both
-def test_F12_F13_F14_as_printed_are_exactly_zero_and_blind_to_the_answer(rng, activation):
+def test_F12_F13_F14_as_printed_are_exactly_zero_and_ignore_the_label(rng, activation):
     x, y, *others = weights(rng)
     printed = rnn_loss_gradients_as_printed(x, y, *others, activation)
     true = rnn_loss_gradients(x, y, *others, activation)[2:5]
-    assert [np.shape(g) for g in printed] == [(H,), (I,), ()]  # none has the shape of what it should change
+    assert [np.shape(g) for g in printed] == [(H,), (I,), ()]  # none has the shape of its parameter
     assert all(np.all(g == 0) for g in printed)
     assert all(np.linalg.norm(g) > 0.1 for g in true)
     again = rnn_loss_gradients_as_printed(x, (y + 1) % V, *others, activation)
@@ -121,7 +121,7 @@ def test_F12_F13_F14_repaired_do_not_fit_the_weights_and_sum_to_zero(rng):
     assert [g.shape for g in true] == [(H, H), (H, I), (H,)]
     for g in repaired:
         assert np.linalg.norm(g) > 0.1
-        np.testing.assert_allclose(g.sum(axis=0), 0, atol=1e-12)  # Σᵢ, taken as it is printed
+        np.testing.assert_allclose(g.sum(axis=0), 0, atol=1e-12)  # Σᵢ as it is printed
 
 
 def test_F12_F13_F14_repaired_are_another_direction_where_the_shape_fits(rng):
@@ -137,8 +137,8 @@ def test_F12_F13_F14_repaired_are_another_direction_where_the_shape_fits(rng):
         ]
 
     cosines, errors = np.array([angles_and_errors(trial) for trial in rng.spawn(200)]).transpose(2, 1, 0)
-    assert np.all(np.abs(cosines.mean(axis=1)) < 0.1)  # on average a right angle: no better than chance
-    assert np.all((cosines < 0).mean(axis=1) > 0.35)  # often enough uphill
+    assert np.all(np.abs(cosines.mean(axis=1)) < 0.1)  # on average a right angle, no better than chance
+    assert np.all((cosines < 0).mean(axis=1) > 0.35)  # the step often goes uphill
     assert np.all(np.median(errors, axis=1) > 0.5)
 
 
@@ -159,7 +159,7 @@ def test_F09_gradient_norms_are_those_of_autograd(rng, activation):
     arguments, dh_T = (x, *cell[:4]), rng.normal(size=H)
     of_state, of_gradient = norms_through_time(*arguments, dh_T, activation)
     assert of_gradient[-1] == pytest.approx(np.linalg.norm(dh_T))
-    for t in range(T):  # δhₜ is δh0 of the sequence that begins after t
+    for t in range(T):  # δhₜ is the δh0 of the sequence that starts after t
         h_t = rnn(*arguments, activation)[t - 1] if t else arguments[1]
         upstream = np.vstack([np.zeros((T - t - 1, H)), dh_T])
         _, _, dh_t, *_ = autograd(library_states(KINDS[activation]), x[t:], h_t, *arguments[2:], upstream=upstream)
@@ -168,7 +168,7 @@ def test_F09_gradient_norms_are_those_of_autograd(rng, activation):
 
 
 def norms_of_100_steps(activation, gain, seed):
-    """State at the end and gradient at the start, of 64 units whose weights are N(0, gain²/64), as if never trained."""
+    """The norms of the last state and of the first gradient, for 64 untrained units with weights from N(0, gain²/64)."""
     rng, H = np.random.default_rng(seed), 64
     W_h, W_x = gain * rng.normal(size=(H, H)) / np.sqrt(H), rng.normal(size=(H, I)) / np.sqrt(I)
     x, dh_T = rng.normal(size=(100, I)), rng.normal(size=H) / np.sqrt(H)

@@ -42,7 +42,7 @@ def close(ours, theirs, atol=1e-10):
 
 
 def check_gradients(forward, gradients, arrays, upstream):
-    """Each gradient against finite differences of our own forward."""
+    """Compare each gradient with finite differences of our own forward function."""
     assert len(gradients) == len(arrays)
     for i, gradient in enumerate(gradients):
 
@@ -57,7 +57,7 @@ def check_gradients(forward, gradients, arrays, upstream):
 
 
 def rows_of_all_sizes(normal):
-    """Some rows vary by 1, some by 0.01: with ε = 0.1 it matters whether, and where, ε is there."""
+    """Some rows vary by 1, some by 0.01, so with ε = 0.1 it matters whether ε is added, and where."""
     x = normal(B, T, C) + 3
     x[1:] = 3 + 0.01 * (x[1:] - 3)
     return [x, normal(C), normal(C)]
@@ -80,12 +80,12 @@ def test_F20_layer_norm_gradient_equals_finite_differences(normal):
 def test_F20_layer_norm_is_biased_with_epsilon_inside_the_root():
     x, one, zero = np.array([[1.0, 2.0, 6.0]]), np.ones(3), np.zeros(3)  # μ 3, Σ(x − μ)² = 4 + 1 + 9
     close(layer_norm(x, one, zero, 0.25), (x - 3) / math.sqrt(14 / 3 + 0.25), atol=1e-15)
-    close(layer_norm(x, one, zero), layer_norm(100 * x + 7, one, zero), atol=1e-12)  # it sees neither shift nor size
-    assert (layer_norm(np.full((1, 3), 5.0), one, zero) == 0).all()  # ε keeps a constant row from 0/0
+    close(layer_norm(x, one, zero), layer_norm(100 * x + 7, one, zero), atol=1e-12)  # shift and scale do not matter
+    assert (layer_norm(np.full((1, 3), 5.0), one, zero) == 0).all()  # ε saves a constant row from 0/0
 
 
 def test_F20_layer_norm_takes_shift_and_size_out_of_the_gradient(normal):
-    """So the gradient of y.sum() is zero: a referee that sums would accept any wrong formula that gives zero."""
+    """Hence the gradient of y.sum() is zero: a test that only sums would accept any wrong formula that gives zero."""
     x, gain, bias = normal(B, T, C), np.ones(C), np.zeros(C)
     dx, _, _ = layer_norm_gradient(x, gain, bias, 0.0, normal(B, T, C))
     close(dx.sum(axis=-1), np.zeros((B, T)), atol=1e-12)
@@ -102,7 +102,7 @@ def test_F20_gelu_and_its_gradient_equal_the_layer(normal):
     close(gelu(x), value, atol=1e-14)
     close(gelu_gradient(x, dy), gradient, atol=1e-14)
     close(gelu_gradient(x, dy), finite_differences(lambda x: float((gelu(x) * dy).sum()), x), atol=1e-7)
-    assert np.abs(gelu(x) - layers.gelu_tanh(torch.tensor(x)).numpy()).max() > 1e-5  # the erf form, not its neighbour
+    assert np.abs(gelu(x) - layers.gelu_tanh(torch.tensor(x)).numpy()).max() > 1e-5  # the erf form, not the tanh form
 
 
 def test_F20_gelu_at_known_places():
@@ -185,8 +185,8 @@ def test_F20_block_gradient_equals_finite_differences(norm, normal):
     check_gradients(lambda x, *w: forward(x, dict(zip(weights, w)), H, mask), [dX, *d_weights.values()], arrays, dY)
 
 
-def test_F20_pre_norm_leaves_the_way_of_the_sum_free_and_post_norm_does_not(normal):
-    """With sublayers that say nothing, a pre-norm block is the identity for value and gradient, a post-norm one is not."""
+def test_F20_pre_norm_leaves_the_residual_path_free_and_post_norm_does_not(normal):
+    """If the sublayers output 0, a pre-norm block is the identity for value and gradient; a post-norm block is not."""
     X, weights, dY = normal(B, T, C), block_weights(normal), normal(B, T, C)
     for name in ("W_O", "b_O", "W_2", "b_2"):
         weights[name] = np.zeros_like(weights[name])
@@ -197,8 +197,8 @@ def test_F20_pre_norm_leaves_the_way_of_the_sum_free_and_post_norm_does_not(norm
     assert np.abs(post_norm_block_gradient(X, weights, H, None, dY)[0] - dY).max() > 0.1
 
 
-def test_F20_the_residual_hands_the_gradient_on_twice(normal):
-    """Y of a pre-norm block minus its three parts is X itself: the first term of the sum, and of the gradient."""
+def test_F20_a_pre_norm_block_adds_its_sublayers_to_its_input(normal):
+    """If we subtract the outputs of both sublayers from Y of a pre-norm block, X itself remains."""
     X, w = normal(B, T, C), block_weights(normal)
     attended = fused_self_attention(layer_norm(X, w["gain_1"], w["bias_1"]), w["W"], w["b"], w["W_O"], w["b_O"], H)
     U = X + attended
@@ -226,7 +226,7 @@ def test_F20_shapes_that_do_not_fit_are_named(normal):
         lambda: gelu_gradient(x, x[1:]),
         lambda: feed_forward_gradient(x, normal(F, C), normal(F), normal(C, F), normal(C), x[1:]),
     ):
-        with pytest.raises(InputError, match=r"dy has shape \[3, 6\], but must have that of Y, \[4, 6\]"):
+        with pytest.raises(InputError, match=r"dy has shape \[3, 6\], but must have the shape of Y, \[4, 6\]"):
             gradient()
     arrays = [normal(F, C), normal(F), normal(C, F), normal(C)]
     for i, name in enumerate(("W_1", "b_1", "W_2", "b_2")):

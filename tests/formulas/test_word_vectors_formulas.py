@@ -1,4 +1,4 @@
-"""Word vectors: the page against the library, skip-gram against autograd, and the theorem that ties the two together."""
+"""Word vectors: formulas against the library, skip-gram against autograd, and the theorem that connects the two."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ ENGLISH = Path(__file__).parents[2] / "data" / "english.txt"
 
 @pytest.fixture(scope="module")
 def text():
-    """Our own little stories, word by word."""
+    """Our own little stories, split into words."""
     vocabulary, w = np.unique(ENGLISH.read_text(encoding="utf-8").lower().split(), return_inverse=True)
     return w, len(vocabulary)
 
@@ -34,7 +34,7 @@ def text():
 
 
 def test_F34_cooccurrences_by_hand():
-    """0 1 2 0, window 2: 0–1, 1–2, 2–0 are neighbours (1); 0–2 and 1–0 stand two apart (½)."""
+    """Text 0 1 2 0, window 2: 0–1, 1–2 and 2–0 are neighbours (1); 0–2 and 1–0 are two apart (½)."""
     n = cooccurrences(np.array([0, 1, 2, 0]), 3, window=2)
     np.testing.assert_array_equal(n, [[0, 1.5, 1.5], [1.5, 0, 1], [1.5, 1, 0]])
 
@@ -55,8 +55,8 @@ def test_F34_ppmi_of_independent_words_is_zero_and_of_a_word_never_seen_too():
 
 
 def test_F34_vectors_and_neighbours_equal_the_library(text):
-    """Signs of the columns are free, so E Eᵀ is compared, to what float32 allows. The library projects at random on ten
-    directions more than it keeps; on so small a text these are all there are, and it is exact.
+    """The signs of the columns are arbitrary, so we compare E Eᵀ, as closely as float32 allows. The library's random
+    projection uses ten more directions than it keeps; for such a small text these are all directions, so it is exact.
     """
     vocabulary, w = np.unique(text[0][:60], return_inverse=True)
     V, C = len(vocabulary), len(vocabulary) - 10
@@ -72,7 +72,7 @@ def test_F34_vectors_and_neighbours_equal_the_library(text):
 
 
 def test_F34_all_singular_values_give_the_matrix_back(text):
-    """U S Wᵀ = M: then U·√S has E Eᵀ = U S Uᵀ, the root of M Mᵀ."""
+    """With M = U S Wᵀ and E = U·√S, E Eᵀ = U S Uᵀ is the square root of M Mᵀ."""
     w, V = text
     M = ppmi(cooccurrences(w[:60], V))
     E = word_vectors(M, V)
@@ -89,7 +89,7 @@ def test_F34_a_word_never_seen_is_nobodys_neighbour():
 
 @pytest.fixture
 def pairs():
-    """Seven words, vectors of three, five pairs with two negatives each; words and negatives repeat."""
+    """Seven words, vectors of three numbers, five pairs with two negatives each; words and negatives repeat."""
     rng = np.random.default_rng(4)
     E, O = rng.normal(size=(7, 3)), rng.normal(size=(7, 3))
     return E, O, np.array([0, 1, 1, 6, 2]), np.array([3, 3, 0, 5, 2]), rng.integers(7, size=(5, 2))
@@ -122,7 +122,7 @@ def test_F34_skip_gram_survives_scores_of_a_thousand():
 def test_F34_the_best_skip_gram_is_pmi_less_log_K():
     """Levy and Goldberg (2014), §3.1: with enough features, o_c · e_w = PMI(w, c) − log K minimises the loss.
 
-    All pairs as often as they meet, and K negatives each drawn by frequency: at that point the gradient is 0, and
+    We use all pairs as often as they co-occur, with K negatives each, drawn by frequency. At that point the gradient is 0;
     without the log K it is not.
     """
     counts = np.array([[4, 2, 1], [2, 1, 3], [1, 3, 3]])
@@ -150,7 +150,7 @@ ONE = np.zeros(1, int)
         (lambda: cooccurrences(np.array([0, 3]), 3), "w holds the class 3"),
         (lambda: cooccurrences(np.array([0, 1]), 3, window=0), "window is 0"),
         (lambda: ppmi(np.zeros((3, 3))), "no two words ever met"),
-        (lambda: ppmi(-np.ones((3, 3))), "counts from 0 up"),
+        (lambda: ppmi(-np.ones((3, 3))), "counts of 0 or more"),
         (lambda: ppmi(np.ones((3, 4))), "axis V does not fit"),
         (lambda: word_vectors(np.ones((3, 3)), 4), "vectors of 1 to 3 numbers"),
         (lambda: neighbours(np.ones((3, 2)), 3), "w holds the class 3"),

@@ -9,15 +9,15 @@ import torch
 from tiny import DATA, same, silent, weights
 
 from minilm.errors import InputError
-from minilm.examples.labelled import LabelledSet
-from minilm.jobs import measuring
+from minilm.examples.labelled import Dataset
+from minilm.training import metrics as measuring
 from minilm.jobs.finetune import Columns, EvaluateOptions, FinetuneOptions, evaluate, finetune, load_task, new_model
-from minilm.jobs.folders import open_classifier
-from minilm.jobs.measuring import entity_scores, measure_texts
+from minilm.pretrained.run_folder import open_classifier
+from minilm.training.metrics import entity_scores, measure_texts
 from minilm.jobs.pretrain import pretrain
 from minilm.text import corpus
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.checkpoint import read_metrics
+from minilm.training.state import read_metrics
 from minilm.training.supervised import Recipe
 
 ONE = Recipe(epochs=1)
@@ -76,7 +76,7 @@ def test_F07_a_few_examples_that_can_be_told_apart_are_learnt(options, tmp_path)
     table = tmp_path / "easy.csv"
     rows = [f"the hen is {word} today,{label}" for word, label in [("good", "yes"), ("bad", "no")] * 8]
     table.write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
-    recipe = Recipe(epochs=30, rate=1e-2, embedding_rate=1.0)
+    recipe = Recipe(epochs=30, learning_rate=1e-2, embedding_learning_rate_scale=1.0)
     assert finetune(options(data=str(table), recipe=recipe), silent)["accuracy"] == 1.0
 
 
@@ -85,7 +85,7 @@ def test_pairs_are_told_apart_by_their_second_text(options, tmp_path):
     table = tmp_path / "pairs.csv"
     rows = [f"the hen,{word},{label}" for word, label in [("a good dog", "yes"), ("a bad dog", "no")] * 8]
     table.write_text("text,second,label\n" + "\n".join(rows), encoding="utf-8")
-    recipe = Recipe(epochs=30, rate=1e-2, embedding_rate=1.0)
+    recipe = Recipe(epochs=30, learning_rate=1e-2, embedding_learning_rate_scale=1.0)
     columns = Columns(pair_column="second")
     assert finetune(options(data=str(table), columns=columns, recipe=recipe), silent)["accuracy"] == 1.0
 
@@ -97,7 +97,7 @@ def test_F31_lines_longer_than_the_model_are_cut_and_put_together(options, tmp_p
     table = tmp_path / "long.conll"
     blocks = ["\n".join(f"{word}\t{'B-HEN' if word == 'hen' else 'O'}" for word in line) for line in lines]
     table.write_text("\n\n".join(blocks), encoding="utf-8")
-    recipe = Recipe(epochs=30, rate=1e-2, embedding_rate=1.0)
+    recipe = Recipe(epochs=30, learning_rate=1e-2, embedding_learning_rate_scale=1.0)
     measured = finetune(options(data=str(table), recipe=recipe), silent)
     assert measured == {"f1": 1.0, "precision": 1.0, "recall": 1.0}
     config = json.loads((options().out / "config.json").read_text(encoding="utf-8"))
@@ -151,7 +151,7 @@ def test_nor_is_a_part_of_one_that_others_wrote(options, name):
 
 def test_a_training_that_fails_leaves_nothing_in_the_way(options):
     with pytest.raises(InputError, match="no longer a number"):
-        finetune(options(recipe=Recipe(epochs=2, rate=1e30)), silent)
+        finetune(options(recipe=Recipe(epochs=2, learning_rate=1e30)), silent)
     finetune(options(), silent)
 
 
@@ -159,7 +159,7 @@ def test_a_training_that_fails_leaves_nothing_in_the_way(options):
 
 
 def test_F30_accuracy_and_macro_f1_by_hand(monkeypatch):
-    examples = LabelledSet([[1]] * 5, [[0]] * 5, [0, 0, 1, 1, 1], 0, list(range(5)))
+    examples = Dataset([[1]] * 5, [[0]] * 5, [0, 0, 1, 1, 1], 0, list(range(5)))
     monkeypatch.setattr(measuring, "predicted_labels", lambda *_: np.array([0, 1, 1, 1, 0]))
     measured = measure_texts(torch.nn.Identity(), examples, torch.device("cpu"))
     # class 0: one right, one wrong, one missed: 1/2; class 1: two right, one wrong, one missed: 2/3

@@ -4,7 +4,7 @@ import tiny
 import torch
 from tiny import silent
 
-from minilm.jobs.folders import open_pretraining
+from minilm.pretrained.run_folder import open_pretraining
 from minilm.jobs.predict import attention_of, entities, fill, units
 from minilm.jobs.pretrain import pretrain
 
@@ -41,9 +41,9 @@ def test_F31_names_are_runs_of_tags(words, tags, found):
 def test_F25_the_likeliest_words_without_the_special_ones(opened):
     text = "she opens the [MASK] and the [MASK] ."
     t = opened.tokenizer
-    ids, types = t.pair(t.ids([text])[0])
+    ids, token_type_ids = t.pair(t.ids([text])[0])
     with torch.no_grad():
-        scores = opened.model(torch.tensor([ids]), torch.tensor([types])).words[0]
+        scores = opened.model(torch.tensor([ids]), torch.tensor([token_type_ids])).words[0]
     for choices, place in zip(fill(opened, text, top=4), np.flatnonzero(np.array(ids) == t.mask), strict=True):
         ordinary = [i for i in range(t.size) if i not in t.special_ids]
         p = scores[place, ordinary].softmax(dim=-1)

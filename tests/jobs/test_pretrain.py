@@ -17,11 +17,12 @@ from transformers import BertForPreTraining
 
 from minilm.errors import InputError
 from minilm.examples.batching import PretrainingBatches
-from minilm.jobs import prepare as preparing, pretrain as pretraining
-from minilm.jobs.folders import open_pretraining
+from minilm.text import prepare as preparing
+from minilm.jobs import pretrain as pretraining
+from minilm.pretrained.run_folder import open_pretraining
 from minilm.jobs.pretrain import PretrainOptions, held_out_batches, measure, prepare_for, pretrain, vectors_for
 from minilm.training import checkpoint
-from minilm.training.checkpoint import load_state, read_metrics
+from minilm.training.state import load_state, read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +225,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_as_another(run, straight, shar
     with pytest.raises(InputError, match="holds a run already: add --resume"):
         pretrain(run(out=straight), silent)
     with pytest.raises(InputError, match=r"started with other options \(rate was [0-9.]+ and is 0.1\)"):
-        pretrain(run(out=straight, resume=True, rate=0.1), silent)
+        pretrain(run(out=straight, resume=True, learning_rate=0.1), silent)
     with pytest.raises(InputError, match="holds no run to resume"):
         pretrain(run(resume=True), silent)
     (tmp_path / "file").write_text("", encoding="utf-8")
@@ -308,8 +309,8 @@ def test_F25_F26_the_folder_opens_in_transformers_with_equal_logits(straight, ru
     batch = held_out_batches(prepare_for(run(), silent), 24)[0]
     real = torch.ones_like(batch.ids, dtype=torch.bool) if batch.real is None else batch.real
     with torch.no_grad():
-        got = ours.model.double()(batch.ids, batch.types, batch.real)
-        wanted = theirs.double().eval()(batch.ids, token_type_ids=batch.types, attention_mask=real.long())
+        got = ours.model.double()(batch.ids, batch.token_type_ids, batch.real)
+        wanted = theirs.double().eval()(batch.ids, token_type_ids=batch.token_type_ids, attention_mask=real.long())
     torch.testing.assert_close(got.words[real], wanted.prediction_logits[real], atol=1e-10, rtol=0)
     torch.testing.assert_close(got.is_next, wanted.seq_relationship_logits, atol=1e-10, rtol=0)
 
@@ -382,8 +383,8 @@ def test_budgets_in_tokens_and_minutes(run, tmp_path, no_picture):
         (dict(tokens=5, steps=5), "exactly one of steps, tokens and minutes"),
         (dict(steps=0), "no budget"),
         (dict(width=10), "width 10 is not divisible by 3 heads"),
-        (dict(rate=0.0), "learning rate 0.0"),
-        (dict(rate=float("nan")), "learning rate nan"),
+        (dict(learning_rate=0.0), "learning rate 0.0"),
+        (dict(learning_rate=float("nan")), "learning rate nan"),
         (dict(warmup=1.0), "warm-up is 1.0"),
         (dict(schedule="steep"), "schedule 'steep' is not known"),
         (dict(mask_rate=0.0), "mask_rate 0.0"),
@@ -400,7 +401,7 @@ def test_budgets_in_tokens_and_minutes(run, tmp_path, no_picture):
         (dict(width=10**18), "width 1[0,]+ must be at most 100,000"),
         (dict(weight_decay=-0.1), "weight_decay -0.1"),
         (dict(next_sentence_weight=-1.0), "next_sentence_weight -1.0"),
-        (dict(embedding_rate=-1.0), "embedding_rate -1.0"),
+        (dict(embedding_learning_rate_scale=-1.0), "embedding_rate -1.0"),
         (dict(dropout=1.0), "dropout 1.0"),
         (dict(init="zero"), "init 'zero' is not known"),
         (dict(length=7), "length 7"),
@@ -440,7 +441,7 @@ def test_tensorboard_that_is_not_there_is_asked_for(run, monkeypatch):
 
 def test_F25_pretraining_learns_more_than_how_common_the_words_are(run, no_picture):
     """On text that it has read, its loss is below that of the best model that looks at no context: the frequencies."""
-    recipe = dict(rate=1e-2, warmup=0.05, next_sentence_weight=1.0, dropout=0.0, batch=16)
+    recipe = dict(learning_rate=1e-2, warmup=0.05, next_sentence_weight=1.0, dropout=0.0, batch=16)
     options = run(steps=300, width=24, heads=3, evaluations=1, **recipe)
     prepared = prepare_for(options, silent)
     asked = PretrainingBatches(prepared.train, prepared.tokenizer, 24, 32, seed=5)[0]

@@ -5,10 +5,10 @@ from tiny import DATA, command, silent
 
 from minilm.errors import InputError
 from minilm.jobs import similar as module
-from minilm.jobs.folders import open_encoder
+from minilm.pretrained.run_folder import open_encoder
 from minilm.jobs.pretrain import pretrain
 from minilm.jobs.similar import Hit, SimilarOptions, lines_of, similar
-from minilm.training.sentence_vectors import sentence_vectors
+from minilm.training.inference import sentence_vectors
 
 LINES = ["the hen is white", "a dog barks", "the dog sees the hen", "she opens the door", "a dog barks", "it rains"]
 

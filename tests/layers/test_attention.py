@@ -181,17 +181,17 @@ def test_F19_multi_head_attention_equals_pytorch(masked, cross, fused, rng, norm
     ours, theirs = pair_of_attentions(normal)
     ours.fused = fused
     S_ = S if cross else T
-    real = some_mask(rng, B, S_)
-    real[:, 0] = True  # the first causal query sees the first word
+    attention_mask = some_mask(rng, B, S_)
+    attention_mask[:, 0] = True  # the first causal query sees the first word
     causal = causal_mask(T, S_) | (torch.arange(S_) == 0)
-    mask = {"none": None, "padding": padding_mask(real), "causal": causal[None, None]}
+    mask = {"none": None, "padding": padding_mask(attention_mask), "causal": causal[None, None]}
     mask["both"] = mask["padding"] & mask["causal"]
     x, memory = normal(B, T, C).requires_grad_(), normal(B, S, C).requires_grad_() if cross else None
     out, weights = ours(x, mask[masked], memory, need_weights=not fused)
     out_, weights_ = theirs(
         x_ := x.detach().clone().requires_grad_(),
         *[memory_ := memory.detach().clone().requires_grad_() if cross else x_] * 2,
-        key_padding_mask=~real if masked in ("padding", "both") else None,
+        key_padding_mask=~attention_mask if masked in ("padding", "both") else None,
         attn_mask=~causal if masked in ("causal", "both") else None,
         average_attn_weights=False,
     )

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from minilm.errors import InputError
-from minilm.layers.embeddings import Embeddings, sinusoids
+from minilm.layers.embeddings import Embeddings
+from minilm.layers.positions import sinusoids
 from minilm.layers.normalization import layer_norm
 
 B, T, V, C, LONGEST, TYPES = 4, 5, 11, 7, 9, 3
@@ -60,23 +61,23 @@ def test_F21_sinusoids_are_worked_out_in_double_and_rounded_once():
 
 
 def test_F21_the_sum_of_three_normed(layer, rng):
-    ids, types = draw_ids(rng)
-    out = layer(ids, types)
+    ids, token_type_ids = draw_ids(rng)
+    out = layer(ids, token_type_ids)
     for b in range(B):
         for t in range(T):
-            summed = layer.words.weight[ids[b, t]] + layer.positions.weight[t] + layer.types.weight[types[b, t]]
+            summed = layer.words.weight[ids[b, t]] + layer.positions.weight[t] + layer.token_types.weight[token_type_ids[b, t]]
             equal(out[b, t], layer_norm(summed, layer.norm.gain, layer.norm.bias, layer.norm.epsilon))
 
 
 def test_F21_the_gradient_reaches_each_table_where_it_was_read(layer, rng):
-    ids, types = draw_ids(rng)
-    out = layer(ids, types)
+    ids, token_type_ids = draw_ids(rng)
+    out = layer(ids, token_type_ids)
     upstream = torch.randn(out.shape, generator=rng)
     got = torch.autograd.grad(out, list(layer.parameters()), upstream)
     summed = (
         torch.nn.functional.one_hot(ids, V).double() @ layer.words.weight
         + layer.positions.weight[:T]
-        + torch.nn.functional.one_hot(types, TYPES).double() @ layer.types.weight
+        + torch.nn.functional.one_hot(token_type_ids, TYPES).double() @ layer.token_types.weight
     )
     normed = layer_norm(summed, layer.norm.gain, layer.norm.bias, layer.norm.epsilon)
     want = torch.autograd.grad(normed, list(layer.parameters()), upstream)

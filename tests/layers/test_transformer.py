@@ -10,7 +10,7 @@ from minilm.layers.attention import causal_mask, padding_mask
 from minilm.layers.dropout import use_generator
 from minilm.layers.transformer import (
     ACTIVATIONS,
-    Encoder,
+    TransformerStack,
     FeedForward,
     TransformerBlock,
     gelu,
@@ -37,7 +37,7 @@ def normal(rng):
 
 
 @pytest.fixture
-def real():
+def attention_mask():
     lengths = torch.tensor([3, 5, 1, 4])
     return torch.arange(T) < lengths[:, None]
 
@@ -78,7 +78,7 @@ def torch_block(norm, activation):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 @pytest.mark.parametrize("norm", ["post", "pre"])
-def test_F20_block_equals_pytorch_in_value_and_every_gradient(norm, activation, masked, fused, real, normal):
+def test_F20_block_equals_pytorch_in_value_and_every_gradient(norm, activation, masked, fused, attention_mask, normal):
     ours = TransformerBlock(C, H, FF, activation=activation, norm=norm, epsilon=EPSILON).double()
     use_fused(ours, fused)
     theirs = torch_block(norm, activation)
@@ -86,8 +86,8 @@ def test_F20_block_equals_pytorch_in_value_and_every_gradient(norm, activation, 
     assert len(pairs) == len(list(ours.parameters())) == len(list(theirs.parameters()))
     x, upstream = normal(B, T, C).requires_grad_(), normal(B, T, C)
     x_ = x.detach().clone().requires_grad_()
-    out, _ = ours(x, padding_mask(real) if masked else None)
-    out_ = theirs(x_, src_key_padding_mask=~real if masked else None)
+    out, _ = ours(x, padding_mask(attention_mask) if masked else None)
+    out_ = theirs(x_, src_key_padding_mask=~attention_mask if masked else None)
     equal(out, out_)
     out.backward(upstream)
     out_.backward(upstream)
@@ -97,19 +97,19 @@ def test_F20_block_equals_pytorch_in_value_and_every_gradient(norm, activation, 
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
-def test_F20_encoder_equals_pytorch_with_its_final_norm(norm, real, normal):
-    ours = Encoder(LAYERS, C, H, FF, norm=norm, epsilon=EPSILON).double()
+def test_F20_encoder_equals_pytorch_with_its_final_norm(norm, attention_mask, normal):
+    ours = TransformerStack(LAYERS, C, H, FF, norm=norm, epsilon=EPSILON).double()
     final = nn.LayerNorm(C, eps=EPSILON, dtype=torch.float64) if norm == "pre" else None
     theirs = nn.TransformerEncoder(torch_block(norm, "gelu"), LAYERS, final, enable_nested_tensor=False)
     pairs = [pair for mine, other in zip(ours.layers, theirs.layers) for pair in block_in_pairs(mine, other)]
     pairs += [(ours.final_norm.gain, final.weight), (ours.final_norm.bias, final.bias)] if final else []
     assert len(pairs) == len(list(ours.parameters())) == len(list(theirs.parameters()))
     share(pairs, normal)
-    mask = padding_mask(real) & causal_mask(T)
+    mask = padding_mask(attention_mask) & causal_mask(T)
     x, upstream = normal(B, T, C).requires_grad_(), normal(B, T, C)
     x_ = x.detach().clone().requires_grad_()
     out, none = ours(x, mask)
-    out_ = theirs(x_, mask=~causal_mask(T), src_key_padding_mask=~real)
+    out_ = theirs(x_, mask=~causal_mask(T), src_key_padding_mask=~attention_mask)
     assert none == []
     equal(out, out_)
     out.backward(upstream)
@@ -127,10 +127,10 @@ def test_F20_the_two_orders_are_not_the_same(normal):
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
-def test_F18_attention_weights_can_be_had_from_every_layer(norm, real, normal):
-    encoder = Encoder(LAYERS, C, H, FF, norm=norm).double()
+def test_F18_attention_weights_can_be_had_from_every_layer(norm, attention_mask, normal):
+    encoder = TransformerStack(LAYERS, C, H, FF, norm=norm).double()
     share([(p, p.clone()) for p in encoder.parameters()], normal)
-    x, mask = normal(B, T, C), padding_mask(real)
+    x, mask = normal(B, T, C), padding_mask(attention_mask)
     out, every_layer = encoder(x, mask, need_weights=True)
     assert [weights.shape for weights in every_layer] == [(B, H, T, T)] * LAYERS
     for weights in every_layer:
@@ -172,15 +172,15 @@ def test_F20_gelu_new_is_the_tanh_form(normal):
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
-def test_F20_formulas_and_kernels_give_the_same_value_and_gradients(norm, real, normal):
-    encoder = Encoder(LAYERS, C, H, FF, norm=norm).double()
+def test_F20_formulas_and_kernels_give_the_same_value_and_gradients(norm, attention_mask, normal):
+    encoder = TransformerStack(LAYERS, C, H, FF, norm=norm).double()
     share([(p, p.clone()) for p in encoder.parameters()], normal)
     x, upstream, outcomes = normal(B, T, C).requires_grad_(), normal(B, T, C), []
     for fused in (True, False):
         use_fused(encoder, fused)
         switches = [module.fused for module in encoder.modules() if hasattr(module, "fused")]
         assert switches == [fused] * (LAYERS * 3 + (norm == "pre"))
-        out, _ = encoder(x, padding_mask(real) & causal_mask(T))
+        out, _ = encoder(x, padding_mask(attention_mask) & causal_mask(T))
         outcomes.append([out.detach(), *torch.autograd.grad(out, [x, *encoder.parameters()], upstream)])
     equal(*outcomes, atol=1e-11)
 
@@ -209,4 +209,4 @@ def test_unknown_choices_are_named():
     with pytest.raises(InputError, match="norm 'middle' is not known: choose post"):
         TransformerBlock(C, H, FF, norm="middle")
     with pytest.raises(InputError, match="width 6 is not divisible by 4 heads"):
-        Encoder(LAYERS, C, 4, FF)
+        TransformerStack(LAYERS, C, 4, FF)

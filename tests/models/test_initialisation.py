@@ -6,12 +6,13 @@ import torch
 from torch import nn
 
 from minilm.errors import InputError
-from minilm.layers.embeddings import sinusoids
-from minilm.models.bert import BertConfig, BertForPretraining
+from minilm.layers.positions import sinusoids
+from minilm.models.config import TransformerConfig
+from minilm.models.bert import BertForPretraining
 from minilm.models.initialisation import OFFSETS, WORDS, initialise, turn, warm_start
 
-TINY = BertConfig(vocab_size=13, width=6, layers=2, heads=3, feed_forward=10, max_length=9)
-MEDIUM = BertConfig(vocab_size=900, width=48, heads=4, feed_forward=130, max_length=40)
+TINY = TransformerConfig(vocab_size=13, width=6, layers=2, heads=3, feed_forward=10, max_length=9)
+MEDIUM = TransformerConfig(vocab_size=900, width=48, heads=4, feed_forward=130, max_length=40)
 
 
 def seeded(seed=0):
@@ -64,13 +65,13 @@ def test_the_same_seed_gives_the_same_bits(scheme):
 
 @pytest.mark.parametrize("scheme", ["neighbours", "fan-in", "published"])
 def test_F21_fixed_sinusoids_stay_what_they_are(scheme):
-    config = BertConfig(vocab_size=13, width=6, heads=3, feed_forward=10, max_length=9, positions="sinusoidal")
+    config = TransformerConfig(vocab_size=13, width=6, heads=3, feed_forward=10, max_length=9, positions="sinusoidal")
     assert torch.equal(started(config, scheme).bert.embeddings.positions.weight, sinusoids(9, 6))
 
 
 def test_F18_neighbours_start_out_being_looked_at():
     """Each of the first heads gives a random word's neighbour, at its offset, far more than half of its attention."""
-    config = BertConfig(vocab_size=900, width=192, heads=6, feed_forward=64, max_length=64, layers=1)
+    config = TransformerConfig(vocab_size=900, width=192, heads=6, feed_forward=64, max_length=64, layers=1)
     model = started(config, "neighbours")
     ids = torch.randint(900, (8, 64), generator=seeded(1))
     (weights,) = model(ids, need_weights=True).attentions  # [B, H, T, T]
@@ -112,7 +113,7 @@ def test_an_unknown_scheme_is_named():
 
 def test_F18_the_other_heads_start_out_looking_at_words_like_their_own():
     """Of forty places, twenty hold a word that stands once more: it gets far more than a fortieth of the attention."""
-    config = BertConfig(vocab_size=900, width=128, heads=4, feed_forward=64, max_length=64, layers=1)
+    config = TransformerConfig(vocab_size=900, width=128, heads=4, feed_forward=64, max_length=64, layers=1)
     twin = (torch.arange(40) + 20) % 40
 
     def on_twins(scheme):
@@ -133,7 +134,7 @@ def test_F18_the_other_heads_start_out_looking_at_words_like_their_own():
 
 
 def test_F18_neighbours_are_looked_at_at_the_width_of_the_quickstart_too():
-    config = BertConfig(vocab_size=900, width=128, heads=4, feed_forward=64, max_length=64, layers=1)
+    config = TransformerConfig(vocab_size=900, width=128, heads=4, feed_forward=64, max_length=64, layers=1)
     ids = torch.randint(900, (4, 64), generator=seeded(1))
     (weights,) = started(config, "neighbours")(ids, need_weights=True).attentions
     for head, offset in enumerate(OFFSETS):
@@ -148,11 +149,11 @@ def test_every_shape_starts_and_has_a_gradient(norm, scheme):
     for width, heads in shapes:
         for layers in (1, 2):
             shape = dict(width=width, heads=heads, layers=layers, feed_forward=2 * width)
-            config = BertConfig(vocab_size=30, max_length=9, norm=norm, **shape)
+            config = TransformerConfig(vocab_size=30, max_length=9, norm=norm, **shape)
             model = started(config, scheme)
             ids = torch.randint(5, 30, (3, 9), generator=seeded())
-            types = (torch.arange(9) > 4).long().expand(3, 9)
-            scores = model(ids, types)
+            token_type_ids = (torch.arange(9) > 4).long().expand(3, 9)
+            scores = model(ids, token_type_ids)
             upstream = torch.randn(scores.words.shape, generator=seeded(1))
             (scores.words * upstream).mean().add(scores.is_next[:, 0].mean()).backward()
             gradients = [p.grad for p in model.parameters() if p.grad is not None]

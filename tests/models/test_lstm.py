@@ -26,8 +26,8 @@ class Twin(nn.Module):
         self.dense = nn.Linear(config.hidden * (1 + config.bidirectional), outputs)
         self.pooling = pooling
 
-    def forward(self, ids, real):
-        lengths = real.sum(dim=1)
+    def forward(self, ids, attention_mask):
+        lengths = attention_mask.sum(dim=1)
         packed = pack_padded_sequence(self.embedding(ids), lengths, batch_first=True, enforce_sorted=False)
         packed, (h, _) = self.lstm(packed)
         words, _ = pad_packed_sequence(packed, batch_first=True, total_length=ids.size(1))
@@ -49,8 +49,8 @@ def pairs(model, twin):
 
 
 def batch(rng):
-    real = torch.arange(T) < torch.tensor(LENGTHS)[:, None]
-    return torch.randint(1, V, (B, T), generator=rng) * real, real
+    attention_mask = torch.arange(T) < torch.tensor(LENGTHS)[:, None]
+    return torch.randint(1, V, (B, T), generator=rng) * attention_mask, attention_mask
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_F17_model_equals_its_twin_of_pytorch(kind, bidirectional, pooling):
                 parameter.zero_()
         for ours, theirs in pairs(model, twin):
             theirs.copy_(ours.normal_(generator=rng))
-    ids, real = batch(rng)
-    logits, logits_ = model(ids, real), twin(ids, real)
+    ids, attention_mask = batch(rng)
+    logits, logits_ = model(ids, attention_mask), twin(ids, attention_mask)
     assert logits.shape == ((B, K) if kind is LSTMClassifier else (B, T, outputs))
     upstream = torch.randn(logits.shape, generator=rng, dtype=torch.float64)
     logits.backward(upstream)
@@ -127,9 +127,9 @@ def test_a_text_without_words_gets_finite_logits(pooling):
 
 
 def test_a_word_after_padding_is_refused():
-    model, real = LSTMTagger(LSTMConfig(**SMALL)), torch.tensor([[True, False, True]])
+    model, attention_mask = LSTMTagger(LSTMConfig(**SMALL)), torch.tensor([[True, False, True]])
     with pytest.raises(InputError, match="put the padding last"):
-        model(torch.ones(1, 3, dtype=torch.long), real)
+        model(torch.ones(1, 3, dtype=torch.long), attention_mask)
 
 
 @pytest.mark.parametrize("kind", [LSTMLanguageModel, LSTMClassifier, LSTMTagger])

@@ -15,7 +15,7 @@ import pytest
 from pages import NOTEBOOKS, TOP, program
 from PIL import Image
 
-from minilm.teaching import panels
+from minilm.viz.teaching import panels
 
 build = program("build")
 SOURCES = build.sources()
@@ -81,7 +81,7 @@ import os
 import sys
 
 assert sys.executable == {python!r}
-from minilm.teaching import FAST, panels
+from minilm.viz.teaching import FAST, panels
 
 # %%
 picture, axes = panels(width=2, height=1)
@@ -160,9 +160,9 @@ def test_a_cell_that_fails_is_named_and_overwrites_nothing(tmp_path, capsys):
     ("cell", "sentence"),
     [
         ("import warnings\nwarnings.warn('careful')", "01_a.py, line 2 (cell 1): it warns: "),
-        ("import os\nos.getcwd()", "01_a.py, line 2 (cell 1): its output holds a path of a machine, "),
-        ("object()", "its output holds the address of an object, '0x"),
-        ("print('x' * 500_000)", "01_a.ipynb would have 488 KB, and 400 is the most"),
+        ("import os\nos.getcwd()", "01_a.py, line 2 (cell 1): its output contains a path of a machine, "),
+        ("object()", "its output contains the address of an object, '0x"),
+        ("print('x' * 500_000)", "01_a.ipynb would have 488 KB, but at most 400 KB are allowed"),
         ("import os\nos._exit(1)", "01_a.py: Kernel died"),
     ],
 )
@@ -217,7 +217,7 @@ def test_a_built_notebook_that_is_not_its_source_is_seen(tmp_path, capsys):
         assert build.main(["--check"], folder) == 1
         return capsys.readouterr().err
 
-    assert "01_a.ipynb is not there" in complaint()
+    assert "01_a.ipynb does not exist" in complaint()
     build.written(build.read(source), source.with_suffix(".ipynb"))
     assert build.main(["--check"], folder) == 0
     for changed, sentence in [
@@ -245,5 +245,5 @@ def test_another_cell_does_not_rename_the_rest(tmp_path):
 
 def test_a_notebook_that_is_not_there_is_named(folder, capsys):
     assert build.main(["03_attention"], folder) == 2
-    assert capsys.readouterr().err == "there is no notebook '03_attention' (there are: 01_tiny).\n"
+    assert capsys.readouterr().err == "there is no notebook '03_attention' (known notebooks: 01_tiny).\n"
     assert [path.stem for path in build.sources(folder, ["01_tiny.ipynb"])] == ["01_tiny"]

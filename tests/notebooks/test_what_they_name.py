@@ -10,9 +10,9 @@ from minilm.exercises.catalogue import entries, load
 SOURCES = {path.stem[:2]: path.read_text(encoding="utf-8") for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.py"))}
 LADDER = {
     "counting words (TF-IDF)": "TF-IDF + logistic regression",
-    "Transformer from scratch": "MiniLM",
-    "… with word vectors": "MiniLM + word vectors",
-    "… pretrained ten minutes": "MiniLM pretrained, fine-tuned",
+    "Transformer from scratch": "Transformer",
+    "… with word vectors": "Transformer + word vectors",
+    "… pretrained ten minutes": "Transformer pretrained, fine-tuned",
 }
 
 

@@ -150,7 +150,7 @@ def test_a_corpus_is_asked_for_what_it_has():
         labelled("peoples-daily")
     with pytest.raises(InputError, match="'imdb' are not tagged"):
         tagged("imdb")
-    with pytest.raises(InputError, match="is a folder: tagged text is one file"):
+    with pytest.raises(InputError, match="is a folder, but tagged text must be one file"):
         tagged(DATA)
 
 

@@ -153,13 +153,16 @@ def test_a_row_with_missing_cells_is_refused_with_its_line(write, content, what)
     ("content", "what"),
     [
         ('{"text": "a", "label": "b"}\n{"text": "a",\n', "line 2: not JSON"),
-        pytest.param("\n" + "[" * 200_000 + "]" * 200_000, "line 2: brackets within brackets", id="deep"),
-        pytest.param('{"text": "a", "label": ' + "9" * 6_000 + "}", "line 1: a number with more digits", id="huge"),
-        (r'{"text": "a \ud800 b", "label": "x"}', r"line 1: 'text' holds half a character (the lone surrogate \ud800)"),
-        (r'{"text": "a", "label": "\udcff"}', r"line 1: 'label' holds half a character (the lone surrogate \udcff)"),
+        pytest.param("\n" + "[" * 200_000 + "]" * 200_000, "line 2: brackets are nested too deeply", id="deep"),
+        pytest.param('{"text": "a", "label": ' + "9" * 6_000 + "}", "line 1: a number has too many digits", id="huge"),
+        (
+            r'{"text": "a \ud800 b", "label": "x"}',
+            r"line 1: 'text' contains half a character (the lone surrogate \ud800)",
+        ),
+        (r'{"text": "a", "label": "\udcff"}', r"line 1: 'label' contains half a character (the lone surrogate \udcff)"),
         ('["a", "b"]\n', "line 1: not an object"),
-        ('{"text": "a", "label": null}\n', "line 1: 'label' must be a text, not null"),
-        ('{"text": ["a"], "label": "b"}\n', "line 1: 'text' must be a text"),
+        ('{"text": "a", "label": null}\n', "line 1: 'label' must be text, not null"),
+        ('{"text": ["a"], "label": "b"}\n', "line 1: 'text' must be text"),
     ],
 )
 def test_a_bad_json_line_is_refused_with_its_line(write, content, what):
@@ -173,7 +176,7 @@ def test_a_table_without_rows_is_refused(write, content):
 
 def test_folders_and_other_suffixes_are_no_tables(write, tmp_path):
     assert "is a folder" in message(lambda: labelled_file(tmp_path))
-    assert "is none of .csv, .tsv" in message(lambda: labelled_file(write("a.xlsx", "PK")))
+    assert "does not end in .csv, .tsv" in message(lambda: labelled_file(write("a.xlsx", "PK")))
 
 
 def test_a_table_that_is_not_utf8_is_refused_with_the_place(write):

@@ -85,7 +85,7 @@ def test_no_character_is_lost_and_every_entity_opens_with_b(words):
 def test_a_line_that_is_not_word_tag_is_refused_with_its_line(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("北京/ns\n\n你好\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"a\.txt, line 3: '你好' is not word/tag"):
+    with pytest.raises(InputError, match=r"a\.txt, line 3: '你好' does not have the form word/tag"):
         list(word_tag_lines(path))
     path.write_text("\n", encoding="utf-8")
     with pytest.raises(InputError, match="is empty"):

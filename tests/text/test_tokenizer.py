@@ -180,18 +180,18 @@ def test_what_is_no_tokenizer_says_so(tmp_path, wordpiece):
     with pytest.raises(InputError, match="there is no tokenizer at .*tokenizer.json"):
         Tokenizer.load(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError, match="tokenizer.json is not a tokenizer that can be read"):
+    with pytest.raises(InputError, match="tokenizer.json is not a readable tokenizer"):
         Tokenizer.load(tmp_path)
     without_mask = wordpiece.to_json().replace("[MASK]", "[HIDE]")
-    with pytest.raises(InputError, match=r"my file: the tokenizer has no \[MASK\]: it is not one of BERT's kind"):
+    with pytest.raises(InputError, match=r"my file: the tokenizer has no \[MASK\]: it is not a BERT tokenizer"):
         Tokenizer.from_json(without_mask, "my file")
     (tmp_path / "tokenizer.json").write_bytes(b"\xff\xfe{")
-    with pytest.raises(InputError, match="tokenizer.json is not a tokenizer that can be read: it is not UTF-8"):
+    with pytest.raises(InputError, match="tokenizer.json is not a readable tokenizer: it is not UTF-8"):
         Tokenizer.load(tmp_path)
 
 
 def test_half_a_character_is_named_with_its_text(tokenizer):
-    said = r"the text 'a.udcff' holds half a character \(the lone surrogate .udcff\)"
+    said = r"the text 'a.udcff' contains half a character \(the lone surrogate .udcff\)"
     with pytest.raises(InputError, match=said):
         tokenizer.ids(["the", "a\udcff"])
     with pytest.raises(InputError, match=said):

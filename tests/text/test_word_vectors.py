@@ -145,7 +145,7 @@ def test_F34_the_same_seed_gives_the_same_bits():
 
 @pytest.mark.parametrize("size", [0, V + 1])
 def test_an_impossible_size_is_refused(size):
-    with pytest.raises(InputError, match=f"size {size} cannot be had from {V} words"):
+    with pytest.raises(InputError, match=f"size {size} are impossible with {V} words"):
         word_vectors(cooccurrences(*corpus(), V), size, seed=0)
 
 

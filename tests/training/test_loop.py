@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from minilm.errors import InputError
 from minilm.training import loop
-from minilm.training.loop import Progress, Rate, Step, choose_device, graceful_stop, train
+from minilm.training.loop import Progress, LearningRate, Step, choose_device, graceful_stop, train
 from minilm.training.optimizer import SGD, parameter_groups
 from minilm.training.schedule import Budget, warmup_linear
 
@@ -32,8 +32,8 @@ class Run:
         self.optimizer = SGD(parameter_groups(self.model, 0.0))
         self.loss = loss or (lambda step: 0.5 * self.model.w.square().sum())
         step = self.optimizer.step
-        self.optimizer.step = lambda rate: (self.rates.append(rate), step(rate))
-        self.options = {"rate": Rate(0.1, warmup=0.25), "clip": 1e9, "bar": False} | options
+        self.optimizer.step = lambda learning_rate: (self.rates.append(learning_rate), step(learning_rate))
+        self.options = {"rate": LearningRate(0.1, warmup=0.25), "clip": 1e9, "bar": False} | options
 
     def losses_at(self, step):
         assert self.model.training
@@ -208,7 +208,7 @@ def test_without_a_terminal_there_is_no_bar(capsys):
 )
 def test_a_rate_that_cannot_be_is_refused(options, words):
     with pytest.raises(InputError, match=words):
-        Rate(**options)
+        LearningRate(**options)
 
 
 def test_the_device():

@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from minilm.errors import InputError
-from minilm.training.losses import IGNORED, binary_cross_entropy, cross_entropy, l2
+from minilm.examples.labels import IGNORED
+from minilm.training.losses import binary_cross_entropy, cross_entropy, l2
 
 B, T, K = 3, 5, 7
 

@@ -240,7 +240,7 @@ def test_decay_is_for_matrices_and_not_for_biases_and_gains():
 @pytest.mark.parametrize("output_first", [False, True])
 def test_a_tied_table_is_one_parameter_and_a_table(output_first):
     model = Model(output_first)
-    groups = parameter_groups(model, 0.1, embedding_scale=0.25)
+    groups = parameter_groups(model, 0.1, embedding_learning_rate_scale=0.25)
     tensors = [parameter for group in groups for parameter in group["params"]]
     assert len(tensors) == len(list(model.parameters())) == len({id(tensor) for tensor in tensors})
     (table,) = [group for group in groups if any(p is model.embeddings.word.weight for p in group["params"])]
@@ -249,7 +249,7 @@ def test_a_tied_table_is_one_parameter_and_a_table(output_first):
 
 
 def test_low_layers_go_slower_than_high_ones_and_the_head_at_full_rate():
-    scales = by_name(parameter_groups(Model(), 0.1, embedding_scale=0.25, layer_decay=0.5))
+    scales = by_name(parameter_groups(Model(), 0.1, embedding_learning_rate_scale=0.25, layer_decay=0.5))
     for i, scale in enumerate((0.25, 0.5, 1.0)):
         assert scales[f"encoder.layers.{i}.project.weight"] == (scale, 0.1)
         assert scales[f"encoder.layers.{i}.norm.gain"] == (scale, 0.0)
@@ -273,7 +273,7 @@ def test_layers_are_found_inside_a_larger_model_and_frozen_parameters_left_out()
 
 def test_scales_reach_the_step_and_names_reach_the_state():
     model = Model()
-    optimizer = SGD(parameter_groups(model, embedding_scale=0.0), momentum=0.5)
+    optimizer = SGD(parameter_groups(model, embedding_learning_rate_scale=0.0), momentum=0.5)
     before = copy.deepcopy(model)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)

@@ -14,16 +14,16 @@ def rates_of_a_run(schedule, steps):
 @pytest.mark.parametrize(
     ("progress", "rate"), [(0, 0), (0.05, 0.25), (0.2, 1), (0.4, 0.75), (0.6, 0.5), (0.8, 0.25), (1, 0)]
 )
-def test_F03_linear_goes_up_over_the_warmup_and_down_to_zero(progress, rate):
-    assert warmup_linear(progress, warmup=0.2) == pytest.approx(rate, abs=1e-12)
+def test_F03_linear_goes_up_over_the_warmup_and_down_to_zero(progress, learning_rate):
+    assert warmup_linear(progress, warmup=0.2) == pytest.approx(learning_rate, abs=1e-12)
 
 
 @pytest.mark.parametrize(
     ("progress", "rate"),
     [(0, 0), (0.1, 0.5), (0.2, 1), (0.4, 0.1 + 0.45 * (1 + math.sqrt(0.5))), (0.6, 0.55), (1, 0.1)],
 )
-def test_F03_cosine_runs_over_what_comes_after_the_warmup(progress, rate):
-    assert warmup_cosine(progress, warmup=0.2, floor=0.1) == pytest.approx(rate, abs=1e-12)
+def test_F03_cosine_runs_over_what_comes_after_the_warmup(progress, learning_rate):
+    assert warmup_cosine(progress, warmup=0.2, floor=0.1) == pytest.approx(learning_rate, abs=1e-12)
 
 
 def test_F03_constant_may_warm_up():

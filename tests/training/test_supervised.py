@@ -5,24 +5,18 @@ import pytest
 import torch
 
 from minilm.errors import InputError
-from minilm.examples.labelled import IGNORED, LabelledSet
-from minilm.models.bert import BertClassifier, BertConfig, HeadConfig
+from minilm.examples.labels import IGNORED
+from minilm.examples.labelled import Dataset
+from minilm.models.heads import BertClassifier, HeadConfig
+from minilm.models.config import TransformerConfig
 from minilm.models.initialisation import initialise
 from minilm.models.lstm import LSTMConfig, LSTMTagger
 from minilm.training import supervised
-from minilm.training.supervised import (
-    Recipe,
-    fit,
-    mean_loss,
-    predicted_labels,
-    predicted_tags,
-    probabilities,
-    subset,
-    true_tags,
-)
+from minilm.training.supervised import Recipe, fit, mean_loss, subset
+from minilm.training.inference import predicted_labels, predicted_tags, probabilities, true_tags
 
 CPU = torch.device("cpu")
-SHAPE = BertConfig(vocab_size=30, width=12, layers=2, heads=3, feed_forward=20, max_length=9)
+SHAPE = TransformerConfig(vocab_size=30, width=12, layers=2, heads=3, feed_forward=20, max_length=9)
 CLS, SEP, MARKS = 2, 3, (5, 6)
 
 
@@ -34,8 +28,8 @@ def texts(n=24, seed=0):
         words = rng.integers(7, 30, rng.integers(2, 6))
         words[rng.integers(len(words))] = MARKS[i % 2]
         rows.append([CLS, *words.tolist(), SEP])
-    types = [[0] * len(row) for row in rows]
-    return LabelledSet(rows, types, [i % 2 for i in range(n)], 0, list(range(n)))
+    token_type_ids = [[0] * len(row) for row in rows]
+    return Dataset(rows, token_type_ids, [i % 2 for i in range(n)], 0, list(range(n)))
 
 
 def classifier(seed=0, **head):
@@ -90,7 +84,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
 
 def test_F07_a_separable_set_is_learnt():
     model = classifier()
-    fit(model, texts(), Recipe(epochs=25, rate=5e-3, embedding_rate=1.0), 0, bar=False)
+    fit(model, texts(), Recipe(epochs=25, learning_rate=5e-3, embedding_learning_rate_scale=1.0), 0, bar=False)
     unseen = texts(200, seed=1)
     assert (predicted_labels(model, unseen) == np.array(unseen.labels)).mean() > 0.95
     assert not model.training
@@ -109,7 +103,7 @@ def tagged_lines(n=12, seed=0, room=7):
             rows.append([CLS, *words[start : start + room], SEP])
             labels.append([IGNORED, *line[start : start + room], IGNORED])
             owner.append(i)
-    return LabelledSet(rows, [[0] * len(row) for row in rows], labels, 0, owner), tags, whole
+    return Dataset(rows, [[0] * len(row) for row in rows], labels, 0, owner), tags, whole
 
 
 @pytest.mark.parametrize("kind", ["bert", "lstm"])
@@ -122,7 +116,7 @@ def test_F31_lines_that_were_cut_are_learnt_and_put_together_again(kind):
     else:
         config = LSTMConfig(30, 12, 10, classes=3, bidirectional=True)
         model = LSTMTagger(config, torch.Generator().manual_seed(0))
-    fit(model, examples, Recipe(epochs=40, rate=1e-2, embedding_rate=1.0), 0, bar=False)
+    fit(model, examples, Recipe(epochs=40, learning_rate=1e-2, embedding_learning_rate_scale=1.0), 0, bar=False)
     unseen, _, wanted = tagged_lines(seed=1)
     assert predicted_tags(model, unseen, tags) == wanted
 
@@ -194,12 +188,12 @@ def test_ctrl_c_does_not_pass_a_half_fitted_model_for_a_fitted_one(step, ends, m
         (dict(epochs=0), "epochs 0 must be at least 1"),
         (dict(epochs=10**9), "epochs 1,000,000,000 must be at most 10,000"),
         (dict(batch=0), "batch 0 must be at least 1"),
-        (dict(rate=0.0), "learning rate 0.0"),
+        (dict(learning_rate=0.0), "learning rate 0.0"),
         (dict(warmup=1.0), "warm-up is 1.0"),
         (dict(schedule="steep"), "schedule 'steep'"),
         (dict(clip=0.0), "clip 0.0"),
         (dict(weight_decay=-1.0), "weight_decay -1.0"),
-        (dict(embedding_rate=-1.0), "embedding_rate -1.0"),
+        (dict(embedding_learning_rate_scale=-1.0), "embedding_rate -1.0"),
         (dict(layer_decay=0.0), "layer_decay 0.0"),
         (dict(label_smoothing=-0.1), "label_smoothing -0.1"),
         (dict(patience=-1), "patience -1"),

@@ -68,7 +68,8 @@ def shifted(rng):
 EXERCISE = Exercise(
     target="minilm.formulas.cross_entropy.softmax",
     section=("02", "Many classes: softmax and cross-entropy"),
-    task="Turn each row of logits into a row of probabilities, over the last axis, however many axes there are.",
+    task="Turn each row of logits into a row of probabilities: take the softmax over the last axis. There may be any number of "
+    "axes before it.",
     returns={"ŷ": "batch class"},
     tiny=lambda: {"z": np.array([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0]])},
     probes=probes,
@@ -80,14 +81,14 @@ EXERCISE = Exercise(
             lambda y: np.allclose(y.sum(-1), 1),
         ),
         Property(
-            "a number added to all logits of a row changes nothing", shifted, lambda y, moved: np.allclose(y, moved)
+            "adding a number to all logits of a row changes nothing", shifted, lambda y, moved: np.allclose(y, moved)
         ),
     ),
     forbidden=("softmax", "log_softmax"),
     steps=(
-        "take the largest logit of each row out: exp cannot overflow then, and the quotient stays what it was",
-        "exp of what is left [..., K]",
-        "divide by each row's own sum [..., 1]",
+        "subtract the largest logit of each row: then exp cannot overflow, and the quotient does not change",
+        "exp of the differences [..., K]",
+        "divide each row by its own sum [..., 1]",
     ),
     right={
         "row by row": row_by_row,
@@ -97,42 +98,44 @@ EXERCISE = Exercise(
     },
     wrong={
         "no_max": Wrong(
-            "exp of the logits as they are, without taking the largest out first",
-            "what is exp(1000) to a computer, and what is inf / inf?",
+            "exp is taken of the logits as they are, without subtracting the largest one first",
+            "what is exp(1000) on a computer, and what is inf / inf?",
         ),
         "whole": Wrong(
-            "maximum and sum are those of the whole array instead of each row's",
+            "the maximum and the sum are taken over the whole array instead of over each row",
             "what does each row of your output sum to?",
         ),
         "whole_sum": Wrong(
-            "the sum is taken over the whole array instead of each row", "what does each row of your output sum to?"
+            "the sum is taken over the whole array instead of over each row",
+            "what does each row of your output sum to?",
         ),
         "axis_0": Wrong(
             "the softmax runs along the first axis instead of the last",
-            "which axis are the classes, and which the examples?",
+            "which axis holds the classes, and which axis holds the examples?",
         ),
         "one_max": Wrong(
-            "one largest logit for the whole array instead of one for each row",
-            "one row holds 1000, another 0: what is left of exp(0 − 1000)?",
+            "one maximum is subtracted from the whole array instead of one from each row",
+            "one row holds 1000 and another holds 0: what is exp(0 − 1000)?",
         ),
         "no_keepdims": Wrong(
-            "maximum and sum have lost their last axis (keepdims)",
-            "[4, 7] minus [4]: which axis of the first does NumPy put beside the 4?",
+            "the maximum and the sum have lost their last axis (keepdims is missing)",
+            "when you compute [4, 7] minus [4], which axis of the first array does NumPy line up with the 4?",
         ),
         "no_keepdims_max": Wrong(
-            "the maximum has lost its last axis (keepdims)",
-            "[4, 7] minus [4]: which axis of the first does NumPy put beside the 4?",
+            "the maximum has lost its last axis (keepdims is missing)",
+            "when you compute [4, 7] minus [4], which axis of the first array does NumPy line up with the 4?",
         ),
         "no_keepdims_sum": Wrong(
-            "the sum has lost its last axis (keepdims)",
-            "[4, 7] divided by [4]: which axis of the first does NumPy put beside the 4?",
+            "the sum has lost its last axis (keepdims is missing)",
+            "when you divide [4, 7] by [4], which axis of the first array does NumPy line up with the 4?",
         ),
     },
     flawed=flawed,
     hints=(
-        "A probability is a share: exp makes every logit positive, and the row's sum makes them add up to 1. A common factor "
-        "in numerator and denominator cancels, and exp(−m) with m the row's largest logit is a good one to choose.",
-        "z [..., K] → its largest along the last axis, kept as [..., 1] → e = exp(z − largest) [..., K] → e divided by its own "
+        "A probability is a share of a whole. exp makes every logit positive, and dividing by the row's sum makes the shares "
+        "add up to 1. You may multiply numerator and denominator by the same factor: exp(−m) is a good one, where m is the "
+        "row's largest logit.",
+        "z [..., K] → its maximum along the last axis, kept as [..., 1] → e = exp(z − maximum) [..., K] → e divided by its own "
         "sum along the last axis, kept as [..., 1].",
         "largest = max of z, axis=-1, keepdims=True;  e = exp of (z minus largest);  return e over (sum of e, axis=-1, "
         "keepdims=True)",

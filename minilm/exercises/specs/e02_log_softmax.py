@@ -32,7 +32,7 @@ def pairwise(z):
 
 def twice(z):
     z = pairwise(z)
-    return z - np.log(np.exp(z).sum(-1))[..., None]  # log-softmax of a log-softmax changes nothing
+    return z - np.log(np.exp(z).sum(-1))[..., None]  # the log-softmax of a log-softmax is the same again
 
 
 def borrowed_sum(z):
@@ -66,7 +66,8 @@ def shifted(rng):
 EXERCISE = Exercise(
     target="minilm.formulas.cross_entropy.log_softmax",
     section=("02", "Many classes: softmax and cross-entropy"),
-    task="The logarithm of the softmax over the last axis, for logits of any size: finite where the softmax itself is 0.",
+    task="Compute the logarithm of the softmax over the last axis. It must work for logits of any size and stay finite even "
+    "where the softmax itself rounds to 0.",
     returns={"log ŷ": "batch class"},
     tiny=lambda: {"z": np.array([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0]])},
     probes=probes,
@@ -78,41 +79,43 @@ EXERCISE = Exercise(
             lambda y: np.allclose(np.exp(y).sum(-1), 1),
         ),
         Property(
-            "a number added to all logits of a row changes nothing", shifted, lambda y, moved: np.allclose(y, moved)
+            "adding a number to all logits of a row changes nothing", shifted, lambda y, moved: np.allclose(y, moved)
         ),
     ),
     needs=("softmax",),
     forbidden=("log_softmax",),
     steps=(
-        "take the largest logit of each row out [..., 1]; the result does not change, and exp cannot overflow",
-        "log of the sum of the exponentials, row by row [..., 1]: the sum holds an exp(0) = 1, so its log is safe",
-        "subtract it; nowhere is a probability written down that could round to 0",
+        "subtract the largest logit of each row [..., 1]: the result does not change, and exp cannot overflow",
+        "the log of the sum of the exponentials, row by row [..., 1]: the sum contains exp(0) = 1, so its log is safe",
+        "subtract this log: no probability is ever computed that could round to 0",
     ),
     right={"row by row": row_by_row, "two at a time": pairwise, "taken twice": twice, "scipy's sum": borrowed_sum},
     wrong={
         "log_of_softmax": Wrong(
-            "the logarithm is taken of a softmax that is worked out first",
+            "the softmax is computed first, and then its logarithm",
             "what is the softmax of (0, 1000), and what is its log?",
         ),
         "max_lost": Wrong(
-            "the largest logit is taken out before exp and not put back after log",
-            "log Σ exp(z − m) is not log Σ exp z: what is between them?",
+            "the largest logit is subtracted before exp but not added back after log",
+            "log Σ exp(z − m) is not log Σ exp z: what is the difference?",
         ),
         "max_twice": Wrong(
-            "the largest logit is put back twice",
-            "follow the m: how often was it taken out, how often does it come back?",
+            "the largest logit is added back twice",
+            "follow the m: how many times is it subtracted, and how many times is it added back?",
         ),
         "axis_0": Wrong(
-            "the sum runs along the first axis instead of the last", "does exp of each row of yours sum to 1?"
+            "the sum runs along the first axis instead of the last", "does exp of each of your rows sum to 1?"
         ),
         "no_max": Wrong(
-            "exp of the logits as they are, without taking the largest out first", "what is exp(1000) to a computer?"
+            "exp is taken of the logits as they are, without subtracting the largest one first",
+            "what is exp(1000) on a computer?",
         ),
     },
     flawed=flawed,
     hints=(
-        "log(a / b) = log a − log b: the logarithm of the numerator exp zₖ is zₖ itself, and exp and log never meet there.",
-        "z [..., K] → minus its largest [..., 1] → log of the sum of exp along the last axis, kept as [..., 1] → difference "
+        "log(a / b) = log a − log b. The logarithm of the numerator exp zₖ is simply zₖ, so you need neither exp nor log for "
+        "it.",
+        "z [..., K] → minus its maximum [..., 1] → log of the sum of exp along the last axis, kept as [..., 1] → the difference "
         "[..., K].",
         "z = z minus its max (axis=-1, keepdims=True);  return z minus log(sum of exp(z), axis=-1, keepdims=True)",
     ),

@@ -42,7 +42,7 @@ def one_hot(logits, labels, label_smoothing=0.0):
 
 
 def twice_the_log(logits, labels, label_smoothing=0.0):
-    log_y_hat = logits.log_softmax(-1).log_softmax(-1).flatten(0, -2)  # the second one changes nothing
+    log_y_hat = logits.log_softmax(-1).log_softmax(-1).flatten(0, -2)  # the second log-softmax changes nothing
     y = labels.flatten().long()
     losses = torch.where(y == IGNORED, 0.0, -log_y_hat.gather(1, y.clamp(min=0)[:, None])[:, 0])
     return Loss(losses.sum() / max(int((y != IGNORED).sum()), 1), int((y != IGNORED).sum()))
@@ -58,7 +58,7 @@ def tensor(array):
 
 
 def batch(rng, *shape, ignored=0):
-    """Logits [.., K] and labels [..], class 0 among them; the last `ignored` of each row do not count and have logits of 1e3."""
+    """Logits [.., K] and labels [..], with class 0 among them. The last `ignored` of each row do not count and have large logits."""
     logits, labels = rng.normal(scale=2, size=shape), rng.integers(shape[-1], size=shape[:-1])
     labels.flat[0] = 0
     if ignored:
@@ -80,7 +80,7 @@ def edges(rng):
     nothing["labels"] = torch.full_like(nothing["labels"], IGNORED)
     large = batch(rng, 4, 5)
     large["logits"] = large["logits"] * 1e3
-    return {"logits of a thousand": large, "nothing counts": nothing, "a single example": batch(rng, 1, 3)}
+    return {"logits of a thousand": large, "no label counts": nothing, "a single example": batch(rng, 1, 3)}
 
 
 def ignored_twice(rng):
@@ -93,8 +93,9 @@ def ignored_twice(rng):
 EXERCISE = Exercise(
     target="minilm.training.losses.cross_entropy",
     section=("02", "Many classes: softmax and cross-entropy"),
-    task="The loss of every classifier and every language model, on logits. A label of −100 does not count: neither in the "
-    "sum nor in the number it is divided by. Return Loss(value, count). (label_smoothing is for exercise 28: leave it be.)",
+    task="This is the loss of every classifier and every language model, computed from logits. A label of −100 does not count: "
+    "leave it out of the sum and of the number that the sum is divided by. Return Loss(value, count). (label_smoothing "
+    "belongs to exercise 28: ignore it here.)",
     returns={"value": "", "count": ""},
     tiny=lambda: {
         "logits": torch.tensor([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0], [9.0, 0.0, 0.0]], dtype=torch.float64),
@@ -103,9 +104,13 @@ EXERCISE = Exercise(
     probes=probes,
     edges=edges,
     properties=(
-        Property("what does not count may have any logits", ignored_twice, lambda a, b: abs(a[0] - b[0]) < 1e-9),
         Property(
-            "logits that are all alike cost log K",
+            "the logits of rows that do not count have no influence",
+            ignored_twice,
+            lambda a, b: abs(a[0] - b[0]) < 1e-9,
+        ),
+        Property(
+            "if all logits are equal, the loss is log K",
             lambda rng: {"z": {"logits": torch.zeros(3, 5, dtype=torch.float64), "labels": torch.arange(3)}},
             lambda out: abs(out[0] - torch.tensor(5.0).double().log().item()) < 1e-9,
         ),
@@ -116,10 +121,10 @@ EXERCISE = Exercise(
     needs=("softmax", "log_softmax"),
     forbidden=("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss"),
     steps=(
-        "all axes but the last into one: logits [N, K], labels [N]; keep only the rows whose label is not −100",
-        "log softmax of the logits [N, K]",
-        "minus its entry at the label, one number an example [N]",
-        "their mean, and how many they were; where nothing counts the mean is 0, not 0/0",
+        "merge all axes but the last: logits [N, K], labels [N]; keep only the rows whose label is not −100",
+        "the log-softmax of the logits [N, K]",
+        "minus its entry at the label: one loss per example [N]",
+        "the mean of these losses, and how many there are; if no label counts, the mean is 0, not 0/0",
     ),
     right={
         "a loop": loop,
@@ -129,31 +134,32 @@ EXERCISE = Exercise(
     },
     wrong={
         "twice": Wrong(
-            "the logits go through a softmax first, and then through another in the loss",
-            "what does the loss take: logits or probabilities? how small can yours become?",
+            "the logits go through a softmax first, and then through a second one inside the loss",
+            "does the loss expect logits or probabilities, and how small can yours become?",
         ),
         "sum": Wrong(
             "the losses are summed, not averaged", "what happens to your loss when the batch is twice as large?"
         ),
         "all_rows": Wrong(
-            "the sum is divided by the number of all labels, those of −100 included",
-            "add ten labels that do not count: should the loss change?",
+            "the sum is divided by the number of all labels, including those of −100",
+            "if you add ten labels that do not count, should the loss change?",
             family="all",
         ),
         "all_rows_counted": Wrong(
-            "the labels of −100 are counted with the others",
-            "add ten labels that do not count: should the loss change, or the count?",
+            "the labels of −100 are counted like the others",
+            "if you add ten labels that do not count, should the loss or the count change?",
             family="all",
         ),
         "classes": Wrong(
-            "the mean runs over the classes too", "what must logits that are all alike cost: log K, or log K / K?"
+            "the mean is taken over the classes as well",
+            "if all logits are equal, should the loss be log K or log K / K?",
         ),
         "nothing": Wrong(
-            "where nothing counts, 0 is divided by 0",
-            "what is the mean of nothing, and what would NaN do to the weights?",
+            "if no label counts, 0 is divided by 0",
+            "what should the loss be if no label counts, and what would NaN do to the weights?",
         ),
         "class_0": Wrong(
-            "the labels that are left out are those of class 0 instead of those of −100",
+            "the labels of class 0 are left out instead of those of −100",
             "is 0 a class like any other here?",
         ),
         "log_of_softmax": Wrong(
@@ -163,10 +169,10 @@ EXERCISE = Exercise(
     },
     flawed=flawed,
     hints=(
-        "The loss of one example is −log of the probability that the model gave to the right class. Rows whose label is −100 "
-        "are best taken out first, before anything is worked out with them.",
+        "The loss of one example is −log of the probability that the model gives to the right class. It is easiest to remove "
+        "the rows whose label is −100 first, before you compute anything with them.",
         "logits [*batch, K] → [N, K], labels → [N]; counts = labels ≠ −100 [N]; log_softmax of the rows that count; pick one "
-        "entry a row with gather or by indexing [rows, labels]; sum / max(how many, 1).",
+        "entry per row with gather or by indexing [rows, labels]; sum / max(how many, 1).",
         "z, y = the rows that count;  log_y_hat = z.log_softmax(-1);  losses = -log_y_hat[row i, y[i]];  return "
         "Loss(losses.sum() / max(len(losses), 1), len(losses))",
     ),

@@ -7,13 +7,14 @@ from minilm.formulas.cross_entropy import log_softmax, softmax
 
 
 def cross_entropy_gradient(z: np.ndarray, y: np.ndarray, dL: float = 1.0) -> np.ndarray:
-    r"""∂/∂z [N, K] of the mean cross-entropy of logits `z` [N, K] and classes `y` [N], times the upstream gradient `dL`.
+    r"""∂/∂z [N, K] of the mean cross-entropy for logits `z` [N, K] and classes `y` [N], times the upstream gradient `dL`.
 
-    A label of −100 does not count: its row has the gradient 0, and the mean is over the others. Where nothing counts all is 0.
+    A label of −100 does not count: the gradient of its row is 0, and the mean is taken over the other rows. If no label
+    counts, the whole gradient is 0.
     """
     counts = y != -100  # [N]
-    dz = softmax(z)  # what the model says [N, K] …
-    dz[counts, y[counts]] -= 1  # … less what is true
+    dz = softmax(z)  # the probabilities that the model gives [N, K]
+    dz[counts, y[counts]] -= 1  # minus the truth: 1 at the right class, 0 elsewhere
     return dL * dz * counts[:, None] / max(counts.sum(), 1)
 
 
@@ -72,7 +73,7 @@ def probes(rng):
     return {
         "every label counts": batch(rng, 4, 6),
         "two labels do not count": batch(rng, 7, 5, (1, 4), dL=rng.normal() + 3),
-        "a class that comes up twice": {**batch(rng, 3, 4), "y": np.array([2, 2, 0]), "dL": -0.7},
+        "a class that occurs twice": {**batch(rng, 3, 4), "y": np.array([2, 2, 0]), "dL": -0.7},
     }
 
 
@@ -81,7 +82,7 @@ def edges(rng):
     large["z"] = large["z"] + 1e3 * np.array([[0.0], [1.0], [-1.0]])
     return {
         "logits of a thousand": large,
-        "nothing counts": batch(rng, 3, 4, (0, 1, 2), dL=2.0),
+        "no label counts": batch(rng, 3, 4, (0, 1, 2), dL=2.0),
         "a single example": batch(rng, 1, 5),
     }
 
@@ -89,7 +90,8 @@ def edges(rng):
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e04_cross_entropy_gradient.cross_entropy_gradient",
     section=("02", "Many classes: softmax and cross-entropy"),
-    task="What a language model gets back at every word. Derive it with a pencil: the result is shorter than the way to it.",
+    task="Write the gradient that a language model receives at every token. Derive it with a pencil: the result is shorter than "
+    "its derivation.",
     returns={"dz": "example class"},
     tiny=lambda: {
         "z": np.array([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0], [1.0, 0.0, 0.0]]),
@@ -114,36 +116,40 @@ EXERCISE = Exercise(
     forbidden=("cross_entropy_gradient", "backward", "grad"),
     right={"a loop": loop, "one-hot and einsum": one_hot, "through the Jacobian": the_long_way},
     wrong={
-        "not_divided": Wrong("it is the gradient of the sum, not of the mean", "by what was the loss divided?"),
+        "not_divided": Wrong(
+            "this is the gradient of the sum of the losses, not of their mean", "what was the loss divided by?"
+        ),
         "ignored": Wrong(
-            "the rows whose label is −100 get a gradient too", "can a label that does not count pull at the weights?"
+            "the rows whose label is −100 get a gradient too",
+            "should a label that does not count have any influence on the weights?",
         ),
         "by_p": Wrong(
-            "it is the gradient with respect to the probabilities, not the logits",
-            "the softmax stands between z and ŷ: who goes through it?",
+            "this is the gradient with respect to the probabilities, not the logits",
+            "the softmax stands between z and ŷ: where does your gradient pass through it?",
         ),
         "sign": Wrong(
-            "the sign is turned round",
-            "should the logit of the right class rise or fall when you step against the gradient?",
+            "the sign is reversed",
+            "when you take a step against the gradient, should the logit of the right class rise or fall?",
         ),
         "no_upstream": Wrong(
-            "the upstream gradient dL is not used", "somebody doubles the loss: what becomes of your gradient?"
+            "the upstream gradient dL is not used", "if the loss is doubled, what should happen to your gradient?"
         ),
         "all_rows": Wrong(
-            "the mean is taken over all rows, those that do not count included",
-            "by what was the loss divided: by N, or by the labels that count?",
+            "the mean is taken over all rows, including those that do not count",
+            "was the loss divided by N, or by the number of labels that count?",
         ),
         "nothing": Wrong(
-            "where nothing counts, 0 is divided by 0",
-            "what is the gradient of a loss that is 0 whatever the logits are?",
+            "if no label counts, 0 is divided by 0",
+            "if the loss is 0 whatever the logits are, what is its gradient?",
         ),
     },
     flawed=flawed,
     hints=(
-        "The loss of a row is log Σ exp z − z_y. The derivative of the first part by zₖ is the softmax ŷₖ; of the second, 1 at the "
-        "label and 0 elsewhere.",
-        "ŷ = softmax(z) [N, K]; minus 1 at [row, label] in the rows that count; 0 in the others; divided by how many count; times dL.",
-        "dz = softmax(z);  dz[counting rows, their labels] -= 1;  dz[other rows] = 0;  return dL * dz / max(number of "
-        "counting rows, 1)",
+        "The loss of a row is log Σ exp z − z_y. The derivative of the first term with respect to zₖ is the softmax ŷₖ; the "
+        "derivative of z_y is 1 at the label and 0 elsewhere.",
+        "ŷ = softmax(z) [N, K] → minus 1 at [row, label] in the rows that count → 0 in the other rows → divided by the number "
+        "of rows that count → times dL.",
+        "dz = softmax(z);  dz[counting rows, their labels] -= 1;  dz[other rows] = 0;  return dL * dz / max(number of counting "
+        "rows, 1)",
     ),
 )

@@ -8,16 +8,16 @@ from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
 
 
 def linear(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
-    r"""Y = x Wᵀ + b [.., K] for `x` [.., C], `W` [K, C] (its rows as in `nn.Linear`), `b` [K].  F07."""
+    r"""Y = x Wᵀ + b [.., K] for `x` [.., C], `W` [K, C] (one row per output, as in `nn.Linear`) and `b` [K].  F07."""
     return x @ W.T + b
 
 
 def linear_gradients(x: np.ndarray, W: np.ndarray, b: np.ndarray, dY: np.ndarray) -> tuple[np.ndarray, ...]:
-    r"""∂L/∂x [.., C], ∂L/∂W [K, C], ∂L/∂b [K] for ∂L/∂Y = `dY` [.., K], whatever axes come first.  F07, F08."""
-    # every position of every sentence is one row: all but the last axis become one
+    r"""∂L/∂x [.., C], ∂L/∂W [K, C] and ∂L/∂b [K], given ∂L/∂Y = `dY` [.., K], with any leading axes.  F07, F08."""
+    # merge all axes but the last, so that every position of every sentence is one row
     rows, d_rows = x.reshape(-1, x.shape[-1]), dY.reshape(-1, dY.shape[-1])
-    dx = dY @ W  # each x met all rows of W [.., C]
-    dW = d_rows.T @ rows  # W met all rows: their outer products are summed [K, C]
+    dx = dY @ W  # each x was multiplied by every row of W [.., C]
+    dW = d_rows.T @ rows  # every row used the same W: sum their outer products [K, C]
     return dx, dW, d_rows.sum(axis=0)
 
 
@@ -46,9 +46,9 @@ def flawed(x, W, b, dY, wrong=frozenset()):
         db = dY
     if "db_first_axis" in wrong:
         db = dY.sum(axis=0)
-    if "batch_left" in wrong:  # a product for each sentence, and nothing adds them up
+    if "batch_left" in wrong:  # one product per sentence, and nothing sums them
         dW, db = np.swapaxes(dY, -1, -2) @ x, dY.sum(axis=-2)
-    if "all_axes" in wrong:  # .T turns all three axes round
+    if "all_axes" in wrong:  # .T reverses all three axes
         dW, db = dY.T @ x, dY.sum(axis=0)
     if "sign" in wrong:
         dx, dW, db = -dx, -dW, -db
@@ -94,7 +94,7 @@ def tensordot(x, W, b, dY):
 
 
 def there_or_back(made, x, W, b, dY):
-    """Without an upstream gradient the output is asked for, with one the gradients."""
+    """Return the output if there is no upstream gradient, and the gradients if there is one."""
     if dY is None:
         return {"Y": made.linear(x, W, b)}
     return made.linear_gradients(x, W, b, dY)
@@ -131,45 +131,52 @@ def edges(rng):
 def twice(rng):
     once = layer(rng, 3, 4, K=2)
     again = {**once, "x": np.concatenate([once["x"]] * 2), "dY": np.concatenate([once["dY"]] * 2)}
-    return {"a batch": once, "the batch, and the same again": again}
+    return {"a batch": once, "the batch twice": again}
 
 
 def mistake(key, name, question):
-    """In the output or in the gradients, and the other one right."""
+    """A mistake in the output or in the gradients; the other function is right."""
     wrong, forward = frozenset({key}), key in ("not_transposed", "no_bias")
     code = {"linear": partial(flawed_linear, wrong=wrong)} if forward else {"linear": linear}
     code["linear_gradients"] = linear_gradients if forward else partial(flawed, wrong=wrong)
     return Wrong(name, question, code)
 
 
-BIAS = "b was added to every row: whose upstream gradients does it get?"
-LEADING = "x may be [sentence, word, C]: how many axes has W, and so its gradient?"
-MEAN = "if the loss is a mean, where has its 1/N gone: is it not in dY already?"
+BIAS = "b was added to every row: which upstream gradients flow back to it?"
+LEADING = "x may be [sentence, token, C]: how many axes does W have, and how many must its gradient have?"
+MEAN = "if the loss is a mean, its gradient contains 1/N: is this factor not in dY already?"
 WRONG = {
-    "not_transposed": ("W is not transposed", "W has a row for each output: by which axis do x and W meet?"),
+    "not_transposed": (
+        "W is not transposed",
+        "W has one row per output: which axis of x and which axis of W must meet in the product?",
+    ),
     "no_bias": ("the bias is not added", "how many of the three inputs have you used?"),
     "dx_transposed": (
-        "dx takes Wᵀ where W belongs (nobody sees it when W is square)",
-        "dY is [.., K], dx must be [.., C]: what shape must stand between?",
+        "dx is computed with Wᵀ instead of W (if W is square, the shapes do not show this)",
+        "dY is [.., K] and dx must be [.., C]: what shape must the matrix between them have?",
     ),
-    "dW_transposed": ("dW is transposed", "a gradient has the shape of what it is the gradient of: what is that of W?"),
-    "dW_averaged": ("dW is divided by the number of rows once more", MEAN),
-    "db_averaged": ("db is averaged instead of summed", BIAS),
-    "averaged": ("dW and db are divided by the number of rows once more", MEAN),
-    "db_axis": ("db is summed over the outputs instead of the rows", BIAS),
+    "dW_transposed": (
+        "dW is transposed",
+        "a gradient has the same shape as the array it belongs to: what is the shape of W?",
+    ),
+    "dW_averaged": ("dW is averaged over the rows instead of summed", MEAN),
+    "db_averaged": ("db is averaged over the rows instead of summed", BIAS),
+    "averaged": ("dW and db are averaged over the rows instead of summed", MEAN),
+    "db_axis": ("db is summed over the outputs instead of over the rows", BIAS),
     "db_not_summed": ("db is dY itself: nothing is summed", BIAS),
-    "db_first_axis": ("db is summed over the first axis alone", LEADING),
-    "batch_left": ("there is one dW and db for each sentence: they are not added up", LEADING),
-    "all_axes": ("dY.T turns all axes round, not the last two; the leading axes must become one first", LEADING),
-    "sign": ("the sign of the gradients is turned round", "where does a minus come from in Y = x Wᵀ + b?"),
+    "db_first_axis": ("db is summed over the first axis only", LEADING),
+    "batch_left": ("there is one dW and one db per sentence: they are not summed over the sentences", LEADING),
+    "all_axes": ("dY.T reverses all axes, not only the last two; the leading axes must be merged first", LEADING),
+    "sign": ("the sign of the gradients is reversed", "where would a minus sign come from in Y = x Wᵀ + b?"),
 }
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e05_linear.linear_gradients",
     also=("minilm.exercises.specs.e05_linear.linear",),
     section=("10", "The head"),
-    task="The most used layer of all, Y = x Wᵀ + b, with W [K, C] as torch keeps it: first the output, then, from the upstream "
-    "gradient dY, those of x, W and b. There may be any number of axes before the last: sentences, words, heads.",
-    returns={"dx": "sentence word feature", "dW": "output feature", "db": "output"},
+    task="The most used layer of all: Y = x Wᵀ + b, with W [K, C] stored as in torch. Write the output first; then, from the "
+    "upstream gradient dY, the gradients of x, W and b. There may be any number of axes before the last one: sentences, "
+    "tokens, heads.",
+    returns={"dx": "sentence token feature", "dW": "output feature", "db": "output"},
     tiny=lambda: {
         "x": np.array([[1.0, 2.0], [0.0, -1.0], [3.0, 1.0]]),
         "W": np.array([[1.0, 0.5]]),
@@ -180,7 +187,7 @@ EXERCISE = Exercise(
     edges=edges,
     properties=(
         Property(
-            "the same batch twice gives dW and db twice",
+            "repeating the batch doubles dW and db",
             twice,
             lambda a, b: np.allclose(2 * a[1], b[1]) and np.allclose(2 * a[2], b[2]),
         ),
@@ -200,11 +207,11 @@ EXERCISE = Exercise(
     },
     wrong={key: mistake(key, *said) for key, said in WRONG.items()},
     hints=(
-        "Yₙₖ = Σ_c xₙ_c Wₖ_c + bₖ. Each number that stands in a product gets the upstream gradient times the other factor, summed "
-        "over all places where it stands. A gradient has the shape of its own thing.",
-        "dx: dY [.., K] with W [K, C] → [.., C]. For the other two, all axes but the last become one, N: dYᵀ [K, N] with x [N, C] → "
-        "dW [K, C]; dY summed over N → db [K].",
-        "Y = x @ (W transposed) + b;  dx = dY times W;  flatten x and dY to two axes;  dW = flat dY, transposed, @ flat x;  db = sum "
-        "of flat dY along axis 0",
+        "Yₙₖ = Σ_c xₙ_c Wₖ_c + bₖ. Each number in a product gets the upstream gradient times the other factor, summed over all "
+        "the places where the number is used. A gradient has the same shape as the array it belongs to.",
+        "dx: dY [.., K] times W [K, C] → [.., C]. For the other two, merge all axes but the last into one, N: dYᵀ [K, N] times "
+        "x [N, C] → dW [K, C]; dY summed over N → db [K].",
+        "Y = x @ (W transposed) + b;  dx = dY times W;  flatten x and dY to two axes;  dW = flat dY, transposed, @ flat x;  db "
+        "= sum of flat dY along axis 0",
     ),
 )

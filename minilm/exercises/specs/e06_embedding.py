@@ -1,4 +1,4 @@
-r"""A table of word vectors, looked up and trained.  F21."""
+r"""An embedding table, looked up and trained.  F21."""
 
 from functools import partial
 
@@ -8,26 +8,26 @@ from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
 
 
 def embedding(table: np.ndarray, ids: np.ndarray, pad: int) -> np.ndarray:
-    r"""Y = √C · table[ids] [.., C] for a `table` [V, C] and the `ids` [..] of words.  F21.
+    r"""Y = √C · table[ids] [.., C] for a `table` [V, C] and token ids `ids` [..].  F21.
 
-    √C brings the words to the size of the positions that are added to them (Vaswani et al. 2017, §3.4). The row of
-    the padding, number `pad`, is looked up like any other.
+    The factor √C gives the vectors the size of the position vectors that are added to them (Vaswani et al. 2017, §3.4).
+    Row `pad`, the one for padding, is looked up like any other.
     """
     C = table.shape[1]
     return np.sqrt(C) * table[ids]
 
 
 def embedding_gradient(table: np.ndarray, ids: np.ndarray, pad: int, dY: np.ndarray) -> np.ndarray:
-    r"""∂L/∂table [V, C] for ∂L/∂Y = `dY` [.., C]; the row of the padding, number `pad`, is never trained: 0.  F21."""
+    r"""∂L/∂table [V, C], given ∂L/∂Y = `dY` [.., C]. Row `pad`, the one for padding, is never trained: it gets 0.  F21."""
     gradient = np.zeros(table.shape)
-    np.add.at(gradient, ids, dY)  # a word that comes twice gets both
+    np.add.at(gradient, ids, dY)  # a token that occurs twice gets both gradients
     gradient[pad] = 0
-    return gradient * np.sqrt(table.shape[1])  # by what it was multiplied on the way there
+    return gradient * np.sqrt(table.shape[1])  # the same factor as in the output
 
 
 def flawed_output(table, ids, pad, wrong=frozenset()):
     V, C = table.shape
-    if "width" in wrong:  # as many columns as the largest id of this batch needs
+    if "width" in wrong:  # only as many columns as the largest id in this batch needs
         return np.sqrt(C) * (np.eye(ids.max() + 1)[ids] @ table)
     Y = table[ids] * (
         1 if wrong & {"no_root", "no_root_there"} else 1 / np.sqrt(C) if "divided" in wrong else np.sqrt(C)
@@ -94,14 +94,14 @@ def word_by_word(table, ids, pad, dY):
 
 
 def there_or_back(made, table, ids, pad, dY):
-    """Without an upstream gradient the output is asked for, with one the gradient."""
+    """Return the output if there is no upstream gradient, and the gradient if there is one."""
     if dY is None:
         return {"Y": made.embedding(table, ids, pad)}
     return {"dtable": made.embedding_gradient(table, ids, pad, dY)}
 
 
 def text(rng, *shape, V, C, pad=0, largest=None):
-    """Ids with repeats and padding among them; the last word of the table does not come."""
+    """Ids with repeats and with padding among them; the last row of the table is not used."""
     ids = rng.integers(largest or V - 1, size=shape)
     ids.flat[:3] = 1, pad, 1
     return {"table": rng.normal(size=(V, C)), "ids": ids, "pad": pad, "dY": rng.normal(size=(*shape, C))}
@@ -113,10 +113,10 @@ def both(name, inputs):
 
 def probes(rng):
     whole = text(rng, 3, 4, V=6, C=5, pad=2)
-    whole["ids"][-1, -1] = 5  # the last word of the table
+    whole["ids"][-1, -1] = 5  # the last row of the table
     return {
         **both("sentences", text(rng, 2, 5, V=7, C=3)),
-        **both("padding that is not number 0", whole),
+        **both("padding whose id is not 0", whole),
         **both("one sentence", text(rng, 6, V=9, C=4, pad=3)),
         **both("all sizes the same", text(rng, 4, V=4, C=4, pad=3)),
     }
@@ -125,13 +125,13 @@ def probes(rng):
 def edges(rng):
     pads, same = text(rng, 2, 3, V=5, C=2, pad=4), text(rng, 2, 4, V=5, C=3)
     pads["ids"][:], same["ids"][:] = 4, 2
-    return {**both("padding only", pads), **both("the same word everywhere", same)}
+    return {**both("padding only", pads), **both("the same token everywhere", same)}
 
 
 def one_more_word(rng):
     first = text(rng, 5, V=8, C=3)
     longer = {**first, "table": np.vstack([first["table"], rng.normal(size=(1, 3))])}
-    return {"a table": first, "a table with one more word": longer}
+    return {"a table": first, "a table with one more row": longer}
 
 
 def mistake(key, where, name, question):
@@ -140,45 +140,54 @@ def mistake(key, where, name, question):
     return Wrong(name, question, {"embedding": forward, "embedding_gradient": back})
 
 
-REPEATED = "the same word stands at two places: what has each of them to say to its row?"
-ROOT = "the vectors come out √C times as long: what of the step that a row gets?"
+REPEATED = "the same token stands at two places: what does each place contribute to the gradient of its row?"
+ROOT = "the output should be √C times the row: what does that mean for the row's gradient?"
 WRONG = {
-    "lost": ("back", "of a word that comes twice one place is lost: gradient[ids] += d adds once", REPEATED),
-    "first": ("back", "of a word that comes twice the first place alone is kept", REPEATED),
-    "mean": ("back", "the places of a word are averaged, not summed", REPEATED),
-    "no_root": ("there back", "the factor √C is missing", ROOT),
-    "no_root_there": ("there", "the factor √C is missing in the output, though not in the gradient", ROOT),
-    "no_root_back": ("back", "the factor √C is missing in the gradient, though not in the output", ROOT),
-    "divided": ("there back", "it is divided by √C instead of multiplied", "should the vectors get longer or shorter?"),
+    "lost": (
+        "back",
+        "for a token that occurs twice, one gradient is lost: gradient[ids] += d adds only one of them",
+        REPEATED,
+    ),
+    "first": ("back", "for a token that occurs twice, only the first place is kept", REPEATED),
+    "mean": ("back", "the gradients of a repeated token are averaged, not summed", REPEATED),
+    "no_root": ("there back", "the factor √C is missing in both the output and the gradient", ROOT),
+    "no_root_there": ("there", "the factor √C is missing in the output (the gradient has it)", ROOT),
+    "no_root_back": ("back", "the factor √C is missing in the gradient (the output has it)", ROOT),
+    "divided": (
+        "there back",
+        "the vectors are divided by √C instead of multiplied by it",
+        "should the vectors get longer or shorter?",
+    ),
     "root_v": (
         "there back",
-        "the root is that of the vocabulary, √V",
-        "of how many numbers is the length of a vector made?",
+        "the factor is √V, the root of the vocabulary size",
+        "how many numbers does one vector hold?",
     ),
-    "pad": ("back", "the row of the padding is trained", "may the loss pull at what stands for nothing?"),
+    "pad": ("back", "the row for padding is trained", "padding stands for nothing: should the loss change its row?"),
     "pad_0": (
         "back",
-        "row 0 is taken for the padding, whatever pad says",
-        "which row is the padding, and who says so?",
+        "row 0 is treated as padding, whatever `pad` says",
+        "which row belongs to padding, and which argument tells you so?",
     ),
     "hidden_pad": (
         "there",
         "the vectors of padding are set to 0 in the output",
-        "who hides padding: the table, or the mask?",
+        "what hides padding in a model: the embedding table or the attention mask?",
     ),
     "width": (
         "there back",
-        "the one-hot rows are as wide as the largest id",
-        "how many rows has the table? Do all come in a batch?",
+        "the one-hot rows are only as wide as the largest id",
+        "how many rows does the table have, and does every batch use all of them?",
     ),
 }
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e06_embedding.embedding_gradient",
     also=("minilm.exercises.specs.e06_embedding.embedding",),
     section=("05", "A table that is learned"),
-    task="The first layer of every language model: a row of a table for each word, times √C; and the way back, from the "
-    "upstream gradient to the table. The words may stand in any number of axes, and come more than once.",
-    returns={"dtable": "word feature"},
+    task="The first layer of every language model: look up one row of a table for each token, and multiply it by √C. Then write "
+    "the way back, from the upstream gradient to the table. The ids may have any number of axes, and a token may occur more "
+    "than once.",
+    returns={"dtable": "token feature"},
     tiny=lambda: {
         "table": np.array([[0.0], [1.0], [2.0]]),
         "ids": np.array([1, 0, 1]),
@@ -189,7 +198,7 @@ EXERCISE = Exercise(
     edges=edges,
     properties=(
         Property(
-            "a word that does not come gets no gradient",
+            "a token that does not occur gets no gradient",
             one_more_word,
             lambda a, b: np.allclose(a, b[:-1]) and not b[-1].any(),
         ),
@@ -209,10 +218,10 @@ EXERCISE = Exercise(
     },
     wrong={key: mistake(key, *said) for key, said in WRONG.items()},
     hints=(
-        "To look up row v is to multiply a one-hot row by the table: a linear layer without the product. So its gradient is that of a "
-        "linear layer, with no product either: each place hands its upstream gradient to its own row.",
-        "ids [..] pick rows: [.., C], times √C. Back: zeros [V, C]; to row ids[place] add dY[place], for ALL places (np.add.at adds "
-        "repeated ones, += on picked rows does not); times √C; row pad to 0.",
+        "Looking up row v gives the same as multiplying a one-hot row by the table: it is a linear layer without the product. "
+        "Its gradient needs no product either: each place adds its upstream gradient to its own row.",
+        "ids [..] pick rows [.., C], times √C. Way back: start from zeros [V, C]; add dY[place] to row ids[place], for ALL "
+        "places (np.add.at adds repeated rows, += on picked rows does not); multiply by √C; set row pad to 0.",
         "Y = table at ids, times root of C;  gradient = zeros;  np.add.at with ids and dY;  pad's row = 0;  times root of C",
     ),
 )

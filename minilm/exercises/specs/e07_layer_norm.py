@@ -50,7 +50,7 @@ def mean_of_squares(x, gain, bias, epsilon):
 
 
 def batch(rng, *shape, epsilon=0.1, scale=1.0):
-    """Rows with a mean of their own; in every second one the variance is only 1e-4, far below ε."""
+    """Rows with different means; in every second row the variance is only 1e-4, far below ε."""
     x = rng.normal(size=shape) * scale + rng.normal(size=(*shape[:-1], 1))
     x.reshape(-1, shape[-1])[::2] *= 0.01
     gain, bias = rng.normal(size=shape[-1]) + 1, rng.normal(size=shape[-1])
@@ -65,7 +65,7 @@ def batch(rng, *shape, epsilon=0.1, scale=1.0):
 def probes(rng):
     return {
         "sentences": batch(rng, 3, 4, 6),
-        "one row a position": batch(rng, 5, 7),
+        "one row per position": batch(rng, 5, 7),
         "as many positions as features": batch(rng, 4, 4),
         "a tiny epsilon": batch(rng, 4, 5, epsilon=1e-12),
     }
@@ -75,7 +75,7 @@ def edges(rng):
     constant = batch(rng, 3, 4)
     constant["x"] = torch.ones(3, 4, dtype=torch.float64) * torch.tensor([[2.0], [0.0], [-7.0]], dtype=torch.float64)
     return {
-        "features that are all alike": constant,
+        "features that are all equal": constant,
         "features of a thousand": batch(rng, 3, 5, scale=1e3),
         "a single feature": batch(rng, 3, 1),
         "a single position": batch(rng, 1, 1, 6),
@@ -96,8 +96,8 @@ def beside(rng):
 EXERCISE = Exercise(
     target="minilm.layers.normalization.layer_norm",
     section=("05", "Layer norm"),
-    task="Every position of [.., C] for itself: bring its C features to mean 0 and variance 1, then stretch and shift them by "
-    "the learned gain and bias. Written out from mean, square and root.",
+    task="Treat each position of [.., C] separately: bring its C features to mean 0 and variance 1, then scale them by the "
+    "learned gain and shift them by the learned bias. Write it out with mean, square and root.",
     returns={"y": "batch position feature"},
     tiny=lambda: {
         "x": torch.tensor([[1.0, 2.0, 6.0], [0.1, 0.1, 0.4]]).double(),
@@ -121,9 +121,9 @@ EXERCISE = Exercise(
     forbidden=("layer_norm", "LayerNorm", "native_layer_norm", "batch_norm", "standardised"),
     steps=(
         "the mean of each position's features [.., 1]",
-        "their variance [.., 1]: the mean of the squared distances, divided by C and not by C − 1",
-        "ε goes under the root, with the variance",
-        "stretch by the gain [C], shift by the bias [C]",
+        "their variance [.., 1]: the mean of the squared differences from the mean, divided by C, not by C − 1",
+        "add ε to the variance, under the root",
+        "scale by the gain [C], then shift by the bias [C]",
     ),
     right={
         "loops": loops,
@@ -134,31 +134,37 @@ EXERCISE = Exercise(
     wrong={
         "unbiased": Wrong(
             "the variance is divided by C − 1 (torch's var and std do that unless told otherwise)",
-            "by how many numbers is your sum of squares divided?",
+            "by which number is your sum of squares divided?",
         ),
         "outside": Wrong(
             "ε is added to the standard deviation, outside the root", "what is √(0 + ε), and what is √0 + ε?"
         ),
-        "squared": Wrong("** 2 where ** 0.5 belongs", "double all features: does your output stay the same?"),
+        "squared": Wrong(
+            "** 2 stands where ** 0.5 belongs", "if you double all features, does your output stay the same?"
+        ),
         "variance": Wrong(
-            "it is divided by the variance, not by its root", "double all features: does your output stay the same?"
+            "the features are divided by the variance, not by its root",
+            "if you double all features, does your output stay the same?",
         ),
         "batch": Wrong(
-            "mean and variance run over the first axis: that is batch normalization",
-            "may a sentence change when another one stands beside it?",
+            "the mean and the variance are taken over the first axis: that is batch normalization",
+            "should the output for a sentence depend on the other sentences of the batch?",
         ),
-        "whole": Wrong("mean and variance run over the whole array", "may a position change when another one does?"),
-        "no_gain": Wrong("the gain is not used", "what should happen when the gain is doubled?"),
-        "no_bias": Wrong("the bias is not used", "what should happen when the bias grows by 1?"),
-        "no_mean": Wrong("the mean is not subtracted", "add 5 to all features: does your output stay the same?"),
-        "no_epsilon": Wrong("ε is not used", "what does a row do whose features are all alike?"),
+        "whole": Wrong(
+            "the mean and the variance are taken over the whole array",
+            "should the output at one position change when another position does?",
+        ),
+        "no_gain": Wrong("the gain is not used", "what should happen to the output when the gain is doubled?"),
+        "no_bias": Wrong("the bias is not used", "what should happen to the output when the bias grows by 1?"),
+        "no_mean": Wrong("the mean is not subtracted", "if you add 5 to all features, does your output stay the same?"),
+        "no_epsilon": Wrong("ε is not used", "what happens to a row whose features are all equal?"),
     },
     flawed=flawed,
     hints=(
-        "Two numbers for each position, its mean and its spread, take away what the position's features have in common; gain and "
-        "bias then give back what the model wants them to have.",
-        "mean = x.mean(-1, keepdim=True) [.., 1]; variance = mean of (x − mean)² along the last axis [.., 1]; normed = (x − mean) / "
-        "√(variance + ε) [.., C]; gain and bias [C] line up with the last axis by themselves.",
+        "Each position has a mean and a spread. Subtract the first and divide by the second, and all positions are on one "
+        "scale; gain and bias then bring the features to the scale that the model has learned.",
+        "mean = x.mean(-1, keepdim=True) [.., 1]; variance = mean of (x − mean)² along the last axis [.., 1]; normalized = (x − "
+        "mean) / √(variance + ε) [.., C]; gain and bias [C] broadcast along the last axis by themselves.",
         "mean = …;  variance = ((x minus mean) squared).mean(-1, keepdim=True);  return gain * (x minus mean) / "
         "torch.sqrt(variance + epsilon) + bias",
     ),

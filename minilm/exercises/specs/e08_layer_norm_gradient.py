@@ -47,7 +47,7 @@ def loops(x, gain, bias, epsilon, dy):
 
 
 def step_by_step(x, gain, bias, epsilon, dy):
-    """Back through mean, variance and root one after another, as autograd would."""
+    """Go back through the root, the variance and the mean one after another, as autograd would."""
     C = x.shape[-1]
     centred = x - x.mean(-1, keepdims=True)
     inverse = 1 / np.sqrt((centred**2).mean(-1, keepdims=True) + epsilon)
@@ -85,7 +85,7 @@ def batch(rng, *shape, epsilon=0.1):
 def probes(rng):
     return {
         "sentences": batch(rng, 2, 4, 5),
-        "one row a position": batch(rng, 3, 6),
+        "one row per position": batch(rng, 3, 6),
         "as many positions as features": batch(rng, 4, 4),
         "a tiny epsilon": batch(rng, 4, 5, epsilon=1e-6),
     }
@@ -95,7 +95,7 @@ def edges(rng):
     constant = batch(rng, 3, 4)
     constant["x"] = np.ones((3, 4)) * np.array([[2.0], [0.0], [-7.0]])
     return {
-        "features that are all alike": constant,
+        "features that are all equal": constant,
         "a single feature": batch(rng, 3, 1),
         "a single row": batch(rng, 1, 4),
     }
@@ -104,8 +104,8 @@ def edges(rng):
 EXERCISE = Exercise(
     target="minilm.formulas.transformer.layer_norm_gradient",
     section=("05", "Layer norm"),
-    task="Every feature stands in the mean and in the variance of its position, and so in all C outputs: three paths lead back "
-    "to it. Return the gradients of x, gain and bias.",
+    task="Every feature is part of the mean and of the variance of its position, and so it influences all C outputs: three paths "
+    "lead back to it. Return the gradients of x, gain and bias.",
     returns={"dx": "batch position feature", "dgain": "feature", "dbias": "feature"},
     tiny=lambda: {
         "x": np.array([[1.0, 2.0, 6.0], [0.1, 0.1, 0.4]]),
@@ -129,41 +129,49 @@ EXERCISE = Exercise(
     needs=("layer_norm",),
     forbidden=("layer_norm_gradient", "layer_norm", "backward", "grad", "standardised"),
     steps=(
-        "x̂ and s = √(σ² + ε) once more, as the forward had them [.., C], [.., 1]",
-        "g = the gradient of x̂: dy came through the gain first",
-        "dx: g itself, less the path through the mean, less the path through the variance, all over s",
+        "x̂ and s = √(σ² + ε) again, as in the forward pass [.., C], [.., 1]",
+        "g = the gradient of x̂: dy goes back through the gain first",
+        "dx: g itself, minus the path through the mean, minus the path through the variance, all divided by s",
         "dgain [C] and dbias [C]: sums over all positions",
     ),
     right={"loops over the Jacobian": loops, "step by step": step_by_step, "einsum": einsum},
     wrong={
         "no_variance": Wrong(
-            "the path through the variance is missing", "stretch a row a little: does the output of the norm change?"
+            "the path through the variance is missing",
+            "if you stretch a row a little, does the output of the norm change?",
         ),
         "no_mean": Wrong(
-            "the path through the mean is missing", "shift a row by 1: does the output change? what must dx sum to?"
+            "the path through the mean is missing",
+            "if you shift a row by 1, does the output change, and what must dx sum to?",
         ),
         "over_features": Wrong(
-            "dgain and dbias are summed over the features instead of the positions",
-            "what shape has the gain, and which axis of dy does it share?",
+            "dgain and dbias are summed over the features instead of over the positions",
+            "what is the shape of the gain, and which axis of dy does it share?",
         ),
-        "no_epsilon": Wrong("1/s is worked out without ε", "which s did the forward divide by?"),
+        "no_epsilon": Wrong("1/s is computed without ε", "by which s did the forward pass divide?"),
         "no_gain": Wrong("dy is not multiplied by the gain", "y = gain · x̂ + bias: what is the gradient of x̂?"),
         "gain_late": Wrong(
-            "the gain is multiplied in at the end, after the means were taken",
-            "is the mean of dy · gain the mean of dy, times gain?",
+            "dx is multiplied by the gain only at the end, after the means were taken",
+            "is the mean of dy · gain the same as the mean of dy, times gain?",
         ),
-        "no_root": Wrong("dx is not divided by s", "double x: its gradient must become half as large; does yours?"),
-        "gain_of_x": Wrong("dgain is worked out with x instead of x̂", "what is the gain multiplied by in the forward?"),
+        "no_root": Wrong(
+            "dx is not divided by s", "if x is doubled, its gradient must become about half as large: does yours?"
+        ),
+        "gain_of_x": Wrong(
+            "dgain is computed with x instead of x̂", "what is the gain multiplied by in the forward pass?"
+        ),
         "averaged": Wrong(
             "dgain and dbias are averaged, not summed",
-            "the same gain is used at every position: what do its shares do?",
+            "the same gain is used at every position: how do the contributions of the positions combine?",
         ),
     },
     flawed=flawed,
     hints=(
-        "∂x̂ᵢ/∂xⱼ = (1[i = j] − 1/C − x̂ᵢ x̂ⱼ / C) / s: directly, through the mean, through the variance.",
-        "x̂ [.., C], s [.., 1]; g = dy · gain [.., C]; two means along the last axis, of g and of g · x̂, each [.., 1]; dgain and "
-        "dbias: reshape to [positions, C] and sum the first axis.",
-        "dx = (g minus mean(g) minus x̂ times mean(g times x̂)) / s;  dgain = sum over positions of dy times x̂;  dbias = the same of dy",
+        "∂x̂ᵢ/∂xⱼ = (1[i = j] − 1/C − x̂ᵢ x̂ⱼ / C) / s. The three terms are the direct path, the path through the mean, and the "
+        "path through the variance.",
+        "x̂ [.., C], s [.., 1]; g = dy · gain [.., C]; two means along the last axis, one of g and one of g · x̂, each [.., 1]; "
+        "for dgain and dbias, reshape to [positions, C] and sum over the first axis.",
+        "dx = (g minus mean(g) minus x̂ times mean(g times x̂)) / s;  dgain = sum over positions of dy times x̂;  dbias = sum "
+        "over positions of dy",
     ),
 )

@@ -24,7 +24,7 @@ def flawed(T, C, wrong=frozenset()):
     if "odd" in wrong:
         table = np.empty((T, C))
         table[:, 0::2] = np.sin(angle[:, 0::2])
-        table[:, 1::2] = np.cos(angle[:, 0::2])  # for an odd C one column more than there is room for
+        table[:, 1::2] = np.cos(angle[:, 0::2])  # if C is odd, this is one column too many
         return table
     if "halves" in wrong:
         angle = angle[:, 0::2]
@@ -73,8 +73,8 @@ def distances(table):
 EXERCISE = Exercise(
     target="minilm.formulas.positions.sinusoids",
     section=("05", "Where a word stands"),
-    task="A vector for each position: in the columns 2i and 2i + 1 the sine and the cosine of the same angle, pos / 10000^(2i/C). "
-    "The width may be odd; it ends on a sine then.",
+    task="One vector per position: columns 2i and 2i + 1 hold the sine and the cosine of the same angle, pos / 10000^(2i/C). The "
+    "width C may be odd; then the last column is a sine.",
     returns={"table": "position column"},
     tiny=lambda: {"T": 3, "C": 4},
     probes=probes,
@@ -85,7 +85,7 @@ EXERCISE = Exercise(
     },
     properties=(
         Property(
-            "PE(t) · PE(s) depends on the distance t − s alone",
+            "PE(t) · PE(s) depends only on the distance t − s",
             lambda rng: {"T = 8": {"T": 8, "C": 6}},
             lambda table: distances(table),
         ),
@@ -94,43 +94,47 @@ EXERCISE = Exercise(
     steps=(
         "the frequencies 1 / 10000^(2i/C), one for each pair of columns [⌈C/2⌉]",
         "the angles: each position times each frequency [T, ⌈C/2⌉]",
-        "sines into the even columns, cosines into the odd ones",
+        "sines in the even columns, cosines in the odd ones",
     ),
     right={"loops": loops, "a shifted sine": a_shifted_sine, "complex numbers": complex_numbers, "einsum": einsum},
     wrong={
         "column": Wrong(
-            "the exponent takes the column's own number, not that of its pair",
-            "do columns 0 and 1 turn equally fast in yours?",
+            "the exponent uses the column's own number, not that of its pair",
+            "do columns 0 and 1 of your table have the same frequency?",
         ),
-        "halves": Wrong("all sines first and then all cosines, not in turns", "which columns belong to one frequency?"),
+        "halves": Wrong(
+            "all sines come first and then all cosines; they do not alternate", "which columns share one frequency?"
+        ),
         "precedence": Wrong(
-            "the exponent is rounded down to 0: // where / belongs",
+            "the exponent is rounded down to 0: // stands where / belongs",
             "print your exponents: are they all 0?",
             family="rounded",
         ),
         "whole_numbers": Wrong(
-            "the exponent is divided as whole numbers and so is 0",
+            "the exponent is computed by integer division, so it is 0",
             "print your exponents: are they all 0?",
             family="rounded",
         ),
         "odd": Wrong(
-            "there is no room for the last cosine when the width is odd",
-            "how many even columns has a width of 7, how many odd?",
+            "when the width is odd, the last cosine has no column",
+            "how many even columns does a table of width 7 have, and how many odd ones?",
         ),
         "swapped": Wrong(
-            "cosines stand in the even columns and sines in the odd ones",
-            "what should stand at position 0: 0, 1, 0, 1 or 1, 0, 1, 0?",
+            "the cosines are in the even columns and the sines in the odd ones",
+            "which row belongs to position 0: 0, 1, 0, 1 or 1, 0, 1, 0?",
         ),
-        "from_1": Wrong("the positions are counted from 1", "what is the sine of the first position's angle?"),
-        "thousand": Wrong("1000 stands where 10000 belongs", "how many words does the slowest wave take for one turn?"),
+        "from_1": Wrong("the positions are counted from 1", "what should the sine of the first position's angle be?"),
+        "thousand": Wrong(
+            "1000 stands where 10000 belongs", "how many positions does the slowest wave need for one full turn?"
+        ),
     },
     flawed=flawed,
     hints=(
-        "Hands of a clock: each pair of columns is a hand, sine and cosine are where its tip is, and every hand is slower than the "
-        "one before.",
-        "np.arange(0, C, 2) is 2i for each pair [⌈C/2⌉]; positions [T, 1] times frequencies [⌈C/2⌉] → angles [T, ⌈C/2⌉]; "
-        "table[:, 0::2] and table[:, 1::2]; for an odd C the cosines are one fewer.",
-        "frequency = 10000.0 ** (minus arange(0, C, 2) over C);  angle = column of positions times frequency;  even columns = sin, "
-        "odd columns = cos of the first C // 2",
+        "Think of the hands of a clock: each pair of columns is one hand, sine and cosine say where its tip is, and every hand "
+        "is slower than the one before.",
+        "np.arange(0, C, 2) gives 2i for each pair [⌈C/2⌉]; positions [T, 1] times frequencies [⌈C/2⌉] → angles [T, ⌈C/2⌉]; "
+        "fill table[:, 0::2] and table[:, 1::2]; if C is odd, there is one cosine fewer.",
+        "frequency = 10000.0 ** (minus arange(0, C, 2) over C);  angle = column of positions times frequency;  even columns = "
+        "sin, odd columns = cos of the first C // 2",
     ),
 )

@@ -71,7 +71,7 @@ def loops(q, k, v, may_attend=None, dropout=None):
 
 
 class Halved(nn.Module):
-    """A dropout that can be foretold: it halves every weight."""
+    """A predictable dropout: it halves every weight."""
 
     def forward(self, x):
         return x / 2
@@ -84,7 +84,7 @@ def batch(rng, *before, T, S, D, Dv=None, mask=None, dropout=None):
 
 
 def ragged(rng, B, S, *lengths):
-    """[B, 1, 1, S]: sentence b has so many words, the rest is padding."""
+    """A mask [B, 1, 1, S]: sentence b has `lengths[b]` tokens, and the rest is padding."""
     return torch.arange(S).lt(torch.tensor(lengths)[:, None])[:, None, None, :]
 
 
@@ -110,7 +110,7 @@ def edges(rng):
     large["q"] = large["q"] * 1e3
     return {
         "a sentence of padding only": batch(rng, 2, 3, T=3, S=4, D=5, mask=ragged(rng, 2, 4, 4, 0)),
-        "scores of thousands": large,
+        "scores of several thousand": large,
         "one query, one key": batch(rng, 2, 3, T=1, S=1, D=4),
     }
 
@@ -119,7 +119,7 @@ def hidden_moves(rng):
     a = padded(rng)
     b = {**a, "k": a["k"].clone(), "v": a["v"].clone()}
     b["k"][2, :, 2:], b["v"][2, :, 2:] = 7.0, -5.0
-    return {"a batch": a, "other words where the mask hides them": b}
+    return {"a batch": a, "other keys and values where the mask hides them": b}
 
 
 def tiny():
@@ -130,13 +130,13 @@ def tiny():
     return {"q": q, "k": k, "v": torch.tensor([[1.0, 0.0], [0.0, 2.0]]).double(), "may_attend": None, "dropout": None}
 
 
-SQUARE = "what becomes of the variance of q · k when D grows, and what of the softmax?"
+SQUARE = "what happens to the variance of q · k when D grows, and what does that do to the softmax?"
 EXERCISE = Exercise(
     target="minilm.layers.attention.attention",
     section=("04", "Why √D?"),
-    task="The heart of the Transformer: the attended values and the weights, for queries [.., T, D] and keys [.., S, D]. The mask is "
-    "True where a query may look. `dropout`, where there is one, is called with the "
-    "weights; the weights that are returned are those before it.",
+    task="The heart of the Transformer: return the attended values and the attention weights, for queries [.., T, D] and keys "
+    "[.., S, D]. The mask is True where a query may attend to a key. If `dropout` is given, call it with the weights, but "
+    "return the weights from before the dropout.",
     returns={"y": "batch head query feature", "weights": "batch head query key"},
     tiny=tiny,
     probes=probes,
@@ -151,7 +151,7 @@ EXERCISE = Exercise(
     ),
     gradient=Gradient(
         inputs=lambda rng: {
-            "one query that may look nowhere": batch(
+            "one query that may not attend to any key": batch(
                 rng, 2, T=2, S=3, D=2, mask=torch.tensor([[True, False, True], [False] * 3])
             )
         },
@@ -160,62 +160,67 @@ EXERCISE = Exercise(
     needs=("softmax",),
     forbidden=("scaled_dot_product_attention", "MultiheadAttention", "fused_attention", "attention_weights"),
     steps=(
-        "scores [.., T, S]: each query with each key, divided by the root of a head's size",
-        "where the mask forbids: −∞, before the softmax",
-        "the softmax over the keys [.., T, S]; a query that may look nowhere (0/0) gets zeros",
-        "dropout on the weights, if there is any; times the values [.., T, Dv]",
+        "scores [.., T, S]: the dot product of each query with each key, divided by √D, the root of the head size",
+        "−∞ where the mask is False, before the softmax",
+        "the softmax over the keys [.., T, S]; a query that may not attend to any key (0/0) gets zeros",
+        "dropout on the weights, if there is any; then the product with the values [.., T, Dv]",
     ),
     right={"einsum": einsum, "an additive mask": additive, "loops": loops},
     wrong={
         "no_scale": Wrong("the scores are not divided by √D", SQUARE),
         "model": Wrong(
-            "the scores are divided by the root of the whole width, √(H·D)", "how many products does one score add up?"
+            "the scores are divided by the root of the whole width, √(H·D)",
+            "how many products are added up in one score?",
         ),
         "heads": Wrong(
-            "the scores are divided by the root of the number of heads", "how many products does one score add up?"
+            "the scores are divided by the root of the number of heads", "how many products are added up in one score?"
         ),
         "keys": Wrong(
-            "the scores are divided by the root of the number of keys", "how many products does one score add up?"
+            "the scores are divided by the root of the number of keys", "how many products are added up in one score?"
         ),
-        "no_root": Wrong("the scores are divided by D, without the root", SQUARE),
-        "inverse": Wrong("the scores are multiplied by √D: divided by an inverse", SQUARE),
+        "no_root": Wrong("the scores are divided by D, not by its root", SQUARE),
+        "inverse": Wrong("the scores are multiplied by √D instead of divided by it", SQUARE),
         "queries": Wrong(
-            "the softmax runs over the queries, not over the keys", "whose weights must sum to 1: a query's or a key's?"
+            "the softmax runs over the queries, not over the keys",
+            "which weights must sum to 1: those of one query, or those of one key?",
         ),
         "inverted": Wrong(
             "the mask is read the wrong way round",
-            "True means what here: may be looked at, or hidden?",
+            "what does True mean here: may be attended to, or hidden?",
             section=("04", "Masks: padding and the future"),
         ),
         "after": Wrong(
-            "the mask comes after the softmax, and the rest does not sum to 1 any more",
-            "what does a row of your weights sum to when a key is hidden?",
+            "the mask is applied after the softmax, so the remaining weights no longer sum to 1",
+            "when a key is hidden, what does a row of your weights sum to?",
             section=("04", "Masks: padding and the future"),
         ),
         "zero": Wrong(
             "hidden scores are set to 0, not to −∞", "what is exp(0)?", section=("04", "Masks: padding and the future")
         ),
         "finite": Wrong(
-            "hidden scores get a large negative number, and a query that may look nowhere looks everywhere",
-            "what is the softmax of a row of −1e9 alone?",
+            "hidden scores become a large negative number, so a query that may not attend to any key attends to all of them",
+            "what is the softmax of a row in which every score is −1e9?",
             section=("04", "Masks: padding and the future"),
         ),
         "nan": Wrong(
-            "a query that may look nowhere gives NaN",
-            "what is the softmax of a row of −∞ alone, and what should come out?",
+            "a query that may not attend to any key gives NaN",
+            "what is the softmax of a row in which every score is −∞, and what should come out?",
             section=("04", "Masks: padding and the future"),
         ),
-        "no_dropout": Wrong("the dropout is never called", "you are given a module: where does it go?"),
+        "no_dropout": Wrong(
+            "dropout is never called", "`dropout` is a module that you are given: where do you have to call it?"
+        ),
         "dropped_weights": Wrong(
-            "the weights that are returned are those after the dropout", "which weights does one want to look at?"
+            "the returned weights are those from after the dropout",
+            "which weights would you plot: those before or those after the dropout?",
         ),
     },
     flawed=flawed,
     hints=(
-        "A soft dictionary: each query is compared with every key by a dot product, a softmax makes shares of the scores, "
-        "and the values are mixed in those shares.",
-        "q [.., T, D] times k transposed [.., D, S] → scores [.., T, S] / √D → masked_fill with −∞ where not may_attend → softmax "
-        "along the last axis → rows that saw nothing to 0 → [.., T, S] times v [.., S, Dv].",
+        "Attention is a soft dictionary: a dot product compares each query with every key, a softmax turns the scores into "
+        "shares, and the values are mixed in these shares.",
+        "q [.., T, D] times k transposed [.., D, S] → scores [.., T, S] / √D → masked_fill with −∞ where not may_attend → "
+        "softmax along the last axis → set rows without any visible key to 0 → [.., T, S] times v [.., S, Dv].",
         "scores = q @ (k with its last two axes swapped) / sqrt(size of q's last axis);  if there is a mask: fill;  weights = "
         "softmax(scores, last axis);  if there is a mask: fill with 0;  return (weights or their dropout) @ v, weights",
     ),

@@ -9,25 +9,25 @@ from torch import Tensor
 from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
 
 
-def padded_weights(scores: Float[Tensor, "B H T S"], real: Bool[Tensor, "B S"]) -> Float[Tensor, "B H T S"]:
-    r"""softmax of the `scores` over the keys that are words: `real` [B, S] is True for a word and False for padding.
+def padded_weights(scores: Float[Tensor, "B H T S"], attention_mask: Bool[Tensor, "B S"]) -> Float[Tensor, "B H T S"]:
+    r"""The softmax of `scores` over the keys that are tokens: `attention_mask` [B, S] is True at tokens, False at padding.
 
-    Padding gets the weight 0, and the words of a sentence share the whole 1. In a sentence of padding only all weights are 0.
+    Padding gets the weight 0, and the weights of the tokens sum to 1. In a sentence of padding only, all weights are 0.
     """
-    may_attend = real[:, None, None, :]  # [B, 1, 1, S]: the same for every head and every query
+    may_attend = attention_mask[:, None, None, :]  # [B, 1, 1, S]: the same for every head and every query
     weights = scores.masked_fill(~may_attend, -math.inf).softmax(dim=-1)
-    return weights.masked_fill(~may_attend, 0.0)  # a row of −∞ alone is 0/0; such a sentence has nothing to look at
+    return weights.masked_fill(~may_attend, 0.0)  # a row of nothing but −∞ gives 0/0; such a sentence gets zeros
 
 
-def flawed(scores, real, wrong=frozenset()):
+def flawed(scores, attention_mask, wrong=frozenset()):
     if "queries" in wrong:
-        may_attend = real[:, None, :, None]
+        may_attend = attention_mask[:, None, :, None]
     elif "no_heads" in wrong:
-        may_attend = real[:, None, :]
+        may_attend = attention_mask[:, None, :]
     elif "no_axes" in wrong:
-        may_attend = real
+        may_attend = attention_mask
     else:
-        may_attend = real[:, None, None, :]
+        may_attend = attention_mask[:, None, None, :]
     hidden = may_attend if "inverted" in wrong else ~may_attend
     if "after" in wrong:
         return scores.softmax(-1).masked_fill(hidden, 0.0)
@@ -36,54 +36,60 @@ def flawed(scores, real, wrong=frozenset()):
     return weights if wrong & {"zero", "finite", "nan"} else weights.masked_fill(hidden, 0.0)
 
 
-def loops(scores, real):
+def loops(scores, attention_mask):
     rows = []
     for b, sentence in enumerate(scores):
-        words = real[b].nonzero()[:, 0]
+        words = attention_mask[b].nonzero()[:, 0]
         for row in sentence.reshape(-1, scores.shape[-1]):
             shares = row[words].softmax(0) if len(words) else row[:0]
             rows.append(torch.zeros_like(row).index_put((words,), shares))
     return torch.stack(rows).reshape(scores.shape)
 
 
-def exponentials(scores, real):
-    may = real.reshape(len(real), 1, 1, -1).expand_as(scores)
+def exponentials(scores, attention_mask):
+    may = attention_mask.reshape(len(attention_mask), 1, 1, -1).expand_as(scores)
     scores = torch.where(may, scores, torch.finfo(scores.dtype).min)
     e = torch.exp(scores - scores.amax(-1, keepdim=True)) * may
     return e / e.sum(-1, keepdim=True).clamp(min=1e-300)
 
 
-def einsum(scores, real):
-    words = real.to(scores.dtype)
-    visible = torch.where(real[:, None, None], scores, 0.0)
+def einsum(scores, attention_mask):
+    words = attention_mask.to(scores.dtype)
+    visible = torch.where(attention_mask[:, None, None], scores, 0.0)
     e = torch.einsum("bhts,bs->bhts", (visible - visible.amax(-1, keepdim=True)).exp(), words)
     total = torch.einsum("bhts->bht", e)
     return torch.einsum("bhts,bht->bhts", e, 1 / torch.where(total == 0, 1.0, total))
 
 
 def batch(rng, H, T, *lengths, S, large=True):
-    """Ragged sentences; where there is padding the scores are 1e3, so that whoever looks there is seen."""
+    """Sentences of different lengths. If `large`, the scores of padding are 1e3, so that attending to it shows at once."""
     B = len(lengths)
-    real = torch.arange(S).lt(torch.tensor(lengths)[:, None])
+    attention_mask = torch.arange(S).lt(torch.tensor(lengths)[:, None])
     scores = torch.from_numpy(rng.normal(scale=1.5, size=(B, H, T, S)))
-    return {"scores": scores.masked_fill(~real[:, None, None, :], 1e3) if large else scores, "real": real}
+    return {
+        "scores": scores.masked_fill(~attention_mask[:, None, None, :], 1e3) if large else scores,
+        "attention_mask": attention_mask,
+    }
 
 
 def probes(rng):
     return {
-        "ragged sentences": batch(rng, 2, 4, 5, 3, 1, S=5, large=False),
+        "sentences of different lengths": batch(rng, 2, 4, 5, 3, 1, S=5, large=False),
         "padding with scores of a thousand": batch(rng, 2, 4, 6, 3, 2, S=6),
         "as many heads as sentences": batch(rng, 3, 5, 4, 2, 1, S=4, large=False),
         "as many queries as keys": batch(rng, 2, 4, 4, 2, 3, S=4, large=False),
-        "heads, queries and sentences alike": batch(rng, 3, 3, 3, 2, 1, S=3, large=False),
-        "padding in front": {**(b := batch(rng, 2, 3, 4, 2, 3, 1, S=5, large=False)), "real": b["real"].flip(-1)},
+        "as many heads as queries and as sentences": batch(rng, 3, 3, 3, 2, 1, S=3, large=False),
+        "padding in front": {
+            **(b := batch(rng, 2, 3, 4, 2, 3, 1, S=5, large=False)),
+            "attention_mask": b["attention_mask"].flip(-1),
+        },
     }
 
 
 def edges(rng):
     return {
         "a sentence of padding only": batch(rng, 2, 3, 4, 0, 2, S=4),
-        "a single word": batch(rng, 2, 1, 1, S=1),
+        "a single token": batch(rng, 2, 1, 1, S=1),
         "no padding, large scores": {**(b := batch(rng, 2, 3, 5, 5, 5, S=5)), "scores": b["scores"] * 1e3},
     }
 
@@ -92,19 +98,22 @@ def hidden_moves(rng):
     a = batch(rng, 2, 3, 5, 2, 4, S=5, large=False)
     return {
         "a batch": a,
-        "other scores for the padding": {**a, "scores": a["scores"].masked_fill(~a["real"][:, None, None], -7.0)},
+        "other scores for the padding": {
+            **a,
+            "scores": a["scores"].masked_fill(~a["attention_mask"][:, None, None], -7.0),
+        },
     }
 
 
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e11_padding_mask.padded_weights",
     section=("04", "Masks: padding and the future"),
-    task="Sentences of a batch are filled up to one length, and the filling is not language. From the scores [B, H, T, S], already "
-    "divided by √D, make weights that never look at padding.",
+    task="The sentences of a batch are padded to the same length, and padding is not language. From the scores [B, H, T, S], "
+    "which are already divided by √D, compute attention weights that are 0 at all padding.",
     returns={"weights": "batch head query key"},
     tiny=lambda: {
         "scores": torch.tensor([[[[0.0, 1.0, 2.0]]], [[[0.0, 1.0, 2.0]]]]).double(),
-        "real": torch.tensor([[True, True, True], [True, True, False]]),
+        "attention_mask": torch.tensor([[True, True, True], [True, True, False]]),
     },
     probes=probes,
     edges=edges,
@@ -117,50 +126,52 @@ EXERCISE = Exercise(
         Property("the scores of padding have no influence", hidden_moves, lambda a, b: abs(a - b).max() < 1e-12),
     ),
     gradient=Gradient(
-        inputs=lambda rng: {"ragged sentences": batch(rng, 1, 2, 3, 0, 2, S=3, large=False)}, wrt=("scores",)
+        inputs=lambda rng: {"sentences of different lengths": batch(rng, 1, 2, 3, 0, 2, S=3, large=False)},
+        wrt=("scores",),
     ),
     needs=("softmax", "attention"),
     forbidden=("padding_mask", "attention", "scaled_dot_product_attention", "padded_weights"),
     steps=(
-        "a mask that says it for every head and every query of its own sentence: real [B, S] becomes [B, 1, 1, S]",
-        "−∞ for the scores of padding, then the softmax over the keys [B, H, T, S]",
-        "a sentence of padding only is a row of −∞, and 0/0: it gets zeros",
+        "extend the mask from [B, S] to [B, 1, 1, S], so that it holds for every head and every query of its own sentence",
+        "set the scores of padding to −∞, then take the softmax over the keys [B, H, T, S]",
+        "in a sentence of padding only, every score is −∞, which gives 0/0: set its weights to 0",
     ),
     right={"loops": loops, "exponentials": exponentials, "einsum": einsum},
     wrong={
-        "inverted": Wrong("the mask is read the wrong way round", "real is True for what: for words, or for padding?"),
+        "inverted": Wrong("the mask is read the wrong way round", "where is the mask True: at tokens, or at padding?"),
         "queries": Wrong(
-            "the mask lies on the axis of the queries",
-            "who must not be looked at: the one who asks, or the one who is asked?",
+            "the mask is applied to the axis of the queries",
+            "padding must not receive attention: does it have to be hidden as a query or as a key?",
         ),
         "after": Wrong(
-            "the mask comes after the softmax, and what is left is not shared out anew",
-            "what does each row of yours sum to?",
+            "the mask is applied after the softmax, and the remaining weights are not normalized again",
+            "what does each of your rows sum to?",
         ),
         "zero": Wrong("the scores of padding are set to 0, not to −∞", "what is exp(0)?"),
         "finite": Wrong(
-            "padding gets a large negative score, and in a sentence of padding only it is looked at after all",
-            "what is the softmax of a row of −1e9 alone?",
+            "padding gets a large negative score, so a sentence of padding only attends to it after all",
+            "what is the softmax of a row in which every score is −1e9?",
         ),
         "no_heads": Wrong(
-            "the mask [B, 1, S] has no axis for the heads, so its sentences line up with heads",
-            "write [B, 1, S] under [B, H, T, S], from the right: what stands under H?",
+            "the mask [B, 1, S] has no axis for the heads, so its sentences line up with the heads",
+            "write [B, 1, S] below [B, H, T, S], aligned on the right: what stands below H?",
         ),
         "no_axes": Wrong(
-            "the mask [B, S] has no axes for heads and queries, so its sentences line up with queries",
-            "write [B, S] under [B, H, T, S], from the right: what stands under B?",
+            "the mask [B, S] has no axes for heads and queries, so its sentences line up with the queries",
+            "write [B, S] below [B, H, T, S], aligned on the right: what stands below T, and what below B?",
         ),
         "nan": Wrong(
             "a sentence of padding only gives NaN",
-            "what is the softmax of a row of −∞ alone, and what should come out?",
+            "what is the softmax of a row in which every score is −∞, and what should come out?",
         ),
     },
     flawed=flawed,
     hints=(
-        "A weight becomes 0 when its score is −∞ before the softmax: then the others still share the whole 1. The mask must "
-        "say it for every head and every query of its own sentence.",
-        "real [B, S] → [B, 1, 1, S], which broadcasts over H and T; masked_fill the scores with −∞ where it is False; softmax along "
-        "the last axis; a row of −∞ only comes out as NaN: masked_fill with 0.",
-        "mask = real[:, None, None, :];  w = softmax(scores with −inf where not mask, dim=-1);  return w with 0 where not mask",
+        "A weight becomes 0 if its score is −∞ before the softmax; the other weights of the row then still sum to 1. The mask "
+        "must hold for every head and every query of its own sentence.",
+        "attention_mask [B, S] → [B, 1, 1, S], which broadcasts over H and T; masked_fill the scores with −∞ where it is False; "
+        "softmax along the last axis; a row of nothing but −∞ gives NaN: masked_fill it with 0.",
+        "mask = attention_mask[:, None, None, :];  w = softmax(scores with −inf where not mask, dim=-1);  return w with 0 where "
+        "not mask",
     ),
 )

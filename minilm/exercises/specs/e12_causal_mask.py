@@ -31,7 +31,7 @@ def comparison(T, S=None, device=None):
 
 def running_sum(T, S=None, device=None):
     S = T if S is None else S
-    last = torch.eye(S, dtype=torch.long, device=device)[S - T :]  # 1 where query t stands itself
+    last = torch.eye(S, dtype=torch.long, device=device)[S - T :]  # 1 at the position of query t itself
     return last.flip(-1).cumsum(-1).flip(-1).bool()
 
 
@@ -47,8 +47,9 @@ def counts_up(mask):
 EXERCISE = Exercise(
     target="minilm.layers.attention.causal_mask",
     section=("04", "Masks: padding and the future"),
-    task="A model that is to predict the next word must not see it. True where the query may look: at itself and at what "
-    "came before. With more keys than queries, the queries are the last of the words. (device may be handed on or ignored.)",
+    task="A model that predicts the next token must not see it. The mask is True where a query may attend: to itself and to what "
+    "came before. If there are more keys than queries, the queries are the last of the tokens. (You may pass device on or "
+    "ignore it.)",
     returns={"mask": "query key"},
     tiny=lambda: {"T": 3, "S": None},
     probes=lambda rng: {
@@ -56,10 +57,10 @@ EXERCISE = Exercise(
         "the last queries of many keys": {"T": (T := int(rng.integers(2, 5))), "S": T + int(rng.integers(2, 5))},
         "S given, and equal to T": {"T": 5, "S": 5},
     },
-    edges=lambda rng: {"a single word": {"T": 1, "S": 1}, "one query, many keys": {"T": 1, "S": 6}},
+    edges=lambda rng: {"a single token": {"T": 1, "S": 1}, "one query, many keys": {"T": 1, "S": 6}},
     properties=(
         Property(
-            "every query sees one key more than the one before it, and the last sees all",
+            "every query sees one key more than the query before it, and the last query sees all keys",
             lambda rng: {"T = 4, S = 7": {"T": 4, "S": 7}},
             counts_up,
         ),
@@ -67,8 +68,8 @@ EXERCISE = Exercise(
     needs=("attention", "padding_mask"),
     forbidden=("causal_mask", "generate_square_subsequent_mask"),
     steps=(
-        "S is T when it is not given",
-        "query t is word t + S − T of all words: it sees the keys up to that one, itself included [T, S]",
+        "if S is not given, it is T",
+        "query t is token t + S − T of all tokens: it may attend to all keys up to that one, itself included [T, S]",
     ),
     right={
         "loops": loops,
@@ -77,28 +78,32 @@ EXERCISE = Exercise(
         "the upper triangle": upper_triangle,
     },
     wrong={
-        "diagonal": Wrong("the diagonal is hidden: no word sees itself", "what can the first word look at in yours?"),
-        "triangle": Wrong(
-            "it is the wrong triangle: each word sees itself and the future",
-            "which keys may the first word see, which the last?",
+        "diagonal": Wrong(
+            "the diagonal is hidden: no token sees itself", "what can the first token attend to with your mask?"
         ),
-        "next": Wrong("each word sees the next one too", "the model is asked for word t + 1: may it see it?"),
+        "triangle": Wrong(
+            "this is the wrong triangle: each token sees itself and the future",
+            "which keys may the first token see, and which keys the last?",
+        ),
+        "next": Wrong(
+            "each token also sees the next one", "the model has to predict token t + 1: may it see that token?"
+        ),
         "padding": Wrong(
             "all queries see the same keys, as with a padding mask",
-            "what may the second word see that the first may not?",
+            "which key may the second token see that the first may not?",
         ),
         "offset": Wrong(
-            "with more keys than queries the queries are taken for the first words, not for the last",
-            "the last query stands at the end of the text: how many keys must it see?",
+            "if there are more keys than queries, the queries are treated as the first tokens, not as the last",
+            "the last query is the last token of the text: how many keys must it see?",
         ),
-        "inverted": Wrong("True and False are exchanged", "True means what here: may be looked at, or hidden?"),
+        "inverted": Wrong("True and False are swapped", "what does True mean here: may be attended to, or hidden?"),
     },
     flawed=flawed,
     hints=(
-        "A lower triangle: row t says what word t may see. With S > T the first S − T words have been dealt with before, and every "
-        "query sees them.",
-        "Booleans [T, S], True where s ≤ t + (S − T). `tril` has a `diagonal` for just that, or compare two aranges, "
-        "a column and a row.",
-        "S = T if none is given;  return ones of bool [T, S], lower triangle, diagonal = S minus T",
+        "The mask is a lower triangle: row t says what token t may see. If S > T, the first S − T tokens were processed "
+        "earlier, and every query sees them.",
+        "Booleans [T, S], True where s ≤ t + (S − T). `tril` has the argument `diagonal` for exactly this; or compare two "
+        "aranges, one as a column and one as a row.",
+        "S = T if S is not given;  return the lower triangle of ones (bool) [T, S], with diagonal = S minus T",
     ),
 )

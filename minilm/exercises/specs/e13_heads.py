@@ -16,14 +16,14 @@ def flawed(X, W, b, W_O, b_O, H, may_attend=None, wrong=frozenset()):
         qkv[2] = qkv[1]
     if "order" in wrong:
         qkv = [qkv[1], qkv[0], qkv[2]]
-    if "per_head" in wrong:  # the columns read as [H, 3, D]: another order of the rows of W
+    if "per_head" in wrong:  # reads the columns as [H, 3, D]: another order of the rows of W
         Z = np.moveaxis((X @ W.T + b).reshape(*before, T, H, 3, D), -2, 0)
         qkv = [each.reshape(*before, T, C) for each in Z]
 
     def split(Z):
         if "view" in wrong:
             return Z.reshape(*before, H, T, D)
-        if "dh" in wrong:  # every H-th column is a head's
+        if "dh" in wrong:  # every H-th column belongs to one head
             return np.moveaxis(Z.reshape(*before, T, D, H), -1, -3)
         if "first_head" in wrong:
             return np.stack([Z[..., :D]] * H, axis=-3)
@@ -31,7 +31,7 @@ def flawed(X, W, b, W_O, b_O, H, may_attend=None, wrong=frozenset()):
 
     Q, K, V = (split(each) for each in qkv)
     mask = None if may_attend is None else np.broadcast_to(may_attend, (*before, T, T))
-    if "mask_order" in wrong and mask is not None and before:  # [B·H, T, T] with the masks in turns
+    if "mask_order" in wrong and mask is not None and before:  # [B·H, T, T], with the masks of all sentences in turn
         mask = np.concatenate([mask] * H).reshape(*before, H, T, T)
     elif mask is not None:
         mask = mask[..., None, :, :]
@@ -71,7 +71,7 @@ def einsum(X, W, b, W_O, b_O, H, may_attend=None):
 
 
 def heads_in_the_batch(X, W, b, W_O, b_O, H, may_attend=None):
-    """[B·H, T, D]: each sentence's mask H times, one after the other."""
+    """Heads in the batch axis, [B·H, T, D]: the mask of each sentence is repeated H times in a row."""
     B, T, C = X.shape if X.ndim == 3 else (1, *X.shape)
     Z = (X @ W.T + b).reshape(B, T, 3, H, C // H).transpose(2, 0, 3, 1, 4).reshape(3, B * H, T, C // H)
     mask = None if may_attend is None else np.repeat(np.broadcast_to(may_attend, (B, T, T)), H, axis=0)
@@ -98,7 +98,7 @@ def batch(rng, *before, T, H, D, mask=None):
 
 
 def ragged(T, *lengths):
-    """[B, 1, T]: sentence b has so many words."""
+    """A mask [B, 1, T]: sentence b has `lengths[b]` tokens."""
     return (np.arange(T) < np.array(lengths)[:, None])[:, None, :]
 
 
@@ -106,9 +106,9 @@ def probes(rng):
     return {
         "one sentence": batch(rng, T=5, H=2, D=3),
         "a batch": batch(rng, 2, T=4, H=3, D=2),
-        "as many heads as words": batch(rng, 2, T=3, H=3, D=4),
+        "as many heads as tokens": batch(rng, 2, T=3, H=3, D=4),
         "padding, as many sentences as heads": batch(rng, 2, T=4, H=2, D=3, mask=ragged(4, 4, 2)),
-        "a mask of its own for each sentence and query": batch(
+        "a different mask for each sentence and query": batch(
             rng, 3, T=4, H=2, D=2, mask=np.eye(4, dtype=bool) | (rng.random((3, 4, 4)) < 0.5)
         ),
     }
@@ -119,12 +119,12 @@ def edges(rng):
         "a sentence of padding only": batch(rng, 2, T=3, H=2, D=2, mask=ragged(3, 3, 0)),
         "a single head": batch(rng, 2, T=3, H=1, D=4),
         "heads of one feature": batch(rng, 2, T=3, H=4, D=1),
-        "one word": batch(rng, 3, T=1, H=2, D=3),
+        "one token": batch(rng, 3, T=1, H=2, D=3),
     }
 
 
 def heads_exchanged(rng):
-    """The heads in another order, in W, b and W_O alike."""
+    """The same heads in another order, in W, b and W_O."""
     first = batch(rng, 2, T=4, H=3, D=2)
     turned = np.arange(6).reshape(3, 2)[[2, 0, 1]].ravel()
     rows = np.concatenate([turned, 6 + turned, 12 + turned])
@@ -145,43 +145,49 @@ def tiny():
     }
 
 
-WORDS = "[T, H·D] read as [H, T, D] without a transpose: whose numbers stand in head 0?"
+WORDS = "if [T, H·D] is reshaped to [H, T, D] without a transpose, whose numbers end up in head 0?"
 COLUMNS = "which columns belong to the first head: the first D, or every H-th?"
-MASK = "[B, H, T, T]: for which of the two axes does the mask change?"
+MASK = "the scores are [B, H, T, T]: does the mask differ between sentences or between heads?"
 WRONG = {
-    "view": ("the width is cut into heads by a reshape alone, without a transpose", WORDS),
+    "view": ("the width is split into heads by a reshape alone, without a transpose", WORDS),
     "not_back": ("the heads are merged by a reshape alone, without the transpose back", WORDS),
-    "dh": ("the width is cut as [D, H] instead of [H, D]", COLUMNS),
+    "dh": ("the width is split as [D, H] instead of [H, D]", COLUMNS),
     "merged_dh": ("the heads are merged as [D, H] instead of [H, D]", COLUMNS),
     "mask_order": (
-        "the masks are repeated in another order than the heads",
-        "B·H rows: sentence 0 in all heads first, or head 0?",
+        "the masks are not repeated in the same order as the heads",
+        "there are B·H rows: which come first, all heads of sentence 0 or head 0 of all sentences?",
     ),
-    "mask_one_head": ("the mask is used in the first head alone", MASK),
+    "mask_one_head": ("the mask is used only in the first head", MASK),
     "no_mask": ("the mask is not used", MASK),
-    "one_projection": ("one projection is used for Q, K and V", "W has 3C rows: how many of them have you used?"),
-    "kv_shared": ("K's projection is used for V as well", "W has 3C rows: how many of them have you used?"),
-    "order": ("Q and K are exchanged", "in which order do the rows of W lie?"),
-    "per_head": ("the rows of W are read head by head, each with its q, k and v", "what are the first C rows of W?"),
-    "first_head": (
-        "all heads read the first D columns: one projection reused for all",
-        "how do two heads come to differ?",
+    "one_projection": ("the same projection is used for Q, K and V", "W has 3C rows: how many of them have you used?"),
+    "kv_shared": ("the projection for K is used for V as well", "W has 3C rows: how many of them have you used?"),
+    "order": ("Q and K are swapped", "in which order are the rows of W stored?"),
+    "per_head": (
+        "the rows of W are read head by head, each head with its own q, k and v",
+        "what do the first C rows of W compute?",
     ),
-    "scale": ("the scores are divided by √C instead of √D", "how many products does the score of one head add up?"),
-    "mean": ("the heads are averaged instead of put side by side", "H heads of D numbers: how many numbers are that?"),
-    "no_output": ("the output projection W_O is missing", "what can mix what the heads have found?"),
+    "first_head": (
+        "all heads read the first D columns: one projection is reused for all of them",
+        "what makes one head different from another?",
+    ),
+    "scale": ("the scores are divided by √C instead of √D", "how many products are added up in the score of one head?"),
+    "mean": (
+        "the heads are averaged instead of concatenated",
+        "H heads with D numbers each: how many numbers are these together?",
+    ),
+    "no_output": ("the output projection W_O is missing", "which step can mix the results of the heads?"),
     "no_bias": ("the bias b_O is missing", "how many of the four parameters have you used?"),
 }
 EXERCISE = Exercise(
     target="minilm.formulas.attention.fused_self_attention",
     section=("04", "Many heads, one product"),
-    task="Self-attention with H heads from one product: cut its result into Q, K and V, each of them into heads of D = C/H columns, "
-    "let each head attend for itself, put the heads side by side again. X is [T, C] or [B, T, C].",
-    docstring="""Y [.., T, C] for Q = K = V = X from one product, Q, K, V = X Wᵀ + b, cut into H heads.  F19.
+    task="Self-attention with H heads from one matrix product: split its result into Q, K and V, split each of these into heads "
+    "of D = C/H columns, let each head attend on its own, and concatenate the heads again. X is [T, C] or [B, T, C].",
+    docstring="""Self-attention Y [.., T, C] of X [.., T, C] with H heads, from one product: Q, K, V = X Wᵀ + b.  F19.
 
-    `W` [3·C, C] and `b` [3·C]: the rows of Q first, then K's, then V's, and in each the heads one after the other;
-    `W_O` [C, C] and `b_O` [C] as in `nn.Linear`. `may_attend` broadcasts to [.., T, T], the same for all heads.""",
-    returns={"Y": "sentence word feature"},
+    `W` [3·C, C] and `b` [3·C]: first the rows for Q, then those for K, then those for V, each of them head by head.
+    `W_O` [C, C] and `b_O` [C] are as in `nn.Linear`. `may_attend` broadcasts to [.., T, T] and is the same for all heads.""",
+    returns={"Y": "sentence token feature"},
     tiny=tiny,
     probes=probes,
     edges=edges,
@@ -197,10 +203,10 @@ EXERCISE = Exercise(
         "MultiheadAttention",
     ),
     steps=(
-        "one product and its bias [.., T, 3C], cut into Q, K and V [.., T, C]",
-        "each cut into heads, and the heads brought beside the batch [.., H, T, D]",
+        "one product plus its bias [.., T, 3C], split into Q, K and V [.., T, C]",
+        "split each of them into heads, and move the head axis next to the batch [.., H, T, D]",
         "attention, with a mask that has an axis for the heads [.., 1, T, T]",
-        "the way back [.., T, H·D], and the output projection",
+        "the way back to [.., T, H·D], and the output projection",
     ),
     right={
         "a head at a time": a_head_at_a_time,
@@ -211,10 +217,11 @@ EXERCISE = Exercise(
     wrong={key: Wrong(name, question) for key, (name, question) in WRONG.items()},
     flawed=flawed,
     hints=(
-        "A head is attention on D of the C columns. Instead of H small products one makes a large one and cuts it: columns 0 … D − 1 "
-        "are the first head's. Words must stay words: reshape cuts the last axis, a transpose moves the heads to the front.",
-        "X Wᵀ + b [.., T, 3C] → three of [.., T, C] → reshape [.., T, H, D] → swap two axes [.., H, T, D] → attention → swap back "
-        "[.., T, H, D] → reshape [.., T, C] → times W_Oᵀ, plus b_O.",
+        "A head is attention on D of the C columns. Instead of H small products, compute one large product and split it: "
+        "columns 0 … D − 1 belong to the first head. Each token must keep its own numbers, so reshape only the last axis, and "
+        "then move the heads to the front with a transpose.",
+        "X Wᵀ + b [.., T, 3C] → three of [.., T, C] → reshape [.., T, H, D] → swap two axes [.., H, T, D] → attention → swap "
+        "back [.., T, H, D] → reshape [.., T, C] → times W_Oᵀ, plus b_O.",
         "q, k, v = split in 3;  each: reshape to (.., T, H, D), swapaxes(-2, -3);  mask gets an axis before its last two;  y = "
         "attention of the three;  swapaxes back, reshape to (.., T, C), then W_O and b_O",
     ),

@@ -91,8 +91,10 @@ def edges(rng):
     large = batch(rng, T=3, S=4, D=2, Dv=5)
     large["Q"] = large["Q"] * 1e3
     return {
-        "a query that may look nowhere": batch(rng, T=4, S=5, D=3, Dv=2, mask=ragged(rng, 4, 5, hidden_query=1)),
-        "scores of thousands": large,
+        "a query that may not attend to any key": batch(
+            rng, T=4, S=5, D=3, Dv=2, mask=ragged(rng, 4, 5, hidden_query=1)
+        ),
+        "scores of several thousand": large,
         "a single key": batch(rng, T=3, S=1, D=2, Dv=4),
     }
 
@@ -105,11 +107,11 @@ def moved_values(rng):
 EXERCISE = Exercise(
     target="minilm.formulas.attention.attention_gradient",
     section=("04", "The gradient by hand"),
-    task="Backwards through three steps: Y = A V, A = softmax(Z), Z = Q Kᵀ / √D. The weights A of the forward pass you may ask "
-    "attention_weights for. Return dQ, dK and dV.",
-    docstring="""∂L/∂Q, ∂L/∂K, ∂L/∂V for ∂L/∂Y = `dY` [.., T, Dv].  F18.
+    task="Go backward through three steps: Y = A V, A = softmax(Z), Z = Q Kᵀ / √D. You may call attention_weights to get the "
+    "weights A of the forward pass. Return dQ, dK and dV.",
+    docstring="""∂L/∂Q, ∂L/∂K and ∂L/∂V, given ∂L/∂Y = `dY` [.., T, Dv].  F18.
 
-    `Q` [.., T, D], `K` [.., S, D], `V` [.., S, Dv]; `may_attend`, or None, broadcasts to [.., T, S].""",
+    `Q` [.., T, D], `K` [.., S, D], `V` [.., S, Dv]; `may_attend` is None or broadcasts to [.., T, S].""",
     returns={"dQ": "batch query feature", "dK": "batch key feature", "dV": "batch key feature"},
     tiny=lambda: {
         "Q": np.array([[1.0, 0.0, 2.0, 1.0]]),
@@ -122,7 +124,7 @@ EXERCISE = Exercise(
     edges=edges,
     properties=(
         Property(
-            "10 added to all values changes no query's and no key's gradient",
+            "adding 10 to all values does not change dQ and dK",
             moved_values,
             lambda a, b: abs(a[0] - b[0]).max() < 1e-9 and abs(a[1] - b[1]).max() < 1e-9,
         ),
@@ -139,52 +141,53 @@ EXERCISE = Exercise(
     steps=(
         "the weights A [.., T, S] of the forward pass",
         "through Y = A V: dV [.., S, Dv] and dA [.., T, S]",
-        "through the softmax: every score stands in the denominator of its whole row [.., T, S]",
+        "through the softmax: every score is part of the denominator of its whole row [.., T, S]",
         "through Z = Q Kᵀ / √D: dQ [.., T, D] and dK [.., S, D]",
     ),
     right={"loops": loops, "einsum": einsum, "through the Jacobian": through_the_jacobian},
     wrong={
         "no_scale": Wrong(
-            "dQ and dK lack the 1/√D",
-            "the scores were divided by √D on the way there: what happens to the gradient on the way back?",
+            "the factor 1/√D is missing in dQ and dK",
+            "the forward pass divided the scores by √D: what happens to the gradient on the way back?",
         ),
         "no_scale_q": Wrong(
-            "dQ lacks the 1/√D",
-            "the scores were divided by √D on the way there: what happens to the gradient on the way back?",
+            "the factor 1/√D is missing in dQ",
+            "the forward pass divided the scores by √D: what happens to the gradient on the way back?",
         ),
         "no_scale_k": Wrong(
-            "dK lacks the 1/√D",
-            "the scores were divided by √D on the way there: what happens to the gradient on the way back?",
+            "the factor 1/√D is missing in dK",
+            "the forward pass divided the scores by √D: what happens to the gradient on the way back?",
         ),
         "no_row_sum": Wrong(
-            "the softmax's gradient lacks its row sum",
+            "the row sum is missing in the gradient of the softmax",
             "when one score rises, what happens to the weights of the others in its row?",
         ),
         "column_sum": Wrong(
-            "the sum in the softmax's gradient runs over the queries instead of the keys",
+            "the sum in the gradient of the softmax runs over the queries instead of the keys",
             "which weights share one denominator?",
         ),
         "no_softmax": Wrong(
-            "the gradient goes past the softmax as if it were not there", "A = softmax(Z): what is ∂L/∂Z, given ∂L/∂A?"
+            "the gradient skips the softmax as if it were not there",
+            "A = softmax(Z): if you know ∂L/∂A, what is ∂L/∂Z?",
         ),
         "not_transposed": Wrong(
-            "dK is worked out with dZ instead of dZ transposed", "which axis of dZ is that of the keys?"
+            "dK is computed with dZ instead of dZ transposed", "which axis of dZ belongs to the keys?"
         ),
         "leak": Wrong(
-            "masked positions get a gradient: the way back uses weights without the mask",
-            "can something that was not seen have had an influence?",
+            "masked positions get a gradient: the backward pass uses weights that were computed without the mask",
+            "can a key that no query could see have influenced the loss?",
             section=("04", "Masks: padding and the future"),
         ),
         "scores": Wrong(
-            "dV is worked out with the scores instead of the weights", "what was V multiplied by on the way forward?"
+            "dV is computed with the scores instead of the weights", "what was V multiplied by in the forward pass?"
         ),
     },
     flawed=flawed,
     hints=(
-        "The gradient of a product is the upstream gradient times the other factor, transposed so that the shapes fit. The "
-        "softmax is the only step that is more than that.",
+        "The gradient of a product is the upstream gradient times the other factor, transposed so that the shapes fit. Only the "
+        "softmax needs more than that.",
         "dV = Aᵀ dY; dA = dY Vᵀ; r = Σₛ dA · A in each row [.., T, 1]; dZ = A · (dA − r); dQ = dZ K / √D; dK = dZᵀ Q / √D.",
-        "A = attention_weights(Q, K, may_attend);  dA = dY @ V with its last two axes swapped;  dZ = A times (dA minus its row sums "
-        "weighted by A);  return dZ @ K / root, dZ swapped @ Q / root, A swapped @ dY",
+        "A = attention_weights(Q, K, may_attend);  dA = dY @ V with its last two axes swapped;  dZ = A times (dA minus its row "
+        "sums weighted by A);  return dZ @ K / root, dZ swapped @ Q / root, A swapped @ dY",
     ),
 )

@@ -69,8 +69,8 @@ def network(rng, *shape, F, scale=1.0):
 def probes(rng):
     return {
         "sentences": network(rng, 2, 3, 4, F=7),
-        "one row a position": network(rng, 5, 3, F=6),
-        "a narrow middle": network(rng, 3, 5, F=2),
+        "one row per position": network(rng, 5, 3, F=6),
+        "a narrow hidden layer": network(rng, 3, 5, F=2),
         "all sizes the same": network(rng, 4, 4, F=4),
     }
 
@@ -85,11 +85,11 @@ def edges(rng):
 
 def reversed_positions(rng):
     first = network(rng, 5, 4, F=6)
-    return {"positions": first, "the same positions, last first": {**first, "x": first["x"][::-1].copy()}}
+    return {"positions": first, "the same positions in reverse order": {**first, "x": first["x"][::-1].copy()}}
 
 
 def identity(rng):
-    """W₁ and W₂ are 1: what comes out is GELU itself, at −1, 0, 1."""
+    """W₁ and W₂ are 1, so the output is GELU itself, at −1, 0 and 1."""
     one = np.eye(1)
     return {
         "numbers": {
@@ -103,15 +103,15 @@ def identity(rng):
 
 
 SHARE = "gelu(x) = x · Φ(x), and Φ(x) is the share of a normal distribution below x: what are Φ(0) and Φ(∞)?"
-CONVENTION = "gelu(1) is 0.8413 with erf: what does your form give, and is it the one that was asked for?"
+CONVENTION = "gelu(1) is 0.8413 with erf: what does your formula give, and is it the one that the task names?"
 EXERCISE = Exercise(
     target="minilm.formulas.transformer.feed_forward",
     section=("05", "GELU and the feed-forward network"),
-    task="What a Transformer does at each position between two attentions: FFN(x) = W₂ gelu(W₁ x + b₁) + b₂. GELU is the exact form, "
-    "x · ½(1 + erf(x/√2)), not one of its approximations.",
-    docstring="""FFN(x) = W₂ gelu(W₁ x + b₁) + b₂ for each position of `x` [.., C] alone.  F20.
+    task="What a Transformer computes at each position between two attention layers: FFN(x) = W₂ gelu(W₁ x + b₁) + b₂. Use the "
+    "exact GELU, x · ½(1 + erf(x/√2)), not one of its approximations.",
+    docstring="""FFN(x) = W₂ gelu(W₁ x + b₁) + b₂, for each position of `x` [.., C] separately.  F20.
 
-    `W_1` [F, C], `b_1` [F], `W_2` [C, F], `b_2` [C]. Positions lie in rows here: W x is x times the transpose of W.""",
+    `W_1` [F, C], `b_1` [F], `W_2` [C, F], `b_2` [C]. Positions are rows here, so W x becomes x times the transpose of W.""",
     returns={"y": "batch position feature"},
     tiny=lambda: {
         "x": np.array([[1.0, -1.0], [0.5, 2.0]]),
@@ -124,7 +124,7 @@ EXERCISE = Exercise(
     edges=edges,
     properties=(
         Property(
-            "positions do not see each other: in another order they give the same, in that order",
+            "positions do not see each other: reversing the input only reverses the output",
             reversed_positions,
             lambda y, backwards: np.allclose(y, backwards[::-1]),
         ),
@@ -145,32 +145,37 @@ EXERCISE = Exercise(
     wrong={
         "after": Wrong(
             "the activation comes after the second linear map",
-            "two linear maps with nothing between them: how many maps is that?",
+            "two linear maps with nothing between them: how many linear maps could replace them?",
         ),
         "twice": Wrong(
-            "there is an activation after the second linear map, too",
-            "may what goes into the sum at the end be negative?",
+            "there is an activation after the second linear map as well",
+            "should the network be able to return large negative numbers?",
         ),
-        "none": Wrong("there is no activation", "two linear maps with nothing between them: how many maps is that?"),
-        "tanh": Wrong("GELU is approximated by tanh (the other convention)", CONVENTION),
-        "sigmoid_form": Wrong("GELU is approximated by x · σ(1.702 x) (the other convention)", CONVENTION),
-        "no_x": Wrong("Φ(x) stands there without the x before it", "what is gelu(100): 1, or about 100?"),
-        "no_b_1": Wrong("the first linear map lacks its bias", "how many of the four parameters have you used?"),
-        "no_b_2": Wrong("the second linear map lacks its bias", "with W₂ = 0, what should come out?"),
+        "none": Wrong(
+            "there is no activation",
+            "two linear maps with nothing between them: how many linear maps could replace them?",
+        ),
+        "tanh": Wrong("GELU is approximated with tanh (the other convention)", CONVENTION),
+        "sigmoid_form": Wrong("GELU is approximated with x · σ(1.702 x) (the other convention)", CONVENTION),
+        "no_x": Wrong("Φ(x) is used alone, without the factor x", "what is gelu(100): 1, or about 100?"),
+        "no_b_1": Wrong(
+            "the bias of the first linear map is missing", "how many of the four parameters have you used?"
+        ),
+        "no_b_2": Wrong("the bias of the second linear map is missing", "if W₂ = 0, what should come out?"),
         "relu": Wrong("the activation is ReLU", "what is gelu(−0.5), and what is relu(−0.5)?"),
         "no_root": Wrong("x is not divided by √2 inside erf", SHARE),
-        "no_one": Wrong("erf stands there without the 1 +", SHARE),
+        "no_one": Wrong("the 1 + before erf is missing", SHARE),
         "no_half": Wrong("the factor ½ is missing", SHARE),
         "residual": Wrong(
-            "x itself is added to the output", "whose work is the residual: the network's, or the block's around it?"
+            "x itself is added to the output", "what adds the residual: this network, or the block around it?"
         ),
     },
     flawed=flawed,
     hints=(
-        "One hidden layer, the same for every position. GELU is a soft switch: it lets x through in the share Φ(x), so nothing of "
-        "a large negative x, half of one near 0, all of a large positive one.",
-        "x [.., C] times the transpose of W₁ [C, F], plus b₁ → z [.., F] → z · ½(1 + erf(z/√2)) [.., F] → times the transpose of W₂ "
-        "[F, C], plus b₂ → [.., C].",
+        "There is one hidden layer, the same for every position. GELU is a soft switch that lets the share Φ(x) of x through: "
+        "almost nothing of a large negative x, half of an x near 0, and almost all of a large positive x.",
+        "x [.., C] times the transpose of W₁ [C, F], plus b₁ → z [.., F] → z · ½(1 + erf(z/√2)) [.., F] → times the transpose "
+        "of W₂ [F, C], plus b₂ → [.., C].",
         "z = x @ (W_1 transposed) + b_1;  a = z * 0.5 * (1 + erf(z over the root of 2));  return a @ (W_2 transposed) + b_2",
     ),
 )

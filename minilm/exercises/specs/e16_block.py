@@ -21,7 +21,7 @@ def flawed_post(X, weights, H, may_attend=None, wrong=frozenset()):
     A = fused_self_attention(X, *attention, H, mask)
     if "parallel" in wrong:
         return layer_norm(layer_norm(X + A, *norm_1) + feed_forward(X, *ffn), *norm_2)
-    if "inside" in wrong:  # the norm goes over the part, not over the sum
+    if "inside" in wrong:  # the norm is applied to the part, not to the sum
         U = X + layer_norm(A, *norm_1)
         return U + layer_norm(feed_forward(U, *ffn), *norm_2)
     kept = 0 if wrong & {"no_residual", "no_residual_1"} else layer_norm(X, *norm_1) if "adds_norm" in wrong else X
@@ -60,7 +60,7 @@ def flawed_pre(X, weights, H, may_attend=None, wrong=frozenset()):
 
 
 def flawed_block(wrong, orders=("post", "pre")):
-    """The mistake in one of the two blocks, or in both."""
+    """The two blocks, with the mistake in one of them or in both."""
     return {
         "post_norm_block": partial(flawed_post, wrong=wrong) if "post" in orders else post_norm_block,
         "pre_norm_block": partial(flawed_pre, wrong=wrong) if "pre" in orders else pre_norm_block,
@@ -87,7 +87,7 @@ def pre_by_names(X, weights, H, may_attend=None):
 
 
 def sublayers(weights, H, may_attend):
-    """Each part as a function of one argument, with its norm."""
+    """Yield each part as a function of one argument, together with its norm."""
     attention, norm_1, ffn, norm_2 = parts(weights)
     attend = partial(fused_self_attention, **dict(zip(("W", "b", "W_O", "b_O"), attention)), H=H, may_attend=may_attend)
     yield attend, lambda x: layer_norm(x, *norm_1)
@@ -133,23 +133,23 @@ def probes(rng):
     return {
         "one sentence": batch(rng, T=5, H=2, D=3, F=7),
         "a batch with padding": batch(rng, 3, T=4, H=2, D=2, F=6, mask=padding),
-        "only the past": batch(rng, 2, T=4, H=2, D=3, F=4, mask=np.tri(4, dtype=bool)),
+        "a causal mask": batch(rng, 2, T=4, H=2, D=3, F=4, mask=np.tri(4, dtype=bool)),
     }
 
 
 def edges(rng):
     large = batch(rng, 2, T=3, H=2, D=3, F=5)
     large["X"] = large["X"] * 1e3
-    return {"features of thousands": large, "one word": batch(rng, 2, T=1, H=2, D=2, F=3)}
+    return {"features of several thousand": large, "one token": batch(rng, 2, T=1, H=2, D=2, F=3)}
 
 
 def words_reversed(rng):
     first = batch(rng, T=4, H=2, D=2, F=5)
-    return {"a sentence": first, "the sentence, last word first": {**first, "X": first["X"][::-1].copy()}}
+    return {"a sentence": first, "the sentence in reverse order": {**first, "X": first["X"][::-1].copy()}}
 
 
 def nothing_added(rng):
-    """Both parts end in a product with zeros: what they add is 0."""
+    """Both parts end in a product with zeros, so they add 0."""
     still = batch(rng, T=3, H=2, D=2, F=4)
     for name in ("W_O", "b_O", "W_2", "b_2"):
         still["weights"][name] *= 0
@@ -163,27 +163,30 @@ def tiny():
     return {"X": np.array([[1.0, -1.0], [0.0, 2.0]]), "weights": weights, "H": 1, "may_attend": None}
 
 
-ADDED = "the parts add nothing at first: what should then come out of u + f(u)?"
-NORMS = "there are two norms with a gain each: where does each of them stand in the formula?"
-WAY = "on the way of the sum, from X to Y: what stands on it in each of the two orders?"
+ADDED = "suppose that a part f returns 0: what should u + f(u) be then?"
+NORMS = "there are two norms, each with its own gain: where does each of them stand in the formula?"
+WAY = "follow the residual path from X to Y: what lies on this path in each of the two orders?"
 WRONG = {
-    "no_residual": ("the residuals are missing: the parts' outputs replace what they got", ADDED),
+    "no_residual": ("the residuals are missing: the output of each part replaces its input", ADDED),
     "no_residual_1": ("the residual around attention is missing", ADDED),
     "no_residual_2": ("the residual around the feed-forward network is missing", ADDED),
-    "adds_norm": ("the residual adds the normed vector instead of the vector itself", WAY),
-    "swapped": ("pre-norm and post-norm are exchanged", "is the norm taken of the sum, or of what goes into the part?"),
-    "inside": ("the norm is taken of what the part gives, before it is added", WAY),
-    "no_norm_1": ("the norm of the attention is missing", NORMS),
-    "no_norm_2": ("the norm of the feed-forward network, the block's last, is missing", NORMS),
-    "one_norm": ("one norm serves both parts", NORMS),
-    "norms_exchanged": ("the two norms are exchanged", NORMS),
+    "adds_norm": ("the residual adds the normalized vector instead of the vector itself", WAY),
+    "swapped": ("pre-norm and post-norm are swapped", "is the norm applied to the sum, or to the input of the part?"),
+    "inside": ("the norm is applied to the output of the part, before the sum", WAY),
+    "no_norm_1": ("the norm that belongs to attention is missing", NORMS),
+    "no_norm_2": ("the norm that belongs to the feed-forward network, the second one of the block, is missing", NORMS),
+    "one_norm": ("the same norm is used for both parts", NORMS),
+    "norms_exchanged": ("the two norms are swapped", NORMS),
     "parallel": (
-        "the feed-forward network gets X, not what attention has made of it",
-        "which comes first, and who reads whom?",
+        "the feed-forward network gets X, not the result of attention",
+        "which part comes first, and whose output does the other one read?",
     ),
-    "from_x": ("the second residual adds X instead of U", "U ← …; then Y: is what attention added still in it?"),
+    "from_x": (
+        "the second residual adds X instead of U",
+        "U is computed first, then Y: does Y still contain what attention added?",
+    ),
     "twice": ("the residuals are added twice", ADDED),
-    "no_mask": ("the mask is not handed on to attention", "who may look at the padding?"),
+    "no_mask": ("the mask is not passed on to attention", "which tokens can attend to the padding now?"),
 }
 
 
@@ -191,7 +194,7 @@ def mistakes():
     for key, (name, question) in WRONG.items():
         yield key, Wrong(name, question, flawed_block(frozenset({key})))
         for order in ("post", "pre"):
-            said = f"{name} (in the {order}-norm block alone)"
+            said = f"{name} (only in the {order}-norm block)"
             yield f"{key}_{order}", Wrong(said, question, flawed_block(frozenset({key}), (order,)))
 
 
@@ -199,20 +202,21 @@ EXERCISE = Exercise(
     target="minilm.formulas.transformer.post_norm_block",
     also=("minilm.formulas.transformer.pre_norm_block",),
     section=("05", "The block, in two orders"),
-    task="All pieces are there: put them together, in the order of 2017 (the norm after the sum) and in that of today (the norm "
-    "before the part). `parts(weights)` gives the weights of attention, norm 1, feed-forward network and norm 2, in their order.",
-    returns={"post": "sentence word feature", "pre": "sentence word feature"},
+    task="All pieces exist already: put them together, once in the order of 2017 (the norm after the sum) and once in today's "
+    "order (the norm before each part). `parts(weights)` returns the weights of attention, norm 1, the feed-forward network "
+    "and norm 2, in this order.",
+    returns={"post": "sentence token feature", "pre": "sentence token feature"},
     tiny=tiny,
     probes=probes,
     edges=edges,
     properties=(
         Property(
-            "without a mask the order of the words does not matter",
+            "without a mask, reversing the tokens only reverses the output",
             words_reversed,
             lambda a, b: all(np.allclose(x, y[::-1]) for x, y in zip(a, b)),
         ),
         Property(
-            "where the parts add nothing, the pre-norm block hands on its input",
+            "if the parts add nothing, the pre-norm block returns its input",
             nothing_added,
             lambda a, b: np.allclose(a[1], b[1]) and not np.allclose(a[0], b[0]),
         ),
@@ -226,7 +230,7 @@ EXERCISE = Exercise(
     forbidden=("TransformerBlock", "TransformerEncoderLayer", "post_norm_block_gradient", "pre_norm_block_gradient"),
     steps=(
         "the weights of the four parts",
-        "attention, the residual around it, the norm",
+        "attention, the residual around it, and its norm",
         "the same with the feed-forward network",
     ),
     right={
@@ -239,11 +243,11 @@ EXERCISE = Exercise(
     },
     wrong=dict(mistakes()),
     hints=(
-        "Attention lets words speak to each other, the feed-forward network works on each alone. Both only ADD to what they get. The "
-        "two orders differ in one thing: is the sum normed, or what the part reads?",
+        "Attention lets tokens exchange information; the feed-forward network works on each token alone. Both only ADD to their "
+        "input. The two orders differ in one thing: which vector is normalized, the sum or the input of the part?",
         "post: U = Norm₁(X + Attention(X)), Y = Norm₂(U + FFN(U)). pre: U = X + Attention(Norm₁(X)), Y = U + FFN(Norm₂(U)). All "
         "are [.., T, C].",
-        "attention, norm_1, ffn, norm_2 from the weights;  u = norm of (x plus attended x);  y = norm of (u plus network of u);  for "
-        "pre: norm what goes in, and add to what was not normed",
+        "attention, norm_1, ffn, norm_2 from the weights;  u = norm of (x plus attended x);  y = norm of (u plus network of u); "
+        " for pre: normalize the input of each part, and add its output to the vector before the norm",
     ),
 )

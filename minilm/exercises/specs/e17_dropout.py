@@ -6,9 +6,9 @@ from minilm.exercises.spec import Exercise, Property, Wrong
 
 
 class Dropout:
-    """Switches off numbers at random while training, and does nothing in use.  F03.
+    """Drops (sets to 0) random numbers during training, and does nothing at inference.  F03.
 
-    `p` is the probability that a number is switched off, 0 ≤ p < 1; `rng` a NumPy generator, the only one to draw from.
+    `p` is the probability that a number is dropped, 0 ≤ p < 1; `rng` is the NumPy generator to draw from.
     Source: Srivastava et al. (2014), Dropout: A Simple Way to Prevent Neural Networks from Overfitting.
     """
 
@@ -16,15 +16,15 @@ class Dropout:
         self.p, self.rng = p, rng
 
     def forward(self, x: np.ndarray, training: bool) -> np.ndarray:
-        """x ⊙ m / (1 − p) while training, m being drawn anew at each call: 1 with probability 1 − p, else 0; else x."""
+        """x if not training, else x ⊙ m / (1 − p) with a new mask m at each call: 1 with probability 1 − p, else 0."""
         self.factor = np.ones(x.shape)
         if training:
             self.factor = (self.rng.random(x.shape) >= self.p) / (1 - self.p)
         return x * self.factor
 
     def backward(self, dY: np.ndarray) -> np.ndarray:
-        """∂L/∂x for ∂L/∂Y = `dY`, through the call of `forward` before it."""
-        # the numbers that were off had no say, the others were made larger: by the same factor
+        """∂L/∂x, given ∂L/∂Y = `dY`, for the last call of `forward`."""
+        # dropped numbers had no influence and the others were scaled: multiply by the same factor
         return dY * self.factor
 
 
@@ -58,7 +58,7 @@ class Flawed:
         if "times" in self.wrong:
             self.scale = 1 - self.p
         self.keep = np.broadcast_to(self.mask(x.shape), x.shape)
-        if "exact" in self.wrong:  # each row loses the same number
+        if "exact" in self.wrong:  # every row loses the same count of numbers
             ranks = self.rng.random(x.shape).argsort(-1).argsort(-1)
             self.keep = ranks >= round(self.p * x.shape[-1])
         return x * self.keep * self.scale
@@ -71,7 +71,7 @@ class Flawed:
 
 
 class Indexed:
-    """Numbers are set to 0 where they are off."""
+    """Set the dropped numbers to 0 by indexing."""
 
     def __init__(self, p, rng):
         self.p, self.rng, self.off = p, rng, None
@@ -115,7 +115,7 @@ class ByChoice:
 
 
 def share(found, p):
-    """The share that was found, as one of the shares that were meant, unless it is too far from them to be chance (z > 6)."""
+    """The measured share; p or 1 − p instead, if the difference can be chance (z ≤ 6)."""
     measured = found.mean()
     for meant in (p, 1 - p):
         if abs(measured - meant) <= 6 * np.sqrt(max(meant * (1 - meant), 1e-12) / found.size):
@@ -124,7 +124,7 @@ def share(found, p):
 
 
 def spread(found, p):
-    """How unlike the rows' shares are: 1 where each number is drawn for itself, far from it where not."""
+    """How much the shares of the rows differ: 1 if each number is drawn independently, far from 1 if not."""
     if not 0 < p < 1 or not 0 < found.mean() < 1 or min(found.shape) < 100:
         return 1.0
     expected = found.mean() * (1 - found.mean())
@@ -133,17 +133,17 @@ def spread(found, p):
 
 
 def largest(factors):
-    """The one that is farthest from 0, with its sign."""
+    """The factor that is farthest from 0, with its sign."""
     return factors.flat[np.abs(factors).argmax()]
 
 
 def different(masks):
-    """The share of rows that no other row is like."""
+    """How many different rows there are, as a share of all rows."""
     return len({row.tobytes() for row in masks}) / len(masks)
 
 
 def counted(made, x, dY, p, seed):
-    """What can be said of a dropout without knowing in which order it draws."""
+    """What can be measured of a dropout layer without knowing the order of its draws."""
     layer = made(p, np.random.default_rng(seed))
     first, second = np.array(layer.forward(x, True)), np.array(layer.forward(x, True))
     dx = np.array(layer.backward(dY))
@@ -154,24 +154,24 @@ def counted(made, x, dY, p, seed):
     off = first == 0
     some = 0 < off.mean() < 1
     return {
-        "share switched off": share(off, p),
-        "factor of the others": largest(first / x),
-        "share of rows with a mask of their own": different(off) if some else 1.0,
-        "share of columns with a mask of their own": different(off.T) if some else 1.0,
+        "share dropped": share(off, p),
+        "factor of the kept numbers": largest(first / x),
+        "share of rows with their own mask": different(off) if some else 1.0,
+        "share of columns with their own mask": different(off.T) if some else 1.0,
         "spread of the rows' shares": spread(off, p),
-        "drawn anew at each call": bool(not some or (off != (second == 0)).any()),
-        "same seed, same numbers": bool((first == again).all()),
-        "other seed, other numbers": bool(not some or (first != other).any()),
-        "changed in use": np.abs(used / x - 1).max() if (used / x - 1).any() else 0.0,
-        "backward: off where forward was off": bool(((dx == 0) == (second == 0)).all()),
-        "backward: share switched off": share(dx == 0, p),
-        "backward: factor of the others": largest(dx / dY),
-        "backward: factor in use": largest(used_back / dY),
+        "a new mask at each call": bool(not some or (off != (second == 0)).any()),
+        "the same seed gives the same numbers": bool((first == again).all()),
+        "another seed gives other numbers": bool(not some or (first != other).any()),
+        "change at inference": np.abs(used / x - 1).max() if (used / x - 1).any() else 0.0,
+        "backward: drops what forward dropped": bool(((dx == 0) == (second == 0)).all()),
+        "backward: share dropped": share(dx == 0, p),
+        "backward: factor of the kept numbers": largest(dx / dY),
+        "backward: factor at inference": largest(used_back / dY),
     }
 
 
 def batch(rng, p, *shape, seed=None):
-    """Numbers that are not 0: 200,000, unless said otherwise."""
+    """Numbers that are not 0: 200,000 of them, unless `shape` says otherwise."""
     x, dY = (
         rng.uniform(0.5, 2, size=shape or (400, 500)) * rng.choice([-1, 1], size=shape or (400, 500)) for _ in "xd"
     )
@@ -182,33 +182,49 @@ def tiny():
     return {"x": np.ones((100, 200)), "dY": np.ones((100, 200)), "p": 0.2, "seed": 1}
 
 
-MASK = "which numbers had a say in the output, and which ones should learn from it?"
-SCALE = "with p = 0.5 half of the numbers are gone: what has become of their sum, and what of it in use?"
-OWN = "two words in one batch: should they lose the same features?"
+MASK = "which numbers influenced the output, and which of them should get a gradient?"
+SCALE = "with p = 0.5 half of the numbers are dropped: how large is their sum in training, and how large at inference?"
+OWN = "should all tokens of a batch lose the same features?"
 WRONG = {
-    "no_scale": ("what is left is not divided by 1 − p", SCALE),
-    "by_p": ("it is divided by p instead of 1 − p", SCALE),
-    "times": ("it is multiplied by 1 − p instead of divided", SCALE),
-    "scaled_in_use": ("the factor 1 − p comes in use instead (the form of 2014)", "may anything change in use here?"),
-    "keeps_p": (
-        "it keeps a number with the probability p instead of 1 − p",
-        "p = 0.1: how much should be switched off?",
+    "no_scale": ("the remaining numbers are not divided by 1 − p", SCALE),
+    "by_p": ("the remaining numbers are divided by p instead of 1 − p", SCALE),
+    "times": ("the remaining numbers are multiplied by 1 − p instead of divided by it", SCALE),
+    "scaled_in_use": (
+        "the factor 1 − p is applied at inference instead (the form of 2014)",
+        "should anything change at inference here?",
     ),
-    "in_use": ("it switches off in use as well", "the same question twice: should a finished model answer alike?"),
+    "keeps_p": (
+        "a number is kept with probability p instead of 1 − p",
+        "if p = 0.1, what share of the numbers should be dropped?",
+    ),
+    "in_use": (
+        "numbers are dropped at inference as well",
+        "if you ask a finished model the same question twice, should it give the same answer?",
+    ),
     "rows": ("every row has the same mask", OWN),
-    "columns": ("every row is switched off as a whole", "is a number switched off, or a whole word?"),
-    "once": ("the mask is drawn once and kept for all calls", "the next batch comes: which numbers may it use?"),
-    "own_seed": ("it draws from a generator of its own, not from rng", "another seed: should the same numbers be off?"),
-    "exact": ("each row loses exactly the same number", "each number is drawn for itself: could a row lose none?"),
-    "new_mask": ("backward draws a mask of its own", MASK),
-    "no_mask": ("backward lets everything through", MASK),
-    "back_no_scale": ("backward lacks the factor 1/(1 − p)", "Y = x ⊙ m / (1 − p): what is ∂Y/∂x where m = 1?"),
+    "columns": ("every row is dropped or kept as a whole", "should single numbers be dropped, or whole tokens?"),
+    "once": (
+        "the mask is drawn once and kept for all calls",
+        "when the next batch comes, should it lose the same numbers?",
+    ),
+    "own_seed": (
+        "it draws from a generator of its own, not from `rng`",
+        "if the seed is different, should the same numbers be dropped?",
+    ),
+    "exact": (
+        "every row loses exactly the same count of numbers",
+        "each number is drawn independently: can a row lose none of its numbers?",
+    ),
+    "new_mask": ("backward draws a new mask", MASK),
+    "no_mask": ("backward lets every gradient through", MASK),
+    "back_no_scale": ("the factor 1/(1 − p) is missing in backward", "Y = x ⊙ m / (1 − p): what is ∂Y/∂x where m = 1?"),
 }
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e17_dropout.Dropout",
     section=("10", "Learning by heart, and what helps"),
-    task="While training each number is switched off with probability p, and the others are made larger, so that the expected value "
-    "stays. In use nothing changes. Draw from the `rng` you are given; the check looks at rates, not at the order of your draws.",
+    task="During training, each number is dropped (set to 0) with probability p, and the others are scaled up so that the "
+    "expected value stays the same. At inference nothing changes. Draw from the `rng` you are given; the check measures "
+    "rates, so the order of your draws does not matter.",
     returns={"dropout": ""},
     tiny=tiny,
     probes=lambda rng: {
@@ -216,10 +232,10 @@ EXERCISE = Exercise(
         "a small p": batch(rng, 0.1, 200, 300),
         "as many rows as columns": batch(rng, 0.6, 200, 200),
     },
-    edges=lambda rng: {"p = 0": batch(rng, 0.0, 20, 30), "nearly all off": batch(rng, 0.9, 200, 300)},
+    edges=lambda rng: {"p = 0": batch(rng, 0.0, 20, 30), "nearly all dropped": batch(rng, 0.9, 200, 300)},
     properties=(
         Property(
-            "the expected value of every number stays: share that is on, times factor, is 1",
+            "the expected value of every number stays the same: the share that is kept times the factor is 1",
             lambda rng: {"p = 0.4": batch(rng, 0.4, 150, 200)},
             lambda out: abs((1 - out[0]) * out[1] - 1) < 1e-9,
         ),
@@ -229,17 +245,17 @@ EXERCISE = Exercise(
     forbidden=("layers.dropout.dropout", "formulas.head.dropout", "functional.dropout", "nn.Dropout"),
     steps=(
         "remember what backward will need",
-        "backward: each number goes back by the factor it came by",
+        "backward: each gradient gets the same factor as its number got in forward",
     ),
     right={"indexed": Indexed, "binomial": Binomial, "by choice": ByChoice},
     wrong={key: Wrong(name, question) for key, (name, question) in WRONG.items()},
     flawed=Flawed,
     hints=(
-        "A mask m of zeros and ones, drawn anew for each call, number by number. Of 1 − p that is left make 1 again, by a division. "
-        "The gradient goes the way the numbers went.",
-        "m = rng.random(shape) at or above p, of the shape of x; Y = x ⊙ m / (1 − p). Keep m (or the factor) in self. backward: "
-        "dY ⊙ m / (1 − p), with the same m. Not training: Y = x, and dx = dY.",
-        "forward: if training: draw, keep what is 0 or 1 / (1 minus p), return x times it; else keep ones, return x.  backward: "
-        "return dY times what was kept",
+        "Draw a new mask m of zeros and ones at each call, one draw per number. On average the share 1 − p remains, so a "
+        "division brings it back to 1. The gradient takes the same path as the numbers.",
+        "m = rng.random(shape) at or above p, with the shape of x; Y = x ⊙ m / (1 − p). Store m (or the factor) in self. "
+        "backward: dY ⊙ m / (1 − p), with the same m. If not training: Y = x and dx = dY.",
+        "forward: if training: draw, store 0 or 1 / (1 minus p), return x times that; else store ones, return x.  backward: "
+        "return dY times what was stored",
     ),
 )

@@ -8,7 +8,7 @@ from minilm.exercises.spec import Exercise, Property, Wrong
 
 
 def initial_bias(H: int) -> np.ndarray:
-    r"""The bias [4H] that an LSTM begins with: zero, but 1 for the forget gate, so that it remembers at first.  F15.
+    r"""The bias [4H] of a new LSTM: zero, but 1 for the forget gate, so that the cell remembers at first.  F15.
 
     Source: Gers, Schmidhuber and Cummins (2000), Learning to Forget; Jozefowicz et al. (2015).
     """
@@ -108,8 +108,8 @@ def by_repeat(H):
 
 
 def walk(made, x, h0, c0, W_x, W_h, b):
-    """The states and memories, and the bias that such a cell begins with."""
-    h, c = made.lstm(x, h0, c0, W_x, W_h, b)  # a ValueError when it is not two
+    """The hidden states, the memories, and the initial bias."""
+    h, c = made.lstm(x, h0, c0, W_x, W_h, b)  # a ValueError if there are not two outputs
     return {"h": h, "c": c, "initial_bias": made.initial_bias(len(h0))}
 
 
@@ -124,7 +124,7 @@ def edges(rng):
     large, still = sequence(rng, 3, 2, 4), sequence(rng, 4, 2, 3)
     large["x"] = large["x"] * 1e3
     still["h0"], still["c0"] = still["h0"] * 0, still["c0"] * 0
-    return {"inputs of a thousand": large, "a single step": sequence(rng, 1, 3, 2), "a start at zero": still}
+    return {"inputs of a thousand": large, "a single step": sequence(rng, 1, 3, 2), "an initial state of zero": still}
 
 
 def shut(rng):
@@ -150,13 +150,14 @@ def mistake(name, question, key, code=None):
     return Wrong(name, question, {"lstm": partial(flawed, wrong=frozenset({key})), "initial_bias": bias})
 
 
-FORGET = "the rows lie in the order i, f, g, o: at which row does the second block begin?"
+FORGET = "the rows are in the order i, f, g, o: at which row does the second block begin?"
 EXERCISE = Exercise(
     target="minilm.formulas.lstm.lstm",
     also=("minilm.exercises.specs.e18_lstm_cell.initial_bias",),
     section=("06", "The LSTM"),
-    task="A recurrent cell with a memory that is only added to. The rows of the weights lie in the order i, f, g, o. Return states "
-    "and memories after each step, without h0 and c0. Write the bias that such a cell begins with as well.",
+    task="A recurrent cell whose memory c (the cell state) is updated by addition. The rows of the weights are in the order i, "
+    "f, g, o. Return the hidden states h and the memories c after each step, without h0 and c0. Also write initial_bias, "
+    "the bias of a new cell.",
     returns={"h": "step unit", "c": "step unit", "initial_bias": "row"},
     tiny=tiny,
     probes=lambda rng: {
@@ -167,12 +168,12 @@ EXERCISE = Exercise(
     edges=edges,
     properties=(
         Property(
-            "with the input gate shut and the forget gate open the memory stays",
+            "with the input gate closed and the forget gate open, the memory stays the same",
             shut,
             lambda out: np.allclose(out[1], out[1][0], atol=1e-9),
         ),
         Property(
-            "no state leaves ±1",
+            "every hidden state stays between −1 and 1",
             lambda rng: {"large weights": sequence(rng, 6, 2, 3, scale=5.0)},
             lambda out: np.abs(out[0]).max() <= 1,
         ),
@@ -180,10 +181,11 @@ EXERCISE = Exercise(
     run=walk,
     forbidden=("lstm_gates", "lstm_gradients", "LSTM", "LSTMCell"),
     steps=(
-        "for each step: the product with the input, that with the state and the bias, added up [4H], cut into four blocks",
+        "for each step: the product with the input plus the product with the hidden state plus the bias [4H], split into four "
+        "blocks",
         "σ for the three gates, tanh for the candidate [H each]",
-        "the new memory, then the new state from it [H each]",
-        "all states [T, H], all memories [T, H]",
+        "the new memory, then the new hidden state from it [H each]",
+        "all hidden states [T, H] and all memories [T, H]",
     ),
     right={
         "loops": {"lstm": loops, "initial_bias": by_list},
@@ -191,54 +193,58 @@ EXERCISE = Exercise(
         "one wide product": {"lstm": one_wide_product, "initial_bias": by_repeat},
     },
     wrong={
-        "swapped": mistake("input and forget gate are exchanged", "in which order do the blocks lie?", "swapped"),
-        "g_o": mistake("candidate and output gate are exchanged", "in which order do the blocks lie?", "g_o"),
+        "swapped": mistake(
+            "input gate and forget gate are swapped", "in which order are the blocks stored?", "swapped"
+        ),
+        "g_o": mistake("the candidate and the output gate are swapped", "in which order are the blocks stored?", "g_o"),
         "interleaved": mistake(
-            "the four blocks are read in turns, row by row",
-            "rows 0, 4, 8 … or rows 0 … H − 1: which are the input gate's?",
+            "the rows are dealt out to the four blocks in turn",
+            "which rows belong to the input gate: 0, 4, 8 … or 0 … H − 1?",
             "interleaved",
         ),
-        "sum": mistake("i + g stands for i ⊙ g", "i = 0 shuts the gate: what gets into the memory then?", "sum"),
+        "sum": mistake("i + g is used instead of i ⊙ g", "i = 0 closes the gate: what enters the memory then?", "sum"),
         "no_i": mistake("the input gate is never used", "how can the cell refuse an input?", "no_i"),
         "no_f": mistake("the forget gate is never used", "how can the cell clear its memory?", "no_f"),
         "coupled": mistake(
-            "1 − f stands for the input gate", "may a cell keep all it has and take in something as well?", "coupled"
+            "1 − f is used instead of the input gate", "can a cell keep everything and still take in more?", "coupled"
         ),
         "one_bias": mistake(
             "one bias is used for all four blocks", "b has 4H numbers: how many of them have you used?", "one_bias"
         ),
         "sigmoid_g": mistake(
-            "the candidate goes through σ instead of tanh", "could the memory ever go down by an input?", "sigmoid_g"
+            "the candidate goes through σ instead of tanh", "can an input still make the memory smaller?", "sigmoid_g"
         ),
-        "tanh_o": mistake("the output gate goes through tanh instead of σ", "what is a gate of −0.5?", "tanh_o"),
-        "no_tanh": mistake("h = o ⊙ c, without the tanh", "the memory may grow to 10: may the state?", "no_tanh"),
+        "tanh_o": mistake("the output gate goes through tanh instead of σ", "what would a gate of −0.5 do?", "tanh_o"),
+        "no_tanh": mistake(
+            "h = o ⊙ c, without the tanh", "the memory may grow to 10: may h grow like that?", "no_tanh"
+        ),
         "old_c": mistake(
-            "the state is made of the memory before the step", "which of the two lines comes first: c or h?", "old_c"
+            "the hidden state is computed from the old memory", "which must be computed first: c or h?", "old_c"
         ),
-        "no_h": mistake("the state is not handed on", "what does the third step know of the second one's h?", "no_h"),
-        "no_c": mistake("the memory is not handed on", "what does the third step know of the second one's c?", "no_c"),
+        "no_h": mistake("h is not passed on to the next step", "what does step 3 know about the h of step 2?", "no_h"),
+        "no_c": mistake("c is not passed on to the next step", "what does step 3 know about the c of step 2?", "no_c"),
         "forget_first": mistake(
-            "the 1 stands in the first block, the input gate's", FORGET, "", partial(start, block=0)
+            "the ones stand in the first block, that of the input gate", FORGET, "", partial(start, block=0)
         ),
         "forget_third": mistake(
-            "the 1 stands in the third block, the candidate's", FORGET, "", partial(start, block=2)
+            "the ones stand in the third block, that of the candidate", FORGET, "", partial(start, block=2)
         ),
         "forget_last": mistake(
-            "the 1 stands in the last block, the output gate's", FORGET, "", partial(start, block=3)
+            "the ones stand in the last block, that of the output gate", FORGET, "", partial(start, block=3)
         ),
         "forget_none": mistake(
-            "the bias begins at zero everywhere",
-            "f = σ(0) = 0.5: how much of the first word is left after ten steps?",
+            "the initial bias is zero everywhere",
+            "f = σ(0) = 0.5: how much of the first input is left after ten steps?",
             "",
             partial(start, value=0.0),
         ),
     },
     hints=(
-        "Three gates between 0 and 1 and one candidate between −1 and 1. The memory is a sum: what the forget gate keeps, and what "
-        "the input gate lets in. The state is what the output gate shows of it.",
-        "W_x xₜ + W_h h + b [4H] → i, f, g, o of [H] each → c = f ⊙ c + i ⊙ g → h = o ⊙ tanh c. Collect both: [T, H] and [T, H]. The "
-        "bias at the start: zeros [4H] with ones in f's block.",
-        "for each x_t:  a = both products + b;  split a in four;  sigmoid of i, f, o, tanh of g;  c from the old c and g;  h from c;  "
-        "append both;  return them stacked",
+        "There are three gates between 0 and 1 and one candidate between −1 and 1. The memory is a sum of what the forget gate "
+        "keeps and what the input gate lets in. The hidden state is what the output gate shows of the memory.",
+        "W_x xₜ + W_h h + b [4H] → i, f, g, o, each [H] → c = f ⊙ c + i ⊙ g → h = o ⊙ tanh c. Collect both: [T, H] and [T, H]. "
+        "The initial bias: zeros [4H] with ones in the block of f.",
+        "for each x_t:  a = both products + b;  split a in four;  sigmoid of i, f, o, tanh of g;  c from the old c and g;  h "
+        "from c;  append both;  return them stacked",
     ),
 )

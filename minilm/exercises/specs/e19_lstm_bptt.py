@@ -7,22 +7,22 @@ from minilm.formulas.lstm import lstm, lstm_gates
 
 
 def lstm_gradients(x, h0, c0, W_x, W_h, b, length: int, dh: np.ndarray) -> tuple[np.ndarray, ...]:
-    r"""δx, δh0, δc0, δW_x, δW_h, δb from `dh` [T, H], what the loss says to each hₜ directly.  F15.
+    r"""δx, δh0, δc0, δW_x, δW_h and δb from `dh` [T, H], the direct gradient of the loss for each hₜ.  F15.
 
-    Only the first `length` of the T steps are words, the others are padding: there nothing is worked out, and the state
-    that is handed on is that of the last word. What the loss says to a padded step it says to that state.
-    `x` [T, I], `h0` and `c0` [H], `W_x` [4H, I], `W_h` [4H, H], `b` [4H], their rows in the order i, f, g, o.
+    Only the first `length` of the T steps are tokens; the others are padding. Nothing is computed at padding: the hidden
+    state there is a copy of the last token's, so the gradient in `dh` at a padded step belongs to that state.
+    `x` [T, I], `h0` and `c0` [H], `W_x` [4H, I], `W_h` [4H, H], `b` [4H]; their rows are in the order i, f, g, o.
     """
     x_real = x[:length]
     h, c = lstm(x_real, h0, c0, W_x, W_h, b)
     gates = lstm_gates(x_real, h0, c0, W_x, W_h, b)
     h_before, c_before = np.vstack([h0, h[:-1]]), np.vstack([c0, c[:-1]])
-    da = np.zeros((len(x), 4 * len(h0)))  # 0 at the padding
+    da = np.zeros((len(x), 4 * len(h0)))  # 0 at padding
     dh_later, dc_later = dh[length:].sum(axis=0), np.zeros(len(h0))
     for t in reversed(range(length)):
         (i, f, g, o), tanh_c = gates[t], np.tanh(c[t])
         dh_t = dh[t] + dh_later
-        dc_t = dc_later + dh_t * o * (1 - tanh_c**2)  # by the later memory, and by this step's state
+        dc_t = dc_later + dh_t * o * (1 - tanh_c**2)  # through the next memory, and through this step's hidden state
         da_i, da_f = dc_t * g * i * (1 - i), dc_t * c_before[t] * f * (1 - f)
         da_g, da_o = dc_t * i * (1 - g**2), dh_t * tanh_c * o * (1 - o)
         da[t] = np.concatenate([da_i, da_f, da_g, da_o])
@@ -31,7 +31,7 @@ def lstm_gradients(x, h0, c0, W_x, W_h, b, length: int, dh: np.ndarray) -> tuple
 
 
 def padded_lstm(x, h0, c0, W_x, W_h, b, length):
-    """The states [T, H], the last word's at the padding."""
+    """The hidden states [T, H]; at padding, the one of the last token."""
     h, _ = lstm(x[:length], h0, c0, W_x, W_h, b)
     return h[np.minimum(np.arange(len(x)), length - 1)]
 
@@ -40,7 +40,7 @@ def flawed(x, h0, c0, W_x, W_h, b, length, dh, wrong=frozenset()):
     T = length
     if "pads_lost" in wrong:
         dh = dh * (np.arange(len(x)) < T)[:, None]
-    elif "pads_run" in wrong:  # the padding is worked out like words
+    elif "pads_run" in wrong:  # padding is processed like tokens
         T = len(x)
     x_real = x[:T]
     h, c = lstm(x_real, h0, c0, W_x, W_h, b)
@@ -72,7 +72,7 @@ def flawed(x, h0, c0, W_x, W_h, b, length, dh, wrong=frozenset()):
 
 
 def factors_first(x, h0, c0, W_x, W_h, b, length, dh):
-    """All slopes at once, then a loop that only multiplies and adds."""
+    """Compute all slopes first, then run a loop that only multiplies and adds."""
     h, c = lstm(x[:length], h0, c0, W_x, W_h, b)
     i, f, g, o = lstm_gates(x[:length], h0, c0, W_x, W_h, b).swapaxes(0, 1)  # each [length, H]
     by_memory = np.stack([g * (i - i * i), np.vstack([c0, c])[:-1] * (f - f * f), i * (1 - g * g)], axis=1)
@@ -88,7 +88,7 @@ def factors_first(x, h0, c0, W_x, W_h, b, length, dh):
 
 
 def gate_by_gate(x, h0, c0, W_x, W_h, b, length, dh):
-    """Sums are added to at each step, and each gate has its own part of them."""
+    """Add to the sums at each step, gate by gate."""
     H, (h, c) = len(h0), lstm(x[:length], h0, c0, W_x, W_h, b)
     gates = lstm_gates(x[:length], h0, c0, W_x, W_h, b)
     dx, dW_x, dW_h, db = np.zeros(x.shape), np.zeros(W_x.shape), np.zeros(W_h.shape), np.zeros(b.shape)
@@ -96,7 +96,7 @@ def gate_by_gate(x, h0, c0, W_x, W_h, b, length, dh):
     for t in range(len(x) - 1, -1, -1):
         up = up + dh[t]
         if t >= length:
-            continue  # the state is only handed on
+            continue  # padding only passes the state on
         i, f, g, o = gates[t]
         memory = memory + up * o * (1 - np.tanh(c[t]) ** 2)
         c_old, h_old = (c[t - 1], h[t - 1]) if t else (c0, h0)
@@ -115,7 +115,7 @@ def gate_by_gate(x, h0, c0, W_x, W_h, b, length, dh):
 
 
 def autograd(x, h0, c0, W_x, W_h, b, length, dh):
-    """What a library does: the forward pass remembered, and differentiated step by step by the machine."""
+    """What a library does: record the forward pass, then differentiate it automatically."""
     import torch
 
     leaves = [torch.tensor(each, requires_grad=True) for each in (x, h0, c0, W_x, W_h, b)]
@@ -142,7 +142,7 @@ def edges(rng):
     large["x"] = large["x"] * 1e3
     return {
         "a single step": sequence(rng, 1, 3, 2),
-        "a word, then padding": sequence(rng, 4, 2, 3, 1),
+        "one token, then padding": sequence(rng, 4, 2, 3, 1),
         "inputs of 1e3": large,
     }
 
@@ -157,54 +157,67 @@ def tiny():
     return {name: value if name == "length" else np.round(value, 1) for name, value in fixed.items()}
 
 
-PADS = ("the loss speaks to a padded step: whose state stands there?", "may a weight learn anything from padding?")
-MEMORY = "hₜ = o ⊙ tanh cₜ and cₜ₊₁ = f ⊙ cₜ + …: by how many ways does cₜ reach the loss?"
+PADS = (
+    "a padded step has a gradient in dh: which token's hidden state stands there?",
+    "should a weight learn anything from padding?",
+)
+MEMORY = "hₜ = o ⊙ tanh cₜ and cₜ₊₁ = f ⊙ cₜ + …: on how many paths does cₜ reach the loss?"
 # A mistake, its name and its question.
 WRONG = {
-    "no_h_path": ("the memory lacks the way through its own state h (but for the last step)", MEMORY),
-    "no_dc_later": ("the memory lacks the way through the next step's memory", MEMORY),
+    "no_h_path": ("the gradient of c lacks the path through h of the same step (except at the last step)", MEMORY),
+    "no_dc_later": ("the gradient of c lacks the path through c of the next step", MEMORY),
     "no_dh_later": (
-        "the state lacks the way through the next step's gates",
-        "hₜ is seen by the loss, and by whom else?",
+        "the gradient of h lacks the path through the gates of the next step",
+        "the loss uses hₜ: what else uses it?",
     ),
     "no_f": (
-        "the memory's gradient is handed back without the factor f",
-        "by what was cₜ₋₁ multiplied on its way into cₜ?",
+        "the gradient of c is passed back without the factor f",
+        "what was cₜ₋₁ multiplied by on its way into cₜ?",
     ),
     "slope_of_h": (
-        "tanh′ is worked out from h instead of tanh c",
-        "1 − y² is the slope where y = tanh(c): is h that y?",
+        "tanh′ is computed from h instead of tanh c",
+        "1 − y² is the slope if y = tanh(c): is h that y?",
     ),
-    "slope_of_c": ("tanh′ is worked out as 1 − c²", "tanh′ is 1 − tanh²: of which number is the square?"),
+    "slope_of_c": ("tanh′ is computed as 1 − c²", "tanh′ is 1 − tanh²: which number has to be squared?"),
     "no_slope": (
         "the slope of the tanh around c is missing",
-        "hₜ = o ⊙ tanh cₜ: which factor is lost on the way back?",
+        "hₜ = o ⊙ tanh cₜ: which factor is missing on your way back?",
     ),
-    "no_o": ("the way from h to c lacks the output gate", "hₜ = o ⊙ tanh cₜ: which factor is lost on the way back?"),
-    "c_after": ("the forget gate's gradient takes cₜ instead of cₜ₋₁", "what does f stand beside in cₜ = f ⊙ … ?"),
+    "no_o": (
+        "the path from h back to c lacks the output gate",
+        "hₜ = o ⊙ tanh cₜ: which factor is missing on your way back?",
+    ),
+    "c_after": ("the gradient of the forget gate uses cₜ instead of cₜ₋₁", "what is f multiplied by in cₜ = f ⊙ … ?"),
     "gate_slope": (
-        "the slope of σ is y instead of y(1 − y)",
-        "where σ is nearly 1 it is flat: what is its slope there?",
+        "the slope of σ is computed as y instead of y(1 − y)",
+        "where σ is nearly 1, its curve is flat: what is its slope there?",
     ),
-    "sigmoid_g": ("the candidate has σ's slope instead of tanh's", "through which function did the candidate go?"),
-    "c_for_tanh": ("the output gate's gradient takes c instead of tanh c", "what does o stand beside in hₜ = o ⊙ … ?"),
-    "h_after": ("W_h's gradient takes hₜ instead of hₜ₋₁", "what was W_h multiplied by at step t?"),
+    "sigmoid_g": (
+        "the candidate gets the slope of σ instead of the slope of tanh",
+        "which function was applied to the candidate?",
+    ),
+    "c_for_tanh": (
+        "the gradient of the output gate uses c instead of tanh c",
+        "what is o multiplied by in hₜ = o ⊙ … ?",
+    ),
+    "h_after": ("the gradient of W_h uses hₜ instead of hₜ₋₁", "what was W_h multiplied by at step t?"),
     "overwritten": (
-        "the weights' gradients are overwritten at each step, not summed",
+        "the gradients of the weights are overwritten at each step, not summed",
         "how many steps used the same W_h?",
     ),
     "averaged": (
-        "the weights' gradients are divided by the number of steps",
-        "is the loss a mean over the steps, or dh as it is?",
+        "the gradients of the weights are divided by the number of steps",
+        "does the task ask for a mean over the steps, or is dh used as it is?",
     ),
-    "pads_run": ("padded steps go on working: they update state and weights", PADS[1]),
-    "pads_lost": ("what the loss says to padded steps is thrown away", PADS[0]),
+    "pads_run": ("padded steps are processed like tokens: they update the state and the weights", PADS[1]),
+    "pads_lost": ("the gradients in dh at padded steps are thrown away", PADS[0]),
 }
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e19_lstm_bptt.lstm_gradients",
     section=("06", "The LSTM"),
-    task="Backwards through an LSTM, from the last word to the first. States, memories and gates of the forward pass you may ask lstm "
-    "and lstm_gates for. hₜ enters the loss directly and through step t + 1, cₜ through hₜ and through cₜ₊₁.",
+    task="Go backward through an LSTM, from the last token to the first. You may call lstm and lstm_gates to get the hidden "
+    "states, memories and gates of the forward pass. hₜ reaches the loss directly and through step t + 1; cₜ reaches it "
+    "through hₜ and through cₜ₊₁.",
     returns={"dx": "step input", "dh0": "unit", "dc0": "unit", "dW_x": "row input", "dW_h": "row unit", "db": "row"},
     tiny=tiny,
     probes=lambda rng: {
@@ -215,7 +228,7 @@ EXERCISE = Exercise(
     edges=edges,
     properties=(
         Property(
-            "twice the upstream gradient gives twice every gradient",
+            "doubling the upstream gradient doubles every gradient",
             twice,
             lambda a, b: all(np.allclose(2 * x, y) for x, y in zip(a, b)),
         ),
@@ -230,21 +243,22 @@ EXERCISE = Exercise(
     given=("minilm.formulas.lstm.lstm", "minilm.formulas.lstm.lstm_gates"),
     forbidden=("lstm.lstm_gradients", "backward", "grad"),
     steps=(
-        "the forward pass over the words alone: states, memories, gates, and what each step was given",
-        "from the last word to the first: what reaches its state, then what reaches its memory [H each]",
-        "what reaches the four blocks before σ and tanh [4H]; 0 at the padding",
-        "hand back to the step before: by the product with W_h, and by the memory",
-        "the same weights at every step: sum over the steps",
+        "the forward pass over the tokens alone: hidden states, memories, gates, and the h and c that each step started from",
+        "from the last token to the first: the gradient of its hidden state, then that of its memory [H each]",
+        "the gradient of the four blocks before σ and tanh [4H]; 0 at padding",
+        "pass gradients back to the step before: through the product with W_h, and through the memory",
+        "all steps use the same weights: sum over the steps",
     ),
     right={"factors first": factors_first, "gate by gate": gate_by_gate, "autograd": autograd},
     wrong={key: Wrong(name, question) for key, (name, question) in WRONG.items()},
     flawed=flawed,
     hints=(
-        "Each line of the forward pass is a product or a function of one number: its gradient is the upstream times the other factor, "
-        "or times the slope. What is used twice gets the sum of both.",
-        "At step t: δh = dhₜ + what came back [H]; δc = what came back + δh ⊙ o ⊙ tanh′ [H]; δa = four blocks of [H]; back go the "
-        "transpose of W_h times δa, and δc ⊙ f. Sums over t of the outer products of δa with xₜ and hₜ₋₁.",
-        "for t from length − 1 down to 0:  dh_t = dh[t] + later;  dc_t = later + dh_t times o times tanh's slope;  the four parts of "
-        "da[t];  new laters;  after the loop: da @ W_x, the laters, sums of outer products, sum of da",
+        "Each line of the forward pass is a product or a function of one number: its gradient is the upstream gradient times "
+        "the other factor, or times the slope. A number that is used twice gets the sum of both gradients.",
+        "At step t: δh = dhₜ + what came back from step t + 1 [H]; δc = what came back + δh ⊙ o ⊙ tanh′ [H]; δa = four blocks "
+        "of [H]; pass back the transpose of W_h times δa, and δc ⊙ f. The weights get sums over t of the outer products of δa "
+        "with xₜ and with hₜ₋₁.",
+        "for t from length − 1 down to 0:  dh_t = dh[t] + later;  dc_t = later + dh_t times o times tanh's slope;  the four "
+        "parts of da[t];  new laters;  after the loop: da @ W_x, the laters, sums of outer products, sum of da",
     ),
 )

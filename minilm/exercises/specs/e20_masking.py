@@ -1,4 +1,4 @@
-r"""Masked words: which are hidden, and what is asked.  F25."""
+r"""Masked words: which ones are hidden, and what the labels are.  F25."""
 
 import re
 
@@ -8,7 +8,7 @@ import torch
 from minilm.exercises.spec import Exercise, Wrong
 
 
-def flawed(ids, special_ids, mask_id, vocab_size, generator, rate=0.15, wrong=frozenset()):
+def flawed(ids, special_ids, mask_id, vocab_size, generator, mask_rate=0.15, wrong=frozenset()):
     def draw():
         return torch.rand(ids.shape, generator=generator)
 
@@ -16,9 +16,9 @@ def flawed(ids, special_ids, mask_id, vocab_size, generator, rate=0.15, wrong=fr
     is_word = torch.ones_like(ids, dtype=torch.bool) if "special" in wrong else ~torch.isin(ids, special)
     if "pad_only" in wrong:
         is_word = ids != special_ids[0]
-    chosen = is_word & (draw() < (1 - rate if "keeps" in wrong else rate))
-    if "fixed" in wrong:  # the first of every row instead of each by its own draw
-        chosen = is_word & (torch.arange(ids.shape[1]) < rate * ids.shape[1])
+    chosen = is_word & (draw() < (1 - mask_rate if "keeps" in wrong else mask_rate))
+    if "fixed" in wrong:  # always the first places of a row instead of one draw per word
+        chosen = is_word & (torch.arange(ids.shape[1]) < mask_rate * ids.shape[1])
     u, ordinary = draw(), torch.ones(vocab_size, dtype=torch.bool)
     if "random_special" not in wrong:
         ordinary[special] = False
@@ -57,11 +57,11 @@ def flawed(ids, special_ids, mask_id, vocab_size, generator, rate=0.15, wrong=fr
     return corrupted, labels.masked_fill(~chosen, 0 if "ignored_0" in wrong else -100)
 
 
-def by_places(ids, special_ids, mask_id, vocab_size, generator, rate=0.15):
-    """Only the chosen words are drawn for."""
+def by_places(ids, special_ids, mask_id, vocab_size, generator, mask_rate=0.15):
+    """Draw only for the chosen words."""
     corrupted, labels = ids.clone(), torch.full_like(ids, -100)
     word = torch.stack([ids != s for s in special_ids]).all(dim=0)
-    chosen = torch.bernoulli(torch.where(word, rate, 0.0), generator=generator).bool()
+    chosen = torch.bernoulli(torch.where(word, mask_rate, 0.0), generator=generator).bool()
     labels[chosen] = ids[chosen]
     fate = torch.randint(10, (int(chosen.sum()),), generator=generator)  # 0 … 7 mask, 8 random, 9 kept
     ordinary = torch.tensor([i for i in range(vocab_size) if i not in special_ids])
@@ -70,37 +70,37 @@ def by_places(ids, special_ids, mask_id, vocab_size, generator, rate=0.15):
     return corrupted, labels
 
 
-def one_draw_for_all(ids, special_ids, mask_id, vocab_size, generator, rate=0.15):
-    """A single u says it all: below 0.8 · rate, below 0.9 · rate, below rate."""
+def one_draw_for_all(ids, special_ids, mask_id, vocab_size, generator, mask_rate=0.15):
+    """A single draw u decides everything: below 0.8 · mask_rate, below 0.9 · mask_rate, below mask_rate."""
     u = torch.rand(ids.shape, generator=generator, dtype=torch.float64)
     u[torch.isin(ids, torch.tensor(special_ids))] = 1.0
     weights = torch.ones(vocab_size).index_fill(0, torch.tensor(special_ids), 0.0)
     words = torch.multinomial(weights, ids.numel(), replacement=True, generator=generator).reshape(ids.shape)
-    corrupted = torch.where(u < 0.8 * rate, torch.full_like(ids, mask_id), ids)
-    corrupted = torch.where((u >= 0.8 * rate) & (u < 0.9 * rate), words, corrupted)
-    return corrupted, torch.where(u < rate, ids, torch.tensor(-100))
+    corrupted = torch.where(u < 0.8 * mask_rate, torch.full_like(ids, mask_id), ids)
+    corrupted = torch.where((u >= 0.8 * mask_rate) & (u < 0.9 * mask_rate), words, corrupted)
+    return corrupted, torch.where(u < mask_rate, ids, torch.tensor(-100))
 
 
-def masks_from_numpy(ids, special_ids, mask_id, vocab_size, generator, rate=0.15):
-    """Another order of draws, the words first; half of what is not masked becomes random."""
+def masks_from_numpy(ids, special_ids, mask_id, vocab_size, generator, mask_rate=0.15):
+    """Another order of draws, the random words first; half of the chosen words that are not masked become random."""
     rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
     a = ids.numpy()
     out = rng.choice(np.setdiff1d(np.arange(vocab_size), special_ids), size=a.shape)
     heads = rng.random(a.shape) < 0.5
     hidden = rng.random(a.shape) < 0.8
-    chosen = (rng.random(a.shape) < rate) & ~np.isin(a, special_ids)
+    chosen = (rng.random(a.shape) < mask_rate) & ~np.isin(a, special_ids)
     out = np.where(chosen, np.where(hidden, mask_id, np.where(heads, out, a)), a)
     return torch.from_numpy(out), torch.from_numpy(np.where(chosen, a, -100))
 
 
 def near(share, n):
-    """The share on a grid so wide that chance does not cross it (z > 5 for 0.01 with n of 150,000 and for 0.1 with 4,000), so
-    that the order of draws does not matter."""
+    """The share, rounded to a grid so coarse that chance cannot change it (z > 5 for 0.01 with n of 150,000 and for 0.1 with
+    4,000). So the order of draws does not matter."""
     return round(float(share) * 100) / 100 if n > 120_000 else round(float(share) * 10) / 10
 
 
 def text(special, V, share, rows, seed):
-    """Rows of 500 tokens, `share` of them special, the rest words, all words alike but for id 0 where it is one."""
+    """Rows of 500 tokens: `share` of them special, the rest words. All words are equally frequent, except id 0 if it is a word."""
     rng = np.random.default_rng(seed)
     words = np.setdiff1d(np.arange(V), special)
     ids = words[rng.integers(len(words), size=(rows, 500))]
@@ -109,11 +109,11 @@ def text(special, V, share, rows, seed):
     return torch.from_numpy(np.where((u > 0.95) & (0 not in special), 0, ids))
 
 
-def run(mask_words, special, rate, V, share, rows, seed):
-    """Shares over many words, and what must hold for each single one."""
+def run(mask_tokens, special, mask_rate, V, share, rows, seed):
+    """Shares over many words, and what must hold for every single one."""
     tokens = text(special, V, share, rows, seed)
     before = tokens.clone()
-    corrupted, labels = mask_words(tokens, special, special[3], V, torch.Generator().manual_seed(seed), rate)
+    corrupted, labels = mask_tokens(tokens, special, special[3], V, torch.Generator().manual_seed(seed), mask_rate)
     if corrupted.shape != before.shape or labels.shape != before.shape:
         return {"corrupted": corrupted, "labels": labels}
     is_special = torch.zeros(V, dtype=torch.bool)
@@ -123,26 +123,26 @@ def run(mask_words, special, rate, V, share, rows, seed):
     others, mine = corrupted[changed & ~hidden], asked & word
     n, words = max(int(mine.sum()), 1), int(word.sum())
     return {
-        "words that are asked for": near(mine.sum() / words, words),
-        "of these [MASK]": near((hidden & mine).sum() / n, n),
-        "of these another word": near((changed & ~hidden & mine).sum() / n, n),
+        "share of the words that get a label": near(mine.sum() / words, words),
+        "of these replaced by [MASK]": near((hidden & mine).sum() / n, n),
+        "of these replaced by another word": near((changed & ~hidden & mine).sum() / n, n),
         "of these kept": near((~changed & mine).sum() / n, n),
-        "padding is asked for": bool((asked & (before == special[0])).any()),
-        "special tokens are asked for": bool((asked & ~word & (before != special[0])).any()),
+        "padding gets a label": bool((asked & (before == special[0])).any()),
+        "special tokens get a label": bool((asked & ~word & (before != special[0])).any()),
         "special tokens are changed": bool((changed & ~word).any()),
-        "words are changed that are not asked for": bool((changed & ~asked & word).any()),
-        "every label is the word that stood there": bool((labels[asked] == before[asked]).all()),
-        "other words that are special tokens": bool(is_special[others].any()),
-        "there are many different other words": len(others.unique()) > 20,
-        "the first word of the vocabulary is asked for": bool((asked & (before == before[word].min())).any()),
-        "every place of a row is chosen now and then": bool(asked.any(0).float().mean() > 0.9),
+        "words without a label are changed": bool((changed & ~asked & word).any()),
+        "every label is the original word": bool((labels[asked] == before[asked]).all()),
+        "random words that are special tokens": bool(is_special[others].any()),
+        "there are many different random words": len(others.unique()) > 20,
+        "the first word of the vocabulary gets a label": bool((asked & (before == before[word].min())).any()),
+        "every place of a row gets a label at times": bool(asked.any(0).float().mean() > 0.9),
     }
 
 
-def case(rng, rate=0.9, special=(0, 1, 2, 3, 4), V=1500, share=0.1, rows=400):
+def case(rng, mask_rate=0.9, special=(0, 1, 2, 3, 4), V=1500, share=0.1, rows=400):
     return {
         "special": list(special),
-        "rate": rate,
+        "mask_rate": mask_rate,
         "V": V,
         "share": share,
         "rows": rows,
@@ -152,52 +152,52 @@ def case(rng, rate=0.9, special=(0, 1, 2, 3, 4), V=1500, share=0.1, rows=400):
 
 def probes(rng):
     return {
-        "200,000 tokens, nine words in ten are chosen": case(rng),
-        "200,000 tokens, BERT's rate": case(rng, rate=0.15, share=0.3),
-        "a vocabulary in which 0 is a word": case(rng, rate=0.6, special=(1, 2, 3, 4, 5), share=0.2, rows=200),
+        "200,000 tokens, nine in ten words are chosen": case(rng),
+        "200,000 tokens, BERT's rate": case(rng, mask_rate=0.15, share=0.3),
+        "a vocabulary in which 0 is a word": case(rng, mask_rate=0.6, special=(1, 2, 3, 4, 5), share=0.2, rows=200),
     }
 
 
 OUTPUTS = (
-    "words that are asked for, of these [MASK], of these another word, of these kept, padding is asked for, special tokens are "
-    "asked for, special tokens are changed, words are changed that are not asked for, every label is the word that stood there, "
-    "other words that are special tokens, there are many different other words, the first word of the vocabulary is asked for, "
-    "every place of a row is chosen now and then"
+    "share of the words that get a label, of these replaced by [MASK], of these replaced by another word, of these kept, "
+    "padding gets a label, special tokens get a label, special tokens are changed, words without a label are changed, every "
+    "label is the original word, random words that are special tokens, there are many different random words, the first "
+    "word of the vocabulary gets a label, every place of a row gets a label at times"
 )
 
 MISTAKES = """  key · what it looks like · a question
-all_labels · every token is a label, so that the loss counts all of them ·
-    what does a model learn from guessing a word that it sees?
-words_labelled · every word is a label, not only the chosen ones ·
-    what does a model learn from guessing a word that it sees?
-only_changed · words that were chosen and kept are not asked for ·
-    why are a tenth of the chosen words left as they are, if nobody asks for them?
+all_labels · every token gets a label, so the loss counts all of them ·
+    what does a model learn from predicting a word that it can see?
+words_labelled · every word gets a label, not only the chosen ones ·
+    what does a model learn from predicting a word that it can see?
+only_changed · words that were chosen but kept get no label ·
+    a tenth of the chosen words is left unchanged: what is the use of that if they have no label?
 special · special tokens and padding are hidden as well ·
-    can [CLS] be guessed from its neighbours, and what for?
+    what would a model learn from predicting [CLS] or padding?
 pad_only · only one special token is spared ·
-    which ids stand in special_ids?
-keeps · the chosen and the spared words are exchanged ·
-    rate is the share of which words?
-fixed · always the same places are chosen ·
-    does a word at the end of your rows ever get its turn?
+    which ids are in special_ids?
+keeps · the chosen words and the other words are swapped ·
+    mask_rate is the share of which words?
+fixed · the same places are chosen every time ·
+    is a word at the end of your rows ever chosen?
 always_mask · all chosen words become [MASK] ·
-    does [MASK] occur in the texts that the model is for?
-no_kept · what does not become [MASK] becomes another word, nothing is kept ·
-    80 + 10 + 10: what are the three?
+    does [MASK] occur in the texts that the finished model will read?
+no_kept · every chosen word that does not become [MASK] becomes another word: none is kept ·
+    80 + 10 + 10: what do the three numbers stand for?
 no_random · no chosen word becomes another word ·
-    80 + 10 + 10: what are the three?
-of_the_rest · a tenth of the remaining fifth becomes random, not a tenth of all chosen ·
-    a tenth of 20 % is how much of the whole?
-two_draws · one draw decides for random, another for kept: 81, 10 and 9 per cent ·
-    what if both draws say yes?
-of_all · further words are hidden that nobody asks for ·
-    80, 10 and 10 per cent of what: of the chosen, or of all?
-random_special · special tokens are drawn as the random word ·
+    80 + 10 + 10: what do the three numbers stand for?
+of_the_rest · a tenth of the remaining fifth becomes random, not a tenth of all chosen words ·
+    how much of the whole is a tenth of 20 %?
+two_draws · one draw decides on random and another one on kept, which gives 81, 10 and 9 per cent ·
+    what happens if both draws say yes?
+of_all · more words are hidden, and these get no label ·
+    80, 10 and 10 per cent of what: of the chosen words, or of all words?
+random_special · special tokens are drawn as random words ·
     what would [SEP] do in the middle of a sentence?
-one_word · the random word is the same everywhere ·
-    how many words did you draw?
+one_word · the random word is the same at all places ·
+    how many random words did you draw?
 after · the labels are taken after the words were overwritten ·
-    what should stand in the label of a place that now holds [MASK]?
+    what should be the label of a place that now holds [MASK]?
 zero · `labels > 0` loses the word with the id 0 ·
     is 0 an id like any other?
 ignored_0 · labels that do not count are 0 instead of −100 ·
@@ -205,20 +205,21 @@ ignored_0 · labels that do not count are 0 instead of −100 ·
 """
 
 EXERCISE = Exercise(
-    target="minilm.examples.masked_lm.mask_words",
+    target="minilm.examples.masked_lm.mask_tokens",
     section=("09", "Hiding words: 80, 10, 10"),
-    task="Hide words of a batch, and keep what was hidden as labels. Chance is judged by rates over 200,000 tokens, not by the "
-    "order of your draws; all of them come from the generator that you are given.",
+    task="Hide some words of a batch, and keep the hidden words as labels. (A word is any token that is not special.) Draw "
+    "everything from the generator that you are given; the check measures rates over 200,000 tokens, so the order of your "
+    "draws does not matter.",
     returns=dict.fromkeys(OUTPUTS.split(", "), ""),
-    tiny=lambda: case(np.random.default_rng(0), rate=0.5, rows=40),
+    tiny=lambda: case(np.random.default_rng(0), mask_rate=0.5, rows=40),
     probes=probes,
     run=run,
-    forbidden=("mask_words", "DataCollatorForLanguageModeling"),
+    forbidden=("mask_tokens", "DataCollatorForLanguageModeling"),
     steps=(
-        "which places hold a word: special tokens are never chosen; each word is, with the chance `rate`",
-        "labels: the word where it was chosen, −100 elsewhere, taken before anything is overwritten",
-        "one draw u for each place, and an ordinary word for each place",
-        "u < 0.8: [MASK]; from 0.8 to 0.9: the ordinary word; else nothing changes; all of it only where chosen",
+        "which places are chosen: special tokens never; each word with probability `mask_rate`",
+        "labels: the word where one was chosen, −100 elsewhere; take them before you overwrite anything",
+        "one draw u for each place, and one random word that is not special for each place",
+        "u < 0.8: [MASK]; from 0.8 to 0.9: the random word; otherwise nothing changes; all of this only at chosen places",
     ),
     right={
         "only the chosen": by_places,
@@ -228,11 +229,12 @@ EXERCISE = Exercise(
     wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
     flawed=flawed,
     hints=(
-        "Hidden words are questions, labels their answers, and −100 says: no question here. Not every question is marked as one: "
-        "a tenth is a wrong word, a tenth the right one, so that the model has to think about every word.",
-        "ids [B, T] → is_word [B, T] (not one of special_ids) → chosen [B, T] by one draw against rate → labels → u [B, T] by "
-        "a second draw → three stretches of u: 0.8, 0.1, 0.1 → corrupted ids [B, T], a new tensor.",
-        "chosen = word and rand < rate;  labels = ids where chosen else −100;  u = rand;  out = mask_id where chosen and u < "
-        "0.8;  out = a random ordinary id where chosen and 0.8 ≤ u < 0.9;  return out, labels",
+        "Hidden words are questions and labels are their answers; −100 means that there is no question here. Not every question "
+        "is visible as one: a tenth of the chosen words become wrong words and a tenth stay right, so the model has to think "
+        "about every word.",
+        "ids [B, T] → is_word [B, T] (not one of special_ids) → chosen [B, T] by comparing one draw with mask_rate → labels → u "
+        "[B, T], a second draw → three ranges of u with sizes 0.8, 0.1, 0.1 → corrupted ids [B, T], a new tensor.",
+        "chosen = word and rand < mask_rate;  labels = ids where chosen, else −100;  u = rand;  out = mask_id where chosen and "
+        "u < 0.8;  out = a random ordinary id where chosen and 0.8 ≤ u < 0.9;  return out, labels",
     ),
 )

@@ -1,4 +1,4 @@
-r"""Does B follow A: pairs, segments, head.  F26."""
+r"""Next-sentence prediction: pairs, segments and the head.  F26."""
 
 import re
 from functools import partial
@@ -13,27 +13,27 @@ CLS, SEP = 1, 2
 def next_sentence_pairs(sizes: list[int], N: int, rng: np.random.Generator) -> np.ndarray:
     r"""N examples [N, 5]: document and sentence of A, document and sentence of B, label. int64.
 
-    `sizes[d]` sentences (two or more) stand in document d; there are two documents or more. A is a sentence that is not its
-    document's last, all such equally likely. With the chance ½ B is the sentence after it, label 0; else it is any sentence of
-    *another* document, label 1.
+    `sizes[d]` is the number of sentences in document d. There are at least two documents, with at least two sentences each.
+    A is drawn from all sentences that are not the last of their document, all equally likely. With probability ½, B is the
+    sentence after A and the label is 0. Otherwise B is any sentence of *another* document and the label is 1.
     """
     borders = np.cumsum([0, *sizes])
-    document = np.repeat(np.arange(len(sizes)), sizes)  # of every sentence
+    document = np.repeat(np.arange(len(sizes)), sizes)  # the document of every sentence
     sentence = np.arange(borders[-1]) - borders[document]
     firsts = np.flatnonzero(sentence < np.array(sizes)[document] - 1)
     a = rng.choice(firsts, size=N)
     label = rng.integers(2, size=N)
     b = rng.integers(borders[-1], size=N)
-    while (bad := document[a] == document[b]).any():  # once more for those that fell into A's own document
+    while (bad := document[a] == document[b]).any():  # draw again where B fell into A's own document
         b[bad] = rng.integers(borders[-1], size=bad.sum())
     b = np.where(label == 0, a + 1, b)
     return np.stack([document[a], sentence[a], document[b], sentence[b], label], axis=1)
 
 
 def pair(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
-    r"""The ids [CLS] a [SEP] b [SEP], and their segments: 0 up to and with the first [SEP], 1 from there on, the last [SEP] included.
+    r"""The ids [CLS] a [SEP] b [SEP] and their segments: 0 up to and including the first [SEP], then 1, also for the last [SEP].
 
-    [CLS] has the id 1, [SEP] the id 2.
+    The id of [CLS] is 1, and the id of [SEP] is 2.
     """
     return [CLS, *a, SEP, *b, SEP], [0] * (len(a) + 2) + [1] * (len(b) + 1)
 
@@ -45,7 +45,7 @@ def flawed_pairs(sizes, N, rng, wrong=frozenset()):
         keep = np.where(out[:, 4] == 1, rng.random(3 * N) < 1 / 3, True)
         out = out[keep][:N]
     negative = out[:, 4] == 1
-    if "true_next" in wrong:  # any sentence at all: now and then it is the true next
+    if "true_next" in wrong:  # any sentence at all, which is sometimes the true next one
         out[negative, 2] = rng.integers(len(sizes), size=negative.sum())
     if "same_document" in wrong:
         out[negative, 2] = out[negative, 0]
@@ -96,7 +96,7 @@ def one_by_one(sizes, N, rng):
 
 
 def halves(sizes, N, rng):
-    """Half of the labels are 0, to the last one, in an order of their own; a B that does not fit is drawn anew."""
+    """Exactly half of the labels are 0, in random order; a B that does not fit is drawn again."""
     places = np.array([(d, s) for d, n in enumerate(sizes) for s in range(n)])
     a = places[[i for i, (d, s) in enumerate(places) if s < sizes[d] - 1]]
     a, label = a[rng.integers(len(a), size=N)], rng.permutation(np.arange(N) % 2)
@@ -128,12 +128,12 @@ def head_rows(x, W_p, b_p, W, b):
 
 
 def run(made, sizes, N, seed, a, b, head):
-    """Pairs by what holds for them all and by rates, on a grid that chance does not cross; the other two by values."""
+    """Pairs are judged by facts and by rates, rounded so that chance does not matter; the other two functions by values."""
     d, s, e, t, label = np.asarray(made.next_sentence_pairs(sizes, N, np.random.default_rng(seed))).T
     follows, negative = (d == e) & (t == s + 1), label == 1
 
     def how_often(which):
-        return "always" if which.all() else "now and then" if which.any() else "never"
+        return "always" if which.all() else "sometimes" if which.any() else "never"
 
     ids, segments = made.pair(list(a), list(b))
     return {
@@ -141,7 +141,7 @@ def run(made, sizes, N, seed, a, b, head):
         "with label 0, B follows A": how_often(follows[~negative]),
         "with label 1, B follows A": how_often(follows[negative]),
         "with label 1, B is from A's document": how_often((d == e)[negative]),
-        "sentences that are B with label 1": len(np.unique(np.stack([e, t])[:, negative], axis=1).T),
+        "number of different B with label 1": len(np.unique(np.stack([e, t])[:, negative], axis=1).T),
         "ids": np.array(ids),
         "segments": np.array(segments),
         "logits": made.next_sentence_logits(*head),
@@ -172,43 +172,44 @@ def edges(rng):
 
 
 MISTAKES = """  key · what it looks like · a question
-true_next · the B of a negative comes from anywhere, so it can be the true next sentence ·
-    label 1 says that B does not follow: does that always hold?
-same_document · the B of a negative comes from A's own document ·
-    where does the docstring want the B of label 1 to come from?
-openings · the B of a negative is always the first sentence of its document ·
-    could a model tell the two labels apart by how B begins, without reading A?
-polarity · the labels have changed places ·
-    label 0: does B follow, or does it not?
+true_next · with label 1, B comes from anywhere, so it can be the true next sentence ·
+    label 1 says that B does not follow A: is that true of all your pairs?
+same_document · with label 1, B comes from A's own document ·
+    according to the docstring, where does B come from when the label is 1?
+openings · with label 1, B is always the first sentence of its document ·
+    could a model tell the two labels apart from B alone, without reading A?
+polarity · the two labels are swapped ·
+    does label 0 mean that B follows A, or that it does not?
 share · the two labels are not equally frequent ·
-    always saying the same: how often would that be right?
-before · A and B have changed places where B follows ·
-    which of the two stands first in the text?
-first_sep · the first [SEP] belongs to the second segment ·
-    which sentence does the first [SEP] close?
-last_sep · the last [SEP] belongs to the first segment ·
-    which sentence does the last [SEP] close?
+    if a model always gave the same answer, how often would it be right?
+before · A and B are swapped in the pairs where B should follow A ·
+    which of the two sentences comes first in the text?
+first_sep · the first [SEP] is given to the second segment ·
+    which sentence does the first [SEP] end?
+last_sep · the last [SEP] is given to the first segment ·
+    which sentence does the last [SEP] end?
 no_last · the last [SEP] is missing ·
-    how many [SEP] did the docstring draw?
+    how many [SEP] does the docstring show?
 mean · the head reads the mean of all tokens instead of [CLS] ·
-    at which place does x_[CLS] stand?
+    at which position is the hidden state of [CLS]?
 last · the head reads the last token instead of [CLS] ·
-    at which place does x_[CLS] stand?
+    at which position is the hidden state of [CLS]?
 no_tanh · tanh is missing ·
-    two linear layers with nothing between: how many are these?
+    if nothing stands between two linear layers, how many layers are they really worth?
 no_b · the bias of the last layer is missing ·
-    what is `b` for?
+    where does your code use the argument `b`?
 """
 
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e21_next_sentence.next_sentence_pairs",
     also=("minilm.exercises.specs.e21_next_sentence.pair", "minilm.formulas.pretraining.next_sentence_logits"),
     section=("09", "Does B follow A?"),
-    task="Three functions for BERT's second objective: draw pairs, write a pair as one row, and judge it. Each is checked on "
-    "its own; draws are judged by rates over 20,000 pairs, not by their order.",
+    task="Write three functions for BERT's second objective: one draws pairs of sentences, one writes a pair as one row of "
+    "tokens, and one judges a row. Each is checked on its own. Your draws are judged by rates over 20,000 pairs, so their order "
+    "does not matter.",
     returns={
         **dict.fromkeys(("share of label 0", "with label 0, B follows A", "with label 1, B follows A"), ""),
-        **dict.fromkeys(("with label 1, B is from A's document", "sentences that are B with label 1"), ""),
+        **dict.fromkeys(("with label 1, B is from A's document", "number of different B with label 1"), ""),
         **{"ids": "token", "segments": "token", "logits": "pair class"},
     },
     tiny=lambda: case(np.random.default_rng(0), [3, 2], 2, 1, B=1, T=2, C=2),
@@ -217,9 +218,9 @@ EXERCISE = Exercise(
     run=run,
     forbidden=("draw_pairs", "next_sentence_pairs", "next_sentence_logits"),
     steps=(
-        "A: one of all sentences that have a next one; the label: 0 or 1, each with the chance ½",
+        "A: any sentence that has a next one, all equally likely; the label: 0 or 1, each with probability ½",
         "B for label 0: the sentence after A",
-        "B for label 1: any sentence, drawn again where it fell into the document of A",
+        "B for label 1: any sentence, drawn again where it falls into A's document",
     ),
     right={
         "one by one": {"next_sentence_pairs": one_by_one, "pair": by_counting, "next_sentence_logits": head_einsum},
@@ -231,11 +232,12 @@ EXERCISE = Exercise(
         for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
     },
     hints=(
-        "Half of the pairs are true neighbours, half are not, and the label must be the only thing that tells them apart. The "
-        "head looks at one place alone, that of [CLS].",
-        "sizes → every sentence as (document, place) → A among those with a next one [N] → label [N] → B: A's next, or one of "
-        "another document. Segments: len(a) + 2 zeros, len(b) + 1 ones. x [B, T, C] → x[:, 0] [B, C] → [B, 2].",
-        "label = 0 or 1 by a coin;  B = (d, s + 1) if 0, else draw (e, t) until e is not d;  [CLS] a [SEP] | b [SEP];  tanh of "
-        "(the first row of x by W_p, plus b_p), then by W, plus b",
+        "Half of the pairs are true neighbours and half are not. Apart from that, the two halves must look alike; otherwise a "
+        "model could guess the label without comparing A with B. The head reads only one position, that of [CLS].",
+        "sizes → all sentences as (document, place) → A [N] from those that have a next one → label [N] → B: the sentence after "
+        "A, or one of another document. Segments: len(a) + 2 zeros, then len(b) + 1 ones. Head: x [B, T, C] → x[:, 0] [B, C] → "
+        "[B, 2].",
+        "label = 0 or 1, by a coin;  B = (d, s + 1) if the label is 0, else draw (e, t) until e is not d;  [CLS] a [SEP] | b "
+        "[SEP];  tanh of (the first row of x by W_p, plus b_p), then by W, plus b",
     ),
 )

@@ -5,7 +5,7 @@ import numpy as np
 from minilm.exercises.spec import Exercise, Property, Wrong
 
 
-def flawed(theta, g, m, v, t, rate, decay, betas=(0.9, 0.999), eps=1e-8, wrong=frozenset()):
+def flawed(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=1e-8, wrong=frozenset()):
     b1, b2 = betas
     before = theta
     if "l2" in wrong:
@@ -23,44 +23,52 @@ def flawed(theta, g, m, v, t, rate, decay, betas=(0.9, 0.999), eps=1e-8, wrong=f
         root = np.sqrt(v_hat) + eps
     if "no_root" in wrong:
         root = v_hat + eps
-    theta = theta - rate * m_hat / root
+    theta = theta - learning_rate * m_hat / root
     if wrong & {"l2", "no_decay"}:
         return theta, m, v
-    return theta - (1.0 if "no_rate" in wrong else rate) * decay * (theta if "updated" in wrong else before), m, v
+    return (
+        theta - (1.0 if "no_rate" in wrong else learning_rate) * decay * (theta if "updated" in wrong else before),
+        m,
+        v,
+    )
 
 
-def loops(theta, g, m, v, t, rate, decay, betas=(0.9, 0.999), eps=1e-8):
+def loops(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=1e-8):
     out = [np.zeros(theta.shape) for _ in range(3)]
     for i in np.ndindex(theta.shape):
         out[1][i] = betas[0] * m[i] + (1 - betas[0]) * g[i]
         out[2][i] = betas[1] * v[i] + (1 - betas[1]) * g[i] * g[i]
         m_hat, v_hat = out[1][i] / (1 - betas[0] ** t), out[2][i] / (1 - betas[1] ** t)
-        out[0][i] = theta[i] * (1 - rate * decay) - rate * m_hat / (v_hat**0.5 + eps)
+        out[0][i] = theta[i] * (1 - learning_rate * decay) - learning_rate * m_hat / (v_hat**0.5 + eps)
     return tuple(out)
 
 
-def corrected_rate(theta, g, m, v, t, rate, decay, betas=(0.9, 0.999), eps=1e-8):
-    """The bias corrections moved into the rate and ε."""
+def corrected_rate(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=1e-8):
+    """The bias corrections are moved into the learning rate and ε."""
     (b1, b2), root = betas, np.sqrt(1 - betas[1] ** t)
     m, v = m + (1 - b1) * (g - m), v + (1 - b2) * (g * g - v)
-    return theta - rate * decay * theta - rate * root / (1 - b1**t) * m / (np.sqrt(v) + eps * root), m, v
+    return (
+        theta - learning_rate * decay * theta - learning_rate * root / (1 - b1**t) * m / (np.sqrt(v) + eps * root),
+        m,
+        v,
+    )
 
 
-def decay_last(theta, g, m, v, t, rate, decay, betas=(0.9, 0.999), eps=1e-8):
-    """The decay after the step, but of the old weights: the same."""
+def decay_last(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=1e-8):
+    """The decay comes after the step but uses the old weights: the result is the same."""
     new = {"m": np.average([m, g], axis=0, weights=[betas[0], 1 - betas[0]])}
     new["v"] = np.einsum("k,k...->...", np.array([betas[1], 1 - betas[1]]), np.stack([v, np.square(g)]))
     hat = {name: mean / (1 - beta**t) for (name, mean), beta in zip(new.items(), betas)}
-    moved = theta - rate * np.divide(hat["m"], np.sqrt(hat["v"]) + eps)
-    return moved - rate * decay * theta, new["m"], new["v"]
+    moved = theta - learning_rate * np.divide(hat["m"], np.sqrt(hat["v"]) + eps)
+    return moved - learning_rate * decay * theta, new["m"], new["v"]
 
 
 def several_steps(step, theta, gradients, m, v, rates, decay, betas, eps):
-    """A step for each of `gradients`; what θ, m and v are after each of them."""
+    """Make one step for each of `gradients`; return θ, m and v after each of them."""
     history = {"theta": [], "m": [], "v": []}
-    for t, (g, rate) in enumerate(zip(gradients, rates), 1):
-        made = step(theta, g, m, v, t, rate, decay, betas, eps)
-        theta, m, v = made  # a ValueError when it is not three
+    for t, (g, learning_rate) in enumerate(zip(gradients, rates), 1):
+        made = step(theta, g, m, v, t, learning_rate, decay, betas, eps)
+        theta, m, v = made  # raises ValueError unless there are three
         for name, array in zip(history, made):
             history[name].append(np.array(array))
     return {name: np.array(arrays) for name, arrays in history.items()}
@@ -68,8 +76,8 @@ def several_steps(step, theta, gradients, m, v, rates, decay, betas, eps):
 
 def run_of(rng, *shape, steps=5, decay=0.1, betas=(0.8, 0.95), eps=1e-2):
     gradients = rng.normal(size=(steps, *shape)) * rng.uniform(0.5, 2, size=(steps, *[1] * len(shape)))
-    gradients[2 % steps] = 0  # one gradient of zero …
-    rates = [0.1] * 3 + [0.03] * (steps - 3)  # … and a rate that changes midway
+    gradients[2 % steps] = 0  # one gradient is zero
+    rates = [0.1] * 3 + [0.03] * (steps - 3)  # the learning rate changes midway
     zeros = np.zeros(shape)
     theta = rng.normal(size=shape) + 2
     return {
@@ -105,12 +113,12 @@ def scaled(rng):
 EXERCISE = Exercise(
     target="minilm.formulas.optimizers.adamw_step",
     section=("01", "Keeping the parameters small: L2, and why AdamW"),
-    task="What moves the weights of nearly every language model. Return the new θ, m and v. The check makes several steps, with "
-    "t = 1, 2, 3 … and a rate that changes.",
+    task="AdamW moves the weights of nearly every language model. Return the new θ, m and v. The check makes several steps, with "
+    "t = 1, 2, 3 … and a learning rate that changes.",
     docstring="""m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  m̂ = m/(1 − β₁ᵗ);  v̂ = v/(1 − β₂ᵗ);
     θ ← θ − ηλθ − η m̂/(√v̂ + ε). Returns (θ, m, v).  F03.
 
-    η is `rate`, λ is `decay`; t counts from 1. The decay passes by m and v, and takes the θ from before the step.""",
+    η is `learning_rate`, λ is `decay`; t counts from 1. The decay does not enter m and v, and it uses the θ from before the step.""",
     returns={"theta": "step parameter", "m": "step parameter", "v": "step parameter"},
     tiny=lambda: {
         "theta": np.array([1.0, -2.0]),
@@ -130,7 +138,7 @@ EXERCISE = Exercise(
     edges=edges,
     properties=(
         Property(
-            "without decay and ε the size of the gradients does not matter",
+            "without decay and ε, the size of the gradients does not matter",
             scaled,
             lambda a, b: np.allclose(a[0], b[0]),
         ),
@@ -139,15 +147,15 @@ EXERCISE = Exercise(
     forbidden=("adam_step", "adamw_step", "AdamW", "Adam"),
     steps=(
         "the running means of g and of g²",
-        "both are too small at first, since they began at 0: correct them with β to the power of t",
-        "the step along the corrected mean, divided by the root of the other; ε beside the root, not under it",
-        "the decay: a share of θ itself, as it was before the step, times the rate",
+        "both start at 0 and are too small at first: correct them with β to the power of t",
+        "the step: the corrected mean of g, divided by the root of the corrected mean of g²; add ε to the root, not under it",
+        "the decay: a share of θ as it was before the step, times the learning rate",
     ),
     right={"loops": loops, "corrections in the rate": corrected_rate, "decay last, of the old weights": decay_last},
     wrong={
         "l2": Wrong(
             "the decay is added to the gradient (that is Adam with L2)",
-            "what divides the decay, too, when it goes through v?",
+            "if the decay passes through v, what is it divided by?",
         ),
         "no_bias": Wrong(
             "m and v are not corrected for their start at 0",
@@ -160,30 +168,34 @@ EXERCISE = Exercise(
             "v is not corrected for its start at 0", "with a constant gradient g, what is v after the first step?"
         ),
         "updated": Wrong(
-            "the decay takes the θ from after the step", "which θ stands on the right of θ ← θ − ηλθ − …?"
+            "the decay uses the θ from after the step",
+            "which θ is meant on the right of θ ← θ − ηλθ − …, the one before or the one after the step?",
         ),
-        "eps_inside": Wrong("ε is under the root", "where v̂ is 0, what is √(0 + ε), and what is √0 + ε?"),
+        "eps_inside": Wrong("ε is under the root", "if v̂ is 0, how much is √(0 + ε), and how much is √0 + ε?"),
         "eps_scaled": Wrong(
-            "ε is divided by √(1 − β₂ᵗ) with the root of v", "which v goes under the root before ε comes?"
+            "ε is divided by √(1 − β₂ᵗ) together with the root of v",
+            "which one goes under the root before you add ε, v or v̂?",
         ),
         "from_0": Wrong(
-            "t is counted from 0: the correction divides by 1 − β⁰ = 0", "what is 1 − β to the power of 0?"
+            "t is counted from 0, so the correction divides by 1 − β⁰ = 0", "how much is 1 − β to the power of 0?"
         ),
         "no_rate": Wrong(
-            "the decay is not multiplied by the rate",
-            "the rate goes to 0 at the end of a run: what does your decay do?",
+            "the decay is not multiplied by the learning rate",
+            "the learning rate goes to 0 at the end of a run: what does your decay do then?",
         ),
-        "no_decay": Wrong("there is no decay", "with a gradient of 0, what becomes of the weights?"),
+        "no_decay": Wrong("there is no decay", "if the gradient is 0, what should happen to the weights?"),
         "no_root": Wrong(
-            "it is divided by v̂ instead of its root", "gradients a hundred times as large: how long should the step be?"
+            "the step is divided by v̂ instead of its root",
+            "if all gradients were a hundred times as large, how long should the step be?",
         ),
     },
     flawed=flawed,
     hints=(
-        "Two running means: m says where to, v how large gradients usually are. Their quotient is about ±1 whatever the gradient's "
-        "scale. The decay is a thing apart.",
-        "All arrays have the shape of θ. m, v new; m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ); θ − η m̂ / (√v̂ + ε) − ηλθ with the old θ.",
-        "m = b1 * m + (1 minus b1) * g;  v likewise with g squared;  theta = theta * (1 minus rate * decay) minus rate * m_hat / "
-        "(sqrt(v_hat) + eps);  return theta, m, v",
+        "You need two running means: m says in which direction to go, and v how large the gradients usually are. Their quotient "
+        "m̂/√v̂ is about ±1, whatever the scale of the gradient. The decay is a separate matter.",
+        "All arrays have the shape of θ. New m and v → m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ) → θ − η m̂ / (√v̂ + ε) − ηλθ, "
+        "with the old θ.",
+        "m = b1 * m + (1 minus b1) * g;  v likewise with g squared;  theta = theta * (1 minus learning_rate * decay) minus "
+        "learning_rate * m_hat / (sqrt(v_hat) + eps);  return theta, m, v",
     ),
 )

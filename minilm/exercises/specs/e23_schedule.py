@@ -9,12 +9,15 @@ from minilm.exercises.spec import Exercise, Property, Wrong
 
 
 def progress(n: int, N: int) -> float:
-    r"""Where step n of N lies, n = 1 … N: at its MIDDLE, (n − ½)/N. So neither first nor last step has the rate 0.  F03."""
+    r"""How much of a run is over at step n = 1 … N: (n − ½)/N, the MIDDLE of the step.  F03.
+
+    So neither the first nor the last step has the learning rate 0.
+    """
     return (n - 0.5) / N
 
 
 def noam(n: int | float, C: int, warmup: int) -> float:
-    r"""C^(−½) · min(n^(−½), n · warmup^(−3/2)) for step n = 1, 2, 3 … : up in a straight line, then down as 1/√n.  F03.
+    r"""C^(−½) · min(n^(−½), n · warmup^(−3/2)) for step n = 1, 2, 3 …: it rises in a straight line, then falls as 1/√n.  F03.
 
     `C` is the width of the model, `warmup` a number of steps. Source: Vaswani et al. (2017), §5.3.
     """
@@ -54,7 +57,7 @@ def cosine_by_sine(p, w=0.05, floor=0.0):
 
 
 def cosine_by_table(p, w=0.05, floor=0.0):
-    """Both curves, and the one that holds chosen."""
+    """Compute both curves and choose the one that applies."""
     up = p / w if w > 0 else np.inf
     u = np.clip((p - w) / (1 - w), 0, 1)
     return float(np.where(p < w, up, np.interp(np.cos(np.pi * u), [-1, 1], [floor, 1.0])))
@@ -79,13 +82,13 @@ def noam_from_the_peak(n, C, warmup):
 
 
 def a_run(made, N, w, floor, C, warmup, p):
-    """Progress and both rates at each of N steps, and the cosine at some places of its own."""
+    """Progress and both learning rates at each of N steps, and the cosine at the points `p`."""
     steps = range(1, N + 1)
-    # to a NumPy number, 0 to the power of −½ is infinite, and no error
+    # with a NumPy number, 0 to the power of −½ is infinite instead of an error
     return {
         "progress": np.array([made.progress(n, N) for n in steps], dtype=float),
         "cosine": np.array([made.warmup_cosine(each, w, floor) for each in p], dtype=float),
-        "rate": np.array([made.warmup_cosine(made.progress(n, N), w, floor) for n in steps], dtype=float),
+        "learning rate": np.array([made.warmup_cosine(made.progress(n, N), w, floor) for n in steps], dtype=float),
         "noam": np.array([made.noam(np.float64(n), C, warmup) for n in steps], dtype=float),
     }
 
@@ -104,14 +107,14 @@ def edges(rng):
 
 
 def longer(rng):
-    """Twice as many steps are the same curve drawn out: each two of them lie around one."""
+    """Twice as many steps give the same curve, stretched: two of its steps surround each step of the short run."""
     short = run_of(rng, 5, 0.3, 0.1, 16, 4)
     return {"a run": short, "a run of twice the steps": {**short, "N": 10}}
 
 
 def mistake(key, name, question):
     wrong = frozenset({key})
-    cosine = partial(flawed_cosine, wrong=wrong)  # takes a p beyond 1 as well, which the library refuses
+    cosine = partial(flawed_cosine, wrong=wrong)  # also accepts p above 1, which the library refuses
     second = partial(flawed_noam, wrong=wrong) if key.startswith("noam") else noam
     return Wrong(name, question, {"warmup_cosine": cosine, "progress": PROGRESS.get(key, progress), "noam": second})
 
@@ -122,34 +125,46 @@ PROGRESS = {
     "one_less": lambda n, N: (n - 1) / (N - 1) if N > 1 else 0.0,
     "zero_based": lambda n, N: (n + 0.5) / N,
 }
-OFF = "N = 2: at which parts of the run do the middles of its two steps lie?"
-FLOOR = "what should the rate be at p = 1, and what at p = w?"
-REST = "at p = w the cosine begins, at p = 1 it ends: what is u at these two?"
+OFF = "if N = 2, where in the run are the middles of the two steps?"
+FLOOR = "what should the value be at p = w, and what at p = 1?"
+REST = "the cosine begins at p = w and ends at p = 1: what is u at these two points?"
 WRONG = {
-    "total": ("the cosine runs over the whole run, not over what comes after the warm-up", REST),
-    "not_stretched": ("u is p − w, and never reaches 1", REST),
-    "whole": ("it is a whole wave: down and up again", "cos of what is −1 for the first time?"),
-    "no_half": ("the ½ is missing", "1 + cos 0: how much of the peak is that?"),
-    "sine": ("it is a quarter of a wave, cos(πu/2)", "how fast should the rate fall at the very end?"),
-    "line": ("it goes down in a straight line", "which of the two curves was asked for?"),
-    "no_floor": ("the floor is not added", FLOOR),
-    "clipped": ("the curve is cut off at the floor instead of ending there", FLOOR),
-    "too_high": ("the floor is added to a whole cosine: the peak is above 1", FLOOR),
-    "no_warmup": ("there is no warm-up", "what should the rate be at p = 0?"),
-    "warm_from_floor": ("the warm-up begins at the floor", "what should the rate be at p = 0?"),
-    "at_0": ("without a warm-up, 0 is divided by 0", "w = 0 and p = 0: which of the two lines holds?"),
-    "from_0": ("step n lies at its start, (n − 1)/N: the first step has the rate 0", OFF),
-    "from_1": ("step n lies at its end, n/N", OFF),
+    "total": ("the cosine runs over the whole run, not over the part after the warm-up", REST),
+    "not_stretched": ("u is p − w, which never reaches 1", REST),
+    "whole": ("it is a whole wave, down and up again", "at which angle does the cosine first reach −1?"),
+    "no_half": ("the factor ½ is missing", "how much is 1 + cos 0, and how much of the peak should it be?"),
+    "sine": ("it is a quarter of a wave, cos(πu/2)", "how fast should the learning rate fall at the very end?"),
+    "line": ("it goes down in a straight line", "which curve does the docstring ask for after the warm-up?"),
+    "no_floor": ("the curve ends at 0, because the floor is not added", FLOOR),
+    "clipped": ("the curve is cut off at the floor instead of reaching it only at the end", FLOOR),
+    "too_high": ("the floor is added to a cosine of full height, so the peak is above 1", FLOOR),
+    "no_warmup": ("there is no warm-up", "what should the value be at p = 0?"),
+    "warm_from_floor": ("the warm-up begins at the floor instead of at 0", "what should the value be at p = 0?"),
+    "at_0": ("without a warm-up, 0 is divided by 0", "if w = 0 and p = 0, which of the two formulas applies?"),
+    "from_0": ("step n is placed at its start, (n − 1)/N, so the first step has the learning rate 0", OFF),
+    "from_1": ("step n is placed at its end, n/N", OFF),
     "one_less": ("the steps are spread from 0 to 1, both included", OFF),
-    "zero_based": ("steps are taken to be counted from 0", "n = N is the last step: where does it lie?"),
-    "noam_max": ("max stands for min: it falls first, and rises then", "at n = 1, which of the two is small?"),
+    "zero_based": (
+        "the steps are assumed to be counted from 0",
+        "n = N is the last step: where in the run is its middle?",
+    ),
+    "noam_max": (
+        "max is used instead of min, so the curve falls first and then rises",
+        "at n = 1, which of the two terms is the smaller one?",
+    ),
     "noam_from_0": (
-        "step n counts as n − 1: at the first, 0 to the power of −½",
+        "step n is treated as n − 1, so the first step takes 0 to the power of −½",
         "what is the number of the first step?",
     ),
-    "noam_power": ("the warm-up has the power −½ instead of −3/2", "at n = warmup the two meet: do yours?"),
-    "noam_width": ("the factor of the width is missing", "a wider model: should its rate be the same?"),
-    "noam_root": ("it is multiplied by √C instead of divided", "a wider model: should its rate be larger?"),
+    "noam_power": (
+        "the warm-up has the power −½ instead of −3/2",
+        "the two terms should be equal at n = warmup: are yours?",
+    ),
+    "noam_width": ("the factor for the width is missing", "should a wider model have the same learning rate?"),
+    "noam_root": (
+        "the result is multiplied by √C instead of divided by it",
+        "should a wider model have a larger learning rate?",
+    ),
 }
 EXERCISE = Exercise(
     target="minilm.formulas.optimizers.warmup_cosine",
@@ -157,13 +172,13 @@ EXERCISE = Exercise(
         "minilm.exercises.specs.e23_schedule.progress",
         "minilm.exercises.specs.e23_schedule.noam",
     ),
-    section=("01", "Warm-up and decay of the rate"),
-    task="Three small functions: where in a run a step lies, the share of the peak rate there (up in a straight line to p = w, then "
-    "half a cosine down to the floor at p = 1), and the schedule of the first Transformer.",
-    docstring="""The share of the peak rate at progress p, p: p/w before p = w, then half a cosine from 1 to the floor f.  F03.
+    section=("01", "Warm-up and decay of the learning rate"),
+    task="Write three small functions: how much of a run is over at a step; the share of the peak learning rate at that point (a "
+    "straight line up to p = w, then half a cosine down to the floor at p = 1); and the schedule of the first Transformer.",
+    docstring="""The share of the peak learning rate at progress p: p/w before p = w, then half a cosine from 1 to the floor f.  F03.
 
-    The cosine takes up all that comes after the warm-up: it begins at 1 for p = w and ends at f for p = 1.""",
-    returns={"progress": "step", "cosine": "place", "rate": "step", "noam": "step"},
+    The cosine covers the whole part after the warm-up: it begins at 1 for p = w and ends at f for p = 1.""",
+    returns={"progress": "step", "cosine": "place", "learning rate": "step", "noam": "step"},
     tiny=lambda: {"N": 4, "w": 0.5, "floor": 0.1, "C": 4, "warmup": 2, "p": np.array([0.0, 0.5, 0.75, 1.0])},
     probes=lambda rng: {
         "a short run": run_of(rng, 9, 0.3, 0.2, 16, 4),
@@ -173,7 +188,7 @@ EXERCISE = Exercise(
     edges=edges,
     properties=(
         Property(
-            "a longer run is the same curve drawn out",
+            "a longer run gives the same curve, stretched",
             longer,
             lambda a, b: np.allclose(a[0], b[0].reshape(-1, 2).mean(1)) and np.allclose(a[1], b[1]),
         ),
@@ -182,8 +197,8 @@ EXERCISE = Exercise(
     forbidden=("warmup_linear", "schedule.warmup_cosine", "CosineAnnealingLR", "LambdaLR"),
     steps=(
         "before p = w: a straight line from 0 to 1",
-        "after it: how much of what is left is over, from 0 to 1",
-        "the cosine from 1 to f",
+        "after p = w: how much of the remaining run is over, from 0 to 1",
+        "the cosine from 1 down to f",
     ),
     right={
         "by sines": {
@@ -204,11 +219,11 @@ EXERCISE = Exercise(
     },
     wrong={key: mistake(key, *said) for key, said in WRONG.items()},
     hints=(
-        "½(1 + cos πu) goes from 1 at u = 0 to 0 at u = 1. Stretch it over what the warm-up leaves, and press it between floor and 1. "
-        "The other schedule is two curves, of which the lower one holds.",
-        "progress: (n − ½)/N. cosine: p < w → p/w, else u = (p − w)/(1 − w) and f + (1 − f)·½(1 + cos πu). noam: the smaller of "
-        "n^−½ and n·warmup^−3/2, divided by √C.",
-        "if p < w: p over w;  else: u = (what of p is past w) over (what w leaves);  floor plus the rest times half of (1 plus cos of "
-        "pi u);  noam: min of two powers, times C to the power minus a half",
+        "½(1 + cos πu) falls from 1 at u = 0 to 0 at u = 1. Stretch it over the part after the warm-up, and squeeze it between "
+        "the floor and 1. The other schedule consists of two curves, and at every step the lower one applies.",
+        "progress: (n − ½)/N. cosine: if p < w, p/w; else u = (p − w)/(1 − w) and f + (1 − f)·½(1 + cos πu). noam: the smaller "
+        "of n^−½ and n·warmup^−3/2, divided by √C.",
+        "if p < w: p over w;  else: u = (the distance from w to p) over (the distance from w to 1);  the floor, plus what is "
+        "left up to 1 times half of (1 plus cos of pi u);  noam: min of two powers, times C to the power of minus a half",
     ),
 )

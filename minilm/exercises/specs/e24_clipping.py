@@ -66,11 +66,11 @@ def torchs(parameters, max_norm):
 
 
 def clipped(clip, gradients, max_norm):
-    """Parameters with these gradients (None: a parameter that the loss never met) through `clip`; what they have after it."""
+    """Clip parameters with these gradients (None: the loss does not use this parameter); return what they are afterwards."""
     parameters = [torch.zeros_like(g if g is not None else torch.zeros(2)) for g in gradients]
     for parameter, gradient in zip(parameters, gradients):
         parameter.grad = None if gradient is None else gradient.clone()
-    norm = clip((p for p in parameters), max_norm)  # a generator, like model.parameters(): it is gone after one pass
+    norm = clip((p for p in parameters), max_norm)  # a generator, like model.parameters(), can be walked only once
     after = {str(i): p.grad for i, p in enumerate(parameters) if p.grad is not None}
     return {"norm": norm, **{f"gradient {i}": gradient for i, gradient in after.items()}}
 
@@ -130,8 +130,8 @@ def two_bounds(rng):
 EXERCISE = Exercise(
     target="minilm.training.optimizer.clip_gradients",
     section=("06", "Clipping"),
-    task="One bad batch must not throw a model off its course. Shorten all gradients (`parameter.grad`, in place) by one common "
-    "factor, and return the norm as a plain number. `parameters` may be a generator: it can be walked once.",
+    task="One bad batch must not throw a model off course. Shorten all gradients (`parameter.grad`, in place) by one common "
+    "factor, and return the norm as a plain number. `parameters` may be a generator, so you can walk through it only once.",
     returns={"norm": ""},
     tiny=lambda: {
         "gradients": [torch.tensor([3.0], dtype=torch.float64), torch.tensor([0.0, 4.0], dtype=torch.float64)],
@@ -141,62 +141,65 @@ EXERCISE = Exercise(
     edges=edges,
     properties=(
         Property(
-            "after it the norm is at most the bound",
+            "after clipping, the norm is at most the bound",
             lambda rng: {"large": gradients(rng, (4,), (2, 3), scale=10.0, max_norm=0.7)},
             lambda out: lengths(out) <= 0.7,
         ),
-        Property("the direction stays what it was", two_bounds, direction),
+        Property("the direction of the gradient stays the same", two_bounds, direction),
     ),
     run=clipped,
     forbidden=("clip_grad_norm_", "clip_grad_norm", "clip_grads_with_norm_", "clip_by_global_norm"),
     steps=(
-        "the gradients of those parameters that have one",
+        "the gradients of the parameters that have one",
         "one norm for all of them together",
-        "the factor: the bound over the norm, with 10⁻⁶ beside the norm",
-        "where the factor is below 1: every gradient times it, in place",
+        "the factor: the bound divided by (the norm + 10⁻⁶)",
+        "if the factor is below 1: multiply every gradient by it, in place",
     ),
     right={"one long vector": one_vector, "numbers one by one": numbers_one_by_one, "torch's own": torchs},
     wrong={
         "each": Wrong(
             "every array is clipped by its own norm",
-            "one array is long, one short: does the step still point where it did?",
+            "if one array is long and one is short, does the step still point in the same direction?",
         ),
         "up": Wrong(
             "small gradients are scaled up to the bound",
-            "near the minimum gradients get small: what would you do there?",
+            "near the minimum the gradients get small: what should happen to the steps there?",
         ),
         "by_value": Wrong(
-            "each number is cut off at the bound", "(3, 4) cut off at 1 is (1, 1): is that the direction of (3, 4)?"
+            "each number is cut off at the bound",
+            "(3, 4) cut off at 1 gives (1, 1): does it point in the same direction as (3, 4)?",
         ),
         "none": Wrong(
-            "a parameter without a gradient stops it", "what is `.grad` of a parameter that the loss never met?"
+            "a parameter without a gradient causes an error",
+            "what is `.grad` of a parameter that the loss does not depend on?",
         ),
         "sum_of_norms": Wrong(
             "the norms of the arrays are added up",
-            "the legs of a right triangle are 3 and 4: how long is the third side?",
+            "the short sides of a right triangle are 3 and 4: how long is the third side?",
         ),
         "norm_of_sums": Wrong(
-            "the norm is taken of the arrays' sums", "a gradient of (+5, −5): how long is it, and what is its sum?"
+            "the norm is computed from the sum of each array",
+            "the gradient (+5, −5): how long is it, and what is its sum?",
         ),
-        "no_root": Wrong("the squares are added up without the root", "(3, 4): is its length 25?"),
+        "no_root": Wrong("the squares are added up, but the root is missing", "is 25 the length of (3, 4)?"),
         "mean": Wrong(
-            "the norm is divided by the root of how many numbers there are",
-            "a norm is made of a sum of squares, or of their mean?",
+            "the norm is divided by the root of the number of entries",
+            "is a norm made from the sum of the squares or from their mean?",
         ),
-        "largest": Wrong("the largest number is taken for the norm", "which norm of (3, 4) is 5, and which is 4?"),
-        "nothing": Wrong("the bound is divided by a norm of 0", "all gradients are 0: what is 1 / 0?"),
+        "largest": Wrong("the largest number is used as the norm", "which norm of (3, 4) is 5, and which is 4?"),
+        "nothing": Wrong("the bound is divided by a norm of 0", "if all gradients are 0, what do you divide by?"),
         "after": Wrong(
             "the norm that is returned is the one after clipping",
-            "the norm is there to warn the reader: which one tells that a batch was bad?",
+            "the norm should warn you of a bad batch: does the norm before or after clipping do that?",
         ),
     },
     flawed=flawed,
     hints=(
-        "Put all gradients end to end: one long vector. If it is longer than the bound, it is shortened, and keeps its direction: "
-        "all numbers are multiplied by the same factor.",
-        "Gradients that are not None → the sum of all their squares → root: one number, the norm → factor = bound / (norm + 10⁻⁶) "
-        "→ if below 1, each gradient times the factor, in place → return the norm.",
-        "collect the grads (skip None; none at all: return 0.0);  norm = root of the sum over arrays of (g squared, summed);  "
-        "factor = bound over (norm + 1e-6);  if factor < 1: every g *= factor;  return norm",
+        "Imagine all gradients joined end to end into one long vector. If it is too long, it is shortened but keeps its "
+        "direction: all numbers are multiplied by the same factor.",
+        "Gradients that are not None → the sum of all their squares → its root: one number, the norm → factor = bound / (norm + "
+        "10⁻⁶) → if it is below 1, each gradient times the factor, in place → return the norm.",
+        "collect the grads (skip None; if there are none at all, return 0.0);  norm = root of the sum over arrays of (g "
+        "squared, summed);  factor = bound over (norm + 1e-6);  if factor < 1: every g *= factor;  return norm",
     ),
 )

@@ -8,9 +8,9 @@ import numpy as np
 from minilm.exercises.spec import Exercise, Property, Wrong
 
 
-def flawed(E, A, start, end, real=None, wrong=frozenset()):
+def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
     B, T, K = E.shape
-    real = np.ones((B, T), bool) if real is None or "padding" in wrong else real
+    attention_mask = np.ones((B, T), bool) if attention_mask is None or "padding" in wrong else attention_mask
 
     def total(scores, axis):
         if "max" in wrong:
@@ -32,40 +32,40 @@ def flawed(E, A, start, end, real=None, wrong=frozenset()):
             step = step if "emission_once" in wrong else step + E[:, t - 1 if "early" in wrong else t]
         step = step + (end if "end_each" in wrong else 0)
         if "zeroed" in wrong:
-            alpha = np.where(real[:, t, None], step, 0.0)
+            alpha = np.where(attention_mask[:, t, None], step, 0.0)
         else:
-            alpha = np.where(real[:, t - 1 if "mask_late" in wrong else t, None], step, alpha)
+            alpha = np.where(attention_mask[:, t - 1 if "mask_late" in wrong else t, None], step, alpha)
     if "no_sum" in wrong:
         return (alpha + end).max(1)
     return total(alpha + (0 if "no_end" in wrong else end), 1)
 
 
-def every_path(E, A, start, end, real=None):
+def every_path(E, A, start, end, attention_mask=None):
     out = []
     for b in range(len(E)):
-        n = E.shape[1] if real is None else int(real[b].sum())
+        n = E.shape[1] if attention_mask is None else int(attention_mask[b].sum())
         y = np.array(list(itertools.product(range(E.shape[2]), repeat=n)))  # [Kᵀ, T]
         s = start[y[:, 0]] + end[y[:, -1]] + E[b, np.arange(n), y].sum(1) + A[y[:, :-1], y[:, 1:]].sum(1)
         out.append(s.max() + np.log(np.exp(s - s.max()).sum()))
     return np.array(out)
 
 
-def from_the_right(E, A, start, end, real=None):
+def from_the_right(E, A, start, end, attention_mask=None):
     B, T, _ = E.shape
-    real = np.ones((B, T), bool) if real is None else real
+    attention_mask = np.ones((B, T), bool) if attention_mask is None else attention_mask
     beta = np.tile(end, (B, 1))
     for t in reversed(range(1, T)):
         ahead = np.logaddexp.reduce(A[None] + (E[:, t] + beta)[:, None, :], axis=2)
-        beta = np.where(real[:, [t]], ahead, beta)
+        beta = np.where(attention_mask[:, [t]], ahead, beta)
     return np.logaddexp.reduce(start + E[:, 0] + beta, axis=1)
 
 
-def products(E, A, start, end, real=None):
-    """Sums of exponentials are matrix products; what grows is taken out at every word and kept as a logarithm."""
+def products(E, A, start, end, attention_mask=None):
+    """The sums of exponentials are matrix products; the maximum is taken out at every word and kept as a logarithm."""
     out, shift = [], A.max()
     steps = np.exp(A - shift)
     for b, emissions in enumerate(E):
-        words = emissions if real is None else emissions[real[b]]
+        words = emissions if attention_mask is None else emissions[attention_mask[b]]
         score, log_scale = start + words[0], 0.0
         for word in words[1:]:
             top = score.max()
@@ -77,13 +77,13 @@ def products(E, A, start, end, real=None):
     return np.array(out)
 
 
-def tag_by_tag(E, A, start, end, real=None):
+def tag_by_tag(E, A, start, end, attention_mask=None):
     B, T, K = E.shape
     Z = np.zeros(B)
     for b in range(B):
         alpha = [start[j] + E[b, 0, j] for j in range(K)]
         for t in range(1, T):
-            if real is not None and not real[b, t]:
+            if attention_mask is not None and not attention_mask[b, t]:
                 break
             alpha = [E[b, t, j] + np.logaddexp.reduce([alpha[i] + A[i, j] for i in range(K)]) for j in range(K)]
         Z[b] = np.logaddexp.reduce([a + e for a, e in zip(alpha, end)])
@@ -99,24 +99,24 @@ def crf(rng, *lengths, T, K, scale=1.0, forbidden=(), padded=True):
         "A": A,
         "start": rng.normal(size=K),
         "end": rng.normal(size=K),
-        "real": np.arange(T) < np.array(lengths)[:, None] if padded else None,
+        "attention_mask": np.arange(T) < np.array(lengths)[:, None] if padded else None,
     }
 
 
 def probes(rng):
     ragged = crf(rng, 5, 2, 4, T=5, K=3)
-    ragged["E"][~ragged["real"]] = 1e3
+    ragged["E"][~ragged["attention_mask"]] = 1e3
     return {
         "ragged sentences": crf(rng, 5, 2, 4, T=5, K=3),
         "no padding": crf(rng, 4, 4, T=4, K=5, padded=False),
         "padding with scores of a thousand": ragged,
-        "a step that must not be": crf(rng, 4, 3, T=4, K=3, forbidden=[(0, 2)]),
+        "a forbidden step": crf(rng, 4, 3, T=4, K=3, forbidden=[(0, 2)]),
     }
 
 
 def edges(rng):
     raised = crf(rng, 4, 2, T=4, K=3)
-    raised["E"] = raised["E"] + 1e3  # whatever is drawn, exp of it overflows
+    raised["E"] = raised["E"] + 1e3  # whatever numbers are drawn, their exp overflows
     return {
         "every word's scores raised by a thousand": raised,
         "a single word": crf(rng, 1, 1, T=1, K=4),
@@ -133,76 +133,76 @@ def shifted(rng):
 
 def flat(rng):
     made = {name: 0 * x for name, x in crf(rng, 4, 4, T=4, K=3).items()}
-    return {"all scores 0": {**made, "real": np.ones((2, 4), bool)}}
+    return {"all scores 0": {**made, "attention_mask": np.ones((2, 4), bool)}}
 
 
 MISTAKES = """  key · what it looks like · a question
 start_1 · the score before the first word is 1 instead of 0 ·
-    a score is a logarithm: what is the score of what is always so?
+    scores are logarithms: what is the logarithm of the factor 1, which changes nothing?
 transposed · the transitions are transposed ·
-    A[i, j] goes from i to j: along which axis are all ways into j?
+    A[i, j] leads from i to j: along which axis do you find all ways into j?
 no_first · the emission of the first word is missing ·
-    with which t does your loop begin, and who adds E[0]?
+    at which t does your loop begin, and where do you add E[:, 0]?
 no_start · the start scores are missing ·
-    which number says how well a sentence begins with a tag?
+    which scores say how well a sentence begins with each tag?
 no_end · the end scores are missing ·
-    which number says how well a sentence ends with a tag?
+    which scores say how well a sentence ends with each tag?
 end_each · the end scores are added at every word ·
     how many ends does a sentence have?
-padding · padding is counted as if it were words ·
-    a sentence of 2 words in a batch of length 5: how many paths does it have?
-mask_late · the mask is read one word too late, so that the first padding still counts ·
-    step t goes into word t: which of t − 1 and t must be a word?
-zeroed · α is set to 0 in padding instead of staying what it was ·
-    where does a short sentence keep what it has summed up?
-max · the largest path is taken instead of the sum over all ·
-    which of Viterbi and log Z is it that you compute?
+padding · padding is counted as words ·
+    a sentence of 2 words in a batch of length 5: how many tag paths does it have?
+mask_late · the mask is read one word too late, so the first padding position still counts ·
+    step t leads into word t: should you look up the mask at t − 1 or at t?
+zeroed · α is set to 0 in padding instead of staying as it was ·
+    where does a short sentence keep the sum that it has collected so far?
+max · the score of the best path is taken instead of the sum over all paths ·
+    are you computing log Z, or what Viterbi computes?
 no_sum · the last sum over the tags is a maximum ·
-    how many tags can a sentence end with?
-overflow · exp of the scores as they are ·
-    what is exp(1000) to a computer?
+    with how many different tags can a sentence end?
+overflow · exp is applied to the scores as they are ·
+    what does a computer return for exp(1000)?
 last_word · the last word is left out ·
     what is the last t of your loop?
 emission_once · the emissions of all words but the first are missing ·
-    where does what the t-th word says enter?
+    where in your loop do you add the emission of word t?
 early · each step adds the emission of the word before ·
-    you are stepping into word t: whose emission is due?
+    when you step into word t, which word's emission do you add?
 no_transitions · the transitions are missing ·
-    what makes a chain of the words?
-into_row · each row of A is made to sum to 1 ·
-    are these probabilities, or any numbers, whose sum Z is there to make up for?
+    which scores connect each word with the next one?
+into_row · each row of A is normalised to probabilities ·
+    are the entries of A log-probabilities, or any scores, which only Z normalises?
 """
 
 EXERCISE = Exercise(
     target="minilm.formulas.crf.log_z",
     section=("11", "The CRF: forward, by hand"),
-    task="Sum over all Kᵀ paths of tags, without walking them. A path scores start(y₁) + Σ E[t, yₜ] + Σ A[yₜ, yₜ₊₁] + "
-    "end(y_last); log Z is the logarithm of the sum of exp of all these.",
+    task="Sum over all Kᵀ tag paths without visiting them one by one. The score of a path is start(y₁) + Σ E[t, yₜ] + Σ A[yₜ, "
+    "yₜ₊₁] + end(y_last), and log Z is the logarithm of the sum of exp(score) over all paths.",
     docstring=r"""log Z [B] = log Σ over all paths of exp(score), for emissions E [B, T, K], transitions A [K, K] from row to column,
-    start and end [K]. `real` [B, T] is True for words, which come first, and False for padding; None: all are words. A step
-    that must not be scores −∞.  F31.""",
+    start and end [K]. `attention_mask` [B, T] is True for words and False for the padding after them; None: all are words. A
+    forbidden step has the score −∞.  F31.""",
     returns={"log Z": "batch"},
     tiny=lambda: {
         "E": np.array([[[1.0, 0.0], [0.0, 2.0]]]),
         "A": np.array([[0.0, 1.0], [-1.0, 0.0]]),
         "start": np.array([0.5, 0.0]),
         "end": np.array([0.0, 0.5]),
-        "real": np.array([[True, True]]),
+        "attention_mask": np.array([[True, True]]),
     },
     probes=probes,
     edges=edges,
     properties=(
-        Property("scores of 0 everywhere count the paths: log Kᵀ", flat, lambda Z: np.allclose(Z, 4 * np.log(3))),
-        Property("2 more for every tag of a word is 2 more for log Z", shifted, lambda a, b: np.allclose(b - a, 2)),
+        Property("if all scores are 0, log Z counts the paths: log Kᵀ", flat, lambda Z: np.allclose(Z, 4 * np.log(3))),
+        Property("adding 2 to every tag of one word adds 2 to log Z", shifted, lambda a, b: np.allclose(b - a, 2)),
     ),
     needs=("log_softmax",),
     forbidden=("log_z", "forward", "crf_loss", "marginals"),
     steps=(
-        "α [B, K]: for every tag the log of the sum over all paths that stand on it at the first word",
-        "word by word: all ways into each tag, α of the word before plus the step [B, from, to], their log-sum-exp over "
-        "`from`, plus the word's emission",
-        "in padding α stays as it is",
-        "after the last word: the end scores, and the log-sum-exp over the tags [B]",
+        "α [B, K]: for every tag, the log of the sum over all paths that end in it at the first word",
+        "word by word: α of the word before plus the step, for all ways into each tag [B, from, to]; their log-sum-exp over "
+        "`from`; then add the word's emission",
+        "in padding, α stays as it is",
+        "after the last word: add the end scores and take the log-sum-exp over the tags [B]",
     ),
     right={
         "every path": every_path,
@@ -213,12 +213,12 @@ EXERCISE = Exercise(
     wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
     flawed=flawed,
     hints=(
-        "All paths that stand on tag i at a word go on in the same ways. So it is enough to keep one number for each tag: the "
-        "log of the sum over all paths that reach it. K numbers a word in place of Kᵀ paths.",
+        "All paths that reach tag i at some word continue in the same ways. So it is enough to keep one number for each tag: "
+        "the log of the sum over all paths that reach it. That is K numbers per word instead of Kᵀ paths.",
         "α = start + E[:, 0] [B, K] → for t = 1 … T − 1: α [B, i, 1] + A [i, j] → log-sum-exp over i → + E[:, t] [B, j]; keep "
         "the old α where word t is padding → log-sum-exp over the tags of α + end [B].",
         "alpha = start + first emissions;  for each further t: new = E[t] + LSE over i of (alpha_i + A_ij);  alpha = new where "
-        "real, else alpha;  return LSE over j of (alpha_j + end_j);  LSE: numpy's logaddexp.reduce, or take the maximum out by "
-        "hand",
+        "the mask is True, else alpha;  return LSE over j of (alpha_j + end_j);  LSE: numpy's logaddexp.reduce, or subtract the "
+        "maximum yourself",
     ),
 )

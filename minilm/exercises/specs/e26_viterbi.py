@@ -9,10 +9,10 @@ from minilm.exercises.spec import Exercise, Property, Wrong
 from minilm.exercises.specs.e25_crf_log_z import crf
 
 
-def flawed(E, A, start, end, real=None, wrong=frozenset()):
+def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
     B, T, K = E.shape
-    given = np.ones((B, T), bool) if real is None else real
-    real = np.ones((B, T), bool) if "padding" in wrong else given
+    given = np.ones((B, T), bool) if attention_mask is None else attention_mask
+    attention_mask = np.ones((B, T), bool) if "padding" in wrong else given
     A = A.T if "transposed" in wrong else A
     if "greedy" in wrong:
         A, start, end = 0 * A.clip(-1e9), 0 * start, 0 * end
@@ -28,8 +28,8 @@ def flawed(E, A, start, end, real=None, wrong=frozenset()):
         else:
             best = ways.max(1)
         came = ways.argmax(2 if "axis" in wrong else 1)
-        came_from[:, t] = np.where(real[:, t, None], came, np.arange(K) if "lost" not in wrong else 0)
-        delta = np.where(real[:, t, None], best + (0 if "no_emission" in wrong else E[:, t]), delta)
+        came_from[:, t] = np.where(attention_mask[:, t, None], came, np.arange(K) if "lost" not in wrong else 0)
+        delta = np.where(attention_mask[:, t, None], best + (0 if "no_emission" in wrong else E[:, t]), delta)
     all_delta.append(delta)
     y_hat, rows = np.zeros((B, T), dtype=np.int64), np.arange(B)
     last = (delta + (0 if "last_without_end" in wrong else stop)).argmax(1)
@@ -56,22 +56,22 @@ def flawed(E, A, start, end, real=None, wrong=frozenset()):
     return y_hat, (delta.max(1) if "score_without_end" in wrong else score)
 
 
-def every_path(E, A, start, end, real=None):
+def every_path(E, A, start, end, attention_mask=None):
     out, scores = np.full(E.shape[:2], -100), np.zeros(len(E))
     for b in range(len(E)):
-        n = E.shape[1] if real is None else int(real[b].sum())
+        n = E.shape[1] if attention_mask is None else int(attention_mask[b].sum())
         y = np.array(list(itertools.product(range(E.shape[2]), repeat=n)))  # [Kᵀ, T]
         s = start[y[:, 0]] + end[y[:, -1]] + E[b, np.arange(n), y].sum(1) + A[y[:, :-1], y[:, 1:]].sum(1)
         out[b, :n], scores[b] = y[s.argmax()], s.max()
     return out, scores
 
 
-def emission_inside(E, A, start, end, real=None):
-    """The emission of the word inside the argmax: it is the same for all ways into a tag."""
+def emission_inside(E, A, start, end, attention_mask=None):
+    """The emission is added before the argmax: it is the same for all ways into a tag."""
     B, T, K = E.shape
     y_hat, best = np.full((B, T), -100), np.zeros(B)
     for b in range(B):
-        words = E[b] if real is None else E[b][real[b]]
+        words = E[b] if attention_mask is None else E[b][attention_mask[b]]
         delta, came_from = start + words[0], []
         for word in words[1:]:
             ways = delta[:, None] + A + word
@@ -85,11 +85,11 @@ def emission_inside(E, A, start, end, real=None):
     return y_hat, best
 
 
-def whole_paths(E, A, start, end, real=None):
-    """No pointers: every tag carries its own best path with it."""
+def whole_paths(E, A, start, end, attention_mask=None):
+    """Without pointers: every tag carries its own best path."""
     rows, scores = [], []
     for b, sentence in enumerate(E):
-        n = len(sentence) if real is None else int(sum(real[b]))
+        n = len(sentence) if attention_mask is None else int(sum(attention_mask[b]))
         best = [(start[j] + x, [j]) for j, x in enumerate(sentence[0])]
         for word in sentence[1:n]:
             best = [
@@ -102,12 +102,12 @@ def whole_paths(E, A, start, end, real=None):
     return np.array(rows), np.array(scores)
 
 
-def from_the_right(E, A, start, end, real=None):
-    """The best way to the end from every tag; then the path is read forwards."""
+def from_the_right(E, A, start, end, attention_mask=None):
+    """Find the best way to the end from every tag, then read the path forwards."""
     B, T, K = E.shape
     y_hat, scores = np.full((B, T), -100), []
     for b in range(B):
-        n = T if real is None else np.count_nonzero(real[b])
+        n = T if attention_mask is None else np.count_nonzero(attention_mask[b])
         ahead, go = end, np.zeros((n, K), int)
         for t in range(n - 1, 0, -1):
             ways = A + (E[b, t] + ahead)[None]
@@ -121,7 +121,7 @@ def from_the_right(E, A, start, end, real=None):
 
 
 def telling(rng, *lengths, T, K, **more):
-    """Transitions large enough to matter, and a first and last word that say little, so that start and end decide."""
+    """Large transitions, and start and end scores that outweigh the first and last emission, so that all of them matter."""
     made = crf(rng, *lengths, T=T, K=K, **more)
     A, start, end = 2 * made["A"], 2.5 * rng.permutation(K), 2.5 * rng.permutation(K)
     return {**made, "A": A, "start": start + made["start"], "end": end + made["end"]}
@@ -129,12 +129,12 @@ def telling(rng, *lengths, T, K, **more):
 
 def probes(rng):
     loud = telling(rng, 6, 2, 3, 4, 5, T=6, K=3)
-    loud["E"][~loud["real"]] += 50 * rng.random((10, 3))
+    loud["E"][~loud["attention_mask"]] += 50 * rng.random((10, 3))
     return {
         "eight sentences": telling(rng, *[7] * 8, T=7, K=4, padded=False),
         "ragged sentences": telling(rng, 5, 2, 4, 3, 5, 1, T=5, K=3),
-        "loud padding": loud,
-        "steps that must not be": telling(rng, 5, 4, 5, T=5, K=4, forbidden=[(0, 2), (1, 3)]),
+        "padding with large scores": loud,
+        "forbidden steps": telling(rng, 5, 4, 5, T=5, K=4, forbidden=[(0, 2), (1, 3)]),
         "many words": telling(rng, *[9] * 8, T=9, K=4, padded=False),
     }
 
@@ -149,70 +149,70 @@ def edges(rng):
 
 MISTAKES = """  key · what it looks like · a question
 unchained · every word takes its own best tag, and the pointers are not followed ·
-    the best path that ends in tag 2 came from where: from the best tag of the word before?
+    the best path to tag 2 came from some tag of the word before: must that be the best tag there?
 forwards · every pointer is read at the last tag instead of at the tag that was just found ·
-    once the last word but one has its tag, whose pointer comes next?
+    once you know the tag of the second-to-last word, whose pointer comes next?
 off_by_one · the pointers are read one word off ·
-    came_from at word t tells where one was at which word?
-last_0 · the path is read back from tag 0 instead of from the best last tag ·
+    came_from at word t names a tag of which word?
+last_0 · the path is traced back from tag 0 instead of from the best last tag ·
     with which tag does the best path end?
 last_without_end · the last tag is chosen without the end scores ·
-    what is still to be added after the last word?
+    what must still be added after the last word?
 no_end · the end scores are missing ·
-    which number says how well a sentence ends with a tag?
+    which scores say how well a sentence ends with each tag?
 no_start · the start scores are missing ·
-    which number says how well a sentence begins with a tag?
+    which scores say how well a sentence begins with each tag?
 no_first · the emission of the first word is missing ·
-    who adds what the first word says?
+    where do you add E[:, 0]?
 no_emission · the emissions of all words but the first are missing ·
-    where does what the t-th word says enter?
+    where in your loop do you add the emission of word t?
 transposed · the transitions are transposed ·
-    A[i, j] goes from i to j: along which axis are all ways into j?
-axis · the pointers are taken along the other axis than the scores ·
-    is a pointer for each tag that one comes from, or for each that one goes to?
-greedy · every word is looked at for itself ·
+    A[i, j] leads from i to j: along which axis do you find all ways into j?
+axis · the pointers are taken along a different axis than the scores ·
+    do you need one pointer per tag that you come from, or per tag that you go to?
+greedy · every word is tagged on its own ·
     what are A, start and end for?
-sum · the sum over all paths is taken instead of the best one ·
-    which of log Z and Viterbi is it that you compute?
-padding · padding is counted as if it were words ·
+sum · the sum over all paths is taken instead of the best path ·
+    are you computing the best path, or log Z?
+padding · padding is counted as words ·
     a sentence of 2 words in a batch of length 5: at which word does its path end?
-lost · in padding the pointers are 0 instead of leading straight back ·
-    reading back through padding: with which tag should one arrive at the last word?
+lost · in padding the pointers are 0 instead of pointing to the same tag ·
+    when you trace back through padding, with which tag should you arrive at the last word?
 not_ignored · padding gets tags instead of −100 ·
     what does the docstring say about padding?
-start_returned · START and STOP stand in the path that is returned ·
+start_returned · START and STOP are part of the path that is returned ·
     how many tags does a sentence of T words have?
 start_kept · START stands in front of the path, and the last tag is lost ·
-    is the first tag of yours a tag?
+    is the first entry of your path really a tag?
 length_1 · a single word is tagged by its emission alone ·
-    a sentence of one word begins and ends: what is added to its emission?
+    a sentence of one word begins and ends with it: what must you add to its emission?
 reversed · the path is returned backwards ·
     in which order did you collect the tags?
-score_without_end · the score lacks the end ·
-    is the score that you return that of the whole path?
+score_without_end · the score does not include the end score ·
+    is the score that you return the score of the whole path?
 """
 
 EXERCISE = Exercise(
     target="minilm.formulas.crf.viterbi",
     section=("11", "The CRF: forward, by hand"),
-    task="Of all Kᵀ paths of tags find the best, without walking them. A path scores start(y₁) + Σ E[t, yₜ] + Σ A[yₜ, yₜ₊₁] + "
-    "end(y_last).",
+    task="Find the best of all Kᵀ tag paths without visiting them one by one. The score of a path is start(y₁) + Σ E[t, yₜ] + Σ "
+    "A[yₜ, yₜ₊₁] + end(y_last).",
     docstring=r"""The best path ŷ [B, T] (int64, −100 in padding) and its score [B], for emissions E [B, T, K], transitions A [K, K]
-    from row to column, start and end [K]. `real` [B, T] is True for words, which come first; None: all are words. Of equal scores
-    the lower tag wins.  F31.""",
+    from row to column, start and end [K]. `attention_mask` [B, T] is True for words and False for the padding after them; None:
+    all are words. If scores are equal, the lower tag wins.  F31.""",
     returns={"ŷ": "batch word", "score": "batch"},
     tiny=lambda: {
         "E": np.array([[[1.0, 0.0], [0.0, 2.0], [0.5, 0.0]]]),
         "A": np.array([[0.0, -3.0], [1.0, 0.5]]),
         "start": np.array([0.5, 0.0]),
         "end": np.array([0.0, 1.5]),
-        "real": np.array([[True, True, True]]),
+        "attention_mask": np.array([[True, True, True]]),
     },
     probes=probes,
     edges=edges,
     properties=(
         Property(
-            "2 more for every tag of a word leave the path as it is and are 2 more for its score",
+            "adding 2 to every tag of one word keeps the path and adds 2 to its score",
             lambda rng: {"a": (m := telling(rng, 4, 4, T=4, K=3)), "b": {**m, "E": m["E"] + np.eye(4)[2][:, None] * 2}},
             lambda a, b: (a[0] == b[0]).all() and np.allclose(b[1] - a[1], 2),
         ),
@@ -221,11 +221,10 @@ EXERCISE = Exercise(
     forbidden=("viterbi",),
     steps=(
         "δ [B, K]: the score of the best path that ends in each tag at the first word",
-        "word by word: all ways into each tag [B, from, to]; the best goes on, plus the word's emission, and where it came "
-        "from is kept",
-        "in padding δ stays, and each tag came from itself",
-        "the best last tag, the end scores included; then read backwards, each time at the tag that was just found; −100 in "
-        "padding",
+        "word by word: of all ways into each tag [B, from, to], keep the best score, plus the word's emission, and remember "
+        "where it came from",
+        "in padding, δ stays as it is, and each tag points to itself",
+        "the best last tag, including the end scores; then trace back, always from the tag that was just found; −100 in padding",
     ),
     right={
         "every path": every_path,
@@ -236,11 +235,11 @@ EXERCISE = Exercise(
     wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
     flawed=flawed,
     hints=(
-        "The best path into tag j came from some tag i, and up to there it was the best path into i. So K numbers a word are "
-        "enough, and a note for each of where it came from.",
-        "δ = start + E[:, 0] [B, K] → for each further word: δ [B, i, 1] + A [i, j]; its argmax over i is the note, its max "
-        "plus E[:, t] the new δ → argmax of δ + end → follow the notes from the last word to the first.",
+        "The best path into tag j came from some tag i, and up to there it was the best path into i. So K numbers per word are "
+        "enough, plus a note for each of them: where did it come from?",
+        "δ = start + E[:, 0] [B, K] → for each further word: δ [B, i, 1] + A [i, j]; its argmax over i is the note, its maximum "
+        "plus E[:, t] is the new δ → argmax of δ + end → follow the notes from the last word back to the first.",
         "for t = 1 …: ways = delta_i + A_ij;  note[t] = argmax over i;  delta = max over i + E[t];  tag = argmax(delta + end);  "
-        "for t = last … 1: tag = note[t][tag], and write it down for word t − 1",
+        "for t = last … 1: tag = note[t][tag], which is the tag of word t − 1",
     ),
 )

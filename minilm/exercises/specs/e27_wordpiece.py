@@ -8,14 +8,15 @@ from minilm.exercises.spec import Exercise, Wrong
 
 
 def learn_joins(words: dict[str, int], n: int) -> list[tuple[str, str]]:
-    r"""The first `n` joins, in order (fewer if nothing is left to join), learned from words and how often each occurs.
+    r"""The first `n` joins (also called merges) in order, learned from words and their counts; fewer if nothing is left to join.
 
-    Every word starts as its letters. Each step counts how often two pieces stand side by side, a pair in a word counting as often
-    as the word occurs, and at each place where it stands: a a a holds the pair (a, a) twice. The commonest pair is joined
-    everywhere, from left to right (a a a → aa a). Of pairs equally common the first in the alphabet is taken: (a, b) before
-    (a, c) before (b, a).
+    Every word starts as a list of its letters. Each step counts how often two pieces stand side by side: every such place in
+    a word counts as often as the word occurs, and a a a contains the pair (a, a) twice. The most frequent pair is joined
+    everywhere, from left to right (a a a → aa a). Of equally frequent pairs, the first in alphabetical order is taken: (a, b)
+    before (a, c) before (b, a).
     """
-    pieces, joins = {word: list(word) for word in words}, []
+    pieces = {word: list(word) for word in words}
+    joins: list[tuple[str, str]] = []
     while len(joins) < n:
         counts: dict[tuple[str, str], int] = {}
         for word, row in pieces.items():
@@ -23,7 +24,7 @@ def learn_joins(words: dict[str, int], n: int) -> list[tuple[str, str]]:
                 counts[pair] = counts.get(pair, 0) + words[word]
         if not counts:
             break
-        best = min(counts, key=lambda pair: (-counts[pair], pair))  # the commonest; of equals the first in the alphabet
+        best = min(counts, key=lambda pair: (-counts[pair], pair))  # ties: the first in the alphabet
         joins.append(best)
         for word, row in pieces.items():
             out: list[str] = []
@@ -37,9 +38,9 @@ def learn_joins(words: dict[str, int], n: int) -> list[tuple[str, str]]:
 
 
 def cut(word: str, vocabulary: set[str]) -> list[str]:
-    r"""WordPiece: from left to right always the longest piece that the vocabulary holds; ["[UNK]"] if at some place none does.
+    r"""WordPiece: from left to right, take the longest piece that is in the vocabulary; ["[UNK]"] if at some point no piece fits.
 
-    Pieces that go on a word are written with ## in front, in the vocabulary and in what is returned.
+    Pieces that continue a word are written with ## in front, both in the vocabulary and in the result.
     """
     pieces, start = [], 0
     while start < len(word):
@@ -66,7 +67,7 @@ def flawed_learn(words, n, wrong=frozenset()):
         if not counts:
             break
         ranked = sorted(counts, reverse="last_tie" in wrong) if "first_seen" not in wrong else counts
-        best = max(ranked, key=counts.get)  # of equals the first of these
+        best = max(ranked, key=counts.get)  # of equals, the first one
         joins.append(best)
         for word, row in pieces.items():
             out, i = [], 0
@@ -102,7 +103,7 @@ def having(*wrong):
 
 
 def joins_as_text(words, n):
-    """Words as text with a mark between pieces; a join is a replacement."""
+    """Words are text with a mark between the pieces; a join is a replacement."""
     rows, out = {w: "\x00" + "\x00".join(w) + "\x00" for w in words}, []
     for _ in range(n):
         seen = [(pair, words[w]) for w, row in rows.items() for pair in pairwise(row.strip("\x00").split("\x00"))]
@@ -122,7 +123,7 @@ def joins_by_recursion(words, n, rows=None):
         return []
     best = max(
         pairs, key=lambda pair: sum(k * list(pairwise(row)).count(pair) for row, k in rows)
-    )  # the first of equals
+    )  # of equals, the first one
 
     def join(row):
         return ("".join(best), *join(row[2:])) if row[:2] == best else row[:1] + join(row[1:]) if row else ()
@@ -161,16 +162,16 @@ def run(made, words, n, word, vocabulary):
 
 
 def drawn(rng, n, letters, pieces):
-    """Words of few letters, so that pairs are many and equals frequent; a vocabulary that holds most of what they need."""
+    """Words of few different letters, so that there are many pairs and ties; a vocabulary that covers most of them."""
     texts = ["".join(rng.choice(list(letters), size=rng.integers(1, 8))) for _ in range(14)]
     parts = ["".join(rng.choice(list(letters), size=rng.integers(2, 5))) for _ in range(pieces)]
     some = [("##" if rng.random() < 0.6 else "") + part for part in parts]
-    every = [*letters[:-1], *("##" + letter for letter in letters[:-1])]  # the last letter can stay unknown
+    every = [*letters[:-1], *("##" + letter for letter in letters[:-1])]  # the last letter can be unknown
     words = {text: int(k) for text, k in zip(texts, rng.integers(1, 9, size=14))}
     return {"words": words, "n": n, "word": texts, "vocabulary": sorted({*every, *some})}
 
 
-FIXED = {  # doubled letters, equals whose order in the text is not that of the alphabet, a word that ends unknown
+FIXED = {  # doubled letters, ties whose order in the text is not alphabetical, a word with an unknown end
     "words": {"zzzzz": 3, "baaab": 4, "abab": 2, "ccd": 7, "dcc": 1, "xyx": 5, "yxyx": 1, "aaaaa": 3, "qrqr": 4},
     "n": 12,
     "word": ["unable", "table", "tables", "ab", "unabler"],
@@ -180,7 +181,7 @@ FIXED = {  # doubled letters, equals whose order in the text is not that of the 
 
 def probes(rng):
     some = {f"words of {letters}": drawn(rng, 10, letters, 9) for letters in ("abc", "hugs")}
-    return {"doubled letters and equals": FIXED} | some
+    return {"doubled letters and ties": FIXED} | some
 
 
 def edges(rng):
@@ -190,33 +191,33 @@ def edges(rng):
 
 MISTAKES = """  key · what it looks like · a question
 once · a a a counts the pair (a, a) once, not twice ·
-    at how many places of a a a do two a stand side by side?
-overlap · a a a is joined at overlapping places, to aa aa ·
-    how many letters had the word before you joined?
-third_lost · of a a a the third letter is lost ·
-    put the pieces together: do you get the word?
+    at how many places in a a a do two a stand side by side?
+overlap · a a a is joined at overlapping places, which gives aa aa ·
+    how many letters did the word have before you joined?
+third_lost · the third letter of a a a is lost ·
+    if you put the pieces together again, do you get the word?
 types · every word counts once, however often it occurs ·
     what are the numbers beside the words for?
-last_tie · of equals the last in the alphabet is taken ·
-    two pairs are equally common: which rule does the docstring state?
-first_seen · of equals the one seen first is taken ·
-    two pairs are equally common: which rule does the docstring state?
+last_tie · of equally frequent pairs, the last in the alphabet is taken ·
+    two pairs are equally frequent: which rule does the docstring give?
+first_seen · of equally frequent pairs, the first one seen is taken ·
+    two pairs are equally frequent: which rule does the docstring give?
 shortest · the shortest piece that fits is taken ·
-    if every letter is a piece, does yours ever take a longer one?
-no_marks · pieces that go on a word are looked up without ## ·
-    is "able" in "unable" the piece of the same letters that opens a word?
-unwritten · ## is looked up but not written ·
-    can one tell from your pieces where a word begins?
+    if every letter is a piece, does your code ever take a longer one?
+no_marks · pieces that continue a word are looked up without ## ·
+    is "able" in "unable" the same piece as "able" at the beginning of a word?
+unwritten · pieces are looked up with ## but returned without it ·
+    can you tell from your pieces where a word begins?
 partly · a word with an unknown end keeps its first pieces ·
-    what does the docstring return as soon as one place fits nothing?
+    what does the docstring return as soon as no piece fits?
 """
 
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e27_wordpiece.learn_joins",
     also=("minilm.exercises.specs.e27_wordpiece.cut",),
     section=("03", "WordPiece in thirty lines"),
-    task="Learn which pieces to join, and cut words with a vocabulary. The two functions are checked each on its own; mind the "
-    "rule for ties.",
+    task="Write two functions: one learns which pieces to join, the other cuts words into pieces of a vocabulary. Each is "
+    "checked on its own. Pay attention to the rule for ties.",
     returns={"joins": "", "pieces": ""},
     tiny=lambda: {"words": {"aaab": 2, "ab": 1}, "n": 2, "word": ["abc"], "vocabulary": ["a", "ab", "##b", "##c"]},
     probes=probes,
@@ -224,10 +225,10 @@ EXERCISE = Exercise(
     run=run,
     forbidden=("learn_joins", "train_from_iterator"),
     steps=(
-        "every word as its letters; then, step by step: count the pairs that stand side by side, each as often as its word "
+        "every word as its letters; then, at each step, count the pairs that stand side by side, each as often as its word "
         "occurs",
-        "the commonest pair, of equals the first in the alphabet, is the next join",
-        "join it in every word, from left to right, never one piece twice",
+        "the most frequent pair (of equals, the first in the alphabet) is the next join",
+        "join it in every word, from left to right, and never use one piece twice",
     ),
     right={
         "as text": {"learn_joins": joins_as_text, "cut": cut_by_pattern},
@@ -239,10 +240,10 @@ EXERCISE = Exercise(
         for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
     },
     hints=(
-        "What stands together often becomes one piece, and pieces can be joined again. Cutting is greedy: the longest piece "
-        "first.",
-        "words → lists of letters → counts of pairs, weighed by how often the word occurs → the best pair → new lists → again. "
-        "Cutting: at each start try the ends from the far one to the near one.",
+        "Pieces that often stand together become one piece, and pieces can be joined again. Cutting is greedy: it always takes "
+        "the longest piece that fits.",
+        "words → lists of letters → counts of pairs, weighted by how often the word occurs → the best pair → new lists → "
+        "repeat. To cut a word: from each start, try the farthest end first and the nearest last.",
         "repeat n times: count neighbours; best by (largest count, then smallest pair); walk each list: if two pieces are the "
         "pair, write both as one and go on by 2, else write one and go on by 1",
     ),

@@ -31,7 +31,7 @@ def flawed(logits, labels, label_smoothing=0.0, wrong=frozenset()):
         losses = -kept * (label * log_y_hat).sum(-1) - eps * (log_y_hat.exp().mean(-1)).log()
     else:
         losses = -((kept * label + spread) * log_y_hat).sum(-1)
-    if "rows" in wrong:  # the label of a row that does not count is left out, its ε/K is not
+    if "rows" in wrong:  # a row that does not count loses its label, but keeps its ε/K
         losses = torch.where(counts, losses, -(spread * log_y_hat).sum(-1))
         return Loss(losses.sum() / max(int(counts.sum()), 1), int(counts.sum()))
     total = losses[counts].sum()
@@ -58,7 +58,7 @@ def whole_answers(logits, labels, label_smoothing=0.0):
 
 
 def two_parts(logits, labels, label_smoothing=0.0):
-    """log Σ exp z once, less what the answer weighs of the logits themselves."""
+    """log Σ exp z once, minus the mean of the logits themselves, weighted by the answer q."""
     z, y = logits.flatten(0, -2), labels.flatten()
     z, y = z[y != IGNORED], y[y != IGNORED]
     right, mean = z[torch.arange(len(y)), y], z.mean(-1)
@@ -118,21 +118,25 @@ def other_rows(rng):
 
 
 def sure(rng):
-    """A model as sure as it should be, and one far surer."""
+    """A model that is exactly as certain as the answer, and one that is much more certain."""
     y = torch.from_numpy(rng.integers(4, size=5))
     q = 0.8 * torch.eye(4, dtype=torch.float64)[y] + 0.05
     answer = {"labels": y, "label_smoothing": 0.2}
-    return {"ŷ as smooth as the answer": {"logits": q.log(), **answer}, "ŷ surer": {"logits": 5 * q.log(), **answer}}
+    return {
+        "ŷ as certain as the answer": {"logits": q.log(), **answer},
+        "ŷ more certain": {"logits": 5 * q.log(), **answer},
+    }
 
 
 EXERCISE = Exercise(
     target="minilm.training.losses.cross_entropy",
     section=("02", "Many classes: softmax and cross-entropy"),
-    task="The cross-entropy of exercise 3 with an answer that is not quite certain: the label keeps 1 − ε (ε is `label_smoothing`), "
-    "and ALL K classes, the label's own among them, share ε. A label of −100 does not count. Return Loss(value, count).",
+    task="Compute the cross-entropy of exercise 3 with answers that are not quite certain: the label keeps 1 − ε (ε is "
+    "`label_smoothing`), and ALL K classes, including the label's own, share ε. A label of −100 does not count. Return "
+    "Loss(value, count).",
     docstring="""The mean cross-entropy over the N labels that are not −100, with the answers q = (1 − ε)·onehot(y) + ε/K.  F08.
 
-    `logits` [.., K], `labels` [..], ε = `label_smoothing`. Where nothing counts the value is 0 and so is the gradient.
+    `logits` [.., K], `labels` [..], ε = `label_smoothing`. If no label counts, the value and its gradient are 0.
     Source: Szegedy et al. (2016), Rethinking the Inception Architecture, §7.""",
     returns={"value": "", "count": ""},
     tiny=lambda: {
@@ -143,8 +147,10 @@ EXERCISE = Exercise(
     probes=probes,
     edges=edges,
     properties=(
-        Property("what does not count may have any logits", other_rows, lambda a, b: abs(a[0] - b[0]) < 1e-9),
-        Property("to be surer than the answer costs more than to be as sure", sure, lambda a, b: bool(a[0] < b[0])),
+        Property("rows that do not count may have any logits", other_rows, lambda a, b: abs(a[0] - b[0]) < 1e-9),
+        Property(
+            "being more certain than the answer costs more than being as certain", sure, lambda a, b: bool(a[0] < b[0])
+        ),
     ),
     gradient=Gradient(
         inputs=lambda rng: {"one label of four does not count": batch(rng, 4, 3, ignored=1)}, wrt=("logits",)
@@ -152,47 +158,47 @@ EXERCISE = Exercise(
     needs=("log_softmax", "cross_entropy"),
     forbidden=("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss"),
     steps=(
-        "logits as [N, K] and labels as [N], only those that count",
+        "logits as [N, K] and labels as [N], only the rows that count",
         "the log softmax [N, K]",
-        "of each row: 1 − ε times the label's part, and ε times the mean over all K classes",
-        "the mean over the labels that count, 0 where there are none",
+        "for each row: 1 − ε times the label's part, plus ε times the mean over all K classes",
+        "the mean over the labels that count, or 0 if there are none",
     ),
     right={"loops": loops, "whole answers": whole_answers, "two parts": two_parts, "by KL divergence": torchs},
     wrong={
         "one_v": Wrong(
-            "each class gets 1/K instead of ε/K", "all the shares of an answer together: what do yours sum to?"
+            "each class gets 1/K instead of ε/K", "what do all the shares of one answer sum to in your code?"
         ),
         "others": Wrong(
-            "ε is shared by the K − 1 other classes alone (the other convention)",
-            "who shares ε here: the others, or all K classes?",
+            "only the K − 1 other classes share ε (the other convention)",
+            "who shares ε here: only the other classes, or all K?",
         ),
         "column_0": Wrong(
             "class 0 gets no share, as if it were padding",
-            "how does padding show here: by a class, or by the label −100?",
+            "how is padding marked here: by a class, or by the label −100?",
         ),
         "rows": Wrong(
-            "rows that do not count get their share of ε all the same",
-            "the label of a padded word is gone: what is left of its loss?",
+            "rows that do not count still get their share of ε",
+            "the label of a padded position does not count: how much of its loss should be left?",
         ),
         "over_pads": Wrong(
-            "the mean is taken over all rows, those that do not count included",
-            "twice as much padding: should the loss be half as large?",
+            "the mean is taken over all rows, including those that do not count",
+            "if there is twice as much padding, should the loss be half as large?",
         ),
-        "kept": Wrong("the label keeps 1 instead of 1 − ε", "where does the ε come from that the classes share?"),
-        "polarity": Wrong("ε and 1 − ε are exchanged", "with ε = 0, what should be left of the label?"),
-        "no_smoothing": Wrong("there is no smoothing", "what does your loss do with label_smoothing?"),
+        "kept": Wrong("the label keeps 1 instead of 1 − ε", "the classes share ε: where is it taken from?"),
+        "polarity": Wrong("ε and 1 − ε are swapped", "with ε = 0, how much should the label keep?"),
+        "no_smoothing": Wrong("there is no smoothing", "where does your code use label_smoothing?"),
         "mean_of_p": Wrong(
-            "the logarithm is taken of the mean probability, not the mean of the logarithms",
-            "Σₖ ε/K · log ŷₖ: does the sum stand inside the logarithm?",
+            "the logarithm of the mean probability is taken, not the mean of the logarithms",
+            "Σₖ ε/K · log ŷₖ: is the sum inside the logarithm?",
         ),
     },
     flawed=flawed,
     hints=(
-        "Cross-entropy is −Σₖ qₖ log ŷₖ for any distribution q, not only for a one-hot one. Here q is nearly one-hot: ε/K everywhere, "
-        "and 1 − ε more at the label.",
-        "rows that count: z [N, K], y [N] → log ŷ [N, K] → −log ŷ at the label [N], times 1 − ε, plus −mean over k of log ŷ [N], "
-        "times ε → the sum over N.",
-        "keep the counting rows;  l = log softmax;  a = minus l at [row, label];  b = minus the mean of l over the last axis;  "
-        "value = sum of ((1 minus eps) a + eps b) / max(N, 1);  return Loss(value, N)",
+        "Cross-entropy is −Σₖ qₖ log ŷₖ for any distribution q, not only for a one-hot one. Here q is nearly one-hot: every "
+        "class has ε/K, and the label has 1 − ε more.",
+        "rows that count: z [N, K], y [N] → log ŷ [N, K] → −log ŷ at the label [N], times 1 − ε, plus the mean over k of −log ŷ "
+        "[N], times ε → the sum over the rows, divided by N.",
+        "keep the rows that count;  l = log softmax;  a = minus l at [row, label];  b = minus the mean of l over the last "
+        "axis;  value = sum of ((1 minus eps) a + eps b) / max(N, 1);  return Loss(value, N)",
     ),
 )

@@ -7,23 +7,6 @@ import numpy as np
 from minilm.exercises.spec import Exercise, Property, Wrong
 
 
-def sampling_probabilities(z: np.ndarray, temperature: float, top_k: int, top_p: float) -> np.ndarray:
-    r"""p [V]: what the next word is drawn from, for logits `z` [V] (no two of them alike).
-
-    softmax(z / τ); of it the `top_k` likeliest words; of these, shared out anew, the fewest likeliest whose sum reaches
-    `top_p` (the word that crosses it included); these shared out anew. Every other word has 0.
-    """
-    order = np.argsort(-z)  # the likeliest first
-    p = np.exp((z - z.max()) / temperature)[order]
-    p[top_k:] = 0
-    p /= p.sum()
-    before = np.cumsum(p) - p  # what the likelier words have together: below top_p, this word is still needed
-    p[before >= top_p] = 0
-    out = np.zeros(len(z))
-    out[order] = p / p.sum()
-    return out
-
-
 def softmax(z):
     e = np.exp(z - np.max(z))
     return e / e.sum()
@@ -66,7 +49,7 @@ def flawed(z, temperature, top_k, top_p, wrong=frozenset()):
 
 
 def by_minus_infinity(z, temperature, top_k, top_p):
-    """What is left out gets the logit −∞."""
+    """Tokens that are left out get the logit −∞."""
     z = z / temperature
     z = np.where(z >= np.sort(z)[::-1][min(top_k, len(z)) - 1], z, -np.inf)
     p = softmax(z)
@@ -90,14 +73,14 @@ def word_by_word(z, temperature, top_k, top_p):
 
 
 def by_ranks(z, temperature, top_k, top_p):
-    likelier = z[None, :] > z[:, None]  # [V, V]: the words that are likelier than word i
+    likelier = z[None, :] > z[:, None]  # [V, V]: the tokens that are more likely than token i
     p = np.where(likelier.sum(1) < top_k, np.exp((z - z.max()) / temperature), 0.0)
     p = np.where(likelier @ p < top_p * p.sum(), p, 0.0)
     return p / p.sum()
 
 
 def case(*p, temperature=1.0, top_k=100, top_p=1.0, rng=None, plus=0.0):
-    """Logits whose softmax at τ is about p, in an order of their own: the sums keep clear of top_p."""
+    """Logits in random order whose softmax at τ is about p; no running sum comes close to top_p."""
     p = np.array(p) * (1 if rng is None else rng.uniform(0.995, 1.005, size=len(p)))
     z = temperature * np.log(p / p.sum()) + plus
     return {"z": z if rng is None else rng.permutation(z), "temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -118,53 +101,53 @@ def probes(rng):
 def edges(rng):
     p = (0.55, 0.25, 0.12, 0.08)
     return {
-        "the first word crosses at once": case(*p, top_p=0.3, rng=rng),
+        "the first token alone reaches top_p": case(*p, top_p=0.3, rng=rng),
         "top-k of 1": case(*p, top_k=1, rng=rng),
         "logits of a thousand": case(*p, top_k=3, rng=rng, plus=1e3),
         "a temperature near 0": case(*p, rng=rng) | {"temperature": 1e-3},
-        "one word": case(1.0),
+        "one token": case(1.0),
     }
 
 
 MISTAKES = """  key · what it looks like · a question
-after_softmax · the temperature divides the probabilities, after the softmax ·
-    all shares divided by τ and shared out anew: has anything changed?
+after_softmax · the probabilities are divided by the temperature, after the softmax ·
+    if you divide all probabilities by τ and renormalise, has anything changed?
 times · the logits are multiplied by the temperature ·
-    the hotter, the wilder: what makes differences between logits smaller?
-no_temperature · the temperature is left out ·
-    what does τ = 2 change in yours?
-overflow · exp of the logits as they are ·
-    what is exp(1000) to a computer?
-drops_crossing · top-p drops the word that crosses the bound ·
-    the likeliest word alone has 0.55 and top_p is 0.3: what is left to draw from?
-p_of_all · top-p adds up the shares among all words, not among those that top-k left ·
+    a high temperature makes the choice more random: what makes the differences between logits smaller?
+no_temperature · the temperature is ignored ·
+    what does τ = 2 change in your result?
+overflow · exp is applied to the logits as they are ·
+    what does a computer return for exp(1000)?
+drops_crossing · top-p drops the token that crosses the bound ·
+    the most likely token has 0.55 and top_p is 0.3: what is left to draw from?
+p_of_all · top-p adds up probabilities among all tokens, not among those that top-k kept ·
     after top-k, do your probabilities sum to 1 before you add them up?
-each · top-p looks at each word's own probability, not at the sum ·
-    top-p of 0.9 asks for the fewest words that together have what?
-no_p · top-p is left out ·
-    how many words are left of yours when top_p is 0.3?
-no_k · top-k is left out ·
-    how many words are left of yours when top_k is 2?
-one_more · top-k keeps one word too many, as when ties with the k-th are kept or >= stands for > ·
-    how many words are above the bound that you compare with?
-one_less · top-k keeps one word too few ·
-    top-k of 1: which word is left?
-zero_logits · words that are left out get the logit 0 ·
-    what is exp(0), and what if all other logits are negative?
-not_anew · what is left is not shared out anew ·
+each · top-p looks at each token's own probability, not at the sum ·
+    top_p = 0.9 asks for the smallest set of tokens: what must this set sum to?
+no_p · top-p is ignored ·
+    how many tokens do you keep when top_p is 0.3?
+no_k · top-k is ignored ·
+    how many tokens do you keep when top_k is 2?
+one_more · top-k keeps one token too many, for example by keeping ties with the k-th or by >= instead of > ·
+    how many tokens are above the bound that you compare with?
+one_less · top-k keeps one token too few ·
+    if top_k is 1, which token is left?
+zero_logits · tokens that are left out get the logit 0 ·
+    how much is exp(0), and is that little if all other logits are negative?
+not_anew · what is left is not renormalised ·
     what do your probabilities sum to?
-sorted · the probabilities are returned in the order of their size ·
-    which word does the first entry of yours belong to?
-unlikeliest · the unlikeliest words are kept ·
-    in which order does argsort put its numbers?
+sorted · the probabilities are returned in sorted order ·
+    to which token does the first entry of your result belong?
+unlikeliest · the least likely tokens are kept ·
+    in which order does argsort sort numbers?
 """
-FAMILY = dict.fromkeys(("after_softmax", "no_temperature"), "no temperature")  # shared out anew they are the same
+FAMILY = dict.fromkeys(("after_softmax", "no_temperature"), "no temperature")  # once renormalised, they are the same
 
 EXERCISE = Exercise(
-    target="minilm.exercises.specs.e29_sampling.sampling_probabilities",
+    target="minilm.models.sampling.sampling_probabilities",
     section=("08", "Letting it write"),
-    task="A model writes by drawing. Make the probabilities that the next word is drawn from: first the temperature, then "
-    "top-k, then top-p.",
+    task="A model writes by drawing one token after the other. Compute the probabilities from which the next token is drawn: "
+    "apply first the temperature, then top-k, then top-p.",
     returns={"p": "word"},
     tiny=lambda: {"z": np.log([0.1, 0.5, 0.15, 0.25]), "temperature": 1.0, "top_k": 3, "top_p": 0.7},
     probes=probes,
@@ -179,10 +162,10 @@ EXERCISE = Exercise(
     needs=("softmax",),
     forbidden=("sampling_probabilities",),
     steps=(
-        "the words in order, the likeliest first; their softmax at the temperature",
-        "all but the first top_k become 0, the rest is shared out anew",
-        "a word is needed as long as those before it have less than top_p together; the others become 0",
-        "back into the order of the vocabulary, shared out anew",
+        "the tokens in order, the most likely first, and their softmax at the temperature",
+        "all but the first top_k become 0; renormalise the rest (divide it by its sum)",
+        "a token is needed as long as those before it sum to less than top_p; the others become 0",
+        "restore the order of the vocabulary, and renormalise",
     ),
     right={"minus infinity": by_minus_infinity, "word by word": word_by_word, "ranks": by_ranks},
     wrong={
@@ -191,10 +174,10 @@ EXERCISE = Exercise(
     },
     flawed=flawed,
     hints=(
-        "Temperature changes how much the likely is preferred; top-k and top-p cut off the long tail of words that are "
-        "unlikely each, but many together. Whatever is cut off, the rest has to be a distribution again.",
-        "z [V] → z / τ → softmax [V] → sorted, the largest first → the first k, shared out anew → sums from the left: keep "
-        "word i if the words before it have less than top_p → shared out anew, back in the old order.",
+        "Temperature changes how strongly likely tokens are preferred. Top-k and top-p cut off the long tail: tokens that are "
+        "each unlikely, but likely together. Whatever you cut off, the rest must be a distribution again.",
+        "z [V] → z / τ → softmax [V] → sorted, the largest first → the first k, renormalised → running sums: keep token i if "
+        "the tokens before it sum to less than top_p → renormalised, back in the old order.",
         "i = indices by falling z;  q = softmax(z/τ)[i];  q after the k-th = 0, q over its sum;  sum before each = cumulated "
         "sum minus itself;  q = 0 where that is at least top_p;  p[i] = q over its sum",
     ),

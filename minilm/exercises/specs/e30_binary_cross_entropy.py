@@ -24,7 +24,7 @@ def flawed_loss(z, y, wrong=frozenset()):
     if "twice" in wrong:
         z = sigmoid(z)
     loss = np.logaddexp(0, z) - y * z
-    if "half" in wrong:  # what is not "yes" costs nothing
+    if "half" in wrong:  # the answer "no" costs nothing
         loss = y * np.logaddexp(0, -z)
     if "bits" in wrong:
         loss = loss / np.log(2)
@@ -91,7 +91,7 @@ def gradient_by_average(z, y, dz):
 
 
 def loss_or_gradient(made, X, theta, y, loss):
-    """Logistic regression: z = X θ, so that ∂z/∂θ is X. `loss` asks for the loss alone."""
+    """Logistic regression: z = X θ, so ∂z/∂θ is X. If `loss` is true, return the loss, otherwise the gradient."""
     z = X @ theta
     if loss:
         return {"L": made.binary_cross_entropy_with_logits(z, y)}
@@ -118,7 +118,7 @@ def probes(rng):
 
 
 def certain(rng, N, n, right):
-    """Logits of 800 and more, the first above 0, the second below: exp of one of them overflows, whatever is drawn."""
+    """Logits beyond ±800, the first positive and the second negative, so that exp of one of them always overflows."""
     inputs = regression(rng, N, n)
     z = inputs["X"] @ inputs["theta"]
     yes = z > 0
@@ -138,7 +138,7 @@ def edges(rng):
 def mirrored(rng):
     first = regression(rng, 6, 3)
     other = {**first, "theta": -first["theta"], "y": 1 - first["y"]}
-    return {"yes and no": first, "no and yes, θ turned round": other}
+    return {"yes and no": first, "no and yes, the sign of θ reversed": other}
 
 
 def tiny():
@@ -157,23 +157,23 @@ def pair(gradient, loss):
     return {"parameter_gradient_from_logits": gradient, "binary_cross_entropy_with_logits": loss}
 
 
-LOG = "σ(1000) is 1 to a computer: what is the log of 1 − σ(1000) to it, and what should it be?"
-PATH = "θ → z → ŷ → L: which of the three steps has your formula left out?"
-MEAN = "L is a mean over what, and its gradient therefore?"
+LOG = "to a computer, σ(1000) is 1: what does log(1 − σ(1000)) give, and what should it be?"
+PATH = "the chain is θ → z → ŷ → L: which of its three steps does your formula leave out?"
+MEAN = "over what is L a mean, and what follows for its gradient?"
 WRONG = {
-    "log_0": ("loss", "it takes the logarithm of a ŷ that has rounded to 0 or 1", LOG),
-    "clipped": ("loss", "ŷ is cut off before the logarithm: a wrong certainty costs too little", LOG),
-    "epsilon": ("loss", "a small number is added under the logarithm", LOG),
+    "log_0": ("loss", "the logarithm is taken of a ŷ that was rounded to 0 or 1", LOG),
+    "clipped": ("loss", "ŷ is clipped before the logarithm, so being certain and wrong costs too little", LOG),
+    "epsilon": ("loss", "a small number is added inside the logarithm", LOG),
     "overflow": (
         "loss",
-        "exp of the logits as they are: it overflows",
-        "what is exp(1000), and how large is log(1 + exp 1000)?",
+        "exp is applied to the logits as they are, and overflows",
+        "how large is exp(1000), and how large is log(1 + exp(1000))?",
     ),
-    "by_p": ("gradient", "it is the gradient by ŷ where that by the logit is asked for", PATH),
+    "by_p": ("gradient", "it is the gradient with respect to ŷ, not with respect to the logit", PATH),
     "slope_again": (
         "gradient",
-        "ŷ(1 − ŷ) is multiplied in once more",
-        "(ŷ − y): does it not have the slope of σ in it already?",
+        "it is multiplied by ŷ(1 − ŷ) once too often",
+        "does ŷ − y not already contain the slope of σ?",
     ),
     "quotient": (
         "gradient",
@@ -183,37 +183,43 @@ WRONG = {
     "axis": (
         "gradient",
         "the mean runs over the parameters, not over the examples",
-        "how many numbers must come out: N or n?",
+        "how many numbers should come out, N or n?",
     ),
-    "wrong_mean": ("gradient", "it is divided by the number of parameters", MEAN),
+    "wrong_mean": ("gradient", "the sum is divided by the number of parameters", MEAN),
     "error_mean": (
         "gradient",
         "error and input are averaged before they are multiplied",
-        "is the mean of a product the product of means?",
+        "is the mean of a product the product of the means?",
     ),
     "sum": ("loss gradient", "it is the sum over the examples instead of the mean", MEAN),
-    "sign": ("gradient", "the sign of the gradient is turned round", "y = 1 and ŷ = 0: should z rise or fall?"),
-    "sign_loss": ("loss", "the loss lacks its minus", "log ŷ is below 0: should a loss be?"),
-    "half": ("loss gradient", "examples whose answer is no are not counted", "what if a model says yes to everything?"),
-    "twice": ("loss gradient", "σ is taken twice", "what is σ(0.7), if 0.7 is a probability already?"),
-    "bits": ("loss", "it is measured in bits", "which base has the logarithm whose slope is 1/x?"),
+    "sign": ("gradient", "the sign of the gradient is reversed", "if y = 1 and ŷ = 0, should z rise or fall?"),
+    "sign_loss": ("loss", "the minus sign of the loss is missing", "log ŷ is negative: should a loss be negative?"),
+    "half": (
+        "loss gradient",
+        "examples with the answer no are not counted",
+        "what is your loss for a model that says yes to everything?",
+    ),
+    "twice": ("loss gradient", "σ is applied twice", "if 0.7 is already a probability, what is σ(0.7)?"),
+    "bits": ("loss", "the loss is measured in bits", "which base does the logarithm have whose slope is 1/x?"),
 }
 EXERCISE = Exercise(
     target="minilm.formulas.binary_cross_entropy.parameter_gradient_from_logits",
     also=("minilm.formulas.binary_cross_entropy.binary_cross_entropy_with_logits",),
     section=("02", "The same gradient, simpler and safe"),
-    task="The loss of a yes-or-no question, on the logits z, and its gradient for the parameters θ behind them (ŷ = σ(z)). The check "
-    "uses logistic regression, z = X θ. No logit, however large, may give NaN or infinity.",
+    task="Compute the loss of a yes-or-no question from the logits z, and its gradient with respect to the parameters θ behind "
+    "them (ŷ = σ(z)). The check uses logistic regression, z = X θ. No logit, however large, may give NaN or infinity.",
     docstring="""∂L/∂θₖ [n] for L = `binary_cross_entropy_with_logits(z, y)`, with `dz` = ∂z/∂θ [N, n].  F06.
 
-    Printed is −1/N Σᵢ (yᵢ/ŷᵢ − (1 − yᵢ)/(1 − ŷᵢ)) ∂ŷᵢ/∂θₖ. With ŷ = σ(z) it gets shorter, and safe.""",
+    The document prints −1/N Σᵢ (yᵢ/ŷᵢ − (1 − yᵢ)/(1 − ŷᵢ)) ∂ŷᵢ/∂θₖ. With ŷ = σ(z) this becomes shorter, and never divides by 0.""",
     returns={"dtheta": "parameter", "L": ""},
     tiny=tiny,
     probes=probes,
     edges=edges,
     properties=(
         Property(
-            "yes and no exchanged, θ turned round: the gradient turns round", mirrored, lambda a, b: np.allclose(a, -b)
+            "if yes and no are swapped and the sign of θ is reversed, so is the sign of the gradient",
+            mirrored,
+            lambda a, b: np.allclose(a, -b),
         ),
     ),
     gradient=Gradient(
@@ -230,8 +236,8 @@ EXERCISE = Exercise(
         "log_expit",
     ),
     steps=(
-        "the slope of each example's loss by its logit [N]: what the model says, less what is true, over N",
-        "times how each logit moves with each parameter [N, n], summed over the examples [n]",
+        "the derivative of the loss by each example's logit [N]: the prediction minus the answer, over N",
+        "times the derivative of each logit by each parameter [N, n], summed over the examples [n]",
     ),
     right={
         "loops": pair(gradient_in_a_loop, loss_in_a_loop),
@@ -240,8 +246,8 @@ EXERCISE = Exercise(
     },
     wrong={key: mistake(key, *said) for key, said in WRONG.items()},
     hints=(
-        "−log σ(z) = log(1 + exp −z) and −log(1 − σ(z)) = log(1 + exp z): no ŷ is needed for the loss. np.logaddexp(a, b) is "
-        "log(exp a + exp b), without overflow. For the gradient: what is the derivative of log(1 + exp z)?",
+        "−log σ(z) = log(1 + exp −z) and −log(1 − σ(z)) = log(1 + exp z), so you do not need ŷ for the loss. np.logaddexp(a, b) "
+        "is log(exp a + exp b), without overflow. For the gradient: what is the derivative of log(1 + exp z)?",
         "loss: mean over N of log(1 + exp z) − y z. Gradient: (σ(z) − y) [N], divided by N, times dz [N, n] → [n].",
         "L = mean of (logaddexp of 0 and z, minus y times z);  error = (sigma of z, minus y) over N;  return error @ dz",
     ),

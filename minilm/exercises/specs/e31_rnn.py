@@ -37,7 +37,7 @@ def flawed_loss(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation="tanh", wrong=froz
 def flawed(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation="tanh", wrong=frozenset()):
     h = states(x, h0, W_h, W_x, b_h, activation)
     dz = softmax(h[1:] @ W_y.T + b_y)
-    if "entropy" in wrong:  # of −Σ ŷ log ŷ
+    if "entropy" in wrong:  # the gradient of −Σ ŷ log ŷ
         dz = -dz * (np.log(dz) - (dz * np.log(dz)).sum(-1, keepdims=True))
     else:
         dz[np.arange(len(y)), y] -= 1
@@ -92,7 +92,7 @@ def gradients_in_a_loop(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation="tanh"):
 
 
 def through_one_matrix(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation="tanh"):
-    """All steps are one linear system: (1 − N) δa = slope ⊙ dh, N what a step hands back to the one before."""
+    """All steps form one linear system, (1 − N) δa = slope ⊙ dh, where N is what each step passes back to the one before."""
     h, (T, H) = states(x, h0, W_h, W_x, b_h, activation), (len(x), len(h0))
     slope = SIGMA[activation][1](h[1:])
     dz = softmax(h[1:] @ W_y.T + b_y) - np.eye(len(b_y))[y]
@@ -119,7 +119,7 @@ def autograd(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation="tanh"):
 
 
 def loss_or_gradients(made, loss, **inputs):
-    """`loss` asks for the loss alone."""
+    """Only the loss if `loss` is true, otherwise only the gradients."""
     if loss:
         return {"L": made.rnn_loss(**inputs)}
     return made.rnn_loss_gradients(**inputs)
@@ -129,7 +129,7 @@ def sequence(rng, T, I, H, V, activation="tanh", loss=False):
     shapes = {"h0": H, "W_h": (H, H), "W_x": (H, I), "b_h": H, "W_y": (V, H), "b_y": V}
     drawn = {name: rng.normal(scale=0.7, size=shape) for name, shape in shapes.items()}
     y = rng.integers(V, size=T)
-    y[-1] = y[0]  # a word that comes twice
+    y[-1] = y[0]  # one word occurs twice
     return {"loss": loss, "x": rng.normal(size=(T, I)), "y": y, **drawn, "activation": activation}
 
 
@@ -158,31 +158,46 @@ def tiny():
     return {name: np.round(a, 1) if isinstance(a, np.ndarray) and name != "y" else a for name, a in fixed.items()}
 
 
-# Name and question of each mistake; which of the two functions has it is said below.
+# Name and question of each mistake; IN_BOTH and IN_LOSS below say which function has it.
 WRONG = {
-    "entropy": ("it is the entropy of ŷ, as printed: y is never used", "which word came, and where do you use it?"),
-    "zero": ("the gradients in time are zero, as printed: y − y", "what is a number minus itself, whatever W_h is?"),
-    "printed": (
-        "the gradients in time are the printed sums, vectors of zeros",
-        "what shape has the gradient of W_h [H, H]?",
+    "entropy": (
+        "it is the entropy of ŷ, as printed: y is never used",
+        "which word really came, and where do you use it?",
     ),
-    "repaired": ("W_yᵀ, σ′ and the way through time are missing, as printed", "what lies between W_h and ŷₜ − yₜ?"),
-    "no_slope": ("the slope σ′ is missing", "hₜ = σ(aₜ): by what is the gradient multiplied from h to a?"),
-    "single": ("it stops after a single step: nothing goes back in time", "does hₜ enter the loss through ŷₜ alone?"),
-    "last_only": ("only the last step's loss goes back", "Σₜ: how many steps have a loss of their own?"),
-    "not_transposed": ("W_h is not transposed on the way back", "with H = 2 by hand: which h does W_h[0, 1] multiply?"),
-    "h_after": ("W_h's gradient takes hₜ instead of hₜ₋₁", "what was W_h multiplied by at step t?"),
-    "overwritten": ("gradients are overwritten at each step, not summed", "how many steps used the same W_h?"),
-    "mean": ("it is the mean over the steps instead of the sum", "L = −Σₜ …: by what is it divided?"),
+    "zero": (
+        "the gradients through time are zero, as printed: y − y",
+        "what is a number minus itself, whatever W_h is?",
+    ),
+    "printed": (
+        "the gradients through time are the printed sums, vectors of zeros",
+        "which shape must the gradient of W_h [H, H] have?",
+    ),
+    "repaired": ("W_yᵀ, σ′ and the path through time are missing, as printed", "what lies between W_h and ŷₜ − yₜ?"),
+    "no_slope": ("the slope σ′ is missing", "hₜ = σ(aₜ): what do you multiply by on the way back from h to a?"),
+    "single": ("it stops after a single step: nothing goes back in time", "does hₜ affect the loss only through ŷₜ?"),
+    "last_only": (
+        "only the loss of the last step goes back",
+        "L is a sum Σₜ: how many steps have a loss of their own?",
+    ),
+    "not_transposed": (
+        "W_h is not transposed on the way back",
+        "with H = 2, by hand: which entry of h does W_h[0, 1] multiply?",
+    ),
+    "h_after": ("the gradient of W_h uses hₜ instead of hₜ₋₁", "what is W_h multiplied by at step t?"),
+    "overwritten": ("the gradients are overwritten at each step, not summed", "how many steps use the same W_h?"),
+    "mean": ("it is the mean over the steps instead of the sum", "L = −Σₜ …: is anything divided here?"),
     "entropy_loss": (
         "the loss alone is the entropy of ŷ, as printed",
-        "another word comes: should the loss be the same?",
+        "if another word had come, should the loss be the same?",
     ),
-    "last": ("the loss of the last step alone is counted", "Σₜ: how many words had to be guessed?"),
-    "before": ("ŷₜ is made of hₜ₋₁", "has the state seen xₜ when it guesses?"),
-    "not_handed_on": ("every step starts from h0", "what does the third step know of the second?"),
-    "sigma_out": ("the output goes through σ, as printed, and no softmax", "what must the numbers of ŷₜ sum to?"),
-    "always_tanh": ("tanh, whatever activation says", "what is σ when activation is relu, and what is its slope?"),
+    "last": ("only the loss of the last step is counted", "L is a sum Σₜ: how many words were predicted?"),
+    "before": ("ŷₜ is computed from hₜ₋₁", "has this state already read xₜ?"),
+    "not_handed_on": ("every step starts from h0", "what does the third step know about the second?"),
+    "sigma_out": ("the output goes through σ, as printed, not through softmax", "what must the numbers of ŷₜ sum to?"),
+    "always_tanh": (
+        "tanh is used, whatever `activation` says",
+        "what is σ when activation is relu, and what is its slope?",
+    ),
 }
 RETURNS = {"dx": "step input", "dh0": "unit", "dW_h": "unit unit", "dW_x": "unit input", "db_h": "unit"}
 RETURNS |= {"dW_y": "word unit", "db_y": "word"}
@@ -200,9 +215,9 @@ EXERCISE = Exercise(
     target="minilm.formulas.rnn.rnn_loss_gradients",
     also=("minilm.formulas.rnn.rnn_loss",),
     section=("06", "Back through time, with a pencil"),
-    task="A network that reads word by word, its loss, and the way back. The document prints the gradients, and not "
-    "one of them is right: derive them. σ is tanh or ReLU; both slopes can be read off h.",
-    docstring="""δx, δh0, δW_h, δW_x, δb_h, δW_y, δb_y of `rnn_loss`, worked out by hand.  F12, F13, F14 as they should read.
+    task="Write the loss of a network that reads word by word, and its gradients. The document prints the gradients, but not one "
+    "of them is right: derive them yourself. σ is tanh or ReLU; you can compute the slope of both from h.",
+    docstring="""δx, δh0, δW_h, δW_x, δb_h, δW_y, δb_y: the gradients of `rnn_loss`, derived by hand.  F12, F13, F14, corrected.
 
     hₜ = σ(W_h hₜ₋₁ + W_x xₜ + b_h), ŷₜ = softmax(W_y hₜ + b_y), L = −Σₜ log ŷₜ(yₜ): a sum over the steps, not a mean.
     `x` [T, I], `y` [T], `h0` [H], `W_h` [H, H], `W_x` [H, I], `b_h` [H], `W_y` [V, H], `b_y` [V].""",
@@ -212,7 +227,7 @@ EXERCISE = Exercise(
     edges=edges,
     properties=(
         Property(
-            "the gradients of the words' biases sum to 0",
+            "the gradient of the output bias b_y sums to 0",
             lambda rng: {"gradients": sequence(rng, 4, 2, 3, 5)},
             lambda out: abs(out[6].sum()) < 1e-9,
         ),
@@ -228,9 +243,11 @@ EXERCISE = Exercise(
     forbidden=("rnn", "rnn_output", "rnn_gradients", "rnn.rnn_loss", "backward", "grad"),
     steps=(
         "all states h [T, H] and their predictions ŷ [T, V]",
-        "what reaches the logits, with softmax and cross-entropy together [T, V]; from it δW_y, δb_y and what reaches each state",
-        "from the last step to the first: what the loss says to the state, and what comes back from the step after; then through σ",
-        "the same weights at every step: sum over the steps",
+        "the gradient of the logits, through softmax and cross-entropy together [T, V]; from it δW_y, δb_y and the gradient of "
+        "each state",
+        "from the last step to the first: add the gradient from this step's loss and the gradient from the step after it; then "
+        "go through σ",
+        "every step uses the same weights: sum over the steps",
     ),
     right={
         "loops": {"rnn_loss_gradients": gradients_in_a_loop, "rnn_loss": loss_in_a_loop},
@@ -239,11 +256,11 @@ EXERCISE = Exercise(
     },
     wrong={key: mistake(key, *rest) for key, rest in WRONG.items()},
     hints=(
-        "Every step's loss is the cross-entropy of exercise 4: what reaches its logits is ŷₜ less the answer. A state is heard twice: "
-        "by its own ŷₜ, and by the state after it.",
-        "δz = ŷ − onehot(y) [T, V]; δhₜ = W_yᵀ δzₜ + W_hᵀ δaₜ₊₁ [H]; δaₜ = δhₜ ⊙ σ′ [H] (1 − h² for tanh, 1 where h > 0 for ReLU); "
-        "δW_h the sum of outer products of δaₜ and hₜ₋₁, δW_x with xₜ, δW_y of δzₜ and hₜ.",
-        "run forward and keep h;  dz = softmax of the logits, minus 1 at the words;  for t from the last down:  da[t] = (dz[t] @ W_y "
-        "+ later) times slope;  later = W_h transposed @ da[t];  return the seven sums and products",
+        "The loss of every step is the cross-entropy of exercise 4: the gradient of its logits is ŷₜ minus the one-hot answer. "
+        "Each state affects the loss in two ways: through its own ŷₜ, and through the state after it.",
+        "δz = ŷ − onehot(y) [T, V]; δhₜ = W_yᵀ δzₜ + W_hᵀ δaₜ₊₁ [H]; δaₜ = δhₜ ⊙ σ′ [H] (1 − h² for tanh; 1 where h > 0 for "
+        "ReLU); δW_h is the sum of the outer products of δaₜ and hₜ₋₁, δW_x that of δaₜ and xₜ, δW_y that of δzₜ and hₜ.",
+        "run forward and keep h;  dz = softmax of the logits, minus 1 at the words;  for t from the last down:  da[t] = (dz[t] "
+        "@ W_y + later) times slope;  later = W_h transposed @ da[t];  return the seven sums and products",
     ),
 )

@@ -19,7 +19,7 @@ def flawed(x, h0, W_x, W_h, b, b_h, wrong=frozenset()):
         r, z = sigmoid(a_r + u_r), sigmoid(a_z + u_z)
         bias = b_h[2 * H :]
         inside = W_h[2 * H :] @ (r * h) + r * bias if "before" in wrong else r * u_n
-        if "one_bias" in wrong:  # what merging the two biases amounts to
+        if "one_bias" in wrong:  # the effect of merging the two biases
             inside = inside - r * bias + bias
         if "no_bias" in wrong:
             inside = inside - r * bias
@@ -50,7 +50,7 @@ def loops(x, h0, W_x, W_h, b, b_h):
 def all_inputs_at_once(x, h0, W_x, W_h, b, b_h):
     H = len(h0)
     a = np.einsum("ti,gi->tg", x, W_x) + b
-    a[:, : 2 * H] += b_h[: 2 * H]  # of the gates, though not of the candidate, the two biases may be merged
+    a[:, : 2 * H] += b_h[: 2 * H]  # the two biases may be merged for the gates, but not for the candidate
     states = [h0]
     for row in a:
         u = np.einsum("h,gh->g", states[-1], W_h)
@@ -85,7 +85,7 @@ def edges(rng):
 
 
 def closed(rng):
-    """The update gate all but shut to the new: z = σ(40)."""
+    """The update gate lets almost nothing new in: z = σ(40)."""
     held = sequence(rng, 5, 3, 4)
     held["b"][4:8] = 40.0
     held["W_x"][4:8], held["W_h"][4:8] = 0.0, 0.0
@@ -106,8 +106,8 @@ def tiny():
 EXERCISE = Exercise(
     target="minilm.formulas.gru.gru",
     section=("06", "The GRU, in both published forms"),
-    task="A recurrent cell that has no memory beside its state: one gate decides how much of the old state is kept. The rows of "
-    "the weights lie in the order r, z, n. Return the state after each step, without h0.",
+    task="Write a recurrent cell whose only memory is its state: one gate decides how much of the old state is kept. The weights "
+    "hold the rows of r, z and n, in this order. Return the state after each step, without h0.",
     returns={"h": "step unit"},
     tiny=tiny,
     probes=lambda rng: {
@@ -118,53 +118,60 @@ EXERCISE = Exercise(
     edges=edges,
     properties=(
         Property(
-            "an update gate of 1 lets nothing new in: all states are alike",
+            "an update gate of 1 lets nothing new in: all states are equal",
             closed,
             lambda h: np.allclose(h, h[0], atol=1e-9),
         ),
         Property(
-            "from a start within ±1 no state leaves ±1",
+            "if h0 lies within ±1, so do all states",
             lambda rng: {"large weights": {**(s := sequence(rng, 6, 2, 3, 5.0)), "h0": np.tanh(s["h0"])}},
             lambda h: np.abs(h).max() <= 1,
         ),
     ),
     forbidden=("gru", "gru_gradients", "GRU", "GRUCell"),
     steps=(
-        "for each step: the products with the input and with the state [3H], each with its own bias, cut into three",
+        "for each step: the products with the input and with the state [3H], each with its own bias, each split into three",
         "the two gates [H]",
-        "the candidate [H]: the reset gate closes over all that comes from the state, the bias beside it included",
-        "the new state [H]: a mean of candidate and old state, weighed by the update gate",
+        "the candidate [H]: the reset gate multiplies everything that comes from the state, including its bias",
+        "the new state [H]: a mean of candidate and old state, weighted by the update gate",
     ),
     right={"loops": loops, "all inputs at once": all_inputs_at_once, "recursion": recursion},
     wrong={
         "update": Wrong(
-            "the update gate is read the wrong way round",
-            "z = 1 in hₜ = (1 − z) ⊙ n + z ⊙ hₜ₋₁: is that the old or the new?",
+            "the update gate is used the wrong way round",
+            "z = 1 in hₜ = (1 − z) ⊙ n + z ⊙ hₜ₋₁: does that give the old state or the new candidate?",
         ),
         "before": Wrong(
             "the state is reset before the product instead of after it (the other published form)",
-            "r ⊙ (W h) and W (r ⊙ h): which stands in the formula, and when would they be the same?",
+            "which is in the formula, r ⊙ (W h) or W (r ⊙ h), and when would they be equal?",
         ),
         "one_bias": Wrong(
-            "the bias b_h of the candidate stands outside the reset, as if the two biases were one",
-            "what may reach n from u = W_h hₜ₋₁ + b_h when r = 0?",
+            "the candidate's bias b_h is outside the reset gate, as if the two biases were one",
+            "if r = 0, how much of u = W_h hₜ₋₁ + b_h may reach n?",
         ),
-        "no_bias": Wrong("the candidate lacks its bias b_h", "how many of the three blocks have you given their b_h?"),
-        "swapped": Wrong("reset and update gate are exchanged", "in which order do the rows of W_x and W_h lie?"),
-        "no_reset": Wrong("the reset gate is never used", "how can the cell look at its input as if it had no past?"),
-        "sigmoid_n": Wrong("the candidate goes through σ instead of tanh", "could a unit ever get a negative value?"),
+        "no_bias": Wrong("the candidate's bias b_h is missing", "to how many of the three blocks do you add b_h?"),
+        "swapped": Wrong(
+            "the reset gate and the update gate are swapped", "in which order are the rows of W_x and W_h?"
+        ),
+        "no_reset": Wrong("the reset gate is never used", "how can the cell ignore its past while it reads an input?"),
+        "sigmoid_n": Wrong(
+            "the candidate goes through σ instead of tanh", "can a unit of your cell ever become negative?"
+        ),
         "no_step": Wrong(
-            "every step starts from h0: the state is not handed on", "what does the third step know of the second?"
+            "every step starts from h0: the state is not passed on", "what does the third step know about the second?"
         ),
-        "start": Wrong("what is kept is h0, not the state before", "z ⊙ what: the start, or the step before?"),
+        "start": Wrong(
+            "the cell keeps part of h0, not of the state before",
+            "what does z multiply, the start or the state of the step before?",
+        ),
     },
     flawed=flawed,
     hints=(
-        "Two gates between 0 and 1: the reset says how much of the past the candidate may see, the update how much of the old "
-        "state stays. Both are worked out from the input and the state before.",
-        "a = W_x xₜ + b [3H] and u = W_h h + b_h [3H], each cut into r, z, n of [H] → r, z = σ(a + u) → n = tanh(a_n + r ⊙ u_n) → "
-        "the mean of n and h with the share z for h. Collect the states: [T, H].",
-        "h = h0;  for each x_t:  a and u, each split in three;  r, z = sigmoid of (a plus u);  n = tanh of (a's third + r times u's "
-        "third);  h = what is left of n + what is kept of h;  append h;  at the end stack them",
+        "Both gates are between 0 and 1: the reset gate says how much of the past the candidate may see, the update gate how "
+        "much of the old state stays. Both are computed from the input and the state before.",
+        "a = W_x xₜ + b [3H] and u = W_h h + b_h [3H], each split into r, z, n of [H] → r, z = σ(a + u) → n = tanh(a_n + r ⊙ "
+        "u_n) → the mean of n and h, in which h has the weight z. Collect the states: [T, H].",
+        "h = h0;  for each x_t:  a and u, each split in three;  r, z = sigmoid of (a plus u);  n = tanh of (a's third + r times "
+        "u's third);  h = the share of n + the share of the old h;  append h;  at the end stack them",
     ),
 )

@@ -14,7 +14,7 @@ def flawed_loss(z, w, counts=None, wrong=frozenset()):
     logs = z if "no_softmax" in wrong else log_softmax(z)
     guessed, use = np.roll(w, -1, axis=1), np.roll(counts, -1, axis=1)
     use[:, -1] = False
-    if "first" in wrong:  # the last row of z runs on into the first word
+    if "first" in wrong:  # the last row of z predicts the first word
         use[:, -1] = counts[:, 0]
     if "unshifted" in wrong:
         guessed, use = w, counts.copy()
@@ -81,7 +81,7 @@ def surprise_by_surprise(p):
     total = 0.0
     for each in p:
         total += -np.log2(each)
-    return 2 ** (total / len(p))  # bits and powers of two: the base does not matter where both have it
+    return 2 ** (total / len(p))  # bits and powers of two: any base will do if both use it
 
 
 def geometric_mean(p):
@@ -119,7 +119,7 @@ def edges(rng):
     return {
         "logits of a thousand": large | {"z": large["z"] * 1e3},
         "a text of two thousand words": text(rng, 3, 2, V=5, n=2000),
-        "a word held impossible": text(rng, 2, V=3) | {"p": np.array([0.5, 0.0, 0.5])},
+        "a word with the probability 0": text(rng, 2, V=3) | {"p": np.array([0.5, 0.0, 0.5])},
         "a model that knows the text": text(rng, 3, V=3) | {"p": np.ones(4)},
     }
 
@@ -128,8 +128,8 @@ EXERCISE = Exercise(
     target="minilm.formulas.language_models.causal_loss",
     also=("minilm.formulas.language_models.perplexity",),
     section=("08", "A text's probability is a product"),
-    task="Two functions: the mean loss of a model that guesses each next word, and the perplexity of the probabilities that "
-    "words were given. Logarithms are natural. The two are checked each on its own.",
+    task="Write two functions: the mean loss of a model that predicts each next word, and the perplexity for the probabilities "
+    "that a model gave to the words of a text. Use natural logarithms. Each function is checked on its own.",
     returns={"loss": "", "perplexity": ""},
     tiny=lambda: {
         "z": np.log(np.array([[[1.0, 1.0, 2.0], [1.0, 6.0, 1.0], [1.0, 1.0, 1.0]]])),
@@ -142,7 +142,7 @@ EXERCISE = Exercise(
     run=run,
     properties=(
         Property(
-            "a model that knows nothing has the loss log V, and the perplexity V",
+            "a model that gives every word the same probability has the loss log V and the perplexity V",
             lambda rng: {"V = 8": text(rng, 4, 3, V=8) | {"z": np.zeros((2, 4, 8)), "p": np.full(5, 1 / 8)}},
             lambda out: abs(out[0] - np.log(8)) < 1e-9 and abs(out[1] - 8) < 1e-9,
         ),
@@ -151,9 +151,9 @@ EXERCISE = Exercise(
     needs=("log_softmax", "cross_entropy"),
     forbidden=("causal_loss", "perplexity", "cross_entropy"),
     steps=(
-        "row t of z guesses word t + 1: the last row of z guesses nothing, the first word is never guessed",
-        "whether a guess counts is said by `counts` at the word that is guessed",
-        "the log-probability of each word that came, and their mean over all words that count, in whatever row",
+        "row t of z predicts word t + 1: the last row of z predicts nothing, and the first word is never predicted",
+        "whether a prediction counts is said by `counts` at the word that is predicted",
+        "the log-probability of each word that came, and the mean of these over all words that count, in whatever row",
     ),
     right={
         "word by word": {"causal_loss": word_by_word, "perplexity": surprise_by_surprise},
@@ -162,79 +162,82 @@ EXERCISE = Exercise(
     },
     wrong={
         "sequences": Wrong(
-            "the mean over sequences of each one's mean, instead of the mean over words",
-            "a row of 2 words and one of 200: how much should each single word weigh?",
+            "the mean is taken per sequence and then over the sequences, instead of over all words",
+            "one row has 2 words, another 200: how much should each single word weigh?",
             having("sequences"),
         ),
         "base_2": Wrong(
-            "the loss is in base 2, in bits",
-            "exp(loss) is to be the perplexity: which logarithm does exp undo?",
+            "the loss has base 2 and is in bits",
+            "exp(loss) should be the perplexity: which logarithm does exp undo?",
             having("base_2"),
         ),
         "log_2": Wrong(
-            "perplexity takes the logarithm to base 2 and exp to base e", "is exp(log₂ 8) equal to 8?", having("log_2")
+            "perplexity combines the logarithm to base 2 with exp to base e",
+            "is exp(log₂ 8) equal to 8?",
+            having("log_2"),
         ),
         "first": Wrong(
-            "the first word is scored as well, by the last row of another guess",
-            "which row of z could have seen what comes before the first word?",
+            "the first word is scored as well, with the last row of z",
+            "which row of z could have read what comes before the first word?",
             having("first"),
         ),
         "padding": Wrong(
-            "padding is counted as if it were words",
-            "what is `counts` for, and did you use it?",
+            "padding is counted as words",
+            "what is `counts` for, and where do you use it?",
             having("padding"),
             ("12", "Padding that counts"),
         ),
         "all_places": Wrong(
-            "the sum is divided by all places, not by the words that count",
-            "half of a batch is padding: does that make the model twice as good?",
+            "the sum is divided by all positions, not by the words that count",
+            "if half of a batch is padding, is the model twice as good?",
             having("all_places"),
             ("12", "Padding that counts"),
         ),
         "mask_unshifted": Wrong(
-            "`counts` is read at the row that guesses, not at the word that is guessed",
-            "the last word of a short row and the padding after it: which of the two is guessed by the last word's row?",
+            "`counts` is read at the row that predicts, not at the word that is predicted",
+            "the last word of a short row is followed by padding: should this word's row count as a prediction?",
             having("mask_unshifted"),
         ),
         "unshifted": Wrong(
-            "row t is scored on word t, which it has already seen",
-            "what has row t read, and what is it asked to guess?",
+            "row t is scored on word t, which it has already read",
+            "what has row t read, and which word should it predict?",
             having("unshifted"),
         ),
         "twice": Wrong(
             "the labels are shifted by two words",
-            "who shifts in your program, and is it done once?",
+            "where in your program are the labels shifted, and does it happen only once?",
             having("twice"),
             ("12", "Shifted twice"),
         ),
         "sum": Wrong("the losses are summed, not averaged", "is a longer text a worse one?", having("sum")),
         "no_softmax": Wrong(
-            "the logits are taken for log-probabilities",
-            "do exp of the logits of a row sum to 1?",
+            "the logits are used as log-probabilities",
+            "does exp of a row of logits sum to 1?",
             having("no_softmax"),
         ),
         "product": Wrong(
             "perplexity multiplies the probabilities before it takes the root",
-            "what is 0.1 to the power of 400 to a computer?",
+            "what does a computer return for 0.1 to the power of 400?",
             having("product"),
         ),
         "mean_p": Wrong(
             "perplexity is one over the mean probability",
-            "probabilities of a text are multiplied: which mean goes with a product?",
+            "the probability of a text is a product: which kind of mean fits a product?",
             having("mean_p"),
         ),
         "per_text": Wrong(
-            "perplexity is that of the whole text, not per word",
-            "what happens to yours when the text is twice as long?",
+            "perplexity is computed for the whole text, not per word",
+            "what happens to your result if the text is twice as long?",
             having("per_text"),
         ),
-        "sign": Wrong("the minus sign is missing from the exponent", "can perplexity be below 1?", having("sign")),
+        "sign": Wrong("the minus sign is missing from the exponent", "can a perplexity be below 1?", having("sign")),
     },
     hints=(
-        "The probability of a text is the product of what the model gave each word, given those before it. Its logarithm is a "
-        "sum; divided by the number of words, with a minus, it is the loss, and exp of the loss is the perplexity.",
-        "z [B, T, V] without its last row and w [B, T] without its first word belong together, [B, T − 1] guesses; counts "
-        "loses its first column too; N guesses are left → log softmax of their rows at their words [N] → minus the mean.",
+        "The probability of a text is the product of the probabilities that the model gave to each word, given the words before "
+        "it. Its logarithm is a sum. Divide it by the number of words and change its sign: that is the loss, and exp of the loss "
+        "is the perplexity.",
+        "z [B, T, V] without its last row and w [B, T] without its first word belong together: [B, T − 1] predictions. counts "
+        "loses its first column too, and N predictions are left → log softmax of their rows at their words [N] → minus the mean.",
         "guesses = z[:, :-1], words = w[:, 1:], use = counts[:, 1:] or all;  loss = −(log-probability of the word, where use), "
         "summed, over use.sum();  perplexity = exp of minus the mean of log p",
     ),

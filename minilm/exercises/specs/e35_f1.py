@@ -67,7 +67,7 @@ def having(*wrong):
 
 
 def by_borders(tags):
-    """Where one begins, and how far it then goes."""
+    """Find where each entity begins, and then how far it goes."""
     padded = ["O", *tags]
     starts = [i for i in range(len(tags)) if tags[i] != "O" and (tags[i][0] == "B" or padded[i][2:] != tags[i][2:])]
     out = set()
@@ -121,7 +121,7 @@ def by_arrays(TP, FP, FN):
 
 
 def run(made, y, y_hat, counts):
-    """Each of the three on inputs of its own: a mistake in one does not spoil the next."""
+    """Each of the three functions gets inputs of its own, so that a mistake in one does not affect the next."""
     spans = " | ".join(" ".join(f"{k}:{a}-{b}" for k, a, b in sorted(made.entities(line))) for line in y + y_hat)
     kinds, *three = made.entity_counts(y, y_hat)
     scores = made.averages(*counts)
@@ -137,7 +137,7 @@ def lines(rng, *lengths):
     return {"y": y, "y_hat": guess}
 
 
-FIXED = {  # names side by side, an I- that opens, one of another type, half a name, one that reaches the end
+FIXED = {  # names side by side, an I- that opens a name, an I- of another type, half a name, a name that reaches the end
     "y": ["B-PER I-PER O B-LOC B-LOC O".split(), "I-ORG I-ORG O B-PER I-LOC".split(), "O B-ORG I-ORG I-ORG".split()],
     "y_hat": ["B-PER O O B-LOC I-LOC O".split(), "B-ORG I-ORG O B-PER I-PER".split(), "O B-ORG I-ORG B-PER".split()],
 }
@@ -158,47 +158,47 @@ def probes(rng):
 def edges(rng):
     one = {"y": [["B-PER"]], "y_hat": [["O"]]}
     return {
-        "a class that nobody predicted": one | counted([4, 0, 0], [1, 0, 0], [2, 5, 0]),
+        "a class that was never predicted": one | counted([4, 0, 0], [1, 0, 0], [2, 5, 0]),
         "nothing right, a single class": {"y": [["O"]], "y_hat": [["I-LOC"]]} | counted([0], [0], [0]),
     }
 
 
 MISTAKES = {  # by section: key · what it looks like · a question
     "Micro, macro, weighted": """
-micro · macro is the micro average ·
-    a class of 3 and a class of 3,000: which of them weighs more in a macro average?
-f1_of_means · macro F1 is made of the mean precision and the mean recall ·
-    F1 is no straight line: is the F1 of two means the mean of two F1s?
-by_guesses · the weighted average weighs by what was predicted ·
-    support: how often a class occurs, or how often it was called?
+micro · the macro average is the micro average ·
+    one class occurs 3 times, another 3,000 times: which weighs more in a macro average?
+f1_of_means · macro F1 is computed from the mean precision and the mean recall ·
+    is the F1 of two means the same as the mean of two F1 scores?
+by_guesses · the weighted average is weighted by the number of predictions ·
+    is support how often a class occurs, or how often it was predicted?
 """,
     "Four counts, and what is made of them": """
-nan · a class that nobody predicted divides by zero ·
-    TP + FP is 0: what did you want to print there?
+nan · a class that was never predicted causes a division by zero ·
+    if TP + FP is 0, what should the precision be?
 one · 0/0 counts as 1 ·
-    a tagger that finds nothing: does it deserve full marks for precision?
+    does a tagger that finds nothing deserve full marks for precision?
 arithmetic · F1 is the plain mean of precision and recall ·
-    precision 1 and recall 0: is that half good?
-swapped · false positives and false negatives have changed places ·
-    an entity that only the prediction has: is it too much or too little?
+    if precision is 1 and recall is 0, is the result half as good as perfect?
+swapped · false positives and false negatives are swapped ·
+    if only the prediction has an entity, is it a false positive or a false negative?
 """,
     "The class that flatters: O": """
 o · O is counted as if it were an entity ·
-    nine words in ten are O: what does a tagger that always says O score?
+    nine words in ten are O: what would a tagger score that always says O?
 """,
     "Tokens against entities": """
 tokens · tokens are counted, not whole entities ·
-    “New York” with only “New” found: is the city found?
-types · the type of an entity is not looked at ·
-    a person that is called a place: is it right?
-joined · I- of another type goes on with an entity ·
+    if only “New” of “New York” is found, is the city found?
+types · the type of an entity is ignored ·
+    if a person is tagged as a place, is that right?
+joined · an I- of another type continues the entity ·
     B-PER I-LOC: is that one person, or a person and a place?
-opens_too · B- goes on with an entity of its type instead of opening one ·
-    B-LOC B-LOC: one place or two?
+opens_too · a B- continues an entity of its type instead of opening a new one ·
+    B-LOC B-LOC: is that one place or two?
 orphans · an I- that continues nothing is dropped ·
-    what does the docstring say about an I-X before which no X is open?
+    what does the docstring say about an I-X when no entity of type X is open?
 at_the_end · an entity that reaches the end of its line is lost ·
-    what closes the last entity if no further tag comes?
+    what closes the last entity if no further tag follows?
 """,
 }
 
@@ -206,9 +206,9 @@ EXERCISE = Exercise(
     target="minilm.formulas.metrics.averages",
     also=("minilm.formulas.metrics.entities", "minilm.formulas.metrics.entity_counts"),
     section=("11", "Four counts, and what is made of them"),
-    task="From BIO tags to a report: which entities there are, how many were found, and precision, recall and F1 in three "
-    "averages. The three functions are checked each on its own; entity_counts gives the types in alphabetical order. 0/0 "
-    "counts as 0.",
+    task="Turn BIO tags into a report: which entities there are, how many of them were found, and precision, recall and F1 in "
+    "three averages. Each of the three functions is checked on its own. entity_counts returns the types in alphabetical order. "
+    "0/0 counts as 0.",
     returns={"entities": "", "type TP FP FN": "", "micro": "score", "macro": "score", "weighted": "score"},
     tiny=lambda: {"y": [["B-PER", "I-PER", "O"]], "y_hat": [["B-PER", "O", "B-LOC"]]} | counted([2, 1], [2, 0], [0, 3]),
     probes=probes,
@@ -216,7 +216,7 @@ EXERCISE = Exercise(
     run=run,
     properties=(
         Property(
-            "with all classes found and nothing else, every score is 1",
+            "if all classes are found and nothing else, every score is 1",
             lambda rng: {"all right": FIXED | counted([3, 5], [0, 0], [0, 0])},
             lambda out: all((scores == 1).all() for scores in out[2:]),
         ),
@@ -224,8 +224,8 @@ EXERCISE = Exercise(
     forbidden=("get_entities", "classification_report", "precision_recall_fscore_support", "f1_score", "averages"),
     steps=(
         "precision and recall of each class [K], 0 where the denominator is 0; then its F1 [K]",
-        "micro: the counts of all classes added up, then the same three ratios",
-        "macro: the plain mean of each score over the classes; weighted: weighed by how many there are, TP + FN",
+        "micro: add up the counts of all classes, then compute the same three ratios",
+        "macro: the plain mean of each score over the classes; weighted: the mean weighted by how often a class occurs, TP + FN",
     ),
     right={
         "loops": {"averages": one_by_one, "entities": by_borders, "entity_counts": by_loops(by_borders)},
@@ -238,12 +238,14 @@ EXERCISE = Exercise(
         for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", text)
     },
     hints=(
-        "All three scores are ratios of counts. An average over classes either adds up the counts first (micro) or takes the "
-        "mean of finished scores (macro). An entity is one thing: its type, its first and its last token, all three or nothing.",
-        "tags → a set of (type, first, last + 1) for truth and prediction → by type: TP in both, FP only predicted, FN only true "
-        "[K] → P, R, F1 [K] → micro from the sums, macro the mean, weighted with (TP + FN) / Σ (TP + FN).",
-        "walk over the tags and an O behind them: close the open entity unless the tag is I- of its type; any other tag but O "
-        "opens;  P = TP over (TP + FP), 0 if that is 0;  micro from TP.sum(), FP.sum(), FN.sum();  macro = mean of P, of R, of "
-        "F1",
+        "All three scores are ratios of counts. An average over classes either adds up the counts first (micro), or takes the "
+        "mean of the finished scores (macro). An entity is found only if its type, its first token and its last token are all "
+        "right.",
+        "tags → a set of (type, first, last + 1) for truth and prediction → per type [K]: TP are in both, FP only in the "
+        "prediction, FN only in the truth → P, R, F1 [K] → micro from the sums, macro the mean, weighted with (TP + FN) / Σ (TP "
+        "+ FN).",
+        "walk over the tags and an extra O at the end: close the open entity unless the tag is I- of its type; any other tag "
+        "but O opens a new one;  P = TP over (TP + FP), 0 if that is 0;  micro from TP.sum(), FP.sum(), FN.sum();  macro = mean "
+        "of P, of R, of F1",
     ),
 )

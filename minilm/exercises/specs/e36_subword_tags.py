@@ -7,21 +7,6 @@ import numpy as np
 from minilm.exercises.spec import Exercise, Property, Wrong
 
 
-def subword_labels(tags: list[list[int]], words: list[list[int | None]]) -> np.ndarray:
-    r"""Labels [B, T] (int64) for the pieces of B sentences, T being the longest.
-
-    `tags[b]` has a tag for each *word* of sentence b. `words[b]` says for each *piece* to which word it belongs, counted from 0:
-    None for [CLS], [SEP] and padding. The first piece of a word carries its tag; its further pieces, what belongs to no word,
-    and the filling behind a short row carry −100 and do not count. Tag 0 is O. Words that were cut off have no pieces.
-    """
-    y = np.full((len(words), max(len(row) for row in words)), -100)
-    for b, row in enumerate(words):
-        for t, word in enumerate(row):
-            if word is not None and (t == 0 or word != row[t - 1]):  # the first piece of its word
-                y[b, t] = tags[b][word]
-    return y
-
-
 def flawed(tags, words, wrong=frozenset()):
     B, T = len(words), max(len(row) for row in words)
     y = np.full((B, T), 0 if wrong & {"special_o", "padding_o"} else -100)
@@ -66,7 +51,7 @@ def flawed(tags, words, wrong=frozenset()):
 
 
 def by_where(tags, words):
-    """Where does each word begin? A dictionary keeps what was put in last, so it is filled from behind."""
+    """Find where each word begins. A dictionary keeps the last value of a key, so it is filled from the end."""
     T = max(map(len, words))
     out = []
     for row_tags, row in zip(tags, words):
@@ -102,7 +87,7 @@ def by_memory(tags, words):
 
 
 def sentence(rng, n, pieces=3, cut=0, markers=True):
-    """n words with tags of five kinds, each in one to `pieces` pieces; the last `cut` words have none."""
+    """n words with five kinds of tags; each has one to `pieces` pieces, but the last `cut` words have none."""
     tags = [int(tag) for tag in rng.permutation(np.resize([1, 2, 0, 3, 4], n))]
     row = [word for word in range(n - cut) for _ in range(int(rng.integers(1, pieces + 1)))]
     return tags, [None, *row, None] if markers else row
@@ -135,37 +120,37 @@ def every_word_once(y):
 
 MISTAKES = """  key · what it looks like · a question
 nth · the n-th tag goes to the n-th piece ·
-    what is the first piece, and which word is cut into three?
+    does the first piece belong to a word, and which word is split into three pieces?
 nth_after_cls · the n-th tag goes to the n-th piece after [CLS] ·
-    once a word is cut in two, whose tag does the next word get?
+    once a word is split in two, whose tag does the next word get?
 cls_shift · every word gets the tag of the next one ·
-    words are counted from 0: which entry of `tags` is that of word 0?
+    words are counted from 0: which entry of `tags` belongs to word 0?
 previous · every word gets the tag of the one before ·
-    words are counted from 0: which entry of `tags` is that of word 0?
+    words are counted from 0: which entry of `tags` belongs to word 0?
 special_o · [CLS] and [SEP] are tagged O, and counted ·
-    what would a tagger be praised for at [CLS]?
-padding_o · the filling behind short rows is tagged O, and counted ·
-    a short sentence in a long batch: how much of its score is filling?
-every_piece · every piece carries the tag of its word ·
-    a name of one word in three pieces: how many B- does it get?
-inside · further pieces carry the I- of their word's tag, and count ·
-    how many labels should a word have that is judged once?
+    should a tagger get credit for its prediction at [CLS]?
+padding_o · the padding behind short rows is tagged O, and counted ·
+    a short sentence in a long batch: how much of its score would come from padding?
+every_piece · every piece gets the tag of its word ·
+    a name of one word has three pieces: how many B- tags would it get?
+inside · further pieces get the I- tag of their word, and count ·
+    if each word is judged once, how many labels should it have?
 rest_o · further pieces are tagged O, and counted ·
-    is the second half of a name no name?
-last_piece · the last piece of a word carries its tag, not the first ·
-    which piece did the docstring ask for?
+    does the second half of a name not belong to the name?
+last_piece · the last piece of a word gets its tag, not the first ·
+    which piece does the docstring ask for?
 o_ignored · words that are tagged O do not count ·
-    is 0 a tag, or does it mean that there is none?
-single · words in several pieces have no label at all ·
-    which words are the rare ones: names, or the word “the”?
+    is 0 a tag, or does it mean that there is no tag?
+single · words with several pieces have no label at all ·
+    which words are usually split into pieces, names or the word “the”?
 pieces_dropped · the labels have moved to the front of their row ·
-    does label t stand under piece t?
+    does label t belong to piece t?
 """
 
 EXERCISE = Exercise(
-    target="minilm.exercises.specs.e36_subword_tags.subword_labels",
+    target="minilm.examples.subword_labels.subword_labels",
     section=("12", "Tags that drift"),
-    task="A text is tagged word by word, and read piece by piece. Deal the tags to the pieces.",
+    task="A text is tagged word by word, but the model reads it piece by piece. Assign the tags to the pieces.",
     returns={"y": "sentence piece"},
     tiny=lambda: {"tags": [[1, 2, 0]], "words": [[None, 0, 0, 1, 2, None]]},
     probes=probes,
@@ -180,18 +165,18 @@ EXERCISE = Exercise(
     forbidden=("subword_labels",),
     steps=(
         "a row of −100 for every sentence, as long as the longest [B, T]",
-        "which pieces are the first of a word: those of a word that the piece before did not belong to",
-        "these get the tag of their word, looked up by its number",
+        "find the first piece of each word: the piece before it does not belong to the same word",
+        "each of these pieces gets the tag of its word, looked up by the word's number",
     ),
     right={"where a word begins": by_where, "arrays": by_arrays, "what was seen before": by_memory},
     wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
     flawed=flawed,
     hints=(
-        "A piece knows its word, and a word knows its tag. To judge each word once only one of its pieces may have a label: "
-        "the first. Everything else says −100, which no loss and no score looks at.",
+        "Each piece knows its word, and each word knows its tag. To judge every word once, give a label to only one of its "
+        "pieces: the first. Everything else gets −100, which losses and scores ignore.",
         "words[b] [pieces] → for each t: is it None? is it the same word as at t − 1? → if neither, tags[b][word], else −100 → "
-        "rows filled with −100 up to the longest, [B, T].",
-        "y = full of −100, [B, T];  for b, for t, word: if word is not None and it is not the word of the piece before: y[b, "
-        "t] = the tag of that word;  return y",
+        "rows padded with −100 to the longest, [B, T].",
+        "y = full of −100, [B, T];  for b, for t, word: if word is not None and it is not the word of the piece before: y[b, t] "
+        "= the tag of that word;  return y",
     ),
 )

@@ -1,6 +1,5 @@
 r"""Low-rank adaptation: two thin matrices beside a frozen one.  F28."""
 
-import math
 import re
 
 import torch
@@ -8,28 +7,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from minilm.exercises.spec import Exercise, Property, Wrong
-
-
-class LowRankLinear(nn.Module):
-    r"""y = x Wᵀ + b + α/r · (x Aᵀ) Bᵀ around a trained `linear` (W [out, in], b [out]), which stays as it is.
-
-    Only `self.A` [r, in] and `self.B` [out, r] are trained (`nn.Parameter`). A is drawn from a normal distribution with the
-    standard deviation 1/√in by `generator`, B is 0: at the start the layer does what `linear` did.
-    Source: Hu et al. (2021), LoRA.
-    """
-
-    def __init__(self, linear: nn.Linear, r: int, alpha: float, generator: torch.Generator):
-        super().__init__()
-        out, size = linear.weight.shape
-        self.linear = linear.requires_grad_(False)  # the trained layer is frozen
-        draw = torch.randn(r, size, generator=generator, dtype=linear.weight.dtype)
-        self.A = nn.Parameter(draw / math.sqrt(size))
-        self.B = nn.Parameter(torch.zeros(out, r, dtype=linear.weight.dtype))
-        self.scale = alpha / r
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # first down to r numbers, then up: the product B A, as large as W, is never made
-        return self.linear(x) + self.scale * F.linear(F.linear(x, self.A), self.B)
 
 
 def having(*wrong, style=""):
@@ -88,8 +65,9 @@ def having(*wrong, style=""):
 
 
 def run(adapted, W, b, x, A, B, alpha, upstream, seed):
-    """The layer as it starts; with A and B as given; what may be trained; what one step of gradient descent changes."""
-    linear = nn.utils.skip_init(nn.Linear, W.shape[1], W.shape[0], bias=b is not None, dtype=W.dtype)  # draws nothing
+    """The output at the start, with the given A and B, and after one step of gradient descent; and what is trained."""
+    # skip_init uses no random numbers
+    linear = nn.utils.skip_init(nn.Linear, W.shape[1], W.shape[0], bias=b is not None, dtype=W.dtype)
     with torch.no_grad():
         linear.weight.copy_(W)
         if b is not None:
@@ -150,39 +128,40 @@ def edges(rng):
 
 MISTAKES = """  key · what it looks like · a question
 no_scale · the scale α/r is missing ·
-    twice the rank, twice as many summands: what keeps the step as large as it was?
+    twice the rank means twice as many terms: what keeps the step as large as it was?
 no_r · the scale is α instead of α/r ·
-    twice the rank, twice as many summands: what keeps the step as large as it was?
+    twice the rank means twice as many terms: what keeps the step as large as it was?
 upside_down · the scale is r/α ·
     should a larger α make the change larger or smaller?
 root · the scale is α/√r ·
     which power of r does the docstring divide by?
-both_random · both factors are random, so that the start is not the old model ·
-    before the first step: what should the new layer give for any x?
-both_zero · both factors are 0, so that neither ever learns ·
-    the gradient of A is made with B, that of B with A: what if both are 0?
-wide · A is drawn too wide ·
+both_random · both factors are random, so the layer does not start as the old one ·
+    before the first step, what should the new layer return for any x?
+both_zero · both factors are 0, so neither ever learns ·
+    the gradient of A contains B, and that of B contains A: what if both are 0?
+wide · A is drawn with too large a standard deviation ·
     what is the variance of a sum of `in` numbers of variance 1?
-not_frozen · the frozen weights are trained as well ·
+not_frozen · the weights that should be frozen are trained as well ·
     how many numbers did you want to train, and how many have requires_grad?
 bias_trained · the old bias is still trained ·
-    which of the old layer's parameters stay as they are?
+    which parameters of the old layer should not change?
 A_frozen · A is frozen too ·
     how many numbers did you want to train, and how many have requires_grad?
 detached · no gradient reaches A ·
-    what does .detach() do to the way back?
-no_old · the old layer's output is missing ·
-    beside what do the two thin matrices stand?
-no_bias · the old layer's bias is lost ·
-    of what does the old layer's output consist?
-product · the change is multiplied with the old output instead of added ·
-    what stands between the two terms of the formula?
+    what does .detach() do in the backward pass?
+no_old · the output of the old layer is missing ·
+    what is the product of the two thin matrices added to?
+no_bias · the bias of the old layer is lost ·
+    which terms does the output of the old layer have?
+product · the change is multiplied by the old output instead of added to it ·
+    what stands between the two parts of the formula?
 """
 
 EXERCISE = Exercise(
-    target="minilm.exercises.specs.e37_low_rank.LowRankLinear",
+    target="minilm.layers.low_rank.LowRankLinear",
     section=("10", "The whole model"),
-    task="Fine-tune a layer by training few numbers: the old weights stay, and a product of two thin matrices is added to them.",
+    task="Fine-tune a layer by training only a few numbers: the old weights stay, and a product of two thin matrices is added to "
+    "them.",
     returns={
         "output at the start": "batch feature",
         "output with the given A and B": "batch feature",
@@ -206,14 +185,14 @@ EXERCISE = Exercise(
     run=run,
     properties=(
         Property(
-            "with B = 0 the output is that of the start",
+            "with B = 0, the output is the one at the start",
             lambda rng: {"B = 0": (made := case(rng, 3, size=20, out=4, r=2, alpha=4.0)) | {"B": 0 * made["B"]}},
             lambda out: abs(out[0] - out[1]).max() < 1e-12,
         ),
     ),
     steps=(
-        "down to r numbers with A, up again with B, times α/r; beside it what the old layer gives",
-        "(in the constructor) the old layer's parameters are frozen, A is drawn, B is 0",
+        "down to r numbers with A, up again with B, times α/r; add the output of the old layer",
+        "(in the constructor) freeze the parameters of the old layer, draw A, set B to 0",
     ),
     right={
         "merged": having(style="merged"),
@@ -225,10 +204,10 @@ EXERCISE = Exercise(
         for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
     },
     hints=(
-        "A matrix of rank r is a product of a tall and a flat one. Few numbers, and yet every weight can move. At the start "
-        "the product has to be 0, and it must not stay so: one factor is 0, the other is not.",
-        "W [out, in], b [out]: requires_grad off. A [r, in] drawn, B [out, r] zeros: nn.Parameter. x [..., in] → x Aᵀ [..., r] "
-        "→ Bᵀ [..., out] → times α/r → plus what the old layer gives.",
+        "A matrix of rank r is the product of a tall and a flat one. They hold only a few numbers, and yet they can move every "
+        "weight. At the start their product must be 0, but it must not stay 0: so one factor is 0 and the other is not.",
+        "W [out, in], b [out]: requires_grad off. A [r, in] random, B [out, r] zeros: nn.Parameter. x [..., in] → x Aᵀ [..., r] "
+        "→ Bᵀ [..., out] → times α/r → plus the output of the old layer.",
         "in __init__: keep linear, turn its gradients off; A = Parameter(normal over √in), B = Parameter(zeros), keep α/r;  in "
         "forward: old layer of x, plus α/r times (x by A transposed, by B transposed)",
     ),

@@ -9,11 +9,11 @@ from minilm.exercises.spec import Exercise, Property, Wrong
 
 
 def fit(model, train_epoch, held_out_loss, patience: int, most: int) -> int:
-    r"""Train until `patience` epochs in a row brought no new least loss on held-out examples, at most `most` epochs; then put
-    the best weights back. Returns the number of epochs that were trained.
+    r"""Train until `patience` epochs in a row have brought no new lowest loss on held-out examples, but at most `most` epochs; then
+    restore the best weights. Returns the number of epochs that were trained.
 
-    `train_epoch(model)` changes `model.weights`, an array, in place and returns the training loss; `held_out_loss(model)` is
-    looked at after every epoch. Better means strictly less; NaN is never better. If nothing ever was, the weights stay.
+    `train_epoch(model)` changes `model.weights`, an array, in place and returns the training loss. Call `held_out_loss(model)`
+    after every epoch. Better means strictly lower; NaN is never better. If no epoch was ever better, the weights stay as they are.
     """
     best, least, waited, epochs = None, np.inf, 0, 0
     while epochs < most and waited < patience:
@@ -21,7 +21,7 @@ def fit(model, train_epoch, held_out_loss, patience: int, most: int) -> int:
         epochs += 1
         loss = held_out_loss(model)
         if loss < least:  # False for NaN
-            best, least, waited = model.weights.copy(), loss, 0  # a copy: the array itself goes on being trained
+            best, least, waited = model.weights.copy(), loss, 0  # a copy, because training changes the array
         else:
             waited += 1
     if best is not None:
@@ -57,7 +57,7 @@ def flawed(model, train_epoch, held_out_loss, patience, most, wrong=frozenset())
 
 
 def all_then_look(model, train_epoch, held_out_loss, patience, most):
-    """Everything is kept, and one looks back."""
+    """Keep everything, and look back."""
     losses, weights = [], []
     for _ in range(most):
         train_epoch(model)
@@ -101,14 +101,14 @@ def recursive(model, train_epoch, held_out_loss, patience, most):
 
 
 class Model:
-    """Weights, and nothing else."""
+    """Weights and nothing else."""
 
     def __init__(self, weights):
         self.weights = weights
 
 
 def run(fit, start, path, training, held_out, patience):
-    """A training whose course is known beforehand: after epoch t the weights are path[t], the losses training[t], held_out[t]."""
+    """Training with a known course: after epoch t the weights are path[t] and the losses training[t] and held_out[t]."""
     model, t = Model(np.array(start, dtype=float)), [-1]
 
     def train_epoch(model):
@@ -124,7 +124,7 @@ def run(fit, start, path, training, held_out, patience):
 
 
 def course(rng, *held_out, patience):
-    """The training loss falls all the while, but for one place where it does not, so that it too can be waited for."""
+    """The training loss always falls, except for one pause as long as the patience, which stops a loop that watches it."""
     T = len(held_out)
     training = np.sort(rng.uniform(0.1, 3, size=T))[::-1].copy()
     training[1 : 1 + patience] = training[0] + 0.1
@@ -158,37 +158,36 @@ def edges(rng):
 
 MISTAKES = """  key · what it looks like · a question
 training · it looks at the training loss ·
-    a model that learns everything by heart: which of the two losses gives it away?
-last · the last weights are left in place, not the best ones put back ·
-    for as many epochs as you waited the model got no better: whose weights do you want?
-reference · what was kept is the array that goes on being trained, not a copy ·
+    when a model memorises its examples, which of the two losses shows it?
+last · the last weights stay in place; the best ones are not restored ·
+    the model got no better while you waited: which weights do you want in the end?
+reference · what was kept is the array that training goes on changing, not a copy ·
     train_epoch changes the weights in place: what does your "best" hold ten epochs later?
 one_before · the weights from before the best epoch are kept ·
-    is the loss that you looked at that of the weights you kept?
+    does the loss that you looked at belong to the weights that you kept?
 early · it stops one epoch too early ·
     patience 3: how many epochs in a row may pass without a new best?
 late · it stops one epoch too late ·
     patience 3: how many epochs in a row may pass without a new best?
-not_reset · the count of epochs without a new best is not set back to 0 ·
-    a new best has come: how long has one waited since?
+not_reset · the count of epochs without a new best is not reset to 0 ·
+    when a new best has just come, how long have you waited since?
 last_epoch · it compares with the epoch before, not with the best ·
-    5, 3, 4, 3.9, 3.8: does 3.8 deserve to be kept?
-ties · the same loss again counts as better ·
-    a model that stands still: when would your training stop?
+    5, 3, 4, 3.9, 3.8: should the weights of 3.8 be kept?
+ties · an equal loss counts as better ·
+    if a model makes no progress at all, when does your training stop?
 nan · NaN counts as better ·
-    is NaN < 1 true, and is NaN >= 1?
-largest · the largest loss is taken for the best ·
-    is a loss to be large or small?
-best_returned · what is returned is the best epoch, not how many were trained ·
+    is NaN < 1 true, and is NaN >= 1 true?
+largest · the largest loss is taken as the best ·
+    should a loss be large or small?
+best_returned · it returns the best epoch, not how many epochs were trained ·
     what does the docstring promise to return?
 """
-FAMILY = dict.fromkeys(("last", "reference"), "the weights of the last epoch")  # what both leave behind
+FAMILY = dict.fromkeys(("last", "reference"), "the weights of the last epoch")  # both mistakes leave these
 
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e38_early_stopping.fit",
     section=("01", "Learning by heart"),
-    task="A training loop that knows when to stop. The courses of losses that it is tried on are made up, so that the right "
-    "answer is known.",
+    task="Write a training loop that knows when to stop. The check uses made-up losses, so that the right answer is known.",
     returns={"weights": "weight", "epochs returned": "", "epochs trained": ""},
     tiny=lambda: {
         "start": np.array([0.0]),
@@ -202,17 +201,18 @@ EXERCISE = Exercise(
     run=run,
     properties=(
         Property(
-            "a course that only gets better is trained to its end",
+            "if every epoch is better, training goes on to the end",
             lambda rng: {"better to the end": course(rng, 5, 4, 3, 2, 1, patience=1)},
             lambda out: out[1] == out[2] == 5,
         ),
     ),
     forbidden=("EarlyStopping", "early_stopping", "fit"),
     steps=(
-        "nothing is the best yet, and nobody has waited",
-        "while there are epochs left and patience too: train one, look at the loss on held-out examples",
-        "strictly less than ever before: keep a copy of the weights and begin to wait anew; else one more has been waited for",
-        "at the end the best weights go back into the model, if there are any",
+        "there is no best yet, and the count of epochs without a new best is 0",
+        "while neither the epochs nor the patience are used up: train one epoch and look at the loss on held-out examples",
+        "if it is strictly lower than ever before: keep a copy of the weights and reset the count; otherwise add one to the "
+        "count",
+        "at the end, copy the best weights back into the model, if there are any",
     ),
     right={"looking back": all_then_look, "deep copies": deep_copies, "recursive": recursive},
     wrong={
@@ -221,11 +221,11 @@ EXERCISE = Exercise(
     },
     flawed=flawed,
     hints=(
-        "The training loss falls as long as one trains. The loss on examples that were held out falls, and rises again when "
-        "learning turns into learning by heart. One sees that only some epochs later, so the best weights must have been kept.",
-        "Three things to remember: the least loss so far, a copy of the weights that had it, and how many epochs have passed "
-        "since. Each epoch changes either all three or only the last.",
-        "as long as neither `most` nor the patience is used up: train, count, look;  if loss < least: least = loss, keep a copy, "
+        "The training loss falls as long as you train. The loss on held-out examples falls too, but rises again when the model "
+        "begins to memorise. You notice that only some epochs later, so you must have kept the best weights.",
+        "Remember three things: the lowest loss so far, a copy of the weights that had it, and how many epochs have passed "
+        "since. Each epoch changes either all three, or only the last.",
+        "while neither `most` nor the patience is used up: train, count, look;  if loss < least: least = loss, keep a copy, "
         "waited = 0;  else waited + 1.  At the end copy the kept weights back;  return epochs",
     ),
 )

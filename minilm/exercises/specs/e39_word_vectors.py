@@ -72,7 +72,7 @@ def by_logarithms(n, smoothing=0.75):
 
 
 def by_expectation(n, smoothing=0.75):
-    """How often two words met, over how often chance would have it."""
+    """How often two words met, divided by how often chance predicts it."""
     share = n.sum(0) ** smoothing
     chance = np.outer(n.sum(1), share / share.sum())
     return np.log(np.maximum(np.divide(n, chance, out=np.ones(n.shape), where=n > 0), 1))
@@ -90,7 +90,7 @@ def column_by_column(M, C):
 
 
 def diagonal(M, C):
-    _, S, Vt = np.linalg.svd(M.T)  # the words are on the other side of the transpose
+    _, S, Vt = np.linalg.svd(M.T)  # in the transpose, the columns belong to the words
     return Vt[:C].T @ np.diag(np.sqrt(S[:C]))
 
 
@@ -101,13 +101,13 @@ def run(made, n, smoothing, M, C):
     return {
         "ppmi": made.ppmi(n, smoothing),
         "E Eᵀ": E @ E.T,
-    }  # the signs of E's columns are arbitrary, not those of E Eᵀ
+    }  # the signs of E's columns are arbitrary, but E Eᵀ does not depend on them
 
 
 def counts(rng, V, C, smoothing=0.75, zeros=0.3):
-    """Not symmetric: the words to the right of a word, say. So rows and columns cannot be taken for each other."""
+    """Not symmetric (for example, the words to the right of a word), so that mixing up rows and columns shows."""
     n = rng.gamma(0.7, 4.0, size=(V, V)) * (rng.random((V, V)) > zeros)
-    n[np.arange(V), rng.permutation(V)] += 1.0  # every word was seen
+    n[np.arange(V), rng.permutation(V)] += 1.0  # every word occurs
     return {"n": n, "smoothing": smoothing, "M": rng.gamma(1.0, size=(V, V)), "C": C}
 
 
@@ -135,54 +135,55 @@ def scaled(rng):
 
 
 MISTAKES = """  key · what it looks like · a question
-swapped · the marginals are exchanged: contexts are shared out by rows, words by columns ·
-    n[w, c]: along which axis does one sum to count the word w?
+swapped · the marginals are swapped: those of the contexts come from the rows, those of the words from the columns ·
+    n[w, c]: over which axis do you sum to count the word w?
 rows_twice · both marginals are taken from the rows ·
-    where in n does a context stand?
-keepdims · P(w) stands along the contexts: it has lost its axis ·
-    [V, V] divided by [V]: which axis does NumPy put beside it?
+    which axis of n belongs to the contexts?
+keepdims · P(w) has lost its second axis, so it is lined up with the contexts ·
+    [V, V] divided by [V]: with which axis does NumPy line up the [V]?
 counts · the joint counts are not divided by their sum ·
-    does ten times the text make two words ten times closer?
-unsmoothed · the contexts are not smoothed: α is left out ·
-    a pair that met once by accident: how large is its value without α?
-on_words · the smoothing is on the words instead of the contexts ·
-    which of the two is it that α should make look commoner?
-after · probabilities are raised to α and do not sum to 1 any more ·
+    if the text were ten times as long, would two words be ten times closer?
+unsmoothed · the contexts are not smoothed: α is ignored ·
+    a pair met once by accident: how large is its value without α?
+on_words · the words are smoothed instead of the contexts ·
+    which should α make look more frequent, rare words or rare contexts?
+after · the probabilities are raised to α and no longer sum to 1 ·
     what do your P_α(c) sum to?
 old_sum · n to the power α is divided by the sum without α ·
     what do your P_α(c) sum to?
 negative · negative values are kept ·
     what does the first P of PPMI stand for?
-log_0 · two words that never met have the value −∞ ·
-    what is log 0, and what can a singular value decomposition do with it?
-never_seen · a word that was never seen has NaN ·
-    its share is 0 and so are its counts: what is 0 / 0?
-absolute · negative values have lost their sign instead of being 0 ·
-    two words that avoid each other: do they belong together?
+log_0 · two words that never met get the value −∞ ·
+    what is log 0, and can a singular value decomposition handle it?
+never_seen · a word that was never seen gets NaN ·
+    its probability is 0 and so are its counts: what is 0 / 0?
+absolute · negative values lose their sign instead of becoming 0 ·
+    do two words that avoid each other belong together?
 plus_one · 1 is added before the logarithm ·
-    two words that meet as often as chance has it: what should their value be?
-base_2 · the logarithm has the base 2 ·
-    which base has log in the formula?
+    two words meet exactly as often as chance predicts: what should their value be?
+base_2 · the logarithm has base 2 ·
+    which base does the log in the formula have?
 no_root · the square root of the singular values is missing ·
-    how much longer than the others is the first direction of yours?
+    how much longer than the others is the first direction in your vectors?
 no_values · the singular values are left out ·
     should the last direction weigh as much as the first?
-squared · the singular values are squared instead of their root being taken ·
-    which power of S stands in the formula?
-contexts · the vectors are those of the contexts, not of the words ·
+squared · the singular values are squared; their root should be taken ·
+    which power of S does the formula have?
+contexts · the vectors belong to the contexts, not to the words ·
     M = U S Wᵀ: which of U and W has a row for each word?
 rows · the first C rows of U are taken instead of its columns ·
-    U is [V, V]: where is the vector of a word?
+    U is [V, V]: where in it is the vector of one word?
 smallest · the C smallest singular values are taken ·
-    in which order does svd give them?
+    in which order does svd return them?
 """
 
 EXERCISE = Exercise(
     target="minilm.formulas.word_vectors.ppmi",
     also=("minilm.formulas.word_vectors.word_vectors",),
     section=("03", "Words by the company they keep"),
-    task="From counts of which words meet to vectors, in two functions, each checked on inputs of its own: how much oftener "
-    "than by chance two words meet (rows: words, columns: their contexts), and the vectors that say it with C numbers.",
+    task="Turn counts of which words meet into word vectors, with two functions, each checked on its own inputs: how much more "
+    "often than by chance two words meet (rows are words, columns their contexts), and the vectors that express this with C "
+    "numbers.",
     returns={"ppmi": "word context", "E Eᵀ": "word word"},
     tiny=lambda: {
         "n": np.array([[0.0, 4.0], [1.0, 3.0]]),
@@ -199,9 +200,9 @@ EXERCISE = Exercise(
     ),
     steps=(
         "the joint probabilities P(w, c) [V, V]: all of them sum to 1",
-        "the words' share P(w) [V, 1] from the rows, the contexts' P_α(c) [V] from the columns, to the power α and shared out "
-        "anew",
-        "log of the quotient where two words have met, 0 where it is negative and where they have not",
+        "the words' probabilities P(w) [V, 1] from the rows; the contexts' P_α(c) [V] from the columns, to the power α and "
+        "renormalised",
+        "the log of the quotient where two words have met; 0 where it is negative and where they have not met",
     ),
     right={
         "pair by pair": {"ppmi": pair_by_pair, "word_vectors": by_eigenvectors},
@@ -213,11 +214,11 @@ EXERCISE = Exercise(
         for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
     },
     hints=(
-        "If two words met by chance alone, P(w, c) would be P(w)·P(c). The logarithm of the quotient says how far they are "
-        "from that; only the positive part is kept. The singular vectors then say the same in fewer numbers.",
-        "n [V, V] → P = n over its sum; P_w [V, 1] its rows' sums; columns' sums of n to the power α, over their own sum: P_c "
-        "[V]; log of P / (P_w · P_c), clipped at 0, and 0 where n is 0. M = U S Wᵀ → the first C columns of U times the roots "
-        "of the first C of S.",
+        "If two words met only by chance, P(w, c) would be P(w)·P(c). The logarithm of the quotient says how far they are from "
+        "that; only the positive part is kept. The singular vectors then say the same with fewer numbers.",
+        "n [V, V] → P = n over its sum; P_w [V, 1]: the row sums of P; P_c [V]: the column sums of n to the power α, over their "
+        "own sum; log of P / (P_w · P_c), clipped at 0, and 0 where n is 0. M = U S Wᵀ → the first C columns of U times the "
+        "roots of the first C of S.",
         "P = n/sum;  Pw = P's row sums, as a column;  Pc = (column sums)^α over their sum;  where P > 0: max(0, "
         "log(P/(Pw·Pc))), else 0;  E = (first C columns of U) · sqrt(first C of S)",
     ),

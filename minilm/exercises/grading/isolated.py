@@ -1,0 +1,180 @@
+"""Run one submission to one exercise in a process of its own, with limits, and read the arrays that it leaves, with care.
+
+Nothing that comes from the child is a verdict. `Attempt.work` returns the outcomes for the cases of a plan, and
+`checks.decide` decides about them here, in a process in which the learner's code never runs.
+"""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from minilm.exercises.grading import guard
+from minilm.exercises.grading.child import LARGEST, READY, UNREADY
+from minilm.exercises.grading.own_work import FOREIGN, REFUSED
+from minilm.exercises.grading.windows_job import JobObject
+from minilm.exercises.plan import Plan, Work
+from minilm.exercises.running import Case, Outcome, Output
+
+STARTING = 900.0  # seconds that Python and the libraries may take to start, even on a very busy machine
+WAITING = 600.0  # seconds beyond ten times the limit, for a child that no longer watches its own time
+GONE = "no answer"
+NOT_NEEDED = "tried to start a program, change files elsewhere, go online, trace, or run text as code"
+MOST = 256 << 20  # bytes of all answers together
+KEPT = (
+    *("PATH", "SYSTEMROOT", "WINDIR", "TMP", "TEMP", "TMPDIR", "LANG", "LC_ALL"),
+    *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
+)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a child left: `said` (verdict, line, …) before the code ran, the outcomes by case number, and how it ended."""
+
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
+    ended: tuple[str, str] = ("", "")  # (verdict, sentence) if it did not end normally
+    seconds: float = 0.0
+
+    def work(self, plan: Plan) -> Work:
+        """A function from a case to its outcome. A case that the child did not reach has the error GONE."""
+        numbers = {case: i for i, case in enumerate(plan.cases)}
+
+        def work(case: Case) -> Outcome:
+            return self.outcomes.get(numbers[case], Outcome(error=GONE))
+
+        return work
+
+
+def attempt(exercise: str, stem: str, source: bytes, seed: int, seconds: float, megabytes: int) -> Attempt:
+    """Run `source`, the learner's file, on the cases of that seed. This returns whatever the code does."""
+    with tempfile.TemporaryDirectory(prefix="minilm-grade-", ignore_cleanup_errors=True) as folder:
+        home, results = Path(folder, "home"), Path(folder, "results")
+        home.mkdir()
+        results.mkdir()
+        path = home / f"{stem}.py"
+        path.write_bytes(source)
+        job = {"exercise": exercise, "path": str(path), "results": str(results), "seed": seed}
+        job |= {"seconds": seconds, "megabytes": megabytes}
+        ended, took = start(job, home, seconds, megabytes)
+        said = said_before_running(results / "said.json")
+        outcomes: dict[int, Outcome] = {}
+        size = 0
+        while size <= MOST and (outcome := unpacked(results / f"{len(outcomes)}.npz")) is not None:
+            size += sum(array.nbytes for array in outcome.arrays)
+            outcomes[len(outcomes)] = outcome
+        return Attempt(outcomes, said, ended, took)
+
+
+def start(job: dict, home: Path, seconds: float, megabytes: int) -> tuple[tuple[str, str], float]:
+    """Run the child, and end it if it takes too long. Returns how it ended, and the seconds it took."""
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-B", "-X", "utf8", "-m", "minilm.exercises.grading.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=home,
+        env=surroundings(),
+        start_new_session=True,
+    )
+    assert child.stdin and child.stdout
+    with JobObject(child, megabytes << 20):
+        begun = time.monotonic()
+        clock = threading.Timer(STARTING, child.kill)
+        clock.start()
+        try:
+            with contextlib.suppress(OSError):
+                child.stdin.write(json.dumps(job).encode() + b"\n")
+                child.stdin.close()
+            ready = child.stdout.readline() == READY
+            clock.cancel()
+            begun = time.monotonic()
+            ended = "not run", "Python did not start: grade again"
+            if ready:
+                ended = ending(child.wait(WAITING + 10 * seconds), seconds, megabytes)
+        except subprocess.TimeoutExpired:
+            ended = ending(guard.TIME, seconds, megabytes)
+        finally:
+            clock.cancel()
+            end(child)
+        return ended, time.monotonic() - begun
+
+
+def surroundings() -> dict[str, str]:
+    """The child's environment variables: only what Python needs to start, and none of the teacher's own."""
+    paths = [str(guard.LIBRARY.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    found = {name: os.environ[name] for name in KEPT if name in os.environ}
+    found["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in paths if path)
+    return found | {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def end(child: subprocess.Popen) -> None:
+    """End the child, and all processes that it has started."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        child.kill()
+    child.wait()
+    if child.stdout:
+        child.stdout.close()
+
+
+def ending(code: int, seconds: float, megabytes: int) -> tuple[str, str]:
+    """The verdict for an exit code, and the sentence that explains it."""
+    endless = f"still running after {seconds:g} seconds: is there a loop that never ends?"
+    return {
+        0: ("stopped", "the code ended Python itself before all answers were there"),
+        guard.FOREIGN: (FOREIGN, "while it ran, the code reached into the library."),
+        guard.REFUSED: (REFUSED, f"while it ran, the code {NOT_NEEDED}."),
+        guard.TIME: ("time", endless),
+        -getattr(signal, "SIGXCPU", -guard.TIME): ("time", endless),
+        guard.MEMORY: ("memory", f"the code took more than {megabytes} MB of memory"),
+    }.get(code, ("stopped", f"the code ended Python itself before all answers were there (exit code {code})"))
+
+
+def said_before_running(path: Path) -> tuple[str, ...]:
+    """(verdict, lines …) if the child has refused the code before running it, else ()."""
+    try:
+        with path.open("rb") as file:
+            said = json.loads(file.read(1 << 16))
+        verdict, *lines = (printable(part, 1000) for part in said)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return ()
+    return (verdict, *lines) if verdict in (UNREADY, FOREIGN, REFUSED) else ()
+
+
+def unpacked(path: Path) -> Outcome | None:
+    """One outcome, or None if there is no readable one. Only arrays of plain numbers and text are accepted."""
+    try:
+        content = path.read_bytes() if path.stat().st_size <= 2 * LARGEST else b""
+        with zipfile.ZipFile(io.BytesIO(content)) as parts:
+            if sum(part.file_size for part in parts.infolist()) > 2 * LARGEST:
+                return None
+        with np.load(io.BytesIO(content), allow_pickle=False) as found:
+            rest = json.loads(found["rest"].tobytes())
+            outputs = {
+                printable(name): Output(found[f"output{i}"], printable(kind))
+                for i, (name, kind) in enumerate(rest["outputs"])
+            }
+        changed = tuple(printable(name) for name in rest["changed"])
+        texts = printable(rest["error"]), printable(rest["line"])
+        return Outcome(outputs, *texts, changed, bool(rest["unsteady"]), printable(rest["drew"]))
+    except Exception:  # whatever a hostile file contains, it is not an answer
+        return None
+
+
+def printable(text: object, longest: int = 300) -> str:
+    """A text from a child as one line that cannot break a table or a terminal."""
+    return "".join(c if c.isprintable() else " " for c in str(text)[:longest])

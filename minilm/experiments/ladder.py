@@ -1,0 +1,290 @@
+"""One honest table: the same task, the same labels, the same test set, and one model per rung."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from minilm.errors import InputError
+from minilm.examples.batching import Dataset
+from minilm.models.config import TransformerConfig, parameter_count
+from minilm.models.heads import Classifier
+from minilm.models.initialisation import initialise, warm_start
+from minilm.models.lstm import LSTMConfig, LSTMEncoder
+from minilm.pretrained.protocol import architecture_named, encoder_config, load_encoder, save_model
+from minilm.pretrained.registry import PUBLISHED_MODELS
+from minilm.pretrained.run_folder import tokenizer_for
+from minilm.text.tokenizer import Tokenizer
+from minilm.training.supervised import PUBLISHED_LEARNING_RATE, Recipe, fit
+from minilm.training.tasks import Task
+
+DROPOUT = 0.1
+
+
+class Outcome(NamedTuple):
+    """One model, fitted once."""
+
+    score: float
+    seconds: float
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the rungs of a ladder share: a task, examples to draw labelled ones from, and a test set. It never changes.
+
+    `examples` and `test_examples` are as they were read; `pool` and `test` are the same, encoded by `tokenizer`.
+    """
+
+    task: Task
+    examples: list
+    test_examples: list
+    tokenizer: Tokenizer
+    max_length: int | None
+    device: torch.device
+    pool: Dataset
+    test: Dataset
+
+    @classmethod
+    def encoded(
+        cls, task: Task, parts: tuple[list, list], tokenizer: Tokenizer, max_length: int | None, device: torch.device
+    ) -> "Material":
+        """Encode the examples of both parts. Long texts are cut."""
+        pool, test = (task.encode(part, tokenizer, max_length, truncate=True) for part in parts)
+        return cls(task, *parts, tokenizer, max_length, device, pool, test)
+
+    def drawn(self, labels: int, seed: int) -> list[int]:
+        """The numbers of the `labels` examples that a seed draws, in order: the same ones for every rung."""
+        n = len(self.examples)
+        if labels > n:
+            raise InputError(f"{labels:,} labels were asked for, but there are {n:,} examples to learn from.")
+        return sorted(np.random.default_rng(seed).permutation(n)[:labels].tolist())
+
+    def sample(self, labels: int, seed: int) -> Dataset:
+        """These examples, encoded."""
+        chosen = set(self.drawn(labels, seed))
+        return self.pool.subset([i for i, owner in enumerate(self.pool.owner) if owner in chosen])
+
+
+class Climber(Protocol):
+    """A row of the table, whatever stands behind it."""
+
+    name: str
+    what: str  # one line that explains it
+
+    def run(self, material: Material, labels: int, seed: int) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A row of the table that is trained: its name, how its model is built for a seed, what is trained, and the recipe.
+
+    `keep` is a folder for the model of the first seed; `material` takes the place of the ladder's, for a model with a
+    tokenizer of its own.
+    """
+
+    name: str
+    build: Callable[[Task, int], Classifier]
+    trained: Literal["everything", "head"]
+    recipe: Recipe
+    what: str = ""
+    keep: Path | None = None
+    material: Material | None = None
+
+    def run(self, material: Material, labels: int, seed: int) -> Outcome:
+        """Fit the model to `labels` examples, and measure it on the test set."""
+        material = self.material or material
+        model = self.build(material.task, seed).to(material.device)
+        recipe = replace(self.recipe, head_only=self.trained == "head")
+        seconds = fit(model, material.sample(labels, seed), recipe, seed, material.device, bar=False)
+        score = material.task.measure(model, material.test, material.device)[material.task.metric]
+        if self.keep is not None and seed == 0:
+            save_model(self.keep, model.cpu(), material.tokenizer)
+        return Outcome(score, seconds, parameter_count(model))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A row of the table without gradient descent: a function from the material, the labels and the seed to its outcome."""
+
+    name: str
+    score: Callable[[Material, int, int], Outcome]
+    what: str = ""
+
+    def run(self, material: Material, labels: int, seed: int) -> Outcome:
+        return self.score(material, labels, seed)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the models of a ladder may start from: the shape and folder of a pretrained Transformer, and word vectors [V, C]."""
+
+    config: TransformerConfig
+    vectors: np.ndarray
+    pretrained: Path
+
+
+def lstm(task: Task, seed: int, start: Start, vectors: bool = False) -> Classifier:
+    """D1's two layers of 128 (F17), on embeddings as wide as the Transformer's; both ways for tagging."""
+    generator = torch.Generator().manual_seed(seed)
+    both_ways = task.name == "token"
+    config = LSTMConfig(start.config.vocab_size, start.config.width, bidirectional=both_ways, dropout=DROPOUT)
+    model = Classifier(LSTMEncoder(config, generator), task.head(DROPOUT), generator)
+    if vectors:
+        warm_start(model.encoder.token_table, start.vectors)
+    return model
+
+
+def transformer(
+    task: Task, seed: int, start: Start, scheme: str, vectors: bool = False, pretrained: bool = False
+) -> Classifier:
+    """The Transformer of the quickstart, drawn by `scheme`, with word vectors or with everything that pretraining learned."""
+    encoder = architecture_named("bert").build_encoder(replace(start.config, dropout=DROPOUT))
+    model = Classifier(encoder, task.head(DROPOUT))
+    initialise(model, scheme, torch.Generator().manual_seed(seed))
+    if vectors:
+        warm_start(model.encoder.token_table, start.vectors)
+    if pretrained:
+        load_encoder(model, start.pretrained)
+    return model
+
+
+def neural_rungs(start: Start, recipes: dict[str, Recipe], keep: Path | None = None) -> list[Rung]:
+    """The rungs that both ladders have. The fine-tuned model of the first seed is kept in the folder `keep`."""
+    with_vectors, scratch = partial(lstm, start=start, vectors=True), partial(transformer, start=start, scheme="fan-in")
+    neighbours = partial(transformer, start=start, scheme="neighbours", vectors=True)
+    pretrained = partial(transformer, start=start, scheme="neighbours", pretrained=True)
+    return [
+        Rung("LSTM", partial(lstm, start=start), "everything", recipes["lstm"], "two layers of 128 (F17)"),
+        Rung("LSTM + word vectors", with_vectors, "everything", recipes["lstm"], "its embeddings start from F34"),
+        Rung("Transformer", scratch, "everything", recipes["scratch"], "from scratch"),
+        Rung(
+            *("Transformer + word vectors", partial(scratch, vectors=True), "everything", recipes["vectors"]),
+            what="its embeddings start from F34",
+        ),
+        Rung(
+            *("Transformer + word vectors + neighbour heads", neighbours, "everything", recipes["start"]),
+            what="where pretraining starts",
+        ),
+        Rung(
+            *("Transformer pretrained, head only", pretrained, "head", recipes["head"]),
+            what="F08 as printed: W⁰ and b⁰ alone",
+        ),
+        Rung(
+            *("Transformer pretrained, fine-tuned", pretrained, "everything", recipes["pretrained"]),
+            what="F02: all of θ moves",
+            keep=keep,
+        ),
+    ]
+
+
+PUBLISHED_RECIPE = Recipe(epochs=4, learning_rate=PUBLISHED_LEARNING_RATE, embedding_learning_rate_scale=0.1)
+
+
+def published(task: Task, seed: int, model: str | Path) -> Classifier:
+    """A model that others trained, with a fresh head."""
+    architecture, config = encoder_config(model)
+    out = Classifier(architecture.build_encoder(replace(config, dropout=DROPOUT)), task.head(DROPOUT))
+    initialise(out, "neighbours", torch.Generator().manual_seed(seed))
+    load_encoder(out, model)
+    return out
+
+
+def published_rung(model: str | Path, material: Material, recipe: Recipe = PUBLISHED_RECIPE) -> Rung:
+    """A model that others trained, on the same texts, cut into its own tokens."""
+    config = encoder_config(model)[1]
+    parts = material.examples, material.test_examples
+    own = Material.encoded(material.task, parts, tokenizer_for(config, model), config.max_length, material.device)
+    title = PUBLISHED_MODELS[str(model)].title if str(model) in PUBLISHED_MODELS else Path(model).name
+    build = partial(published, model=model)
+    return Rung(f"{title}, fine-tuned", build, "everything", recipe, "what scale brings", material=own)
+
+
+def climb(
+    rungs: list[Climber],
+    material: Material,
+    labels: tuple[int, ...],
+    seeds: int,
+    workers: int = 1,
+    bar: bool = True,
+) -> list[dict]:
+    """Every rung with every number of labels and every seed: rows {model, labels, seed, <metric>, seconds, parameters}.
+
+    Each fit gets one thread, and `workers` of them run side by side: small products gain little from a second thread, and
+    the figures are the same on any number of cores.
+    """
+    rows: list[dict] = []
+    metric = material.task.metric
+    jobs = [(rung, count, seed) for count in labels for rung in rungs for seed in range(seeds)]
+    progress = tqdm(total=len(jobs), desc="fine-tuning", unit="model", disable=None if bar else True, leave=False)
+    with pool_of(workers) as submit, progress:
+        waiting = [(rung, count, submit(rung.run, material, count, seed)) for rung, count, seed in jobs]
+        for i, (rung, count, outcome) in enumerate(waiting):
+            score, seconds, parameters = outcome()
+            progress.update()
+            facts = {"model": rung.name, "labels": count, "seed": i % seeds, metric: round(score, 4)}
+            rows.append(facts | {"seconds": round(seconds, 1), "parameters": parameters})
+            if i % seeds == seeds - 1:
+                scores = [row[metric] for row in rows[-seeds:]]
+                progress.write(f"{count:6,} labels  {rung.name:44} {np.mean(scores):.3f} ± {deviation(scores):.3f}")
+    return rows
+
+
+@contextmanager
+def pool_of(workers: int) -> Iterator[Callable[..., Callable[[], Outcome]]]:
+    """submit(function, *arguments) → a function that waits for its value."""
+    if workers == 1:
+        yield lambda function, *arguments: partial(function, *arguments)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            yield lambda function, *arguments: pool.submit(function, *arguments).result
+        except BaseException:  # Ctrl-C, or a fit that failed: what still waits is not started
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def workers_for(device: torch.device) -> int:
+    """One fit per core, at most four; one at a time if a graphics card does the work."""
+    return min(4, os.cpu_count() or 1) if device.type == "cpu" else 1
+
+
+def deviation(scores: list[float]) -> float:
+    """The standard deviation over the seeds (n − 1)."""
+    return float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+
+
+def summarise(rows: list[dict], metric: str) -> list[dict]:
+    """One row per model and number of labels, in the order of the table."""
+    out = []
+    for key in dict.fromkeys((row["model"], row["labels"]) for row in rows):
+        same = [row for row in rows if (row["model"], row["labels"]) == key]
+        scores = [row[metric] for row in same]
+        seconds = float(np.mean([row["seconds"] for row in same]))
+        facts = {"model": key[0], "labels": key[1], "mean": float(np.mean(scores)), "deviation": deviation(scores)}
+        out.append(facts | {"seconds": seconds, "parameters": same[0]["parameters"]})
+    return out
+
+
+def markdown_table(rows: list[dict], metric: str) -> str:
+    """The table as it is printed, written to `report.md`, and shown in the README."""
+    lines = [f"| model | labels | {metric} | training | parameters |", "|---|---:|---:|---:|---:|"]
+    for row in summarise(rows, metric):
+        score = f"{row['mean']:.3f} ± {row['deviation']:.3f}"
+        parameters = f"{row['parameters']:,}" if row["parameters"] else "–"
+        lines.append(f"| {row['model']} | {row['labels']:,} | {score} | {row['seconds']:.0f} s | {parameters} |")
+    return "\n".join(lines)
+
+
+def mean_of(rows: list[dict], metric: str, model: str, labels: int) -> float:
+    """The mean over the seeds of one model with so many labels."""
+    return next(row["mean"] for row in summarise(rows, metric) if (row["model"], row["labels"]) == (model, labels))

@@ -1,0 +1,24 @@
+"""Measurements for TensorBoard, if they are wanted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from minilm.errors import InputError
+
+
+def tensorboard_writer(folder: Path, wanted: bool) -> Callable[[dict], None]:
+    """A function that writes one measurement for TensorBoard, or does nothing. Raises InputError if it is not installed."""
+    if not wanted:
+        return lambda measured: None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("--tensorboard needs the package tensorboard: pip install 'minilm[tensorboard]'") from None
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(measured: dict[str, float]) -> None:
+        for name in measured.keys() - {"step"}:
+            writer.add_scalar(name, measured[name], measured["step"])
+        writer.flush()
+
+    return write

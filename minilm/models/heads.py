@@ -1,0 +1,150 @@
+r"""What stands on an encoder: the pooler, the masked-LM head, and the heads for fine-tuning.  F07, F25, F28.
+
+An encoder is any module that is called as `encoder(input_ids, token_type_ids, attention_mask)`, returns an
+`EncoderOutput`, and knows its `output_size` and the `depth_of` its parameters.
+
+Letters:  B batch · T length · C width of the hidden states · V vocabulary · K classes or tags
+Source:   Devlin et al. (2019), BERT, §3.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import skip_init
+
+from minilm.errors import InputError
+from minilm.layers.dropout import Dropout
+from minilm.layers.normalization import LayerNorm
+from minilm.layers.transformer import ACTIVATIONS
+
+
+class EncoderOutput(NamedTuple):
+    """A vector for every position and, on request, the attention weights of every layer."""
+
+    hidden: Float[Tensor, "B _ C"]
+    attentions: list[Float[Tensor, "B H _ S"]] = []
+
+
+class Pooler(nn.Module):
+    """tanh(W x_[CLS] + b): one vector for the whole input, taken at its first position."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+
+    def forward(self, hidden: Float[Tensor, "B T C"]) -> Float[Tensor, "B C"]:
+        return torch.tanh(self.dense(hidden[:, 0]))
+
+
+class MaskedLMHead(nn.Module):
+    """Dense, GELU, norm, then one logit for every token of the vocabulary.  F25.
+
+    The last product uses the embedding table itself: a token is predicted when the vector points towards its embedding.
+    """
+
+    def __init__(self, width: int, vocab_size: int, activation: str, epsilon: float):
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.activation = ACTIVATIONS[activation]
+        self.norm = LayerNorm(width, epsilon)
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def forward(self, x: Float[Tensor, "*any C"], table: Float[Tensor, "V C"]) -> Float[Tensor, "*any V"]:
+        x = self.norm(self.activation(self.dense(x)))
+        return F.linear(x, table, self.bias)
+
+
+def mean_of_tokens(hidden: Float[Tensor, "B T C"], attention_mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B C"]:
+    """The mean of the hidden states over the tokens that are not padding."""
+    if attention_mask is None:
+        return hidden.mean(dim=1)
+    weights = attention_mask.to(hidden.dtype)[:, :, None]  # [B, T, 1]
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+POOLINGS = ("mean", "cls", "last")
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """The labels of a classifier by name, in the order of its logits, and the dropout in front of the last product."""
+
+    labels: tuple[str, ...] = ()
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2:
+            raise InputError(f"a classifier needs at least two labels, and there are {list(self.labels)}.")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout {self.dropout} is not in [0, 1).")
+
+
+@dataclass(frozen=True)
+class TextHeadConfig(HeadConfig):
+    """One label per text. `pooling` says where the text's one vector comes from: "mean" is the mean of its tokens,
+    "cls" the pooler's vector at [CLS], "last" the hidden state after the last token (for recurrent encoders)."""
+
+    pooling: str = "mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pooling not in POOLINGS:
+            raise InputError(f"pooling '{self.pooling}' is not known: choose one of {', '.join(POOLINGS)}.")
+
+
+@dataclass(frozen=True)
+class TokenHeadConfig(HeadConfig):
+    """One label per token."""
+
+
+class Classifier(nn.Module):
+    r"""logits = encoder(x) W⁰ + b⁰.  F07.
+
+    For a text, encoder(x) is one vector (see `TextHeadConfig.pooling`); for tagging, it is the hidden state of each token.
+    """
+
+    def __init__(self, encoder: nn.Module, head: HeadConfig, generator: torch.Generator | None = None):
+        super().__init__()
+        self.config = encoder.config
+        self.head_config = head
+        self.encoder = encoder
+        self.pooling = head.pooling if isinstance(head, TextHeadConfig) else None
+        self.pooler = Pooler(encoder.output_size) if self.pooling == "cls" else None
+        self.dropout = Dropout(head.dropout)
+        self.head = skip_init(nn.Linear, encoder.output_size, len(head.labels))  # drawn below, with the generator
+        bound = 1 / math.sqrt(encoder.output_size)
+        with torch.no_grad():
+            self.head.weight.uniform_(-bound, bound, generator=generator)
+            self.head.bias.zero_()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the K classes or tags."""
+        return self.head_config.labels
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        token_type_ids: Int[Tensor, "B T"] | None = None,
+        attention_mask: Bool[Tensor, "B T"] | None = None,
+    ) -> Float[Tensor, "B K"] | Float[Tensor, "B T K"]:
+        if self.pooler is not None:  # it reads [CLS] alone, so the last block computes nothing else
+            first = torch.zeros_like(input_ids[:, :1])
+            x = self.pooler(self.encoder(input_ids, token_type_ids, attention_mask, query_positions=first).hidden)
+        else:
+            x = self.encoder(input_ids, token_type_ids, attention_mask).hidden
+            if self.pooling == "mean":
+                x = mean_of_tokens(x, attention_mask)
+            elif self.pooling == "last":
+                x = self.encoder.last_hidden(x, attention_mask)
+        return self.head(self.dropout(x))
+
+    def depth_of(self, name: str) -> int | float:
+        """The head lies behind every layer of the encoder."""
+        part, _, rest = name.partition(".")
+        return self.encoder.depth_of(rest) if part == "encoder" else math.inf

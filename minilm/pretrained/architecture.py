@@ -1,0 +1,134 @@
+"""What the house needs to know about an architecture in order to save, open, pretrain and fine-tune it: its adapter.
+
+To add an architecture, write its model (`models/NAME.py`), its adapter (`pretrained/NAME.py`, a subclass of
+`Architecture`), and one entry in `ARCHITECTURES` (`pretrained/protocol.py`). An encoder is any module that
+
+    is called as encoder(input_ids, token_type_ids, attention_mask) and returns an `EncoderOutput`,
+    has `config`, `output_size` (the width of its hidden states) and `token_table` (its embedding table),
+    answers `depth_of(name)` for its parameters: 0 for embeddings, 1 for the first layer, and so on.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from typing import Any
+
+from torch import Tensor, nn
+
+from minilm.errors import InputError
+from minilm.models.heads import Classifier, HeadConfig, TextHeadConfig, TokenHeadConfig
+
+HEAD_TASKS: dict[str, type[HeadConfig]] = {"text": TextHeadConfig, "token": TokenHeadConfig}
+
+
+class Architecture:
+    """The adapter of one architecture. The defaults serve a model that has no counterpart elsewhere.
+
+    Its weights keep our names, and `config.json` holds the fields of its config under their own names.
+    """
+
+    name: str  # what `--architecture` and messages call it
+    model_type: str  # of config.json
+    config_class: type[Any]
+    encoder_class: type[nn.Module]
+    pretraining_class: type[nn.Module] | None = None  # the model that `minilm pretrain` trains; None: it has none
+    objective = "causal"  # what that model is trained for: "bert" or "causal"
+
+    # -- config.json --------------------------------------------------------------------------------------------------
+
+    def matches(self, entries: dict) -> bool:
+        """Whether a `config.json` describes a model of this architecture."""
+        return entries.get("model_type") == self.model_type
+
+    def read_config(self, entries: dict, where: str = "config.json"):
+        """The shape of the model that a `config.json` describes. Raises InputError if a field is missing or wrong."""
+        names = [field.name for field in fields(self.config_class)]
+        if missing := [name for name in names if name not in entries]:
+            raise InputError(f"{where} lacks {', '.join(missing)}: save the model again, or add what is missing.")
+        try:
+            return self.config_class(**{name: entries[name] for name in names})
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        except TypeError as error:
+            raise InputError(f"{where} does not describe a model: {error}.") from None
+
+    def write_config(self, model: nn.Module) -> dict:
+        """The entries of `config.json` for `model`."""
+        entries = {"architectures": [type(model).__name__], "model_type": self.model_type, **asdict(model.config)}
+        return entries | self.write_head(model)
+
+    def read_head(self, entries: dict, where: str = "config.json") -> HeadConfig | None:
+        """The head of the classifier that a `config.json` describes; None if it describes no classifier."""
+        if "minilm_head" not in entries:
+            return None
+        try:
+            head = dict(entries["minilm_head"])
+            kind = HEAD_TASKS[head.pop("task")]
+            known = {field.name for field in fields(kind)}
+            given = {name: value for name, value in head.items() if name in known}
+            return kind(**given | {"labels": tuple(head["labels"])})
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{where} does not describe a classifier: {error!r}.") from None
+
+    def write_head(self, model: nn.Module) -> dict:
+        """What `config.json` says about the head of a classifier; nothing for other models."""
+        if not isinstance(model, Classifier):
+            return {}
+        head = model.head_config
+        task = next(name for name, kind in HEAD_TASKS.items() if isinstance(head, kind))
+        return {"minilm_head": {"task": task} | asdict(head)}
+
+    # -- the weights' names -------------------------------------------------------------------------------------------
+
+    def write_names(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Our weights under the names that stand in the file."""
+        return weights
+
+    def read_names(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of a file under our names. Raises InputError for what has no counterpart here."""
+        return weights
+
+    def renamed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of a file under the file's own names of today, where older files have older names."""
+        return weights
+
+    def misfits(
+        self, expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tuple[str, ...] = ()
+    ) -> Iterator[str]:
+        """Everything that keeps the tensors of a file (with their names there) from filling a model."""
+        if missing := [name for name in expected if name not in found and not name.startswith(may_lack or ("\0",))]:
+            yield f"missing {', '.join(missing)}"
+        for name in expected:
+            if name in found and expected[name].shape != found[name].shape:
+                yield f"{name} is {list(found[name].shape)} and should be {list(expected[name].shape)}"
+        if unknown := sorted(
+            name for name in found if name not in expected and not name.startswith(("pooler.", "head."))
+        ):
+            yield f"unknown {', '.join(unknown)}"
+
+    # -- building -----------------------------------------------------------------------------------------------------
+
+    def build_encoder(self, config) -> nn.Module:
+        """An encoder of this shape, its weights as PyTorch draws them."""
+        return self.encoder_class(config)
+
+    def build_pretraining(self, config) -> nn.Module:
+        """The model that is pretrained, of this shape. Raises InputError if the architecture has none."""
+        if self.pretraining_class is None:
+            raise InputError(f"an {self.name} is not pretrained here: choose another --architecture.")
+        return self.pretraining_class(config)
+
+    def config_from(self, **sizes):
+        """The config that has these sizes and choices, as far as this architecture has fields for them."""
+        known = {field.name for field in fields(self.config_class)}
+        return self.config_class(**{name: value for name, value in sizes.items() if name in known})
+
+    def guesses_tokens(self, entries: dict, found: dict[str, Tensor]) -> bool:
+        """Whether a file holds the whole pretrained model: by its `config.json`, and its tensors under their names there."""
+        kind = self.pretraining_class
+        return kind is not None and kind.__name__ in (entries.get("architectures") or [])
+
+    def vector_size(self, config, scheme: str) -> int:
+        """How many features of the embedding table may start from word vectors under this initialisation."""
+        return config.width

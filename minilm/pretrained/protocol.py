@@ -1,0 +1,132 @@
+"""The architectures that there are, and opening a folder that holds a model of any of them."""
+
+from pathlib import Path
+
+from torch import nn
+
+from minilm.errors import InputError
+from minilm.files.tensors import header_of, read_config, read_safetensors, weights_file
+from minilm.models.heads import Classifier
+from minilm.models.sentence_encoder import SentenceEncoder
+from minilm.pretrained.architecture import Architecture
+from minilm.pretrained.bert import BertArchitecture
+from minilm.pretrained.lstm import LSTMArchitecture
+from minilm.pretrained.registry import locate
+from minilm.pretrained.run_folder import LoadedModel, save_folder, tensors_for, tokenizer_for
+from minilm.pretrained.weights import HEADS, load_weights
+from minilm.text.tokenizer import Tokenizer
+
+ARCHITECTURES: tuple[Architecture, ...] = (
+    BertArchitecture(),
+    LSTMArchitecture(),
+)
+
+
+def architecture_named(name: str) -> Architecture:
+    """The adapter by the name that `--architecture` takes. Raises InputError for a name that is not known."""
+    for architecture in ARCHITECTURES:
+        if architecture.name == name:
+            return architecture
+    names = ", ".join(architecture.name for architecture in ARCHITECTURES)
+    raise InputError(f"architecture '{name}' is not known: choose one of {names}.")
+
+
+def architecture_of(model: nn.Module) -> Architecture:
+    """The adapter of a model: that of its encoder's class."""
+    encoder = getattr(model, "encoder", model)
+    for architecture in ARCHITECTURES:
+        if type(encoder) is architecture.encoder_class:
+            return architecture
+    raise InputError(
+        f"{type(encoder).__name__} has no adapter: add it to ARCHITECTURES in minilm/pretrained/protocol.py."
+    )
+
+
+def architecture_in(path: Path, entries: dict) -> Architecture:
+    """The adapter of the model in a folder, by its `config.json`. Raises InputError if there is none."""
+    for architecture in ARCHITECTURES:
+        if architecture.matches(entries):
+            return architecture
+    known = ", ".join(architecture.model_type for architecture in ARCHITECTURES)
+    kind = entries.get("model_type")
+    raise InputError(f"{path / 'config.json'}: model_type {kind!r} is not one that minilm opens ({known}).")
+
+
+def described(name: Path | str):
+    """The path of a model, the entries of its `config.json`, its adapter, and its shape."""
+    path = locate(name)
+    entries = read_config(path)
+    architecture = architecture_in(path, entries)
+    return path, entries, architecture, architecture.read_config(entries, str(path / "config.json"))
+
+
+def open_model(name: Path | str) -> LoadedModel:
+    """Whatever the folder `name` holds (or the published model of that name), ready to be used, with its tokenizer.
+
+    A classifier is opened as a `Classifier`, a model that guesses tokens as what was pretrained, and a lone encoder as a
+    `SentenceEncoder`. Raises InputError, in one sentence, for whatever is wrong with the folder.
+    """
+    path, entries, architecture, _ = described(name)
+    if architecture.read_head(entries, str(path / "config.json")) is not None:
+        return open_classifier(name)
+    found = architecture.renamed(header_of(weights_file(path)))
+    return open_pretraining(name) if architecture.guesses_tokens(entries, found) else open_encoder(name)
+
+
+def open_encoder(name: Path | str) -> LoadedModel:
+    """An encoder without the heads that stand on it, but with its pooler, if it has one."""
+    path, _, architecture, config = described(name)
+    found = architecture.renamed(header_of(weights_file(path)))
+    with_pooler = any(name.endswith("pooler.dense.weight") for name in found)
+    return opened(path, architecture, config, lambda: SentenceEncoder(architecture.build_encoder(config), with_pooler))
+
+
+def open_pretraining(name: Path | str) -> LoadedModel:
+    """A model that guesses tokens. A BERT that never learned next sentence has that head as drawn, and `lacking` says so."""
+    path, entries, architecture, config = described(name)
+    if not architecture.guesses_tokens(entries, architecture.renamed(header_of(weights_file(path)))):
+        raise InputError(f"{name} guesses no masked words: name a folder that `minilm pretrain` wrote.")
+    may_lack = ("bert.pooler.", "cls.seq_relationship.")
+    return opened(path, architecture, config, lambda: architecture.build_pretraining(config), may_lack)
+
+
+def open_classifier(name: Path | str) -> LoadedModel:
+    """A model that was fine-tuned, here or in `transformers`, for texts or for tokens."""
+    path, entries, architecture, config = described(name)
+    head = architecture.read_head(entries, str(path / "config.json"))
+    if head is None:
+        raise InputError(f"{name} holds no classifier: fine-tune it first (minilm finetune --model {name} …).")
+    return opened(path, architecture, config, lambda: Classifier(architecture.build_encoder(config), head))
+
+
+def opened(path: Path, architecture: Architecture, config, build, may_lack: tuple[str, ...] = ()) -> LoadedModel:
+    """Build a model and fill it. Heads in `may_lack` (by their names in the file) stay as drawn if the file has none."""
+    tokenizer = tokenizer_for(config, path)
+    file = tensors_for(path, architecture, config, build, may_lack)
+    weights = architecture.read_names(read_safetensors(file))
+    model = build()
+    lacking = load_weights(model, weights, str(path), HEADS if may_lack else ())
+    return LoadedModel(model.eval(), tokenizer, path, tuple(lacking))
+
+
+def encoder_config(name: Path | str):
+    """The adapter and the shape of a pretrained encoder, which has been found to be that of its weights too."""
+    path, _, architecture, config = described(name)
+    tensors_for(path, architecture, config, lambda: SentenceEncoder(architecture.build_encoder(config), False))
+    return architecture, config
+
+
+def load_encoder(model: Classifier, name: Path | str) -> tuple[str, ...]:
+    """Copy a pretrained encoder (and its pooler, if the model has one) into a classifier; its head stays as drawn.
+
+    So does the head of a model that was fine-tuned before, because its rows stand for other labels.
+    """
+    path, _, architecture, _ = described(name)
+    weights = architecture.read_names(read_safetensors(weights_file(path)))
+    weights = {name: tensor for name, tensor in weights.items() if not name.startswith("head.")}
+    return tuple(load_weights(model, weights, str(path), may_lack=("head.", "pooler.")))
+
+
+def save_model(folder: Path, model: nn.Module, tokenizer: Tokenizer) -> None:
+    """Write a model of any architecture with its tokenizer, so that `open_model` opens it again."""
+    save_folder(folder, architecture_of(model), model, tokenizer)

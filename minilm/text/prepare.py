@@ -1,0 +1,173 @@
+"""Prepare a corpus for training: plain text, tokenizer and token ids. This happens once; every later run reuses it.
+
+<cache>/<corpus>-<key>/
+    train.txt  held_out.txt     one sentence per line, a blank line between documents; you can read them
+    tokenizer.json              learned from train.txt only
+    train/  held_out/           the stores of token ids
+    prepared.json               written last: if it exists, everything else is complete
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minilm.errors import InputError
+from minilm.text import corpus
+from minilm.text.store import Store, open_store, write_store
+from minilm.text.tokenizer import Tokenizer, train_characters, train_wordpiece
+
+
+@dataclass(frozen=True)
+class Prepared:
+    folder: Path
+    tokenizer: Tokenizer
+    train: Store
+    held_out: Store
+    seconds: float  # 0 if everything was there already
+
+
+def prepare(
+    name: str,
+    cache: Path,
+    vocab_size: int = 8192,
+    units: str = "wordpiece",
+    lowercase: bool = True,
+    held_out: int = 4000,
+    seed: int = 0,
+    tokenizer: Tokenizer | None = None,
+    say: Callable[[str], None] = print,
+) -> Prepared:
+    """Prepare the corpus `name` (a corpus or a path) in `cache`, or reuse what an earlier run prepared.
+
+    `held_out` documents (at most a fifth of all) never enter training. `units` is "wordpiece" or "characters". If you
+    give a `tokenizer`, it is used instead of learning one. Raises InputError if the settings or the corpus do not work.
+    """
+    if units not in ("wordpiece", "characters"):
+        raise InputError(f"units '{units}' are not known: choose wordpiece or characters.")
+    if vocab_size < 100:
+        raise InputError(f"a vocabulary of {vocab_size} is too small: give at least 100.")
+    given = hashlib.sha256(tokenizer.to_json().encode()).hexdigest() if tokenizer else None
+    settings = [fingerprint(name), vocab_size, units, lowercase, held_out, seed, given, VERSION]
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
+    folder = cache / f"{Path(name).stem}-{key}"
+    started = time.perf_counter()
+    if not (folder / "prepared.json").exists():
+        say(f"reading {name}")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_texts(corpus.documents(name), held_out, seed, folder, name)
+        if tokenizer is None:
+            say("learning the vocabulary")
+            tokenizer = learn_vocabulary(folder / "train.txt", vocab_size, units, lowercase)
+        (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
+        say("turning text into ids")
+        for part in ("train", "held_out"):
+            write_store(read_documents(folder / f"{part}.txt"), tokenizer, folder / part)
+        (folder / "prepared.json").write_text(json.dumps(settings), encoding="utf-8")
+    seconds = time.perf_counter() - started
+    try:
+        parts = Tokenizer.load(folder), open_store(folder / "train"), open_store(folder / "held_out")
+    except InputError as error:
+        again = f"delete the folder {folder}, and the next run makes it again"
+        raise InputError(f"{str(error).removesuffix('.')}; {again}.") from None
+    return Prepared(folder, *parts, seconds if seconds > 1 else 0.0)
+
+
+VERSION = 2  # raise it when the contents of the files change, so that old files are not reused
+
+
+def fingerprint(name: str) -> str:
+    """One hash of the contents of the corpus, so that an edited file counts as another corpus."""
+    if name in corpus.CORPORA:
+        return "-".join(corpus.CORPORA[name].files.values())
+    path = Path(name)
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".txt") if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            digest.update(str(file).encode())
+            with open(file, "rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def write_texts(
+    documents: Iterator[list[str]], held_out: int, seed: int, folder: Path, name: str = "the corpus"
+) -> None:
+    """Write every document to train.txt or held_out.txt, reading the corpus only once. A single document, such as a book, is
+    cut in two: the last fifth of its sentences (at most `held_out`) is held out.
+
+    We can draw the held-out documents only when we know how many documents there are, but reading the corpus twice would
+    cost too much. So all documents first go to a draft file, which is then split line by line.
+
+    Raises InputError if one of the two parts cannot give a sentence pair.
+    """
+    draft = folder / "all.growing"
+    sizes: list[int] = []  # sentences of each document
+    with open(draft, "w", encoding="utf-8", newline="\n") as file:
+        for document in documents:
+            lines = [" ".join(sentence.split()) for sentence in document]
+            file.writelines(line + "\n" for line in lines if line)
+            file.write("\n")
+            sizes.append(sum(map(bool, lines)))
+    cut = 0  # the number of sentences before the cut through a single document
+    if len(sizes) == 1:
+        cut = sizes[0] - max(3, min(held_out, sizes[0] // 5))
+        sizes, chosen = [max(cut, 0), sizes[0] - max(cut, 0)], {1}
+    else:
+        chosen = set(held_out_documents(len(sizes), held_out, seed).tolist())
+    check_pairs(sizes, chosen, name)
+    paths = folder / "train.txt", folder / "held_out.txt"
+    with (
+        open(draft, encoding="utf-8") as source,
+        open(paths[0], "w", encoding="utf-8", newline="\n") as train,
+        open(paths[1], "w", encoding="utf-8", newline="\n") as held,
+    ):
+        number = 0
+        for count, line in enumerate(source, start=1):
+            (held if number in chosen else train).write(line)
+            number += line == "\n" or count == cut
+    os.remove(draft)
+
+
+def check_pairs(sizes: list[int], chosen: set[int], name: str) -> None:
+    """Raise InputError if there are too few sentences: a pair needs two from one document, a false pair a third one."""
+    parts = [size for i, size in enumerate(sizes) if i not in chosen], [sizes[i] for i in sorted(chosen)]
+    for part, what in zip(parts, ("training", "held-out"), strict=True):
+        if max(part, default=0) < 2 or sum(part) < 3:
+            raise InputError(
+                f"no sentence pairs can be made from the {what} part of {name} ({sum(part)} sentence(s) in {len(part)} "
+                "document(s)): write one sentence per line, a blank line between documents, and 2 or more sentences in each."
+            )
+
+
+def held_out_documents(count: int, held_out: int, seed: int) -> np.ndarray:
+    """The numbers of the held-out documents: `held_out` of them, but at most a fifth of all and at least one."""
+    held_out = max(1, min(held_out, count // 5)) if count > 1 else 0
+    return np.random.default_rng(seed).permutation(count)[:held_out]
+
+
+def learn_vocabulary(text: Path, vocab_size: int, units: str, lowercase: bool) -> Tokenizer:
+    if units == "wordpiece":
+        return train_wordpiece([text], vocab_size, lowercase)
+    with open(text, encoding="utf-8") as lines:
+        return train_characters(lines, vocab_size, lowercase)
+
+
+def read_documents(text: Path) -> Iterator[list[str]]:
+    """The documents of a file that `write_texts` wrote, one at a time."""
+    document: list[str] = []
+    with open(text, encoding="utf-8") as lines:
+        for line in lines:
+            if line == "\n":
+                yield document
+                document = []
+            else:
+                document.append(line[:-1])
+    if document:
+        yield document

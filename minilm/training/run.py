@@ -1,0 +1,149 @@
+"""One training run, for every objective: optimizer, generator, resuming, reports, saving and Ctrl-C, once.  F02, F03."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from minilm.errors import InputError
+from minilm.examples.batching import Batch
+from minilm.layers.dropout import use_generator
+from minilm.training.loop import LearningRate, Progress, Step, train
+from minilm.training.objectives import Objective
+from minilm.training.optimizer import AdamW, parameter_groups
+from minilm.training.schedule import Budget
+from minilm.training.state import add_metrics, read_metrics, restore, save_state, snapshot, start_metrics
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How the weights move: AdamW, its learning rates, weight decay and clipping."""
+
+    learning_rate: LearningRate
+    weight_decay: float = 0.01
+    embedding_learning_rate_scale: float = 1.0
+    layer_decay: float = 1.0
+    clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_learning_rate_scale", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} {getattr(self, name)} must not be negative.")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(f"layer_decay {self.layer_decay} is not above 0 and up to 1 (1 means none).")
+        if not self.clip > 0:
+            raise InputError(f"clip {self.clip} is not above 0.")
+        self.learning_rate.at(0)  # the schedule complains about an impossible warm-up
+
+
+class TrainingRun:
+    """A model on its way: what it is trained for, on which batches, for how long, and how far it is.
+
+        run = TrainingRun(model, CausalLM(), batches.__getitem__, Budget(steps=1000), Optimisation(LearningRate(1e-3)))
+        run.train()
+
+    `batch_at(step)` gives the batch of a step. The same seed gives the same model, bit for bit, on the same number of
+    threads, and so does a run that was stopped, saved by `snapshot` and resumed by `restore`, if `batch_at` depends on the
+    number of the step alone.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        batch_at: Callable[[int], Batch],
+        budget: Budget,
+        optimisation: Optimisation,
+        seed: int = 0,
+        device: torch.device | None = None,
+    ):
+        self.device = device or torch.device("cpu")
+        self.model, self.objective, self.batch_at = model.to(self.device), objective, batch_at
+        self.budget, self.optimisation, self.progress = budget, optimisation, Progress()
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
+        use_generator(model, self.generator)
+        o = optimisation
+        groups = parameter_groups(model, o.weight_decay, o.embedding_learning_rate_scale, o.layer_decay)
+        self.optimizer = AdamW(groups, betas=o.betas, eps=o.eps)
+
+    def step_at(self, step: int) -> Step:
+        """The loss of one step."""
+        return self.objective.step(self.model, self.batch_at(step).to(self.device))
+
+    def train(
+        self,
+        pause_at: Iterable[float] = (),
+        on_pause: Callable[[Progress], bool | None] | None = None,
+        title: str = "training",
+        bar: bool = True,
+    ) -> Progress:
+        """Train until the budget is used up; see `train` in `training/loop.py` for the pauses."""
+        o = self.optimisation
+        return train(
+            *(self.model, self.optimizer, self.step_at, self.budget, o.learning_rate, o.clip),
+            *(self.progress, pause_at, on_pause, title, bar),
+        )
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is used up. It is not after Ctrl-C."""
+        return self.budget.done(self.progress.step, self.progress.tokens, self.progress.seconds)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """All that `restore` needs."""
+        return snapshot(self.model, self.optimizer, self.generator, self.progress)
+
+    def restore(self, out: Path, tensors: dict[str, Tensor]) -> None:
+        """Go on where `snapshot` was taken; `out` is named if the tensors are damaged."""
+        restore(out, self.model, self.optimizer, self.generator, self.progress, tensors)
+
+    def train_in(
+        self,
+        out: Path,
+        held_out: list[Batch],
+        save_model: Callable[[], None],
+        facts: dict,
+        state: dict[str, Tensor] | None = None,
+        evaluations: int = 12,
+        title: str = "training",
+        bar: bool = True,
+        say: Callable[[str], None] = print,
+        on_report: Callable[[dict], None] | None = None,
+    ) -> dict[str, float]:
+        """Train in the run folder `out`, from `state` if it is given, and return the last measurement.
+
+        The model is measured on `held_out`, saved, and reported by `say` before the first step, `evaluations` times over
+        the run, and after Ctrl-C, which then raises KeyboardInterrupt: what was to follow must not take this model for a
+        finished one. `facts` are stored with the state; a resumed run is compared with them.
+        """
+        progress = self.progress
+        if state is not None:
+            self.restore(out, state)
+        start_metrics(out, progress.step if state is not None else None)
+
+        def report(_: Progress | None = None) -> None:
+            where = {"step": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1)}
+            measured = where | self.objective.measure(self.model, held_out)
+            add_metrics(out, **measured)
+            save_state(out, progress.step, self.snapshot(), facts)
+            save_model()
+            if on_report:
+                on_report(measured)
+            minutes, summary = progress.seconds / 60, self.objective.summary(measured)
+            say(f"{minutes:5.1f} min  step {progress.step:6,}  {summary}")
+
+        if state is not None:
+            save_model()  # the run may have been killed between its state and its model
+        if not read_metrics(out):
+            report()
+        self.train([i / evaluations for i in range(1, evaluations)], report, title, bar)
+        if not self.done:
+            say(
+                f"stopped at step {progress.step:,}; everything is saved. To go on, give the same command with --resume."
+            )
+            raise KeyboardInterrupt
+        return read_metrics(out)[-1]

@@ -1,0 +1,182 @@
+"""What a run keeps so that it can be stopped and resumed; a killed run always leaves its last complete state.
+
+config.json  model.safetensors  tokenizer.json     the model, in the layout of `transformers`
+metrics.jsonl                                      one line per evaluation
+training_state/step-00001200/                      all that resuming needs: weights, optimizer, generator
+training_state/latest.json                         which of them is complete; replaced last, in one step
+"""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from minilm.errors import InputError
+from minilm.files.atomic import write_json, write_text
+from minilm.files.tensors import read_safetensors, write_tensors
+from minilm.pretrained.run_folder import refuse_to_overwrite
+from minilm.pretrained.weights import load_weights, weights_of
+from minilm.training.loop import Progress
+from minilm.training.optimizer import Optimizer
+
+VERSION = 2  # raised when names or contents change, so that an older state is refused and never misread
+# What may differ between a run and its resumption: where things lie and what is shown, but nothing that is learnt.
+MAY_CHANGE = {"out", "resume", "cache", "progress", "tensorboard", "device"}
+
+
+def save_state(run: Path, step: int, tensors: dict[str, Tensor], facts: dict) -> None:
+    """Write a state to resume from. The one before is deleted only when this one is complete."""
+    states = run / "training_state"
+    folder = states / f"step-{step:08d}"
+    if (states / "latest.json").exists() and folder.name == latest_name(states):
+        folder = folder.with_name(folder.name + "-again")  # never over the only good one
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_tensors(folder / "state.safetensors", tensors)
+    write_json(folder / "facts.json", {"version": VERSION} | facts)
+    write_json(states / "latest.json", {"folder": folder.name})
+    for other in states.glob("step-*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def load_state(run: Path) -> tuple[dict[str, Tensor], dict] | None:
+    """The last complete state, or None if there is none. Raises InputError if it is broken or of another version."""
+    states = run / "training_state"
+    if not (states / "latest.json").exists():
+        return None
+    folder = states / latest_name(states)
+    try:
+        facts = dict(json.loads((folder / "facts.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        why = f"facts.json is broken ({error})"
+        raise InputError(f"{folder} cannot be resumed from: {why}; begin again in another --out.") from None
+    if (found := facts.get("version", 1)) != VERSION:
+        raise InputError(
+            f"{run} was written by another edition of minilm (its state has version {found}, this edition's have "
+            f"{VERSION}): begin again in another --out."
+        )
+    return read_safetensors(folder / "state.safetensors"), facts
+
+
+def latest_name(states: Path) -> str:
+    """The name of the folder of the last complete state."""
+    try:
+        name = json.loads((states / "latest.json").read_text(encoding="utf-8"))["folder"]
+        if not isinstance(name, str):
+            raise ValueError(f"the folder {name!r} is not a name")
+        return name
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        why = f"latest.json is broken ({error})"
+        raise InputError(f"{states} cannot be resumed from: {why}; begin again in another --out.") from None
+
+
+def start_metrics(run: Path, step: int | None = None) -> None:
+    """Start with an empty `metrics.jsonl`, or, for a resumed run, with its lines up to `step`."""
+    run.mkdir(parents=True, exist_ok=True)
+    kept = [] if step is None else [line for line in read_metrics(run) if line["step"] <= step]
+    write_text(run / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def add_metrics(run: Path, **values) -> None:
+    """Append one line to `metrics.jsonl`."""
+    with open(run / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
+
+
+def read_metrics(run: Path) -> list[dict]:
+    """Every line. The last one may have been cut in half by a full disk, and is then left out.
+
+    Raises InputError for any other line that is not an object with a "step".
+    """
+    path = run / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            what = f'{path}, line {number} is broken: it is not an object with a "step"'
+            raise InputError(f"{what}; delete the line, or begin again in another --out.")
+        rows.append(row)
+    return rows
+
+
+def plain(options) -> dict:
+    """A dataclass of options as JSON holds it."""
+    return json.loads(json.dumps(asdict(options), default=str))
+
+
+def check_folder(out: Path, options, state: tuple[dict, dict] | None, resume: bool) -> None:
+    """Neither overwrite a run by accident nor resume another one than was asked for. Raises InputError for both."""
+    if not resume:
+        if (out / "training_state" / "latest.json").exists():  # without it, a run was killed before its first save
+            raise InputError(f"{out} holds a run already: add --resume to go on with it, or choose another --out.")
+        refuse_to_overwrite(out)
+        return
+    if state is None:
+        raise InputError(f"{out} holds no run to resume: start one without --resume.")
+    before, now = state[1].get("options"), plain(options)
+    if not isinstance(before, dict):
+        raise InputError(f"{out} cannot be resumed: its state does not say with which options it was started.")
+    changed = [name for name in now if name not in MAY_CHANGE and before.get(name) != now[name]]
+    if changed:
+        lines = ", ".join(f"{name} was {before.get(name)} and is {now[name]}" for name in changed)
+        raise InputError(f"{out} was started with other options ({lines}): resume it with the same ones.")
+
+
+def check_corpus(out: Path, prepared: Path, state: tuple[dict, dict] | None) -> None:
+    """Raises InputError if the text was edited since the run began: it would then go on with other token ids."""
+    before = state[1].get("corpus", prepared.name) if state else prepared.name
+    if before != prepared.name:
+        raise InputError(
+            f"{out} was started on another text: the corpus has been changed since. Begin in another --out."
+        )
+
+
+def snapshot(
+    model: nn.Module, optimizer: Optimizer, generator: torch.Generator, progress: Progress
+) -> dict[str, Tensor]:
+    """Everything that the next step depends on, except what it sees: that depends on its number alone."""
+    tensors = {f"model.{name}": tensor for name, tensor in weights_of(model).items()}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state().items()}
+    tensors["progress"] = torch.tensor([progress.step, progress.tokens, progress.seconds], dtype=torch.float64)
+    tensors["generator"] = generator.get_state()
+    return tensors
+
+
+def restore(
+    out: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    generator: torch.Generator,
+    progress: Progress,
+    tensors: dict[str, Tensor],
+) -> None:
+    """Put a snapshot back. Raises InputError if it is damaged, or is the state of another model."""
+
+    def part(kind: str) -> dict[str, Tensor]:
+        return {name.removeprefix(kind): tensor for name, tensor in tensors.items() if name.startswith(kind)}
+
+    if not {"generator", "progress"} <= tensors.keys():
+        raise InputError("the saved state is not one that minilm wrote: begin again in another --out.")
+    try:
+        load_weights(model, part("model."), "the saved state")
+        optimizer.load_state(part("optimizer."))
+        generator.set_state(tensors["generator"].cpu())
+        step, tokens, progress.seconds = tensors["progress"].tolist()
+        progress.step, progress.tokens = int(step), int(tokens)
+        if not 0 <= progress.seconds < float("inf"):
+            raise ValueError(f"{progress.seconds} seconds")
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        what = f"the state in {out / 'training_state'} is broken ({str(error).splitlines()[0]})"
+        raise InputError(f"{what}: begin again in another --out.") from None

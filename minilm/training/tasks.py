@@ -1,0 +1,201 @@
+"""What labels are for: one label per text, or one tag per token.  F07, F28, F30, F31.
+
+A task knows its labels, which head it needs, how its examples are encoded, how a model is measured, and how what the model
+says is shown. A new kind of task is a new class with these methods.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import nn
+
+from minilm.examples.batching import Dataset
+from minilm.examples.labelled import encode_tagged, encode_texts
+from minilm.models.heads import HeadConfig, TextHeadConfig, TokenHeadConfig
+from minilm.text.files import Example
+from minilm.text.tagged import TaggedLine
+from minilm.text.tokenizer import Tokenizer
+from minilm.training.inference import predicted_tags, probabilities
+from minilm.training.metrics import measure_tags, measure_texts
+
+
+class Prediction(NamedTuple):
+    """What a model says about a text: its label, or the entities in it, as "PER 江泽民, LOC 北京"."""
+
+    text: str
+    label: str
+    probability: float | None  # of the label; None for entities
+
+
+class Task(Protocol):
+    """See the top of the file."""
+
+    name: ClassVar[str]
+    metric: ClassVar[str]  # the figure that a table shows
+    labels: tuple[str, ...]
+
+    @staticmethod
+    def labels_of(examples: list) -> list[str]: ...
+
+    def head(self, dropout: float = 0.1, pooling: str = "mean") -> HeadConfig: ...
+
+    def encode(
+        self,
+        examples: list,
+        tokenizer: Tokenizer,
+        max_length: int | None,
+        truncate: bool = False,
+        where: str = "the data",
+        places: Sequence[int] | None = None,
+    ) -> Dataset: ...
+
+    def measure(self, model: nn.Module, examples: Dataset, device: torch.device) -> dict[str, float]: ...
+
+    def predict(
+        self,
+        model: nn.Module,
+        examples: list[Example],
+        tokenizer: Tokenizer,
+        max_length: int | None,
+        truncate: bool = False,
+        where: str = "the texts",
+    ) -> list[Prediction]: ...
+
+
+@dataclass(frozen=True)
+class TextTask:
+    """One label per text, or per pair of texts."""
+
+    labels: tuple[str, ...]
+    name: ClassVar[str] = "text"
+    metric: ClassVar[str] = "accuracy"
+
+    @staticmethod
+    def labels_of(examples: list[Example]) -> list[str]:
+        """The label of every example."""
+        return [example.label for example in examples if example.label is not None]
+
+    def head(self, dropout: float = 0.1, pooling: str = "mean") -> TextHeadConfig:
+        """The head that a model needs for this task."""
+        return TextHeadConfig(self.labels, dropout, pooling)
+
+    def encode(
+        self,
+        examples: list[Example],
+        tokenizer: Tokenizer,
+        max_length: int | None,
+        truncate: bool = False,
+        where: str = "the data",
+        places: Sequence[int] | None = None,
+    ) -> Dataset:
+        """See `encode_texts`."""
+        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, where, places)
+
+    def measure(self, model: nn.Module, examples: Dataset, device: torch.device) -> dict[str, float]:
+        """Accuracy, and the mean of the classes' F1."""
+        return measure_texts(model, examples, device)
+
+    def predict(
+        self,
+        model: nn.Module,
+        examples: list[Example],
+        tokenizer: Tokenizer,
+        max_length: int | None,
+        truncate: bool = False,
+        where: str = "the texts",
+    ) -> list[Prediction]:
+        """The most probable label of each text, and its probability."""
+        encoded = self.encode(examples, tokenizer, max_length, truncate, where)
+        rows = probabilities(model, encoded, next(model.parameters()).device)
+        return [
+            Prediction(example.text, self.labels[int(row.argmax())], float(row.max()))
+            for example, row in zip(examples, rows, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class TokenTask:
+    """One tag per token, from which entities are read."""
+
+    labels: tuple[str, ...]
+    name: ClassVar[str] = "token"
+    metric: ClassVar[str] = "f1"
+
+    @staticmethod
+    def labels_of(examples: list[TaggedLine]) -> list[str]:
+        """The tag of every token of every line."""
+        return [tag for line in examples for tag in line.tags]
+
+    def head(self, dropout: float = 0.1, pooling: str = "mean") -> TokenHeadConfig:
+        """The head that a model needs for this task. It pools nothing: every token has its own vector."""
+        return TokenHeadConfig(self.labels, dropout)
+
+    def encode(
+        self,
+        examples: list[TaggedLine],
+        tokenizer: Tokenizer,
+        max_length: int | None,
+        truncate: bool = False,
+        where: str = "the data",
+        places: Sequence[int] | None = None,
+    ) -> Dataset:
+        """See `encode_tagged`. Long lines are cut into rows and put together again, so `truncate` is not needed."""
+        return encode_tagged(examples, self.labels, tokenizer, max_length, where)
+
+    def measure(self, model: nn.Module, examples: Dataset, device: torch.device) -> dict[str, float]:
+        """Precision, recall and F1 of whole entities."""
+        return measure_tags(model, examples, self.labels, device)
+
+    def predict(
+        self,
+        model: nn.Module,
+        examples: list[Example],
+        tokenizer: Tokenizer,
+        max_length: int | None,
+        truncate: bool = False,
+        where: str = "the texts",
+    ) -> list[Prediction]:
+        """The entities of each text. Chinese is tagged by characters, other scripts by the words between spaces."""
+        words = [units(example.text) for example in examples]
+        lines = [TaggedLine(line, [self.labels[0]] * len(line)) for line in words]
+        encoded = self.encode(lines, tokenizer, max_length, truncate, where)
+        tags = predicted_tags(model, encoded, self.labels, next(model.parameters()).device)
+        return [
+            Prediction(example.text, shown(entities(line, guessed)), None)
+            for example, line, guessed in zip(examples, words, tags, strict=True)
+        ]
+
+
+def task_of(head: HeadConfig) -> TextTask | TokenTask:
+    """The task that a classifier was trained for, by its head."""
+    return TokenTask(head.labels) if isinstance(head, TokenHeadConfig) else TextTask(head.labels)
+
+
+def units(text: str) -> list[str]:
+    """What a tagger tags: Chinese by characters, other scripts by the words between the spaces."""
+    return [c for c in text if not c.isspace()] if CHINESE.search(text) else text.split()
+
+
+CHINESE = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
+
+
+def entities(words: list[str], tags: list[str]) -> list[tuple[str, str]]:
+    """(kind, name) of each run of B-kind, I-kind, I-kind …"""
+    found: list[tuple[str, list[str]]] = []
+    before = "O"
+    for word, tag in zip(words, tags, strict=True):
+        if tag.startswith("B-") or (tag.startswith("I-") and before[2:] != tag[2:]):
+            found.append((tag[2:], [word]))
+        elif tag.startswith("I-"):
+            found[-1][1].append(word)
+        before = tag
+    space = " " if any(len(word) > 1 for word in words) else ""
+    return [(kind, space.join(name)) for kind, name in found]
+
+
+def shown(found: list[tuple[str, str]]) -> str:
+    """Entities as "PER 江泽民, LOC 北京"; a dash if there are none."""
+    return ", ".join(f"{kind} {name}" for kind, name in found) or "–"

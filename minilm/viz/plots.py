@@ -1,0 +1,310 @@
+r"""Pictures: the curves of a pretraining, the ladder of models, maps of attention.
+
+Each returns a `Figure` of its own and, given a `path`, writes it there as PNG: same input, same bytes. pyplot is never
+imported and its settings are left as they were, so a notebook is not disturbed.
+
+Letters:  T tokens · H heads · L layers
+"""
+
+import io
+import math
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib import font_manager, style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from minilm.errors import InputError
+
+# Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that is lost on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#666666")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # seven, so that the ninth line is not drawn like the first
+STRONG, PALE, INK, GREY = "#4C9CC9", "#C3D3DE", "#222222", "#707070"
+FONT = "DejaVu Sans"  # comes with matplotlib, so that pictures look the same everywhere
+SETTINGS: dict[str, Any] = dict.fromkeys(["axes.spines.top", "axes.spines.right", "legend.frameon"], False)
+SETTINGS |= {"font.family": FONT, "font.size": 12, "axes.titlesize": 12, "axes.titleweight": "bold"}
+SETTINGS |= {"axes.titlelocation": "left", "axes.axisbelow": True, "grid.color": "#E4E4E4", "lines.linewidth": 2}
+# matplotlib's own, then ours; and a token may be a dollar sign
+STYLE: list[str | dict[str, Any]] = ["default", SETTINGS | {"text.parse_math": False}]
+# Families with Chinese characters, by how their names begin; asked in this order when the first font lacks some.
+CHINESE_FONTS = (
+    *("Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "WenQuanYi", "Microsoft YaHei", "SimHei", "PingFang"),
+    *("Hiragino Sans GB", "Heiti", "STHeiti", "Arial Unicode", "Droid Sans Fallback", "Noto Serif CJK", "SimSun"),
+)
+NO_FONT = "No installed font has all of these characters, so the tokens are numbered in reading order."
+Rows = Sequence[Mapping[str, Any]]
+Target = str | os.PathLike | None
+
+
+class Picture(Figure):
+    """A figure that a notebook shows as the value of a cell without pyplot. Sizes in inches."""
+
+    def __init__(
+        self, width: int | float, height: int | float, layout: Literal["constrained", "compressed"] = "constrained"
+    ):
+        super().__init__(figsize=(width, height), layout=layout)
+        FigureCanvasAgg(self)
+
+    def _repr_png_(self, dpi: int = 90) -> bytes:
+        file = io.BytesIO()  # the metadata name neither the program nor the hour
+        with style.context(STYLE):
+            self.savefig(file, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15)
+        return file.getvalue()
+
+    def written(self, path: Target) -> "Picture":
+        if path is not None:
+            growing = Path(f"{os.fspath(path)}.growing")
+            growing.write_bytes(self._repr_png_(dpi=150))
+            os.replace(growing, path)  # a killed run leaves the picture before, not half of this one
+        return self
+
+
+def numbers(rows: Rows, key: str, where: str) -> np.ndarray:
+    """What the rows hold under `key`, as floats; infinity, from a run that diverged, becomes a gap (NaN)."""
+    if not rows:
+        raise InputError(f"{where} has no rows, so there is nothing to draw: give it at least one.")
+    for i, row in enumerate(rows, 1):
+        if not isinstance(row.get(key), int | float | np.number):
+            raise InputError(f"{where}, row {i}, needs a number under {key!r}; it has {dict(row)}.")
+    return np.array([row[key] if math.isfinite(row[key]) else math.nan for row in rows], dtype=float)
+
+
+def wilson(successes: int | float, n: int, z: int | float = 1.96) -> tuple[float, float]:
+    r"""Wilson's interval for a share: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n) with p = successes / n.
+
+    z = 1.96 covers 95 %. Unlike p ± z √(p(1−p)/n) it stays within 0 and 1 and does not shrink to nothing at p = 0 or 1.
+    Raises InputError unless 0 ≤ successes ≤ n and n ≥ 1.  Source: Wilson (1927), JASA 22, 209–212.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise InputError(f"{successes} successes in {n} trials are no share: need 0 <= successes <= n and n >= 1.")
+    p = successes / n
+    middle, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return max(0.0, (middle - half) / (1 + z**2 / n)), min(1.0, (middle + half) / (1 + z**2 / n))
+
+
+def spread(heights: Sequence[float], gap: float) -> np.ndarray:
+    """Heights at least `gap` apart, in the same order, that move the given ones as little as can be (least squares)."""
+    order = np.argsort(heights, kind="stable")
+    blocks: list[list[float]] = []  # labels that touch share one mean: "pool adjacent violators"
+    for rank, i in enumerate(order):
+        blocks.append([heights[i] - rank * gap])
+        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    placed = np.array([np.mean(block) for block in blocks for _ in block]) + gap * np.arange(len(heights))
+    return placed[np.argsort(order)]
+
+
+def label_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Write each (x, y, text, colour) right of the axes, tied to its point, none upon another."""
+    ends = [end for end in ends if math.isfinite(end[1])]
+    axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())  # from here on they stay
+    figure = axis.figure
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()  # only now is the height of the axes known
+    row = 1.35 * 11 / 72 * figure.dpi / axis.get_window_extent().height * np.ptp(axis.get_ylim())
+    for (x, y, text, colour), height in zip(ends, spread([y for _, y, _, _ in ends], row)):
+        place: dict[str, Any] = dict(
+            xytext=(1.04, height), textcoords=axis.get_yaxis_transform(), va="center", annotation_clip=False
+        )
+        tie = dict(arrowstyle="-", lw=1, shrinkA=1, shrinkB=3, relpos=(0, 0.5), color=colour)
+        axis.annotate(text, (x, y), **place, fontsize=11, arrowprops=tie)
+
+
+@style.context(STYLE)
+def pretraining_curves(runs: Mapping[str, Rows], path: Target = None, unigram: int | float | None = None) -> Picture:
+    """Held-out masked-word loss (nats) and next-sentence accuracy (95 % band: `wilson`) over millions of tokens.
+
+    `runs`: name → rows of metrics.jsonl, each with tokens, mlm_loss, nsp_accuracy, pairs and, where known, seconds.
+    `unigram`: the loss of guessing by word frequency alone, a dotted line. Minutes stand on a second scale, or in
+    the legend where there are several runs. Raises InputError if there is nothing to draw or a number is missing.
+    """
+    if not runs:
+        raise InputError("There are no runs to draw: give at least one, name → rows of its metrics.jsonl.")
+    figure = Picture(11, 4.9)
+    axes = loss, accuracy = figure.subplots(1, 2)
+    ends: tuple[list, list] = [], []
+    for i, (name, rows) in enumerate(runs.items()):
+        keys = ("tokens", "mlm_loss", "nsp_accuracy", "pairs")
+        x, nats, share, pairs = (numbers(rows, key, f"run {name!r}") for key in keys)
+        x, colour, timed = x / 1e6, COLOURS[i % len(COLOURS)], all("seconds" in row for row in rows)
+        minutes = numbers(rows, "seconds", f"run {name!r}") / 60 if timed else None
+        for axis, y, end, text in zip(axes, (nats, share), ends, (f"{nats[-1]:.2f}", f"{share[-1]:.1%}")):
+            axis.plot(x, y, color=colour, marker=MARKERS[i % len(MARKERS)])
+            end.append((x[-1], y[-1], text, colour))
+            if minutes is not None and len(runs) == 1:
+                whole = [t for t in MaxNLocator(6).tick_values(0, minutes[-1]) if minutes[0] <= t <= minutes[-1]]
+                top = axis.secondary_xaxis("top", xlabel="minutes")  # where they fell: the pace need not be even
+                top.set_xticks(np.interp(whole, minutes, x), [f"{t:g}" for t in whole])
+        loss.lines[-1].set_label(f"{name} ({minutes[-1]:.1f} min)" if minutes is not None else name)
+        band = np.array([wilson(s * n, int(n)) for s, n in zip(share, pairs)])
+        accuracy.fill_between(x, *band.T, color=colour, alpha=0.16, lw=0)
+    loss.set_title("held-out masked-word loss (nats)")
+    accuracy.set_title("held-out next-sentence accuracy (95 % band)")
+    accuracy.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    accuracy.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    if len(runs) > 1:
+        figure.legend(handles=list(loss.lines), loc="outside lower center", ncols=2)
+    for axis, end, level, text in zip(axes, ends, (unigram, 0.5), ("unigram {:.2f}", "chance")):
+        if level is not None:
+            axis.axhline(level, color=GREY, ls=":")
+            end.append((axis.get_xlim()[1], float(level), text.format(level), GREY))
+        axis.grid(axis="y")
+        axis.set_xlabel("tokens seen (million)")
+        label_ends(axis, end)
+    return figure.written(path)
+
+
+@style.context(STYLE)
+def ladder(rows: Rows, path: Target = None, metric: str = "accuracy", title: str | None = None) -> Picture:
+    """The models side by side: mean over the seeds, each seed as a dot, ± one standard deviation (n − 1) as a whisker.
+
+    `rows`: one for each model, number of labels and seed, with keys model, labels and the `metric` (accuracy or f1, 0
+    to 1). One number of labels gives bars in the order of first appearance, several give one line a model over the
+    labels; models with "pretrained" in their name stand out. Raises InputError for no rows or a missing number.
+    """
+    labels, values = numbers(rows, "labels", "the ladder"), numbers(rows, metric, "the ladder")
+    if not all("model" in row for row in rows):
+        raise InputError("A row of the ladder has no 'model': let every row name its model.")
+    models, scores = np.array([str(row["model"]) for row in rows]), {}
+    for name in dict.fromkeys(models):
+        mine = [(n, values[(models == name) & (labels == n)]) for n in np.unique(labels[models == name])]
+        scores[name] = [(n, seeds, seeds.mean(), seeds.std(ddof=min(1, len(seeds) - 1))) for n, seeds in mine]
+    sizes, metric = np.unique(labels), {"f1": "F1"}.get(metric, metric)
+    return (bars if len(sizes) == 1 else lines)(scores, sizes, metric, title).written(path)
+
+
+def bars(scores: dict[str, list[tuple]], sizes: np.ndarray, metric: str, title: str | None) -> Picture:
+    figure = Picture(10, 1.5 + 0.46 * len(scores))
+    axis = figure.subplots()
+    for i, (name, [(_, seeds, mean, std)]) in enumerate(scores.items()):
+        axis.barh(i, mean, height=0.7, color=STRONG if "pretrained" in name else PALE)
+        if len(seeds) > 1:
+            axis.errorbar(mean, i + 0.2, xerr=std, color=INK, lw=1.5)
+            axis.plot(seeds, i + np.linspace(-0.25, 0.05, len(seeds)), "o", color="white", mec=INK, ms=4.5)
+        text, reach = f"{mean:.3f}" + f" ± {std:.3f}" * (len(seeds) > 1), max(seeds.max(), mean + std)
+        axis.annotate(text, (reach, i), (8, 0), textcoords="offset points", va="center", annotation_clip=False)
+    axis.set(ylim=(len(scores) - 0.5, -0.5), xlim=(0, min(1.0, axis.get_xlim()[1])))  # the first model on top
+    axis.set_yticks(range(len(scores)), scores)
+    axis.grid(axis="x")
+    axis.set(title=title or f"{metric} with {sizes[0]:,.0f} labels")
+    axis.set(xlabel=metric + " (dots: seeds, whisker: standard deviation)" * bool(axis.lines))
+    return figure
+
+
+def lines(scores: dict[str, list[tuple]], sizes: np.ndarray, metric: str, title: str | None) -> Picture:
+    figure = Picture(10, max(5.0, 1.8 + 0.3 * len(scores)))
+    axis, ends = figure.subplots(), []
+    for i, (name, points) in enumerate(scores.items()):
+        colour = COLOURS[(i - 1) % len(COLOURS)]  # the first row, the one to be better than, in grey
+        aside = 1.012 ** (i - (len(scores) - 1) / 2)  # whiskers stand beside each other
+        x, y, std = zip(*[(n * aside, mean, std) for n, _, mean, std in points])
+        drawn: dict[str, Any] = dict(
+            color=colour, marker=MARKERS[i % len(MARKERS)], lw=3 if "pretrained" in name else 1.6
+        )
+        axis.errorbar(x, y, yerr=std, elinewidth=1.2, **drawn)
+        ends.append((x[-1], y[-1], f"{name}  {y[-1]:.3f}", colour))
+    axis.set(xscale="log", xlabel="labels", title=title or f"{metric} (mean and standard deviation over seeds)")
+    axis.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+    axis.minorticks_off()
+    axis.grid(axis="y")
+    label_ends(axis, ends)
+    return figure
+
+
+def fonts_for(text: str) -> list[str] | None:
+    """Fonts that together have every character of `text`: matplotlib's own and, where needed, one behind it."""
+    installed = sorted({font.name for font in font_manager.fontManager.ttflist})
+    more = [name for start in CHINESE_FONTS for name in installed if name.startswith(start)]
+    for families in ([FONT], *([FONT, name] for name in more)):
+        paths = [font_manager.findfont(FontProperties(family=name)) for name in families]
+        if {ord(c) for c in text} <= {code for path in paths for code in font_manager.get_font(path).get_charmap()}:
+            return families
+    return None
+
+
+def tick_labels(tokens: Sequence[str], room: float) -> tuple[list[int], list[str], dict, str]:
+    """Where and what to write along an axis that has `room` for letters of so many points, how, and a note.
+
+    Without a font the tokens are numbered (boxes all look alike); without room every fifth is, with a key as note.
+    """
+    fonts = fonts_for("".join(tokens))
+    words = [word if fonts else f"{i} {word}" if fonts_for(word) else f"{i}" for i, word in enumerate(tokens, 1)]
+    how, note = dict(fontfamily=fonts or [FONT], fontsize=room), "" if fonts else NO_FONT
+    if room >= 5:
+        return list(range(len(words))), words, how, note
+    key, places = "   ".join(f"{i}\u00a0{word}" for i, word in enumerate(words, 1)), [0, *range(4, len(words), 5)]
+    return places, [f"{i + 1}" for i in places], how | dict(fontsize=9), note or key
+
+
+@style.context(STYLE)
+def attention_maps(
+    tokens: Sequence[str], layers: Sequence[ArrayLike], path: Target = None, title: str | None = None, side: float = 0.0
+) -> Picture:
+    """Heat maps of attention, a row for each layer and a column for each head, all on one scale of colour from 0 up.
+
+    `layers`: weights [H, T, T] of each layer; row = the token that looks, column = the token looked at. Words stand
+    along the outer edge, or numbers where words would be too small to read or no installed font has them. `side`:
+    inches of a map, else what words need and a page allows. Raises InputError for no tokens or layers, or another shape.
+    """
+    weights, T = [np.asarray(layer, dtype=float) for layer in layers], len(tokens)
+    if not weights or not T:
+        raise InputError("There is no attention to draw: give at least one token and one layer of weights.")
+    for i, layer in enumerate(weights, 1):
+        if layer.ndim != 3 or layer.shape != (len(weights[0]), T, T) or not layer.size:
+            right = f"heads x {T} x {T} for {T} tokens, and as many heads as layer 1"
+            raise InputError(f"Layer {i} has weights of shape {layer.shape}: give {right}.")
+    L, H, top = len(weights), len(weights[0]), max(map(np.max, weights)) or 1
+    side = side or min(max(0.22 * T, min(2.4, 14 / H)), 20 / H)
+    figure = Picture(side * H + 2, side * 1.1 * L + 1.6, "compressed")
+    axes, size = figure.subplots(L, H, squeeze=False), min(16.0, max(11.0, 0.85 * (side * H + 2)))
+    places, words, how, note = tick_labels(tokens, min(size, 0.8 * 72 * side / T))
+    for (i, j), axis in np.ndenumerate(axes):
+        image = axis.imshow(weights[i][j], cmap="Blues", vmin=0, vmax=top, interpolation="nearest")
+        axis.spines[:].set(visible=True, color="#C8C8C8")
+        axis.tick_params(length=0)
+        axis.set_xticks(places if i == L - 1 else [], words if i == L - 1 else [], **how, rotation=90)
+        axis.set_yticks(places if j == 0 else [], words if j == 0 else [], **how)
+        for label in axis.get_xticklabels():
+            if len(label.get_text()) == 1 and not label.get_text().isascii():
+                label.set_rotation(0)  # one Chinese character stands upright
+        named = dict(fontsize=min(size, 6.2 * side), fontweight="normal", loc="center")
+        axis.set_title(f"layer {i + 1} · head {j + 1}" * (L * H > 1), **named)
+    figure.colorbar(image, ax=axes, aspect=15 * L, pad=0.02, fraction=0.04).set_label("weight", size=size)
+    write_around(figure, note, title or "", how["fontfamily"], size)
+    return figure.written(path)
+
+
+def write_around(figure: Picture, note: str, title: str, fonts: list[str], size: float) -> None:
+    """What rows and columns are, the note and the title, close to the maps as they lie by now."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    inches, box, panels = figure.get_size_inches(), figure.get_tightbbox(), [a.get_position() for a in figure.axes[:-1]]
+    (left, low), (_, high) = (box.p0 - 0.1) / inches, (box.p1 + 0.1) / inches
+    x, y = (panels[0].x0 + panels[-1].x1) / 2, (panels[0].y1 + panels[-1].y0) / 2
+    below = "token looked at\n\n" + textwrap.fill(note, int(inches[0] * 115 / size))
+    figure.text(x, low, below.strip(), ha="center", va="top", fontfamily=fonts, fontsize=size)
+    figure.text(left, y, "token that looks", ha="right", va="center", rotation=90, fontsize=size)
+    if found := fonts_for(title):
+        figure.text(x, high, title, ha="center", fontfamily=found, fontsize=size)
+
+
+def head_map(tokens: Sequence[str], weights: ArrayLike, path: Target = None, title: str | None = None) -> Picture:
+    """One head large: `weights` [T, T], row = the token that looks; up to 12 tokens, the weights stand in the cells.
+
+    Raises InputError for no tokens or another shape.
+    """
+    weights, T = np.asarray(weights, dtype=float), len(tokens)
+    figure = attention_maps(tokens, [weights[None]], title=title, side=max(3.0, 0.36 * T))
+    for (i, j), weight in np.ndenumerate(weights if T <= 12 else weights[:0]):
+        how: dict[str, Any] = dict(color="white" if weight > 0.6 * weights.max() else INK, fontsize=9, fontfamily=FONT)
+        figure.axes[0].text(j, i, f"{weight:.2f}".removeprefix("0"), ha="center", va="center", **how)
+    return figure.written(path)

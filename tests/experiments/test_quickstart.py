@@ -1,0 +1,364 @@
+"""Both quickstarts from end to end, at the size of a toy: small texts, few steps, narrow models."""
+
+import json
+import signal
+from functools import partial
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from tiny import DATA
+
+from minilm.errors import InputError
+from minilm.examples.batching import PretrainingBatches
+from minilm.experiments import ladder, quickstart as story, chinese as quickstart_chinese, english as quickstart_english
+from minilm.text.duplicates import duplicates, shingles
+from minilm.pretrained.run_folder import open_classifier, open_pretraining
+from minilm.experiments.ladder import Outcome, Rung, climb, deviation, drawn, markdown_table, mean_of, pool_of, summarise
+from minilm.experiments.quickstart import QuickstartOptions, duration, quickstart
+from minilm.experiments.chinese import Chinese, look_up
+from minilm.experiments.english import English
+from minilm.experiments.tracks import track_for
+from minilm.text import corpus
+from minilm.text.files import Example
+from minilm.text.tagged import TaggedLine
+from minilm.training.state import read_metrics
+from minilm.training.supervised import Recipe
+
+SMALL = tiny.SIZES | dict(length=64, vocab_size=400, evaluations=2)
+NEURAL = [
+    "LSTM",
+    "LSTM + word vectors",
+    "MiniLM",
+    "MiniLM + word vectors",
+    "MiniLM + word vectors + neighbour heads",
+    "MiniLM pretrained, head only",
+    "MiniLM pretrained, fine-tuned",
+]
+FILES = {"ladder.json", "ladder.png", "pretraining.png", "attention.png", "report.md", "finetuned", "pretrained"}
+
+
+def small(track, **changes):
+    """The track with its own story and a toy's sizes."""
+    recipes = {name: Recipe(epochs=1, head_only=name == "head") for name in track.recipes}
+    pretraining = story.replace(track.pretraining, **SMALL | changes)
+    return type("Small", (type(track),), dict(pretraining=pretraining, steps=4, recipes=recipes))()
+
+
+@pytest.fixture
+def toy(monkeypatch, tmp_path):
+    """`quickstart` on the material in data/, one fit at a time."""
+    labelled, tagged = corpus.labelled, corpus.tagged
+    monkeypatch.setattr(corpus, "labelled", lambda name: labelled(DATA / "reviews.csv"))
+    monkeypatch.setattr(corpus, "tagged", lambda name: tagged(DATA / "entities-zh.conll"))
+    monkeypatch.setattr(corpus, "articles", lambda: [range(i, i + 3) for i in range(0, 36, 3)])
+    monkeypatch.setattr(quickstart_english, "TEST", 20)
+    monkeypatch.setattr(quickstart_chinese, "TEST", 5)
+    tracks = {
+        "en": small(English(), corpus=str(DATA / "english.txt")),
+        "zh": small(Chinese(), corpus=str(DATA / "chinese.txt"), held_out=4),
+    }
+    monkeypatch.setattr(story, "track_for", tracks.get)
+    monkeypatch.setattr(story, "workers_for", lambda device: 1)
+
+    def run(language, say, **changes):
+        options = dict(labels=(8,), seeds=1, progress=False, out=tmp_path / "out", cache=tmp_path / "cache")
+        return quickstart(QuickstartOptions(language, **options | changes), say)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("language", "metric", "first"),
+    [("en", "accuracy", ["majority", "TF-IDF + logistic regression"]), ("zh", "f1", ["dictionary"])],
+)
+def test_the_whole_story(language, metric, first, toy, tmp_path):
+    said = []
+    rows = toy(language, said.append)
+    out, text = tmp_path / "out", "\n".join(said)
+    assert {path.name for path in out.iterdir()} == FILES
+    assert json.loads((out / "ladder.json").read_text(encoding="utf-8")) == rows
+    assert [row["model"] for row in rows] == first + NEURAL
+    for row in rows:
+        assert list(row) == ["model", "labels", "seed", metric, "seconds", "parameters"]
+        assert row["labels"] == 8 and row["seed"] == 0 and 0 <= row[metric] <= 1 and row["seconds"] >= 0
+    head, whole = rows[-2]["parameters"], rows[-1]["parameters"]
+    assert head == 13 * {"en": 2, "zh": 7}[language] and whole > 4_000
+
+    report = (out / "report.md").read_text(encoding="utf-8")
+    table = markdown_table(rows, metric)
+    assert table in report and table in text and len(table.splitlines()) == 2 + len(rows)
+    track = track_for(language)
+    assert all(f"* {masked} → " in report for masked in track.masked) and report.count("→") >= 5
+    assert all(sentence in report.split("## Predictions")[1] for sentence in track.sentences)
+    assert text.index("1  text") < text.index("2  word vectors") < text.index("3  pre") < text.index("4  the ladder")
+    assert f"Go on:  minilm predict --model {out / 'finetuned'} " in text
+
+    for name in ("ladder.png", "pretraining.png", "attention.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    assert [line["step"] for line in read_metrics(out / "pretrained")] == [0, 2, 4]
+    assert len(open_classifier(out / "finetuned").model.labels) == {"en": 2, "zh": 7}[language]
+    open_pretraining(out / "pretrained")
+
+
+def test_a_second_story_replaces_the_first_and_tells_the_same(toy, tmp_path):
+    first = without_clock(toy("en", tiny.silent))
+    assert without_clock(toy("en", tiny.silent)) == first
+
+
+def test_ctrl_c_in_the_pretraining_ends_the_story(toy, tmp_path, monkeypatch):
+    """A model that was stopped must not climb the ladder as if it were the pretrained one."""
+    real = PretrainingBatches.__getitem__
+
+    def pressed(self, step):
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, step)
+
+    monkeypatch.setattr(PretrainingBatches, "__getitem__", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        toy("en", tiny.silent)
+    assert not (tmp_path / "out" / "ladder.json").exists()
+
+
+def without_clock(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_a_story_that_was_stopped_goes_on_and_one_that_is_told_makes_another_table(toy, monkeypatch, tmp_path):
+    """Stopped and resumed = told at one go; with a pretraining that is done no step is taken, only the table is made."""
+    real, steps = PretrainingBatches.__getitem__, []
+
+    def stopped(self, step):
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, step)
+
+    def counted(self, step):
+        steps.append(step)
+        return real(self, step)
+
+    whole = without_clock(toy("en", tiny.silent, out=tmp_path / "whole"))
+    monkeypatch.setattr(PretrainingBatches, "__getitem__", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        toy("en", tiny.silent)
+    monkeypatch.setattr(PretrainingBatches, "__getitem__", counted)
+    assert without_clock(toy("en", tiny.silent, resume=True)) == whole
+    assert 3 in steps and not {1, 2} & set(steps)  # 0 is also the batch that is measured on
+    steps.clear()
+    more = without_clock(toy("en", tiny.silent, resume=True, labels=(8, 12)))
+    assert [row for row in more if row["labels"] == 8] == whole and len(more) == 2 * len(whole)
+    assert set(steps) == {0}
+
+
+@pytest.mark.parametrize(
+    ("clock", "said"),
+    [
+        ((600, 400, 401), "10.0 minutes in all, 6.7 of them pretraining."),
+        ((480, 402, 3), "14.7 minutes in all, 6.7 of them pretraining (6.7 in an earlier run)."),
+        ((480, 402, 300), "9.7 minutes in all, 6.7 of them pretraining (1.7 in an earlier run)."),
+    ],
+)
+def test_the_minutes_of_an_earlier_run_are_counted_and_named(clock, said):
+    """Seconds of this run, of all pretraining, of the pretraining in this run."""
+    assert duration(*clock) == said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(language="fr"), "language 'fr' is not known"),
+        (dict(seeds=0), "--seeds and --labels must be 1 or more"),
+        (dict(labels=(5, 0)), "--seeds and --labels must be 1 or more"),
+        (dict(steps=5, minutes=1.0), "give --steps or --minutes, not both"),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    with pytest.raises(InputError, match=message):
+        QuickstartOptions(**options)
+
+
+def test_the_budget_is_the_tracks_own_unless_another_is_given():
+    for track in (English(), Chinese()):
+        steps = story.pretraining_settings(QuickstartOptions(), track)
+        assert (steps.steps, steps.minutes) == (track.steps, None)
+        minutes = story.pretraining_settings(QuickstartOptions(minutes=3.0), track)
+        assert (minutes.steps, minutes.minutes) == (None, 3.0)
+        assert steps.out.name == "pretrained"
+
+
+# ------------------------------------------------------------------------------- the ladder
+
+
+def test_rows_stand_in_order_and_every_fit_is_there():
+    rungs = [Rung(name, "", partial(Outcome, score)) for name, score in [("a", 0.25), ("b", 0.5)]]
+    rows = climb(rungs, (3, 7), 2, "accuracy", bar=False)
+    assert [(row["model"], row["labels"], row["seed"], row["accuracy"]) for row in rows] == [
+        *[("a", 3, 0, 0.25), ("a", 3, 1, 0.25), ("b", 3, 0, 0.5), ("b", 3, 1, 0.5)],
+        *[("a", 7, 0, 0.25), ("a", 7, 1, 0.25), ("b", 7, 0, 0.5), ("b", 7, 1, 0.5)],
+    ]
+
+
+def test_side_by_side_gives_the_same_rows_and_a_failure_is_not_lost():
+    rungs = [Rung(name, "", partial(Outcome, score)) for name, score in [("a", 0.25), ("b", 0.5)]]
+    assert climb(rungs, (3,), 2, "f1", workers=2, bar=False) == climb(rungs, (3,), 2, "f1", bar=False)
+    with pytest.raises(ZeroDivisionError), pool_of(2) as submit:
+        submit(divmod, 1, 0)()
+
+
+def test_F30_mean_and_deviation_by_hand():
+    rows = [
+        dict(model=model, labels=5, seed=seed, f1=score, seconds=2.0 * seed, parameters=1234)
+        for model, scores in [("x", (0.1, 0.2, 0.6)), ("y", (0.5,))]
+        for seed, score in enumerate(scores)
+    ]
+    x, y = summarise(rows, "f1")
+    assert (x["model"], x["mean"], x["seconds"]) == ("x", pytest.approx(0.3), 2.0)
+    assert x["deviation"] == pytest.approx(((0.2**2 + 0.1**2 + 0.3**2) / 2) ** 0.5)  # n − 1
+    assert y["deviation"] == deviation([0.5]) == 0.0 and mean_of(rows, "f1", "y", 5) == 0.5
+    assert markdown_table(rows, "f1").splitlines()[2] == "| x | 5 | 0.300 ± 0.265 | 2 s | 1,234 |"
+
+
+def test_every_model_learns_from_the_same_examples():
+    assert drawn(9, 4, 0) == drawn(9, 4, 0) != drawn(9, 4, 1)
+    assert drawn(9, 9, 3) == list(range(9)) and len(set(drawn(50, 20, 1))) == 20
+    with pytest.raises(InputError, match="10 labels were asked for, but there are 9"):
+        drawn(9, 10, 0)
+
+
+def test_workers_are_cores_and_one_on_a_graphics_card(monkeypatch):
+    monkeypatch.setattr(ladder.os, "cpu_count", lambda: 16)
+    assert ladder.workers_for(torch.device("cpu")) == 4
+    assert ladder.workers_for(torch.device("cuda")) == 1
+
+
+# ------------------------------------------------------------------------------- the rungs without a network
+
+
+@pytest.fixture
+def english():
+    """Ten texts to learn from, three of them positive; four to be tested on, three of them positive."""
+    track = English()
+    pool = [Example(f"{word} film", label) for word, label in [("good", "positive")] * 3 + [("bad", "negative")] * 7]
+    test = [Example("good film", "positive")] * 3 + [Example("bad film", "negative")]
+    track.texts = pool, test
+    return track
+
+
+def test_the_majority_is_that_of_the_sample(english):
+    assert english.majority(10, 0) == Outcome(0.25, 0.0, 0)  # negative, the commoner class of the ten
+    for seed in range(5):
+        _, y = english.sample(3, seed)
+        assert english.majority(3, seed).score == (0.75 if y.count("positive") > 1 else 0.25)
+
+
+def test_tfidf_learns_what_words_tell_and_survives_a_handful_of_labels(english):
+    outcome = english.tfidf(10, 0)
+    assert outcome.score == 1.0 and outcome.parameters in (4, 6)  # three words, or with their pairs, and a bias
+    for labels in (1, 2, 3, 4):
+        for seed in range(4):
+            _, y = english.sample(labels, seed)
+            outcome = english.tfidf(labels, seed)
+            assert 0 <= outcome.score <= 1
+            assert len(set(y)) > 1 or outcome == english.majority(labels, seed)
+
+
+def test_a_dictionary_takes_the_longest_name_from_left_to_right():
+    names = {"北京": "LOC", "北京大学": "ORG", "大学": "ORG", "王": "PER"}
+    tags = look_up(list("王在北京大学和北京"), names, 4)
+    assert tags == ["B-PER", "O", "B-ORG", "I-ORG", "I-ORG", "I-ORG", "O", "B-LOC", "I-LOC"]
+    assert look_up(list("无名"), {}, 0) == ["O", "O"] and look_up([], names, 4) == []
+
+
+def test_F31_the_dictionary_knows_the_names_it_has_seen():
+    track = Chinese()
+    seen = TaggedLine(list("王雨在青山"), ["B-PER", "I-PER", "O", "B-LOC", "I-LOC"])
+    unseen = TaggedLine(list("王雨在李村"), ["B-PER", "I-PER", "O", "B-LOC", "I-LOC"])
+    track.lines = [seen], [seen, unseen]
+    outcome = track.dictionary(1, 0)
+    # three names of four found, none wrong
+    assert outcome.score == pytest.approx(2 * 3 / (3 + 4)) and outcome.parameters == 2
+
+
+@pytest.mark.parametrize("track", [English(), Chinese()])
+def test_remarks_follow_the_figures(track):
+    base = ["TF-IDF + logistic regression"] if track.metric == "accuracy" else ["dictionary"]
+
+    def remarks(scores):
+        rows = [
+            {"model": model, "labels": 8, "seed": 0, track.metric: score, "seconds": 1.0, "parameters": 1}
+            for model, score in zip(base + NEURAL, scores, strict=True)
+        ]
+        return track.remarks(rows, (8,), dict(nsp_accuracy=0.6, pairs=100, mlm_loss=4.0))
+
+    good = remarks([0.6, 0.5, 0.5, 0.5, 0.6, 0.6, 0.65, 0.7])
+    bad = remarks([0.4, 0.9, 0.9, 0.8, 0.8, 0.8, 0.3, 0.5])
+    assert good != bad and all(line.startswith("* ") for text in (good, bad) for line in text.splitlines())
+    assert "0.700" in good and "0.500" in bad
+    assert "0.7" in good and ("+20.0 points" in good or "0.500 to 0.700" in good)
+
+
+# ------------------------------------------------------------------------------- duplicates
+
+REVIEW = "I saw this film twice and I would gladly see it a third time with my friends"
+
+
+def test_duplicates_exact_near_and_none():
+    candidates = [
+        "I would gladly see it a third time with my friends",  # stands in the review
+        "I WOULD gladly see it, a third time: with my friends!",  # case and punctuation do not matter
+        "She says I would gladly see it a third time",  # five of its six runs do
+        "Nothing of this sentence stands in any review at all",
+        "It is the same sentence as the next one",
+        "It is the same sentence as the next one!",
+        "too short",
+    ]
+    assert duplicates(candidates, [REVIEW]) == {0, 1, 2, 4, 5}
+    assert duplicates(candidates, []) == {0, 1, 4, 5, 2}  # 0, 1 and 2 share their runs with one another
+    assert duplicates(candidates[2:4], []) == set()
+    assert duplicates(["too short"], ["too short"]) == {0}  # a text of fewer words must be the same
+    assert duplicates([], [REVIEW]) == set()
+
+
+def test_half_of_the_runs_is_the_border():
+    others = ["a b c d e f g"]  # runs of three: abc bcd cde def efg
+    assert duplicates(["a b c d x y"], others, run=3) == {0}  # abc and bcd, of four
+    assert duplicates(["a b c w x y"], others, run=3) == set()  # abc alone
+    assert duplicates(["a b c w x y"], others, run=3, share=0.25) == {0}
+
+
+def test_shingles_are_runs_of_words():
+    assert shingles("One two, THREE!", 2) == ["one two", "two three"]
+    assert shingles("One", 2) == ["one"] and shingles("…", 2) == [""]
+    assert shingles("北 京 大 学", 3) == ["北 京 大", "京 大 学"]
+
+
+def test_the_test_sentences_are_in_nothing_that_is_trained_on(toy, tmp_path, monkeypatch):
+    """A review that stands in the pretraining text is left out of both the test set and the pool."""
+    text = (DATA / "english.txt").read_text(encoding="utf-8")
+    examples = corpus.labelled("rotten-tomatoes")
+    (tmp_path / "text.txt").write_text(text + "\n" + "\n".join(e.text for e in examples[:6]), encoding="utf-8")
+    track = small(English(), corpus=str(tmp_path / "text.txt"))
+    monkeypatch.setattr(story, "track_for", lambda language: track)
+
+    def enough(*_):
+        raise Enough
+
+    monkeypatch.setattr(story, "climb", enough)
+    with pytest.raises(Enough):
+        toy("en", tiny.silent)
+    pool, test = track.texts
+    assert len(test) == 20 and not {e.text for e in pool} & {e.text for e in test}
+    assert not {e.text for e in examples[:6]} & {e.text for e in pool + test}
+
+
+class Enough(Exception):
+    """The rest of the story does not matter here."""
+
+
+def test_neighbour_lines_show_words_that_the_vocabulary_has(tmp_path):
+    prepared = story.prepare_for(tiny.options(tmp_path), tiny.silent)
+    vectors = np.random.default_rng(0).normal(size=(prepared.tokenizer.size, 4)).astype(np.float32)
+    (line,) = story.neighbour_lines(prepared.tokenizer, vectors, ("the", "xylophone"))
+    assert line.startswith("         the: ") and len(line.split(": ")[1].split()) == 6

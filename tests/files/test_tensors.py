@@ -1,0 +1,153 @@
+"""Files that are broken, or made to do harm: one sentence each, no memory, no code."""
+
+import json
+import pickle
+import tracemalloc
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from minilm.errors import InputError
+from minilm.files.tensors import LONGEST_JSON, header_of, read_config, read_json, read_safetensors, weights_file
+
+TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([1, 2, 3]), "none": torch.zeros(0, 4)}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def with_header(header, rest: bytes = b"", length: int | None = None) -> bytes:
+    """A file with a header of our own: an object to be written as JSON, or bytes as they are."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return (len(text) if length is None else length).to_bytes(8, "little") + text + rest
+
+
+def entry(dtype="F32", shape=(2, 3), begin=0, end=24):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+def test_a_sound_file_is_read_and_its_header_says_the_same_without_its_numbers(path):
+    path.write_bytes(save(TENSORS, metadata={"format": "pt"}))
+    read, header = read_safetensors(path), header_of(path)
+    assert read.keys() == header.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert torch.equal(read[name], tensor)
+        assert header[name].is_meta and header[name].shape == tensor.shape and header[name].dtype == tensor.dtype
+    path.write_bytes(with_header({}))
+    assert read_safetensors(path) == {}
+
+
+GOOD = with_header({"a": entry()}, bytes(24))
+BROKEN = {
+    "empty": (b"", "its header is missing"),
+    "shorter than a number": (b"\x08\0\0", "its header is missing"),
+    "header longer than the file": (with_header({}, length=10**9), "its header is 1,000,000,000 bytes, and the file"),
+    "header of 2^63 bytes": (with_header({}, length=2**63), "9,223,372,036,854,775,808 bytes, and the file has"),
+    "header of a megabyte and more": (
+        with_header(b" " * (LONGEST_JSON + 1)),
+        "a header of 1,000,001 bytes is more than any model needs",
+    ),
+    "no JSON": (with_header(b"{no"), "its header is not JSON"),
+    "not UTF-8": (with_header(b'{"\xff": 1}'), "its header is not JSON"),
+    "a list": (with_header(b"[]"), "must be one JSON object"),
+    "nested without end": (with_header(b'{"a":' + b"[" * 500_000), "nested too deeply"),
+    "a number of ten thousand digits": (with_header(b'{"a":' + b"9" * 10_000 + b"}"), "its header"),
+    "one name twice": (with_header(b'{"a": {}, "a": {}}'), "its header has 'a' twice"),
+    "truncated": (GOOD[:-5], "it is cut off: the tensors need 24 bytes and 19 are there"),
+    "longer than its tensors": (GOOD + bytes(3), "3 bytes at its end belong to no tensor"),
+    "a gap": (
+        with_header({"a": entry(begin=4, end=28)}, bytes(28)),
+        "begins at byte 4 and the one before it ends at 0",
+    ),
+    "a thousand tensors on the same bytes": (
+        with_header({f"{i:04}": entry() for i in range(1_000)}, bytes(24)),
+        "'0001' begins at byte 0 and the one before it ends at 24",
+    ),
+    "sizes that lie": (with_header({"a": entry(shape=(200, 300))}, bytes(24)), "is 240,000 bytes, not 24"),
+    "a shape beyond memory": (with_header({"a": entry(shape=(2**39, 2**39))}, bytes(24)), "bytes, not 24"),
+    "a shape beyond reason": (with_header({"a": entry(shape=(10**30,), end=4 * 10**30)}), "is no shape and place"),
+    "two hundred dimensions": (with_header({"a": entry(shape=(1,) * 200, end=4)}, bytes(4)), "is no shape and place"),
+    "a negative shape": (with_header({"a": entry(shape=(-2, -3))}, bytes(24)), "is no shape and place"),
+    "true for a size": (with_header({"a": entry(shape=(True, 6))}, bytes(24)), "is no shape and place"),
+    "half a word": (with_header({"a": entry(shape=(1.5, 4))}, bytes(24)), "is no shape and place"),
+    "an unknown kind of number": (with_header({"a": entry(dtype="F4")}, bytes(24)), "of the kind 'F4' are not read"),
+    "an entry without a place": (with_header({"a": {"dtype": "F32", "shape": []}}), "there is no 'data_offsets'"),
+    "an entry that is none": (with_header({"a": 7}), "it has no kind, shape and place"),
+    "three places": (with_header({"a": entry() | {"data_offsets": [0, 1, 2]}}), "the tensor 'a'"),
+    "a shape that is none": (with_header({"a": entry() | {"shape": 6}}, bytes(24)), "the tensor 'a'"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_costs_a_sentence_and_no_memory(name, path):
+    content, words = BROKEN[name]
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        for read in (read_safetensors, header_of):
+            with pytest.raises(InputError) as caught:
+                read(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    message = str(caught.value)
+    assert words in message and str(path) in message and "cannot be read as safetensors" in message
+    assert "\n" not in message and message.endswith(".") and len(message) < 300 + len(str(path))
+    assert peak < 30e6
+
+
+class Harmful:
+    """What runs when it is unpickled."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("the pickle was opened",))
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_a_pickle_by_whatever_name_is_never_opened(protocol, path, tmp_path):
+    path.write_bytes(pickle.dumps(Harmful(), protocol))
+    with pytest.raises(InputError, match="cannot be read as safetensors: (it is a pickle|its header)"):
+        read_safetensors(path)
+    path.unlink()
+    for name in ("pytorch_model.bin", "model.pt"):
+        (tmp_path / name).write_bytes(pickle.dumps(Harmful(), protocol))
+        with pytest.raises(
+            InputError, match=f"{name} only, a pickle, which can run any code .*save them as model.safe"
+        ):
+            weights_file(tmp_path)
+        with pytest.raises(InputError, match="is a pickle, which can run any code"):
+            weights_file(tmp_path / name)
+        (tmp_path / name).unlink()
+
+
+def test_a_zip_and_an_hdf5_file_are_called_what_they_are(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("archive/data.pkl", bytes(50_000_000))
+    with pytest.raises(InputError, match="it is a zip with a pickle, which is not opened here"):
+        read_safetensors(path)
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90))
+    with pytest.raises(InputError, match="it is HDF5"):
+        read_safetensors(path)
+
+
+def test_weights_in_several_files_are_refused_by_name(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="weights in several files"):
+        weights_file(tmp_path)
+
+
+def test_settings_are_read_from_beside_a_file_and_within_bounds(path, tmp_path):
+    (tmp_path / "config.json").write_text('{"a": 1}', encoding="utf-8")
+    assert read_config(tmp_path) == read_config(path) == {"a": 1}
+    (tmp_path / "config.json").write_bytes(b'{"a": "' + b"x" * LONGEST_JSON + b'"}')
+    with pytest.raises(InputError, match="too long for settings"):
+        read_json(tmp_path / "config.json")
+    (tmp_path / "config.json").write_bytes(b'{"a": 1, "a": 2}')
+    with pytest.raises(InputError, match="has 'a' twice"):
+        read_config(tmp_path)
+    with pytest.raises(InputError, match="is not a run folder: it has no config.json"):
+        read_config(tmp_path / "nowhere")

@@ -1,0 +1,235 @@
+"""Part by part, the same numbers as `transformers`: values, losses and the gradient of every parameter, in float64.
+
+The referee is a tiny random BERT made here, so that nothing is downloaded and nothing has to be left out; its shape is
+drawn by hypothesis. Its weights come over by the names of `minilm/huggingface.py`.
+"""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+import transformers
+from hypothesis import given, settings, strategies as st
+
+from minilm.pretrained.bert import CONFIG_KEYS, from_hf_names, to_hf_names
+from minilm.layers.attention import padding_mask
+from minilm.models.heads import BertClassifier, HeadConfig
+from minilm.models.config import TransformerConfig
+from minilm.models.bert import BertForPretraining
+from minilm.models.sentence_encoder import SentenceEncoder
+from minilm.pretrained.weights import load_weights
+from minilm.training.losses import cross_entropy
+
+ATOL = 1e-9
+FEW = settings(max_examples=12)
+
+
+@st.composite
+def shapes(draw) -> tuple[TransformerConfig, int, int]:
+    """A small BERT, and the size and length of a batch for it."""
+    heads, length = draw(st.integers(1, 3)), draw(st.integers(3, 8))
+    config = TransformerConfig(
+        vocab_size=draw(st.integers(9, 19)),
+        width=heads * draw(st.integers(2, 5)),
+        layers=draw(st.integers(1, 3)),
+        heads=heads,
+        feed_forward=draw(st.integers(1, 13)),
+        max_length=length + draw(st.integers(0, 2)),
+        token_type_ids=draw(st.integers(1, 2)),
+        activation=draw(st.sampled_from(["gelu", "gelu_new", "relu"])),
+        epsilon=draw(st.sampled_from([1e-12, 1e-5, 1e-2])),
+    )
+    return config, draw(st.integers(1, 4)), length
+
+
+@dataclass
+class Batch:
+    """Rows of different lengths, with all answers; padding has none."""
+
+    ids: torch.Tensor
+    token_type_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    words: torch.Tensor
+    labels: torch.Tensor
+
+    @property
+    def theirs(self) -> dict:
+        return dict(input_ids=self.ids, token_type_ids=self.token_type_ids, attention_mask=self.attention_mask.long())
+
+
+def batch_for(config: TransformerConfig, B: int, T: int) -> Batch:
+    rng = torch.Generator().manual_seed(B * T)
+    attention_mask = torch.arange(T) < torch.randint(2, T + 1, (B, 1), generator=rng)
+    ids = torch.randint(1, config.vocab_size, (B, T), generator=rng) * attention_mask
+    token_type_ids = torch.randint(0, config.token_types, (B, T), generator=rng) * attention_mask
+    words = torch.randint(0, config.vocab_size, (B, T), generator=rng).where(attention_mask, torch.tensor(-100))
+    words[:, 1] = -100  # not every word is masked
+    return Batch(ids, token_type_ids, attention_mask, words, torch.randint(0, 2, (B,), generator=rng))
+
+
+def referee(kind: str, config: TransformerConfig, **extra):
+    """A model of `transformers` in evaluation mode, every parameter redrawn (as built, many are 0 or 1)."""
+    theirs = {key: getattr(config, field) for field, key in CONFIG_KEYS.items()}
+    theirs["attention_probs_dropout_prob"] = theirs["hidden_dropout_prob"]
+    made = transformers.TransformerConfig(**theirs | extra, attn_implementation="eager")
+    model = getattr(transformers, kind)(made).double().eval()
+    rng = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.4 * torch.randn(parameter.shape, generator=rng, dtype=torch.float64))
+    return model
+
+
+def filled(model, theirs):
+    model = model.double().eval()
+    load_weights(model, from_hf_names(theirs.state_dict()), "the referee")
+    return model
+
+
+def pair(config: TransformerConfig):
+    theirs = referee("BertForPreTraining", config)
+    return filled(BertForPretraining(config), theirs), theirs
+
+
+def equal(ours, theirs):
+    torch.testing.assert_close(ours, theirs, atol=ATOL, rtol=0)
+
+
+def first(out):
+    """Some versions give a part's output alone, others in a tuple."""
+    return out[0] if isinstance(out, tuple) else out
+
+
+def their_mask(attention_mask):
+    """What is added to their scores: 0 for a word, a very large negative number for padding."""
+    return (~attention_mask[:, None, None, :]).double() * torch.finfo(torch.float64).min
+
+
+def vectors(config: TransformerConfig, B: int, T: int):
+    return torch.randn(B, T, config.width, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+
+@FEW
+@given(shapes())
+def test_F21_embeddings(shape):
+    config, B, T = shape
+    (ours, theirs), batch = pair(config), batch_for(*shape)
+    expected = theirs.bert.embeddings(batch.ids, batch.token_type_ids)
+    equal(ours.bert.embeddings(batch.ids, batch.token_type_ids), expected)
+    if config.token_types == 1:
+        equal(ours.bert.embeddings(batch.ids), expected)
+
+
+@FEW
+@given(shapes(), st.booleans())
+def test_F19_one_attention_with_its_norm(shape, fused):
+    config, B, T = shape
+    (ours, theirs), batch, x = pair(config), batch_for(*shape), vectors(*shape)
+    block = ours.bert.encoder.layers[-1]
+    block.attention.fused = fused
+    expected = first(theirs.bert.encoder.layer[-1].attention(x, their_mask(batch.attention_mask)))
+    attended, _ = block.attention(x, padding_mask(batch.attention_mask))
+    equal(block.attention_norm(x + attended), expected)
+
+
+@FEW
+@given(shapes())
+def test_F20_one_block(shape):
+    (ours, theirs), batch, x = pair(shape[0]), batch_for(*shape), vectors(*shape)
+    expected = first(theirs.bert.encoder.layer[0](x, their_mask(batch.attention_mask)))
+    equal(ours.bert.encoder.layers[0](x, padding_mask(batch.attention_mask))[0], expected)
+
+
+@FEW
+@given(shapes())
+def test_F20_the_encoder_after_every_block_and_its_attention(shape):
+    (ours, theirs), batch = pair(shape[0]), batch_for(*shape)
+    expected = theirs.bert(**batch.theirs, output_hidden_states=True, output_attentions=True)
+    x, mask = ours.bert.embeddings(batch.ids, batch.token_type_ids), padding_mask(batch.attention_mask)
+    equal(x, expected.hidden_states[0])
+    for block, after in zip(ours.bert.encoder.layers, expected.hidden_states[1:], strict=True):
+        x, _ = block(x, mask)
+        equal(x, after)
+    words, attentions = ours.bert(batch.ids, batch.token_type_ids, batch.attention_mask, need_weights=True)
+    equal(words, expected.last_hidden_state)
+    for layer, after in zip(attentions, expected.attentions, strict=True):
+        equal(layer, after)
+
+
+@FEW
+@given(shapes())
+def test_F25_F26_pooler_and_both_heads(shape):
+    config, B, T = shape
+    (ours, theirs), x = pair(config), vectors(*shape)
+    pooled = theirs.bert.pooler(x)
+    equal(ours.pooler(x), pooled)
+    equal(ours.mlm_head(x, ours.bert.embeddings.words.weight), theirs.cls.predictions(x))
+    equal(ours.next_sentence(ours.pooler(x)), theirs.cls.seq_relationship(pooled))
+
+
+def check_gradients(ours, theirs):
+    """Of every parameter, by their names. An output matrix that is the embedding table has one gradient, the sum."""
+    mine = to_hf_names({name: parameter.grad for name, parameter in ours.named_parameters()})
+    others = {name: parameter.grad for name, parameter in theirs.named_parameters() if parameter.grad is not None}
+    others.pop("cls.predictions.decoder.bias", None)  # where it is registered twice, it is `cls.predictions.bias`
+    assert mine.keys() == others.keys()
+    for name, gradient in mine.items():
+        equal(gradient, others[name])
+
+
+@FEW
+@given(shapes())
+def test_F27_losses_and_the_gradient_of_every_parameter(shape):
+    (ours, theirs), batch = pair(shape[0]), batch_for(*shape)
+    batch.words[0, 0] = 1  # at least one word counts, or their mean is that of nothing
+    expected = theirs(**batch.theirs, labels=batch.words, next_sentence_label=batch.labels)
+    scores = ours(batch.ids, batch.token_type_ids, batch.attention_mask)
+    equal(scores.words, expected.prediction_logits)
+    equal(scores.is_next, expected.seq_relationship_logits)
+    loss = cross_entropy(scores.words, batch.words).value + cross_entropy(scores.is_next, batch.labels).value
+    equal(loss, expected.loss)
+    loss.backward()
+    expected.loss.backward()
+    check_gradients(ours, theirs)
+
+
+@FEW
+@given(shapes(), st.sampled_from(["text", "token"]))
+def test_F07_F28_classification_heads_and_their_gradients(shape, task):
+    config, B, T = shape
+    batch, labels = batch_for(*shape), tuple("abc")
+    kind = {"text": "BertForSequenceClassification", "token": "BertForTokenClassification"}[task]
+    theirs = referee(kind, config, num_labels=3)
+    ours = filled(BertClassifier(config, HeadConfig(labels, task, "cls")), theirs)
+    answers = batch.labels if task == "text" else (batch.words % 3).where(batch.attention_mask, torch.tensor(-100))
+    expected = theirs(**batch.theirs, labels=answers)
+    scores = ours(batch.ids, batch.token_type_ids, batch.attention_mask)
+    equal(scores, expected.logits)
+    loss = cross_entropy(scores, answers).value
+    equal(loss, expected.loss)
+    loss.backward()
+    expected.loss.backward()
+    check_gradients(ours, theirs)
+
+
+@FEW
+@given(shapes())
+def test_a_sentence_vector_is_the_mean_of_its_words_at_length_1(shape):
+    config, B, T = shape
+    batch, theirs = batch_for(*shape), referee("BertModel", config)
+    ours = filled(SentenceEncoder(config), theirs)
+    words = theirs(**batch.theirs).last_hidden_state
+    for vector, row, attention_mask in zip(ours(batch.ids, batch.token_type_ids, batch.attention_mask), words, batch.attention_mask, strict=True):
+        mean = row[attention_mask].mean(dim=0)
+        equal(vector, mean / mean.norm())
+
+
+def test_a_tolerance_that_rejects():
+    """Another ε, another activation or another order of Q, K and V is seen by these tests."""
+    config = TransformerConfig(vocab_size=11, width=6, layers=1, heads=2, feed_forward=5, max_length=7, epsilon=1e-5)
+    (_, theirs), batch = pair(config), batch_for(config, 3, 5)
+    expected = theirs.bert(**batch.theirs).last_hidden_state
+    for change in ({"epsilon": 2e-5}, {"activation": "gelu_new"}):
+        ours = filled(BertForPretraining(replace(config, **change)), theirs)
+        with pytest.raises(AssertionError):
+            equal(ours.bert(batch.ids, batch.token_type_ids, batch.attention_mask).words, expected)

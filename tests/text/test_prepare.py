@@ -1,0 +1,135 @@
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from tiny import DATA, silent
+
+from minilm.errors import InputError
+from minilm.text import prepare as preparing
+from minilm.text.prepare import check_pairs, held_out_documents, prepare, read_documents, write_texts
+
+SENTENCES = st.lists(st.text(alphabet="ab .", max_size=6), max_size=4)
+
+
+def lines(documents):
+    """As they are written: spaces put in order, nothing empty."""
+    return [[" ".join(s.split()) for s in document if s.strip()] for document in documents]
+
+
+@settings(max_examples=60)
+@given(documents=st.lists(SENTENCES, min_size=2, max_size=9), held_out=st.integers(1, 5), seed=st.integers(0, 5))
+def test_every_sentence_is_in_one_of_the_two_parts(documents, held_out, seed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("texts")
+    try:
+        write_texts(iter(documents), held_out, seed, folder)
+    except InputError:
+        return
+    chosen = set(held_out_documents(len(documents), held_out, seed).tolist())
+    wanted = lines(documents)
+    assert list(read_documents(folder / "train.txt")) == [d for i, d in enumerate(wanted) if i not in chosen]
+    assert list(read_documents(folder / "held_out.txt")) == [wanted[i] for i in sorted(chosen)]
+    assert 1 <= len(chosen) <= max(1, len(documents) // 5) and len(chosen) <= held_out
+
+
+@pytest.mark.parametrize(("sentences", "asked", "held"), [(6, 9, 3), (40, 100, 8), (40, 5, 5), (40, 1, 3)])
+def test_a_single_document_gives_its_end(sentences, asked, held, tmp_path):
+    document = [f"sentence {i} ." for i in range(sentences)]
+    write_texts(iter([document]), asked, 0, tmp_path)
+    assert list(read_documents(tmp_path / "train.txt")) == [document[:-held]]
+    assert list(read_documents(tmp_path / "held_out.txt")) == [document[-held:]]
+
+
+def test_F26_both_parts_must_give_pairs():
+    check_pairs([2, 1, 2, 1], {0, 1}, "x")
+    check_pairs([3, 3], {1}, "x")
+    for sizes, chosen, what in [
+        ([1, 1, 1, 2, 2], {3, 4}, "training part of x (3 sentence(s) in 3 document(s))"),
+        ([2, 2, 1, 1], {2, 3}, "held-out part of x (2 sentence(s) in 2 document(s))"),
+        ([2, 2, 2], {0}, "held-out part of x (2 sentence(s) in 1 document(s))"),
+        ([2, 3], {1}, "training part of x (2 sentence(s) in 1 document(s))"),
+        ([], set(), "training part of x (0 sentence(s)"),
+    ]:
+        with pytest.raises(InputError) as refused:
+            check_pairs(sizes, chosen, "x")
+        assert what in str(refused.value)
+
+
+def test_the_held_out_documents_depend_on_the_seed_alone():
+    first, again, other = (held_out_documents(100, 12, seed) for seed in (0, 0, 1))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert len(first) == len(set(first.tolist())) == 12 and first.max() < 100
+    assert len(held_out_documents(100, 4000, 0)) == 20
+
+
+@pytest.fixture
+def ready(tmp_path):
+    def make(name=DATA / "english.txt", **changes):
+        given = dict(vocab_size=200, held_out=2, say=silent)
+        return prepare(str(name), tmp_path / "cache", **given | changes)
+
+    return make
+
+
+def test_other_settings_are_another_folder_and_the_same_ones_the_same(ready):
+    first = ready()
+    assert ready().folder == first.folder
+    changes = [dict(vocab_size=150), dict(units="characters"), dict(lowercase=False), dict(held_out=1), dict(seed=1)]
+    others = [ready(**change).folder for change in changes]
+    others.append(ready(tokenizer=first.tokenizer).folder)
+    assert len({first.folder, *others}) == 7
+
+
+def test_a_preparation_that_was_broken_off_is_done_again(ready, monkeypatch):
+    real = preparing.write_store
+
+    def broken(documents, tokenizer, folder):
+        if folder.name == "held_out":
+            raise OSError(28, "No space left on device")
+        return real(documents, tokenizer, folder)
+
+    monkeypatch.setattr(preparing, "write_store", broken)
+    with pytest.raises(OSError):
+        ready()
+    monkeypatch.setattr(preparing, "write_store", real)
+    prepared = ready()
+    assert prepared.held_out.tokens and (prepared.folder / "prepared.json").exists()
+
+
+@pytest.mark.parametrize("file", ["train/ids.raw", "held_out/store.json", "tokenizer.json"])
+def test_a_damaged_cache_names_the_folder_to_delete(file, ready):
+    folder = ready().folder
+    (folder / file).write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        ready()
+    assert str(caught.value).endswith(f"; delete the folder {folder}, and the next run makes it again.")
+    shutil.rmtree(folder)
+    assert ready().train.tokens
+
+
+def test_a_folder_of_texts_is_another_corpus_when_one_of_them_changes(ready, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name in ("a.txt", "b.TXT"):
+        (folder / name).write_bytes((DATA / "english.txt").read_bytes())
+    first = ready(folder)
+    assert len(first.train.documents) + len(first.held_out.documents) - 2 == 22
+    with open(folder / "b.TXT", "a", encoding="utf-8") as file:
+        file.write("One more.\n")
+    assert ready(folder).folder != first.folder
+
+
+def test_ids_are_those_of_the_text(ready):
+    for units in ("wordpiece", "characters"):
+        prepared = ready(units=units)
+        text = [s for d in read_documents(prepared.folder / "train.txt") for s in d]
+        assert prepared.train.ids.tolist() == [i for row in prepared.tokenizer.ids(text) for i in row]
+        assert prepared.tokenizer.size <= 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [(dict(units="x"), "units 'x'"), (dict(vocab_size=99), "of 99 is too")]
+)
+def test_what_cannot_be_prepared(changes, message, ready):
+    with pytest.raises(InputError, match=message):
+        ready(**changes)

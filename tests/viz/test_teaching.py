@@ -1,0 +1,84 @@
+import os
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from pages import TOP
+
+from minilm.viz.plots import Picture
+from minilm.viz.teaching import agree, panels
+
+
+def test_agree_says_how_close(capsys):
+    agree("by hand", np.ones(3), torch.ones(3, requires_grad=True))
+    agree("by machine", [1.0, 2.0], [1.0, 2.0 + 3e-12])
+    agree("roughly", 1, 1.01, atol=0.1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["by hand: equal to the last bit", "by machine: equal to 3e-12", "roughly: equal to 1e-02"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "sentence"),
+    [
+        ([1.0], [1.0 + 2e-10], r"loss: they differ by 2\.0e-10, more than 1e-10"),
+        (np.ones((2, 3)), np.ones((3, 2)), r"loss: shapes \(2, 3\) and \(3, 2\) differ"),
+        (
+            np.ones(3),
+            1.0,
+            r"loss: shapes \(3,\) and \(\) differ",
+        ),  # a mean that was not taken would pass by broadcasting
+        ([np.nan], [np.nan], "loss: they differ by nan"),
+    ],
+)
+def test_agree_refuses_what_is_not_equal(ours, theirs, sentence, capsys):
+    with pytest.raises(AssertionError, match=sentence):
+        agree("loss", ours, theirs)
+    assert capsys.readouterr().out == ""
+
+
+def draw():
+    picture, (left, right) = panels(1, 2, width=4, height=2, sharey=True, width_ratios=[1, 3])
+    left.plot([1, 2])
+    right.set_title("costs $5, and $6_")  # a dollar is a dollar, and no formula
+    return picture, left, right
+
+
+def test_panels_give_a_picture_that_shows_itself():
+    before = dict(matplotlib.rcParams)
+    picture, left, right = draw()
+    assert isinstance(picture, Picture) and tuple(picture.get_size_inches()) == (4, 2)
+    assert right.get_ylim() == left.get_ylim()
+    png = picture._repr_png_()
+    assert png.startswith(b"\x89PNG") and png == draw()[0]._repr_png_()
+    assert dict(matplotlib.rcParams) == before
+    assert panels()[1].get_figure() is not picture
+
+
+def test_what_is_drawn_later_keeps_to_the_style():
+    _, (left, right) = panels(1, 2)
+    left.plot([1, 2], label="a $ and a $")
+    left.set_title("on the left")
+    assert left.get_title(loc="left") == "on the left" and left.get_title() == ""
+    legend = left.legend()
+    assert legend.get_frame().get_edgecolor()[3] == 0 and not legend.get_texts()[0].get_parse_math()
+    right.semilogy([1e-3, 2e4])
+    right.figure.draw_without_rendering()
+    assert {"10⁻³", "10⁰", "10³"} & {label.get_text() for label in right.get_yticklabels()}
+    assert not any("$" in label.get_text() for label in right.get_yticklabels() + right.get_xticklabels())
+    right.set(yscale="linear")
+    right.figure.draw_without_rendering()
+    assert "10000" in {label.get_text() for label in right.get_yticklabels()}
+
+
+@pytest.mark.parametrize(("value", "fast"), [("1", True), ("0", False), (None, False)])
+def test_fast_is_asked_of_the_environment(value, fast):
+    environment = {name: text for name, text in os.environ.items() if name != "MINILM_FAST"}
+    environment |= {} if value is None else {"MINILM_FAST": value}
+    ask = "import sys; from minilm.viz.teaching import FAST; assert 'matplotlib.pyplot' not in sys.modules; print(FAST)"
+    done = subprocess.run(
+        [sys.executable, "-c", ask], cwd=TOP, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(fast)
