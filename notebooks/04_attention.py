@@ -489,13 +489,10 @@ assert apart > 0.1
 # words, 2,000 in all with five special tokens (every other word is `[UNK]`).
 
 # %%
+from minilm import AdamW, BertForPretraining, TransformerConfig, cross_entropy, initialise
 from minilm.examples.masked_lm import mask_tokens
-from minilm.models.bert import BertForPretraining
-from minilm.models.config import TransformerConfig
-from minilm.models.initialisation import initialise
 from minilm.text.corpus import labelled
-from minilm.training.losses import cross_entropy
-from minilm.training.optimizer import AdamW, parameter_groups
+from minilm.training.optimizer import parameter_groups
 
 sentences = [example.text.split() for example in labelled("rotten-tomatoes")]
 assert len(sentences) == 8530
@@ -525,7 +522,7 @@ def model_from(scheme):
 
 def maps(model, ids):
     with torch.no_grad():
-        return model.bert(ids, None, ids != 0, need_weights=True).attentions[0].numpy()  # [B, H, T, T]
+        return model.encoder(ids, None, ids != 0, need_weights=True).attentions[0].numpy()  # [B, H, T, T]
 
 
 words = "the plot is thin , but the cast is a delight .".split()
@@ -554,7 +551,7 @@ def word_on_the_left(batch, draw):
     return batch, labels.masked_fill(batch == 0, -100)
 
 
-def mlm_head(batch, draw):
+def masked_words(batch, draw):
     return mask_tokens(batch, [0, 1, 2, 3, 4], mask_id=4, vocab_size=V, generator=draw, mask_rate=0.15)
 
 
@@ -571,8 +568,8 @@ def learn(model, task, steps):
         batch = train[torch.randint(len(train), (32,), generator=draw)]
         shown, labels = task(batch, draw)
         wanted = (labels.flatten() != -100).nonzero().flatten()
-        scores = model(shown, None, batch != 0, wanted).words
-        loss = cross_entropy(scores, labels.flatten()[wanted]).value
+        logits = model(shown, None, batch != 0, wanted).mlm_logits
+        loss = cross_entropy(logits, labels.flatten()[wanted]).value
         optimizer.zero_grad()
         loss.backward()
         optimizer.step(5e-3 * min(1, step / 50) * (1 - step / steps))  # warm-up, then linearly down to 0
@@ -585,7 +582,7 @@ left_model, masked_model = model_from("fan-in"), model_from("fan-in")
 steps = 20 if FAST else 300
 histories = {
     "word on the left": learn(left_model, word_on_the_left, steps),
-    "masked words": learn(masked_model, mlm_head, steps),
+    "masked words": learn(masked_model, masked_words, steps),
 }
 
 # %%
@@ -632,13 +629,13 @@ plots.attention_maps(words, [maps(left_model, sentence)[0]], title="Learned: nam
 def right_answers(model):
     shown, labels = word_on_the_left(held_out, None)
     with torch.no_grad():
-        scores = model(shown, None, None).words  # [B, T, V]
-    return (scores.argmax(dim=-1) == labels)[:, 1:].float().mean().item()
+        logits = model(shown).mlm_logits  # [B, T, V]
+    return (logits.argmax(dim=-1) == labels)[:, 1:].float().mean().item()
 
 
 before, map_before = right_answers(left_model), maps(left_model, sentence)
 with torch.no_grad():
-    left_model.bert.encoder.layers[0].attention.to_qkv.weight[2 * 64 :] = 0  # W^V: no value is handed over any more
+    left_model.encoder.stack.layers[0].attention.to_qkv.weight[2 * 64 :] = 0  # W^V: no value is handed over any more
 after, map_after = right_answers(left_model), maps(left_model, sentence)
 agree("the map before and after the change", map_before, map_after)
 print(f"right answers: {before:.0%} before, {after:.0%} after")

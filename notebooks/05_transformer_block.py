@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from minilm.formulas import attention, positions, transformer as by_hand
-from minilm.layers import embeddings, normalization, transformer as library
+from minilm.layers import normalization, positions as library_positions, transformer as library
 from minilm.viz import plots
 from minilm.viz.teaching import FAST, agree, panels
 
@@ -48,7 +48,7 @@ omega = 10000.0 ** (-np.arange(0, C, 2) / C)  # [C/2]
 angle = np.arange(T)[:, None] * omega  # [T, C/2]
 PE = np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(T, C)  # pairs side by side
 agree("by hand and minilm.formulas", PE, positions.sinusoids(T, C))
-agree("by hand and minilm.layers  ", PE, embeddings.sinusoids(T, C), atol=1e-6)  # single precision there
+agree("by hand and minilm.layers  ", PE, library_positions.sinusoids(T, C), atol=1e-6)  # single precision there
 turns = 2 * np.pi / omega  # the number of words until each hand has gone round once
 assert turns[0] < 7 and 10_000 < turns[-1] < 100_000
 
@@ -371,9 +371,8 @@ assert cosine < 0.95
 # learn where to look.
 
 # %%
-from minilm.models.initialisation import initialise
-from minilm.training.losses import cross_entropy
-from minilm.training.optimizer import AdamW, clip_gradients, parameter_groups
+from minilm import AdamW, cross_entropy, initialise
+from minilm.training.optimizer import clip_gradients, parameter_groups
 
 
 def post_norm(block, x):
@@ -586,8 +585,7 @@ assert grown[32][0] > 2 * grown[2][0] and all(abs(post - 1) < 0.01 for _, post i
 # real sentence, in models of several widths:
 
 # %%
-from minilm.models.bert import BertForPretraining
-from minilm.models.config import TransformerConfig
+from minilm import BertForPretraining, TransformerConfig
 from minilm.text.corpus import labelled
 
 texts = [example.text.split() for example in labelled("rotten-tomatoes")]
@@ -607,8 +605,8 @@ def started(scheme, width=128, heads=4):
 def scores(model):
     """Q Kᵀ / √D [H, T, T] of the first layer."""
     with torch.no_grad():
-        first = model.bert.encoder.layers[0].attention
-        q, k, _ = first.project(model.bert.embeddings(sentence), None)  # each [1, H, T, D]
+        first = model.encoder.stack.layers[0].attention
+        q, k, _ = first.project(model.encoder.embeddings(sentence), None)  # each [1, H, T, D]
         return (q @ k.mT / q.size(-1) ** 0.5)[0]
 
 
@@ -633,11 +631,11 @@ assert 15 < times < 25
 
 # %%
 def share_of_queries_and_keys(scheme):
-    model, asked = started(scheme), torch.tensor([2, 7])  # guess the third and the eighth word
+    model, masked = started(scheme), torch.tensor([2, 7])  # guess the third and the eighth word
     shown = sentence.clone()
-    shown[0, asked] = 1
-    cross_entropy(model(shown, masked=asked).words, sentence[0, asked]).value.backward()
-    gradient = model.bert.encoder.layers[0].attention.to_qkv.weight.grad  # [3C, C]
+    shown[0, masked] = 1
+    cross_entropy(model(shown, masked=masked).mlm_logits, sentence[0, masked]).value.backward()
+    gradient = model.encoder.stack.layers[0].attention.to_qkv.weight.grad  # [3C, C]
     return (gradient[: 2 * 128].norm() / gradient.norm()).item()
 
 

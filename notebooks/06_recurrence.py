@@ -8,6 +8,7 @@
 import numpy as np
 import torch
 
+from minilm import LSTMConfig, LSTMLanguageModel, cross_entropy
 from minilm.formulas.gru import gru, gru_gradients, gru_reset_before
 from minilm.formulas.lstm import lstm, lstm_gradients, sigmoid
 from minilm.formulas.lstm_model import lstm_model, lstm_model_loss, lstm_model_shapes
@@ -22,9 +23,7 @@ from minilm.formulas.rnn import (
     rnn_output,
 )
 from minilm.layers.recurrent import Recurrent
-from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
 from minilm.text.corpus import documents
-from minilm.training.losses import cross_entropy
 from minilm.training.optimizer import Adam, clip_gradients
 from minilm.viz.plots import COLOURS
 from minilm.viz.teaching import FAST, agree, panels
@@ -718,8 +717,10 @@ print(f"after {int(every[-1, 0])} steps: {every[-1, 1]:.2f} nats with every char
 
 # %%
 weights = {name: p.detach().double().numpy() for name, p in model.named_parameters()}
-cell = {f"{w}{n}": weights[f"lstm.cells.{n - 1}.{w.rstrip('_')}"] for n in (1, 2) for w in ("W_x", "W_h", "b_")}
-theta = {"embedding": weights["embedding.weight"], **cell, "W_y": weights["head.weight"], "b_y": weights["head.bias"]}
+theta = {
+    f"{w}{n}": weights[f"encoder.lstm.cells.{n - 1}.{w.rstrip('_')}"] for n in (1, 2) for w in ("W_x", "W_h", "b_")
+}
+theta |= {"embedding": weights["encoder.embedding.weight"], "W_y": weights["head.weight"], "b_y": weights["head.bias"]}
 w, y = held_out[0, :-1].numpy(), held_out[0, 1:].numpy()
 model.double()
 with torch.no_grad():

@@ -12,17 +12,15 @@ import re
 import numpy as np
 import torch
 
+from minilm import BertForPretraining, LSTMConfig, LSTMLanguageModel, TransformerConfig, cross_entropy, initialise
+from minilm.examples.batching import Batch
 from minilm.formulas import language_models as formulas
 from minilm.formulas.cross_entropy import softmax
 from minilm.formulas.pretraining import masked_word_context, masked_word_context_as_printed
-from minilm.models.bert import BertForPretraining
-from minilm.models.config import TransformerConfig
-from minilm.models.initialisation import initialise
-from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
 from minilm.text.corpus import labelled
-from minilm.training.loop import LearningRate, Step, train
-from minilm.training.losses import cross_entropy
-from minilm.training.optimizer import AdamW, parameter_groups
+from minilm.training.loop import LearningRate, Step
+from minilm.training.objectives import CausalLM
+from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
 from minilm.viz.plots import COLOURS
 from minilm.viz.teaching import FAST, agree, panels
@@ -199,47 +197,40 @@ agree("causal loss, library", by_hand, cross_entropy(z, labels).value)
 print(f"the perplexity of the untrained network is {np.exp(by_hand):.0f}; there are {V} letters")
 
 # %% [markdown]
-# We train with the library's loop (`minilm/training/loop.py`, notebook 01): batch, loss, gradient, clipping, step.
+# We train with the library's `TrainingRun` (`minilm/training/run.py`), which repeats what notebook 01 does by hand:
+# batch, loss, gradient, clipping, step. It needs a model, an objective (what is the loss of a batch?), and a function
+# from the number of a step to its batch. `CausalLM` is the objective with the causal loss.
 
 
 # %%
-def fit(model, losses, steps, learning_rate, measure):
-    """Train for `steps` steps and measure eight times on the way. Returns the steps and the measured values."""
-    optimizer = AdamW(parameter_groups(model, 0.01), betas=(0.9, 0.98))
-    loop = train(
-        model,
-        optimizer,
-        losses,
-        Budget(steps),
-        LearningRate(learning_rate, 0.1),
-        pause_at=np.arange(1, 8) / 8,
-        bar=False,
-    )
-    with torch.no_grad():
-        curve = [(0, *measure())]
-    for progress in loop:
-        with torch.no_grad():
-            curve.append((progress.step, *measure()))
+def fit(model, objective, batch_at, steps, learning_rate, test):
+    """Train for `steps` steps, and measure on the batch `test` before the first step and eight times on the way.
+
+    Returns a row for each measurement: the step, then the values that `objective.measure` gives.
+    """
+    optimisation = Optimisation(LearningRate(learning_rate, 0.1), betas=(0.9, 0.98))
+    run = TrainingRun(model, objective, batch_at, Budget(steps), optimisation)
+    curve = []
+
+    def look(progress):
+        curve.append((progress.step, *objective.measure(model, [test]).values()))
+
+    look(run.progress)
+    run.train(np.arange(1, 8) / 8, look, bar=False)
     return np.array(curve)
 
 
 generator = torch.Generator().manual_seed(1)
 test = rows(unseen, 40 if FAST else 200, torch.Generator().manual_seed(2))
-
-
-def causal(ids):
-    return cross_entropy(lstm(ids)[:, :-1], ids[:, 1:]).value
-
-
 curve = fit(
-    *(lstm, lambda step: Step(causal(rows(letters, B, generator)), {}, B * T)),
-    *(20 if FAST else 250, 1e-2, lambda: [float(causal(test))]),
-)
-print("perplexity of the LSTM:", np.exp(curve[:, 1]).round(1))
+    *(lstm, CausalLM(), lambda step: Batch(rows(letters, B, generator))),
+    *(20 if FAST else 250, 1e-2, Batch(test)),
+)  # columns: step, loss, perplexity
+print("perplexity of the LSTM:", curve[:, 2].round(1))
 
 # %%
 picture, axis = panels(1, 1, width=7.5)
-axis.plot(curve[:, 0], np.exp(curve[:, 1]), "o-", color=COLOURS[2])
+axis.plot(curve[:, 0], curve[:, 2], "o-", color=COLOURS[2])
 for k in (1, 2, best) if not FAST else (1, 2):
     axis.axhline(new[k], color="grey", ls=":", lw=1)
     axis.text(curve[-1, 0], new[k], f"counting, memory of {k}", color="grey", ha="right", va="bottom", fontsize=10)
@@ -255,7 +246,7 @@ picture
 
 # %%
 if not FAST:
-    assert np.exp(curve[-1, 1]) < 0.9 * new[1] and new[best] < np.exp(curve[-1, 1])
+    assert new[best] < curve[-1, 2] < 0.9 * new[1]
 
 # %% [markdown]
 # **Wrong, then right.** The labels are the inputs, shifted by one. A program in D2 shifts them and then gives them to
@@ -415,13 +406,43 @@ for name, mask in (("left only, as printed", printed), ("both sides", context)):
 # Now by training: one Transformer encoder of the library, with the same initial weights, the same passages of text,
 # and the same hidden letters. The only difference is the attention mask: it is `tril(…, −1)`, which is the printed
 # formula, or True everywhere. (Every chosen letter becomes `[MASK]` here, so that the letter's own position reveals
-# nothing.)
+# nothing.) No objective of the library has such a mask, so we write our own. An objective is any class with a `step`,
+# which gives the loss of a batch, and a `measure`, which gives the figures.
 
 # %%
-T, hidden = 24, V  # [MASK] is one more id
-everything, strictly_left = (torch.tensor(mask(T)) for mask in (masked_word_context, masked_word_context_as_printed))
-test_rows = rows(unseen, 40 if FAST else 300, torch.Generator().manual_seed(3))
-test_chosen = torch.rand(test_rows.shape, generator=torch.Generator().manual_seed(4)) < 0.15
+T, MASK = 24, V  # [MASK] is one more id
+
+
+class HiddenLetters:
+    """F25, where each position may attend to the positions that `sees` [T, T] allows."""
+
+    def __init__(self, sees):
+        self.sees = torch.tensor(sees)[None, None]  # [1, 1, T, T]: the same for every row and every head
+
+    def guess(self, model, batch):
+        """Logits [N, V + 1] and labels [N] at the N hidden letters."""
+        chosen = batch.labels != -100
+        x, _ = model.encoder.stack(model.encoder.embeddings(batch.input_ids), self.sees)  # [B, T, C]
+        return model.mlm_head(x[chosen], model.encoder.token_table.weight), batch.labels[chosen]
+
+    def step(self, model, batch):
+        return Step(cross_entropy(*self.guess(model, batch)).value, {}, batch.tokens)
+
+    @torch.no_grad()
+    def measure(self, model, batches):
+        z, y = self.guess(model, *batches)  # we measure on a single batch
+        return {"loss": float(cross_entropy(z, y).value), "accuracy": float((z.argmax(dim=-1) == y).double().mean())}
+
+
+def hide(ids, generator):
+    """Hide 15 % of the letters; they are the labels."""
+    chosen = torch.rand(ids.shape, generator=generator) < 0.15
+    return Batch(ids.masked_fill(chosen, MASK), labels=ids.masked_fill(~chosen, -100))
+
+
+hidden_test = hide(
+    rows(unseen, 40 if FAST else 300, torch.Generator().manual_seed(3)), torch.Generator().manual_seed(4)
+)
 
 
 def experiment(sees, steps):
@@ -429,27 +450,15 @@ def experiment(sees, steps):
     initialise(model, "neighbours", torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(5)  # the same random numbers in both experiments
 
-    def guess(ids, chosen):
-        x = model.bert.embeddings(ids.masked_fill(chosen, hidden))
-        x, _ = model.bert.encoder(x, sees)
-        return model.mlm_head(x[chosen], model.bert.embeddings.words.weight), ids[chosen]  # [N, V + 1], [N]
+    def batch_at(step):
+        return hide(rows(letters, 16 if FAST else 48, generator), generator)
 
-    def losses(step):
-        ids = rows(letters, 16 if FAST else 48, generator)
-        return Step(
-            cross_entropy(*guess(ids, torch.rand(ids.shape, generator=generator) < 0.15)).value, {}, ids.numel()
-        )
-
-    def measure():
-        z, y = guess(test_rows, test_chosen)
-        return float(cross_entropy(z, y).value), float((z.argmax(dim=-1) == y).double().mean())
-
-    return fit(model, losses, steps, 6e-3, measure)
+    return fit(model, HiddenLetters(sees), batch_at, steps, 6e-3, hidden_test)  # columns: step, loss, accuracy
 
 
 curves = {
-    name: experiment(sees, 20 if FAST else 400)
-    for name, sees in (("left only, as printed", strictly_left), ("both sides", everything))
+    name: experiment(mask(T), 20 if FAST else 400)
+    for name, mask in (("left only, as printed", masked_word_context_as_printed), ("both sides", masked_word_context))
 }
 for name, (_, loss, accuracy) in ((name, curve[-1]) for name, curve in curves.items()):
     print(f"{name:22} loss {loss:.2f} nats, perplexity {np.exp(loss):4.1f}, accuracy {accuracy:.1%}")

@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from minilm import PretrainOptions, cross_entropy
 from minilm.examples import masked_lm
-from minilm.examples.batching import PretrainingBatches
+from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.examples.next_sentence import draw_pairs
 from minilm.formulas import pretraining as formulas
 from minilm.formulas.cross_entropy import log_softmax
-from minilm.jobs.pretrain import PretrainOptions, build, held_out_batches, losses_of, measure, prepare_for
+from minilm.jobs.pretrain import batches_for, build, held_out_batches, prepare_for
 from minilm.text.corpus import documents
-from minilm.training.loop import LearningRate, Step, train
-from minilm.training.losses import cross_entropy
-from minilm.training.optimizer import AdamW, parameter_groups
+from minilm.training.objectives import BertPretraining
+from minilm.training.run import TrainingRun
 from minilm.viz.plots import COLOURS, pretraining_curves, wilson
 from minilm.viz.teaching import FAST, agree, panels
 
@@ -47,7 +47,8 @@ news.write_text("\n\n".join(articles), encoding="utf-8")
 options = PretrainOptions(
     corpus=str(news), cache=Path(folder.name), units="characters", vocab_size=2000, held_out=430,
     width=64, layers=2, heads=4, length=64, batch=32, window=3,
-    steps=16 if FAST else 480, learning_rate=3e-3, embedding_learning_rate_scale=1.0, mask_rate=0.3, next_sentence_weight=1.0,
+    steps=16 if FAST else 480, learning_rate=3e-3, warmup=0.05, embedding_learning_rate_scale=1.0,
+    mask_rate=0.3, next_sentence_weight=1.0,
 )  # fmt: skip
 prepared = prepare_for(options, say=lambda *_: None)
 tokenizer, V = prepared.tokenizer, prepared.tokenizer.size
@@ -196,15 +197,15 @@ model = build(options, prepared)
 batch = PretrainingBatches(prepared.train, tokenizer, options.length, options.batch, options.seed)[0]
 double = copy.deepcopy(model).double()
 with torch.no_grad():
-    x = double.bert(batch.ids, batch.token_type_ids, batch.attention_mask).words
-    scores = double(batch.ids, batch.token_type_ids, batch.attention_mask)
-W_p, b_p, W, b = (t.detach().numpy() for t in (*double.pooler.dense.parameters(), *double.next_sentence.parameters()))
+    x = double.encoder(batch.input_ids, batch.token_type_ids, batch.attention_mask).hidden
+    output = double(batch.input_ids, batch.token_type_ids, batch.attention_mask)
+W_p, b_p, W, b = (t.detach().numpy() for t in (*double.pooler.dense.parameters(), *double.nsp_head.parameters()))
 s = np.tanh(x[:, 0].numpy() @ W_p.T + b_p) @ W.T + b  # PyTorch stores its matrices as [out, in]
-is_next = batch.is_next.numpy()
-by_hand = -log_softmax(s)[np.arange(len(s)), is_next].mean()
-agree("s, library", s, scores.is_next)
-agree("F26, formulas", by_hand, formulas.next_sentence_loss(x.numpy(), W_p.T, b_p, W.T, b, is_next))
-agree("F26, library", by_hand, cross_entropy(scores.is_next, batch.is_next).value)
+nsp_labels = batch.nsp_labels.numpy()
+by_hand = -log_softmax(s)[np.arange(len(s)), nsp_labels].mean()
+agree("s, library", s, output.nsp_logits)
+agree("F26, formulas", by_hand, formulas.next_sentence_loss(x.numpy(), W_p.T, b_p, W.T, b, nsp_labels))
+agree("F26, library", by_hand, cross_entropy(output.nsp_logits, batch.nsp_labels).value)
 
 # %% [markdown]
 # (In the first pair, a sentence on the economy follows one on reform; in the second, a piano follows foreign policy.)
@@ -250,14 +251,14 @@ if not FAST:
 
 # %%
 with torch.no_grad():
-    loss, parts = losses_of(double, batch, next_sentence_weight=1.0)
-ours = formulas.pretraining_loss(scores.words.numpy(), batch.words.numpy(), scores.is_next.numpy(), is_next)
-agree("F27, library", ours, loss)
-print(f"before the first step: masked words  {float(parts['words'].value):.2f}, log V = {np.log(V):.2f}")
-print(f"                       next sentence {float(parts['pairs'].value):.2f}, log 2 = 0.69")
+    step = BertPretraining().step(double, batch)
+mlm_logits, nsp_logits = output.mlm_logits.numpy(), output.nsp_logits.numpy()
+agree("F27, library", formulas.pretraining_loss(mlm_logits, batch.labels.numpy(), nsp_logits, nsp_labels), step.loss)
+print(f"before the first step: masked words  {float(step.shown['masked words']):.2f}, log V = {np.log(V):.2f}")
+print(f"                       next sentence {float(step.shown['next sentence']):.2f}, log 2 = 0.69")
 
 # %% [markdown]
-# Now we train, with the library's own loop as `minilm pretrain` runs it, a model of 2 layers and a width of 64. Two
+# Now we train a model of 2 layers and a width of 64 with the library's `TrainingRun`, as `minilm pretrain` does. Two
 # ideas from `minilm/models/initialisation.py` make this fit into a notebook: the embeddings start from counted word
 # vectors (F34, notebook 03), and the first heads start out looking at neighbouring tokens and at tokens similar to
 # their own. You find the measurements in `minilm/experiments/RECIPE.md`.
@@ -266,27 +267,19 @@ print(f"                       next sentence {float(parts['pairs'].value):.2f}, 
 # %%
 def pretrain(model, options, evaluations=8):
     """Train and measure on held-out pairs on the way. Returns rows as in metrics.jsonl."""
-    test = held_out_batches(prepared, options.length, 64 if FAST else 1024)
-    batches = PretrainingBatches(
-        prepared.train, tokenizer, options.length, options.batch, options.seed, options.mask_rate
-    )
-    optimizer = AdamW(
-        parameter_groups(model, options.weight_decay, options.embedding_learning_rate_scale),
-        betas=(0.9, 0.98),
-        eps=1e-6,
-    )
+    batches, rows = batches_for(options, prepared), []
+    run = TrainingRun(model, options.objective, batches.__getitem__, options.budget, options.optimisation, options.seed)
 
-    def losses(step):
-        batch = batches[step]
-        return Step(losses_of(model, batch, options.next_sentence_weight)[0], {}, batch.tokens)
+    def look(progress):
+        measured = options.objective.measure(model, held_out[: 1 if FAST else 16])  # batches of 64 pairs each
+        rows.append({"step": progress.step, "tokens": progress.tokens, **measured})
 
-    learning_rate, pauses = LearningRate(options.learning_rate, 0.05), np.arange(1, evaluations) / evaluations
-    rows = [{"step": 0, "tokens": 0, **measure(model, test)}]
-    for at in train(model, optimizer, losses, options.budget, learning_rate, pause_at=pauses, bar=False):
-        rows.append({"step": at.step, "tokens": at.tokens, **measure(model, test)})
+    look(run.progress)
+    run.train(np.arange(1, evaluations) / evaluations, look, bar=False)
     return rows
 
 
+held_out = held_out_batches(prepared, options.length)
 rows = pretrain(model, options)
 for row in rows[:: len(rows) // 4]:
     print(
@@ -326,11 +319,11 @@ if not FAST:
 @torch.no_grad()
 def at_cls(model, batches):
     """The encoder's output at [CLS], [N, C], and the answers [N]."""
-    x = [model.bert(batch.ids, batch.token_type_ids, batch.attention_mask).words[:, 0] for batch in batches]
-    return torch.cat(x).double().numpy(), torch.cat([batch.is_next for batch in batches]).numpy()
+    x = [model.encoder(b.input_ids, b.token_type_ids, b.attention_mask).hidden[:, 0] for b in batches]
+    return torch.cat(x).double().numpy(), torch.cat([batch.nsp_labels for batch in batches]).numpy()
 
 
-test = held_out_batches(prepared, options.length, 64 if FAST else 2048)
+test = held_out[:1] if FAST else held_out
 x, y = at_cls(model, test)
 W_p, b_p = (t.detach().double().numpy() for t in model.pooler.dense.parameters())
 half = len(y) // 2
@@ -380,13 +373,12 @@ print("readable from [CLS] before the first step:", {scheme: f"{share:.1%}" for 
 
 # %%
 @torch.no_grad()
-def accuracy(with_types):
+def accuracy(with_segments):
     right = total = 0
     for batch in test:
-        s = model(
-            batch.ids, batch.token_type_ids if with_types else None, batch.attention_mask, masked=torch.tensor([0])
-        ).is_next
-        right, total = right + int((s.argmax(dim=-1) == batch.is_next).sum()), total + len(s)
+        segments = batch.token_type_ids if with_segments else None
+        s = model(batch.input_ids, segments, batch.attention_mask, masked=torch.tensor([0])).nsp_logits
+        right, total = right + int((s.argmax(dim=-1) == batch.nsp_labels).sum()), total + len(s)
     return right / total
 
 
@@ -433,8 +425,8 @@ bars = {
     "2. random start, untrained": start["fan-in"],
     "    our start, untrained": start["neighbours"],
     "3. no segments": segments["without segments"],
-    "5. high rate, ¼ of the steps": hasty["nsp_accuracy"],
-    "    our rate, ¼ of the steps": quarter["nsp_accuracy"],
+    "5. high learning rate, ¼ of the steps": hasty["nsp_accuracy"],
+    "    our learning rate, ¼ of the steps": quarter["nsp_accuracy"],
 }
 colours = [COLOURS[2 if name[0] in "t " else 1] for name in bars]
 axis.barh(list(bars), [100 * share for share in bars.values()], color=colours)
@@ -465,8 +457,8 @@ if not FAST:
 def guesses(text, n=5):
     before, after = tokenizer.ids(text.split("[MASK]"))
     ids, _ = tokenizer.pair([*before, tokenizer.mask, *after])
-    scores = model(torch.tensor([ids])).words[0, 1 + len(before)].double().softmax(dim=-1)
-    best = scores.topk(n)
+    logits = model(torch.tensor([ids])).mlm_logits[0, 1 + len(before)]
+    best = logits.double().softmax(dim=-1).topk(n)
     return list(zip(tokenizer.tokens(best.indices), best.values.tolist()))
 
 

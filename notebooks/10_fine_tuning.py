@@ -12,25 +12,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from minilm.training.inference import predicted_labels
 
-from minilm.examples.labelled import encode_texts
+from minilm import Bert, Classifier, TextHeadConfig, TextTask, TransformerConfig, initialise
 from minilm.formulas import head as formulas, risk
 from minilm.formulas.cross_entropy import cross_entropy, cross_entropy_gradient
-from minilm.models.config import TransformerConfig, parameter_count
-from minilm.models.heads import BertClassifier, HeadConfig, mean_of_tokens
-from minilm.models.initialisation import initialise, warm_start
+from minilm.models.config import parameter_count
+from minilm.models.heads import mean_of_tokens
+from minilm.models.initialisation import warm_start
 from minilm.text import corpus
 from minilm.text.tokenizer import train_wordpiece
 from minilm.text.word_vectors import local_and_document_vectors
 from minilm.training.early_stopping import EarlyStopping
-from minilm.training.supervised import Recipe, fit, mean_loss, subset
+from minilm.training.objectives import Classification
+from minilm.training.supervised import Recipe, fit
 from minilm.viz.plots import COLOURS
 from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
 torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
-CPU, LABELS = torch.device("cpu"), ("negative", "positive")
+TASK = TextTask(("negative", "positive"))
 
 # %% [markdown]
 # ## What pretraining leaves behind  (F02 · D0 §4.1, D4 §4.1.1)
@@ -55,10 +55,10 @@ print(f"{borders[-1] / 1e6:.1f} million tokens read, {len(vectors):,} word vecto
 # %%
 def new_model(start, dropout=0.1, seed=0):
     config = TransformerConfig(tokenizer.size, C, layers=1, heads=4, feed_forward=4 * C, max_length=64, dropout=dropout)
-    model = BertClassifier(config, HeadConfig(LABELS, dropout=dropout))
+    model = Classifier(Bert(config), TextHeadConfig(TASK.labels, dropout))
     initialise(model, "fan-in", torch.Generator().manual_seed(seed))
     if start == "pretrained":
-        warm_start(model.bert.embeddings.words, vectors)
+        warm_start(model.encoder.token_table, vectors)
     return model.eval()
 
 
@@ -70,12 +70,12 @@ def new_model(start, dropout=0.1, seed=0):
 sentences = corpus.labelled("rotten-tomatoes")
 order = rng.permutation(len(sentences))
 parts = np.split(order[: 400 if FAST else 3500], [200 if FAST else 1500])
-test, pool = (encode_texts([sentences[i] for i in part], LABELS, tokenizer, 64, truncate=True) for part in parts)
+test, pool = (TASK.encode([sentences[i] for i in part], tokenizer, 64, truncate=True) for part in parts)
 print("one sentence:", sentences[parts[1][0]].text, "→", sentences[parts[1][0]].label)
 
 
 def accuracy(model):
-    return float((predicted_labels(model, test) == np.array(test.labels)).mean())
+    return TASK.measure(model, test, torch.device("cpu"))["accuracy"]
 
 
 # %% [markdown]
@@ -95,9 +95,8 @@ def encoded(model, examples):
     x = np.zeros((len(examples), C))
     for chosen in examples.in_order():
         batch = examples.batch(chosen)
-        x[chosen] = mean_of_tokens(
-            model.bert(batch.ids, batch.token_type_ids, batch.attention_mask).words, batch.attention_mask
-        )
+        hidden = model.encoder(batch.input_ids, batch.token_type_ids, batch.attention_mask).hidden  # [B, T, C]
+        x[chosen] = mean_of_tokens(hidden, batch.attention_mask)
     return x
 
 
@@ -107,8 +106,8 @@ W, b = model.head.weight.detach().double().numpy().T, model.head.bias.detach().d
 logits = x_test @ W + b
 agree("the head, in minilm/formulas/head.py", logits, formulas.head(x_test, W, b))
 batch = test.batch(range(8))
-library = model(batch.ids, batch.token_type_ids, batch.attention_mask)
-agree("and in minilm/models/bert.py (single precision)", logits[:8], library, atol=1e-5)
+library = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
+agree("and in minilm/models/heads.py (single precision)", logits[:8], library, atol=1e-5)
 
 # %% [markdown]
 # **Exercise.** `minilm exercise start linear`
@@ -133,7 +132,7 @@ def train_head(x, y, learning_rate=2.0, steps=1500):
     return W, b - centre @ W
 
 
-few = subset(pool, range(64 if FAST else 400))
+few = pool.subset(range(64 if FAST else 400))
 x_few, y_few = encoded(model, few), np.array(few.labels)
 centred = x_few - x_few.mean(axis=0)
 W, b = train_head(x_few, y_few, steps=1)
@@ -172,8 +171,8 @@ def moved(model, part):
 
 
 parts_of_it = {
-    "embedding": "bert.embeddings.words.weight",
-    "attention": "bert.encoder.layers.0.attention.to_qkv.weight",
+    "embedding": "encoder.embeddings.tokens.weight",
+    "attention": "encoder.stack.layers.0.attention.to_qkv.weight",
 }
 for name, part in parts_of_it.items():
     print(
@@ -196,7 +195,7 @@ for n in counts:
     for start, scale in (("from scratch", 1.0), ("pretrained", 0.1)):  # word vectors have a meaning to keep
         tuned = new_model(start)
         recipe = replace(RECIPE, epochs=2 if FAST else max(5, 1000 // n), embedding_learning_rate_scale=scale)
-        fit(tuned, subset(pool, range(n)), recipe, seed=0, bar=False)
+        fit(tuned, pool.subset(range(n)), recipe, seed=0, bar=False)
         scores[f"{start}, whole model"].append(accuracy(tuned))
 
 # %%
@@ -224,11 +223,17 @@ picture
 # cannot repair a head, because the head can only weigh the 64 numbers that a frozen encoder gives it. You recognise
 # this problem by one sign: the loss on the *training* sentences stays high.
 
+
 # %%
+def mean_loss(model, examples):
+    batches = [examples.batch(chosen) for chosen in examples.in_order()]
+    return Classification().measure(model, batches)["loss"]
+
+
 n = counts[-1]
 W, b = train_head(x_pool[:n], y_pool[:n], steps=300 if FAST else 3000)
 stuck = cross_entropy(x_pool[:n] @ W + b, y_pool[:n])
-learnt = mean_loss(tuned, subset(pool, range(n)), CPU)  # the last model trained in the loop above
+learnt = mean_loss(tuned, pool.subset(range(n)))  # the last model trained in the loop above
 print(f"loss on its own {n} sentences: {stuck:.2f} for the head alone, {learnt:.2f} for the whole model")
 if not FAST:
     assert stuck > 0.45 and learnt < 0.9 * stuck
@@ -272,8 +277,8 @@ if not FAST:
 # %%
 x, keep = np.ones((2, 6)), rng.random((2, 6)) >= 0.5
 print(formulas.dropout(x, keep, 0.5))  # half of them off, the others twice as large: the expected value stays
-small = subset(pool, range(50 if FAST else 200))
-watched = subset(pool, range(50, 150) if FAST else range(200, 500))  # the test set stays out of reach
+small = pool.subset(range(50 if FAST else 200))
+watched = pool.subset(range(50, 150) if FAST else range(200, 500))  # the test set stays out of reach
 runs = {"nothing": (0.0, 0.0), "dropout 0.5": (0.5, 0.0), "weight decay 10": (0.0, 10.0)}
 EPOCHS = 3 if FAST else 14
 
@@ -282,7 +287,7 @@ def watched_fit(p, decay):
     tuned, curve = new_model("pretrained", dropout=p), []
 
     def look(epoch, progress):
-        curve.append([mean_loss(tuned, part, CPU) for part in (small, watched)])
+        curve.append([mean_loss(tuned, part) for part in (small, watched)])
 
     fit(tuned, small, Recipe(epochs=EPOCHS, learning_rate=1e-3, weight_decay=decay), seed=0, bar=False, on_epoch=look)
     return np.array(curve)  # [epochs, 2]

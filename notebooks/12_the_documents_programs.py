@@ -20,14 +20,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from minilm import AdamW, LSTMConfig, LSTMLanguageModel, Tokenizer, cross_entropy
 from minilm.examples.batching import batches_of_like_length
 from minilm.examples.subword_labels import subword_labels
 from minilm.formulas import attention, cost, language_models, lstm_model, metrics, optimizers
-from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
 from minilm.text.corpus import documents, labelled, tagged
-from minilm.text.tokenizer import Tokenizer, train_wordpiece
-from minilm.training.losses import cross_entropy
-from minilm.training.optimizer import AdamW
+from minilm.text.tokenizer import train_wordpiece
 from minilm.viz.plots import COLOURS
 from minilm.viz.teaching import FAST, agree, panels
 
@@ -630,7 +628,10 @@ lstm = LSTMLanguageModel(LSTMConfig(), generator)
 ids = torch.randint(1, V, (1, 12), generator=generator)
 filled = F.pad(ids, (0, 50 - 12))  # zeros at the end
 with torch.no_grad():
-    alone, blind, masked = (lstm.encode(i, r)[1] for i, r in ((ids, None), (filled, None), (filled, filled != 0)))
+    alone, blind, masked = (
+        lstm.encoder.last_hidden(lstm.encoder(x, attention_mask=mask).hidden, mask)
+        for x, mask in ((ids, None), (filled, None), (filled, filled != 0))
+    )
 print(f"reading through the padding changes the state: cosine {float(F.cosine_similarity(alone, blind)):.2f}")
 agree("with the attention mask, the state is that of the text alone", masked, alone, atol=1e-6)
 assert float(F.cosine_similarity(alone, blind)) < 0.7

@@ -18,28 +18,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from minilm.training.inference import sentence_vectors
 from scipy.special import erf, softmax
 
-from minilm.examples.labelled import encode_texts
+from minilm import Bert, Classifier, TextTask, initialise
 from minilm.files.tensors import read_safetensors
-from minilm.jobs.predict import attention_of
 from minilm.models.config import parameter_count
-from minilm.models.heads import BertClassifier, HeadConfig
-from minilm.models.initialisation import initialise
 from minilm.pretrained.bert import NAMES, to_hf_names
+from minilm.pretrained.protocol import load_encoder, open_encoder, save_model
 from minilm.pretrained.registry import locate
-from minilm.pretrained.run_folder import encoder_into, open_encoder, save_bert
 from minilm.pretrained.weights import weights_of
 from minilm.text import corpus
-from minilm.training.metrics import measure_texts
-from minilm.training.supervised import Recipe, fit, subset
+from minilm.training.inference import attention_of, sentence_vectors
+from minilm.training.supervised import Recipe, fit
 from minilm.viz import plots
 from minilm.viz.plots import COLOURS
 from minilm.viz.teaching import FAST, agree, panels
 
 rng = np.random.default_rng(0)
-CPU, LABELS = torch.device("cpu"), ("negative", "positive")
+CPU, TASK = torch.device("cpu"), TextTask(("negative", "positive"))
 
 # %% [markdown]
 # Here the library `transformers` only serves to check our results. Everything below works without it; then the
@@ -123,20 +119,20 @@ def bert(ids, H=12, L=6):
 # that translates the names is `NAMES` in `minilm/pretrained/bert.py`; read it from top to bottom.
 
 # %%
-opened = open_encoder("all-minilm-l6-v2")
-model, tokenizer = opened.model, opened.tokenizer
+loaded = open_encoder("all-minilm-l6-v2")
+model, tokenizer = loaded.model, loaded.tokenizer
 print(f"{model.config.layers} layers of width {model.config.width}, {parameter_count(model):,} parameters")
 for theirs, ours in [*NAMES.items()][5:9]:
-    print(f"{theirs:50} → {ours.removeprefix('bert.')}")
+    print(f"{theirs:50} → {ours.removeprefix('encoder.')}")
 
 
 # %%
 @torch.inference_mode()
 def states_of(model, ids):
     """The hidden states after the embeddings and after each block, [L + 1] times [T, C]."""
-    x = model.bert.embeddings(torch.tensor([ids]))
+    x = model.encoder.embeddings(torch.tensor([ids]))
     states = [x]
-    for block in model.bert.encoder.layers:
+    for block in model.encoder.stack.layers:
         x, _ = block(x)
         states.append(x)
     return [state[0].numpy() for state in states]
@@ -193,15 +189,17 @@ wrong = {
     "ReLU": replace(model.config, activation="relu"),
 }
 for what, config in list(wrong.items())[: 1 if FAST else 3]:
-    other = type(model)(config).double().eval()
-    other.load_state_dict(in_double.state_dict())
+    other = deepcopy(in_double)
+    other.encoder = Bert(config).double().eval()
+    other.encoder.load_state_dict(in_double.encoder.state_dict())
     apart = np.abs(states_of(other, ids)[-1] - right).max()
     print(f"{what:28} the hidden states change by up to {apart:.0e}")
     assert apart > 1e-7
-no_segment = in_double.bert.embeddings.token_types.weight[0].detach().clone()
-in_double.bert.embeddings.token_types.weight.data[0] = 0
+segments = in_double.encoder.embeddings.token_types.weight.data
+first_segment = segments[0].clone()
+segments[0] = 0
 print(f"{'no segment':28} the hidden states change by up to {np.abs(states_of(in_double, ids)[-1] - right).max():.0e}")
-in_double.bert.embeddings.token_types.weight.data[0] = no_segment
+segments[0] = first_segment
 
 # %% [markdown]
 # A wrong ε changes the hidden states by less than a thousandth. If you do not know how small rounding is, you will take
@@ -222,7 +220,7 @@ films = [example.text for example in corpus.labelled("rotten-tomatoes")]
 sample = [films[i] for i in rng.permutation(len(films))[: 3 if FAST else 24]]
 share = {"one to the left": [], "one to the right": [], "itself": [], "[CLS]": []}
 for text in sample:
-    A = np.stack(attention_of(opened, text)[1])  # [L, H, T, T]
+    A = np.stack(attention_of(model, tokenizer, text)[1])  # [L, H, T, T]
     for offset, name in ((-1, "one to the left"), (1, "one to the right"), (0, "itself")):
         share[name].append(np.diagonal(A, offset, 2, 3).mean(axis=-1))
     share["[CLS]"].append(A[..., 0].mean(axis=-1))
@@ -250,7 +248,7 @@ picture
 # %%
 assert share["one to the left"][0, 2] > 0.95 and share["one to the right"][1, 8] > 0.5
 assert share["[CLS]"][1:].mean() > 0.4 and share["itself"].max() < 0.3
-tokens, A = attention_of(opened, sentence)
+tokens, A = attention_of(model, tokenizer, sentence)
 picture = plots.head_map(tokens, A[0][2], title="Layer 0, head 2: one token back")
 picture
 
@@ -323,7 +321,7 @@ attention_mask = padded != tokenizer.pad
 with torch.inference_mode():
     alone = model(torch.tensor([row]))[0].numpy()
     with_mask = model(padded, attention_mask=attention_mask)[0].numpy()
-    careless = model.bert(padded).words.mean(dim=1)[0].numpy()
+    careless = model.encoder(padded).hidden.mean(dim=1)[0].numpy()
 careless /= np.linalg.norm(careless)
 print(f"cosine of alone and in a batch: {alone @ with_mask:.4f} with the mask, {alone @ careless:.2f} without it")
 assert alone @ with_mask > 0.9999 and alone @ careless < 0.9
@@ -354,15 +352,14 @@ order = rng.permutation(len(reviews))
 LEARN, TEST, EPOCHS = (4, 8, 1) if FAST else (500, 300, 3)
 FIRST = range(8 if FAST else 40)
 learn, test = (
-    encode_texts([reviews[i] for i in part], LABELS, tokenizer, 128, truncate=True)
-    for part in (order[:LEARN], order[-TEST:])
+    TASK.encode([reviews[i] for i in part], tokenizer, 128, truncate=True) for part in (order[:LEARN], order[-TEST:])
 )
-classifier = BertClassifier(model.config, HeadConfig(LABELS))
+classifier = Classifier(Bert(model.config), TASK.head())
 initialise(classifier, generator=torch.Generator().manual_seed(0))
-print("left at their random start, since the file does not have them:", ", ".join(encoder_into(classifier, folder)))
-before = measure_texts(classifier.eval(), subset(test, FIRST), CPU)["accuracy"]
+print("left at their random start, since the file does not have them:", ", ".join(load_encoder(classifier, folder)))
+before = TASK.measure(classifier, test.subset(FIRST), CPU)["accuracy"]
 fit(classifier, learn, Recipe(epochs=EPOCHS, learning_rate=1e-4), seed=0, bar=False)
-after = measure_texts(classifier, test, CPU)["accuracy"]
+after = TASK.measure(classifier, test, CPU)["accuracy"]
 print(
     f"{LEARN} labels, {EPOCHS} epochs: {after:.1%} of {TEST} new sentences right; "
     f"before training {before:.0%} of the first {len(FIRST)}"
@@ -400,7 +397,7 @@ picture
 
 # %%
 with tempfile.TemporaryDirectory() as place:
-    save_bert(Path(place), model, tokenizer)
+    save_model(Path(place), model, tokenizer)
     print(", ".join(sorted(path.name for path in Path(place).iterdir())))
     again = open_encoder(Path(place)).model
     if transformers:

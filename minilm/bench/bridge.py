@@ -1,6 +1,7 @@
-"""The bridge to published weights: the same numbers as `transformers`, fine-tuned beside it, there and back, and how fast.
+"""The bridge to published weights: a published model here and in `transformers`, compared.
 
-Four parts, each a function: `parity`, `finetuning` (in bridge_training.py), `round_trip`, `inference`.
+Four parts, each a function: the same numbers (`parity`), the same weights after saving there and opening here (`round_trip`),
+accuracy and time of fine-tuning (`finetuning`, in bridge_training.py), and the speed of sentence vectors (`inference`).
 """
 
 import tempfile
@@ -19,22 +20,24 @@ from minilm.errors import InputError
 from minilm.experiments.english import pretraining_text, unseen
 from minilm.layers.attention import padding_mask
 from minilm.pretrained.bert import renamed
-from minilm.pretrained.run_folder import LoadedModel, open_encoder, save_bert
+from minilm.pretrained.protocol import open_encoder, save_model
+from minilm.pretrained.run_folder import LoadedModel
 from minilm.pretrained.weights import weights_of
 from minilm.text import corpus
 from minilm.text.prepare import prepare
 from minilm.training.inference import sentence_vectors
 
 OURS, THEIRS, SENTENCES = "minilm", "transformers", "sentence-transformers"
-BATCH = 32  # of the referees' inference: the default of sentence-transformers and of many a loop
-MIXED = 200  # sentences of mixed length in one padded batch
+BATCH = 32  # texts per batch for the referees' inference: the default of sentence-transformers
+MIXED = 200  # sentences of mixed lengths in one padded batch
 NOTE = (
-    "transformers: batches of 32 in the order of the text, each padded to its longest (padding=True). "
-    "sentence-transformers: its own encode(), which sorts by length, batches of 32. minilm: by length, 512 tokens a batch."
+    "transformers: batches of 32 in the order of the text, each padded to its longest (padding=True). sentence-transformers: "
+    "its own encode(), which sorts by length, in batches of 32. minilm: sorted by length, 512 tokens per batch."
 )
 
 
 def referee_library():
+    """The package transformers, kept quiet. Raises InputError if it is not installed."""
     try:
         import transformers
     except ImportError:
@@ -45,24 +48,25 @@ def referee_library():
 
 
 def mixed_lengths(texts: list[str], number: int) -> list[str]:
-    """`number` of the texts, from the shortest to the longest in even steps."""
+    """`number` of the texts, evenly spaced from the shortest to the longest."""
     ranked = sorted(texts, key=len)
     return [ranked[i] for i in np.linspace(0, len(ranked) - 1, min(number, len(ranked))).astype(int)]
 
 
 @torch.inference_mode()
 def hidden_states(model: nn.Module, ids: torch.Tensor, attention_mask: torch.Tensor) -> list[torch.Tensor]:
-    """The words after the embeddings and after every block, real words only."""
-    x, mask = model.bert.embeddings(ids), padding_mask(attention_mask)
+    """The hidden states after the embeddings and after every block, without those of padding."""
+    x, mask = model.encoder.embeddings(ids), padding_mask(attention_mask)
     out = [x[attention_mask]]
-    for block in model.bert.encoder.layers:
+    for block in model.encoder.stack.layers:
         x, _ = block(x, mask)
         out.append(x[attention_mask])
     return out
 
 
 def parity(opened: LoadedModel, texts: list[str]) -> dict:
-    """The largest difference of hidden states in one padded batch, in float32 and float64, and of sentence vectors."""
+    """The largest differences of the hidden states in one padded batch, in float32 and float64, and the lowest cosine
+    between a sentence vector of ours and theirs."""
     transformers = referee_library()
     tokenizer = transformers.AutoTokenizer.from_pretrained(opened.folder)
     batch = tokenizer(texts, padding=True, truncation=True, max_length=opened.max_length, return_tensors="pt")
@@ -86,24 +90,24 @@ def parity(opened: LoadedModel, texts: list[str]) -> dict:
     return out | {"lowest_cosine": float((vectors * pooled).sum(1).min())}
 
 
-def mean_of(words: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean pooling as the model's card has it."""
-    weights = mask[:, :, None].to(words.dtype)
-    mean = (words * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+def mean_of(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean pooling as the model's card describes it."""
+    weights = mask[:, :, None].to(hidden.dtype)
+    mean = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
     return nn.functional.normalize(mean, dim=1)
 
 
 def round_trip(opened: LoadedModel) -> dict:
-    """ours → theirs → ours: the same bits. Theirs → ours → theirs: files of the same tensors under the same names."""
+    """Whether ours → theirs → ours gives the same bits, and theirs → ours → theirs the same tensors under the same names."""
     transformers = referee_library()
     with tempfile.TemporaryDirectory() as place:
         folders = [Path(place) / name for name in "abc"]
-        save_bert(folders[0], opened.model, opened.tokenizer)
+        save_model(folders[0], opened.model, opened.tokenizer)
         options = {} if opened.model.pooler else {"add_pooling_layer": False}
         transformers.BertModel.from_pretrained(folders[0], **options).save_pretrained(folders[1])
         (folders[1] / "tokenizer.json").write_text(opened.tokenizer.to_json(), encoding="utf-8")
         again = open_encoder(folders[1])
-        save_bert(folders[2], again.model, again.tokenizer)
+        save_model(folders[2], again.model, again.tokenizer)
         before, after = weights_of(opened.model), weights_of(again.model)
         published, theirs, ours = (
             load_file(folder / "model.safetensors") for folder in (opened.folder, folders[1], folders[2])
@@ -111,17 +115,18 @@ def round_trip(opened: LoadedModel) -> dict:
         return {
             "ours_theirs_ours_bit_equal": same(before, after),
             "theirs_ours_theirs_file_equal": same(theirs, ours),
-            "published_file_equal": same(renamed(published), renamed(ours)),  # but for its `position_ids`, 0, 1, 2 …
+            "published_file_equal": same(renamed(published), renamed(ours)),  # except for its `position_ids`, 0, 1, 2 …
             "tensors": len(ours),
         }
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    """Whether both have the same names, and the same bits under each."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def inference(opened: LoadedModel, texts: list[str], options: BenchOptions, say: Callable[[str], None]) -> dict:
-    """Sentences a second, from text to vector, in turns. Raises RuntimeError if the vectors are not the same."""
+    """Sentences per second, from text to vector, in turns. Raises RuntimeError if the vectors are not the same."""
     transformers = referee_library()
     tokenizer = transformers.AutoTokenizer.from_pretrained(opened.folder)
     model = transformers.BertModel.from_pretrained(opened.folder).eval()
@@ -159,18 +164,18 @@ def inference(opened: LoadedModel, texts: list[str], options: BenchOptions, say:
 
 
 def sentence_transformer(folder: Path, say: Callable[[str], None]) -> Callable[[list[str]], np.ndarray] | None:
-    """Its `encode`, or None, which is said, where it is not installed."""
+    """Its `encode`, or None, with a message, if the package is not installed."""
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
-        say("\nsentence-transformers is not installed, and is left out (pip install sentence-transformers)")
+        say("\nsentence-transformers is not installed and is left out (pip install sentence-transformers).")
         return None
     model = SentenceTransformer(str(folder), device="cpu")
     return lambda texts: model.encode(texts, batch_size=BATCH, show_progress_bar=False, normalize_embeddings=True)
 
 
 def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
-    """All four parts, and which of the aims they reach."""
+    """All four parts, and which of the goals they reach."""
     referee_library()
     opened = open_encoder(options.model)
     texts = corpus.labelled(options.texts)
@@ -181,13 +186,13 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         "parity": parity(opened, mixed_lengths(sentences, min(MIXED, options.sentences))),
         "round_trip": round_trip(opened),
     }
-    say(f"the hidden states of {out['parity']['sentences']} sentences in one batch, beside those of transformers:")
+    say(
+        f"The hidden states of {out['parity']['sentences']} sentences in one batch, compared with those of transformers:"
+    )
     rows = [(kind, f"{out['parity'][kind]['largest']:.1e}") for kind in ("float32", "float64")]
     say(table(("", "largest difference"), [*rows, ("lowest cosine", f"{out['parity']['lowest_cosine']:.7f}")]))
-    say(
-        "there and back: "
-        + ", ".join(f"{what.replace('_', ' ')}: {answer}" for what, answer in out["round_trip"].items())
-    )
+    answers = (f"{what.replace('_', ' ')}: {answer}" for what, answer in out["round_trip"].items())
+    say("There and back: " + ", ".join(answers))
     out["inference"] = inference(opened, sentences[: options.sentences], options, say)
     out["finetuning"] = finetuning(opened, pool, test, options, say)
     out["aims"] = aims(out)
@@ -196,7 +201,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
 
 
 def aims(out: dict) -> dict[str, bool]:
-    """What the figures should show, and whether they do."""
+    """What the figures should show, and whether they do so."""
     parity, speed, tuned = out["parity"], out["inference"]["ratios"], out["finetuning"]
     aims = {
         "hidden states within 2e-5 in float32": parity["float32"]["largest"] <= 2e-5,

@@ -1,4 +1,4 @@
-"""A published model fine-tuned on the same labels by us and by `transformers`, and one step of each on the same batch."""
+"""A published model, fine-tuned on the same labels here and by `transformers`, and a race of steps on the same batches."""
 
 import copy
 import time
@@ -12,31 +12,37 @@ from torch import nn
 from minilm.bench.options import BenchOptions
 from minilm.bench.padding import trainer
 from minilm.bench.report import alternate, compared, table, table_of
-from minilm.examples.labelled import Batch, encode_texts, label_names
-from minilm.experiments.ladder import PUBLISHED, deviation, drawn, published_rung
-from minilm.models.heads import BertClassifier, HeadConfig
+from minilm.examples.batching import Batch
+from minilm.examples.labelled import encode_texts, label_names
+from minilm.experiments.ladder import PUBLISHED_RECIPE, Material, deviation, published_rung
+from minilm.models.bert import Bert
+from minilm.models.heads import Classifier, TextHeadConfig
 from minilm.models.initialisation import initialise
-from minilm.pretrained.run_folder import LoadedModel, encoder_into
+from minilm.pretrained.protocol import load_encoder
+from minilm.pretrained.run_folder import LoadedModel
 from minilm.text.files import Example
 from minilm.training.supervised import Recipe
+from minilm.training.tasks import TextTask
 
 OURS, THEIRS = "minilm", "transformers"
 NOTE = (
-    "Same texts, batch size, steps, peak rate, warm-up, decay, clipping and dropout. transformers as in its examples: "
-    "BertForSequenceClassification (pooler at [CLS]), shuffled, padded to the batch's longest (DataCollatorWithPadding, as "
-    "run_glue_no_trainer.py; run_glue.py itself pads to 128, which is slower), torch.optim.AdamW(fused=True), one rate for "
-    "all. minilm as in the ladder: the mean of the words, batches of like lengths, embeddings at a tenth of the rate."
+    "Same texts, batch size, steps, peak learning rate, warm-up, decay, clipping and dropout. transformers as in its "
+    "examples: BertForSequenceClassification (pooler at [CLS]), shuffled, padded to the batch's longest (with "
+    "DataCollatorWithPadding, like run_glue_no_trainer.py; run_glue.py itself pads to 128, which is slower), "
+    "torch.optim.AdamW(fused=True), one learning rate for all weights. minilm as in the ladder: the mean of the tokens, "
+    "batches of similar lengths, embeddings at a tenth of the learning rate."
 )
 
 
 def decay_groups(model: nn.Module, decay: float) -> list[dict]:
-    """As their examples have it: no decay for biases and norms."""
+    """As in their examples: no decay for biases and norms."""
     none = [p for name, p in model.named_parameters() if name.endswith("bias") or "LayerNorm" in name]
     others = [p for name, p in model.named_parameters() if not (name.endswith("bias") or "LayerNorm" in name)]
     return [{"params": others, "weight_decay": decay}, {"params": none, "weight_decay": 0.0}]
 
 
 def their_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Mapping, clip: float) -> None:
+    """One training step as in their examples."""
     model(**batch).loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()
@@ -44,13 +50,14 @@ def their_step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Mappin
 
 
 def their_model(folder, labels: tuple[str, ...]) -> nn.Module:
+    """The published model with a new head, in `transformers`."""
     import transformers
 
     return transformers.BertForSequenceClassification.from_pretrained(folder, num_labels=len(labels))
 
 
 def fit_theirs(model: nn.Module, tokenizer, rows: list[dict], recipe: Recipe, seed: int) -> float:
-    """Their loop, and its seconds."""
+    """Train as in their examples, and return the seconds it took."""
     import transformers
 
     started = time.perf_counter()
@@ -58,7 +65,8 @@ def fit_theirs(model: nn.Module, tokenizer, rows: list[dict], recipe: Recipe, se
     loader = torch.utils.data.DataLoader(
         rows, batch_size=recipe.batch, shuffle=True, collate_fn=transformers.DataCollatorWithPadding(tokenizer)
     )
-    optimizer = torch.optim.AdamW(decay_groups(model, recipe.weight_decay), lr=recipe.rates().peak, fused=True)
+    peak = recipe.optimisation().learning_rate.peak
+    optimizer = torch.optim.AdamW(decay_groups(model, recipe.weight_decay), lr=peak, fused=True)
     steps = recipe.epochs * len(loader)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(recipe.warmup * steps), steps)
     model.train()
@@ -72,6 +80,7 @@ def fit_theirs(model: nn.Module, tokenizer, rows: list[dict], recipe: Recipe, se
 
 @torch.inference_mode()
 def accuracy_of_theirs(model: nn.Module, tokenizer, test: list[Example], labels: tuple[str, ...]) -> float:
+    """The share of test examples whose label it predicts."""
     right = 0
     for i in range(0, len(test), 32):
         part = test[i : i + 32]
@@ -84,17 +93,19 @@ def accuracy_of_theirs(model: nn.Module, tokenizer, test: list[Example], labels:
 def finetuning(
     opened: LoadedModel, pool: list[Example], test: list[Example], options: BenchOptions, say: Callable[[str], None]
 ) -> dict:
-    """Accuracy and seconds of both, seed after seed in turns, and the seconds of a step on the same batch."""
+    """Accuracy and seconds of both, in turns for each seed, and the seconds of steps on the same batches."""
     import transformers
 
     labels = label_names([example.label for example in pool], options.texts)
-    recipe = replace(PUBLISHED, **{"epochs": options.epochs} if options.epochs else {})
-    rung = published_rung(options.model, (pool, test), labels, torch.device("cpu"), recipe)
+    recipe = replace(PUBLISHED_RECIPE, **{"epochs": options.epochs} if options.epochs else {})
+    task, cpu = TextTask(labels), torch.device("cpu")
+    material = Material.encoded(task, (pool, test), opened.tokenizer, opened.max_length, cpu)
+    rung = published_rung(options.model, material, recipe)
     tokenizer = transformers.AutoTokenizer.from_pretrained(opened.folder)
     found: dict[str, dict[str, list[float]]] = {name: {"accuracy": [], "seconds": []} for name in (OURS, THEIRS)}
     for seed in range(options.seeds):
-        chosen = [pool[i] for i in drawn(len(pool), options.labels, seed)]
-        outcome = rung.run(options.labels, seed)
+        chosen = [pool[i] for i in material.drawn(options.labels, seed)]
+        outcome = rung.run(material, options.labels, seed)
         texts = tokenizer([example.text for example in chosen], truncation=True, max_length=opened.max_length)
         rows = [
             {name: texts[name][i] for name in texts} | {"labels": labels.index(example.label)}
@@ -110,6 +121,7 @@ def finetuning(
         say(
             f"seed {seed}: minilm {outcome.score:.3f} in {outcome.seconds:.0f} s, transformers {theirs:.3f} in {seconds:.0f} s"
         )
+    first = [pool[i] for i in material.drawn(options.labels, 0)]
     each = [a / b for a, b in zip(found[OURS]["seconds"], found[THEIRS]["seconds"], strict=True)]
     summary = {
         "labels": options.labels,
@@ -119,7 +131,7 @@ def finetuning(
         "note": NOTE,
         **{key: mean_and_spread(found[name]) for key, name in {"ours": OURS, "theirs": THEIRS}.items()},
         "seconds_ours_over_theirs": float(np.median(each)),
-        "step": step_race(opened, [pool[i] for i in drawn(len(pool), options.labels, 0)], labels, recipe, options, say),
+        "step": step_race(opened, first, labels, recipe, options, say),
     }
     head = f"{options.labels} labels, {options.seeds} seeds", "accuracy", "seconds"
     rows = [
@@ -131,6 +143,7 @@ def finetuning(
 
 
 def mean_and_spread(found: dict[str, list[float]]) -> dict:
+    """The mean accuracy and its deviation over the seeds, and the median of the seconds."""
     scores = found["accuracy"]
     return {
         "accuracy": float(np.mean(scores)),
@@ -148,23 +161,23 @@ def step_race(
     options: BenchOptions,
     say: Callable[[str], None],
 ) -> dict:
-    """Forward, loss, backward, clip and AdamW on batches as they are drawn, the same ones for both."""
+    """Forward, loss, backward, clip and AdamW on batches of random texts, the same ones for both."""
     encoded = encode_texts(examples, labels, opened.tokenizer, opened.max_length, truncate=True)
     steps = options.size.steps
     order = np.random.default_rng(0).permutation(len(encoded))
     cuts = [order[i : i + recipe.batch] for i in range(0, len(order) - recipe.batch + 1, recipe.batch)] or [order]
     batches = [encoded.batch(cuts[i % len(cuts)].tolist()) for i in range(steps * (options.rounds + 1))]
     config = replace(opened.model.config, dropout=0.1)
-    ours = BertClassifier(config, HeadConfig(labels, pooling="cls"))  # the same model as theirs
+    ours = Classifier(Bert(config), TextHeadConfig(labels, pooling="cls"))  # the same model as theirs
     initialise(ours, generator=torch.Generator().manual_seed(0))
-    encoder_into(ours, opened.folder)
+    load_encoder(ours, opened.folder)
     step = trainer(copy.deepcopy(ours).train())
     theirs = their_model(opened.folder, labels).train()
     optimizer = torch.optim.AdamW(decay_groups(theirs, recipe.weight_decay), lr=1e-4, fused=True)
 
     def by_transformers(batch: Batch) -> None:
         names = {
-            "input_ids": batch.ids,
+            "input_ids": batch.input_ids,
             "token_type_ids": batch.token_type_ids,
             "attention_mask": batch.attention_mask.long(),
         }
@@ -178,11 +191,11 @@ def step_race(
         return run
 
     clocks = alternate({OURS: turn(step), THEIRS: turn(by_transformers)}, options.rounds, options.progress)
-    attention_mask = [
-        sum(int(batch.attention_mask.sum()) for batch in batches[number * steps : (number + 1) * steps])
+    tokens = [
+        sum(batch.tokens for batch in batches[number * steps : (number + 1) * steps])
         for number in range(1, options.rounds + 1)
     ]
-    race = compared(clocks, attention_mask, "tokens", OURS)
-    say(f"\na step of fine-tuning on the same batches of {len(batches[0].labels)}, as drawn")
+    race = compared(clocks, tokens, "tokens", OURS)
+    say(f"\nA step of fine-tuning on the same batches of {len(batches[0].labels)} random texts:")
     say(table_of(race, "tokens"))
     return race

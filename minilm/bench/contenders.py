@@ -1,7 +1,7 @@
-"""The same BERT four times over: ours, ours with the formulas written out, PyTorch's encoder, and `transformers`.
+"""The same BERT in four ways: ours, ours with the formulas written out, PyTorch's encoder, and `transformers`.
 
-All start from the same weights. What is ours goes through our clipping and our AdamW; the referees get PyTorch's
-clip_grad_norm_ and its fused AdamW, the fastest it has, so that nobody is slowed down by somebody else's optimizer.
+All start from the same weights. Our models use our clipping and our AdamW; the referees use PyTorch's clip_grad_norm_ and
+its fused AdamW, the fastest that it has, so that nobody is slowed down by somebody else's optimizer.
 """
 
 import copy
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
-from minilm.jobs.pretrain import losses_of
 from minilm.layers.transformer import at_positions, use_fused
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig
 from minilm.pretrained.bert import REPEATED, hf_config, to_hf_names
 from minilm.pretrained.weights import weights_of
+from minilm.training.objectives import BertPretraining
 from minilm.training.optimizer import AdamW, clip_gradients, parameter_groups
 
-RATE, DECAY, BETAS, EPS, CLIP = 1e-4, 0.01, (0.9, 0.98), 1e-6, 1.0
+LEARNING_RATE, DECAY, BETAS, EPS, CLIP = 1e-4, 0.01, (0.9, 0.98), 1e-6, 1.0
 OURS = "ours"
 READABLE = "ours, formulas written out"
 TORCH = "nn.TransformerEncoder, our heads"
@@ -30,7 +30,7 @@ SDPA, EAGER = "transformers, sdpa", "transformers, eager"
 
 @dataclass
 class Contender:
-    """A model, how its loss is had from a batch, and how it takes a step. `losses` keeps what it has seen."""
+    """A model, how its loss is computed from a batch, and how it takes a step. `losses` keeps the loss of every step."""
 
     model: nn.Module
     loss_of: Callable[[Batch], Tensor]
@@ -46,7 +46,7 @@ class Contender:
 
 
 def contenders(model: BertForPretraining) -> dict[str, Contender]:
-    """Every contender with the weights of `model`, which itself stays as it is."""
+    """Every contender, by name, with the weights of `model`, which does not change."""
     plain, readable = copy.deepcopy(model), copy.deepcopy(model)
     use_fused(plain, True)
     use_fused(readable, False)
@@ -60,36 +60,40 @@ def contenders(model: BertForPretraining) -> dict[str, Contender]:
 
 
 def by_us(model: BertForPretraining, update: Callable[[], None]) -> Contender:
-    """Words are scored at the masked positions only."""
-    return Contender(model.train(), lambda batch: losses_of(model, batch, 1.0)[0], update)
+    """A model of ours: it computes logits only at the masked positions."""
+    objective = BertPretraining(next_sentence_weight=1.0)
+    return Contender(model.train(), lambda batch: objective.step(model, batch).loss, update)
 
 
 def by_transformers(model: BertForPretraining, attention: str) -> Contender:
-    """Its own call with its own losses: words are scored at every position, for that is how it is made."""
+    """Its own call with its own losses: it is made to compute logits at every position."""
     referee = transformers_bert(model, attention).train()
 
     def loss_of(batch: Batch) -> Tensor:
         attention_mask = None if batch.attention_mask is None else batch.attention_mask.long()
-        answers = dict(labels=batch.words, next_sentence_label=batch.is_next)
-        return referee(batch.ids, attention_mask=attention_mask, token_type_ids=batch.token_type_ids, **answers).loss
+        labels = dict(labels=batch.labels, next_sentence_label=batch.nsp_labels)
+        token_type_ids = batch.token_type_ids
+        return referee(batch.input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, **labels).loss
 
     return Contender(referee, loss_of, torch_update(referee))
 
 
 def our_update(model: nn.Module) -> Callable[[], None]:
+    """Our clipping and our AdamW."""
     optimizer = AdamW(parameter_groups(model, DECAY), betas=BETAS, eps=EPS)
 
     def update() -> None:
         clip_gradients(model.parameters(), CLIP)
-        optimizer.step(RATE)
+        optimizer.step(LEARNING_RATE)
         optimizer.zero_grad()
 
     return update
 
 
 def torch_update(model: nn.Module) -> Callable[[], None]:
+    """PyTorch's clipping and its fused AdamW."""
     groups = [{"params": g["params"], "weight_decay": g["weight_decay"]} for g in parameter_groups(model, DECAY)]
-    optimizer = torch.optim.AdamW(groups, lr=RATE, betas=BETAS, eps=EPS, fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=BETAS, eps=EPS, fused=True)
 
     def update() -> None:
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
@@ -100,22 +104,25 @@ def torch_update(model: nn.Module) -> Callable[[], None]:
 
 
 def transformers_bert(model: BertForPretraining, attention: str) -> nn.Module:
-    """`BertForPreTraining` of `transformers` with the weights of `model`; `attention` is "sdpa" or "eager"."""
+    """`BertForPreTraining` of `transformers` with the weights of `model`; `attention` is "sdpa" or "eager".
+
+    Raises InputError if `transformers` is not installed, or has other names for the weights.
+    """
     try:
         import transformers
     except ImportError:
         raise InputError("the referee transformers is not installed: pip install transformers") from None
     settings = hf_config(model.config, "BertForPreTraining")
-    config = transformers.TransformerConfig(**settings, attn_implementation=attention)
+    config = transformers.BertConfig(**settings, attn_implementation=attention)
     referee = transformers.BertForPreTraining(config).to(next(model.parameters()).dtype)
     lacking, unknown = referee.load_state_dict(to_hf_names(weights_of(model)), strict=False)
     if unknown or set(lacking) - REPEATED.keys():
-        raise InputError(f"this version of transformers names BERT's weights otherwise: {[*unknown, *lacking]}.")
+        raise InputError(f"this version of transformers has other names for BERT's weights: {[*unknown, *lacking]}.")
     return referee
 
 
 class TorchEncoder(nn.Module):
-    """`nn.TransformerEncoder` behind the signature of our `TransformerStack`."""
+    """`nn.TransformerEncoder`, called like our `TransformerStack`."""
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
@@ -133,15 +140,15 @@ class TorchEncoder(nn.Module):
         query_positions: Tensor | None = None,
     ) -> tuple[Tensor, list]:
         padding = None if may_attend is None else ~may_attend[:, 0, 0]
-        x = self.encoder(x, src_key_padding_mask=padding)  # it has no way of leaving positions out
+        x = self.encoder(x, src_key_padding_mask=padding)  # it cannot leave any positions out
         return x if query_positions is None else at_positions(x, query_positions), []
 
 
 def with_torch_encoder(model: BertForPretraining) -> BertForPretraining:
-    """A copy of `model` whose blocks are PyTorch's: embeddings, heads and losses stay ours."""
+    """A copy of `model` with PyTorch's blocks; embeddings, heads and losses stay ours."""
     out = copy.deepcopy(model)
     encoder = TorchEncoder(model.config).to(next(model.parameters()).dtype)
-    for ours, theirs in zip(model.bert.encoder.layers, encoder.encoder.layers, strict=True):
+    for ours, theirs in zip(model.encoder.stack.layers, encoder.encoder.layers, strict=True):
         pairs = {
             "self_attn.in_proj_": ours.attention.to_qkv,
             "self_attn.out_proj.": ours.attention.output,
@@ -154,5 +161,5 @@ def with_torch_encoder(model: BertForPretraining) -> BertForPretraining:
         for name, norm in {"norm1.": ours.attention_norm, "norm2.": ours.feed_forward_norm}.items():
             weights |= {f"{name}weight": norm.gain, f"{name}bias": norm.bias}
         theirs.load_state_dict(weights)
-    out.bert.encoder = encoder
+    out.encoder.stack = encoder
     return out

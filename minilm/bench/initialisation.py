@@ -1,4 +1,4 @@
-"""What the start decides: the same pretraining from BERT's published initialisation and from ours, as two curves."""
+"""How much the initialisation decides: the same pretraining from BERT's published one and from ours, as two curves."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,14 +8,15 @@ import numpy as np
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import table
 from minilm.examples.batching import Batch
+from minilm.examples.labels import IGNORED
 from minilm.experiments.english import English
 from minilm.jobs.pretrain import PretrainOptions, held_out_batches, prepare_for, pretrain
 from minilm.text.prepare import Prepared
 from minilm.training.state import read_metrics
 from minilm.viz import plots
 
-# name in the picture, folder, how it starts; all else is the recipe of the English quickstart. The published start gets
-# the full rate for its embeddings: a smaller one is there to keep what word vectors know, and it has none.
+# Name in the picture, folder, and how it starts; everything else is the recipe of the English quickstart. With the
+# published start the embeddings learn at the full learning rate: a smaller one keeps what word vectors know, and it has none.
 PUBLISHED = (
     "published: N(0, 0.02²)",
     "published",
@@ -26,7 +27,7 @@ OURS = "ours: neighbours, word vectors", "ours", dict(init="neighbours", word_ve
 
 
 def settings(options: BenchOptions, folder: str, start: dict) -> PretrainOptions:
-    """The options of one pretraining; one that was begun is gone on with, one that is done is taken as it is."""
+    """The options of one pretraining. One that was begun is resumed, and one that is complete is used as it is."""
     s, out = options.size, options.out / "initialisation" / folder
     return replace(
         English.pretraining,
@@ -48,19 +49,19 @@ def settings(options: BenchOptions, folder: str, start: dict) -> PretrainOptions
 
 
 def unigram_loss(prepared: Prepared, batches: list[Batch]) -> float:
-    r"""−1/M Σ log p(wᵢ) over the masked words that are measured on: the loss of knowing how common words are, no more.
+    r"""−1/M Σ log p(wᵢ) over the M masked tokens that are measured on: the loss of a model that knows only frequencies.
 
-    p(w) = (n(w) + 1) / (N + V), from the training text; the 1 keeps a word that was never seen there possible.
+    p(w) = (n(w) + 1) / (N + V), counted in the training text; the 1 gives tokens that do not occur there a chance.
     """
     V = prepared.tokenizer.size
     counts = np.bincount(prepared.train.ids, minlength=V)
     log_p = np.log(counts + 1) - np.log(counts.sum() + V)
-    words = np.concatenate([batch.words[batch.words != -100].numpy() for batch in batches])
-    return float(-log_p[words].mean())
+    masked = np.concatenate([batch.labels[batch.labels != IGNORED].numpy() for batch in batches])
+    return float(-log_p[masked].mean())
 
 
 def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
-    """Pretrain from each start, write `initialisation.png`, and give the curves with the loss of guessing by frequency."""
+    """Pretrain from each start, write `initialisation.png`, and return the curves and the loss of guessing by frequency."""
     starts = [PUBLISHED, BETWEEN, OURS] if options.all else [PUBLISHED, OURS]
     curves = {}
     for name, folder, start in starts:

@@ -1,4 +1,4 @@
-"""Our LSTM, a plain loop over the steps, beside `nn.LSTM`: the same weights, forward alone and with the gradient.  F15."""
+"""Our LSTM, a plain loop over the steps, compared with `nn.LSTM`: the same weights, without and with the gradient.  F15."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ Call = Callable[[Tensor], Tensor]
 
 
 def twins(input_size: int, hidden_size: int, layers: int, seed: int) -> tuple[Recurrent, nn.LSTM]:
-    """Ours and PyTorch's with the same weights; its second bias, which is only ever added, is 0."""
+    """Ours and PyTorch's with the same weights. PyTorch's second bias, which is simply added to the first, is 0."""
     ours = Recurrent("lstm", input_size, hidden_size, layers, generator=torch.Generator().manual_seed(seed))
     theirs = nn.LSTM(input_size, hidden_size, layers, batch_first=True)
     with torch.no_grad():
@@ -33,7 +33,10 @@ def twins(input_size: int, hidden_size: int, layers: int, seed: int) -> tuple[Re
 
 
 def gradient(call: Call, parameters: list[Tensor], x: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor]:
-    """The outputs, and how a loss with the gradient `upstream` on them changes with x; the weights' gradients too."""
+    """The outputs, and the gradient for x of a loss whose gradient for the outputs is `upstream`.
+
+    The gradients for the parameters are computed as well, so that their time counts.
+    """
     x = x.detach().requires_grad_()
     out = call(x)
     dx, *_ = torch.autograd.grad(out, [x, *parameters], upstream)
@@ -41,7 +44,7 @@ def gradient(call: Call, parameters: list[Tensor], x: Tensor, upstream: Tensor) 
 
 
 def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
-    """Words a second, in turns. Raises RuntimeError if outputs or gradients are not the same."""
+    """Tokens per second, in turns. Raises RuntimeError if outputs or gradients are not the same."""
     s = options.size
     ours, theirs = twins(max(1, s.width // 2), s.width, s.layers, options.seed)
     generator = torch.Generator().manual_seed(options.seed)
@@ -72,13 +75,13 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
 
         return run
 
-    words = [s.steps * s.batch * s.length] * options.rounds
-    say(f"{s.batch} texts of {s.length} words, {max(1, s.width // 2)} → {s.width}, {s.layers} layer(s)")
+    tokens = [s.steps * s.batch * s.length] * options.rounds
+    say(f"{s.batch} texts of {s.length} tokens, {max(1, s.width // 2)} → {s.width}, {s.layers} layer(s)")
     out: dict = {"outputs_and_gradients_apart": apart}
     for part, kind in {"forward": forward, "forward_and_backward": both}.items():
         clocks = alternate({name: kind(name) for name in calls}, options.rounds, options.progress)
-        race = compared(clocks, words, "words", OURS)
+        race = compared(clocks, tokens, "tokens", OURS)
         out[part] = race | {"ours_over_nn_lstm": 1 / race["ratios"][REFEREE]["median"]}
         say(f"\n{part.replace('_', ' ')}: {out[part]['ours_over_nn_lstm']:.2f} × the time of nn.LSTM")
-        say(table_of(race, "words"))
+        say(table_of(race, "tokens"))
     return out

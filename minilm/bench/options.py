@@ -1,4 +1,4 @@
-"""What can be asked of `minilm bench`, and at which size each measurement is taken if nothing else is asked for."""
+"""The options of `minilm bench`, and the size of each measurement if no other is given."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from minilm.errors import InputError
 
 @dataclass(frozen=True)
 class Size:
-    """The shape of a model and of its batches; `steps` is how many of them make one run."""
+    """The shape of a model and of its batches; `steps` is the number of batches in one run."""
 
     steps: int
     width: int
@@ -33,10 +33,10 @@ SIZES = {
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """Measure again what the README claims. The figures go to <out>/<what>.json, with the machine that gave them.
+    """Measure the figures of the README again. They are written to <out>/<what>.json, together with facts about the machine.
 
-    speed: a pretraining step beside `transformers` and PyTorch's own encoder · initialisation: pretraining from the
-    published start and from ours · lstm: the recurrence by hand beside nn.LSTM · padding: what padding costs · bridge: a
+    speed: a pretraining step here, in transformers and with PyTorch's own encoder · initialisation: pretraining from the
+    published initialisation and from ours · lstm: our recurrence and nn.LSTM · padding: what padding costs · bridge: a
     published model here, in transformers and in sentence-transformers.
     """
 
@@ -48,24 +48,24 @@ class BenchOptions:
     texts: str = "rotten-tomatoes"
     """The labelled texts of padding and bridge: a corpus by name, or a CSV, TSV or JSON-lines file."""
     rounds: int = 7
-    """How often every contender runs, in turn: A B C A B C … What counts is the median."""
+    """How many times every contender runs, in turn: A B C A B C … The result is the median."""
     steps: int | None = None
-    """Steps of one run: 2 (speed), 32 (padding), 10 (lstm), 4 (bridge); of the whole pretraining: 1500 (initialisation)."""
+    """Steps of one run: 2 (speed), 32 (padding), 10 (lstm), 4 (bridge); or of the whole pretraining: 1500 (initialisation)."""
     all: bool = False
-    """initialisation: also the step between, drawn by fan-in and with word vectors."""
+    """initialisation: also what lies between the two, fan-in with word vectors."""
 
     model: str = "all-minilm-l6-v2"
     """bridge: a published model by name, or the folder of a BERT."""
     sentences: int = 1000
-    """bridge: how many are turned into vectors."""
+    """bridge: how many sentences are turned into vectors."""
     labels: int = 500
-    """bridge: how many labelled texts are learnt from."""
+    """bridge: how many labelled texts to learn from."""
     held_out: int = 2000
-    """bridge: how many texts are measured on; 2000 are the ladder's test set."""
+    """bridge: how many texts to measure on; 2000 are the test set of the ladder."""
     seeds: int = 3
-    """bridge: how many times, each time from other labelled texts."""
+    """bridge: how many times to fine-tune, each time on other labelled texts."""
     epochs: int | None = None
-    """bridge: how often each is gone through; as in the ladder if not given."""
+    """bridge: how many times to go through these texts; as in the ladder if not given."""
 
     width: int | None = None
     layers: int | None = None
@@ -74,7 +74,7 @@ class BenchOptions:
     length: int | None = None
     vocab_size: int | None = None
     threads: int | None = None
-    """Threads of PyTorch; what it chooses itself if not given."""
+    """Threads of PyTorch; if not given, PyTorch chooses."""
     seed: int = 0
     cache: Path = Path("runs/cache")
     progress: bool = True
@@ -85,12 +85,12 @@ class BenchOptions:
         for name, most in limits.items():
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
-                raise InputError(f"{name} {value} is not in 1..{most}.")
+                raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}.")
         if self.size.width % self.size.heads:
             raise InputError(f"width {self.size.width} is not divisible by {self.size.heads} heads.")
 
     @property
     def size(self) -> Size:
-        """What was asked for, and this measurement's own size for the rest."""
+        """The sizes that were given, and this measurement's own sizes for the rest."""
         own = SIZES[self.what]
         return replace(own, **{name: value for name in vars(own) if (value := getattr(self, name)) is not None})

@@ -1,4 +1,4 @@
-"""What padding costs: an epoch of fine-tuning with every text padded to the model's length, and with like beside like."""
+"""What padding costs: an epoch of fine-tuning in batches of similar lengths, and with more padding."""
 
 import copy
 from collections.abc import Callable
@@ -11,29 +11,30 @@ from torch.nn import functional as F
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import alternate, compared, table_of
 from minilm.errors import InputError
-from minilm.examples.batching import batches_of_like_length
-from minilm.examples.labelled import Batch, Dataset, encode_texts, label_names
+from minilm.examples.batching import Batch, Dataset, batches_of_like_length
+from minilm.examples.labelled import encode_texts, label_names
+from minilm.models.bert import Bert
 from minilm.models.config import TransformerConfig
-from minilm.models.heads import BertClassifier, HeadConfig
+from minilm.models.heads import Classifier, TextHeadConfig
 from minilm.models.initialisation import initialise
 from minilm.text import corpus
 from minilm.text.prepare import prepare
-from minilm.training.losses import cross_entropy
+from minilm.training.objectives import Classification
 from minilm.training.optimizer import AdamW, clip_gradients, parameter_groups
 
-OURS, LONGEST, MAXIMUM = "batches of like lengths", "padded to the batch's longest", "padded to the model's length"
-AGREE = 1e-4  # the largest difference that padding may make to a score
+OURS, LONGEST, MAXIMUM = "batches of similar lengths", "padded to the batch's longest", "padded to the model's length"
+AGREE = 1e-4  # the largest difference that padding may make to a logit
 
 
 def padded(batch: Batch, length: int) -> Batch:
-    """The same batch with more padding behind every text."""
-    more = (0, length - batch.ids.size(1))
-    parts = (F.pad(each, more) for each in (batch.ids, batch.token_type_ids, batch.real))
+    """The same batch with more padding after every text, up to `length` tokens."""
+    more = (0, length - batch.input_ids.size(1))
+    parts = (F.pad(each, more) for each in (batch.input_ids, batch.token_type_ids, batch.attention_mask))
     return Batch(*parts, batch.labels)
 
 
 def layouts(examples: Dataset, chosen: np.ndarray, batch: int, length: int, rng) -> dict[str, list[Batch]]:
-    """The same texts, put into batches in three ways."""
+    """The same texts, divided into batches in three ways."""
     alike = batches_of_like_length(examples.lengths[chosen], batch, rng)
     as_drawn = [examples.batch(chosen[i : i + batch].tolist()) for i in range(0, len(chosen), batch)]
     return {
@@ -44,11 +45,11 @@ def layouts(examples: Dataset, chosen: np.ndarray, batch: int, length: int, rng)
 
 
 def trainer(model: nn.Module) -> Callable[[Batch], None]:
-    """Forward, loss, backward, clip, AdamW."""
-    optimizer = AdamW(parameter_groups(model, 0.01))
+    """A function that takes a training step on a batch: forward, loss, backward, clip, AdamW."""
+    optimizer, objective = AdamW(parameter_groups(model, 0.01)), Classification()
 
     def step(batch: Batch) -> None:
-        cross_entropy(model(batch.ids, batch.token_type_ids, batch.real), batch.labels).value.backward()
+        objective.loss(model, batch).value.backward()
         clip_gradients(model.parameters(), 1.0)
         optimizer.step(1e-4)
         optimizer.zero_grad()
@@ -58,18 +59,20 @@ def trainer(model: nn.Module) -> Callable[[Batch], None]:
 
 @torch.no_grad()
 def difference(model: nn.Module, one: list[Batch], other: list[Batch]) -> float:
-    """How far apart the scores are for the same texts in the same batches, padded in two ways."""
+    """The largest difference of the logits for the same texts in the same batches, padded in two ways."""
     model.eval()
-    scores = [torch.cat([model(b.ids, b.token_type_ids, b.real) for b in batches]) for batches in (one, other)]
-    return float((scores[0] - scores[1]).abs().max())
+    logits = [
+        torch.cat([model(b.input_ids, b.token_type_ids, b.attention_mask) for b in batches]) for batches in (one, other)
+    ]
+    return float((logits[0] - logits[1]).abs().max())
 
 
 def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
-    """Real tokens a second, in turns. Raises RuntimeError if padding changes what the model says."""
+    """Tokens per second without padding, in turns. Raises RuntimeError if padding changes the logits."""
     s = options.size
     texts = corpus.labelled(options.texts)
     if any(text.label is None for text in texts):
-        raise InputError(f"{options.texts} has texts without a label: a step of fine-tuning needs one for each.")
+        raise InputError(f"{options.texts} has texts without a label: fine-tuning needs one for each text.")
     names = label_names([text.label for text in texts], options.texts)
     tokenizer = prepare(options.corpus, options.cache, s.vocab_size, say=say).tokenizer
     examples = encode_texts(texts, names, tokenizer, s.length, truncate=True, where=options.texts)
@@ -80,11 +83,11 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         rounds.append(layouts(examples, chosen, s.batch, s.length, rng))
 
     shape = dict(width=s.width, layers=s.layers, heads=s.heads, feed_forward=4 * s.width, max_length=s.length)
-    model = BertClassifier(TransformerConfig(vocab_size=tokenizer.size, **shape), HeadConfig(names))
+    model = Classifier(Bert(TransformerConfig(vocab_size=tokenizer.size, **shape)), TextHeadConfig(names))
     initialise(model, generator=torch.Generator().manual_seed(options.seed))
     apart = difference(model, rounds[0][LONGEST], rounds[0][MAXIMUM])
     if not apart <= AGREE:
-        raise RuntimeError(f"padding changes the scores by {apart:.1e}: the mask leaks")
+        raise RuntimeError(f"padding changes the logits by {apart:.1e}: the mask lets something through")
 
     def run(name: str) -> Callable[[int], None]:
         step = trainer(copy.deepcopy(model).train())
@@ -96,19 +99,12 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         return epoch
 
     clocks = alternate({name: run(name) for name in rounds[0]}, options.rounds, options.progress)
-    real = [sum(int(batch.real.sum()) for batch in each[OURS]) for each in rounds[1:]]
-    share = {name: real[0] / sum(batch.ids.numel() for batch in batches) for name, batches in rounds[1].items()}
-    race = compared(clocks, real, "tokens", OURS)
+    tokens = [sum(batch.tokens for batch in each[OURS]) for each in rounds[1:]]
+    share = {name: tokens[0] / sum(batch.input_ids.numel() for batch in batches) for name, batches in rounds[1].items()}
+    race = compared(clocks, tokens, "tokens", OURS)
     longest, mean = int(examples.lengths.max()), float(examples.lengths.mean())
-    say(
-        f"{options.texts}: texts of {mean:.0f} tokens on average, the longest has {longest}; the model takes {s.length}"
-    )
+    say(f"{options.texts}: texts of {mean:.0f} tokens on average, at most {longest}; the model takes {s.length}")
     say(table_of(race, "tokens"))
-    say("of what is computed, real words are: " + ", ".join(f"{share[name]:.0%} {name}" for name in share))
-    return {
-        **race,
-        "share_of_real_tokens": share,
-        "mean_length": mean,
-        "longest": longest,
-        "scores_apart": apart,
-    }
+    say("share of tokens that are not padding: " + ", ".join(f"{share[name]:.0%} {name}" for name in share))
+    lengths = {"mean_length": mean, "longest": longest}
+    return {**race, "share_without_padding": share, **lengths, "logits_apart": apart}

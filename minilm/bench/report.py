@@ -1,4 +1,4 @@
-"""Taking turns with a stopwatch, and writing down the figures together with the machine that gave them."""
+"""Timing several contenders in turn, and reporting the figures together with facts about the machine."""
 
 import os
 import platform
@@ -14,20 +14,20 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-Seconds = dict[str, list[float]]  # name → one figure a round
+Seconds = dict[str, list[float]]  # name → one figure per round
 
 
 class Clocks(NamedTuple):
-    """The same runs by two clocks: the one on the wall, and the processor's, which stands still while others compute."""
+    """The same runs by two clocks: the clock on the wall, and the processor's, which stops while other programs compute."""
 
     wall: Seconds
     cpu: Seconds
 
 
 def alternate(runs: Mapping[str, Callable[[int], object]], rounds: int, bar: bool = True) -> Clocks:
-    """The seconds of every run, in turn: A B C A B C … Round 0 warms up and does not count.
+    """The seconds of every run, in turn: A B C A B C … Round 0 is a warm-up and does not count.
 
-    A machine gets slower and faster while it works (heat, other programs). Whoever takes turns shares both.
+    A machine becomes slower and faster while it works (heat, other programs). Taking turns spreads both over all runs.
     """
     clocks = Clocks({name: [] for name in runs}, {name: [] for name in runs})
     turns = [(number, name) for number in range(rounds + 1) for name in runs]
@@ -41,7 +41,7 @@ def alternate(runs: Mapping[str, Callable[[int], object]], rounds: int, bar: boo
 
 
 def ratios(seconds: Seconds, ours: str) -> dict[str, dict]:
-    """How many times as long as `ours` each takes: round by round, since neighbours in time share the machine's mood."""
+    """How many times as long as `ours` each takes, round by round, because the machine is equally fast within a round."""
     out = {}
     for name, theirs in seconds.items():
         each = [b / a for a, b in zip(seconds[ours], theirs, strict=True)]
@@ -50,9 +50,9 @@ def ratios(seconds: Seconds, ours: str) -> dict[str, dict]:
 
 
 def rows_of(clocks: Clocks, units: Sequence[float], unit: str) -> list[dict]:
-    """One row a contender: the seconds of its runs, and what it did in a second (median over the runs).
+    """One row per contender: the seconds of its runs, what it did per second, and the medians of both.
 
-    `units`: how much was done in each round, by all alike.
+    `units` says how much every contender did in each round, for instance how many tokens.
     """
     rows = []
     for name, runs in clocks.wall.items():
@@ -64,7 +64,7 @@ def rows_of(clocks: Clocks, units: Sequence[float], unit: str) -> list[dict]:
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """Columns under their heads: the first to the left, the figures to the right."""
+    """A table as text. The first column is aligned to the left, the others, with the figures, to the right."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     return "\n".join(
         "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
@@ -73,13 +73,13 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def compared(clocks: Clocks, units: Sequence[float], unit: str, ours: str) -> dict:
-    """What goes into the JSON of a race: `rows`, and how many times as long as `ours` each took, by either clock."""
+    """The results of a race for its JSON: `rows`, and how many times as long as `ours` each took, by both clocks."""
     times = {"ratios": ratios(clocks.wall, ours), "cpu_ratios": ratios(clocks.cpu, ours)}
     return {"rows": rows_of(clocks, units, unit)} | times
 
 
 def table_of(race: dict, unit: str) -> str:
-    """The usual table: what each did in a second, its time as a multiple of ours, and between which bounds that lay."""
+    """The table of a race: what each did per second, and its time as a multiple of ours, with the lowest and the highest."""
     times, on_cpu = race["ratios"], race["cpu_ratios"]
     return table(
         ("", f"{unit}/s", "seconds a run", "time ÷ ours", "(lowest–highest)", "of the processor"),
@@ -98,7 +98,7 @@ def table_of(race: dict, unit: str) -> str:
 
 
 def machine() -> dict:
-    """Versions, threads, processor and how busy it is, date."""
+    """Facts about the machine: date, versions, threads, processor, and how busy it is."""
     load = [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None  # Windows has none
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -115,6 +115,7 @@ def machine() -> dict:
 
 
 def version_of(package: str) -> str | None:
+    """The version of an installed package, or None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -122,19 +123,19 @@ def version_of(package: str) -> str | None:
 
 
 def processor_name() -> str:
-    """The processor by its trade name, where the system tells it."""
+    """The trade name of the processor if the system knows it, otherwise its kind."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:
-        pass  # no Linux
+        pass  # this is not Linux
     return platform.processor() or platform.machine()
 
 
 @contextmanager
 def threads(number: int | None) -> Iterator[None]:
-    """PyTorch with so many threads, and afterwards with as many as before."""
+    """Run with this number of PyTorch's threads (None: as many as now), then restore the number from before."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:

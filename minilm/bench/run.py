@@ -1,4 +1,4 @@
-"""`minilm bench WHAT`: each figure that the README claims, as a command."""
+"""`minilm bench WHAT`: a command for each figure of the README."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ __all__ = ["BenchOptions", "bench"]
 def bench(options: BenchOptions, say: Callable[[str], None] = print) -> dict:
     """Measure, write `<out>/<what>.json`, and return what was written.
 
-    Raises InputError for what the measurement needs and does not find (a corpus, the package transformers).
+    Raises InputError if something that the measurement needs is missing (a corpus, the package transformers).
     """
     measure = importlib.import_module(f"minilm.bench.{options.what}").measure
     options.out.mkdir(parents=True, exist_ok=True)
@@ -27,5 +27,5 @@ def bench(options: BenchOptions, say: Callable[[str], None] = print) -> dict:
     facts |= {"options": plain(options), "size": asdict(options.size)} | measured
     path = options.out / f"{options.what}.json"
     write_json(path, facts)
-    say(f"{before['processor']}, {before['threads']} thread(s), torch {before['torch']}; all figures: {path}")
+    say(f"{before['processor']}, {before['threads']} thread(s), torch {before['torch']}. All figures are in {path}.")
     return json.loads(path.read_text(encoding="utf-8"))

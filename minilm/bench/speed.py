@@ -1,4 +1,4 @@
-"""How fast is a pretraining step? Forward, both losses, backward, clipping and AdamW on the same batches of real text."""
+"""How fast a pretraining step is: forward, both losses, backward, clipping and AdamW on the same batches of real text."""
 
 from collections.abc import Callable
 
@@ -7,20 +7,22 @@ import torch
 from minilm.bench.contenders import EAGER, OURS, READABLE, SDPA, TORCH, contenders
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import alternate, compared, table_of
-from minilm.examples.batching import Batch, PretrainingBatches
+from minilm.examples.batching import Batch
+from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.initialisation import initialise
 from minilm.text.prepare import Prepared, prepare
 
-AGREE = 1e-5  # relative: the same weights and the same batch must give the same loss, or it is not the same model
+AGREE = 1e-5  # relative: with the same weights and the same batch, the same model must give the same loss
 NOTE = (
-    "Same weights, same batches, dropout 0. Ours steps by our AdamW, the referees by torch.optim.AdamW(fused=True). "
-    "transformers scores the words at every position, all others at the masked ones."
+    "Same weights, same batches, dropout 0. Ours uses our AdamW, the referees use torch.optim.AdamW(fused=True). "
+    "transformers computes logits at every position, all others only at the masked ones."
 )
 
 
 def new_model(options: BenchOptions, vocab_size: int) -> BertForPretraining:
+    """A model of the size that is measured, before its first step."""
     s = options.size
     config = TransformerConfig(
         vocab_size=vocab_size,
@@ -36,14 +38,14 @@ def new_model(options: BenchOptions, vocab_size: int) -> BertForPretraining:
 
 
 def batches_for(options: BenchOptions, prepared: Prepared, number: int) -> list[Batch]:
-    """The first `number` batches of a pretraining on this corpus, drawn before any clock runs."""
+    """The first `number` batches of pretraining on this corpus, made before any clock is started."""
     s = options.size
     drawn = PretrainingBatches(prepared.train, prepared.tokenizer, s.length, s.batch, options.seed)
     return [drawn[step] for step in range(number)]
 
 
 def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
-    """Tokens a second of every contender, in turns. Raises RuntimeError if their first losses are not the same."""
+    """Tokens per second of every contender, in turns. Raises RuntimeError if their first losses are not the same."""
     prepared = prepare(options.corpus, options.cache, options.size.vocab_size, say=say)
     model = new_model(options, prepared.tokenizer.size)
     k = options.size.steps

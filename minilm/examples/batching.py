@@ -12,7 +12,7 @@ from minilm.examples.labels import IGNORED
 
 
 def pad(rows: list[list[int]], value: int) -> Int[Tensor, "B T"]:
-    """The rows below each other, filled up with `value` to the length of the longest."""
+    """The rows as one tensor, each filled up with `value` to the length of the longest."""
     out = torch.full((len(rows), max(map(len, rows))), value, dtype=torch.int64)
     for i, row in enumerate(rows):
         out[i, : len(row)] = torch.as_tensor(row)
@@ -22,8 +22,10 @@ def pad(rows: list[list[int]], value: int) -> Int[Tensor, "B T"]:
 def batches_of_like_length(
     lengths: np.ndarray, size: int, rng: np.random.Generator, pool: int = 64
 ) -> list[np.ndarray]:
-    """Every index once, in batches of `size` whose lengths are close: shuffle, sort within pools of `pool` batches, cut,
-    shuffle the batches. Padding to the longest then costs next to nothing."""
+    """Every index once, in batches of `size` whose lengths are close, so that padding to the longest costs almost nothing.
+
+    The indices are shuffled, sorted by length within pools of `pool` batches, and cut into batches, which are shuffled.
+    """
     order = rng.permutation(len(lengths))
     batches = []
     for start in range(0, len(order), size * pool):
@@ -34,16 +36,17 @@ def batches_of_like_length(
 
 
 def hash_of(*numbers: int) -> int:
-    """One 63-bit seed from several numbers."""
+    """One 63-bit seed made from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step sees. `attention_mask` is None if nothing is padding; columns that an objective does not need are None.
+    """The examples of one step. `attention_mask` is False for padding, and None if there is none.
 
-    `labels` are whatever the objective asks for: one class per text [B], or one class or token per position [B, T], where
-    −100 marks the positions that do not count. `nsp_labels` are 0 where the second sentence follows the first.
+    `labels` are what the objective needs: one class per text [B], or one class or token per position [B, T], where −100
+    marks the positions that do not count. `nsp_labels` are 0 where the second sentence follows the first. Columns that the
+    objective does not need are None.
     """
 
     input_ids: Int[Tensor, "B T"]
@@ -54,7 +57,7 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """How many tokens the batch holds, without padding."""
+        """The number of tokens in the batch, without padding."""
         return self.input_ids.numel() if self.attention_mask is None else int(self.attention_mask.sum())
 
     def to(self, device: torch.device) -> "Batch":
@@ -65,10 +68,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Encoded examples, column by column, under the names of the fields of `Batch`.
+    """Encoded examples, column by column. The columns have the names of the fields of `Batch`; `input_ids` must be there.
 
-    A column holds a list of numbers per row, which is padded with `pad_values[name]`, or a single number per row.
-    `owner` says which example a row was cut from, because an example that does not fit is cut into several rows.
+    A column holds either a list of numbers per row, which is padded with `pad_values[name]` (−100 if that is not given), or
+    a single number per row. `owner[i]` is the example that row i was cut from, because a long example may become several
+    rows.
     """
 
     columns: Mapping[str, list]
@@ -85,20 +89,21 @@ class Dataset:
 
     @property
     def labels(self) -> list:
-        """The label of each row, or a list of labels where every token has one."""
+        """The label of each row, or the list of its tokens' labels."""
         return self.columns["labels"]
 
     @property
     def lengths(self) -> np.ndarray:
+        """The number of tokens of each row."""
         return np.array([len(row) for row in self.rows])
 
     def subset(self, chosen: Sequence[int] | np.ndarray) -> "Dataset":
-        """Some of the rows, in the order of `chosen`."""
+        """The rows with these indices, in this order."""
         columns = {name: [values[i] for i in chosen] for name, values in self.columns.items()}
         return Dataset(columns, self.pad_values, [self.owner[i] for i in chosen])
 
     def batch(self, chosen: Sequence[int] | np.ndarray) -> Batch:
-        """These rows as tensors, padded to the longest of them."""
+        """The rows with these indices as tensors, padded to the longest of them."""
         columns = {}
         for name, values in self.columns.items():
             picked = [values[i] for i in chosen]
@@ -108,10 +113,10 @@ class Dataset:
         return Batch(attention_mask=mask, **columns)
 
     def shuffled(self, size: int, rng: np.random.Generator) -> list[np.ndarray]:
-        """An epoch of batches of like lengths."""
+        """The indices of every row once, in random batches of rows with similar lengths: one epoch."""
         return batches_of_like_length(self.lengths, size, rng)
 
     def in_order(self, size: int = 64) -> list[np.ndarray]:
-        """Every row once, the short ones first: for measuring."""
+        """The indices of every row once, short rows first: for measuring."""
         order = np.argsort(self.lengths, kind="stable")
         return [order[i : i + size] for i in range(0, len(order), size)]

@@ -1,7 +1,6 @@
 """The batches of BERT's pretraining, fresh at every step: sentence pairs with masked tokens.  F25, F26.
 
-What a step sees depends on the seed and the number of the step alone. A resumed run needs to know nothing else to go on as
-if it had never stopped.
+A batch depends on nothing but the seed and the number of the step, so a resumed run continues as if it had never stopped.
 """
 
 import numpy as np
@@ -15,7 +14,10 @@ from minilm.text.tokenizer import Tokenizer
 
 
 class PretrainingBatches:
-    """`batches[step]` is [CLS] A [SEP] B [SEP] with masked tokens and both answers, drawn afresh each epoch, without end."""
+    """`batches[step]`, without end: rows [CLS] A [SEP] B [SEP] with masked tokens, and the labels of both objectives.
+
+    Each row has at most `length` tokens, and a batch has at most `size` rows. Pairs and masks are drawn anew in every epoch.
+    """
 
     def __init__(self, store: Store, tokenizer: Tokenizer, length: int, size: int, seed: int, mask_rate: float = 0.15):
         self.store, self.tokenizer = store, tokenizer
@@ -27,7 +29,7 @@ class PretrainingBatches:
         self.pairs: Pairs | None = None
 
     def _open_round(self, number: int) -> None:
-        """Draw the pairs of round `number`: one block of documents, all blocks in turn."""
+        """Draw the pairs of round `number` from one block of documents; the blocks take turns."""
         rng = np.random.default_rng([self.seed, number])
         self.pairs = draw_pairs(self.store, self.length - 3, rng, self.blocks[number % len(self.blocks)])
         self.batches = batches_of_like_length(self.pairs.lengths, self.size, rng)
@@ -43,7 +45,7 @@ class PretrainingBatches:
         return self.make(self.batches[step - self.first_step], step)
 
     def make(self, chosen: np.ndarray, step: int) -> Batch:
-        """The batch of these pairs of the current round, masked as in this step."""
+        """The batch of these pairs of the current round, with the masks of this step."""
         pairs, ids, t = self.pairs, self.store.ids, self.tokenizer
         assert pairs is not None, "a round is opened first"
         rows = [

@@ -9,10 +9,11 @@ from minilm.text.store import Store
 
 
 class TextWindows:
-    """`windows[step]` is `size` windows of `length` tokens each, drawn from anywhere in the text, without end.
+    """`windows[step]`, without end: `size` windows of `length` tokens each, from random places of the text.
 
-    What a step sees depends on the seed and the number of the step alone, so that a run can be resumed. The labels are the
-    tokens themselves: `CausalLM` moves them by one. Raises InputError if the text is shorter than one window.
+    A batch depends on nothing but the seed and the number of the step, so that a run can be resumed. It needs no labels,
+    because they are the tokens themselves: `CausalLM` shifts them by one. Raises InputError if the text is shorter than
+    one window.
     """
 
     def __init__(self, store: Store, length: int, size: int, seed: int):

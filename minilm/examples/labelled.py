@@ -11,17 +11,17 @@ from minilm.text.tokenizer import Tokenizer
 
 
 def label_names(labels: list[str], where: str) -> tuple[str, ...]:
-    """The different labels, sorted. Raises InputError if there is only one, because nothing can be learnt from that."""
+    """The different labels, sorted. Raises InputError if there is only one, because then there is nothing to learn."""
     names = tuple(sorted(set(labels)))
     if len(names) < 2:
-        raise InputError(f"{where} has one class only, '{names[0]}': a classifier needs examples of two or more.")
+        raise InputError(f"{where} has only one class, '{names[0]}': a classifier needs examples of two or more.")
     return names
 
 
 def dataset(
     rows: list[list[int]], token_type_ids: list[list[int]], labels: list, tokenizer: Tokenizer, owner: list[int]
 ) -> Dataset:
-    """The columns of a fine-tuning data set, with the values that pad them."""
+    """The columns of a data set for fine-tuning, with the values that pad them."""
     columns = {"input_ids": rows, "token_type_ids": token_type_ids, "labels": labels}
     return Dataset(columns, {"input_ids": tokenizer.pad, "token_type_ids": 0, "labels": IGNORED}, owner)
 
@@ -35,13 +35,13 @@ def encode_texts(
     where: str = "the data",
     places: Sequence[int] | None = None,
 ) -> Dataset:
-    """Texts, or pairs of texts, with special tokens and segments.
+    """Texts, or pairs of texts, as rows of ids with special tokens and segments, one label per row (−100 if there is none).
 
-    `places`, if given, holds the place of each example in `where`, from 0, so that a message names the right text even
-    after shuffling.
+    `max_length` is the longest row that the model takes, with special tokens (None: any length). `places[i]` is the place
+    of example i in `where`, counted from 0, so that messages name the right text even after shuffling.
 
-    Raises InputError for a label that is not among `labels`, and for a text that is longer than the model takes, unless
-    `truncate` allows cutting it (the longer text of a pair first, both at their ends).
+    Raises InputError for a label that is not among `labels`, and for a text that is too long, unless `truncate` allows it
+    to be cut at its end (in a pair, the longer text is cut first).
     """
     number = {label: i for i, label in enumerate(labels)}
     first = tokenizer.ids([example.text for example in examples])
@@ -72,7 +72,7 @@ def encode_texts(
 
 
 def cut(a: list[int], b: list[int] | None, room: int) -> tuple[list[int], list[int] | None]:
-    """Shorten both to `room` tokens together, the longer one first."""
+    """Shorten both at their ends until they have `room` tokens together, the longer one first."""
     if b is None:
         return a[:room], None
     keep_b = min(len(b), max(room - len(a), room // 2))
@@ -89,8 +89,11 @@ def encode_tagged(
     max_length: int | None,
     where: str = "the data",
 ) -> Dataset:
-    """One id and one tag for each word. Special tokens carry −100: they are not words, and counting them as O would
-    flatter the score. A line that does not fit is cut after a sentence, or, if there is none, where the room ends."""
+    """One id and one tag for each word. A line that does not fit is cut after a sentence, or else where the room ends.
+
+    Special tokens carry −100: they are not words, and counting them as O would make the score look better than it is.
+    Raises InputError for a tag that is not among `tags`.
+    """
     number = {tag: i for i, tag in enumerate(tags)}
     rows, token_type_ids, labels, owner = [], [], [], []
     for i, (line, ids) in enumerate(zip(lines, tokenizer.ids_of_words([line.tokens for line in lines]), strict=True)):
@@ -110,7 +113,7 @@ def encode_tagged(
 
 
 def pieces(tokens: list[str], room: int | None) -> list[tuple[int, int]]:
-    """Where to cut a line so that each piece has at most `room` tokens, after a sentence where possible."""
+    """The start and end of each piece of a line, so that none has more than `room` tokens; cuts follow sentences if possible."""
     borders, start = [], 0
     while room is not None and len(tokens) - start > room:
         ends = [i + 1 for i in range(start, start + room) if tokens[i] in SENTENCE_END]

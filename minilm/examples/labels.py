@@ -1,5 +1,4 @@
 """The label that does not count."""
 
-IGNORED = (
-    -100
-)  # the convention of PyTorch: a loss skips these positions. It is never 0, which is a class like any other
+# PyTorch's convention: a loss skips the positions with this label. It is not 0, because 0 is a class like any other.
+IGNORED = -100

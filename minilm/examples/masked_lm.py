@@ -1,7 +1,7 @@
 r"""Masked language modelling, the first of BERT's two objectives.  F25.
 
-D3 §4.2.1 prints max P(wᵢ | M(w_{1:i−1})), which shows the model only the tokens on the left. In fact BERT is trained
-with P(wᵢ | M(w_{1:n})), which shows it the tokens on both sides.
+D3 §4.2.1 prints max P(wᵢ | M(w_{1:i−1})), which shows the model only the tokens on the left. In fact BERT is trained with
+P(wᵢ | M(w_{1:n})), which shows it the tokens on both sides.
 
 Letters:  B batch · T length · V vocabulary
 Source:   Devlin et al. (2019), BERT, §3.1, task 1.

@@ -41,8 +41,8 @@ def draw_pairs(store: Store, room: int, rng: np.random.Generator, documents: ran
     """Cut `documents` (None: all) into pairs of at most `room` tokens; half of the pairs get a B from somewhere else.
 
     We walk through each document once, gather sentences until `room` is full, and cut them at the sentence border nearest
-    to the middle, because two halves of equal length tell the most about each other. For a negative example the second
-    half is replaced, and its sentences start the next pair. Raises InputError if the store has too few sentences.
+    to the middle, because two halves of equal length say the most about each other. For a negative example the second half
+    is replaced, and its own sentences start the next pair. Raises InputError if the store has too few sentences.
     """
     sentences, borders = np.asarray(store.sentences), np.asarray(store.documents)
     sizes = np.diff(borders)
@@ -58,9 +58,8 @@ def draw_pairs(store: Store, room: int, rng: np.random.Generator, documents: ran
         )
     rows = []
     for document in range(len(sizes)) if documents is None else documents:
-        starts = sentences[
-            borders[document] : borders[document + 1] + 1
-        ].tolist()  # where its sentences start, and its end
+        # where its sentences start, and where it ends
+        starts = sentences[borders[document] : borders[document + 1] + 1].tolist()
         first, end = 0, len(starts) - 1
         while end - first >= 2:  # a pair needs two sentences
             last = first + 2  # gather [first, last) until the room is full
@@ -81,7 +80,7 @@ def replace_negatives(
 ) -> Pairs:
     """Give every negative the B of another pair: from another document, of equal length, and with the same kind of end.
 
-    If a few random draws find none (in a small corpus), take a B of similar length, and at last one from `elsewhere`.
+    If a few random draws find none (in a small corpus), take a B of similar length, and if there is none, `elsewhere`.
     """
     length = pairs.b_end - pairs.b_start
     ends_sentence = sentences[np.searchsorted(sentences, pairs.b_end)] == pairs.b_end
@@ -115,7 +114,7 @@ def elsewhere(
 ) -> tuple[int, int]:
     """A stretch of at most `wanted` tokens of another document (or of this one if there is no other).
 
-    If possible it starts with a sentence that is not the first of its document, because a true B never is either.
+    If possible, it starts with a sentence that is not the first of its document, because a true B never starts with one.
     """
     others = len(borders) - 2
     if others:

@@ -17,7 +17,7 @@ def subword_labels(tags: list[list[int]], words: list[list[int | None]]) -> Int[
     to, counted from 0, or None for [CLS], [SEP] and padding. The first piece of a word gets the tag of its word. Every
     other position gets −100, so that it does not count: the further pieces of a word, pieces that belong to no word, and
     the filling behind short rows. Words that were cut off have no pieces.
-    Raises InputError if `tags` and `words` do not fit together.
+    Raises InputError if `tags` and `words` do not match.
     """
     check_words(tags, words)
     y = np.full((len(words), max(len(row) for row in words)), -100)
@@ -29,6 +29,7 @@ def subword_labels(tags: list[list[int]], words: list[list[int | None]]) -> Int[
 
 
 def check_words(tags: list[list[int]], words: list[list[int | None]]) -> None:
+    """Raises InputError if there are not as many sentences in both, or a piece belongs to a word that has no tag."""
     if not words or len(tags) != len(words):
         raise InputError(f"{len(tags)} sentences have tags and {len(words)} have pieces: give both for each sentence.")
     for b, row in enumerate(words):

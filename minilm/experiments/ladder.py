@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -75,6 +75,7 @@ class Material:
         return self.pool.subset([i for i, owner in enumerate(self.pool.owner) if owner in chosen])
 
 
+@runtime_checkable
 class Climber(Protocol):
     """A row of the table, whatever stands behind it."""
 
@@ -126,7 +127,8 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Start:
-    """What the models of a ladder may start from: the shape and folder of a pretrained Transformer, and word vectors [V, C]."""
+    """What the models of a ladder may start from: the shape and the folder of a pretrained Transformer, and word vectors [V, n]
+    with n ≤ C features."""
 
     config: TransformerConfig
     vectors: np.ndarray

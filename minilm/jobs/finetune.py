@@ -29,7 +29,7 @@ from minilm.training.tasks import Task, TextTask, TokenTask, task_of
 
 @dataclass(frozen=True)
 class Columns:
-    """Where to look in a CSV, TSV or JSON-lines file of your own."""
+    """The columns to read in a CSV, TSV or JSON-lines file of your own."""
 
     text_column: str = "text"
     pair_column: str | None = None
@@ -42,25 +42,25 @@ InOwnFile = Annotated[Columns, tyro.conf.arg(name="")]  # --text-column, not --c
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """Fit a pretrained model (or one from scratch, or the LSTM) to labels."""
+    """Fit a pretrained model (or a new Transformer or LSTM) to labelled examples."""
 
     data: str
     """A labelled corpus by name (imdb, rotten-tomatoes, chinese-reviews, peoples-daily), a CSV, TSV or JSON-lines file, or a
     CoNLL file of tagged words."""
     model: str
     """A folder that `pretrain` wrote or that others published in the layout of transformers; a published model by name
-    (all-minilm-l6-v2); or "scratch" or "lstm" for a model that has seen nothing."""
+    (all-minilm-l6-v2); or "scratch" or "lstm" for a new Transformer or LSTM."""
     out: Path = Path("runs/finetune")
     columns: InOwnFile = field(default_factory=Columns)
     labels: int | None = None
-    """How many labelled examples to learn from; if not given, all that are not held out."""
+    """How many labelled examples to learn from; if it is not given, all that are not held out."""
     test: str | None = None
-    """Another file to measure on. If not given, `held_out` examples of the data are kept apart."""
+    """Another file to measure on. If it is not given, `held_out` examples of the data are set aside for that."""
     held_out: int = 1000
     tokenizer: Path | None = None
-    """For scratch and lstm: the folder or file of the tokenizer."""
+    """For scratch and lstm: the folder or the file of the tokenizer."""
     pooling: str = "mean"
-    """Where a text's one vector comes from: the mean of its tokens, or the pooler at [CLS] (cls)."""
+    """How a text becomes one vector: the mean of its tokens (mean), or the pooler at [CLS] (cls)."""
     dropout: float = 0.1
     truncate: bool = False
     """Cut texts that are longer than the model takes, instead of refusing them."""
@@ -71,24 +71,24 @@ class FinetuneOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed {self.seed} is not from 0 to {2**32 - 1}.")
+            raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
         if self.held_out < 1:
             raise InputError(f"held_out must be at least 1, not {self.held_out}.")
         if self.pooling not in ("mean", "cls"):
             raise InputError(f"pooling '{self.pooling}' is not known: choose mean or cls.")
         if self.fresh and self.tokenizer is None:
-            raise InputError(f"--model {self.model} needs a vocabulary: name a folder that has one with --tokenizer.")
+            raise InputError(f"--model {self.model} needs a vocabulary: give a folder that has one with --tokenizer.")
         if not self.fresh and self.tokenizer is not None:
             raise InputError(f"--tokenizer is for scratch and lstm; {self.model} has its own.")
 
     @property
     def fresh(self) -> bool:
-        """Whether the model has seen nothing."""
+        """Whether the model is new, without any pretraining."""
         return self.model in ("scratch", "lstm")
 
 
 class Part(NamedTuple):
-    """Some of the examples: what they are, where they come from, and their places there, from 0."""
+    """Some of the examples, where they come from, and their places there, counted from 0."""
 
     examples: list
     where: str
@@ -97,7 +97,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Material:
-    """Labelled examples, split in two, and the task that they are for."""
+    """Labelled examples, split into a training and a test part, and the task that they are for."""
 
     task: Task
     train: Part
@@ -105,7 +105,7 @@ class Material:
 
 
 def is_tagged(name: str) -> bool:
-    """Whether the data carries a tag for every word, judged by its name."""
+    """Whether the data has a tag for every word, judging by its name."""
     return name == "peoples-daily" or Path(name).suffix.lower() in (".conll", ".bio", ".iob")
 
 
@@ -124,35 +124,37 @@ def read(name: str, columns: Columns) -> list:
 def load_material(options: FinetuneOptions) -> Material:
     """Read the data, set the test part aside first, then draw the labelled examples from the rest.
 
-    Raises InputError for data with too few examples or labels, and for a test file of another kind.
+    Raises InputError if there are too few examples or labels, or if the test file is of another kind.
     """
     examples, kind = read(options.data, options.columns), task_for(options.data)
     rng = np.random.default_rng(options.seed)
     if options.test:
         if task_for(options.test) is not kind:
-            raise InputError(f"{options.data} and {options.test} are of two kinds: labelled texts and tagged words.")
+            raise InputError(
+                f"{options.data} and {options.test} are of different kinds: labelled texts and tagged words."
+            )
         order, test = rng.permutation(len(examples)), read(options.test, options.columns)
         held = np.arange(len(test))
     else:
         if len(examples) < 4:
             raise InputError(f"{options.data} has {len(examples)} example(s): give at least 4, or a --test file.")
-        # the same test part for every seed: only what is learned from may change
+        # the test part is the same for every seed: only the examples to learn from may change
         rest, held = corpus.split(len(examples), min(options.held_out, len(examples) // 4), seed=0)
         order, test = rng.permutation(rest), [examples[i] for i in held]
     if options.labels is not None and not 0 < options.labels <= len(order):
         raise InputError(f"{options.labels} labels were asked for, but {options.data} has {len(order)} to learn from.")
     chosen = [int(i) for i in order[: options.labels]]
     train = [examples[i] for i in chosen]
-    drawn = options.data if options.labels is None else f"what was drawn of {options.data} (--labels {options.labels})"
+    drawn = options.data if options.labels is None else f"the sample of {options.data} (--labels {options.labels})"
     label_names(kind.labels_of(train), drawn)
-    # all classes of the data, though a small sample may lack one: that class is then known and never learned
+    # all classes of the data: if a small sample lacks one, the model knows that class but never learns it
     names = label_names(kind.labels_of(examples), options.data)
     held_part = Part(test, options.test or options.data, [int(i) for i in held])
     return Material(kind(names), Part(train, options.data, chosen), held_part)
 
 
 def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> Classifier:
-    """The model before its first step: an encoder that was pretrained, or one that was not, with a fresh head."""
+    """The model before its first step: an encoder, pretrained or new, with a new head."""
     generator = torch.Generator().manual_seed(options.seed)
     head = task.head(options.dropout, options.pooling)
     if options.model == "lstm":
@@ -170,7 +172,7 @@ def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> Cla
 
 
 def recipe_for(recipe: Recipe, model: str | Path) -> Recipe:
-    """The recipe with a learning rate: a model that others trained for weeks takes smaller steps than one of ours."""
+    """The recipe with its learning rate: it is lower for a model that others trained for weeks than for one of ours."""
     entries = read_config(locate(model))
     foreign = not any(name.startswith("minilm") for name in (*entries, str(entries.get("model_type"))))
     return (
@@ -179,12 +181,15 @@ def recipe_for(recipe: Recipe, model: str | Path) -> Recipe:
 
 
 def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> dict[str, float]:
-    """Fit the model, measure it on what was held out, write the folder, and return what was measured."""
+    """Fit the model, measure it on the examples that were held out, write the folder, and return what was measured.
+
+    Raises InputError for anything that does not fit together, before any training; KeyboardInterrupt after Ctrl-C.
+    """
     device = choose_device(options.device)
     refuse_to_overwrite(options.out)
     if options.tokenizer is not None:
         tokenizer = Tokenizer.load(options.tokenizer)
-    else:  # this complains about a folder that holds no model before the data is read
+    else:  # this refuses a folder that holds no model, before the data is read
         tokenizer = tokenizer_for(encoder_config(options.model)[1], options.model)
     material = load_material(options)
     task = material.task
@@ -223,7 +228,7 @@ class EvaluateOptions:
 
 
 def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> dict[str, float]:
-    """The figures of a fine-tuned model's task on labelled data. Raises InputError for data of another kind of task."""
+    """Measure a fine-tuned model on labelled data. Raises InputError for data of another kind than it was trained on."""
     device = choose_device(options.device)
     loaded = open_classifier(options.model)
     model = loaded.model.to(device)

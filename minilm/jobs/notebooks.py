@@ -1,7 +1,7 @@
-"""The notebooks, copied to where the learner may change them, and Jupyter opened there.
+"""Copy the notebooks to a folder where the learner may change them, and open Jupyter there.
 
-What was copied is remembered by its checksum: a copy that nobody changed is brought up to date, one that the learner
-wrote in is left alone.
+The checksum of every copy is stored: a copy that was not changed is brought up to date, and one that the learner has
+written in is left alone.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from pathlib import Path
 
 from minilm.errors import InputError
 
-BESIDE = Path(__file__).resolve().parents[2]  # what holds the package: a checkout, or site-packages
+BESIDE = Path(__file__).resolve().parents[2]  # the folder that holds the package: a checkout, or site-packages
 INDEX = "INDEX.md"
-COPIED = ".copied.json"  # name → checksum of what was copied last
+COPIED = ".copied.json"  # name → checksum of the copy that was made last
 SERVERS = ("jupyterlab", "notebook")
 
 
@@ -29,16 +29,16 @@ class NotebooksOptions:
     """Copy the notebooks into a folder of your own and open them in Jupyter."""
 
     to: Path = Path("minilm-notebooks")
-    """Folder for the copies; made if it is not there."""
+    """The folder for the copies; it is created if it does not exist."""
     open: bool = True
-    """Open Jupyter in that folder. Ctrl-C ends it."""
+    """Open Jupyter in that folder. Press Ctrl-C to end it."""
     force: bool = False
-    """Overwrite the notebooks that you changed."""
+    """Overwrite even the notebooks that you have changed."""
 
 
 @dataclass(frozen=True)
 class Copied:
-    """What was done with each file, by name."""
+    """The names of the files, by what was done with them."""
 
     new: tuple[str, ...]
     refreshed: tuple[str, ...]
@@ -47,22 +47,25 @@ class Copied:
 
 
 def notebooks(options: NotebooksOptions = NotebooksOptions(), say: Callable[[str], None] = print) -> Copied:  # noqa: B008
-    """Copy, say what was done, and open Jupyter."""
+    """Copy the notebooks, say what was done, and open Jupyter. Raises InputError if there are no notebooks or no Jupyter."""
     done = copy(source_folder(), options.to, options.force)
-    parts = {"new": done.new, "brought up to date": done.refreshed, "as they were": done.same}
+    parts = {"new": done.new, "brought up to date": done.refreshed, "unchanged": done.same}
     counts = ", ".join(f"{len(names)} {what}" for what, names in parts.items() if names)
     say(f"{options.to}: {counts or 'nothing to do'}.")
     if done.kept:
-        say(f"left alone, because you changed them: {', '.join(done.kept)} (--force overwrites them).")
+        say(f"Left alone, because you changed them: {', '.join(done.kept)} (--force overwrites them).")
     if options.open:
         open_jupyter(options.to, say)
     else:
-        say(f"Begin with {INDEX} or the first notebook; to open them:  jupyter lab {options.to}")
+        say(f"Begin with {INDEX} or the first notebook. To open them:  jupyter lab {options.to}")
     return done
 
 
 def source_folder() -> Path:
-    """Where the notebooks lie: beside the package in a checkout, else where the wheel put them. Raises InputError."""
+    """Where the notebooks are: beside the package in a checkout, otherwise where the wheel put them.
+
+    Raises InputError if they are in neither place.
+    """
     prefixes = [BESIDE, *(Path(sysconfig.get_path("data", scheme)) for scheme in schemes())]
     for folder in [BESIDE / "notebooks", *(prefix / "share" / "minilm" / "notebooks" for prefix in prefixes)]:
         if (folder / INDEX).is_file() and any(folder.glob("[0-9][0-9]_*.ipynb")):
@@ -71,12 +74,12 @@ def source_folder() -> Path:
 
 
 def schemes() -> list[str]:
-    """The ways in which pip may have installed: for everybody or in this environment, or for this user."""
+    """The ways in which pip may have installed minilm: for everybody or in this environment, or for this user alone."""
     return [sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user")]
 
 
 def copy(source: Path, to: Path, force: bool = False) -> Copied:
-    """Copy the notebooks and their index. Raises InputError where `to` is a file, or the notebooks' own folder."""
+    """Copy the notebooks and their index. Raises InputError if `to` is a file, or the folder that they come from."""
     if to.exists() and not to.is_dir():
         raise InputError(f"{to} is a file: give --to the name of a folder.")
     if to.resolve() == source.resolve():
@@ -107,16 +110,17 @@ def copy(source: Path, to: Path, force: bool = False) -> Copied:
 
 
 def without_source_links(index: str) -> str:
-    """The index with links to the notebooks alone: the source does not lie beside the copies."""
+    """The index with links only to the notebooks, because the source is not beside the copies."""
     return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", index)
 
 
 def checksum(content: bytes) -> str:
+    """SHA-256, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def remembered(path: Path) -> dict[str, str]:
-    """What was copied last; nothing, if that cannot be read: then every file that differs counts as the learner's."""
+    """The checksums of the last copies. If they cannot be read, there are none: every file that differs then counts as changed."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -125,26 +129,30 @@ def remembered(path: Path) -> dict[str, str]:
 
 
 def write(path: Path, content: bytes) -> None:
+    """Write a file in one step, so that it is never half written."""
     growing = path.with_name(path.name + ".growing")
     growing.write_bytes(content)
     os.replace(growing, path)
 
 
 def open_jupyter(folder: Path, say: Callable[[str], None]) -> None:
-    """Run Jupyter in `folder` until it is ended, with the Python that runs this. Raises InputError."""
+    """Run Jupyter in `folder` until the user ends it, with the Python that runs this.
+
+    Raises InputError if Jupyter is not installed or fails.
+    """
     server = next((name for name in SERVERS if importlib.util.find_spec(name)), None)
     if server is None:
         raise InputError(
             f"the notebooks are in {folder}, but Jupyter is not installed here: pip install jupyterlab brings it "
             "(--no-open copies only)."
         )
-    say("Opening Jupyter; Ctrl-C ends it.")
+    say("Opening Jupyter; press Ctrl-C to end it.")
     process = subprocess.Popen([sys.executable, "-m", server, str(folder.resolve())])
     while True:
         try:
             code = process.wait()
             break
-        except KeyboardInterrupt:  # Jupyter gets it too, and asks whether it shall end
+        except KeyboardInterrupt:  # Jupyter receives it, too, and asks whether to end
             continue
     if code > 0:
-        raise InputError(f"Jupyter ended with the code {code}; the notebooks are in {folder}: jupyter lab {folder}")
+        raise InputError(f"Jupyter ended with the code {code}. To try again:  jupyter lab {folder}")

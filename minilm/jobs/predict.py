@@ -1,4 +1,4 @@
-"""Use a model: label texts, fill in masked words, look at attention."""
+"""Use a model: label texts, fill in masked words, draw attention."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from minilm.viz import plots
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Label texts with a fine-tuned model: those on the command line, or those of a file."""
+    """Label texts with a fine-tuned model: those that you give on the command line, or those of a file."""
 
     model: Path
     texts: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -34,7 +34,7 @@ class PredictOptions:
 
 
 def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list[Prediction]:
-    """The label of each text and how sure the model is, or the entities of each line."""
+    """The label of each text with its probability, or the entities of each line."""
     loaded = open_classifier(options.model)
     model = loaded.model.to(choose_device(options.device))
     examples = [Example(text, None, options.pair) for text in options.texts] + from_file(options)
@@ -65,7 +65,7 @@ def from_file(options: PredictOptions) -> list[Example]:
 
 @dataclass(frozen=True)
 class FillMaskOptions:
-    """Let a pretrained model fill in the words that are written [MASK]."""
+    """Let a pretrained model guess the words that are written as [MASK]."""
 
     model: Path
     texts: tyro.conf.Positional[tuple[str, ...]]
@@ -73,7 +73,7 @@ class FillMaskOptions:
 
 
 def fill_mask(options: FillMaskOptions, say: Callable[[str], None] = print) -> list[list[list[tuple[str, float]]]]:
-    """For each text, for each [MASK]: the most probable tokens with their probabilities."""
+    """For each text and each [MASK] in it: the most probable tokens with their probabilities."""
     if not options.texts:
         raise InputError("there is nothing to fill in: give a text with [MASK] where a word is to be guessed.")
     if options.top < 1:
@@ -91,12 +91,12 @@ def fill_mask(options: FillMaskOptions, say: Callable[[str], None] = print) -> l
 
 @dataclass(frozen=True)
 class AttentionOptions:
-    """Draw who attends to whom: a heat map for every head of every layer."""
+    """Draw which token attends to which: a heat map for every head of every layer."""
 
     model: Path
     text: tyro.conf.Positional[str]
     pair: tyro.conf.Positional[str | None] = None
-    """A second text, to see what crosses from one to the other."""
+    """A second text, to see the attention between the two."""
     out: Path = Path("attention.png")
 
 

@@ -1,4 +1,4 @@
-"""Pretrain a model on plain text, without labels: masked words and next sentence, or word by word.  F23, F25–F27."""
+"""Pretrain a model on plain text without labels: on masked words and next sentences, or token by token.  F23, F25–F27."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ from minilm.training.schedule import Budget
 from minilm.training.state import check_corpus, check_folder, load_state, plain, read_metrics
 from minilm.viz import plots
 
-# a larger number is a slip, and one that would take all the memory
+# a larger number is a typing error, and one that would use up all the memory
 MOST = {"vocab_size": 1_000_000, "width": 100_000, "evaluations": 10_000}
 HELD_OUT_PAIRS = 2048
 
@@ -43,7 +43,7 @@ class PretrainOptions:
     """A corpus by name (see `minilm data`), a text file (one sentence per line, a blank line between documents) or a folder
     of text files."""
     out: Path = Path("runs/pretrain")
-    """The run folder."""
+    """The run folder, where the model and everything about its training is written."""
     steps: int | None = None
     tokens: int | None = None
     minutes: float | None = None
@@ -67,36 +67,36 @@ class PretrainOptions:
     feed_forward: int | None = None
     """The width inside the feed-forward network; 4 × width if not given."""
     length: int = 128
-    """Tokens of a sentence pair with its three special tokens: the longest input of the model."""
+    """The longest input of the model in tokens, for BERT with the three special tokens of a sentence pair."""
     norm: str = "post"
     positions: str = "learned"
     dropout: float = 0.0
-    """In a few minutes no text is seen often enough to overfit; BERT's 0.1 is meant for forty epochs."""
+    """In a few minutes, no text is seen often enough to overfit; BERT's 0.1 is meant for forty epochs."""
 
     init: str = "neighbours"
-    """How the weights are drawn: neighbours (the first heads start out attending to the tokens next door), fan-in, or
-    published (N(0, 0.02²), BERT's own, which is meant for a width of 768)."""
+    """How the weights are drawn: neighbours (the heads of the first layer start by attending to neighbouring tokens), fan-in,
+    or published (N(0, 0.02²), BERT's own, which is meant for a width of 768)."""
     word_vectors: bool = True
-    """Start the embeddings from vectors counted in the same text (PPMI and SVD, F34)."""
+    """Start the embeddings from word vectors that are counted in the same text (PPMI and SVD, F34)."""
     window: int = 5
-    """For the word vectors: how far apart two words may stand to count as neighbours."""
+    """For the word vectors: how far apart two words may be to count as neighbours."""
 
     batch: int = 16
     learning_rate: float = 2e-3
-    """The peak. Above it next sentence is not learned: a batch of pairs is mostly noise, and Adam takes equally large steps
-    for noise."""
+    """The peak. With a higher one, next sentence is not learned: a batch of pairs is mostly noise, and Adam takes equally
+    large steps for noise."""
     embedding_learning_rate_scale: float = 0.1
-    """The embeddings learn at this share of the learning rate, because they start out with a meaning worth keeping."""
+    """The embeddings learn at this share of the learning rate, because the meaning that they start with is worth keeping."""
     warmup: float = 0.1
     schedule: str = "linear"
     weight_decay: float = 0.01
     clip: float = 1.0
     mask_rate: float = 0.15
     next_sentence_weight: float = 2.0
-    """The weight of F26 beside F25; 0 leaves it out."""
+    """The weight of the next-sentence loss (F26) relative to that of the masked words (F25); 0 leaves it out."""
 
     evaluations: int = 12
-    """How many times over the run to measure on held-out text and to save."""
+    """How many times over the run the model is measured on held-out text and saved."""
     seed: int = 0
     device: str = "auto"
     cache: Path = Path("runs/cache")
@@ -111,16 +111,16 @@ class PretrainOptions:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if not self.next_sentence_weight >= 0:
-            raise InputError(f"next_sentence_weight {self.next_sentence_weight} must not be negative.")
+            raise InputError(f"next_sentence_weight must be at least 0, not {self.next_sentence_weight}.")
         if not 0 < self.mask_rate < 1:
-            raise InputError(f"mask_rate {self.mask_rate} is not between 0 and 1.")
+            raise InputError(f"mask_rate must be between 0 and 1, not {self.mask_rate}.")
         if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed {self.seed} is not from 0 to {2**32 - 1}.")
+            raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
         if self.init not in SCHEMES:
             raise InputError(f"init '{self.init}' is not known: choose one of {', '.join(SCHEMES)}.")
         if self.length < 8:
-            raise InputError(f"length {self.length} leaves no room for two sentences: give at least 8.")
-        # these complain before any work is done
+            raise InputError(f"length must be at least 8, not {self.length}: two sentences need that much room.")
+        # these check the rest before any work is done
         _ = self.budget, self.optimisation, self.model_config(self.vocab_size)
 
     @property
@@ -129,7 +129,7 @@ class PretrainOptions:
         return Budget(self.steps, self.tokens, self.minutes)
 
     def model_config(self, vocab_size: int):
-        """The shape of the model, for the tokenizer's vocabulary."""
+        """The config of the model, for a vocabulary of this size."""
         feed_forward = self.feed_forward or 4 * self.width
         sizes = dict(vocab_size=vocab_size, layers=self.layers, max_length=self.length, feed_forward=feed_forward)
         widths = dict.fromkeys(("width", "embedding", "hidden"), self.width)
@@ -138,7 +138,7 @@ class PretrainOptions:
 
     @property
     def adapter(self) -> Architecture:
-        """What the house knows about the architecture."""
+        """The adapter of the architecture. Raises InputError if its name is not known."""
         return architecture_named(self.architecture)
 
     @property
@@ -148,7 +148,7 @@ class PretrainOptions:
 
     @property
     def optimisation(self) -> Optimisation:
-        """How the weights move."""
+        """How the weights are updated."""
         learning_rate = LearningRate(self.learning_rate, self.warmup, self.schedule)
         scale = self.embedding_learning_rate_scale
         return Optimisation(learning_rate, self.weight_decay, scale, clip=self.clip, betas=(0.9, 0.98), eps=1e-6)
@@ -157,7 +157,8 @@ class PretrainOptions:
 def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> dict[str, float]:
     """Pretrain, write the run folder, and return the last measurement (see `measure` of the objective).
 
-    A run that exists is not overwritten: it is resumed or refused. Ctrl-C saves, then raises KeyboardInterrupt.
+    A run that exists is never overwritten. Raises InputError for a folder that holds one already (unless it is to be resumed)
+    or holds another one; raises KeyboardInterrupt after Ctrl-C, when everything is saved.
     """
     device = choose_device(options.device)
     state = load_state(options.out) if options.resume else None
@@ -184,12 +185,13 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
         say=say,
         on_report=writer,
     )
-    plots.pretraining_curves({"this run": read_metrics(options.out)}, options.out / "pretraining.png")
+    curves = options.objective.curves
+    plots.pretraining_curves({"this run": read_metrics(options.out)}, options.out / "pretraining.png", curves=curves)
     return measured
 
 
 def build(options: PretrainOptions, prepared: Prepared) -> nn.Module:
-    """The model as it stands before the first step."""
+    """The model as it is before the first step."""
     model = options.adapter.build_pretraining(options.model_config(prepared.tokenizer.size))
     initialise(model, options.init, torch.Generator().manual_seed(options.seed))
     if options.word_vectors:
@@ -198,7 +200,7 @@ def build(options: PretrainOptions, prepared: Prepared) -> nn.Module:
 
 
 def batches_for(options: PretrainOptions, prepared: Prepared) -> PretrainingBatches | TextWindows:
-    """The batch of every step."""
+    """The batches of the run: `batches[step]` is that of a step."""
     o = options
     if o.adapter.objective == "bert":
         return PretrainingBatches(prepared.train, prepared.tokenizer, o.length, o.batch, o.seed, o.mask_rate)

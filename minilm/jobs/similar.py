@@ -1,4 +1,4 @@
-"""Search by meaning: which lines of a text say nearly the same as a query?"""
+"""Search by meaning: find the lines of a text that say nearly the same as a query."""
 
 import heapq
 from collections.abc import Callable, Iterator
@@ -16,12 +16,12 @@ from minilm.text import corpus, files
 from minilm.training.inference import sentence_vectors
 from minilm.training.loop import choose_device
 
-BLOCK = 2_000  # lines that are in memory at one time, however long the file is
+BLOCK = 2_000  # lines that are in memory at the same time, however long the file is
 
 
 @dataclass(frozen=True)
 class SimilarOptions:
-    """Find the lines of a text that are nearest in meaning to a query, whatever words they say it in."""
+    """Find the lines of a text that are nearest in meaning to a query, even if they use other words."""
 
     queries: tyro.conf.Positional[tuple[str, ...]]
     file: str
@@ -39,15 +39,15 @@ class SimilarOptions:
 
 
 class Hit(NamedTuple):
-    """A line, and the cosine of the angle between its vector and the query's: 1 means the same meaning."""
+    """A line, and the cosine of the angle between its vector and that of the query: 1 means the same meaning."""
 
     cosine: float
     line: str
-    number: int  # of the line among those that are not blank, from 1
+    number: int  # of the line among those that are not blank, counted from 1
 
 
 def similar(options: SimilarOptions, say: Callable[[str], None] = print) -> list[list[Hit]]:
-    """For each query the `top` nearest lines, the nearest first. The file is read once, block by block."""
+    """For each query, the `top` nearest lines, the nearest first. The file is read once, block by block."""
     queries = [query for query in options.queries if query.strip()]
     if not queries:
         raise InputError('there is nothing to look for: give a query, such as "a film that moved me".')
@@ -73,7 +73,7 @@ def similar(options: SimilarOptions, say: Callable[[str], None] = print) -> list
 
 
 def nearest(best: list[Hit], cosines: np.ndarray, block: list[str], before: int, top: int) -> list[Hit]:
-    """The `top` nearest among those found so far and those of a block. Of equal lines the first that was read counts."""
+    """The `top` nearest of those found so far and those of a block. Of equal lines, only the first one counts."""
     known, new = {hit.line for hit in best}, {}
     for i, line in enumerate(block):
         if line not in known and line not in new:
@@ -82,7 +82,7 @@ def nearest(best: list[Hit], cosines: np.ndarray, block: list[str], before: int,
 
 
 def lines_of(name: str) -> Iterator[str]:
-    """The lines that are not blank, or the sentences of a corpus, read one after another as they are needed."""
+    """The lines that are not blank, or the sentences of a corpus. They are read one after another, as they are needed."""
     if Path(name).is_file() and Path(name).suffix.lower() not in files.LABELLED:
         return (line.strip() for line in files.text_lines(Path(name)) if line.strip())
     return (sentence for document in corpus.documents(name) for sentence in document)

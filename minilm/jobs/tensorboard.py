@@ -1,4 +1,4 @@
-"""Measurements for TensorBoard, if they are wanted."""
+"""Measurements for TensorBoard, if the user asks for them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from minilm.errors import InputError
 
 
 def tensorboard_writer(folder: Path, wanted: bool) -> Callable[[dict], None]:
-    """A function that writes one measurement for TensorBoard, or does nothing. Raises InputError if it is not installed."""
+    """A function that writes one measurement for TensorBoard if `wanted`. Raises InputError if TensorBoard is not installed."""
     if not wanted:
         return lambda measured: None
     try:

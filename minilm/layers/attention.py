@@ -7,7 +7,7 @@ Source:   Vaswani et al. (2017), Attention Is All You Need, §3.2.
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,7 +47,7 @@ def fused_attention(
     if may_attend is None:
         return F.scaled_dot_product_attention(q, k, v)
     sees_something = may_attend.any(dim=-1, keepdim=True)  # [B, ·, ·, 1]
-    # The kernel may return NaN for a query that sees nothing: let it look everywhere, then take what it saw away.
+    # The kernel may return NaN for a query that sees nothing: let it attend to everything, then set its result to 0.
     heads = F.scaled_dot_product_attention(q, k, v, attn_mask=may_attend | ~sees_something)
     return heads.masked_fill(~sees_something, 0.0)
 
@@ -66,8 +66,8 @@ def padding_mask(attention_mask: Bool[Tensor, "B S"]) -> Bool[Tensor, "B 1 1 S"]
 class KVCache:
     """The keys and values of the tokens that one attention layer has read so far, so that they are computed only once.
 
-    A model that writes needs, for each new token, one query and all the keys and values before it:
-        `caches = [KVCache() for _ in stack.layers]`, then give the new tokens alone, with `caches`, at every step.
+    To write the next token, a model needs one new query, and the keys and values of all tokens before it. So make
+    `caches = [KVCache() for _ in stack.layers]`, and at every step give the new tokens alone, with these `caches`.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class KVCache:
         return 0 if self.k is None else self.k.size(-2)
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append the keys and values of new positions; returns those of all positions."""
+        """Append the keys and values [B, H, T, D] of new positions; returns those of all positions, [B, H, S, D]."""
         if self.k is not None and self.v is not None:
             k, v = torch.cat([self.k, k], dim=-2), torch.cat([self.v, v], dim=-2)
         self.k, self.v = k, v
@@ -92,6 +92,7 @@ class MultiHeadAttention(nn.Module):
     One product makes Q, K and V of all heads at once: it is the 3·H small products of the formula, stacked.
     Given `memory` it is cross-attention: the queries come from `x`, keys and values from `memory`.
     The attribute `fused` chooses PyTorch's kernel where it gives the same numbers.
+    Raises InputError if the width is not divisible by the heads.
     """
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0):
@@ -104,10 +105,13 @@ class MultiHeadAttention(nn.Module):
         self.dropout = Dropout(dropout)
         self.fused = True
 
-    def project(self, x: Tensor, memory: Tensor | None, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    def project(
+        self, x: Tensor, memory: Tensor | None, start: int = 0, query_positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Q [B, H, T, D], K and V [B, H, S, D]. `start` is the position of the first token of `x`.
 
-        This is the method to override for positions that act on queries and keys, such as rotary ones.
+        With `query_positions` [B, T], `x` holds the vectors at these positions of `memory`, and this is self-attention.
+        Override this method for positions that act on queries and keys, such as rotary ones.
         """
         if memory is None:
             q, k, v = self.to_qkv(x).chunk(3, dim=-1)  # each [B, T, C]
@@ -126,13 +130,17 @@ class MultiHeadAttention(nn.Module):
         need_weights: bool = False,
         is_causal: bool = False,
         cache: KVCache | None = None,
+        query_positions: Int[Tensor, "B T"] | None = None,
     ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B H T S"] | None]:
         """The attended vectors and, when `need_weights`, the attention weights of every head (else None).
 
-        `is_causal` lets query t attend to the keys 1 … t only, in addition to what `may_attend` allows. With a `cache`, the
-        keys and values are those of all tokens read so far, [S], and `x` holds the new ones, [T].
+        `is_causal` also forbids query t to attend to the keys after t. With a `cache`, the keys and values are those of all
+        S tokens read so far, and `x` holds the T new ones. `query_positions` is explained at `project`.
+        Raises InputError if a cache is given together with a memory, whose keys and values would be appended every time.
         """
-        q, k, v = self.project(x, memory, 0 if cache is None else len(cache))
+        if cache is not None and memory is not None:
+            raise InputError("a cache is for self-attention: pass no memory and no query_positions with it.")
+        q, k, v = self.project(x, memory, 0 if cache is None else len(cache), query_positions)
         if cache is not None:
             k, v = cache.extend(k, v)
         if is_causal:
@@ -153,6 +161,6 @@ def split_heads(x: Float[Tensor, "B T C"], heads: int) -> Float[Tensor, "B H T D
 
 
 def merge_heads(x: Float[Tensor, "B H T D"]) -> Float[Tensor, "B T C"]:
-    """The way back: the transpose first, or words and heads are mixed up."""
+    """Undo `split_heads`. Without the transpose, which comes first, tokens and heads would be mixed up."""
     B, H, T, D = x.shape
     return x.transpose(1, 2).reshape(B, T, H * D)  # [B, H, T, D] → [B, T, H, D] → [B, T, H·D]

@@ -1,4 +1,4 @@
-r"""Where a token stands, as numbers.  F21.
+r"""The position of a token as a vector.  F21.
 
 Letters:  T length · C model width
 Source:   Vaswani et al. (2017), Attention Is All You Need, §3.5.

@@ -98,18 +98,24 @@ class TransformerBlock(nn.Module):
         """The hidden states after the block and, when `need_weights`, the weights of its self-attention.
 
         Given `query_positions`, only these positions of each row are computed, [B, Q, C]: they alone act as queries, while
-        all positions act as keys and values. The numbers are the same as at these positions otherwise, for less work.
-        Raises InputError if `memory` is given to a block without cross-attention, or is missing in a block that has it.
+        all positions act as keys and values. The numbers equal those of the full computation, for less work.
+        Raises InputError if `memory` is given to a block without cross-attention or is missing for a block that has it, and
+        if `query_positions` and a `cache` are given together.
         """
-        if (memory is None) != (self.cross_attention is None):
-            raise InputError("a block takes a memory exactly if it was made with cross_attention=True.")
+        if memory is None and self.cross_attention is not None:
+            raise InputError("this block has cross-attention: give it a memory to attend to.")
+        if memory is not None and self.cross_attention is None:
+            raise InputError("this block takes no memory: make it with cross_attention=True.")
         normed = x if self.norm == "post" else self.attention_norm(x)
         if query_positions is None:
             attended, weights = self.attention(normed, may_attend, None, need_weights, is_causal, cache)
         else:
             may_attend = rows_of_mask(may_attend, query_positions, x.size(1), is_causal)
+            memory_may_attend = rows_of_mask(memory_may_attend, query_positions, x.size(1))
             x, queries = at_positions(x, query_positions), at_positions(normed, query_positions)  # [B, Q, C]
-            attended, weights = self.attention(queries, may_attend, normed, need_weights)
+            attended, weights = self.attention(
+                queries, may_attend, normed, need_weights, cache=cache, query_positions=query_positions
+            )
         x = x + self.dropout(attended)
         if self.norm == "post":
             x = self.attention_norm(x)
@@ -129,11 +135,11 @@ def at_positions(x: Float[Tensor, "B T C"], query_positions: Int[Tensor, "B Q"])
 
 
 def rows_of_mask(
-    may_attend: Bool[Tensor, "#B #H #T T"] | None, query_positions: Int[Tensor, "B Q"], T: int, is_causal: bool
-) -> Bool[Tensor, "#B #H #Q T"] | None:
-    """The rows of an attention mask that belong to the query positions, with the causal mask if it is asked for."""
+    may_attend: Bool[Tensor, "#B #H #T S"] | None, query_positions: Int[Tensor, "B Q"], T: int, is_causal: bool = False
+) -> Bool[Tensor, "#B #H #Q S"] | None:
+    """The rows of an attention mask that belong to the query positions, combined with the causal mask if `is_causal`."""
     if may_attend is not None and may_attend.size(2) > 1:
-        rows = query_positions[:, None, :, None].expand(-1, may_attend.size(1), -1, T)  # [B, ·, Q, T]
+        rows = query_positions[:, None, :, None].expand(-1, may_attend.size(1), -1, may_attend.size(3))  # [B, ·, Q, S]
         may_attend = may_attend.expand(len(query_positions), -1, -1, -1).gather(2, rows)
     if is_causal:
         earlier = torch.arange(T, device=query_positions.device) <= query_positions[:, None, :, None]  # [B, 1, Q, T]
@@ -168,8 +174,10 @@ class TransformerStack(nn.Module):
         """The hidden states after the last block and, when `need_weights`, the attention weights of every block in order.
 
         Given `query_positions`, the last block computes these positions alone, [B, Q, C], because nothing reads its other
-        outputs. `caches` has one `KVCache` for each block.
+        outputs. `caches` has one `KVCache` for each block. Raises InputError if it has more or fewer, and as a block does.
         """
+        if caches is not None and len(caches) != len(self.layers):
+            raise InputError(f"{len(caches)} caches do not fit {len(self.layers)} blocks: give one for each.")
         every_layer = []
         for i, block in enumerate(self.layers):
             positions = query_positions if i == len(self.layers) - 1 else None
@@ -181,7 +189,7 @@ class TransformerStack(nn.Module):
     def depth_of(self, name: str) -> int:
         """How many blocks lie between the input and the parameter `name`, counting its own: 1 for "layers.0.…".
 
-        What stands behind the last block, the final norm, belongs to the last block.
+        The final norm, which comes after the last block, counts as part of it.
         """
         part, _, rest = name.partition(".")
         return 1 + int(rest.split(".")[0]) if part == "layers" else len(self.layers)

@@ -1,4 +1,4 @@
-r"""Where BERT's training starts here: heads that already attend to neighbouring tokens, or to tokens like their own.  F18, F21.
+r"""How BERT's heads start: some already attend to neighbouring tokens, the others to tokens like their own.  F18, F21.
 
 Letters:  D size of a head · C model width · p features kept for positions · s for each half of the segments
 Source:   Clark et al. (2019), What Does BERT Look At?, found such heads after training. Here training starts from them.
@@ -19,9 +19,7 @@ PLACES, SEGMENTS = 0.16, 0.24  # amplitude of the position waves and of the segm
 OFFSETS = (-1, 1)  # where the first heads look; all other heads of the first layer look for tokens like their own
 PEAK = 30.0  # the score of the token at that offset over one far away: exp(30) leaves nothing to the others
 ALIKE = 12.0  # the score of the same token over one that has nothing to do with it
-SAME = (
-    1.5  # a head of the last layer that compares segments: the size of its Q and K, which prefers and does not exclude
-)
+SAME = 1.5  # the size of Q and K in a head that compares segments: to prefer one segment, not exclude the other
 GAIN = 3.0  # what such a head brings back is a small difference of two weights; this lifts it to the size of a token
 
 

@@ -1,12 +1,14 @@
 r"""What stands on an encoder: the pooler, the masked-LM head, and the heads for fine-tuning.  F07, F25, F28.
 
 An encoder is any module that is called as `encoder(input_ids, token_type_ids, attention_mask)`, returns an
-`EncoderOutput`, and knows its `output_size` and the `depth_of` its parameters.
+`EncoderOutput`, and knows its `config`, its `output_size` and the `depth_of` its parameters. It also takes
+`query_positions` if "cls" pooling is to work with it, and has `last_hidden` if "last" pooling is to.
 
 Letters:  B batch · T length · C width of the hidden states · V vocabulary · K classes or tags
 Source:   Devlin et al. (2019), BERT, §3.
 """
 
+import inspect
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -106,6 +108,7 @@ class Classifier(nn.Module):
     r"""logits = encoder(x) W⁰ + b⁰.  F07.
 
     For a text, encoder(x) is one vector (see `TextHeadConfig.pooling`); for tagging, it is the hidden state of each token.
+    Raises InputError for a pooling that the encoder does not support.
     """
 
     def __init__(self, encoder: nn.Module, head: HeadConfig, generator: torch.Generator | None = None):
@@ -114,6 +117,11 @@ class Classifier(nn.Module):
         self.head_config = head
         self.encoder = encoder
         self.pooling = head.pooling if isinstance(head, TextHeadConfig) else None
+        takes_positions = "query_positions" in inspect.signature(encoder.forward).parameters
+        if (self.pooling == "cls" and not takes_positions) or (
+            self.pooling == "last" and not hasattr(encoder, "last_hidden")
+        ):
+            raise InputError(f"pooling '{self.pooling}' does not work with {type(encoder).__name__}: choose mean.")
         self.pooler = Pooler(encoder.output_size) if self.pooling == "cls" else None
         self.dropout = Dropout(head.dropout)
         self.head = skip_init(nn.Linear, encoder.output_size, len(head.labels))  # drawn below, with the generator
@@ -133,6 +141,7 @@ class Classifier(nn.Module):
         token_type_ids: Int[Tensor, "B T"] | None = None,
         attention_mask: Bool[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, "B K"] | Float[Tensor, "B T K"]:
+        """One logit per class for each text, [B, K], or one per tag for each token, [B, T, K]."""
         if self.pooler is not None:  # it reads [CLS] alone, so the last block computes nothing else
             first = torch.zeros_like(input_ids[:, :1])
             x = self.pooler(self.encoder(input_ids, token_type_ids, attention_mask, query_positions=first).hidden)
@@ -145,6 +154,6 @@ class Classifier(nn.Module):
         return self.head(self.dropout(x))
 
     def depth_of(self, name: str) -> int | float:
-        """The head lies behind every layer of the encoder."""
+        """How deep the parameter `name` lies: in the encoder as it says; the head lies behind all of its layers."""
         part, _, rest = name.partition(".")
         return self.encoder.depth_of(rest) if part == "encoder" else math.inf

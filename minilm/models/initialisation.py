@@ -9,7 +9,8 @@ Letters:  C model width · V vocabulary · n size of the word vectors
               attending to the tokens next door, or to tokens like their own (`models/bert_start.py`): a masked word is
               guessed from its neighbours, and heads that must first find them learn nothing else meanwhile.
 
-An architecture takes part by a method `start(scheme)` on one of its modules, which is called after the weights are drawn.
+An architecture takes part by a method `start(scheme)` on one of its modules. It is called after the weights are drawn, and
+is not called for "published".
 
 Sources:  Devlin et al. (2019), BERT, A.2; Trockman and Kolter (2023), Mimetic Initialization of Self-Attention Layers (a
           start that copies what trained heads look like).
@@ -26,8 +27,9 @@ PUBLISHED_DEVIATION, TABLE_DEVIATION = 0.02, 0.08  # of BERT's weights; of an em
 
 
 def initialise(model: nn.Module, scheme: str = "neighbours", generator: torch.Generator | None = None) -> None:
-    """Draw every weight matrix and embedding table of any `model`; biases become 0, norms stay 1. See the top of the file.
+    """Draw the weights of every `nn.Linear` and `nn.Embedding` of any `model`; their biases and padding rows become 0.
 
+    All other parameters (the gains of norms, recurrent cells, frozen tables) stay as they are. See the top of the file.
     Raises InputError for a scheme that is not known.
     """
     if scheme not in SCHEMES:
@@ -43,13 +45,15 @@ def initialise(model: nn.Module, scheme: str = "neighbours", generator: torch.Ge
             elif isinstance(module, nn.Embedding) and module.weight.requires_grad:
                 deviation = PUBLISHED_DEVIATION if published else TABLE_DEVIATION
                 module.weight.normal_(0, deviation, generator=generator)
+                if module.padding_idx is not None:
+                    module.weight[module.padding_idx] = 0
         for module in model.modules() if not published else ():
             if hasattr(module, "start"):
                 module.start(scheme)
 
 
 def warm_start(table: nn.Embedding, vectors: np.ndarray) -> None:
-    """Start an embedding table from word vectors [V, n], n ≤ C, in its last n features; those before them stay as drawn.
+    """Start an embedding table [V, C] from word vectors [V, n], n ≤ C, in its last n features; the others stay as drawn.
 
     The vectors are scaled to the size that the table's own entries have there. Tokens without a vector stay as drawn.
     """

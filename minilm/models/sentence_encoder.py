@@ -12,7 +12,7 @@ from minilm.models.heads import Pooler, mean_of_tokens
 
 
 class SentenceEncoder(nn.Module):
-    """An encoder as it is published most often. `pooler` is None where none was published."""
+    """An encoder without a task, which is how most models are published. `pooler` is None where none was published."""
 
     def __init__(self, encoder: nn.Module, with_pooler: bool = True):
         super().__init__()

@@ -1,11 +1,15 @@
-"""What the house needs to know about an architecture in order to save, open, pretrain and fine-tune it: its adapter.
+"""The adapter of an architecture: what minilm needs to know in order to save, open, pretrain and fine-tune its models.
 
 To add an architecture, write its model (`models/NAME.py`), its adapter (`pretrained/NAME.py`, a subclass of
-`Architecture`), and one entry in `ARCHITECTURES` (`pretrained/protocol.py`). An encoder is any module that
+`Architecture`, and an instance of it called `ARCHITECTURE`), and add its name to `NAMES` (`pretrained/protocol.py`).
+An encoder is any module that
 
     is called as encoder(input_ids, token_type_ids, attention_mask) and returns an `EncoderOutput`,
     has `config`, `output_size` (the width of its hidden states) and `token_table` (its embedding table),
-    answers `depth_of(name)` for its parameters: 0 for embeddings, 1 for the first layer, and so on.
+    answers `depth_of(name)` for its parameters: 0 for embeddings, 1 for the first layer, and so on,
+    takes `query_positions` too if "cls" pooling is to work with it, and has `last_hidden` if "last" pooling is to.
+
+Every model keeps its encoder under the name `encoder`. The config is a frozen dataclass with a field `layers`.
 """
 
 from collections.abc import Iterator
@@ -32,6 +36,7 @@ class Architecture:
     encoder_class: type[nn.Module]
     pretraining_class: type[nn.Module] | None = None  # the model that `minilm pretrain` trains; None: it has none
     objective = "causal"  # what that model is trained for: "bert" or "causal"
+    optional_heads: tuple[str, ...] = ()  # heads of that model, by their names in the file, that a file may lack
 
     # -- config.json --------------------------------------------------------------------------------------------------
 
@@ -44,6 +49,10 @@ class Architecture:
         names = [field.name for field in fields(self.config_class)]
         if missing := [name for name in names if name not in entries]:
             raise InputError(f"{where} lacks {', '.join(missing)}: save the model again, or add what is missing.")
+        for field in fields(self.config_class):
+            if not same_kind(entries[field.name], field.default):
+                kind = type(field.default).__name__
+                raise InputError(f"{where}: {field.name} {entries[field.name]!r} is not of the type {kind}.")
         try:
             return self.config_class(**{name: entries[name] for name in names})
         except InputError as error:
@@ -71,6 +80,10 @@ class Architecture:
                 raise
             raise InputError(f"{where} does not describe a classifier: {error!r}.") from None
 
+    def other_files(self, model: nn.Module) -> dict[str, dict | list]:
+        """The JSON files, by their paths in the folder, that other libraries want beside `config.json`."""
+        return {}
+
     def write_head(self, model: nn.Module) -> dict:
         """What `config.json` says about the head of a classifier; nothing for other models."""
         if not isinstance(model, Classifier):
@@ -90,14 +103,18 @@ class Architecture:
         return weights
 
     def renamed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights of a file under the file's own names of today, where older files have older names."""
+        """The weights of a file under the names that files have today, if it is an older file with older names."""
         return weights
 
     def misfits(
         self, expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tuple[str, ...] = ()
     ) -> Iterator[str]:
-        """Everything that keeps the tensors of a file (with their names there) from filling a model."""
-        if missing := [name for name in expected if name not in found and not name.startswith(may_lack or ("\0",))]:
+        """Everything that keeps the tensors `found` in a file from filling a model that needs those `expected`.
+
+        Both have the names of the file. A head that the model lacks is not a fault, nor is one in `may_lack` that the file
+        lacks.
+        """
+        if missing := [name for name in expected if name not in found and not name.startswith(may_lack)]:
             yield f"missing {', '.join(missing)}"
         for name in expected:
             if name in found and expected[name].shape != found[name].shape:
@@ -110,7 +127,7 @@ class Architecture:
     # -- building -----------------------------------------------------------------------------------------------------
 
     def build_encoder(self, config) -> nn.Module:
-        """An encoder of this shape, its weights as PyTorch draws them."""
+        """An encoder of this shape, with weights as PyTorch draws them."""
         return self.encoder_class(config)
 
     def build_pretraining(self, config) -> nn.Module:
@@ -125,10 +142,18 @@ class Architecture:
         return self.config_class(**{name: value for name, value in sizes.items() if name in known})
 
     def guesses_tokens(self, entries: dict, found: dict[str, Tensor]) -> bool:
-        """Whether a file holds the whole pretrained model: by its `config.json`, and its tensors under their names there."""
+        """Whether a folder holds the whole pretrained model. `entries` are those of `config.json`, and `found` are the
+        tensors of the file by their names there."""
         kind = self.pretraining_class
         return kind is not None and kind.__name__ in (entries.get("architectures") or [])
 
     def vector_size(self, config, scheme: str) -> int:
         """How many features of the embedding table may start from word vectors under this initialisation."""
         return config.width
+
+
+def same_kind(value: object, default: object) -> bool:
+    """Whether a value from JSON may stand where the default does: of its type, or a whole number for a float. Only defaults
+    that are numbers, strings or truth values tell the type."""
+    told = type(default) in (bool, int, float, str)
+    return not told or type(value) is type(default) or (type(default) is float and type(value) is int)

@@ -58,7 +58,7 @@ REPEATED = {
 POSITION_IDS = "bert.embeddings.position_ids"  # 0, 1, 2 … in older files: nothing that was learned
 OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # as TensorFlow called them
 ENCODER = ("embeddings.", "encoder.", "pooler.")  # how names begin if the encoder was published alone
-# What stands on the encoder. One model has it, the next does not.
+# What stands on the encoder. Some models have it and others do not.
 HEADS = ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.", "classifier.")
 
 # our field → the key in config.json
@@ -76,10 +76,9 @@ CONFIG_KEYS = {
     "pad_id": "pad_token_id",
 }
 SIZES = ("vocab_size", "width", "layers", "heads", "feed_forward", "max_length", "token_types")
-# What a file leaves out has the default of `transformers`, not ours. Sizes have no default: without them a file describes
-# nothing.
+# A value that a file leaves out has the default of `transformers`, not ours. Sizes have no default: every file states them.
 DEFAULTS = {"token_types": 2, "dropout": 0.1, "activation": "gelu", "epsilon": 1e-12, "pad_id": 0}
-LARGEST = 10_000_000  # no model is larger, and a typing error may be
+LARGEST = 10_000_000  # no model is larger, so a larger size is a slip
 SAME_ACTIVATION = {"gelu_pytorch_tanh": "gelu_new", "gelu_python": "gelu"}
 # Keys that change the numbers and are not implemented here: only this value is accepted.
 ONLY = {
@@ -97,7 +96,7 @@ HEADED: dict[str, type[HeadConfig]] = {
 
 
 def hf_config(config: TransformerConfig, architecture: str, **extra) -> dict:
-    """`config.json` as `transformers` reads it. It knows no pre-norm BERT, so that a pre-norm model has a type of its own."""
+    """`config.json` as `transformers` reads it. As it has no pre-norm BERT, a pre-norm model gets a type of its own."""
     theirs = {
         "architectures": [architecture],
         "model_type": "bert" if config.norm == "post" else "minilm-bert-prenorm",
@@ -110,7 +109,7 @@ def hf_config(config: TransformerConfig, architecture: str, **extra) -> dict:
 
 
 def config_from_hf(theirs: dict, where: str = "config.json") -> TransformerConfig:
-    """The shape of the model from a `config.json`. Raises InputError, which names it, for anything not implemented here."""
+    """The shape of the model from a `config.json`. Raises InputError for what is wrong, or is not implemented here."""
     kind = theirs.get("model_type", "bert")  # the oldest files have none
     if kind not in ("bert", "minilm-bert-prenorm"):
         raise InputError(f"{where}: model_type {kind!r} is not one that minilm opens (bert, minilm-lstm).")
@@ -158,7 +157,7 @@ def hf_head(head: HeadConfig) -> tuple[str, dict]:
 def head_from_hf(entries: dict, where: str = "config.json") -> HeadConfig | None:
     """The head that a `config.json` of `transformers` describes; None if there is none.
 
-    Raises InputError for a head that answers with numbers, or with several labels at once: none of ours does.
+    Raises InputError for a head that predicts numbers or several labels at once, because none of ours does.
     """
     try:
         kind = HEADED.get((entries.get("architectures") or [""])[0])
@@ -199,7 +198,7 @@ def modern(name: str) -> str:
 
 
 def to_hf_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our weights under the names of `transformers`."""
+    """Our weights under the names of `transformers`. A tensor without a name there gets "minilm." in front of ours."""
     out, table = {}, {ours: theirs for theirs, ours in NAMES.items()}
     for name, tensor in split_qkv(weights).items():
         out[translate(name, table) or f"minilm.{name}"] = tensor.contiguous()
@@ -209,8 +208,8 @@ def to_hf_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def from_hf_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a file of `transformers` under our names.
 
-    Raises InputError for tensors that have no counterpart here, all in one message, and for an output matrix that is not
-    the embedding table: without it, the model would score every token wrongly.
+    Raises InputError for tensors that have no counterpart here (one message names them all), and for an output matrix that
+    is not the embedding table: it would be left out, and the model would score every token wrongly.
     """
     out, unknown = {}, []
     weights = renamed(weights)
@@ -230,7 +229,10 @@ def from_hf_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under the names of today, without the position numbers of older files."""
+    """The same tensors under today's names, without the position numbers of older files.
+
+    Raises InputError if a file holds one tensor under an old and a new name.
+    """
     out = {modern(name): tensor for name, tensor in weights.items()}
     if len(out) < len(weights):
         twice = sorted(name for name in weights if name != modern(name) and modern(name) in weights)
@@ -259,7 +261,7 @@ def misfits(expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tup
 
 
 def translate(name: str, table: dict[str, str]) -> str | None:
-    """`name` by the one row of the table that fits it, or None."""
+    """What `name` becomes by the one row of the table that fits it; None if no row does."""
     for left, right in table.items():
         pattern = re.escape(left).replace(r"\{n\}", r"(?P<n>\d+)").replace(r"\{p\}", "(?P<p>weight|bias)")
         if found := re.fullmatch(pattern, name):
@@ -277,7 +279,7 @@ def split_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def join_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The way back from `split_qkv`."""
+    """Undo `split_qkv`. Raises InputError if one of the three parts is missing."""
     out = {name: tensor for name, tensor in weights.items() if "[" not in name}
     for name in {name[:-3] for name in weights if "[" in name}:
         parts = [weights.get(f"{name}[{i}]") for i in range(3)]
@@ -288,11 +290,12 @@ def join_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class BertArchitecture(Architecture):
-    """BERT in the layout of `transformers`; a lone encoder opens in `sentence-transformers`, too."""
+    """BERT in the layout of `transformers`. An encoder without a task opens in `sentence-transformers` as well."""
 
     name, model_type = "bert", "bert"
     config_class, encoder_class, pretraining_class = TransformerConfig, Bert, BertForPretraining
     objective = "bert"
+    optional_heads = ("bert.pooler.", "cls.seq_relationship.")
 
     def matches(self, entries: dict) -> bool:
         return entries.get("model_type", "bert") in ("bert", "minilm-bert-prenorm")  # the oldest files have none
@@ -310,6 +313,11 @@ class BertArchitecture(Architecture):
 
     def read_head(self, entries: dict, where: str = "config.json") -> HeadConfig | None:
         return super().read_head(entries, where) or head_from_hf(entries, where)
+
+    def other_files(self, model: nn.Module) -> dict[str, dict | list]:
+        if not isinstance(model, SentenceEncoder):
+            return {}
+        return sentence_settings(model.config.width, model.config.max_length)
 
     def write_names(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         return to_hf_names(weights)
@@ -331,3 +339,6 @@ class BertArchitecture(Architecture):
     def vector_size(self, config: TransformerConfig, scheme: str) -> int:
         """As wide as the embeddings, without the features that "neighbours" keeps for positions and segments."""
         return config.width - (sum(reserved(config.width, config.heads)) if scheme == "neighbours" else 0)
+
+
+ARCHITECTURE = BertArchitecture()

@@ -18,3 +18,6 @@ class LSTMArchitecture(Architecture):
 
     def vector_size(self, config: LSTMConfig, scheme: str) -> int:
         return config.embedding
+
+
+ARCHITECTURE = LSTMArchitecture()

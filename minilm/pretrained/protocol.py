@@ -1,5 +1,6 @@
 """The architectures that there are, and opening a folder that holds a model of any of them."""
 
+from importlib import import_module
 from pathlib import Path
 
 from torch import nn
@@ -9,16 +10,15 @@ from minilm.files.tensors import header_of, read_config, read_safetensors, weigh
 from minilm.models.heads import Classifier
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
-from minilm.pretrained.bert import BertArchitecture
-from minilm.pretrained.lstm import LSTMArchitecture
 from minilm.pretrained.registry import locate
 from minilm.pretrained.run_folder import LoadedModel, save_folder, tensors_for, tokenizer_for
 from minilm.pretrained.weights import HEADS, load_weights
 from minilm.text.tokenizer import Tokenizer
 
-ARCHITECTURES: tuple[Architecture, ...] = (
-    BertArchitecture(),
-    LSTMArchitecture(),
+# Each is a module of this room, with its adapter under the name ARCHITECTURE. To add one, add its name here.
+NAMES = ("bert", "lstm")
+ARCHITECTURES: tuple[Architecture, ...] = tuple(
+    import_module(f"minilm.pretrained.{name}").ARCHITECTURE for name in NAMES
 )
 
 
@@ -32,7 +32,7 @@ def architecture_named(name: str) -> Architecture:
 
 
 def architecture_of(model: nn.Module) -> Architecture:
-    """The adapter of a model: that of its encoder's class."""
+    """The adapter of a model, by the class of its encoder. Raises InputError if there is none."""
     encoder = getattr(model, "encoder", model)
     for architecture in ARCHITECTURES:
         if type(encoder) is architecture.encoder_class:
@@ -53,7 +53,7 @@ def architecture_in(path: Path, entries: dict) -> Architecture:
 
 
 def described(name: Path | str):
-    """The path of a model, the entries of its `config.json`, its adapter, and its shape."""
+    """The path of a model, the entries of its `config.json`, its adapter, and its config."""
     path = locate(name)
     entries = read_config(path)
     architecture = architecture_in(path, entries)
@@ -82,16 +82,24 @@ def open_encoder(name: Path | str) -> LoadedModel:
 
 
 def open_pretraining(name: Path | str) -> LoadedModel:
-    """A model that guesses tokens. A BERT that never learned next sentence has that head as drawn, and `lacking` says so."""
+    """The whole pretrained model, which guesses tokens.
+
+    If the folder holds a BERT that never learned next sentence, that head stays as drawn, and `lacking` names it.
+    Raises InputError, as `open_model` does, and also for a folder that holds another kind of model.
+    """
     path, entries, architecture, config = described(name)
     if not architecture.guesses_tokens(entries, architecture.renamed(header_of(weights_file(path)))):
         raise InputError(f"{name} guesses no masked words: name a folder that `minilm pretrain` wrote.")
-    may_lack = ("bert.pooler.", "cls.seq_relationship.")
-    return opened(path, architecture, config, lambda: architecture.build_pretraining(config), may_lack)
+    return opened(
+        path, architecture, config, lambda: architecture.build_pretraining(config), architecture.optional_heads
+    )
 
 
 def open_classifier(name: Path | str) -> LoadedModel:
-    """A model that was fine-tuned, here or in `transformers`, for texts or for tokens."""
+    """A model that was fine-tuned, here or in `transformers`, for texts or for tokens.
+
+    Raises InputError, as `open_model` does, and also for a folder that holds no classifier.
+    """
     path, entries, architecture, config = described(name)
     head = architecture.read_head(entries, str(path / "config.json"))
     if head is None:
@@ -110,7 +118,7 @@ def opened(path: Path, architecture: Architecture, config, build, may_lack: tupl
 
 
 def encoder_config(name: Path | str):
-    """The adapter and the shape of a pretrained encoder, which has been found to be that of its weights too."""
+    """The adapter and the config of a pretrained encoder. Raises InputError if its weights do not have this config's shapes."""
     path, _, architecture, config = described(name)
     tensors_for(path, architecture, config, lambda: SentenceEncoder(architecture.build_encoder(config), False))
     return architecture, config
@@ -119,7 +127,8 @@ def encoder_config(name: Path | str):
 def load_encoder(model: Classifier, name: Path | str) -> tuple[str, ...]:
     """Copy a pretrained encoder (and its pooler, if the model has one) into a classifier; its head stays as drawn.
 
-    So does the head of a model that was fine-tuned before, because its rows stand for other labels.
+    The head of a model that was fine-tuned before is not copied either, because its rows stand for other labels. Returns the
+    names that stay as drawn. Raises InputError if anything else does not fit.
     """
     path, _, architecture, _ = described(name)
     weights = architecture.read_names(read_safetensors(weights_file(path)))
@@ -128,5 +137,11 @@ def load_encoder(model: Classifier, name: Path | str) -> tuple[str, ...]:
 
 
 def save_model(folder: Path, model: nn.Module, tokenizer: Tokenizer) -> None:
-    """Write a model of any architecture with its tokenizer, so that `open_model` opens it again."""
-    save_folder(folder, architecture_of(model), model, tokenizer)
+    """Write a model of any architecture with its tokenizer, so that `open_model` opens it again.
+
+    Raises InputError for an encoder that is part of no model: wrap it in a `SentenceEncoder`.
+    """
+    architecture = architecture_of(model)
+    if not hasattr(model, "encoder"):
+        raise InputError(f"a lone {type(model).__name__} is not saved: wrap it in a SentenceEncoder.")
+    save_folder(folder, architecture, model, tokenizer)

@@ -76,7 +76,8 @@ def files_of(model: Published) -> list[Path]:
 def locate(name_or_path: str | Path) -> Path:
     """Where a model lies: a published one by its name (its files are checked first), any other by its path as it is.
 
-    Raises InputError: the package is missing, a file of it has another checksum, or the name is nearly that of a model.
+    Raises InputError if the package is missing, if one of its files has another checksum, or if the name is nearly that of
+    a model and is no path.
     """
     text = str(name_or_path)
     name = text.lower().removeprefix("sentence-transformers/")

@@ -16,7 +16,6 @@ from minilm.files.atomic import write_json, write_text
 from minilm.files.tensors import header_of, weights_file, write_tensors
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
-from minilm.pretrained.bert import sentence_settings
 from minilm.pretrained.registry import locate
 from minilm.pretrained.weights import weights_of
 from minilm.text.tokenizer import SPECIAL_TOKENS, Tokenizer
@@ -40,7 +39,7 @@ class LoadedModel:
 def save_folder(folder: Path, architecture: Architecture, model: nn.Module, tokenizer: Tokenizer) -> None:
     """Write a model so that minilm and, where it knows the architecture, `transformers` open it.
 
-    A lone encoder is written so that `sentence-transformers` opens it, too.
+    A BERT without a task is written so that `sentence-transformers` opens it as well.
     """
     weights = architecture.write_names(weights_of(model))
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,11 +48,11 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
     inputs = ["input_ids", "token_type_ids", "attention_mask"]  # without it a pair would get no segments there
     facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
     write_json(folder / "tokenizer_config.json", facts | tokens)
-    if isinstance(model, SentenceEncoder):  # nothing stands on it, so its names have no prefix
+    if isinstance(model, SentenceEncoder):  # nothing stands on it, so `transformers` expects its names without a prefix
         weights = {name.removeprefix("bert."): tensor for name, tensor in weights.items()}
-        for path, content in sentence_settings(model.config.width, model.config.max_length).items():
-            (folder / path).parent.mkdir(exist_ok=True)
-            write_json(folder / path, content)
+    for path, content in architecture.other_files(model).items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        write_json(folder / path, content)
     write_tensors(folder / "model.safetensors", weights)
     write_json(folder / "config.json", architecture.write_config(model))
 

@@ -3,7 +3,7 @@
     theirs               ours                     what it multiplies or is added to
     weight_ih_l0         cells.0.W_x  [G, I]      the input of the first layer
     weight_hh_l0         cells.0.W_h  [G, H]      its state
-    bias_ih_l0           cells.0.b    [G]         both: b = bias_ih + bias_hh, for they are only ever added,
+    bias_ih_l0           cells.0.b    [G]         both: b = bias_ih + bias_hh, as they are only ever added,
     bias_hh_l0                                    except in the GRU, whose second bias stands inside r ⊙ (…): cells.0.b_h
     weight_ih_l0_reverse cells.1.W_x              the same layer read backwards
     weight_ih_l1         cells.2.W_x  [G, 2H]     the next layer, and so on
@@ -28,7 +28,7 @@ def named_cells(stack: Recurrent) -> Iterator[tuple[str, torch.nn.Module]]:
 
 
 def to_torch(stack: Recurrent) -> dict[str, Tensor]:
-    """A state dict for PyTorch's layer of the same kind and sizes: where two biases are one here, the second is 0."""
+    """A state dict for PyTorch's layer of the same kind and sizes. Where its two biases are one here, the second is 0."""
     out = {}
     for end, cell in named_cells(stack):
         second = cell.b_h if isinstance(cell, GRUCell) else torch.zeros_like(cell.b)
@@ -43,10 +43,10 @@ def to_torch(stack: Recurrent) -> dict[str, Tensor]:
 
 
 def from_torch(weights: dict[str, Tensor], stack: Recurrent) -> None:
-    """Fill `stack` from a state dict of PyTorch's layer. One that was made without biases has biases of 0 here.
+    """Fill `stack` from a state dict of PyTorch's layer. If that was made without biases, the biases become 0 here.
 
-    Raises InputError, and changes nothing, if a tensor is unknown (as those of `proj_size` are), missing or misshapen:
-    all that is wrong stands in one message.
+    Raises InputError, and changes nothing, if a tensor is unknown (as those of `proj_size` are), missing or misshapen. One
+    message lists everything that is wrong.
     """
     own = to_torch(stack)
     if not any(name.startswith("bias") for name in weights):

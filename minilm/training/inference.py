@@ -12,7 +12,7 @@ from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.text.files import Example
 from minilm.text.tokenizer import Tokenizer
 
-TOKENS = 512  # in one batch, padding included: enough to keep a processor busy, and small enough for its cache
+TOKENS = 512  # in one batch, including padding: enough to keep a processor busy, and few enough for its cache
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def predicted_labels(model: nn.Module, examples: Dataset, device: torch.device |
 def predicted_tags(
     model: nn.Module, examples: Dataset, tags: tuple[str, ...], device: torch.device | None = None
 ) -> list[list[str]]:
-    """The most probable tag of each word of each line. Lines that were cut are put together again."""
+    """The most probable tag of each word of each line. Lines that were cut into several rows are joined again."""
     lines: list[list[str]] = [[] for _ in range(max(examples.owner, default=-1) + 1)]
     for owner, labels, row in zip(examples.owner, examples.labels, probabilities(model, examples, device), strict=True):
         lines[owner] += [tags[k] for k, label in zip(row.argmax(axis=-1), labels, strict=True) if label != IGNORED]
@@ -53,7 +53,7 @@ def true_tags(examples: Dataset, tags: tuple[str, ...]) -> list[list[str]]:
 
 
 def batches_by_length(lengths: np.ndarray, most: int = TOKENS) -> list[np.ndarray]:
-    """Every index once, the short ones first, in batches that hold at most `most` tokens when padded (or one text)."""
+    """Every index once, short texts first, in batches of at most `most` tokens including padding, or of a single text."""
     order = np.argsort(lengths, kind="stable")
     batches, start = [], 0
     for end, i in enumerate(order):
@@ -72,7 +72,7 @@ def sentence_vectors(
     where: str = "the texts",
     most: int = TOKENS,
 ) -> np.ndarray:
-    """One row [C] for each text, [N, C], in their order: vectors of length 1, whose products are cosines.
+    """One vector per text, [N, C], in the order of the texts. All have length 1, so their dot products are cosines.
 
     Raises InputError for a text that is longer than the model takes, unless `truncate` allows cutting it.
     """
@@ -90,12 +90,12 @@ def sentence_vectors(
 
 @torch.no_grad()
 def fill(model: nn.Module, tokenizer: Tokenizer, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
-    """P(wᵢ | the tokens on both sides) at each [MASK], the `top` most probable first.  F25.
+    """For each [MASK], the `top` tokens with the largest P(wᵢ | the tokens on both sides), the largest first.  F25.
 
-    Raises InputError for a text without [MASK], one that is too long, and a model that does not guess masked words.
+    Raises InputError for a text without [MASK], for one that is too long, and for a model that does not guess masked words.
     """
     if not hasattr(model, "mlm_head"):
-        raise InputError(f"{type(model).__name__} does not guess masked words: it needs a model of masked words.")
+        raise InputError(f"{type(model).__name__} does not guess masked words: use a model that does.")
     row = one_row(model, *tokenizer.pair(tokenizer.ids([text])[0]))
     masked = (row[0][0] == tokenizer.mask).nonzero().flatten()
     if not len(masked):
@@ -115,10 +115,10 @@ def attention_of(
 ) -> tuple[list[str], list[np.ndarray]]:
     """The tokens, with [CLS] and [SEP], and each layer's attention weights [H, T, T].  F18.
 
-    Raises InputError for a text that is too long, and a model without attention.
+    Raises InputError for a text that is too long, and for a model without attention.
     """
     if not hasattr(model.encoder, "stack"):
-        raise InputError(f"{type(model.encoder).__name__} has no attention to look at.")
+        raise InputError(f"{type(model.encoder).__name__} has no attention to look at: use a Transformer.")
     second = None if pair is None else tokenizer.ids([pair])[0]
     ids, token_type_ids = tokenizer.pair(tokenizer.ids([text])[0], second)
     weights = model.encoder(*one_row(model, ids, token_type_ids), need_weights=True).attentions
@@ -126,7 +126,7 @@ def attention_of(
 
 
 def one_row(model: nn.Module, ids: list[int], token_type_ids: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch of one text. Raises InputError if the model takes only shorter ones."""
+    """A batch of one text. Raises InputError if the text is longer than the model takes."""
     max_length = getattr(model.config, "max_length", None)
     if max_length is not None and len(ids) > max_length:
         raise InputError(f"the text has {len(ids)} tokens and the model takes {max_length}: shorten it.")

@@ -1,6 +1,6 @@
-"""The loop that all training here goes through: batch, loss, gradient, clip, step.  F02, F03.
+"""The loop that trains every model here: batch, loss, gradient, clip, step.  F02, F03.
 
-It knows nothing about words or labels. It is given a function from the number of a step to the losses of that step.
+It knows nothing about tokens or labels. You give it a function that takes the number of a step and returns its loss.
 """
 
 import math
@@ -23,7 +23,7 @@ from minilm.training.schedule import SCHEDULES, Budget
 
 @dataclass
 class Progress:
-    """How far a run is. `seconds` counts training alone, not evaluation, and goes on where a stopped run left off."""
+    """How far a run has come. `seconds` counts training but not evaluation, and continues when a run is resumed."""
 
     step: int = 0
     tokens: int = 0
@@ -32,7 +32,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class LearningRate:
-    """The learning rate over the budget: a peak, a warm-up (a share of the budget) and a way down."""
+    """The learning rate over the budget: its peak, its warm-up (a share of the budget) and the schedule after that.
+
+    Raises InputError if the peak is not positive or the schedule is not known.
+    """
 
     peak: float
     warmup: float = 0.05
@@ -42,7 +45,7 @@ class LearningRate:
         if self.schedule not in SCHEDULES:
             raise InputError(f"schedule '{self.schedule}' is not known: choose one of {', '.join(SCHEDULES)}.")
         if not self.peak > 0:
-            raise InputError(f"the learning rate {self.peak} is not above 0.")
+            raise InputError(f"the learning rate must be above 0, not {self.peak}.")
 
     def at(self, progress: float) -> float:
         """The learning rate when `progress`, from 0 to 1, of the budget is used up."""
@@ -73,15 +76,16 @@ def train(
 ) -> Progress:
     """Train until the budget is used up, and return how far the run came.
 
-    `on_pause(progress)` is called at the parts of the budget in `pause_at`, at the end, and when the user asks to stop
-    (Ctrl-C): this is where to evaluate and save. Training ends early if it returns True.
+    `on_pause(progress)` is called after the shares of the budget in `pause_at`, at the end, and when the user presses
+    Ctrl-C: evaluate and save there. Training ends early if it returns True, and after Ctrl-C. Pass the `progress` of a
+    stopped run to continue it.
 
-    Raises InputError when the loss is no longer a number.
+    Raises InputError when the gradient is no longer finite; the weights are those before that step.
     """
     progress = Progress() if progress is None else progress
     pauses = sorted(p for p in pause_at if p > budget.progress(progress.step, progress.tokens, progress.seconds))
     shown: dict[str, float] = {}
-    last = 0.0  # seconds of the step before
+    last = 0.0  # seconds of the previous step
     with graceful_stop() as stop, progress_bar(budget, progress, title, bar) as show:
         while not budget.done(progress.step, progress.tokens, progress.seconds):
             started = time.perf_counter()
@@ -101,7 +105,7 @@ def train(
             progress.tokens += step.tokens
             last = time.perf_counter() - started
             progress.seconds += last
-            for name, value in step.shown.items():  # a running mean, because single batches jump
+            for name, value in step.shown.items():  # a running mean, because single batches vary a lot
                 shown[name] = 0.98 * shown.get(name, float(value)) + 0.02 * float(value)
             show(progress, shown)
             if progress.step % 100 == 0:
@@ -117,7 +121,7 @@ def train(
 
 @contextmanager
 def progress_bar(budget: Budget, progress: Progress, title: str, shown: bool):
-    """Percent, time left, tokens per second and the losses, in a terminal or in a notebook."""
+    """Percentage, time left, tokens per second and losses, in a terminal or a notebook. Yields a function that updates them."""
     with tqdm(
         total=100,
         desc=title,
@@ -138,13 +142,13 @@ def progress_bar(budget: Budget, progress: Progress, title: str, shown: bool):
 
 @contextmanager
 def graceful_stop():
-    """Ctrl-C sets a flag that the loop reads between two steps; a second Ctrl-C ends at once.
+    """Ctrl-C sets a flag that the loop reads between two steps; a second Ctrl-C ends the program at once.
 
-    A step that is cut in half would leave weights that no uninterrupted run ever has.
+    If a step were cut in half, the weights would be ones that no uninterrupted run ever has.
     """
     flag = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield flag  # signals belong to the main thread
+        yield flag  # only the main thread may handle signals
         return
     before = signal.getsignal(signal.SIGINT)
 
@@ -160,12 +164,15 @@ def graceful_stop():
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device by its name; "auto" takes CUDA, then Apple's MPS, then the processor."""
+    """The device of this name; "auto" is the first of CUDA, Apple's MPS and the processor that is there.
+
+    Raises InputError if there is no such device.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
-        raise InputError(f"there is no device '{name}' here: leave --device out, or say cpu.") from None
+        raise InputError(f"there is no device '{name}' here: leave --device out, or give cpu.") from None
     return device

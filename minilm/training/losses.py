@@ -1,17 +1,17 @@
-r"""The losses, by hand, on logits.  F01, F04–F06, F08, F11, F25–F28.
+r"""The losses, written by hand, on logits.  F01, F04–F06, F08, F11, F25–F28.
 
-All of them are one empirical risk, L(θ) = 1/N Σᵢ ℓ(yᵢ, P(y∣xᵢ; θ)) (F01), and differ in what N runs over:
+All of them are the same empirical risk, L(θ) = 1/N Σᵢ ℓ(yᵢ, P(y∣xᵢ; θ)) (F01), and differ in what the N examples are:
 
     F05  a yes or no per example      binary_cross_entropy(logits [N], targets [N])
     F08  a class per example          cross_entropy(logits [N, K], labels [N])
     F25  the masked words             cross_entropy(logits [B, T, V], labels [B, T]), −100 where nothing was masked
     F26  "is next" or "is not"        cross_entropy(logits [B, 2], labels [B])
     F27  pretraining                  F25 + F26
-    F28  a task, F11 a sequence       cross_entropy with the task's own K
+    F28  a task, F11 a sequence       cross_entropy with the K of that task
 
 Letters:  N examples · K classes
-A loss is a mean over the positions that count, and says how many. Labels that do not count are −100, never 0: 0 is a
-class like any other ("is next", for one), and a loss that skips it never learns that class.
+A loss is the mean over the positions that count, and says how many they are. Labels that do not count are −100, never 0:
+0 is a class like any other (for instance "is next"), and a loss that skips it never learns that class.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ from minilm.examples.labels import IGNORED
 
 
 class Loss(NamedTuple):
-    """The mean over the positions that count, in nats, and how many they were."""
+    """The mean over the positions that count, in nats, and how many they are."""
 
     value: Float[Tensor, ""]
     count: int
@@ -67,9 +67,9 @@ def cross_entropy(
 def binary_cross_entropy(logits: Float[Tensor, "*batch"], targets: Float[Tensor, "*batch"]) -> Loss:
     r"""−1/N Σ [y log ŷ + (1 − y) log(1 − ŷ)] with ŷ = σ(z), over the N targets that are not −100.  F04, F05.
 
-    On the logits:  log(1 + exp z) − y·z, with the gradient (σ(z) − y)/N that F06 collapses to. As printed, on ŷ, it
-    takes the logarithm of 0 as soon as σ(z) rounds to 0 or 1; here `logaddexp` takes the larger exponent out first.
-    (The usual max(z, 0) − y·z + log(1 + exp −|z|) is the same number, but autograd's slope of it is wrong at z = 0.)
+    On the logits this is log(1 + exp z) − y·z, whose gradient is (σ(z) − y)/N, F06. The printed form, on ŷ, takes the
+    logarithm of 0 as soon as σ(z) rounds to 0 or 1; `logaddexp` avoids that by taking the larger exponent out first.
+    (The usual max(z, 0) − y·z + log(1 + exp −|z|) is the same number, but autograd computes a wrong slope at z = 0.)
 
     Raises:
         InputError: a target is neither −100 nor in [0, 1].
@@ -80,7 +80,7 @@ def binary_cross_entropy(logits: Float[Tensor, "*batch"], targets: Float[Tensor,
         if not (low >= 0 and high <= 1):
             wrong = high if low >= 0 else low
             raise InputError(
-                f"target {wrong:g} is not a probability from 0 to 1; mark what does not count by {IGNORED}."
+                f"target {wrong:g} is not a probability from 0 to 1; mark what does not count with {IGNORED}."
             )
     return _mean(torch.logaddexp(z, torch.zeros_like(z)) - y * z)
 
@@ -88,19 +88,19 @@ def binary_cross_entropy(logits: Float[Tensor, "*batch"], targets: Float[Tensor,
 def l2(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:
     r"""½ Σ θ², summed over all parameters; add λ times this to a loss.
 
-    With the half its gradient is θ itself, so that λ·l2 is what `SGD` and `Adam` do with `weight_decay` = λ
-    (and not what `AdamW` does: there the decay passes by the moments).
+    Because of the ½, its gradient is θ itself, so λ·l2 does what `SGD` and `Adam` do with `weight_decay` = λ. `AdamW` does
+    something else: its decay does not go through the moments. Raises InputError if there are no parameters.
     """
     parameters = list(parameters)
     if not parameters:
-        raise InputError("l2 got no parameters; pass model.parameters() itself, not an iterator already used up.")
+        raise InputError("l2 got no parameters: pass model.parameters(), not an iterator that is already used up.")
     return 0.5 * sum(parameter.square().sum() for parameter in parameters)
 
 
 def _counted(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of `z` and `y` that count. What does not count is left out, not multiplied by 0: 0 × inf is NaN."""
+    """The rows of `z` and `y` that count. The others are left out instead of being multiplied by 0, because 0 × inf is NaN."""
     if z.dtype in (torch.float16, torch.bfloat16):
-        z = z.float()  # three digits are enough for an activation, not for a loss curve
+        z = z.float()  # three digits are enough for an activation, but not for a loss curve
     counts = y != IGNORED
     return (z, y) if counts.all() else (z[counts], y[counts])
 

@@ -1,17 +1,17 @@
-"""Memory that is free but not given back."""
+"""Giving memory that is no longer used back to the system."""
 
 import ctypes
 import sys
 
 
 def give_back() -> None:
-    """Return freed memory to the system, where the C library can (Linux with glibc); elsewhere nothing happens.
+    """Return freed memory to the system if the C library is able to (Linux with glibc); elsewhere nothing happens.
 
-    Every batch has its own number of masked words, so that large blocks of ever new sizes are taken and freed; glibc
-    keeps the gaps between them, and a run of minutes grows to several times what it uses.
+    Every batch has another number of masked words, so large blocks of ever new sizes are allocated and freed. glibc keeps
+    the gaps between them, and a run of a few minutes would grow to several times the memory that it uses.
     """
     if sys.platform == "linux":
         try:
             ctypes.CDLL("libc.so.6").malloc_trim(0)
-        except (OSError, AttributeError):  # another C library, as on Alpine
+        except (OSError, AttributeError):  # another C library, for instance on Alpine
             pass

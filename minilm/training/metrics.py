@@ -1,4 +1,4 @@
-"""How good is a model? The metrics of F30, computed by scikit-learn and seqeval."""
+"""How good a model is: the metrics of F30, computed by scikit-learn and seqeval."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from minilm.training.inference import predicted_labels, predicted_tags, true_tag
 
 
 def measure_texts(model: nn.Module, examples: Dataset, device: torch.device) -> dict[str, float]:
-    """Accuracy, and the mean of the classes' F1."""
+    """Accuracy, and the mean of the F1 of all classes."""
     guessed = predicted_labels(model, examples, device)
     return {
         "accuracy": float(accuracy_score(examples.labels, guessed)),
@@ -21,13 +21,13 @@ def measure_texts(model: nn.Module, examples: Dataset, device: torch.device) -> 
 
 
 def measure_tags(model: nn.Module, examples: Dataset, tags: tuple[str, ...], device: torch.device) -> dict[str, float]:
-    """Precision, recall and F1 of whole entities: an entity is right if all its words and its kind are right."""
+    """Precision, recall and F1 of whole entities. An entity is correct if all its words and its kind are."""
     return entity_scores(true_tags(examples, tags), predicted_tags(model, examples, tags, device))
 
 
 def entity_scores(true: list[list[str]], guessed: list[list[str]]) -> dict[str, float]:
     """Precision, recall and F1 of whole entities, from the tags of each line."""
-    with warnings.catch_warnings():  # a model that finds nothing has a precision of 0; there is no need to warn
+    with warnings.catch_warnings():  # if a model finds nothing, its precision is 0, and no warning is needed
         warnings.simplefilter("ignore")
         return {
             "f1": float(entity_f1(true, guessed)),

@@ -1,17 +1,18 @@
 r"""What a model is trained for: the loss of one batch, and the figures that are measured on held-out batches.
 
-An objective is all that `training/run.py` needs to know about a task:
+An objective is all that `training/run.py` needs to know about what is learned:
 
     step(model, batch)       the loss to minimise, the values to display, and the number of tokens processed
-    measure(model, batches)  figures over held-out batches, by name
-    summary(measured)        the same figures as a piece of a sentence
+    measure(model, batches)  figures over held-out batches, by name; the model is left in evaluation mode
+    summary(measured)        the most telling of these figures, in a few words
+    curves                   the names of the figures that are drawn over the course of a run
 
 Letters:  B batch · T length · K classes · V vocabulary
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,11 @@ from minilm.training.loop import Step
 from minilm.training.losses import Loss, cross_entropy
 
 
+@runtime_checkable
 class Objective(Protocol):
     """See the top of the file."""
+
+    curves: ClassVar[tuple[str, ...]]
 
     def step(self, model: nn.Module, batch: Batch) -> Step: ...
 
@@ -33,7 +37,7 @@ class Objective(Protocol):
 
 
 class Mean:
-    """A mean over everything that counts in several batches, not a mean of the batches' means."""
+    """The mean over everything that counts in several batches, which is not the mean of the batches' means."""
 
     def __init__(self) -> None:
         self.total, self.count = 0.0, 0
@@ -48,16 +52,18 @@ class Mean:
 
 @dataclass(frozen=True)
 class BertPretraining:
-    r"""L = L_MLM + w · L_NSP, each a mean over what counts for it alone.  F25, F26, F27.
+    r"""L = L_MLM + w · L_NSP, each the mean over its own labels that count.  F25, F26, F27.
 
-    One loss with one label for "does not count" over both would lose every pair labelled 0. w is `next_sentence_weight`; 0
-    leaves next sentence out.
+    If both shared one loss that ignores one label, every pair labelled 0 would be lost. w is `next_sentence_weight`; 0
+    leaves next sentence out. The model is called as `model(input_ids, token_type_ids, attention_mask, masked)` and returns
+    a `PretrainingOutput`; a batch needs `labels` [B, T] (−100 where nothing was masked) and `nsp_labels` [B].
     """
 
     next_sentence_weight: float = 1.0
+    curves: ClassVar[tuple[str, ...]] = ("mlm_loss", "nsp_accuracy")
 
     def losses(self, model: nn.Module, batch: Batch) -> tuple[Loss, Loss, Tensor]:
-        """The masked-token loss, the next-sentence loss, and how many pairs were judged right."""
+        """The masked-token loss, the next-sentence loss, and the number of pairs that were classified correctly."""
         masked = (batch.labels.flatten() != IGNORED).nonzero().flatten()  # [M]
         output = model(batch.input_ids, batch.token_type_ids, batch.attention_mask, masked)
         mlm = cross_entropy(output.mlm_logits, batch.labels.flatten()[masked])
@@ -65,13 +71,14 @@ class BertPretraining:
         return mlm, nsp, (output.nsp_logits.argmax(dim=-1) == batch.nsp_labels).sum()
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
+        """The weighted sum of both losses to minimise, and each of them to display."""
         mlm, nsp, _ = self.losses(model, batch)
         shown = {"masked words": mlm.value.detach(), "next sentence": nsp.value.detach()}
         return Step(mlm.value + self.next_sentence_weight * nsp.value, shown, batch.tokens)
 
     @torch.no_grad()
     def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        """Masked-token loss in nats, next-sentence loss and accuracy, each over everything that counts."""
+        """Masked-token loss and next-sentence loss in nats, and the accuracy over so many pairs."""
         model.eval()
         mlm, nsp, right = Mean(), Mean(), 0
         for batch in batches:
@@ -83,18 +90,23 @@ class BertPretraining:
         return {"mlm_loss": mlm.value, "nsp_loss": nsp.value, "nsp_accuracy": accuracy, "pairs": nsp.count}
 
     def summary(self, measured: dict[str, float]) -> str:
+        """As "masked words 5.123 nats  next sentence 61.2%"."""
         return f"masked words {measured['mlm_loss']:.3f} nats  next sentence {measured['nsp_accuracy']:.1%}"
 
 
 @dataclass(frozen=True)
 class CausalLM:
-    r"""−1/N Σ log P(wₜ₊₁ ∣ w₁ … wₜ) over the tokens of a text but the first.  F17, F23.
+    r"""−1/N Σ log P(wₜ₊₁ ∣ w₁ … wₜ) over all tokens of a text except the first.  F17, F23.
 
-    The model is called as `model(input_ids, attention_mask=…)` and returns logits [B, T, V]. The labels are the inputs
-    moved one to the left, or `batch.labels` if they are given, for instance to leave a prompt out.
+    The model is called as `model(input_ids, attention_mask=…)` and returns logits [B, T, V]. Position t is asked for token
+    t + 1 of `input_ids`, or of `batch.labels` [B, T] if they are given: they repeat the tokens, with −100 in place of those
+    that do not count, such as a prompt. Padding never counts.
     """
 
+    curves: ClassVar[tuple[str, ...]] = ("loss",)
+
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """The mean in nats over the tokens that count, and how many they are."""
         logits = model(batch.input_ids, attention_mask=batch.attention_mask)[:, :-1]
         labels = batch.input_ids if batch.labels is None else batch.labels
         if batch.attention_mask is not None:
@@ -102,6 +114,7 @@ class CausalLM:
         return cross_entropy(logits, labels[:, 1:])
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
+        """The loss, to minimise and to display."""
         loss = self.loss(model, batch)
         return Step(loss.value, {"loss": loss.value.detach()}, batch.tokens)
 
@@ -115,24 +128,29 @@ class CausalLM:
         return {"loss": mean.value, "perplexity": float(torch.tensor(mean.value).exp())}
 
     def summary(self, measured: dict[str, float]) -> str:
+        """As "next token 5.123 nats  perplexity 167.8"."""
         return f"next token {measured['loss']:.3f} nats  perplexity {measured['perplexity']:.1f}"
 
 
 @dataclass(frozen=True)
 class Classification:
-    r"""H(y, softmax(logits)): over texts [B, K], or over the tokens that carry a tag [B, T, K].  F08, F28.
+    r"""−1/N Σ log softmax(logits)(y): over texts [B, K], or over the tokens that carry a tag [B, T, K].  F08, F28.
 
-    `head_only` computes everything below the head as it will be used later, without dropout, because it is frozen.
+    `head_only` is for an encoder that is frozen: training then computes everything as it will be used later, without
+    dropout.
     """
 
     label_smoothing: float = 0.0
     head_only: bool = False
+    curves: ClassVar[tuple[str, ...]] = ("loss",)
 
     def loss(self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Loss:
+        """The mean in nats over the labels that are not −100, and how many they are."""
         logits = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
         return cross_entropy(logits, batch.labels, label_smoothing)
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
+        """The loss with label smoothing to minimise, and the same to display."""
         if self.head_only:
             model.eval()
         loss = self.loss(model, batch, self.label_smoothing).value
@@ -140,7 +158,7 @@ class Classification:
 
     @torch.no_grad()
     def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        """The loss without smoothing, over everything that carries a label."""
+        """The loss in nats without label smoothing, over everything that carries a label."""
         model.eval()
         mean = Mean()
         for batch in batches:
@@ -148,4 +166,5 @@ class Classification:
         return {"loss": mean.value}
 
     def summary(self, measured: dict[str, float]) -> str:
+        """As "loss 0.123"."""
         return f"loss {measured['loss']:.3f}"

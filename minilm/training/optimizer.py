@@ -1,10 +1,10 @@
-r"""Gradient descent with momentum, Adam, AdamW; who gets which rate; clipping.  F03.
+r"""Gradient descent with momentum, Adam and AdamW; the learning rate of each parameter; clipping.  F03.
 
-Letters:  θ parameter · g its gradient · η rate · λ weight decay · μ momentum · m, v running means of g and g² ·
+Letters:  θ parameter · g its gradient · η learning rate · λ weight decay · μ momentum · m, v running means of g and g² ·
           t the number of steps that this parameter has taken
 
-The optimizers know no schedule: `step(rate)` is told the rate of the moment. They work in place, one tensor after
-another, and a tensor without a gradient (a frozen layer, an unused head) is left alone: it neither decays nor ages.
+The optimizers know no schedule: `step(learning_rate)` is told the learning rate of this step. They work in place, one
+tensor after another. A tensor without a gradient (a frozen layer, an unused head) does not change, not even by decay.
 """
 
 import math
@@ -20,16 +20,16 @@ BLOCK = 2**17  # numbers, half a megabyte
 
 
 class Optimizer:
-    """What the three have in common: groups of parameters, and a memory that can be saved and loaded.
+    """What all optimizers share: groups of parameters, and a memory that can be saved and loaded.
 
     `groups` is a list of dicts (`parameter_groups` makes one from a model):
         params        the tensors
-        scale         multiplies the rate for this group; 1.0 if not given
+        scale         multiplies the learning rate for this group; 1.0 if not given
         weight_decay  λ for this group; 0.0 if not given
-        names         one a tensor, under which `state` files its memory; their position if not given
+        names         one per tensor, under which `state` stores its memory; their positions if not given
 
     Raises:
-        InputError: no parameters at all, or one that is in the groups twice.
+        InputError: there are no parameters at all, or one of them is in the groups twice.
     """
 
     remembers: Sequence[str] = ()  # the letters kept for each parameter, all of its shape
@@ -40,9 +40,9 @@ class Optimizer:
         ]
         parameters = [parameter for group in self.groups for parameter in group["params"]]
         if not parameters:
-            raise InputError("the optimizer got no parameters; are all of the model's frozen?")
+            raise InputError("the optimizer got no parameters: perhaps all parameters of the model are frozen.")
         if len({id(parameter) for parameter in parameters}) < len(parameters):
-            raise InputError("a parameter is in the optimizer's groups twice; it would take two steps at once.")
+            raise InputError("a parameter is in the optimizer's groups twice, so it would take two steps at once.")
         self.names, position = [], 0
         for group in self.groups:
             count = len(group["params"])
@@ -52,12 +52,12 @@ class Optimizer:
         self.memory = [{letter: torch.zeros_like(p) for letter in self.remembers} for p in parameters]
 
     def update(self, theta: Tensor, g: Tensor, learning_rate: float, decay: float, t: int, **memory: Tensor) -> None:
-        """One step for one tensor, or for a block of it, in place: the formula, number by number."""
+        """One step for one tensor or a block of it, in place: the formula, element by element."""
         raise NotImplementedError
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Move every parameter that has a gradient; `learning_rate` is η before the groups' scale."""
+        """Update every parameter that has a gradient; `learning_rate` is η before it is multiplied by a group's scale."""
         i = 0
         for group in self.groups:
             for theta in group["params"]:
@@ -69,13 +69,13 @@ class Optimizer:
                 i += 1
 
     def zero_grad(self) -> None:
-        """Drop the gradients. The next `backward` writes fresh ones instead of adding to zeros."""
+        """Drop the gradients. The next `backward` then writes new ones instead of adding to zeros."""
         for group in self.groups:
             for theta in group["params"]:
                 theta.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """All that a resumed run needs, as a flat dict of copies: `steps` [parameters] and, say, `m.<name>`."""
+        """Everything that a resumed run needs, as a flat dict of copies: `steps`, one per parameter, and `m.<name>` and so on."""
         tensors = {
             f"{letter}.{name}": tensor.clone()
             for name, memory in zip(self.names, self.memory, strict=True)
@@ -84,20 +84,20 @@ class Optimizer:
         return {"steps": torch.tensor(self.steps), **tensors}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take up where `state` left off; the run goes on bit for bit.
+        """Continue from a `state`, bit for bit.
 
         Raises:
-            InputError: the state belongs to another model or another optimizer. Nothing has been changed then.
+            InputError: the state belongs to another model or another optimizer. Nothing has changed then.
         """
         own = self.state()
         if different := sorted(own.keys() ^ state.keys()):
             where = "lacks" if different[0] in own else "has an unknown"
-            raise InputError(f"the optimizer's saved state {where} {different[0]!r}; it is that of another model.")
+            raise InputError(f"the optimizer's saved state {where} {different[0]!r}: it belongs to another model.")
         for name, tensor in own.items():
             if state[name].shape != tensor.shape:
                 raise InputError(
                     f"the optimizer's saved {name!r} has the shape {list(state[name].shape)} and not "
-                    f"{list(tensor.shape)}; it is that of another model."
+                    f"{list(tensor.shape)}: it belongs to another model."
                 )
         self.steps = state["steps"].tolist()
         for name, memory in zip(self.names, self.memory, strict=True):
@@ -106,8 +106,8 @@ class Optimizer:
 
 
 def in_blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """Tensors of one shape, cut alike into blocks (views) that stay in the processor's cache from one line of a formula
-    to the next. The numbers are the same, and the table of a large vocabulary costs a third less time."""
+    """Tensors of one shape, all cut into the same blocks (views), which stay in the processor's cache from one line of a
+    formula to the next. The numbers are the same, and the table of a large vocabulary takes a third less time."""
     large = tensors[0].numel() > BLOCK and tensors[0].device.type == "cpu"
     if not large or not all(each.is_contiguous() for each in tensors):
         return [tensors]
@@ -117,8 +117,8 @@ def in_blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
 class SGD(Optimizer):
     r"""g ← g + λθ;  m ← μm + g;  θ ← θ − ηm.  F03 as printed with μ = λ = 0.
 
-    This is PyTorch's convention: the rate stands outside the velocity m, so that a change of rate acts at once.
-    Sutskever et al. (2013), On the importance of initialization and momentum, put it inside: m ← μm − ηg, θ ← θ + m.
+    This is PyTorch's convention: the learning rate is outside the velocity m, so a change of it acts at once. Sutskever et
+    al. (2013), On the importance of initialization and momentum, put it inside: m ← μm − ηg, θ ← θ + m.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], momentum: float = 0.0):
@@ -137,8 +137,8 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     r"""m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  θ ← θ − η m̂ / (√v̂ + ε),  m̂ = m/(1 − β₁ᵗ),  v̂ = v/(1 − β₂ᵗ).  F03.
 
-    m and v start at 0; dividing by 1 − βᵗ takes that bias out. The decay is L2: λθ is added to g, and so is divided by
-    √v̂ with it, which weakens it just where gradients are large. `AdamW` mends that.
+    m and v start at 0; dividing by 1 − βᵗ removes that bias. The decay is L2: λθ is added to g and therefore divided by √v̂
+    as well, which makes the decay weakest where gradients are large. `AdamW` corrects that.
     Source: Kingma and Ba (2015), Adam, algorithm 1.
     """
 
@@ -157,7 +157,7 @@ class Adam(Optimizer):
         b1, b2 = self.betas
         m.lerp_(g, 1 - b1)  # m + (1 − β₁)(g − m)
         v.mul_(b2).addcmul_(g, g, value=1 - b2)
-        # m̂/(√v̂ + ε) with the numbers √(1 − β₂ᵗ), 1 − β₁ᵗ drawn out of the tensors: one pass over the memory less
+        # m̂/(√v̂ + ε) with the factors √(1 − β₂ᵗ) and 1 − β₁ᵗ taken out of the tensors: one pass over the memory less
         root = math.sqrt(1 - b2**t)
         theta.addcdiv_(m, v.sqrt().add_(self.eps * root), value=-learning_rate * root / (1 - b1**t))
 
@@ -165,7 +165,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     r"""θ ← θ − ηλθ, and then the step of `Adam` without decay.  F03.
 
-    The decay is decoupled from the gradient and multiplied by the rate, η and the group's scale together.
+    The decay is decoupled from the gradient and multiplied by the learning rate (η times the group's scale).
     Source: Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization, algorithm 2.
     """
 
@@ -180,9 +180,9 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     r"""A model's parameters, each tensor once, grouped by weight decay and by the scale of the learning rate.
 
-    * Biases and the gains of norms (everything that is 1-d) do not decay: being large does not make a function wilder.
+    * Biases and the gains of norms (everything that is 1-d) do not decay, because large ones do not make a model overfit.
     * The tables of `nn.Embedding` learn at `embedding_learning_rate_scale` times the learning rate, even if one of them is
-      the output matrix too.
+      also the output matrix.
     * `layer_decay` d makes low layers learn more slowly than high ones. With the depth i that `model.depth_of(name)` gives
       (0 for embeddings, n for the last of n layers) the scale is d^(n−i); heads lie behind the last layer and have scale 1.
       Source: Howard and Ruder (2018), ULMFiT, §3.2.
@@ -192,13 +192,12 @@ def parameter_groups(
         InputError: `weight_decay` or `embedding_learning_rate_scale` is negative, `layer_decay` is not in (0, 1], or it is
             below 1 for a model that does not say how deep its parameters lie.
     """
-    if weight_decay < 0 or embedding_learning_rate_scale < 0:
-        raise InputError(
-            f"weight_decay {weight_decay} and embedding_learning_rate_scale {embedding_learning_rate_scale} cannot be "
-            "negative."
-        )
+    scales = {"weight_decay": weight_decay, "embedding_learning_rate_scale": embedding_learning_rate_scale}
+    for name, value in scales.items():
+        if value < 0:
+            raise InputError(f"{name} must be at least 0, not {value}.")
     if not 0 < layer_decay <= 1:
-        raise InputError(f"layer_decay is {layer_decay}; give a factor above 0 and up to 1, where 1 means none.")
+        raise InputError(f"layer_decay must be above 0 and at most 1 (1 means none), not {layer_decay}.")
     tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
     depth, n = depths_of(model) if layer_decay < 1 else ({}, 0)
 
@@ -216,7 +215,7 @@ def parameter_groups(
 
 
 def depths_of(model: nn.Module) -> tuple[dict[str, float], int]:
-    """The depth of every parameter by name, and the depth n of the last layer. Raises InputError if the model has none."""
+    """The depth of every parameter by name, and the depth n of the last layer. Raises InputError if the model has no depths."""
     if not hasattr(model, "depth_of"):
         raise InputError(
             f"layer_decay needs a model that says how deep its parameters lie: {type(model).__name__} has no depth_of."

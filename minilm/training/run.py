@@ -1,4 +1,4 @@
-"""One training run, for every objective: optimizer, generator, resuming, reports, saving and Ctrl-C, once.  F02, F03."""
+"""The training run that all objectives share: optimizer, generator, resuming, reports, saving and Ctrl-C.  F02, F03."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +19,10 @@ from minilm.training.state import add_metrics, read_metrics, restore, save_state
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How the weights move: AdamW, its learning rates, weight decay and clipping."""
+    """How the weights are updated: by AdamW, with these learning rates, this weight decay and this clipping.
+
+    Raises InputError for a value outside its range.
+    """
 
     learning_rate: LearningRate
     weight_decay: float = 0.01
@@ -32,23 +35,23 @@ class Optimisation:
     def __post_init__(self) -> None:
         for name in ("embedding_learning_rate_scale", "weight_decay"):
             if not getattr(self, name) >= 0:
-                raise InputError(f"{name} {getattr(self, name)} must not be negative.")
+                raise InputError(f"{name} must be at least 0, not {getattr(self, name)}.")
         if not 0 < self.layer_decay <= 1:
-            raise InputError(f"layer_decay {self.layer_decay} is not above 0 and up to 1 (1 means none).")
+            raise InputError(f"layer_decay must be above 0 and at most 1 (1 means none), not {self.layer_decay}.")
         if not self.clip > 0:
-            raise InputError(f"clip {self.clip} is not above 0.")
-        self.learning_rate.at(0)  # the schedule complains about an impossible warm-up
+            raise InputError(f"clip must be above 0, not {self.clip}.")
+        self.learning_rate.at(0)  # the schedule raises InputError for an impossible warm-up
 
 
 class TrainingRun:
-    """A model on its way: what it is trained for, on which batches, for how long, and how far it is.
+    """A model in training: its objective, its batches, its budget, and how far it has come.
 
         run = TrainingRun(model, CausalLM(), batches.__getitem__, Budget(steps=1000), Optimisation(LearningRate(1e-3)))
         run.train()
 
-    `batch_at(step)` gives the batch of a step. The same seed gives the same model, bit for bit, on the same number of
-    threads, and so does a run that was stopped, saved by `snapshot` and resumed by `restore`, if `batch_at` depends on the
-    number of the step alone.
+    `batch_at(step)` returns the batch of a step. The same seed gives the same model, bit for bit, on the same number of
+    threads. So does a run that was stopped, saved by `snapshot` and resumed by `restore`, provided that `batch_at` depends
+    on nothing but the number of the step.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class TrainingRun:
         title: str = "training",
         bar: bool = True,
     ) -> Progress:
-        """Train until the budget is used up; see `train` in `training/loop.py` for the pauses."""
+        """Train until the budget is used up, and return how far the run came; see `train` in `training/loop.py`."""
         o = self.optimisation
         return train(
             *(self.model, self.optimizer, self.step_at, self.budget, o.learning_rate, o.clip),
@@ -90,15 +93,15 @@ class TrainingRun:
 
     @property
     def done(self) -> bool:
-        """Whether the budget is used up. It is not after Ctrl-C."""
+        """Whether the budget is used up. After Ctrl-C it usually is not."""
         return self.budget.done(self.progress.step, self.progress.tokens, self.progress.seconds)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """All that `restore` needs."""
+        """Everything that `restore` needs: weights, optimizer, generator and progress, as a flat dict of tensors."""
         return snapshot(self.model, self.optimizer, self.generator, self.progress)
 
     def restore(self, out: Path, tensors: dict[str, Tensor]) -> None:
-        """Go on where `snapshot` was taken; `out` is named if the tensors are damaged."""
+        """Continue from a `snapshot`. Raises InputError, which names the folder `out`, if the tensors are damaged."""
         restore(out, self.model, self.optimizer, self.generator, self.progress, tensors)
 
     def train_in(
@@ -116,9 +119,9 @@ class TrainingRun:
     ) -> dict[str, float]:
         """Train in the run folder `out`, from `state` if it is given, and return the last measurement.
 
-        The model is measured on `held_out`, saved, and reported by `say` before the first step, `evaluations` times over
-        the run, and after Ctrl-C, which then raises KeyboardInterrupt: what was to follow must not take this model for a
-        finished one. `facts` are stored with the state; a resumed run is compared with them.
+        Before the first step, `evaluations` times over the run, and after Ctrl-C, the model is measured on `held_out`, saved,
+        and reported to `say` and `on_report`. `facts` are stored with the state, so that a resumed run can be compared with
+        them. Raises KeyboardInterrupt after Ctrl-C, so that nothing that follows takes an unfinished model for a finished one.
         """
         progress = self.progress
         if state is not None:

@@ -1,9 +1,9 @@
-"""What a run keeps so that it can be stopped and resumed; a killed run always leaves its last complete state.
+"""What a run saves so that it can be stopped and resumed. Even a killed run leaves its last complete state behind.
 
 config.json  model.safetensors  tokenizer.json     the model, in the layout of `transformers`
 metrics.jsonl                                      one line per evaluation
-training_state/step-00001200/                      all that resuming needs: weights, optimizer, generator
-training_state/latest.json                         which of them is complete; replaced last, in one step
+training_state/step-00001200/                      everything that resuming needs: weights, optimizer, generator
+training_state/latest.json                         the name of the complete one; it is replaced last, in one step
 """
 
 import json
@@ -22,17 +22,18 @@ from minilm.pretrained.weights import load_weights, weights_of
 from minilm.training.loop import Progress
 from minilm.training.optimizer import Optimizer
 
-VERSION = 2  # raised when names or contents change, so that an older state is refused and never misread
-# What may differ between a run and its resumption: where things lie and what is shown, but nothing that is learnt.
+VERSION = 2  # raised when names or contents change, so that an older state is refused instead of misread
+# What may differ between a run and its resumption: where files lie and what is displayed, but nothing that affects the
+# model.
 MAY_CHANGE = {"out", "resume", "cache", "progress", "tensorboard", "device"}
 
 
 def save_state(run: Path, step: int, tensors: dict[str, Tensor], facts: dict) -> None:
-    """Write a state to resume from. The one before is deleted only when this one is complete."""
+    """Write a state to resume from. The previous one is deleted only when this one is complete."""
     states = run / "training_state"
     folder = states / f"step-{step:08d}"
     if (states / "latest.json").exists() and folder.name == latest_name(states):
-        folder = folder.with_name(folder.name + "-again")  # never over the only good one
+        folder = folder.with_name(folder.name + "-again")  # never overwrite the only complete one
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_tensors(folder / "state.safetensors", tensors)
@@ -44,7 +45,10 @@ def save_state(run: Path, step: int, tensors: dict[str, Tensor], facts: dict) ->
 
 
 def load_state(run: Path) -> tuple[dict[str, Tensor], dict] | None:
-    """The last complete state, or None if there is none. Raises InputError if it is broken or of another version."""
+    """The tensors and facts of the last complete state, or None if there is none.
+
+    Raises InputError if the state is broken or of another version.
+    """
     states = run / "training_state"
     if not (states / "latest.json").exists():
         return None
@@ -56,8 +60,8 @@ def load_state(run: Path) -> tuple[dict[str, Tensor], dict] | None:
         raise InputError(f"{folder} cannot be resumed from: {why}; begin again in another --out.") from None
     if (found := facts.get("version", 1)) != VERSION:
         raise InputError(
-            f"{run} was written by another edition of minilm (its state has version {found}, this edition's have "
-            f"{VERSION}): begin again in another --out."
+            f"{run} was written by another edition of minilm (its state has version {found}, and this edition reads "
+            f"version {VERSION}): begin again in another --out."
         )
     return read_safetensors(folder / "state.safetensors"), facts
 
@@ -88,7 +92,7 @@ def add_metrics(run: Path, **values) -> None:
 
 
 def read_metrics(run: Path) -> list[dict]:
-    """Every line. The last one may have been cut in half by a full disk, and is then left out.
+    """Every line as a dict. If a full disk has cut the last line in half, that line is left out.
 
     Raises InputError for any other line that is not an object with a "step".
     """
@@ -110,15 +114,15 @@ def read_metrics(run: Path) -> list[dict]:
 
 
 def plain(options) -> dict:
-    """A dataclass of options as JSON holds it."""
+    """A dataclass of options as it comes back from JSON."""
     return json.loads(json.dumps(asdict(options), default=str))
 
 
 def check_folder(out: Path, options, state: tuple[dict, dict] | None, resume: bool) -> None:
-    """Neither overwrite a run by accident nor resume another one than was asked for. Raises InputError for both."""
+    """Raises InputError if a run would be overwritten by accident, or resumed with other options than it was started with."""
     if not resume:
-        if (out / "training_state" / "latest.json").exists():  # without it, a run was killed before its first save
-            raise InputError(f"{out} holds a run already: add --resume to go on with it, or choose another --out.")
+        if (out / "training_state" / "latest.json").exists():  # a killed run may have none
+            raise InputError(f"{out} holds a run already: add --resume to continue it, or choose another --out.")
         refuse_to_overwrite(out)
         return
     if state is None:
@@ -133,7 +137,7 @@ def check_folder(out: Path, options, state: tuple[dict, dict] | None, resume: bo
 
 
 def check_corpus(out: Path, prepared: Path, state: tuple[dict, dict] | None) -> None:
-    """Raises InputError if the text was edited since the run began: it would then go on with other token ids."""
+    """Raises InputError if the text was edited since the run began: training would continue with other token ids."""
     before = state[1].get("corpus", prepared.name) if state else prepared.name
     if before != prepared.name:
         raise InputError(
@@ -144,7 +148,7 @@ def check_corpus(out: Path, prepared: Path, state: tuple[dict, dict] | None) -> 
 def snapshot(
     model: nn.Module, optimizer: Optimizer, generator: torch.Generator, progress: Progress
 ) -> dict[str, Tensor]:
-    """Everything that the next step depends on, except what it sees: that depends on its number alone."""
+    """Everything that the next step depends on, except its batch, which depends on the number of the step alone."""
     tensors = {f"model.{name}": tensor for name, tensor in weights_of(model).items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state().items()}
     tensors["progress"] = torch.tensor([progress.step, progress.tokens, progress.seconds], dtype=torch.float64)
@@ -160,13 +164,13 @@ def restore(
     progress: Progress,
     tensors: dict[str, Tensor],
 ) -> None:
-    """Put a snapshot back. Raises InputError if it is damaged, or is the state of another model."""
+    """Put a snapshot back. Raises InputError if it is damaged or belongs to another model."""
 
     def part(kind: str) -> dict[str, Tensor]:
         return {name.removeprefix(kind): tensor for name, tensor in tensors.items() if name.startswith(kind)}
 
     if not {"generator", "progress"} <= tensors.keys():
-        raise InputError("the saved state is not one that minilm wrote: begin again in another --out.")
+        raise InputError("the saved state was not written by minilm: begin again in another --out.")
     try:
         load_weights(model, part("model."), "the saved state")
         optimizer.load_state(part("optimizer."))

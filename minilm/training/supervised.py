@@ -1,6 +1,6 @@
 """Fine-tuning: fit a model to labelled examples.  F07, F08, F28.
 
-Every model is called with `input_ids`, `token_type_ids` and `attention_mask`, so BERT and LSTM are trained by the same lines.
+Every model is called with `input_ids`, `token_type_ids` and `attention_mask`, so the same lines train BERT and LSTM.
 """
 
 import time
@@ -20,17 +20,17 @@ from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
 
 LEARNING_RATE, PUBLISHED_LEARNING_RATE = 1e-3, 1e-4
-MOST_EPOCHS = 10_000  # a larger number is a slip
+MOST_EPOCHS = 10_000  # a larger number is a typing error
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is fitted to labels."""
+    """How a model is fitted to labels. Raises InputError for a value outside its range."""
 
     epochs: int = 8
     batch: int = 16
     learning_rate: float | None = None
-    """The peak. If not given it is 1e-3, and 1e-4 for a model that others published."""
+    """The peak. If it is not given: 1e-3, or 1e-4 for a model that others published."""
     embedding_learning_rate_scale: float = 0.1
     """The embeddings learn at this share of the learning rate."""
     layer_decay: float = 1.0
@@ -41,9 +41,9 @@ class Recipe:
     clip: float = 1.0
     label_smoothing: float = 0.0
     head_only: bool = False
-    """Train W⁰ and b⁰ alone, which is what F08 says as printed (a linear probe)."""
+    """Train W⁰ and b⁰ alone, as F08 is printed (a linear probe)."""
     patience: int = 0
-    """Stop when this many epochs in a row brought nothing better on a tenth of the training examples; 0 means never."""
+    """Stop when the loss on a tenth of the training examples has not improved for this many epochs; 0 means never."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch"):
@@ -52,13 +52,13 @@ class Recipe:
         if self.epochs > MOST_EPOCHS:
             raise InputError(f"epochs must be at most {MOST_EPOCHS:,}, not {self.epochs:,}.")
         if not self.patience >= 0:
-            raise InputError(f"patience {self.patience} must not be negative.")
+            raise InputError(f"patience must be at least 0, not {self.patience}.")
         if not 0 <= self.label_smoothing <= 1:
-            raise InputError(f"label_smoothing {self.label_smoothing} is not in [0, 1].")
-        self.optimisation()  # it complains about the rest before any data is read
+            raise InputError(f"label_smoothing must be from 0 to 1, not {self.label_smoothing}.")
+        self.optimisation()  # this checks the rest before any data is read
 
     def optimisation(self) -> Optimisation:
-        """How the weights move."""
+        """How the weights are updated."""
         peak = LEARNING_RATE if self.learning_rate is None else self.learning_rate
         learning_rate = LearningRate(peak, self.warmup, self.schedule)
         scale = self.embedding_learning_rate_scale
@@ -66,7 +66,7 @@ class Recipe:
 
 
 def freeze_all_but_head(model: nn.Module) -> None:
-    """Leave only W⁰ and b⁰ to learn.  F08 as printed."""
+    """Freeze everything except W⁰ and b⁰.  F08 as printed."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("head."))
 
@@ -82,8 +82,8 @@ def fit(
 ) -> float:
     """Train `model` in place and return the seconds it took. The same seed gives the same model, bit for bit.
 
-    `on_epoch(epoch, progress)` is called after every epoch. With `patience`, the best epoch's weights are put back.
-    Raises KeyboardInterrupt on Ctrl-C: a model that is half fitted must not pass for one that is.
+    `on_epoch(epoch, progress)` is called after every epoch. With `patience`, the weights of the best epoch are put back.
+    Raises KeyboardInterrupt after Ctrl-C, so that a half-fitted model is not taken for a fitted one.
     """
     started = time.perf_counter()
     if recipe.head_only:
@@ -111,7 +111,7 @@ def fit(
     def after_epoch(progress: Progress) -> bool:
         epoch, steps_over = divmod(progress.step, per_epoch)
         if steps_over:
-            return False  # Ctrl-C in the middle of an epoch
+            return False  # a pause in the middle of an epoch: the user pressed Ctrl-C
         if on_epoch:
             on_epoch(epoch, progress)
         if stopping and validation:

@@ -1,13 +1,13 @@
 """What labels are for: one label per text, or one tag per token.  F07, F28, F30, F31.
 
-A task knows its labels, which head it needs, how its examples are encoded, how a model is measured, and how what the model
-says is shown. A new kind of task is a new class with these methods.
+A task knows its labels, the head that it needs, how to encode its examples, how to measure a model, and how to show the
+model's predictions. A new kind of task is a new class with these methods.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import nn
@@ -23,24 +23,29 @@ from minilm.training.metrics import measure_tags, measure_texts
 
 
 class Prediction(NamedTuple):
-    """What a model says about a text: its label, or the entities in it, as "PER 江泽民, LOC 北京"."""
+    """What a model predicts for a text: its label, or the entities in it, as "PER 江泽民, LOC 北京"."""
 
     text: str
     label: str
     probability: float | None  # of the label; None for entities
 
 
-class Task(Protocol):
-    """See the top of the file."""
+@dataclass(frozen=True)
+class Task:
+    """A kind of label, and the signatures that all kinds share; see the top of the file."""
 
-    name: ClassVar[str]
-    metric: ClassVar[str]  # the figure that a table shows
     labels: tuple[str, ...]
+    name: ClassVar[str]
+    metric: ClassVar[str]  # the figure that tables show
 
     @staticmethod
-    def labels_of(examples: list) -> list[str]: ...
+    def labels_of(examples: list) -> list[str]:
+        """Every label that occurs in the examples."""
+        raise NotImplementedError
 
-    def head(self, dropout: float = 0.1, pooling: str = "mean") -> HeadConfig: ...
+    def head(self, dropout: float = 0.1, pooling: str = "mean") -> HeadConfig:
+        """The head that a model needs for this task."""
+        raise NotImplementedError
 
     def encode(
         self,
@@ -50,53 +55,13 @@ class Task(Protocol):
         truncate: bool = False,
         where: str = "the data",
         places: Sequence[int] | None = None,
-    ) -> Dataset: ...
-
-    def measure(self, model: nn.Module, examples: Dataset, device: torch.device) -> dict[str, float]: ...
-
-    def predict(
-        self,
-        model: nn.Module,
-        examples: list[Example],
-        tokenizer: Tokenizer,
-        max_length: int | None,
-        truncate: bool = False,
-        where: str = "the texts",
-    ) -> list[Prediction]: ...
-
-
-@dataclass(frozen=True)
-class TextTask:
-    """One label per text, or per pair of texts."""
-
-    labels: tuple[str, ...]
-    name: ClassVar[str] = "text"
-    metric: ClassVar[str] = "accuracy"
-
-    @staticmethod
-    def labels_of(examples: list[Example]) -> list[str]:
-        """The label of every example."""
-        return [example.label for example in examples if example.label is not None]
-
-    def head(self, dropout: float = 0.1, pooling: str = "mean") -> TextHeadConfig:
-        """The head that a model needs for this task."""
-        return TextHeadConfig(self.labels, dropout, pooling)
-
-    def encode(
-        self,
-        examples: list[Example],
-        tokenizer: Tokenizer,
-        max_length: int | None,
-        truncate: bool = False,
-        where: str = "the data",
-        places: Sequence[int] | None = None,
     ) -> Dataset:
-        """See `encode_texts`."""
-        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, where, places)
+        """Token ids with labels; see `encode_texts` for what `truncate`, `where` and `places` mean and what is raised."""
+        raise NotImplementedError
 
     def measure(self, model: nn.Module, examples: Dataset, device: torch.device) -> dict[str, float]:
-        """Accuracy, and the mean of the classes' F1."""
-        return measure_texts(model, examples, device)
+        """How good a model is, by the names of the metrics."""
+        raise NotImplementedError
 
     def predict(
         self,
@@ -107,6 +72,30 @@ class TextTask:
         truncate: bool = False,
         where: str = "the texts",
     ) -> list[Prediction]:
+        """What a model predicts for each text. Raises InputError for a text that is too long, unless `truncate` allows cutting."""
+        raise NotImplementedError
+
+
+class TextTask(Task):
+    """One label per text, or per pair of texts."""
+
+    name, metric = "text", "accuracy"
+
+    @staticmethod
+    def labels_of(examples):
+        return [example.label for example in examples if example.label is not None]
+
+    def head(self, dropout=0.1, pooling="mean"):
+        return TextHeadConfig(self.labels, dropout, pooling)
+
+    def encode(self, examples, tokenizer, max_length, truncate=False, where="the data", places=None):
+        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, where, places)
+
+    def measure(self, model, examples, device):
+        """Accuracy, and the mean of the F1 of all classes."""
+        return measure_texts(model, examples, device)
+
+    def predict(self, model, examples, tokenizer, max_length, truncate=False, where="the texts"):
         """The most probable label of each text, and its probability."""
         encoded = self.encode(examples, tokenizer, max_length, truncate, where)
         rows = probabilities(model, encoded, next(model.parameters()).device)
@@ -116,48 +105,27 @@ class TextTask:
         ]
 
 
-@dataclass(frozen=True)
-class TokenTask:
+class TokenTask(Task):
     """One tag per token, from which entities are read."""
 
-    labels: tuple[str, ...]
-    name: ClassVar[str] = "token"
-    metric: ClassVar[str] = "f1"
+    name, metric = "token", "f1"
 
     @staticmethod
-    def labels_of(examples: list[TaggedLine]) -> list[str]:
-        """The tag of every token of every line."""
+    def labels_of(examples):
         return [tag for line in examples for tag in line.tags]
 
-    def head(self, dropout: float = 0.1, pooling: str = "mean") -> TokenHeadConfig:
-        """The head that a model needs for this task. It pools nothing: every token has its own vector."""
-        return TokenHeadConfig(self.labels, dropout)
+    def head(self, dropout=0.1, pooling="mean"):
+        return TokenHeadConfig(self.labels, dropout)  # no pooling, because every token has its own vector
 
-    def encode(
-        self,
-        examples: list[TaggedLine],
-        tokenizer: Tokenizer,
-        max_length: int | None,
-        truncate: bool = False,
-        where: str = "the data",
-        places: Sequence[int] | None = None,
-    ) -> Dataset:
-        """See `encode_tagged`. Long lines are cut into rows and put together again, so `truncate` is not needed."""
+    def encode(self, examples, tokenizer, max_length, truncate=False, where="the data", places=None):
+        """Long lines are cut into several rows and joined again later, so `truncate` is not needed."""
         return encode_tagged(examples, self.labels, tokenizer, max_length, where)
 
-    def measure(self, model: nn.Module, examples: Dataset, device: torch.device) -> dict[str, float]:
+    def measure(self, model, examples, device):
         """Precision, recall and F1 of whole entities."""
         return measure_tags(model, examples, self.labels, device)
 
-    def predict(
-        self,
-        model: nn.Module,
-        examples: list[Example],
-        tokenizer: Tokenizer,
-        max_length: int | None,
-        truncate: bool = False,
-        where: str = "the texts",
-    ) -> list[Prediction]:
+    def predict(self, model, examples, tokenizer, max_length, truncate=False, where="the texts"):
         """The entities of each text. Chinese is tagged by characters, other scripts by the words between spaces."""
         words = [units(example.text) for example in examples]
         lines = [TaggedLine(line, [self.labels[0]] * len(line)) for line in words]
@@ -169,13 +137,13 @@ class TokenTask:
         ]
 
 
-def task_of(head: HeadConfig) -> TextTask | TokenTask:
-    """The task that a classifier was trained for, by its head."""
+def task_of(head: HeadConfig) -> Task:
+    """The task that a classifier with this head was trained for."""
     return TokenTask(head.labels) if isinstance(head, TokenHeadConfig) else TextTask(head.labels)
 
 
 def units(text: str) -> list[str]:
-    """What a tagger tags: Chinese by characters, other scripts by the words between the spaces."""
+    """The units that a tagger tags: the characters of Chinese, the words between spaces of other scripts."""
     return [c for c in text if not c.isspace()] if CHINESE.search(text) else text.split()
 
 
@@ -183,7 +151,7 @@ CHINESE = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
 
 
 def entities(words: list[str], tags: list[str]) -> list[tuple[str, str]]:
-    """(kind, name) of each run of B-kind, I-kind, I-kind …"""
+    """(kind, name) of each run of tags B-kind, I-kind, I-kind … An I- after another kind or after O opens a name, too."""
     found: list[tuple[str, list[str]]] = []
     before = "O"
     for word, tag in zip(words, tags, strict=True):

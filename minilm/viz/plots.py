@@ -41,6 +41,11 @@ CHINESE_FONTS = (
     *("Hiragino Sans GB", "Heiti", "STHeiti", "Arial Unicode", "Droid Sans Fallback", "Noto Serif CJK", "SimSun"),
 )
 NO_FONT = "No installed font has all of these characters, so the tokens are numbered in reading order."
+CURVES = {
+    "mlm_loss": "held-out masked-word loss (nats)",
+    "nsp_accuracy": "held-out next-sentence accuracy (95 % band)",
+    "loss": "held-out loss per token (nats)",
+}
 Rows = Sequence[Mapping[str, Any]]
 Target = str | os.PathLike | None
 
@@ -120,40 +125,48 @@ def label_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
 
 
 @style.context(STYLE)
-def pretraining_curves(runs: Mapping[str, Rows], path: Target = None, unigram: int | float | None = None) -> Picture:
+def pretraining_curves(
+    runs: Mapping[str, Rows],
+    path: Target = None,
+    unigram: int | float | None = None,
+    curves: Sequence[str] = ("mlm_loss", "nsp_accuracy"),
+) -> Picture:
     """Held-out masked-word loss (nats) and next-sentence accuracy (95 % band: `wilson`) over millions of tokens.
 
     `runs`: name → rows of metrics.jsonl, each with tokens, mlm_loss, nsp_accuracy, pairs and, where known, seconds.
+    `curves`: which figures to draw, side by side, if not those two (see `CURVES`).
     `unigram`: the loss of guessing by word frequency alone, a dotted line. Minutes stand on a second scale, or in
     the legend where there are several runs. Raises InputError if there is nothing to draw or a number is missing.
     """
     if not runs:
         raise InputError("There are no runs to draw: give at least one, name → rows of its metrics.jsonl.")
-    figure = Picture(11, 4.9)
-    axes = loss, accuracy = figure.subplots(1, 2)
-    ends: tuple[list, list] = [], []
+    figure = Picture(5.5 * len(curves), 4.9)
+    axes = figure.subplots(1, len(curves), squeeze=False)[0]
+    ends: list[list] = [[] for _ in curves]
     for i, (name, rows) in enumerate(runs.items()):
-        keys = ("tokens", "mlm_loss", "nsp_accuracy", "pairs")
-        x, nats, share, pairs = (numbers(rows, key, f"run {name!r}") for key in keys)
+        x, *values = (numbers(rows, key, f"run {name!r}") for key in ("tokens", *curves))
         x, colour, timed = x / 1e6, COLOURS[i % len(COLOURS)], all("seconds" in row for row in rows)
         minutes = numbers(rows, "seconds", f"run {name!r}") / 60 if timed else None
-        for axis, y, end, text in zip(axes, (nats, share), ends, (f"{nats[-1]:.2f}", f"{share[-1]:.1%}")):
+        for axis, key, y, end in zip(axes, curves, values, ends):
             axis.plot(x, y, color=colour, marker=MARKERS[i % len(MARKERS)])
-            end.append((x[-1], y[-1], text, colour))
+            end.append((x[-1], y[-1], f"{y[-1]:.1%}" if key == "nsp_accuracy" else f"{y[-1]:.2f}", colour))
+            if key == "nsp_accuracy":
+                pairs = numbers(rows, "pairs", f"run {name!r}")
+                band = np.array([wilson(s * n, int(n)) for s, n in zip(y, pairs)])
+                axis.fill_between(x, *band.T, color=colour, alpha=0.16, lw=0)
             if minutes is not None and len(runs) == 1:
                 whole = [t for t in MaxNLocator(6).tick_values(0, minutes[-1]) if minutes[0] <= t <= minutes[-1]]
                 top = axis.secondary_xaxis("top", xlabel="minutes")  # where they fell: the pace need not be even
                 top.set_xticks(np.interp(whole, minutes, x), [f"{t:g}" for t in whole])
-        loss.lines[-1].set_label(f"{name} ({minutes[-1]:.1f} min)" if minutes is not None else name)
-        band = np.array([wilson(s * n, int(n)) for s, n in zip(share, pairs)])
-        accuracy.fill_between(x, *band.T, color=colour, alpha=0.16, lw=0)
-    loss.set_title("held-out masked-word loss (nats)")
-    accuracy.set_title("held-out next-sentence accuracy (95 % band)")
-    accuracy.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-    accuracy.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+        axes[0].lines[-1].set_label(f"{name} ({minutes[-1]:.1f} min)" if minutes is not None else name)
     if len(runs) > 1:
-        figure.legend(handles=list(loss.lines), loc="outside lower center", ncols=2)
-    for axis, end, level, text in zip(axes, ends, (unigram, 0.5), ("unigram {:.2f}", "chance")):
+        figure.legend(handles=list(axes[0].lines), loc="outside lower center", ncols=2)
+    for axis, key, end in zip(axes, curves, ends):
+        axis.set_title(CURVES[key])
+        level, text = (0.5, "chance") if key == "nsp_accuracy" else (unigram, "unigram {:.2f}")
+        if key == "nsp_accuracy":
+            axis.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+            axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
         if level is not None:
             axis.axhline(level, color=GREY, ls=":")
             end.append((axis.get_xlim()[1], float(level), text.format(level), GREY))

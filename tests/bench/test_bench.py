@@ -15,11 +15,11 @@ from minilm.bench.run import bench
 from minilm.cli import COMMANDS, main
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
-from minilm.text.prepare import prepare
 from minilm.layers.transformer import use_fused
-from minilm.models.config import TransformerConfig
 from minilm.models.bert import BertForPretraining
+from minilm.models.config import TransformerConfig
 from minilm.models.initialisation import initialise
+from minilm.text.prepare import prepare
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 TINY = dict(width=12, layers=2, heads=3, batch=5, length=24, vocab_size=200, steps=2, rounds=3, progress=False)
@@ -57,15 +57,15 @@ def check_race(race, names, ours, unit):
 
 
 def batch_with_padding(generator):
-    """Five pairs of different lengths, with masked words in each."""
+    """Five pairs of different lengths, with masked tokens in each."""
     B, T, V = 5, 9, 31
     lengths = torch.tensor([9, 4, 7, 5, 6])
     attention_mask = torch.arange(T) < lengths[:, None]
     ids = torch.randint(5, V, (B, T), generator=generator) * attention_mask
-    words = torch.full((B, T), -100)
-    words[:, 1:3] = torch.randint(5, V, (B, 2), generator=generator)
+    labels = torch.full((B, T), -100)
+    labels[:, 1:3] = torch.randint(5, V, (B, 2), generator=generator)
     token_type_ids = (torch.arange(T) >= 3).long().expand(B, T) * attention_mask
-    return Batch(ids, token_type_ids, attention_mask, words, torch.tensor([0, 1, 1, 0, 1]))
+    return Batch(ids, token_type_ids, attention_mask, labels, torch.tensor([0, 1, 1, 0, 1]))
 
 
 def model_in_float64():
@@ -116,7 +116,7 @@ def test_speed(tmp_path, cache):
 def test_speed_refuses_to_compare_different_models(tmp_path, cache, monkeypatch):
     def another(model):
         out = copy.deepcopy(model)
-        out.bert.encoder = rivals_of.TorchEncoder(model.config)  # and its weights are not carried over
+        out.encoder.stack = rivals_of.TorchEncoder(model.config)  # and its weights are not carried over
         return out
 
     monkeypatch.setattr(rivals_of, "with_torch_encoder", another)
@@ -137,7 +137,7 @@ def test_lstm(tmp_path, cache):
     written, said = run("lstm", tmp_path, cache, layers=1)
     for part in ("forward", "forward_and_backward"):
         names = ["ours, gradient by hand", "ours, autograd", "nn.LSTM"]
-        check_race(written[part], names, names[0], "words")
+        check_race(written[part], names, names[0], "tokens")
         expected = 1 / written[part]["ratios"]["nn.LSTM"]["median"]
         assert written[part]["ours_over_nn_lstm"] == pytest.approx(expected)
     assert written["outputs_and_gradients_apart"] < 1e-5
@@ -147,15 +147,15 @@ def test_lstm(tmp_path, cache):
 def test_padding(tmp_path, cache):
     written, _ = run("padding", tmp_path, cache, steps=4)
     check_race(written, [padding.OURS, padding.LONGEST, padding.MAXIMUM], padding.OURS, "tokens")
-    share = written["share_of_real_tokens"]
+    share = written["share_without_padding"]
     assert 1 >= share[padding.OURS] >= share[padding.LONGEST] >= share[padding.MAXIMUM] > 0
     assert share[padding.MAXIMUM] < 1
-    assert written["scores_apart"] < 1e-5
+    assert written["logits_apart"] < 1e-5
 
 
 def test_padding_wants_two_labels(tmp_path, cache):
     (tmp_path / "one.csv").write_text("text,label\na good film,good\nanother good film,good\n", encoding="utf-8")
-    with pytest.raises(InputError, match="one class only"):
+    with pytest.raises(InputError, match="has only one class, 'good'"):
         run("padding", tmp_path, cache, texts=str(tmp_path / "one.csv"))
 
 
@@ -174,8 +174,8 @@ def test_initialisation_and_once_more_from_what_is_there(tmp_path, cache):
 
 def test_unigram_loss_is_that_of_guessing_by_frequency(cache):
     prepared = prepare(str(DATA / "english.txt"), cache, vocab_size=200, say=lambda text: None)
-    words = torch.tensor([[-100, 7, -100], [9, -100, 7]])
-    batch = Batch(words, words, None, words, torch.tensor([0, 1]))
+    labels = torch.tensor([[-100, 7, -100], [9, -100, 7]])
+    batch = Batch(labels, labels, None, labels, torch.tensor([0, 1]))
     ids, V = prepared.train.ids.tolist(), prepared.tokenizer.size
     p = {w: (ids.count(w) + 1) / (len(ids) + V) for w in range(V)}
     assert sum(p.values()) == pytest.approx(1)

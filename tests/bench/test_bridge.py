@@ -13,10 +13,11 @@ from minilm.bench.bridge import aims, hidden_states, mixed_lengths, parity, roun
 from minilm.bench.options import BenchOptions
 from minilm.bench.run import bench
 from minilm.errors import InputError
-from minilm.pretrained.run_folder import open_encoder, save_bert
+from minilm.models.bert import Bert
 from minilm.models.config import TransformerConfig
 from minilm.models.initialisation import initialise
 from minilm.models.sentence_encoder import SentenceEncoder
+from minilm.pretrained.protocol import open_encoder, save_model
 from minilm.text import corpus
 from minilm.text.tokenizer import train_wordpiece
 
@@ -28,9 +29,9 @@ def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("bridge") / "tiny"
     tokenizer = train_wordpiece([DATA / "english.txt"], 200)
     config = TransformerConfig(tokenizer.size, width=12, layers=2, heads=3, feed_forward=8, max_length=90, dropout=0.1)
-    model = SentenceEncoder(config)
+    model = SentenceEncoder(Bert(config))
     initialise(model, generator=torch.Generator().manual_seed(0))
-    save_bert(out, model, tokenizer)
+    save_model(out, model, tokenizer)
     return out
 
 
@@ -72,7 +73,7 @@ def test_a_missing_referee_is_said(options, monkeypatch):
     said = []
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     assert bridge.sentence_transformer(options.out, said.append) is None
-    assert "sentence-transformers is not installed, and is left out" in said[0]
+    assert "sentence-transformers is not installed and is left out" in said[0]
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(InputError, match="pip install transformers"):
         bench(options, said.append)
@@ -83,7 +84,7 @@ def test_a_difference_is_seen(folder, monkeypatch):
     texts = [example.text for example in corpus.labelled(str(DATA / "reviews.csv"))][:6]
     opened = open_encoder(folder)
     with torch.no_grad():
-        opened.model.bert.encoder.layers[1].feed_forward.inner.bias[0] += 1e-3
+        opened.model.encoder.stack.layers[1].feed_forward.inner.bias[0] += 1e-3
     found = parity(opened, texts)
     assert max(found["float64"]["after_each_layer"][:2]) < 1e-12 < 1e-6 < found["float64"]["after_each_layer"][2]
     answers = round_trip(opened)
@@ -94,7 +95,8 @@ def test_hidden_states_are_those_of_the_model_and_lengths_are_mixed(folder):
     opened = open_encoder(folder)
     ids, attention_mask = torch.tensor([[2, 7, 8, 3], [2, 9, 3, 0]]), torch.tensor([[True] * 4, [True] * 3 + [False]])
     states = hidden_states(opened.model, ids, attention_mask)
-    torch.testing.assert_close(states[-1], opened.model.bert(ids, attention_mask=attention_mask).words[attention_mask])
+    hidden = opened.model.encoder(ids, attention_mask=attention_mask).hidden
+    torch.testing.assert_close(states[-1], hidden[attention_mask])
     assert len(states) == 3 and all(state.shape == (7, 12) for state in states)
     texts = ["a" * n for n in (5, 1, 9, 3, 7)]
     assert [len(text) for text in mixed_lengths(texts, 3)] == [1, 5, 9] and len(mixed_lengths(texts, 99)) == 5

@@ -9,32 +9,37 @@ import pytest
 import tiny
 import torch
 from tiny import DATA
+from torch import nn
 
 from minilm.errors import InputError
-from minilm.examples.batching import PretrainingBatches
-from minilm.experiments import ladder, quickstart as story, chinese as quickstart_chinese, english as quickstart_english
-from minilm.text.duplicates import duplicates, shingles
-from minilm.pretrained.run_folder import open_classifier, open_pretraining
-from minilm.experiments.ladder import Outcome, Rung, climb, deviation, drawn, markdown_table, mean_of, pool_of, summarise
-from minilm.experiments.quickstart import QuickstartOptions, duration, quickstart
+from minilm.examples.bert_pretraining import PretrainingBatches
+from minilm.experiments import chinese, english, ladder, quickstart as story
 from minilm.experiments.chinese import Chinese, look_up
-from minilm.experiments.english import English
+from minilm.experiments.english import English, majority, tfidf
+from minilm.experiments.ladder import Baseline, Material, Outcome, Rung, markdown_table
+from minilm.experiments.quickstart import QuickstartOptions, duration, quickstart
 from minilm.experiments.tracks import track_for
+from minilm.models.heads import Classifier, EncoderOutput
+from minilm.models.initialisation import initialise
+from minilm.pretrained.protocol import open_classifier, open_pretraining
 from minilm.text import corpus
+from minilm.text.duplicates import duplicates, shingles
 from minilm.text.files import Example
 from minilm.text.tagged import TaggedLine
+from minilm.text.tokenizer import train_characters
 from minilm.training.state import read_metrics
 from minilm.training.supervised import Recipe
+from minilm.viz import plots
 
 SMALL = tiny.SIZES | dict(length=64, vocab_size=400, evaluations=2)
 NEURAL = [
     "LSTM",
     "LSTM + word vectors",
-    "MiniLM",
-    "MiniLM + word vectors",
-    "MiniLM + word vectors + neighbour heads",
-    "MiniLM pretrained, head only",
-    "MiniLM pretrained, fine-tuned",
+    "Transformer",
+    "Transformer + word vectors",
+    "Transformer + word vectors + neighbour heads",
+    "Transformer pretrained, head only",
+    "Transformer pretrained, fine-tuned",
 ]
 FILES = {"ladder.json", "ladder.png", "pretraining.png", "attention.png", "report.md", "finetuned", "pretrained"}
 
@@ -53,8 +58,8 @@ def toy(monkeypatch, tmp_path):
     monkeypatch.setattr(corpus, "labelled", lambda name: labelled(DATA / "reviews.csv"))
     monkeypatch.setattr(corpus, "tagged", lambda name: tagged(DATA / "entities-zh.conll"))
     monkeypatch.setattr(corpus, "articles", lambda: [range(i, i + 3) for i in range(0, 36, 3)])
-    monkeypatch.setattr(quickstart_english, "TEST", 20)
-    monkeypatch.setattr(quickstart_chinese, "TEST", 5)
+    monkeypatch.setattr(english, "TEST", 20)
+    monkeypatch.setattr(chinese, "TEST", 5)
     tracks = {
         "en": small(English(), corpus=str(DATA / "english.txt")),
         "zh": small(Chinese(), corpus=str(DATA / "chinese.txt"), held_out=4),
@@ -62,9 +67,9 @@ def toy(monkeypatch, tmp_path):
     monkeypatch.setattr(story, "track_for", tracks.get)
     monkeypatch.setattr(story, "workers_for", lambda device: 1)
 
-    def run(language, say, **changes):
+    def run(language, say, more_rungs=None, **changes):
         options = dict(labels=(8,), seeds=1, progress=False, out=tmp_path / "out", cache=tmp_path / "cache")
-        return quickstart(QuickstartOptions(language, **options | changes), say)
+        return quickstart(QuickstartOptions(language, **options | changes), say, more_rungs)
 
     return run
 
@@ -93,7 +98,7 @@ def test_the_whole_story(language, metric, first, toy, tmp_path):
     assert all(f"* {masked} → " in report for masked in track.masked) and report.count("→") >= 5
     assert all(sentence in report.split("## Predictions")[1] for sentence in track.sentences)
     assert text.index("1  text") < text.index("2  word vectors") < text.index("3  pre") < text.index("4  the ladder")
-    assert f"Go on:  minilm predict --model {out / 'finetuned'} " in text
+    assert f"Try next:  minilm predict --model {out / 'finetuned'} " in text
 
     for name in ("ladder.png", "pretraining.png", "attention.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
@@ -188,80 +193,124 @@ def test_the_budget_is_the_tracks_own_unless_another_is_given():
         assert steps.out.name == "pretrained"
 
 
-# ------------------------------------------------------------------------------- the ladder
+# ------------------------------------------------------------------------------- rungs of one's own
 
 
-def test_rows_stand_in_order_and_every_fit_is_there():
-    rungs = [Rung(name, "", partial(Outcome, score)) for name, score in [("a", 0.25), ("b", 0.5)]]
-    rows = climb(rungs, (3, 7), 2, "accuracy", bar=False)
-    assert [(row["model"], row["labels"], row["seed"], row["accuracy"]) for row in rows] == [
-        *[("a", 3, 0, 0.25), ("a", 3, 1, 0.25), ("b", 3, 0, 0.5), ("b", 3, 1, 0.5)],
-        *[("a", 7, 0, 0.25), ("a", 7, 1, 0.25), ("b", 7, 0, 0.5), ("b", 7, 1, 0.5)],
+class Letters(nn.Module):
+    """An encoder that the house does not know: a vector for each token, whatever stands around it."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config, self.output_size = config, 6
+        self.table = nn.Embedding(config.vocab_size, self.output_size)
+
+    def forward(self, input_ids, token_type_ids=None, attention_mask=None):
+        return EncoderOutput(self.table(input_ids))
+
+
+def letters(task, seed, config):
+    model = Classifier(Letters(config), task.head())
+    initialise(model, "fan-in", torch.Generator().manual_seed(seed))
+    return model
+
+
+def first_label(material, labels, seed):
+    """Always say what the first of the labelled examples is."""
+    said = material.examples[material.drawn(labels, seed)[0]].label
+    return Outcome(float(np.mean([example.label == said for example in material.test_examples])), 0.5, 0)
+
+
+def of_ones_own(start, material):
+    assert len(start.vectors) == start.config.vocab_size and start.pretrained.is_dir()
+    assert len(material.test_examples) == 20
+    build = partial(letters, config=start.config)
+    return [
+        Rung("Bag of letters", build, "everything", Recipe(epochs=1), "no order at all"),
+        Baseline("first label", first_label, "hardly a model"),
     ]
 
 
-def test_side_by_side_gives_the_same_rows_and_a_failure_is_not_lost():
-    rungs = [Rung(name, "", partial(Outcome, score)) for name, score in [("a", 0.25), ("b", 0.5)]]
-    assert climb(rungs, (3,), 2, "f1", workers=2, bar=False) == climb(rungs, (3,), 2, "f1", bar=False)
-    with pytest.raises(ZeroDivisionError), pool_of(2) as submit:
-        submit(divmod, 1, 0)()
+def test_rungs_of_ones_own_stand_in_the_table_the_file_and_the_picture(toy, tmp_path, monkeypatch):
+    draw, pictures, said = plots.ladder, [], []
+    monkeypatch.setattr(plots, "ladder", lambda *a, **options: pictures.append(draw(*a, **options)))
+    rows = toy("en", said.append, of_ones_own)
+    names = ["majority", "TF-IDF + logistic regression", *NEURAL, "Bag of letters", "first label"]
+    assert [row["model"] for row in rows] == names
+    assert json.loads((tmp_path / "out" / "ladder.json").read_text(encoding="utf-8")) == rows
+    vocabulary = open_pretraining(tmp_path / "out" / "pretrained").model.config.vocab_size
+    assert rows[-2]["parameters"] == 6 * vocabulary + 6 * 2 + 2 and rows[-1]["seconds"] == 0.5
+    (picture,) = pictures
+    assert [label.get_text() for label in picture.axes[0].get_yticklabels()] == names
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    for text in (report, "\n".join(said)):
+        assert "| Bag of letters | 8 | " in text and "| first label | 8 | " in text
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES - {"ladder.png"}  # drawn, but not to a file
 
 
-def test_F30_mean_and_deviation_by_hand():
-    rows = [
-        dict(model=model, labels=5, seed=seed, f1=score, seconds=2.0 * seed, parameters=1234)
-        for model, scores in [("x", (0.1, 0.2, 0.6)), ("y", (0.5,))]
-        for seed, score in enumerate(scores)
-    ]
-    x, y = summarise(rows, "f1")
-    assert (x["model"], x["mean"], x["seconds"]) == ("x", pytest.approx(0.3), 2.0)
-    assert x["deviation"] == pytest.approx(((0.2**2 + 0.1**2 + 0.3**2) / 2) ** 0.5)  # n − 1
-    assert y["deviation"] == deviation([0.5]) == 0.0 and mean_of(rows, "f1", "y", 5) == 0.5
-    assert markdown_table(rows, "f1").splitlines()[2] == "| x | 5 | 0.300 ± 0.265 | 2 s | 1,234 |"
+def test_every_rung_of_the_story_draws_the_same_examples(toy, monkeypatch):
+    """Seven networks and two baselines of the house, and two rungs of one's own: for a seed, the same eight texts."""
+    seen = {}
+    ask = Material.drawn
 
+    def drawn(self, labels, seed):
+        chosen = ask(self, labels, seed)
+        seen.setdefault((labels, seed), []).append(chosen)
+        return chosen
 
-def test_every_model_learns_from_the_same_examples():
-    assert drawn(9, 4, 0) == drawn(9, 4, 0) != drawn(9, 4, 1)
-    assert drawn(9, 9, 3) == list(range(9)) and len(set(drawn(50, 20, 1))) == 20
-    with pytest.raises(InputError, match="10 labels were asked for, but there are 9"):
-        drawn(9, 10, 0)
+    monkeypatch.setattr(Material, "drawn", drawn)
+    fitted = {}
+    fit = ladder.fit
 
+    def watched(model, examples, recipe, seed, *others, **options):
+        fitted.setdefault(seed, []).append(examples.rows)
+        return fit(model, examples, recipe, seed, *others, **options)
 
-def test_workers_are_cores_and_one_on_a_graphics_card(monkeypatch):
-    monkeypatch.setattr(ladder.os, "cpu_count", lambda: 16)
-    assert ladder.workers_for(torch.device("cpu")) == 4
-    assert ladder.workers_for(torch.device("cuda")) == 1
+    monkeypatch.setattr(ladder, "fit", watched)
+    toy("en", tiny.silent, of_ones_own, seeds=2)
+    assert seen.keys() == {(8, 0), (8, 1)}
+    for chosen in seen.values():
+        assert len(chosen) >= 2 + len(NEURAL) + 2 and all(one == chosen[0] and len(one) == 8 for one in chosen)
+    assert seen[8, 0][0] != seen[8, 1][0]
+    assert {seed: len(rows) for seed, rows in fitted.items()} == {0: len(NEURAL) + 1, 1: len(NEURAL) + 1}
+    assert all(rows == same[0] for same in fitted.values() for rows in same) and fitted[0][0] != fitted[1][0]
 
 
 # ------------------------------------------------------------------------------- the rungs without a network
 
 
+def material(task, pool, test):
+    tokenizer = train_characters(["goodbadfilm王雨在青山李村"])
+    return Material.encoded(task, (pool, test), tokenizer, 24, torch.device("cpu"))
+
+
 @pytest.fixture
-def english():
+def films():
     """Ten texts to learn from, three of them positive; four to be tested on, three of them positive."""
-    track = English()
     pool = [Example(f"{word} film", label) for word, label in [("good", "positive")] * 3 + [("bad", "negative")] * 7]
     test = [Example("good film", "positive")] * 3 + [Example("bad film", "negative")]
-    track.texts = pool, test
-    return track
+    return material(english.TASK, pool, test)
 
 
-def test_the_majority_is_that_of_the_sample(english):
-    assert english.majority(10, 0) == Outcome(0.25, 0.0, 0)  # negative, the commoner class of the ten
+def labels_drawn(films, labels, seed):
+    return [films.examples[i].label for i in films.drawn(labels, seed)]
+
+
+def test_the_majority_is_that_of_the_sample(films):
+    assert majority(films, 10, 0) == Outcome(0.25, 0.0, 0)  # negative, the more common class of the ten
     for seed in range(5):
-        _, y = english.sample(3, seed)
-        assert english.majority(3, seed).score == (0.75 if y.count("positive") > 1 else 0.25)
+        y = labels_drawn(films, 3, seed)
+        assert majority(films, 3, seed).score == (0.75 if y.count("positive") > 1 else 0.25)
 
 
-def test_tfidf_learns_what_words_tell_and_survives_a_handful_of_labels(english):
-    outcome = english.tfidf(10, 0)
+def test_tfidf_learns_what_words_tell_and_survives_a_handful_of_labels(films):
+    outcome = tfidf(films, 10, 0)
     assert outcome.score == 1.0 and outcome.parameters in (4, 6)  # three words, or with their pairs, and a bias
     for labels in (1, 2, 3, 4):
         for seed in range(4):
-            _, y = english.sample(labels, seed)
-            outcome = english.tfidf(labels, seed)
+            y = labels_drawn(films, labels, seed)
+            outcome = tfidf(films, labels, seed)
             assert 0 <= outcome.score <= 1
-            assert len(set(y)) > 1 or outcome == english.majority(labels, seed)
+            assert len(set(y)) > 1 or outcome == majority(films, labels, seed)
 
 
 def test_a_dictionary_takes_the_longest_name_from_left_to_right():
@@ -272,11 +321,9 @@ def test_a_dictionary_takes_the_longest_name_from_left_to_right():
 
 
 def test_F31_the_dictionary_knows_the_names_it_has_seen():
-    track = Chinese()
     seen = TaggedLine(list("王雨在青山"), ["B-PER", "I-PER", "O", "B-LOC", "I-LOC"])
     unseen = TaggedLine(list("王雨在李村"), ["B-PER", "I-PER", "O", "B-LOC", "I-LOC"])
-    track.lines = [seen], [seen, unseen]
-    outcome = track.dictionary(1, 0)
+    outcome = chinese.dictionary(material(chinese.TASK, [seen], [seen, unseen]), 1, 0)
     # three names of four found, none wrong
     assert outcome.score == pytest.approx(2 * 3 / (3 + 4)) and outcome.parameters == 2
 
@@ -342,15 +389,17 @@ def test_the_test_sentences_are_in_nothing_that_is_trained_on(toy, tmp_path, mon
     track = small(English(), corpus=str(tmp_path / "text.txt"))
     monkeypatch.setattr(story, "track_for", lambda language: track)
 
-    def enough(*_):
-        raise Enough
+    def stop_here(rungs, material, *_):
+        raise Enough(material)
 
-    monkeypatch.setattr(story, "climb", enough)
-    with pytest.raises(Enough):
+    monkeypatch.setattr(story, "climb", stop_here)
+    with pytest.raises(Enough) as stopped:
         toy("en", tiny.silent)
-    pool, test = track.texts
+    found = stopped.value.args[0]
+    pool, test = found.examples, found.test_examples
     assert len(test) == 20 and not {e.text for e in pool} & {e.text for e in test}
     assert not {e.text for e in examples[:6]} & {e.text for e in pool + test}
+    assert len(found.pool) == len(pool) and len(found.test) == 20  # what is encoded is just that
 
 
 class Enough(Exception):

@@ -84,7 +84,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_costs_a_sentence_and_no_memory(name, path):
-    content, words = BROKEN[name]
+    content, expected = BROKEN[name]
     path.write_bytes(content)
     tracemalloc.start()
     try:
@@ -95,7 +95,7 @@ def test_a_broken_file_costs_a_sentence_and_no_memory(name, path):
     finally:
         tracemalloc.stop()
     message = str(caught.value)
-    assert words in message and str(path) in message and "cannot be read as safetensors" in message
+    assert expected in message and str(path) in message and "cannot be read as safetensors" in message
     assert "\n" not in message and message.endswith(".") and len(message) < 300 + len(str(path))
     assert peak < 30e6
 

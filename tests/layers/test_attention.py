@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from minilm.errors import InputError
 from minilm.layers.attention import (
+    KVCache,
     MultiHeadAttention,
     attention,
     causal_mask,
@@ -77,7 +78,7 @@ def test_F18_attention_equals_pytorch_in_value_and_gradient(ours, kind, rng, nor
     equal(got, want)
 
 
-def test_F18_is_the_formula_word_by_word(normal):
+def test_F18_is_the_formula_written_out(normal):
     q, k, v = normal(T, D), normal(S, D), normal(S, Dv)
     out, weights = attention(q, k, v)
     for t in range(T):
@@ -182,7 +183,7 @@ def test_F19_multi_head_attention_equals_pytorch(masked, cross, fused, rng, norm
     ours.fused = fused
     S_ = S if cross else T
     attention_mask = some_mask(rng, B, S_)
-    attention_mask[:, 0] = True  # the first causal query sees the first word
+    attention_mask[:, 0] = True  # the first causal query sees the first token
     causal = causal_mask(T, S_) | (torch.arange(S_) == 0)
     mask = {"none": None, "padding": padding_mask(attention_mask), "causal": causal[None, None]}
     mask["both"] = mask["padding"] & mask["causal"]
@@ -245,7 +246,7 @@ def test_F19_asking_for_the_weights_does_not_change_the_vectors(normal):
     equal(out, ours(x)[0], atol=1e-12)
 
 
-def test_F21_without_positions_attention_cannot_tell_the_order_of_words(rng, normal):
+def test_F21_without_positions_attention_cannot_tell_the_order_of_tokens(rng, normal):
     ours, _ = pair_of_attentions(normal)
     x, order = normal(B, T, C), torch.randperm(T, generator=rng)
     assert order.tolist() != list(range(T))
@@ -253,7 +254,7 @@ def test_F21_without_positions_attention_cannot_tell_the_order_of_words(rng, nor
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_F18_a_later_word_changes_nothing_before_it(fused, normal):
+def test_F18_a_later_token_changes_nothing_before_it(fused, normal):
     ours, _ = pair_of_attentions(normal)
     ours.fused = fused
     x, mask = normal(B, T, C), causal_mask(T)[None, None]
@@ -279,7 +280,7 @@ def test_F19_attention_dropout_draws_from_the_generator_and_rests_in_evaluation(
     equal(layer(x)[0], with_none(x)[0], atol=0)
 
 
-def test_heads_are_cut_and_joined_without_mixing_words(normal):
+def test_heads_are_cut_and_joined_without_mixing_tokens(normal):
     x = normal(B, T, C)
     heads = split_heads(x, H)
     for i in range(H):
@@ -291,3 +292,37 @@ def test_heads_are_cut_and_joined_without_mixing_words(normal):
 def test_a_width_that_the_heads_do_not_divide_is_named(width, heads):
     with pytest.raises(InputError, match=f"width {width} is not divisible by {heads} heads: choose a multiple of"):
         MultiHeadAttention(width, heads)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("cross", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+def test_F18_is_causal_equals_the_explicit_mask_alone_and_with_padding(padded, cross, fused, rng, normal):
+    ours, _ = pair_of_attentions(normal)
+    ours.fused = fused
+    S_ = S if cross else T  # with S < T the first query sees nothing at all
+    padding = padding_mask(some_mask(rng, B, S_)) if padded else None
+    explicit = causal_mask(T, S_)[None, None]
+    explicit = explicit & padding if padded else explicit
+    x, memory, upstream = normal(B, T, C), normal(B, S, C) if cross else None, normal(B, T, C)
+    inputs = [x.requires_grad_(), *ours.parameters(), *([memory.requires_grad_()] if cross else [])]
+    outcomes = []
+    for options in (dict(may_attend=padding, is_causal=True), dict(may_attend=explicit)):
+        out, weights = ours(x, memory=memory, need_weights=not fused, **options)
+        outcomes.append([out.detach(), *torch.autograd.grad(out, inputs, upstream), *([] if fused else [weights])])
+    equal(*outcomes, atol=0)
+    assert (ours(x, padding, memory)[0] - outcomes[0][0]).abs().max() > 0.01  # the order of time matters here
+
+
+def test_a_cache_stores_every_position_once_and_takes_no_memory(normal):
+    ours, _ = pair_of_attentions(normal)
+    x, cache = normal(B, T, C), KVCache()
+    assert len(cache) == 0
+    for t in range(T):
+        ours(x[:, t : t + 1], is_causal=True, cache=cache)
+        assert len(cache) == t + 1
+    _, k, v = ours.project(x, None)
+    equal([cache.k, cache.v], [k, v], atol=1e-12)
+    with pytest.raises(InputError, match="a cache is for self-attention: pass no memory"):
+        ours(x, memory=normal(B, S, C), cache=cache)
+    assert len(cache) == T

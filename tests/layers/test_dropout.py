@@ -62,6 +62,6 @@ def test_use_generator_reaches_every_layer_of_a_model_and_one_state_resumes_it()
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 1.5])
-def test_a_rate_that_is_none_is_refused(p):
+def test_an_impossible_p_is_refused(p):
     with pytest.raises(InputError, match=r"is not in \[0, 1\)"):
         Dropout(p)

@@ -5,10 +5,10 @@ import torch
 
 from minilm.errors import InputError
 from minilm.layers.embeddings import Embeddings
-from minilm.layers.positions import sinusoids
 from minilm.layers.normalization import layer_norm
+from minilm.layers.positions import sinusoids
 
-B, T, V, C, LONGEST, TYPES = 4, 5, 11, 7, 9, 3
+B, T, V, C, LONGEST, TOKEN_TYPES = 4, 5, 11, 7, 9, 3
 
 
 def equal(ours, theirs, atol=1e-12):
@@ -29,7 +29,7 @@ def double():
 
 @pytest.fixture
 def layer(rng, double):
-    layer = Embeddings(V, C, LONGEST, TYPES)
+    layer = Embeddings(V, C, LONGEST, TOKEN_TYPES)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.normal_(generator=rng)
@@ -37,7 +37,7 @@ def layer(rng, double):
 
 
 def draw_ids(rng):
-    return torch.randint(V, (B, T), generator=rng), torch.randint(TYPES, (B, T), generator=rng)
+    return torch.randint(V, (B, T), generator=rng), torch.randint(TOKEN_TYPES, (B, T), generator=rng)
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 8])
@@ -65,7 +65,11 @@ def test_F21_the_sum_of_three_normed(layer, rng):
     out = layer(ids, token_type_ids)
     for b in range(B):
         for t in range(T):
-            summed = layer.words.weight[ids[b, t]] + layer.positions.weight[t] + layer.token_types.weight[token_type_ids[b, t]]
+            summed = (
+                layer.tokens.weight[ids[b, t]]
+                + layer.positions.weight[t]
+                + layer.token_types.weight[token_type_ids[b, t]]
+            )
             equal(out[b, t], layer_norm(summed, layer.norm.gain, layer.norm.bias, layer.norm.epsilon))
 
 
@@ -75,9 +79,9 @@ def test_F21_the_gradient_reaches_each_table_where_it_was_read(layer, rng):
     upstream = torch.randn(out.shape, generator=rng)
     got = torch.autograd.grad(out, list(layer.parameters()), upstream)
     summed = (
-        torch.nn.functional.one_hot(ids, V).double() @ layer.words.weight
+        torch.nn.functional.one_hot(ids, V).double() @ layer.tokens.weight
         + layer.positions.weight[:T]
-        + torch.nn.functional.one_hot(token_type_ids, TYPES).double() @ layer.token_types.weight
+        + torch.nn.functional.one_hot(token_type_ids, TOKEN_TYPES).double() @ layer.token_types.weight
     )
     normed = layer_norm(summed, layer.norm.gain, layer.norm.bias, layer.norm.epsilon)
     want = torch.autograd.grad(normed, list(layer.parameters()), upstream)
@@ -85,12 +89,12 @@ def test_F21_the_gradient_reaches_each_table_where_it_was_read(layer, rng):
     assert (got[1][T:] == 0).all()  # positions that the text does not reach
 
 
-def test_F21_without_types_all_is_the_first_segment(layer, rng):
+def test_F21_without_token_type_ids_all_is_the_first_segment(layer, rng):
     ids, _ = draw_ids(rng)
     equal(layer(ids), layer(ids, torch.zeros_like(ids)), atol=0)
 
 
-def test_F21_positions_tell_one_order_of_words_from_another(layer, rng):
+def test_F21_positions_tell_one_order_of_tokens_from_another(layer, rng):
     ids = torch.arange(5)[None]
     assert (layer(ids)[0, [1, 0]] - layer(ids[:, [1, 0, 2, 3, 4]])[0, [0, 1]]).abs().max() > 0.1
 
@@ -99,7 +103,7 @@ def test_F21_sinusoidal_positions_are_fixed(double):
     layer = Embeddings(V, C, LONGEST, positions="sinusoidal")
     equal(layer.positions.weight.detach(), sinusoids(LONGEST, C), atol=0)
     layer(torch.zeros(1, LONGEST, dtype=torch.int64)).square().sum().backward()
-    assert layer.positions.weight.grad is None and layer.words.weight.grad is not None
+    assert layer.positions.weight.grad is None and layer.tokens.weight.grad is not None
     assert "positions.weight" in layer.state_dict()
 
 

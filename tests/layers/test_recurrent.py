@@ -189,7 +189,7 @@ def test_padding_changes_nothing(kind, lengths, padding, layers, both_ways, seed
             equal([states[:, b] for states in final], [states[:, 0] for states in final_alone], atol=1e-12)
 
 
-def test_a_row_without_words_keeps_the_state_it_was_given(normal):
+def test_a_row_without_tokens_keeps_the_state_it_was_given(normal):
     stack = Recurrent("gru", I, H, layers=2, bidirectional=True).double()
     state = normal(4, 2, H)
     outputs, (final,) = stack(normal(2, T, I), torch.tensor([0, 3]), (state,))

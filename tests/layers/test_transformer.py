@@ -10,9 +10,10 @@ from minilm.layers.attention import causal_mask, padding_mask
 from minilm.layers.dropout import use_generator
 from minilm.layers.transformer import (
     ACTIVATIONS,
-    TransformerStack,
     FeedForward,
     TransformerBlock,
+    TransformerStack,
+    at_positions,
     gelu,
     gelu_tanh,
     use_fused,
@@ -97,7 +98,7 @@ def test_F20_block_equals_pytorch_in_value_and_every_gradient(norm, activation, 
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
-def test_F20_encoder_equals_pytorch_with_its_final_norm(norm, attention_mask, normal):
+def test_F20_stack_equals_pytorch_with_its_final_norm(norm, attention_mask, normal):
     ours = TransformerStack(LAYERS, C, H, FF, norm=norm, epsilon=EPSILON).double()
     final = nn.LayerNorm(C, eps=EPSILON, dtype=torch.float64) if norm == "pre" else None
     theirs = nn.TransformerEncoder(torch_block(norm, "gelu"), LAYERS, final, enable_nested_tensor=False)
@@ -128,17 +129,17 @@ def test_F20_the_two_orders_are_not_the_same(normal):
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_F18_attention_weights_can_be_had_from_every_layer(norm, attention_mask, normal):
-    encoder = TransformerStack(LAYERS, C, H, FF, norm=norm).double()
-    share([(p, p.clone()) for p in encoder.parameters()], normal)
+    stack = TransformerStack(LAYERS, C, H, FF, norm=norm).double()
+    share([(p, p.clone()) for p in stack.parameters()], normal)
     x, mask = normal(B, T, C), padding_mask(attention_mask)
-    out, every_layer = encoder(x, mask, need_weights=True)
+    out, every_layer = stack(x, mask, need_weights=True)
     assert [weights.shape for weights in every_layer] == [(B, H, T, T)] * LAYERS
     for weights in every_layer:
         equal(weights.sum(dim=-1), torch.ones(B, H, T, dtype=torch.float64), atol=1e-14)
         assert (weights[~mask.expand_as(weights)] == 0).all() and (weights[mask.expand_as(weights)] > 0).all()
     assert (every_layer[0] - every_layer[1]).abs().max() > 0.01
-    equal(out, encoder(x, mask)[0], atol=1e-12)
-    equal(encoder.layers[0](x, mask, need_weights=True)[1], every_layer[0], atol=0)
+    equal(out, stack(x, mask)[0], atol=1e-12)
+    equal(stack.layers[0](x, mask, need_weights=True)[1], every_layer[0], atol=0)
 
 
 def test_F20_feed_forward_is_two_products_at_every_position_alone(normal):
@@ -173,15 +174,15 @@ def test_F20_gelu_new_is_the_tanh_form(normal):
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_F20_formulas_and_kernels_give_the_same_value_and_gradients(norm, attention_mask, normal):
-    encoder = TransformerStack(LAYERS, C, H, FF, norm=norm).double()
-    share([(p, p.clone()) for p in encoder.parameters()], normal)
+    stack = TransformerStack(LAYERS, C, H, FF, norm=norm).double()
+    share([(p, p.clone()) for p in stack.parameters()], normal)
     x, upstream, outcomes = normal(B, T, C).requires_grad_(), normal(B, T, C), []
     for fused in (True, False):
-        use_fused(encoder, fused)
-        switches = [module.fused for module in encoder.modules() if hasattr(module, "fused")]
+        use_fused(stack, fused)
+        switches = [module.fused for module in stack.modules() if hasattr(module, "fused")]
         assert switches == [fused] * (LAYERS * 3 + (norm == "pre"))
-        out, _ = encoder(x, padding_mask(attention_mask) & causal_mask(T))
-        outcomes.append([out.detach(), *torch.autograd.grad(out, [x, *encoder.parameters()], upstream)])
+        out, _ = stack(x, padding_mask(attention_mask) & causal_mask(T))
+        outcomes.append([out.detach(), *torch.autograd.grad(out, [x, *stack.parameters()], upstream)])
     equal(*outcomes, atol=1e-11)
 
 
@@ -210,3 +211,140 @@ def test_unknown_choices_are_named():
         TransformerBlock(C, H, FF, norm="middle")
     with pytest.raises(InputError, match="width 6 is not divisible by 4 heads"):
         TransformerStack(LAYERS, C, 4, FF)
+
+
+# ---- a mask of time, and cross-attention
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_F18_a_causal_stack_equals_the_explicit_mask(norm, padded, fused, attention_mask, normal):
+    stack = TransformerStack(LAYERS, C, H, FF, norm=norm).double()
+    use_fused(stack, fused)
+    x, padding = normal(B, T, C), padding_mask(attention_mask) if padded else None
+    explicit = causal_mask(T)[None, None]
+    want, _ = stack(x, explicit & padding if padded else explicit)
+    equal(stack(x, padding, is_causal=True)[0], want, atol=0)
+    assert (stack(x, padding)[0] - want).abs().max() > 1e-3
+
+
+M, FF_, C_ = 7, 11, 12  # of the memory; the width is that of 3 heads of size 4
+
+
+def decoder_in_pairs(ours, theirs):
+    """Our parameters beside those of PyTorch's decoder layer, which numbers its norms in the order of their use."""
+    mha = theirs.multihead_attn
+    return [
+        *block_in_pairs(ours, theirs)[:10],
+        (ours.cross_attention.to_qkv.weight, mha.in_proj_weight),
+        (ours.cross_attention.to_qkv.bias, mha.in_proj_bias),
+        (ours.cross_attention.output.weight, mha.out_proj.weight),
+        (ours.cross_attention.output.bias, mha.out_proj.bias),
+        (ours.cross_attention_norm.gain, theirs.norm2.weight),
+        (ours.cross_attention_norm.bias, theirs.norm2.bias),
+        (ours.feed_forward_norm.gain, theirs.norm3.weight),
+        (ours.feed_forward_norm.bias, theirs.norm3.bias),
+    ]
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_F20_cross_attention_equals_pytorchs_decoder_in_value_and_every_gradient(norm, masked, fused, normal):
+    B = 2
+    ours = TransformerBlock(C_, H, FF_, norm=norm, epsilon=EPSILON, cross_attention=True).double()
+    use_fused(ours, fused)
+    options = dict(batch_first=True, norm_first=norm == "pre", layer_norm_eps=EPSILON)
+    theirs = nn.TransformerDecoderLayer(C_, H, FF_, 0.0, "gelu", **options).double()
+    share(pairs := decoder_in_pairs(ours, theirs), normal)
+    assert len(pairs) == len(list(ours.parameters())) == len(list(theirs.parameters()))
+    assert len({B, T, M, H, C_ // H, FF_}) == 6  # all different
+    x, memory, upstream = normal(B, T, C_), normal(B, M, C_), normal(B, T, C_)
+    inputs, inputs_ = ([tensor.clone().requires_grad_() for tensor in (x, memory)] for _ in range(2))
+    in_memory = torch.arange(M) < torch.tensor([[4], [6]])
+    mask = dict(is_causal=True, memory_may_attend=padding_mask(in_memory)) if masked else {}
+    mask_ = dict(tgt_mask=~causal_mask(T), memory_key_padding_mask=~in_memory) if masked else {}
+    out, _ = ours(inputs[0], memory=inputs[1], **mask)
+    out_ = theirs(*inputs_, **mask_)
+    equal(out, out_)
+    out.backward(upstream)
+    out_.backward(upstream)
+    for mine, other in [*zip(inputs, inputs_, strict=True), *pairs]:
+        equal(mine.grad, other.grad)
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_F20_a_stack_with_cross_attention_equals_pytorchs_decoder(norm, normal):
+    B = 2
+    ours = TransformerStack(LAYERS, C_, H, FF_, norm=norm, epsilon=EPSILON, cross_attention=True).double()
+    final = nn.LayerNorm(C_, eps=EPSILON, dtype=torch.float64) if norm == "pre" else None
+    options = dict(batch_first=True, norm_first=norm == "pre", layer_norm_eps=EPSILON)
+    theirs = nn.TransformerDecoder(
+        nn.TransformerDecoderLayer(C_, H, FF_, 0.0, "gelu", **options).double(), LAYERS, final
+    )
+    pairs = [pair for mine, other in zip(ours.layers, theirs.layers) for pair in decoder_in_pairs(mine, other)]
+    pairs += [(ours.final_norm.gain, final.weight), (ours.final_norm.bias, final.bias)] if final else []
+    assert len(pairs) == len(list(ours.parameters())) == len(list(theirs.parameters()))
+    share(pairs, normal)
+    x, memory = normal(B, T, C_), normal(B, M, C_)
+    in_memory = torch.arange(M) < torch.tensor([[4], [6]])
+    out, _ = ours(x, is_causal=True, memory=memory, memory_may_attend=padding_mask(in_memory))
+    equal(out, theirs(x, memory, tgt_mask=~causal_mask(T), memory_key_padding_mask=~in_memory))
+
+
+def test_F20_a_memory_that_is_missing_or_unwanted_is_named(normal):
+    x, memory = normal(B, T, C), normal(B, M, C)
+    for layer in (TransformerBlock(C, H, FF).double(), TransformerStack(LAYERS, C, H, FF).double()):
+        with pytest.raises(InputError, match="this block takes no memory: make it with cross_attention=True"):
+            layer(x, memory=memory)
+    for layer in (
+        TransformerBlock(C, H, FF, cross_attention=True).double(),
+        TransformerStack(LAYERS, C, H, FF, cross_attention=True).double(),
+    ):
+        with pytest.raises(InputError, match="this block has cross-attention: give it a memory"):
+            layer(x)
+
+
+# ---- some positions only
+
+
+QUERY_POSITIONS = torch.tensor([[0, 4], [2, 2], [3, 1], [4, 0]])
+SOME_MASKS = {
+    "none": lambda rng: None,
+    "padding": lambda rng: padding_mask(torch.rand(B, T, generator=rng) < 0.6),
+    "full": lambda rng: torch.rand(B, 1, T, T, generator=rng) < 0.6,
+    "each head its own": lambda rng: torch.rand(B, H, T, T, generator=rng) < 0.6,
+    "one for all rows": lambda rng: torch.rand(1, 1, T, T, generator=rng) < 0.6,
+}
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("kind", SOME_MASKS)
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_F20_query_positions_give_the_same_rows_of_the_full_computation(norm, kind, is_causal, fused, rng, normal):
+    stack = TransformerStack(LAYERS, C, H, FF, norm=norm, cross_attention=True).double()
+    share([(p, p.clone()) for p in stack.parameters()], normal)
+    use_fused(stack, fused)
+    x, memory = normal(B, T, C), normal(B, M, C)
+    mask = SOME_MASKS[kind](rng)
+    memory_mask = torch.rand(B, 1, T, M, generator=rng) < 0.6  # of each query its own
+    options = dict(need_weights=not fused, is_causal=is_causal, memory=memory, memory_may_attend=memory_mask)
+    everywhere, weights = stack(x, mask, **options)
+    some, some_weights = stack(x, mask, query_positions=QUERY_POSITIONS, **options)
+    assert some.shape == (B, 2, C)
+    equal(some, at_positions(everywhere, QUERY_POSITIONS), atol=1e-12)
+    if not fused:
+        rows = weights[-1].gather(2, QUERY_POSITIONS[:, None, :, None].expand(-1, H, -1, T))
+        equal(some_weights[-1], rows, atol=1e-12)
+
+
+# ---- how deep a parameter lies
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_depth_counts_the_blocks_up_to_and_including_the_parameters_own(norm):
+    stack = TransformerStack(3, C, H, FF, norm=norm)
+    for name, _ in stack.named_parameters():
+        assert stack.depth_of(name) == (3 if name.startswith("final_norm") else int(name.split(".")[1]) + 1)

@@ -9,21 +9,21 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
     AutoTokenizer,
-    TransformerConfig as TheirConfig,
+    BertConfig as TheirConfig,
     BertForPreTraining,
     BertForSequenceClassification,
     PreTrainedTokenizerFast,
 )
 
 from minilm.errors import InputError
-from minilm.pretrained.bert import NAMES, config_from_hf, hf_config, from_hf_names, to_hf_names, translate
-from minilm.pretrained.run_folder import open_classifier, open_pretraining, save_bert
-from minilm.models.heads import BertClassifier, HeadConfig
-from minilm.models.config import TransformerConfig
-from minilm.models.bert import BertForPretraining
 from minilm.files.tensors import read_config
-from minilm.text.tokenizer import train_characters, train_wordpiece
+from minilm.models.bert import Bert, BertForPretraining
+from minilm.models.config import TransformerConfig
+from minilm.models.heads import Classifier, TextHeadConfig
+from minilm.pretrained.bert import NAMES, config_from_hf, from_hf_names, hf_config, to_hf_names, translate
+from minilm.pretrained.protocol import open_classifier, open_pretraining, save_model
 from minilm.pretrained.weights import load_weights, weights_of
+from minilm.text.tokenizer import train_characters, train_wordpiece
 
 TEXT = "The old house stood by the river. Nobody lived in the old house, and nobody came.\n他住在北京，我住在上海。\n"
 
@@ -37,7 +37,9 @@ def tokenizer(tmp_path_factory):
 
 @pytest.fixture
 def config(tokenizer):
-    return TransformerConfig(tokenizer.size, width=6, layers=2, heads=3, feed_forward=10, max_length=40, activation="gelu_new")
+    return TransformerConfig(
+        tokenizer.size, width=6, layers=2, heads=3, feed_forward=10, max_length=40, activation="gelu_new"
+    )
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def test_every_row_of_the_table_is_used_and_read_the_same_both_ways():
 
 def test_query_key_and_value_come_in_this_order(model):
     theirs = to_hf_names(weights_of(model))
-    q, k, v = model.bert.encoder.layers[1].attention.to_qkv.weight.chunk(3)
+    q, k, v = model.encoder.stack.layers[1].attention.to_qkv.weight.chunk(3)
     for name, part in {"query": q, "key": k, "value": v}.items():
         assert torch.equal(theirs[f"bert.encoder.layer.1.attention.self.{name}.weight"], part)
 
@@ -107,19 +109,19 @@ def test_query_key_and_value_come_in_this_order(model):
 
 
 def test_a_folder_of_ours_opens_in_transformers_with_equal_logits(model, tokenizer, ids, tmp_path):
-    save_bert(tmp_path, model, tokenizer)
+    save_model(tmp_path, model, tokenizer)
     referee, info = BertForPreTraining.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"))
     token_type_ids = (torch.arange(7) > 3).long().expand(3, 7)
     attention_mask = torch.arange(7) < torch.tensor([[7], [4], [5]])
     theirs, ours = referee(ids, attention_mask.long(), token_type_ids), model(ids, token_type_ids, attention_mask)
-    same(ours.words, theirs.prediction_logits)
-    same(ours.is_next, theirs.seq_relationship_logits)
+    same(ours.mlm_logits, theirs.prediction_logits)
+    same(ours.nsp_logits, theirs.seq_relationship_logits)
     assert referee.config.hidden_act == "gelu_new" and referee.config.layer_norm_eps == 1e-12
     in_double = model.double()(ids, token_type_ids, attention_mask)
     theirs = referee.double()(ids, attention_mask.long(), token_type_ids)
-    torch.testing.assert_close(in_double.words, theirs.prediction_logits, atol=1e-10, rtol=0)
-    torch.testing.assert_close(in_double.is_next, theirs.seq_relationship_logits, atol=1e-10, rtol=0)
+    torch.testing.assert_close(in_double.mlm_logits, theirs.prediction_logits, atol=1e-10, rtol=0)
+    torch.testing.assert_close(in_double.nsp_logits, theirs.seq_relationship_logits, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("units", ["wordpiece", "characters"])
@@ -127,7 +129,7 @@ def test_a_folder_of_ours_opens_in_transformers_with_equal_logits(model, tokeniz
 def test_a_folder_of_ours_gives_transformers_the_same_ids(load, units, model, tokenizer, tmp_path):
     if units == "characters":
         tokenizer = train_characters(TEXT.splitlines())
-    save_bert(tmp_path, model, tokenizer)
+    save_model(tmp_path, model, tokenizer)
     theirs = load.from_pretrained(tmp_path)
     a, b = "Nobody came by the RIVER, café\u3000naïve.", "她住在 [MASK] 上海！ 𠀀"
     for pair in ((a, None), (a, b), (b, a), ("", None)):
@@ -142,9 +144,9 @@ def test_a_folder_of_ours_gives_transformers_the_same_ids(load, units, model, to
 
 
 def test_a_classifier_on_cls_opens_there_with_its_labels(config, tokenizer, ids, tmp_path):
-    head = HeadConfig(("bad", "good", "so-so"), pooling="cls")
-    model = redrawn(BertClassifier(config, head)).eval()
-    save_bert(tmp_path, model, tokenizer)
+    head = TextHeadConfig(("bad", "good", "so-so"), pooling="cls")
+    model = redrawn(Classifier(Bert(config), head)).eval()
+    save_model(tmp_path, model, tokenizer)
     referee, info = BertForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     same(model(ids), referee(ids).logits)
@@ -156,12 +158,12 @@ def test_a_classifier_on_cls_opens_there_with_its_labels(config, tokenizer, ids,
 
 def test_a_pre_norm_folder_is_refused_there_and_opens_here(config, tokenizer, ids, tmp_path):
     model = redrawn(BertForPretraining(replace(config, norm="pre", positions="sinusoidal"))).eval()
-    save_bert(tmp_path, model, tokenizer)
+    save_model(tmp_path, model, tokenizer)
     with pytest.raises(ValueError, match="minilm-bert-prenorm"):
         AutoConfig.from_pretrained(tmp_path)
     opened = open_pretraining(tmp_path)
     assert opened.model.config == model.config
-    assert torch.equal(opened.model(ids).words, model(ids).words)
+    assert torch.equal(opened.model(ids).mlm_logits, model(ids).mlm_logits)
 
 
 # ---- their folder, opened by us
@@ -181,8 +183,8 @@ def test_a_folder_of_transformers_opens_here_with_equal_logits(their_folder, con
     opened = open_pretraining(folder)
     assert opened.model.config == config and opened.max_length == 40 and not opened.model.training
     theirs, ours = referee(ids), opened.model(ids)
-    same(ours.words, theirs.prediction_logits)
-    same(ours.is_next, theirs.seq_relationship_logits)
+    same(ours.mlm_logits, theirs.prediction_logits)
+    same(ours.nsp_logits, theirs.seq_relationship_logits)
 
 
 def change(folder, weights=None, **settings):
@@ -194,11 +196,11 @@ def change(folder, weights=None, **settings):
 
 
 def test_an_output_matrix_of_its_own_is_refused_and_a_repeated_one_is_not(their_folder, ids):
-    """An untied model would open without a word, and score every word wrongly."""
+    """An untied model would open without a word, and score every token wrongly."""
     referee, folder = their_folder
     name, table = "cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"
     change(folder, lambda weights: weights | {name: weights[table].clone()})
-    same(open_pretraining(folder).model(ids).words, referee(ids).prediction_logits)
+    same(open_pretraining(folder).model(ids).mlm_logits, referee(ids).prediction_logits)
     change(folder, lambda weights: weights | {name: weights[table] + 1})
     with pytest.raises(InputError, match=f"{name} .*of its own"):
         open_pretraining(folder)
@@ -206,17 +208,17 @@ def test_an_output_matrix_of_its_own_is_refused_and_a_repeated_one_is_not(their_
 
 def test_all_that_does_not_fit_stands_in_one_message(model, config):
     weights = weights_of(model)
-    del weights["bert.embeddings.norm.gain"], weights["next_sentence.bias"]
+    del weights["encoder.embeddings.norm.gain"], weights["nsp_head.bias"]
     weights["pooler.dense.bias"] = torch.zeros(5)
     weights |= {
-        "bert.extra": torch.zeros(1),
+        "encoder.extra": torch.zeros(1),
         "head.weight": torch.zeros(2, 6),
     }  # a head that this model lacks is no fault
     with pytest.raises(InputError) as caught:
         load_weights(BertForPretraining(config), weights, "this folder")
-    for part in ("bert.embeddings.norm.gain", "next_sentence.bias", "pooler.dense.bias is [5], the model's [6]"):
+    for part in ("encoder.embeddings.norm.gain", "nsp_head.bias", "pooler.dense.bias is [5], the model's [6]"):
         assert part in str(caught.value)
-    assert "unknown bert.extra" in str(caught.value) and "head.weight" not in str(caught.value)
+    assert "unknown encoder.extra" in str(caught.value) and "head.weight" not in str(caught.value)
 
 
 def test_tensors_without_a_counterpart_are_all_named(model):
@@ -240,9 +242,9 @@ def test_a_refusal_changes_nothing(model, config):
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "message"),
     [
-        ({"model_type": "roberta"}, "model_type 'roberta' is not one that MiniLM opens"),
+        ({"model_type": "roberta"}, "model_type 'roberta' is not one that minilm opens"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key' is not implemented"),
         ({"is_decoder": True}, "is_decoder"),
         ({"hidden_act": "silu"}, "activation 'silu' is not known"),
@@ -250,8 +252,8 @@ def test_a_refusal_changes_nothing(model, config):
         ({"num_attention_heads": 4}, "width 6 is not divisible by 4 heads"),
     ],
 )
-def test_a_config_that_is_not_ours_to_open_says_why(settings, words, config):
-    with pytest.raises(InputError, match=words):
+def test_a_config_that_is_not_ours_to_open_says_why(settings, message, config):
+    with pytest.raises(InputError, match=message):
         config_from_hf(hf_config(config, "BertForPreTraining") | settings)
 
 
@@ -259,7 +261,7 @@ def test_a_folder_that_is_none_or_is_broken_says_so(tmp_path, model, tokenizer):
     for folder in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(InputError, match="is not a run folder: it has no config.json"):
             open_pretraining(folder)
-    save_bert(tmp_path, model, tokenizer)
+    save_model(tmp_path, model, tokenizer)
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(InputError, match="cannot be read as safetensors"):
         open_pretraining(tmp_path)

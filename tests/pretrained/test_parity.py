@@ -1,7 +1,7 @@
 """Part by part, the same numbers as `transformers`: values, losses and the gradient of every parameter, in float64.
 
 The referee is a tiny random BERT made here, so that nothing is downloaded and nothing has to be left out; its shape is
-drawn by hypothesis. Its weights come over by the names of `minilm/huggingface.py`.
+drawn by hypothesis. Its weights come over by the names of `minilm/pretrained/bert.py`.
 """
 
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ import torch
 import transformers
 from hypothesis import given, settings, strategies as st
 
-from minilm.pretrained.bert import CONFIG_KEYS, from_hf_names, to_hf_names
 from minilm.layers.attention import padding_mask
-from minilm.models.heads import BertClassifier, HeadConfig
+from minilm.models.bert import Bert, BertForPretraining
 from minilm.models.config import TransformerConfig
-from minilm.models.bert import BertForPretraining
+from minilm.models.heads import Classifier, TextHeadConfig, TokenHeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
+from minilm.pretrained.bert import CONFIG_KEYS, from_hf_names, to_hf_names
 from minilm.pretrained.weights import load_weights
 from minilm.training.losses import cross_entropy
 
@@ -35,7 +35,7 @@ def shapes(draw) -> tuple[TransformerConfig, int, int]:
         heads=heads,
         feed_forward=draw(st.integers(1, 13)),
         max_length=length + draw(st.integers(0, 2)),
-        token_type_ids=draw(st.integers(1, 2)),
+        token_types=draw(st.integers(1, 2)),
         activation=draw(st.sampled_from(["gelu", "gelu_new", "relu"])),
         epsilon=draw(st.sampled_from([1e-12, 1e-5, 1e-2])),
     )
@@ -49,8 +49,8 @@ class Batch:
     ids: torch.Tensor
     token_type_ids: torch.Tensor
     attention_mask: torch.Tensor
-    words: torch.Tensor
-    labels: torch.Tensor
+    token_labels: torch.Tensor
+    text_labels: torch.Tensor
 
     @property
     def theirs(self) -> dict:
@@ -62,16 +62,16 @@ def batch_for(config: TransformerConfig, B: int, T: int) -> Batch:
     attention_mask = torch.arange(T) < torch.randint(2, T + 1, (B, 1), generator=rng)
     ids = torch.randint(1, config.vocab_size, (B, T), generator=rng) * attention_mask
     token_type_ids = torch.randint(0, config.token_types, (B, T), generator=rng) * attention_mask
-    words = torch.randint(0, config.vocab_size, (B, T), generator=rng).where(attention_mask, torch.tensor(-100))
-    words[:, 1] = -100  # not every word is masked
-    return Batch(ids, token_type_ids, attention_mask, words, torch.randint(0, 2, (B,), generator=rng))
+    labels = torch.randint(0, config.vocab_size, (B, T), generator=rng).where(attention_mask, torch.tensor(-100))
+    labels[:, 1] = -100  # not every token is masked
+    return Batch(ids, token_type_ids, attention_mask, labels, torch.randint(0, 2, (B,), generator=rng))
 
 
 def referee(kind: str, config: TransformerConfig, **extra):
     """A model of `transformers` in evaluation mode, every parameter redrawn (as built, many are 0 or 1)."""
     theirs = {key: getattr(config, field) for field, key in CONFIG_KEYS.items()}
     theirs["attention_probs_dropout_prob"] = theirs["hidden_dropout_prob"]
-    made = transformers.TransformerConfig(**theirs | extra, attn_implementation="eager")
+    made = transformers.BertConfig(**theirs | extra, attn_implementation="eager")
     model = getattr(transformers, kind)(made).double().eval()
     rng = torch.Generator().manual_seed(5)
     with torch.no_grad():
@@ -101,7 +101,7 @@ def first(out):
 
 
 def their_mask(attention_mask):
-    """What is added to their scores: 0 for a word, a very large negative number for padding."""
+    """What is added to their scores: 0 for a token, a very large negative number for padding."""
     return (~attention_mask[:, None, None, :]).double() * torch.finfo(torch.float64).min
 
 
@@ -115,9 +115,9 @@ def test_F21_embeddings(shape):
     config, B, T = shape
     (ours, theirs), batch = pair(config), batch_for(*shape)
     expected = theirs.bert.embeddings(batch.ids, batch.token_type_ids)
-    equal(ours.bert.embeddings(batch.ids, batch.token_type_ids), expected)
+    equal(ours.encoder.embeddings(batch.ids, batch.token_type_ids), expected)
     if config.token_types == 1:
-        equal(ours.bert.embeddings(batch.ids), expected)
+        equal(ours.encoder.embeddings(batch.ids), expected)
 
 
 @FEW
@@ -125,7 +125,7 @@ def test_F21_embeddings(shape):
 def test_F19_one_attention_with_its_norm(shape, fused):
     config, B, T = shape
     (ours, theirs), batch, x = pair(config), batch_for(*shape), vectors(*shape)
-    block = ours.bert.encoder.layers[-1]
+    block = ours.encoder.stack.layers[-1]
     block.attention.fused = fused
     expected = first(theirs.bert.encoder.layer[-1].attention(x, their_mask(batch.attention_mask)))
     attended, _ = block.attention(x, padding_mask(batch.attention_mask))
@@ -137,7 +137,7 @@ def test_F19_one_attention_with_its_norm(shape, fused):
 def test_F20_one_block(shape):
     (ours, theirs), batch, x = pair(shape[0]), batch_for(*shape), vectors(*shape)
     expected = first(theirs.bert.encoder.layer[0](x, their_mask(batch.attention_mask)))
-    equal(ours.bert.encoder.layers[0](x, padding_mask(batch.attention_mask))[0], expected)
+    equal(ours.encoder.stack.layers[0](x, padding_mask(batch.attention_mask))[0], expected)
 
 
 @FEW
@@ -145,13 +145,13 @@ def test_F20_one_block(shape):
 def test_F20_the_encoder_after_every_block_and_its_attention(shape):
     (ours, theirs), batch = pair(shape[0]), batch_for(*shape)
     expected = theirs.bert(**batch.theirs, output_hidden_states=True, output_attentions=True)
-    x, mask = ours.bert.embeddings(batch.ids, batch.token_type_ids), padding_mask(batch.attention_mask)
+    x, mask = ours.encoder.embeddings(batch.ids, batch.token_type_ids), padding_mask(batch.attention_mask)
     equal(x, expected.hidden_states[0])
-    for block, after in zip(ours.bert.encoder.layers, expected.hidden_states[1:], strict=True):
+    for block, after in zip(ours.encoder.stack.layers, expected.hidden_states[1:], strict=True):
         x, _ = block(x, mask)
         equal(x, after)
-    words, attentions = ours.bert(batch.ids, batch.token_type_ids, batch.attention_mask, need_weights=True)
-    equal(words, expected.last_hidden_state)
+    hidden, attentions = ours.encoder(batch.ids, batch.token_type_ids, batch.attention_mask, need_weights=True)
+    equal(hidden, expected.last_hidden_state)
     for layer, after in zip(attentions, expected.attentions, strict=True):
         equal(layer, after)
 
@@ -163,8 +163,8 @@ def test_F25_F26_pooler_and_both_heads(shape):
     (ours, theirs), x = pair(config), vectors(*shape)
     pooled = theirs.bert.pooler(x)
     equal(ours.pooler(x), pooled)
-    equal(ours.mlm_head(x, ours.bert.embeddings.words.weight), theirs.cls.predictions(x))
-    equal(ours.next_sentence(ours.pooler(x)), theirs.cls.seq_relationship(pooled))
+    equal(ours.mlm_head(x, ours.encoder.embeddings.tokens.weight), theirs.cls.predictions(x))
+    equal(ours.nsp_head(ours.pooler(x)), theirs.cls.seq_relationship(pooled))
 
 
 def check_gradients(ours, theirs):
@@ -181,12 +181,13 @@ def check_gradients(ours, theirs):
 @given(shapes())
 def test_F27_losses_and_the_gradient_of_every_parameter(shape):
     (ours, theirs), batch = pair(shape[0]), batch_for(*shape)
-    batch.words[0, 0] = 1  # at least one word counts, or their mean is that of nothing
-    expected = theirs(**batch.theirs, labels=batch.words, next_sentence_label=batch.labels)
-    scores = ours(batch.ids, batch.token_type_ids, batch.attention_mask)
-    equal(scores.words, expected.prediction_logits)
-    equal(scores.is_next, expected.seq_relationship_logits)
-    loss = cross_entropy(scores.words, batch.words).value + cross_entropy(scores.is_next, batch.labels).value
+    batch.token_labels[0, 0] = 1  # at least one token counts, or the mean is that of nothing
+    expected = theirs(**batch.theirs, labels=batch.token_labels, next_sentence_label=batch.text_labels)
+    output = ours(batch.ids, batch.token_type_ids, batch.attention_mask)
+    equal(output.mlm_logits, expected.prediction_logits)
+    equal(output.nsp_logits, expected.seq_relationship_logits)
+    mlm_loss = cross_entropy(output.mlm_logits, batch.token_labels).value
+    loss = mlm_loss + cross_entropy(output.nsp_logits, batch.text_labels).value
     equal(loss, expected.loss)
     loss.backward()
     expected.loss.backward()
@@ -200,12 +201,14 @@ def test_F07_F28_classification_heads_and_their_gradients(shape, task):
     batch, labels = batch_for(*shape), tuple("abc")
     kind = {"text": "BertForSequenceClassification", "token": "BertForTokenClassification"}[task]
     theirs = referee(kind, config, num_labels=3)
-    ours = filled(BertClassifier(config, HeadConfig(labels, task, "cls")), theirs)
-    answers = batch.labels if task == "text" else (batch.words % 3).where(batch.attention_mask, torch.tensor(-100))
+    head = TextHeadConfig(labels, pooling="cls") if task == "text" else TokenHeadConfig(labels)
+    ours = filled(Classifier(Bert(config), head), theirs)
+    tags = (batch.token_labels % 3).where(batch.attention_mask, torch.tensor(-100))
+    answers = batch.text_labels if task == "text" else tags
     expected = theirs(**batch.theirs, labels=answers)
-    scores = ours(batch.ids, batch.token_type_ids, batch.attention_mask)
-    equal(scores, expected.logits)
-    loss = cross_entropy(scores, answers).value
+    logits = ours(batch.ids, batch.token_type_ids, batch.attention_mask)
+    equal(logits, expected.logits)
+    loss = cross_entropy(logits, answers).value
     equal(loss, expected.loss)
     loss.backward()
     expected.loss.backward()
@@ -214,13 +217,14 @@ def test_F07_F28_classification_heads_and_their_gradients(shape, task):
 
 @FEW
 @given(shapes())
-def test_a_sentence_vector_is_the_mean_of_its_words_at_length_1(shape):
+def test_a_sentence_vector_is_the_mean_of_its_hidden_states_at_length_1(shape):
     config, B, T = shape
     batch, theirs = batch_for(*shape), referee("BertModel", config)
-    ours = filled(SentenceEncoder(config), theirs)
-    words = theirs(**batch.theirs).last_hidden_state
-    for vector, row, attention_mask in zip(ours(batch.ids, batch.token_type_ids, batch.attention_mask), words, batch.attention_mask, strict=True):
-        mean = row[attention_mask].mean(dim=0)
+    ours = filled(SentenceEncoder(Bert(config)), theirs)
+    hidden = theirs(**batch.theirs).last_hidden_state
+    vectors = ours(batch.ids, batch.token_type_ids, batch.attention_mask)
+    for vector, row, mask in zip(vectors, hidden, batch.attention_mask, strict=True):
+        mean = row[mask].mean(dim=0)
         equal(vector, mean / mean.norm())
 
 
@@ -232,4 +236,4 @@ def test_a_tolerance_that_rejects():
     for change in ({"epsilon": 2e-5}, {"activation": "gelu_new"}):
         ours = filled(BertForPretraining(replace(config, **change)), theirs)
         with pytest.raises(AssertionError):
-            equal(ours.bert(batch.ids, batch.token_type_ids, batch.attention_mask).words, expected)
+            equal(ours.encoder(batch.ids, batch.token_type_ids, batch.attention_mask).hidden, expected)

