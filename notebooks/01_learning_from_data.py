@@ -21,8 +21,7 @@ rng = np.random.default_rng(0)
 
 # %% [markdown]
 # ## How wrong is a model?  (F01 · D0 §4.1)
-# The document calls this number the *empirical risk* (经验风险): the mean of the losses of the model's answers over
-# $N$ examples.
+# D0 calls this number the *empirical risk* (经验风险): the mean loss of the model's answers over $N$ examples.
 #
 # $$L(\theta) = \frac{1}{N} \sum_{i=1}^{N} \ell\big(y_i, P(y \mid x_i; \theta)\big)$$
 #
@@ -74,7 +73,7 @@ for theta, colour in zip(([-0.5, 0.5], [1.5, 3.5], [0.5, 2.0]), COLOURS):
     right.plot(*theta, "o", color=colour)
 left.set(title="Three lines …", xlabel="x", ylabel="y")
 left.legend()
-right.set_title("… and their places on the risk")
+right.set_title("… and their places in the bowl")
 picture
 
 # %% [markdown]
@@ -252,10 +251,10 @@ assert ends["sorted"] > 3 * ends["shuffled"]
 # does it get?
 #
 # ## A narrow valley: momentum, Adam  (F03 · D0 §3.2, §4.1)
-# Real risks are not round bowls. Shift $x$ by 2, and the same forty examples make a valley that is eighty times as
-# steep across as it is along, because a smaller $\theta_0$ can nearly make up for a larger $\theta_1$. The steep
+# Real risks are not round bowls. Shift $x$ by 2, and the same forty examples make a valley that curves more than eighty
+# times as strongly across as along, because a smaller $\theta_0$ can nearly make up for a larger $\theta_1$. The steep
 # walls set the limit for $\eta$, while there is hardly any slope along the floor. There are two remedies, and both
-# have a memory:
+# remember earlier gradients:
 #
 # * **momentum** (动量): $m \leftarrow \mu m + g$, $\theta \leftarrow \theta - \eta m$. Parts of the gradient that
 #   keep their sign add up; parts that change their sign cancel.
@@ -334,9 +333,9 @@ picture
 # nearly the largest learning rate that it can bear. (Adam scales each axis separately. A valley that lies diagonally
 # to the axes, like this one, is not its best case; its best case is parameters of very different scales.)
 #
-# **Wrong, then right.** Leave out the hats of Adam. Then at the first step $m$ is a tenth of $g$, but $\sqrt v$ is
-# $\sqrt{0.001}$ of it. So the step is too large by a factor of $0.1/\sqrt{0.001}$: three times the learning rate that
-# you asked for.
+# **Wrong, then right.** Leave out Adam's two corrections, the hats. Then at the first step $m$ is $0.1\,g$, but $\sqrt
+# v$ is $\sqrt{0.001}\,|g|$. So the step is too large by a factor of $0.1/\sqrt{0.001}$: about three times the learning
+# rate that you asked for.
 
 # %%
 g = far_gradient(np.zeros(2))
@@ -392,21 +391,21 @@ optimizer.AdamW([{"params": [library], "weight_decay": 0.1}]).step(0.01)
 agree("AdamW", ours, library)
 
 # %% [markdown]
-# **Exercise.** `minilm exercise start adamw` puts a file with the function's name and the task into a folder of
-# yours. You write the step; `minilm exercise check adamw` runs it and tells you which mistake you made, if any. (In a
-# notebook: `%load_ext minilm.exercises.notebook`, then `%exercise adamw`.) Most sections end with an exercise like
-# this one.
+# **Exercise.** `minilm exercise start adamw` puts a file with the function's name and the task into a folder of yours.
+# You write the step; `minilm exercise check adamw` runs it and tells you which mistake you made, if any. (In a
+# notebook: `%load_ext minilm.exercises.notebook`, then `%exercise adamw`.) Many sections end with an exercise like this
+# one.
 #
 # ## Warm-up and decay of the learning rate  (F03 · D0 §3.2)
-# Adam's first step has the size of the learning rate in *every* parameter, whatever the gradient is, because
-# $\hat m/\sqrt{\hat v} = g/|g|$. That is a full step in the direction of one noisy batch. A **warm-up** keeps the
-# first steps short, and a learning rate that falls to 0 at the end stops the trembling. Let $p$, from 0 to 1, be how
-# much of the run is over, and let $w$ be the part of the run that warms up:
+# Adam's first step has the size of the learning rate in *every* parameter, whatever the gradient is, because $\hat
+# m/\sqrt{\hat v} = g/|g|$. That is a full step in the direction of one noisy batch. A **warm-up** keeps the first steps
+# short, and a learning rate that falls to 0 at the end stops the trembling. Let $p$, from 0 to 1, be how much of the
+# run is over, and let $w$ be the share of the run that is warm-up:
 #
 # $$\frac{\eta}{\eta_{\text{peak}}} = \begin{cases} p/w & p < w \\ (1-p)/(1-w) & \text{else} \end{cases}$$
 #
-# To measure the effect we start where the parameters should stay, at the goal. The gradients are a weak pull back to
-# it and much noise.
+# To measure the effect we start where the parameters should stay, at the goal. Each gradient is a weak pull back to the
+# goal plus much noise.
 
 # %%
 N_steps, walkers = 400, 1000
@@ -446,12 +445,12 @@ assert min(last["constant"], last["warm-up, then constant"]) > 2 * last["warm-up
 picture
 
 # %% [markdown]
-# After five steps, the constant learning rate has moved more than ten times as far away as the one with a warm-up,
-# and it goes on past the distance at which pull and noise balance. And only a falling learning rate comes home: at
-# the end, the two others are more than twice as far away.
+# After five steps, the run with the constant learning rate is more than ten times as far from the goal as the run with
+# a warm-up that falls later, and it goes on past the distance at which pull and noise balance. Only the falling
+# learning rate brings the parameters back near the goal: at the end, the two others are more than twice as far away.
 #
-# **What to try.** Use `betas = (0.9, 0.999)`, a longer memory: does the constant learning rate move further away? Use
-# a cosine instead of the line: `optimizers.warmup_cosine`.
+# **What to try.** Use `betas = (0.9, 0.999)`, a longer memory: does the run with the constant learning rate move
+# further away? Use a cosine instead of the line: `optimizers.warmup_cosine`.
 #
 # **Exercise.** `minilm exercise start schedule`
 #
@@ -461,9 +460,9 @@ picture
 #
 # $$\ell = -[\,y \log \hat y + (1-y) \log(1-\hat y)\,], \qquad L = -\frac{1}{N} \sum_i [\,y_i \log M(x_i) + (1-y_i) \log(1-M(x_i))\,]$$
 #
-# Only one half of it counts for each example: for $y = 1$ the loss is $-\log \hat y$. The cost of being sure and
-# wrong has no limit. The model itself computes a *logit* $z$, which may be any number; the sigmoid turns it into the
-# probability $\hat y = 1/(1 + e^{-z})$.
+# Only one of the two terms counts for each example: for $y = 1$ the loss is $-\log \hat y$. The more certain a wrong
+# answer is, the more it costs, without limit. The model itself computes a *logit* $z$, which may be any number; the
+# sigmoid turns it into the probability $\hat y = 1/(1 + e^{-z})$.
 
 # %%
 z = rng.normal(scale=2, size=7)  # logits: any number
@@ -477,8 +476,9 @@ agree("minilm/training/losses.py, from the logits", ell.mean(), library.value)
 
 # %% [markdown]
 # **Wrong, then right.** Why do we not use the squared error, $(\hat y - y)^2$, once more? Look at the slopes on the
-# right. The answer is yes. A model that is sure of no, $z = -8$, has nearly no slope under the squared error, so it
-# cannot learn from its worst mistake. Under the cross-entropy the slope there is $-1$, the steepest possible.
+# right, for an example whose answer is yes. A model that is sure of no, $z = -8$, has nearly no slope under the squared
+# error, so it cannot learn from its worst mistake. Under the cross-entropy the slope there is $-1$, the steepest
+# possible.
 
 # %%
 z = np.linspace(-8, 8, 161)
@@ -532,10 +532,10 @@ assert risk_at(models["degree 11"], x_train, y_train) < 1e-3 < 1 < risk_at(model
 assert risk_at(smooth, x_new, y_new) < risk_at(models["degree 1"], x_new, y_new) / 2
 
 # %% [markdown]
-# Degree 1 cannot bend (*underfitting*, 欠拟合). Degree 11 has learnt the noise. Degree 11 with a little L2 is the
-# best of the three on new points, although it is worse on the old ones than degree 11 without L2. Early stopping
-# reaches the same goal by other means: watch the risk on examples that are held out, and when `patience` evaluations
-# in a row have brought no new best, go back to the best one.
+# Degree 1 cannot bend (*underfitting*, 欠拟合). Degree 11 without L2 has learnt the noise. Degree 11 with a little L2 is
+# the best of the three on new points, although it is worse on the old ones than degree 11 without L2. Early stopping
+# reaches the same goal by other means: watch the risk on examples that are held out, and when `patience` evaluations in
+# a row have brought no new best, go back to the best one.
 
 # %%
 X = np.polynomial.legendre.legvander(

@@ -55,8 +55,8 @@ agree("F06, and the gradient of minilm/training/losses.py by PyTorch", printed, 
 
 # %% [markdown]
 # ## A slope by trying: finite differences  (F06 · D0 §4.2, D4 §4.2.2)
-# Two programs can agree and share the same mistake. An independent judge knows only the values of $L$: move one
-# parameter a little in both directions and see what happens,
+# Two programs can agree and share the same mistake. Finite differences are an independent judge, because they use only
+# the values of $L$: move one parameter a little in both directions and see how $L$ changes,
 #
 # $$\frac{\partial L}{\partial \theta_k} \approx \frac{L(\theta + h e_k) - L(\theta - h e_k)}{2h}$$
 #
@@ -77,9 +77,9 @@ agree("by trying", tried(L, theta), printed, atol=1e-9)
 
 # %% [markdown]
 # **Wrong, then right.** Is a smaller $h$ always better? Only up to a point. Numbers have sixteen digits. The nearer
-# $L(\theta + h)$ and $L(\theta - h)$ are to each other, the more of these digits they share, and their difference
-# keeps only the rest. On the right of the picture, the formula is inaccurate (by $h^2$, or by $h$ if you step to one
-# side only). On the left, rounding is: its error is $10^{-16}/h$. The best $h$ lies between.
+# $L(\theta + h)$ and $L(\theta - h)$ are to each other, the more of these digits they share, and their difference keeps
+# only the rest. On the right of the picture, the formula is inaccurate (by $h^2$, or by $h$ if you step to one side
+# only). On the left, rounding makes it inaccurate: its error is about $10^{-16}/h$. The best $h$ lies between.
 
 # %%
 sizes = np.logspace(-13, -0.5, 26)
@@ -197,8 +197,8 @@ picture
 # the logit of the right answer and lowers all others, each in proportion to the probability that it was wrongly
 # given.
 #
-# **Wrong, then right.** This is the most frequent mistake in programs: the model ends in a softmax, and the loss
-# applies the softmax once more. Nothing fails, and the loss even falls. But probabilities lie between 0 and 1, and
+# **Wrong, then right.** This is one of the most frequent mistakes in programs: the model ends in a softmax, and the
+# loss applies the softmax once more. Nothing fails, and the loss even falls. But probabilities lie between 0 and 1, and
 # the softmax of such numbers can never be sure.
 
 # %%
@@ -285,9 +285,9 @@ picture
 # The model trained with the printed loss has become certain, and it reads about as many digits as guessing would (the
 # dotted line).
 #
-# **What to try.** Start it from the weights `W` that the right loss has found: what does the printed loss do to a
-# model that is already good? Then look at the gradients below the loss in D1 §4.2 (F12–F14). There the same letter
-# produces a difference of zero; see notebook 06.
+# **What to try.** Start it from the weights `W` that the right loss has found: what does the printed loss do to a model
+# that is already good? Then look at the gradients that D1 §4.2 prints below the loss (F12–F14). They subtract the same
+# letter from itself, which gives zero; see notebook 06.
 #
 # ## Thirty lines that differentiate for you  (F06 · D0 §4.2)
 # D0 says that $\partial M/\partial\theta$ is found "by automatic differentiation" (自动微分), and does not explain
@@ -355,7 +355,7 @@ value = lambda theta: network_loss([Number(t) for t in theta], x, answer, 3).val
 agree("all twelve slopes, ours and by trying", [number.slope for number in theta], tried(value, start), atol=1e-9)
 
 # %% [markdown]
-# Why did this change the world, if finite differences give the same numbers? Count the operations. Trying needs two
+# Finite differences give the same numbers, so why is reverse mode so important? Count the operations. Trying needs two
 # evaluations of the loss for *each* parameter. Reverse mode needs one evaluation and one walk back over it, no matter
 # how many parameters there are.
 

@@ -54,8 +54,8 @@ assert len(wrong) == 6 and len(right) == 4 and right[0].startswith("Mr. Smith pa
 # into pieces. Hardly anything is unknown, because every single letter is a piece too. A piece that continues a word
 # is written with `##` in front.
 #
-# *Training.* Start from letters. Count how often each pair of pieces occurs side by side, weighted by the frequency
-# of the word; join the most frequent pair; repeat until the vocabulary is full.
+# *Training.* Start from letters. Count how often each pair of pieces occurs side by side, weighted by the frequency of
+# the word. Join the most frequent pair. Repeat until the vocabulary is full.
 
 # %%
 clean = bert_normalizer(lowercase=True).normalize_str  # lower case, no accents, spaces around Chinese characters
@@ -112,9 +112,9 @@ letters = sum(len(piece.removeprefix("##")) == 1 for piece in ours)
 print(letters, "single letters and marks, then", *ours[letters : letters + 20])
 
 # %% [markdown]
-# All of English spelling seems to come out of counting: `th`, `in`, `##ing`, `the`. (The WordPiece of the paper picks
-# the pair that raises the likelihood of the text most. The `tokenizers` library picks the most frequent pair, which
-# is the rule of byte-pair encoding, and we do the same. The pieces differ little.)
+# Counting alone finds the familiar pieces of English spelling: `th`, `in`, `##ing`, `the`. (The WordPiece of the paper
+# picks the pair that raises the likelihood of the text most. The `tokenizers` library picks the most frequent pair,
+# which is the rule of byte-pair encoding, and we do the same. The pieces differ little.)
 #
 # *Applying.* Go from left to right and always take the longest piece that fits. If no piece fits at some place, the
 # whole word becomes `[UNK]`.
@@ -195,9 +195,9 @@ for axis in (left, right):
 picture
 
 # %% [markdown]
-# **Wrong, then right.** With one id per word and 2,000 ids, one word in ten or more of an unseen review is `[UNK]`.
-# And it is never *the* that is lost: it is the word that the sentence is about. WordPiece of the same size loses next
-# to nothing.
+# **Wrong, then right.** With one id per word and 2,000 ids, more than one word in ten of the unseen reviews is `[UNK]`.
+# A frequent word such as *the* is never lost; what is lost are the words that a sentence is about. WordPiece of the
+# same size loses almost nothing.
 
 # %%
 common = {word for word, _ in words.most_common(len(ours))}
@@ -317,7 +317,7 @@ U, S, _ = np.linalg.svd(M)
 E = U[:, :C] * np.sqrt(S[:C])
 
 # %% [markdown]
-# The same lines stand in `minilm/formulas/word_vectors.py`. Those of the library, `minilm/text/word_vectors.py`, work
+# The same lines stand in `minilm/formulas/word_vectors.py`. The library's version, `minilm/text/word_vectors.py`, works
 # on a sparse matrix, in chunks. (The signs of the columns of $U$ are arbitrary, so we compare $E E^\top$, from which
 # cosines are computed.)
 
@@ -355,8 +355,8 @@ right.set(title="Six words and their neighbours, projected onto a plane", xticks
 picture
 
 # %% [markdown]
-# **Wrong, then right.** Why not use the rows of counts directly? Because *the* is everybody's company: all rows look
-# alike. You can see this in the mean cosine of all pairs of words, and in the neighbours of *music*.
+# **Wrong, then right.** Why not use the rows of counts directly? Because *the* stands near almost every word, so all
+# rows look alike. You can see this in the mean cosine of all pairs of words, and in the neighbours of *music*.
 
 
 # %%
@@ -371,7 +371,7 @@ for what, vectors in (("raw counts", n), ("PPMI", E)):
     print(f"{what:10} ", *(names[u] for u, _ in formulas.neighbours(vectors, number["music"], 6)))
 
 # %% [markdown]
-# **What to try.** Use window 1 instead of 5: *his* keeps its company, *music* changes it. Why? · Leave out the
+# **What to try.** Use window 1 instead of 5: *his* keeps its neighbours, *music* gets other ones. Why? · Leave out the
 # smoothing, $\alpha = 1$, and look at rare words.
 #
 # **Exercise.** `minilm exercise start word_vectors`
@@ -467,10 +467,10 @@ right.set(title="… what counting already knew", xlabel="PMI − log K, counted
 picture
 
 # %% [markdown]
-# Both methods see the same company. In so few steps, skip-gram has seen only a part of the pairs, and its neighbours
-# are rough. Counting is faster and needs no learning rate. This is why the library starts its embeddings from counted
-# vectors (`minilm/models/initialisation.py`, `warm_start`): a model need not learn from nothing what a table can tell
-# it.
+# Both methods see the same pairs of words. In so few steps, skip-gram has seen only a part of the pairs, and its
+# neighbours are rough. Counting is faster and needs no learning rate. This is why the library starts its embeddings
+# from counted vectors (`minilm/models/initialisation.py`, `warm_start`): what a table can tell a model, the model does
+# not have to learn from nothing.
 
 # %%
 if not FAST:
@@ -482,4 +482,4 @@ if not FAST:
 
 # %% [markdown]
 # **What to try.** Use $K = 1$ and $K = 20$: by how much do all scores move, and why? · Use one table for both roles,
-# $o = e$: what does a word then say about itself as its own company?
+# $o = e$: how high is then the score of a word beside itself, and does that make sense?

@@ -104,7 +104,7 @@ agree("four lines and minilm.layers  ", weights @ v, library.attention(*tensors)
 
 # %% [markdown]
 # **Wrong, then right.** With $T = S$, a softmax along the wrong axis runs without an error. Then the *columns* sum to
-# 1: every word is looked at just as much as every other, and a query may get no more than crumbs.
+# 1: every word is looked at just as much as every other, and the weights of some queries add up to far less than 1.
 
 # %%
 wrong = np.exp(Z) / np.exp(Z).sum(axis=0)  # over the queries
@@ -119,9 +119,9 @@ assert wrong.sum(axis=1).min() < 0.7 and wrong.sum(axis=1).max() > 2 and np.allc
 # %% [markdown]
 # ## Why √D?  (F18 · D4 §2.1.5)
 # Two random vectors with $D$ entries of variance 1 have a dot product of variance $D$, because it is a sum of $D$
-# products, each of variance 1. Without the root, the scores of a head of size 64 are spread eight times too far, and
-# one key takes all the weight. Then the softmax hardly passes a gradient back: its slope on the diagonal is
-# $A_s(1 - A_s)$, which is 0 both where $A_s$ is 0 and where it is 1.
+# products, each of variance 1. Without the root, the scores of a head of size 64 are spread eight times too widely, and
+# one key takes all the weight. Then the softmax passes hardly any gradient back: the slope of each weight with respect
+# to its own score is $A_s(1 - A_s)$, which is 0 both where $A_s$ is 0 and where it is 1.
 
 # %%
 sizes, n, S = np.array([4, 16, 64, 256, 1024]), 200 if FAST else 2000, 16
@@ -230,8 +230,8 @@ print(f"no mask at all: {without_mask:.3f}   with the causal mask: {with_mask}")
 assert without_mask > 0.1 and with_mask == 0
 
 # %% [markdown]
-# **Wrong, then right.** You will run five ways to do it wrong. The first applies the mask *after* the softmax: the
-# rows no longer sum to 1, and the hidden words are still in the denominator, so the remaining weights depend on them.
+# **Wrong, then right.** Here are five ways to do it wrong. The first applies the mask *after* the softmax: the rows no
+# longer sum to 1, and the hidden words are still in the denominator, so the remaining weights depend on them.
 
 # %%
 Z = q @ k.swapaxes(1, 2) / np.sqrt(4)
@@ -321,9 +321,9 @@ for name, ours, theirs, page in zip("QKV", (dQ, dK, dV), machine, by_hand.attent
 assert (dQ[1] == 0).all()  # a query that sees nothing learns nothing, and there is no NaN
 
 # %% [markdown]
-# **Wrong, then right.** Forget the row sum, as if each weight had a denominator of its own. To see the mistake, add
-# 10 to all values. Each $Y$ grows by 10, no matter which word is looked at, so the 10 says nothing about where to
-# look, and $dZ$ must not change. Without the row sum it becomes many times larger, and most of it is about the 10.
+# **Wrong, then right.** Forget the row sum, as if each weight had a denominator of its own. To see the mistake, add 10
+# to all values. Each $Y$ grows by 10, no matter which word is looked at, so the 10 says nothing about where to look,
+# and $dZ$ must not change. Without the row sum it becomes many times larger, and most of it comes from the 10.
 
 # %%
 offset = dY @ (v + 10).T
@@ -536,8 +536,8 @@ assert left > 0.6 and right > 0.6
 plots.attention_maps(words, [built], title="Built, not learned: two heads look left and right, two at similar words")
 
 # %% [markdown]
-# The map looks as it was built: two stripes beside the diagonal, and in heads 3 and 4 the second *the* and the
-# second *is* find the first.
+# The map looks as it was built: heads 1 and 2 show a stripe beside the diagonal, and in heads 3 and 4 the second *the*
+# and the second *is* look at the first.
 #
 # Next come two models that **learn**, both from `fan-in`. One gets a task that only attention can do: *name the word
 # on your left*. The other gets masked words, BERT's own task (notebook 09), where many things help a little. We watch
@@ -615,9 +615,9 @@ plots.attention_maps(words, [maps(left_model, sentence)[0]], title="Learned: nam
 # because here nothing but attention could have solved the task. (The first word has no left neighbour; its row means
 # nothing.)
 #
-# Masked words, in as many steps, produce no stripe: the word on the left still gets about one part in 24, its share
-# if every word got the same weight. You could tell any story about such a map; resist it. This is also the reason for
-# the start that is built: heads that must first find the neighbours learn little else in the meantime. The command
+# Masked words, in as many steps, produce no stripe: the word on the left still gets about one part in 24, its share if
+# every word got the same weight. You could tell any story about such a map; resist the temptation. This is also why
+# this project builds a start: heads that must first find the neighbours learn little else in the meantime. The command
 # `minilm bench initialisation` measures this over minutes instead of seconds.
 #
 # **Wrong, then right.** A large weight is not the same as a large effect, because what arrives is weight

@@ -100,9 +100,9 @@ assert np.ptp((PE[1:] * PE[:-1]).sum(axis=1)) < 1e-9 and np.ptp((wrong[1:] * wro
 
 # %% [markdown]
 # ## A table that is learned  (F21 · D4 §2.1.9)
-# BERT has a table $P\ [T_{\max}, C]$ of positions and learns it, just like the embedding table of the words. Forward,
-# it is a lookup, $Y = P[\mathrm{index}]$, which is the product of one-hot rows with $P$. So backward, each row of $P$
-# gets the **sum** of the gradients from all the places that looked it up:
+# BERT has a table $P\ [T_{\max}, C]$ of positions and learns it, just like the embedding table of the words. The
+# forward computation is a lookup, $Y = P[\mathrm{index}]$, which is the product of one-hot rows with $P$. So in the
+# backward computation, each row of $P$ gets the **sum** of the gradients from all the places that looked it up:
 #
 # $$\frac{\partial L}{\partial P_v} = \sum_{n\,:\,\mathrm{index}_n = v} dY_n .$$
 
@@ -143,8 +143,8 @@ assert not right[:4].any() and (dP[4:] == 0).all()
 # $$y = \gamma \odot \hat x + \beta, \qquad \hat x = \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}},$$
 # $$\mu = \frac1C\sum_c x_c, \qquad \sigma^2 = \frac1C\sum_c (x_c - \mu)^2 .$$
 #
-# Three details are fixed by this definition: the variance is the biased one (divided by $C$), $\varepsilon$
-# stands *inside* the root, and $\gamma, \beta\ [C]$ are learned.
+# This definition fixes three details: the variance is the biased one (divided by $C$), $\varepsilon$ stands *inside*
+# the root, and $\gamma, \beta\ [C]$ are learned.
 
 # %%
 B, T, C, epsilon = 2, 5, 6, 0.1  # a large ε, so that its place matters
@@ -225,13 +225,13 @@ assert zero.abs().max() < 1e-12 and np.abs(dx).max() > 0.3
 
 # %% [markdown]
 # ## GELU and the feed-forward network  (F20 · D4 §2.1.9)
-# Attention mixes words and is linear, except for its weights. The feed-forward network works on each word alone and
-# adds the nonlinearity:
+# Attention mixes words, and apart from the way it computes its weights it is linear. The feed-forward network works on
+# each word alone and adds the nonlinearity:
 #
 # $$\mathrm{FFN}(x) = W_2\,\mathrm{gelu}(W_1 x + b_1) + b_2, \qquad W_1\ [F, C], \quad W_2\ [C, F], \quad F = 4C \text{ as a rule.}$$
 #
-# GELU multiplies each unit by $\Phi$, the share of a normal distribution that lies below its value. This is a soft
-# gate, where ReLU has a hard one. By the product rule, its slope is $\Phi(x) + x\,\varphi(x)$:
+# GELU multiplies the value of each unit by $\Phi$, the share of a normal distribution that lies below this value. This
+# is a soft gate, where ReLU has a hard one. By the product rule, the slope of GELU is $\Phi(x) + x\,\varphi(x)$:
 #
 # $$\mathrm{gelu}(x) = x\,\Phi(x) = x·\tfrac12\big(1 + \mathrm{erf}(x/\sqrt2)\big), \qquad \varphi(x) = e^{-x^2/2}/\sqrt{2\pi} .$$
 
@@ -291,7 +291,7 @@ assert 1e-4 < apart < 1e-3
 
 # %% [markdown]
 # **What to try.** Count the parameters of a block: what share belongs to the feed-forward network, with $F = 4C$?
-# Replace GELU by the identity: what can two layers then compute that one cannot?
+# Replace GELU by the identity: what can two linear layers then compute that one cannot?
 #
 # **Exercise.** `minilm exercise start feed_forward`
 
@@ -345,8 +345,8 @@ pre = by_hand.pre_norm_block_gradient(X, w, H, None, dY)[0]
 agree("pre-norm:  dX in minilm.formulas and by autograd", pre, by_machine(library_block("pre"), [X], dY)[0])
 
 # %% [markdown]
-# **Wrong, then right.** Here the residual passes its gradient on only once. Forget the unchanged part in $dX$, and
-# the remaining gradient has the right shape but the wrong size and direction.
+# **Wrong, then right.** Forget the unchanged part in $dX$, so that the first residual passes its gradient on only once.
+# The result has the right shape but the wrong size and direction.
 
 # %%
 once = dX - dR  # through attention only
@@ -544,10 +544,10 @@ if not FAST:
     assert last["pre-norm"] < 1 and last["post-norm, small weights"] < 1.5
 
 # %% [markdown]
-# Post-norm and no residual stay at the level of guessing; their attention cannot get going. Pre-norm learns the task
-# from the same weights. And post-norm is not broken: with small weights it learns the task too. BERT is a post-norm
-# model of twelve blocks that starts from $N(0, 0.02^2)$ and uses a warm-up, and now you see why. The order of the
-# norms and the size of the first weights are one decision, not two.
+# Post-norm and no residual stay at the level of guessing, because their attention cannot start to learn. Pre-norm
+# learns the task from the same weights. And post-norm is not broken: with small weights it learns the task too. BERT is
+# a post-norm model of twelve blocks that starts from $N(0, 0.02^2)$ and uses a warm-up, and now you see why. The order
+# of the norms and the size of the first weights are one decision, not two.
 #
 # **Wrong, then right.** "Pre-norm costs nothing." It needs one thing in return, which is easy to forget: nothing has
 # normalised the sum, and it grows with the number of blocks. So a pre-norm stack needs one more norm at its end
@@ -666,18 +666,17 @@ print(
 assert largest["published"] < 1.2 * uniform and largest["fan-in"] > 2 * uniform and largest["neighbours"] > 0.6
 
 # %% [markdown]
-# At this width, `published` takes a plain average of the sentence. `fan-in` looks somewhere, at random. `neighbours`
-# (`minilm/models/initialisation.py`) goes a step further: it *builds* two heads that look left and right, and others
-# that look for words like their own. It uses the waves of the first section: $K$ reads the clock, and $Q$ reads it
-# turned by one word.
+# At this width, a head that starts from `published` takes a plain average of the sentence. One that starts from
+# `fan-in` looks somewhere, at random. `neighbours` (`minilm/models/initialisation.py`) goes a step further: it *builds*
+# two heads that look left and right, and others that look for words like their own. It uses the waves of the first
+# section: $K$ reads the clock, and $Q$ reads it turned by one word.
 #
 # The command `minilm bench initialisation` measures what this is worth when a model is pretrained on real text for
 # some minutes; the figures stand in `minilm/experiments/RECIPE.md`.
 #
-# **Wrong, then right.** "So small weights are bad." The section before showed twelve post-norm blocks that
-# learn *only* from small weights. With two blocks, the depth for a laptop, words do not collapse, and it is the
-# uniform attention that costs time. A start is right for a width, a depth, an order of the norms and a training time,
-# never by itself.
+# **Wrong, then right.** "So small weights are bad." In the previous section, twelve post-norm blocks learned from small
+# weights and *not* from `fan-in`. With two blocks, the depth for a laptop, words do not collapse, and uniform attention
+# is what costs time. A start is right for a width, a depth, an order of the norms and a training time, never by itself.
 
 # %% [markdown]
 # **What to try.** Which $\sigma$ gives scores of standard deviation 1 at width 128? Multiply the `to_qkv.weight` of a

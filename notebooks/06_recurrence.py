@@ -77,8 +77,8 @@ agree("F09, in minilm/layers/recurrent.py", h, layer(torch.tensor(x)[None])[0][0
 # %% [markdown]
 # How long does the network remember? Push it once, at step 1, and give it silence from then on. $W_h$ is a random
 # rotation times a factor. With a factor below 1, every step takes a little away. At 1 a linear network would remember
-# for ever, but tanh takes its share. Above 1 the state stays large, and yet in the end it tells you little about the
-# push: it would be as large after a different one.
+# for ever, but tanh shrinks the state at every step. Above 1 the state stays large, and yet in the end it tells you
+# little about the push, because it would be just as large after a different one.
 
 # %%
 turn = np.linalg.qr(rng.normal(size=(16, 16)))[0]  # a rotation: it keeps every length
@@ -94,7 +94,7 @@ picture
 
 # %% [markdown]
 # **Wrong, then right.** D1 writes the one letter $\sigma$ both for the activation in F09, "usually ReLU", and for the
-# prediction in F10. Take it literally and use ReLU in both:
+# prediction in F10. Let us take this literally and use ReLU in both:
 
 # %%
 as_one_letter = np.maximum(z, 0)
@@ -339,10 +339,10 @@ assert first_gradient["tanh", 1.0].max() < 1e-10 and first_gradient["relu", 1.0]
 # the tanh network stays below $\sqrt{64} = 8$.
 #
 # **Wrong, then right.** "ReLU has slope 1, so its gradient cannot vanish." At $g = 1$ it does: the gradients of both
-# networks fall below $10^{-10}$. In the ReLU network about half the units are off at each step and let nothing
-# through. The slope is only one of the two factors; the other is $W_h$. Both must be right at once for a gradient to
-# arrive in one piece. (ReLU can be made to work: start $W_h$ as the identity, so that each unit just keeps its
-# number. Le, Jaitly and Hinton, 2015.)
+# networks fall below $10^{-10}$. In the ReLU network about half the units are off at each step and let nothing through.
+# The slope is only one of the two factors; the other is $W_h$. Both must be right at once for the gradient to keep its
+# size on the way. (ReLU can be made to work: start $W_h$ as the identity, so that each unit just keeps its number. Le,
+# Jaitly and Hinton, 2015.)
 #
 # **What to try.** Use `g = np.sqrt(2)` for ReLU, the value that makes up for the units that are off. · Use
 # `W_h = np.eye(H_)` with ReLU and an input that is ten times smaller. · Use 400 steps at `g = 2`.
@@ -490,10 +490,10 @@ assert as_drawn > 0.1 and difference(50.0) < 1e-10
 
 # %% [markdown]
 # ## Vanishing and exploding, step by step  (F09, F15, F16 · D1 §3.1)
-# D1 claims that gates avoid both. We measure it: the loss depends only on the last state, and we ask how much of it
-# arrives at the input $k$ steps before, $\|\partial L/\partial x_{T-k}\|$, as a share of what arrives at the last
-# input. All are the library's own layers with $H = 64$, with their initial weights (left), and with $W_h$ four times
-# as large (right).
+# D1 claims that gates avoid both. We test this claim: the loss depends only on the last state, and we ask how much of
+# it arrives at the input $k$ steps before, $\|\partial L/\partial x_{T-k}\|$, as a share of what arrives at the last
+# input. We use the library's own layers with $H = 64$, once with their initial weights (left) and once with $W_h$ four
+# times as large (right).
 
 
 # %%
@@ -537,26 +537,26 @@ gated = [at_100[name, 4.0] for name in cells if "RNN" not in name]
 assert max(gated) < 3
 
 # %% [markdown]
-# With the initial weights, over 100 steps, tanh loses more than fifteen powers of ten and ReLU loses more than
-# thirty. But the GRU and the LSTM with a half-open forget gate lose more than fifteen too. With bias 1 the LSTM still
-# loses between five and ten. Only the gate that stands open, bias 4, brings the gradient home. On the right, ReLU
-# explodes by more than fifteen powers of ten and tanh by more than five, while no gated cell grows by more than
-# three.
+# With the initial weights, over 100 steps, tanh loses more than fifteen powers of ten and ReLU loses more than thirty.
+# But the GRU and the LSTM with a half-open forget gate lose more than fifteen too. With bias 1 the LSTM still loses
+# between five and ten. Only the LSTM whose gate stands open, with bias 4, still delivers more than a tenth of the
+# gradient. On the right, the gradient of ReLU explodes by more than fifteen powers of ten and that of tanh by more than
+# five, while that of every gated cell grows by less than three.
 #
 # **Wrong, then right.** "The LSTM avoids vanishing gradients." A gate *can* be open, but nothing says that it is. The
 # LSTM gives the gradient a road; training (or a good start) has to open it. Notebook 07 shows the price: the same
 # LSTM learns a task over forty steps or fails to, depending on this one number.
 #
-# **What to try.** Use `scale = 2` for tanh: it is a lucky value. What would happen to it in training? · Use a bias of
-# 4 on the GRU's update gate: it is the very same block, `layer.cells[0].b[H : 2 * H]`.
+# **What to try.** Use `scale = 2` for tanh: it is a lucky value. What would happen to it in training? · Use a bias of 4
+# on the GRU's update gate: it stands in the very same block, `layer.cells[0].b[H : 2 * H]`.
 
 # %% [markdown]
 # ## Clipping  (F03 · D1 appendix)
-# D1's appendix names gradient clipping (梯度裁剪) as a remedy against explosion: when the gradient $g$ of all
-# parameters together is longer than $c$, shorten it to $c$: $g \leftarrow g \cdot \min(1, c/\|g\|)$. To see why this
-# helps, take the smallest recurrent network there is: one unit without input, $h_t = \tanh(W_h h_{t-1} + b_h)$, that
-# should end at 0.7 after 50 steps. Its loss has a cliff: on one side the state moves to a positive value, on the
-# other side to a negative one.
+# D1's appendix names gradient clipping (梯度裁剪) as a remedy against explosion: when the gradient $g$ of all parameters
+# together is longer than $c$, shorten it to length $c$: $g \leftarrow g \cdot \min(1, c/\|g\|)$. To see why this helps,
+# take the smallest recurrent network there is: one unit without input, $h_t = \tanh(W_h h_{t-1} + b_h)$, whose state
+# should be 0.7 after 50 steps. Its loss has a cliff: on one side the state moves to a positive value, on the other side
+# to a negative one.
 
 
 # %%
@@ -630,9 +630,9 @@ assert norm == 5  # it returns the norm before clipping, so that you can watch i
 # $$x_t = \mathrm{embedding}[w_t] \qquad h^1 = \mathrm{LSTM}_1(x) \qquad h^2 = \mathrm{LSTM}_2(h^1) \qquad
 # \hat y_t = \mathrm{softmax}(W_y h^2_t + b_y)$$
 #
-# with the embedding [V, E], $h^1, h^2$ [T, H], $W_y$ [V, H], and $V = 1000$, $E = 64$, $H = 128$. Nothing here is
-# new: its gradient is that of the LSTM, twice, where the $\delta_x$ of one layer is the $\delta_h$ of the layer below
-# it (`minilm/formulas/lstm_model.py`). Here are its parameters, row by row:
+# with the embedding [V, E], $h^1, h^2$ [T, H], $W_y$ [V, H], and $V = 1000$, $E = 64$, $H = 128$. Nothing here is new:
+# its gradient applies the gradient of the LSTM twice, where the $\delta_x$ of one layer is the $\delta_h$ of the layer
+# below it (`minilm/formulas/lstm_model.py`). Here are its parameters, row by row:
 
 # %%
 shapes = lstm_model_shapes()
@@ -646,11 +646,11 @@ assert sum(counts.values()) == sum(p.numel() for p in LSTMLanguageModel().parame
 assert 0.4 < (counts["Embedding"] + counts["Dense"]) / 423_400 < 0.5
 
 # %% [markdown]
-# There are 423,400 parameters in all, and the library's `LSTMLanguageModel` has as many. Almost half of them are in
-# the two tables of words. Now read the program again, slowly. Its first LSTM has `return_sequences=True`; the second
-# does not, so it passes on *its last state alone*. So for a text of 50 words this model predicts only one word, the
-# next one, and the sum over $t$ in D1's own loss (F11) has one term. The formula learns from every word. Does this
-# matter? We test it on real text, the reviewers' sentences of `rotten-tomatoes`, character by character:
+# There are 423,400 parameters in all, and the library's `LSTMLanguageModel` has as many. Almost half of them are in the
+# two tables of words. Now read the program again, slowly. Its first LSTM has `return_sequences=True`; the second does
+# not, so it passes on *its last state alone*. So for a text of 50 words this model predicts only one word, the next
+# one, and the sum over $t$ in D1's own loss (F11) has one term. The formula, in contrast, learns from every word. Does
+# this matter? We test it on real text, the reviewers' sentences of `rotten-tomatoes`, character by character:
 
 # %%
 text = "\n".join(s for document in documents("rotten-tomatoes") for s in document)[: 60_000 if FAST else 400_000]
@@ -710,10 +710,10 @@ if not FAST:
 print(f"after {int(every[-1, 0])} steps: {every[-1, 1]:.2f} nats with every character, {last[-1, 1]:.2f} with the last")
 
 # %% [markdown]
-# Both cost the same, because every state is computed anyway, but one learns from fifty labels where the other has
-# one. The formula's way beats the guess from one character within these few steps. The program's way does not, and
-# stays more than 0.2 nats behind. The trained model really is the formula: put its weights into NumPy, and you get
-# the same loss.
+# Both ways cost the same, because every state is computed anyway, but one learns from fifty labels where the other has
+# only one. The formula's way beats the guess from one character within these few steps. The program's way does not, and
+# stays more than 0.2 nats behind. The trained model really is the formula: put its weights into NumPy, and you get the
+# same loss.
 
 # %%
 weights = {name: p.detach().double().numpy() for name, p in model.named_parameters()}

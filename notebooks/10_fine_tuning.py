@@ -36,8 +36,8 @@ TASK = TextTask(("negative", "positive"))
 # ## What pretraining leaves behind  (F02 · D0 §4.1, D4 §4.1.1)
 # D4 says it in half a sentence: the search for $\hat\theta = \arg\min_\theta \mathcal{L}(M_\theta, D)$ works with a
 # small data set $D$ because $\theta$ starts where *pretraining* (预训练) ended. A notebook has no time for minutes of
-# pretraining, but a few seconds buy its better half: word vectors, counted in three thousand film reviews (notebook
-# 03), which become the embeddings of a small BERT. We do not look at the labels of those reviews.
+# pretraining, but a few seconds are enough for the part that helps most: word vectors, counted in three thousand film
+# reviews (notebook 03). They become the embeddings of a small BERT. We do not look at the labels of those reviews.
 
 # %%
 reviews = corpus.labelled("imdb")  # 25,000, sorted by label: so we take random ones
@@ -147,8 +147,8 @@ print(
 
 # %% [markdown]
 # ## The whole model  (F08, F28 · D0 §3.1, D2 §4.2.2, D4 §2.1.3)
-# All documents mean more than that by *fine-tuning* (微调). D0 §3.1 counts the updating of the parameters (参数更新)
-# among its techniques, D4 says "part or all of them", and D2 prints the formula with $\theta$ in its place:
+# By *fine-tuning* (微调), all documents mean more than that. D0 §3.1 counts the updating of the parameters (参数更新) among
+# its techniques, D4 says "part or all of them", and D2 prints the formula with $\theta$ in its place:
 #
 # $$\min_\theta \frac{1}{N} \sum_{i=1}^N \ell\big(h_{\text{task}}(x_i), y_i\big)$$
 #
@@ -219,9 +219,9 @@ picture
 # curve leads. (These are word vectors under a random block. With an encoder that is really pretrained all curves lie
 # higher: try `make quickstart`; the README has its table.)
 #
-# **Wrong, then right.** You use F08 for fine-tuning and find: "My model does not get better with more data." More data
-# cannot repair a head, because the head can only weigh the 64 numbers that a frozen encoder gives it. You recognise
-# this problem by one sign: the loss on the *training* sentences stays high.
+# **Wrong, then right.** "My model does not get better with more data." You may say this when you use F08 as printed.
+# More data cannot repair a head alone, because it can only weigh the 64 numbers that the frozen encoder gives it. You
+# recognise this problem by one sign: the loss on the *training* sentences stays high.
 
 
 # %%
@@ -242,7 +242,7 @@ if not FAST:
 # **What to try.** Set `layers=2` in `new_model`. · Use `start="from scratch"` with `head_only=True`, that is, a head
 # on an encoder that knows nothing at all. Its accuracy is not 50 %. Why?
 #
-# **Exercise.** `minilm exercise start low_rank`
+# **Exercise.** `minilm exercise start low_rank` (a third way: train two thin matrices beside each frozen one)
 #
 # ## Large steps forget what pretraining learnt  (F03 · D4 §2.1.3)
 # D4 says that fine-tuning "usually takes a smaller learning rate" (较小的学习率). Adam changes every parameter by
@@ -268,11 +268,11 @@ if not FAST:
 # the learning rate) and `layer_decay` (lower layers move more slowly).
 #
 # ## Learning by heart, and what helps  (F03 · D0 §3.2)
-# With 200 sentences and more than 400,000 parameters, the model can learn every example by heart, and given enough
-# time it does (*overfitting*, 过拟合). D0 §3.2 names three remedies. **Dropout** switches off a random share $p$ of
-# the units in each step and enlarges the others: $x \odot m/(1-p)$ with $m$ of zeros and ones. So nothing can rely on
-# a single unit. **L2** regularisation is weight decay in AdamW (notebook 01). **Early stopping** keeps the epoch with
-# the lowest loss on held-out sentences.
+# With 200 sentences and more than 400,000 parameters, the model can learn every example by heart, and given enough time
+# it does (*overfitting*, 过拟合). D0 §3.2 names three remedies. **Dropout** switches off a random share $p$ of the units
+# in each step and enlarges the others: $x \odot m/(1-p)$ with $m$ of zeros and ones. So the model cannot rely on any
+# single unit. **L2** regularisation is weight decay in AdamW (notebook 01). **Early stopping** keeps the epoch with the
+# lowest loss on held-out sentences.
 
 # %%
 x, keep = np.ones((2, 6)), rng.random((2, 6)) >= 0.5
@@ -331,9 +331,9 @@ if not FAST:
 # %% [markdown]
 # Without a remedy the model knows its 200 sentences by heart, and on others it is worse than having no opinion at all
 # (dotted line: $\log 2$, the loss of always saying "half and half"), because it is wrong *with confidence*. Dropout
-# prevents most of that, but still ends above the line. A decay of 10 ends best: the model still learns, and its loss
-# on held-out sentences ends below the dotted line. Early stopping costs nothing except the sentences that you must
-# hold out.
+# prevents most of that, but its loss still ends above the line. The run with a decay of 10 ends best: the model still
+# learns, and its loss on held-out sentences ends below the dotted line. Early stopping costs nothing except the
+# sentences that you must hold out.
 #
 # **Wrong, then right.** Weight decay 0.01 is the number in every script. In $t$ steps with the learning rate $\eta$
 # and the decay $\lambda$, AdamW multiplies a weight by $(1 - \eta\lambda)^t$. With $\eta = 0.001$, for the 182 steps
@@ -346,7 +346,8 @@ for decay in (0.01, 10.0):
 assert steps == 182 and (1 - 1e-3 * 0.01) ** steps > 0.99 and (1 - 1e-3 * 10) ** steps < 0.17
 
 # %% [markdown]
-# In a million steps 0.01 is a strong force. In the two hundred steps of a fine-tuning it is decoration.
+# Over a million steps, a decay of 0.01 is a strong force. Over the two hundred steps of a fine-tuning it does almost
+# nothing.
 #
 # **What to try.** Combine dropout 0.2 with early stopping, `Recipe(patience=3)`, which holds out a tenth of the
 # examples for you. · Use 1,500 sentences instead of 200. How much of the overfitting is left? · Read D0's own program

@@ -34,7 +34,7 @@ def command(*arguments) -> int:
     return main([str(argument) for argument in arguments])
 
 
-def silent(*_) -> None:
+def silent(*_, **__) -> None:
     """For `say`."""
 
 

@@ -7,6 +7,7 @@ accuracy and time of fine-tuning (`finetuning`, in bridge_training.py), and the 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -56,9 +57,10 @@ def mixed_lengths(texts: list[str], number: int) -> list[str]:
 @torch.inference_mode()
 def hidden_states(model: nn.Module, ids: torch.Tensor, attention_mask: torch.Tensor) -> list[torch.Tensor]:
     """The hidden states after the embeddings and after every block, without those of padding."""
-    x, mask = model.encoder.embeddings(ids), padding_mask(attention_mask)
+    encoder = cast(Any, model.encoder)
+    x, mask = encoder.embeddings(ids), padding_mask(attention_mask)
     out = [x[attention_mask]]
-    for block in model.encoder.stack.layers:
+    for block in encoder.stack.layers:
         x, _ = block(x, mask)
         out.append(x[attention_mask])
     return out
@@ -145,7 +147,7 @@ def inference(opened: LoadedModel, texts: list[str], options: BenchOptions, say:
             rows.append(mean_of(model(**batch).last_hidden_state, batch["attention_mask"]))
         return torch.cat(rows).numpy()
 
-    runs = {
+    runs: dict[str, Callable[[list[str]], np.ndarray]] = {
         OURS: lambda texts: sentence_vectors(opened.model, opened.tokenizer, texts, truncate=True),
         THEIRS: by_transformers,
     }

@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -62,8 +63,11 @@ def fit_theirs(model: nn.Module, tokenizer, rows: list[dict], recipe: Recipe, se
 
     started = time.perf_counter()
     torch.manual_seed(seed)
-    loader = torch.utils.data.DataLoader(
-        rows, batch_size=recipe.batch, shuffle=True, collate_fn=transformers.DataCollatorWithPadding(tokenizer)
+    loader: Any = torch.utils.data.DataLoader(
+        cast(Any, rows),
+        batch_size=recipe.batch,
+        shuffle=True,
+        collate_fn=transformers.DataCollatorWithPadding(tokenizer),
     )
     peak = recipe.optimisation().learning_rate.peak
     optimizer = torch.optim.AdamW(decay_groups(model, recipe.weight_decay), lr=peak, fused=True)
@@ -96,8 +100,8 @@ def finetuning(
     """Accuracy and seconds of both, in turns for each seed, and the seconds of steps on the same batches."""
     import transformers
 
-    labels = label_names([example.label for example in pool], options.texts)
-    recipe = replace(PUBLISHED_RECIPE, **{"epochs": options.epochs} if options.epochs else {})
+    labels = label_names(TextTask.labels_of(pool), options.texts)
+    recipe = replace(PUBLISHED_RECIPE, epochs=options.epochs or PUBLISHED_RECIPE.epochs)
     task, cpu = TextTask(labels), torch.device("cpu")
     material = Material.encoded(task, (pool, test), opened.tokenizer, opened.max_length, cpu)
     rung = published_rung(options.model, material, recipe)
@@ -123,7 +127,7 @@ def finetuning(
         )
     first = [pool[i] for i in material.drawn(options.labels, 0)]
     each = [a / b for a, b in zip(found[OURS]["seconds"], found[THEIRS]["seconds"], strict=True)]
-    summary = {
+    summary: dict[str, Any] = {
         "labels": options.labels,
         "tested_on": len(test),
         "ladder_row": rung.name,
@@ -134,11 +138,11 @@ def finetuning(
         "step": step_race(opened, first, labels, recipe, options, say),
     }
     head = f"{options.labels} labels, {options.seeds} seeds", "accuracy", "seconds"
-    rows = [
+    lines = [
         (name, f"{s['accuracy']:.3f} ± {s['deviation']:.3f}", f"{s['seconds']:.1f}")
         for name, s in ((OURS, summary["ours"]), (THEIRS, summary["theirs"]))
     ]
-    say("\n" + table(head, rows))
+    say("\n" + table(head, lines))
     return summary
 
 
@@ -176,6 +180,7 @@ def step_race(
     optimizer = torch.optim.AdamW(decay_groups(theirs, recipe.weight_decay), lr=1e-4, fused=True)
 
     def by_transformers(batch: Batch) -> None:
+        assert batch.attention_mask is not None
         names = {
             "input_ids": batch.input_ids,
             "token_type_ids": batch.token_type_ids,
@@ -196,6 +201,6 @@ def step_race(
         for number in range(1, options.rounds + 1)
     ]
     race = compared(clocks, tokens, "tokens", OURS)
-    say(f"\nA step of fine-tuning on the same batches of {len(batches[0].labels)} random texts:")
+    say(f"\nA step of fine-tuning on the same batches of {len(batches[0].input_ids)} random texts:")
     say(table_of(race, "tokens"))
     return race

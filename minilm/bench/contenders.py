@@ -7,6 +7,7 @@ its fused AdamW, the fastest that it has, so that nobody is slowed down by someb
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -112,9 +113,9 @@ def transformers_bert(model: BertForPretraining, attention: str) -> nn.Module:
         import transformers
     except ImportError:
         raise InputError("the referee transformers is not installed: pip install transformers") from None
-    settings = hf_config(model.config, "BertForPreTraining")
-    config = transformers.BertConfig(**settings, attn_implementation=attention)
-    referee = transformers.BertForPreTraining(config).to(next(model.parameters()).dtype)
+    settings: dict[str, Any] = hf_config(model.config, "BertForPreTraining") | {"attn_implementation": attention}
+    referee = cast(nn.Module, transformers.BertForPreTraining(transformers.BertConfig(**settings)))
+    referee.to(next(model.parameters()).dtype)
     lacking, unknown = referee.load_state_dict(to_hf_names(weights_of(model)), strict=False)
     if unknown or set(lacking) - REPEATED.keys():
         raise InputError(f"this version of transformers has other names for BERT's weights: {[*unknown, *lacking]}.")
@@ -161,5 +162,5 @@ def with_torch_encoder(model: BertForPretraining) -> BertForPretraining:
         for name, norm in {"norm1.": ours.attention_norm, "norm2.": ours.feed_forward_norm}.items():
             weights |= {f"{name}weight": norm.gain, f"{name}bias": norm.bias}
         theirs.load_state_dict(weights)
-    out.encoder.stack = encoder
+    cast(Any, out.encoder).stack = encoder
     return out

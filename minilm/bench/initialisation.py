@@ -1,6 +1,6 @@
 """How much the initialisation decides: the same pretraining from BERT's published one and from ours, as two curves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -48,7 +48,7 @@ def settings(options: BenchOptions, folder: str, start: dict) -> PretrainOptions
     )
 
 
-def unigram_loss(prepared: Prepared, batches: list[Batch]) -> float:
+def unigram_loss(prepared: Prepared, batches: Sequence[Batch]) -> float:
     r"""−1/M Σ log p(wᵢ) over the M masked tokens that are measured on: the loss of a model that knows only frequencies.
 
     p(w) = (n(w) + 1) / (N + V), counted in the training text; the 1 gives tokens that do not occur there a chance.
@@ -56,7 +56,8 @@ def unigram_loss(prepared: Prepared, batches: list[Batch]) -> float:
     V = prepared.tokenizer.size
     counts = np.bincount(prepared.train.ids, minlength=V)
     log_p = np.log(counts + 1) - np.log(counts.sum() + V)
-    masked = np.concatenate([batch.labels[batch.labels != IGNORED].numpy() for batch in batches])
+    labels = (batch.labels for batch in batches if batch.labels is not None)
+    masked = np.concatenate([each[each != IGNORED].numpy() for each in labels])
     return float(-log_p[masked].mean())
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +30,9 @@ AGREE = 1e-4  # the largest difference that padding may make to a logit
 def padded(batch: Batch, length: int) -> Batch:
     """The same batch with more padding after every text, up to `length` tokens."""
     more = (0, length - batch.input_ids.size(1))
-    parts = (F.pad(each, more) for each in (batch.input_ids, batch.token_type_ids, batch.attention_mask))
-    return Batch(*parts, batch.labels)
+    assert batch.token_type_ids is not None and batch.attention_mask is not None
+    ids, types, mask = (F.pad(each, more) for each in (batch.input_ids, batch.token_type_ids, batch.attention_mask))
+    return Batch(ids, types, mask, batch.labels)
 
 
 def layouts(examples: Dataset, chosen: np.ndarray, batch: int, length: int, rng) -> dict[str, list[Batch]]:
@@ -71,9 +73,10 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     """Tokens per second without padding, in turns. Raises RuntimeError if padding changes the logits."""
     s = options.size
     texts = corpus.labelled(options.texts)
-    if any(text.label is None for text in texts):
+    labels = [text.label for text in texts if text.label is not None]
+    if len(labels) < len(texts):
         raise InputError(f"{options.texts} has texts without a label: fine-tuning needs one for each text.")
-    names = label_names([text.label for text in texts], options.texts)
+    names = label_names(labels, options.texts)
     tokenizer = prepare(options.corpus, options.cache, s.vocab_size, say=say).tokenizer
     examples = encode_texts(texts, names, tokenizer, s.length, truncate=True, where=options.texts)
     rng = np.random.default_rng(options.seed)
@@ -82,7 +85,9 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         chosen = rng.permutation(len(examples))[: s.steps * s.batch]
         rounds.append(layouts(examples, chosen, s.batch, s.length, rng))
 
-    shape = dict(width=s.width, layers=s.layers, heads=s.heads, feed_forward=4 * s.width, max_length=s.length)
+    shape: dict[str, Any] = dict(
+        width=s.width, layers=s.layers, heads=s.heads, feed_forward=4 * s.width, max_length=s.length
+    )
     model = Classifier(Bert(TransformerConfig(vocab_size=tokenizer.size, **shape)), TextHeadConfig(names))
     initialise(model, generator=torch.Generator().manual_seed(options.seed))
     apart = difference(model, rounds[0][LONGEST], rounds[0][MAXIMUM])

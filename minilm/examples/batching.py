@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +64,8 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: t if t is None else t.to(device) for name, t in tensors.items()})
+        moved: dict[str, Any] = {name: t if t is None else t.to(device) for name, t in tensors.items()}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from minilm.experiments.ladder import Baseline, Climber, Material, Outcome, Start, mean_of, neural_rungs
+from minilm.experiments.tracks import Track
 from minilm.jobs.pretrain import PretrainOptions
 from minilm.pretrained.run_folder import LoadedModel
 from minilm.text import corpus
@@ -21,7 +22,7 @@ TEST = 1_000
 TASK = TokenTask(("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"))
 
 
-class Chinese:
+class Chinese(Track):
     text = "People's Daily of January 1998, 17,000 lines; every character is a token"
     task = "persons, places and organisations in lines of the newspaper: which characters are names, and of what?"
     title = "Names found in 1,000 unseen lines of People's Daily"

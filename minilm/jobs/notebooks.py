@@ -79,7 +79,7 @@ def schemes() -> list[str]:
 
 
 def copy(source: Path, to: Path, force: bool = False) -> Copied:
-    """Copy the notebooks and their index. Raises InputError if `to` is a file, or the folder that they come from."""
+    """Copy the notebooks, their index and the glossary. Raises InputError if `to` is a file, or the folder that they come from."""
     if to.exists() and not to.is_dir():
         raise InputError(f"{to} is a file: give --to the name of a folder.")
     if to.resolve() == source.resolve():
@@ -88,9 +88,9 @@ def copy(source: Path, to: Path, force: bool = False) -> Copied:
     before = remembered(to / COPIED)
     done: dict[str, list[str]] = {"new": [], "refreshed": [], "same": [], "kept": []}
     checksums = {}
-    for path in [source / INDEX, *sorted(source.glob("[0-9][0-9]_*.ipynb"))]:
+    for path in [*sorted(source.glob("*.md")), *sorted(source.glob("[0-9][0-9]_*.ipynb"))]:
         target, content = to / path.name, path.read_bytes()
-        if path.name == INDEX:
+        if path.suffix == ".md":
             content = without_source_links(content.decode("utf-8")).encode()
         there = checksum(target.read_bytes()) if target.exists() else None
         checksums[path.name] = checksum(content)
@@ -109,9 +109,9 @@ def copy(source: Path, to: Path, force: bool = False) -> Copied:
     return Copied(**{what: tuple(names) for what, names in done.items()})
 
 
-def without_source_links(index: str) -> str:
-    """The index with links only to the notebooks, because the source is not beside the copies."""
-    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", index)
+def without_source_links(page: str) -> str:
+    """The page with links only to what is copied, because the source is not beside the copies."""
+    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", page)
 
 
 def checksum(content: bytes) -> str:

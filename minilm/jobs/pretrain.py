@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -192,7 +193,10 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
 
 def build(options: PretrainOptions, prepared: Prepared) -> nn.Module:
     """The model as it is before the first step."""
-    model = options.adapter.build_pretraining(options.model_config(prepared.tokenizer.size))
+    config = options.model_config(prepared.tokenizer.size)
+    with torch.random.fork_rng(devices=[]):  # for the weights that `initialise` leaves as PyTorch draws them
+        torch.manual_seed(options.seed)
+        model: Any = options.adapter.build_pretraining(config)
     initialise(model, options.init, torch.Generator().manual_seed(options.seed))
     if options.word_vectors:
         warm_start(model.encoder.token_table, vectors_for(prepared, options))

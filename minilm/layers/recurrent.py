@@ -10,7 +10,9 @@ F10, yₜ = softmax(W_y hₜ + b_y), is an `nn.Linear` on the outputs; its softm
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -32,6 +34,7 @@ class _Cell(nn.Module):
 
     gates: int
     states = 1
+    step: Callable[..., State]  # (a, *state) → the next state
 
     def __init__(self, input_size: int, hidden_size: int, generator: Random = None):
         super().__init__()
@@ -115,7 +118,12 @@ class GRUCell(_Cell):
         return ((1 - z) * n + z * h,)
 
 
-CELLS = {"rnn": RNNCell, "rnn-relu": partial(RNNCell, activation=torch.relu), "lstm": LSTMCell, "gru": GRUCell}
+CELLS: dict[str, Callable[..., _Cell]] = {
+    "rnn": RNNCell,
+    "rnn-relu": partial(RNNCell, activation=torch.relu),
+    "lstm": LSTMCell,
+    "gru": GRUCell,
+}
 
 
 def unroll(
@@ -130,8 +138,8 @@ def unroll(
     hs = [steps[0]] * len(steps)
     for t in order:
         new = cell.step(steps[t], *state)
-        if counts[t] is not None:
-            new = tuple(torch.where(counts[t], after, before) for after, before in zip(new, state, strict=True))
+        if (mask := counts[t]) is not None:
+            new = tuple(torch.where(mask, after, before) for after, before in zip(new, state, strict=True))
         state, hs[t] = new, new[0]
     return torch.stack(hs), state
 
@@ -225,7 +233,7 @@ class Recurrent(nn.Module):
         self.directions = 2 if bidirectional else 1
         self.output_size = self.directions * hidden_size
         sizes = [input_size] + [self.output_size] * (layers - 1)
-        self.cells = nn.ModuleList(
+        self.cells: Any = nn.ModuleList(
             CELLS[kind](size, hidden_size, generator=generator) for size in sizes for _ in range(self.directions)
         )
         self.dropout = Dropout(dropout)
@@ -254,7 +262,8 @@ class Recurrent(nn.Module):
             mask = torch.arange(T, device=x.device)[:, None, None] < lengths[:, None]  # [T, B, 1]
             counts[shortest:] = mask[shortest:].unbind()
         run = unroll_by_hand if by_hand and isinstance(first, LSTMCell) else unroll
-        x, last = x.transpose(0, 1), []  # [T, B, I], so that each step is one block of memory
+        x = x.transpose(0, 1)  # [T, B, I], so that each step is one block of memory
+        last: list[State] = []
         for layer in range(len(self.cells) // self.directions):
             x, outputs = self.dropout(x) if layer else x, []
             for order in (range(T), range(T)[::-1])[: self.directions]:

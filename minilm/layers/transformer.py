@@ -6,6 +6,8 @@ Sources:  Vaswani et al. (2017), §3.1 and §3.3 (post-norm); Xiong et al. (2020
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -31,7 +33,7 @@ def gelu_tanh(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     return F.gelu(x, approximate="tanh")
 
 
-ACTIVATIONS = {"gelu": F.gelu, "gelu_new": gelu_tanh, "relu": F.relu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "gelu_new": gelu_tanh, "relu": F.relu}
 
 
 class FeedForward(nn.Module):
@@ -156,7 +158,7 @@ class TransformerStack(nn.Module):
     def __init__(self, layers: int, width: int, heads: int, feed_forward: int, **options):
         super().__init__()
         blocks = [TransformerBlock(width, heads, feed_forward, **options) for _ in range(layers)]
-        self.layers = nn.ModuleList(blocks)
+        self.layers: Any = nn.ModuleList(blocks)
         pre_norm = options.get("norm", "post") == "pre"
         self.final_norm = LayerNorm(width, options.get("epsilon", 1e-12)) if pre_norm else nn.Identity()
 
@@ -197,6 +199,7 @@ class TransformerStack(nn.Module):
 
 def use_fused(model: nn.Module, fused: bool) -> None:
     """Choose PyTorch's kernels (True) or the formulas written out (False) in every layer that has both."""
+    module: Any
     for module in model.modules():
         if hasattr(module, "fused"):
             module.fused = fused

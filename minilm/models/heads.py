@@ -11,7 +11,7 @@ Source:   Devlin et al. (2019), BERT, §3.
 import inspect
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -113,19 +113,19 @@ class Classifier(nn.Module):
 
     def __init__(self, encoder: nn.Module, head: HeadConfig, generator: torch.Generator | None = None):
         super().__init__()
-        self.config = encoder.config
+        self.encoder = cast(Any, encoder)  # what an encoder has stands above; a type of nn.Module cannot say it
+        self.config = self.encoder.config
         self.head_config = head
-        self.encoder = encoder
         self.pooling = head.pooling if isinstance(head, TextHeadConfig) else None
         takes_positions = "query_positions" in inspect.signature(encoder.forward).parameters
         if (self.pooling == "cls" and not takes_positions) or (
             self.pooling == "last" and not hasattr(encoder, "last_hidden")
         ):
             raise InputError(f"pooling '{self.pooling}' does not work with {type(encoder).__name__}: choose mean.")
-        self.pooler = Pooler(encoder.output_size) if self.pooling == "cls" else None
+        self.pooler = Pooler(self.encoder.output_size) if self.pooling == "cls" else None
         self.dropout = Dropout(head.dropout)
-        self.head = skip_init(nn.Linear, encoder.output_size, len(head.labels))  # drawn below, with the generator
-        bound = 1 / math.sqrt(encoder.output_size)
+        self.head = skip_init(nn.Linear, self.encoder.output_size, len(head.labels))  # drawn below, with the generator
+        bound = 1 / math.sqrt(self.encoder.output_size)
         with torch.no_grad():
             self.head.weight.uniform_(-bound, bound, generator=generator)
             self.head.bias.zero_()

@@ -48,8 +48,8 @@ def initialise(model: nn.Module, scheme: str = "neighbours", generator: torch.Ge
                 if module.padding_idx is not None:
                     module.weight[module.padding_idx] = 0
         for module in model.modules() if not published else ():
-            if hasattr(module, "start"):
-                module.start(scheme)
+            if start := getattr(module, "start", None):
+                start(scheme)
 
 
 def warm_start(table: nn.Embedding, vectors: np.ndarray) -> None:
@@ -57,9 +57,9 @@ def warm_start(table: nn.Embedding, vectors: np.ndarray) -> None:
 
     The vectors are scaled to the size that the table's own entries have there. Tokens without a vector stay as drawn.
     """
-    vectors = torch.from_numpy(vectors).to(table.weight)
+    given = torch.from_numpy(vectors).to(table.weight)
     with torch.no_grad():
-        room = table.weight[:, -vectors.size(1) :]  # a view
-        seen = vectors.any(dim=1)
-        if vectors[seen].unique().numel() > 1:  # no vectors, or vectors that are all alike, have no size to measure
-            room[seen] = vectors[seen] * (room.std() / vectors[seen].std())
+        room = table.weight[:, -given.size(1) :]  # a view
+        seen = given.any(dim=1)
+        if given[seen].unique().numel() > 1:  # no vectors, or vectors that are all alike, have no size to measure
+            room[seen] = given[seen] * (room.std() / given[seen].std())

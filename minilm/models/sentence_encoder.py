@@ -4,6 +4,8 @@ Letters:  B batch · T length · C model width
 Source:   Reimers and Gurevych (2019), Sentence-BERT, §3 (the mean of the tokens' vectors).
 """
 
+from typing import Any, cast
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -16,9 +18,9 @@ class SentenceEncoder(nn.Module):
 
     def __init__(self, encoder: nn.Module, with_pooler: bool = True):
         super().__init__()
-        self.config = encoder.config
-        self.encoder = encoder
-        self.pooler = Pooler(encoder.output_size) if with_pooler else None
+        self.encoder = cast(Any, encoder)
+        self.config = self.encoder.config
+        self.pooler = Pooler(self.encoder.output_size) if with_pooler else None
 
     def forward(
         self,

@@ -62,7 +62,8 @@ class Architecture:
 
     def write_config(self, model: nn.Module) -> dict:
         """The entries of `config.json` for `model`."""
-        entries = {"architectures": [type(model).__name__], "model_type": self.model_type, **asdict(model.config)}
+        config: Any = model.config
+        entries = {"architectures": [type(model).__name__], "model_type": self.model_type, **asdict(config)}
         return entries | self.write_head(model)
 
     def read_head(self, entries: dict, where: str = "config.json") -> HeadConfig | None:

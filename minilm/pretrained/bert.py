@@ -12,6 +12,7 @@ Read `NAMES` from top to bottom: it is BERT, part by part.
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -271,7 +272,7 @@ def translate(name: str, table: dict[str, str]) -> str | None:
 
 def split_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """`to_qkv.weight` [3C, C] → `to_qkv.weight[0]`, `[1]`, `[2]`, each [C, C]; the bias likewise."""
-    out = {}
+    out: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         parts = tensor.chunk(3) if ".to_qkv." in name else None
         out |= {name: tensor} if parts is None else {f"{name}[{i}]": part for i, part in enumerate(parts)}
@@ -282,8 +283,8 @@ def join_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Undo `split_qkv`. Raises InputError if one of the three parts is missing."""
     out = {name: tensor for name, tensor in weights.items() if "[" not in name}
     for name in {name[:-3] for name in weights if "[" in name}:
-        parts = [weights.get(f"{name}[{i}]") for i in range(3)]
-        if any(part is None for part in parts):
+        parts = [weights[part] for part in (f"{name}[{i}]" for i in range(3)) if part in weights]
+        if len(parts) < 3:
             raise InputError(f"query, key and value must come together; one of them is missing for {name}.")
         out[name] = torch.cat(parts)
     return out
@@ -304,12 +305,14 @@ class BertArchitecture(Architecture):
         return config_from_hf(entries, where)
 
     def write_config(self, model: nn.Module) -> dict:
-        architecture, extra = "BertForPreTraining", {}
+        config: Any = model.config
+        architecture = "BertForPreTraining"
+        extra: dict[str, Any] = {}
         if isinstance(model, Classifier):
             architecture, extra = hf_head(model.head_config)
         elif isinstance(model, SentenceEncoder):
             architecture = "BertModel"
-        return hf_config(model.config, architecture, **extra) | self.write_head(model)
+        return hf_config(config, architecture, **extra) | self.write_head(model)
 
     def read_head(self, entries: dict, where: str = "config.json") -> HeadConfig | None:
         return super().read_head(entries, where) or head_from_hf(entries, where)
@@ -317,7 +320,8 @@ class BertArchitecture(Architecture):
     def other_files(self, model: nn.Module) -> dict[str, dict | list]:
         if not isinstance(model, SentenceEncoder):
             return {}
-        return sentence_settings(model.config.width, model.config.max_length)
+        config: Any = model.config
+        return sentence_settings(config.width, config.max_length)
 
     def write_names(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         return to_hf_names(weights)

@@ -6,6 +6,7 @@ config.json  model.safetensors  tokenizer.json  tokenizer_config.json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from minilm.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 class LoadedModel:
     """A model from a folder, ready to be used: in evaluation mode, with the tokenizer that it was trained with."""
 
-    model: nn.Module
+    model: Any  # an nn.Module: a Classifier, a SentenceEncoder, or what was pretrained
     tokenizer: Tokenizer
     folder: Path
     lacking: tuple[str, ...] = ()  # names of weights that the folder does not hold; they are as drawn
@@ -64,6 +65,8 @@ class ShapesAlone(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_):
             return kwargs["tensor"]
+        if function in (torch.randn, torch.rand):
+            return torch.empty(*args, **{name: value for name, value in (kwargs or {}).items() if name != "generator"})
         return args[0] if function in (Tensor.normal_, Tensor.uniform_) else function(*args, **(kwargs or {}))
 
 

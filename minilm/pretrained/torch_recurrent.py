@@ -12,6 +12,7 @@ Letters:  G = gates·H rows, in their order: i, f, g, o (LSTM), r, z, n (GRU) ·
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from minilm.errors import InputError
 from minilm.layers.recurrent import GRUCell, Recurrent
 
 
-def named_cells(stack: Recurrent) -> Iterator[tuple[str, torch.nn.Module]]:
+def named_cells(stack: Recurrent) -> Iterator[tuple[str, Any]]:
     """Each cell with the end of its names there: l0, l0_reverse, l1 …"""
     for i, cell in enumerate(stack.cells):
         layer, backwards = divmod(i, stack.directions)

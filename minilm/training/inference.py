@@ -1,5 +1,7 @@
 """Using a trained model: probabilities and labels, vectors for sentences, masked words, attention weights.  F18, F25."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -83,7 +85,8 @@ def sentence_vectors(
     out = np.empty((len(texts), model.encoder.output_size), dtype=np.float32)
     for chosen in batches_by_length(encoded.lengths, most):
         batch = encoded.batch(chosen).to(device)
-        mask = None if batch.attention_mask.all() else batch.attention_mask  # most batches have texts of one length
+        mask = batch.attention_mask
+        mask = None if mask is None or mask.all() else mask  # most batches have texts of one length
         out[chosen] = model(batch.input_ids, None, mask).float().cpu().numpy()
     return out
 
@@ -117,11 +120,12 @@ def attention_of(
 
     Raises InputError for a text that is too long, and for a model without attention.
     """
-    if not hasattr(model.encoder, "stack"):
-        raise InputError(f"{type(model.encoder).__name__} has no attention to look at: use a Transformer.")
+    encoder: Any = model.encoder
+    if not hasattr(encoder, "stack"):
+        raise InputError(f"{type(encoder).__name__} has no attention to look at: use a Transformer.")
     second = None if pair is None else tokenizer.ids([pair])[0]
     ids, token_type_ids = tokenizer.pair(tokenizer.ids([text])[0], second)
-    weights = model.encoder(*one_row(model, ids, token_type_ids), need_weights=True).attentions
+    weights = encoder(*one_row(model, ids, token_type_ids), need_weights=True).attentions
     return tokenizer.tokens(ids), [layer[0].numpy() for layer in weights]
 
 

@@ -15,6 +15,7 @@ A loss is the mean over the positions that count, and says how many they are. La
 """
 
 from collections.abc import Iterable
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -29,7 +30,7 @@ class Loss(NamedTuple):
     """The mean over the positions that count, in nats, and how many they are."""
 
     value: Float[Tensor, ""]
-    count: int
+    count: int  # type: ignore[assignment] # it hides the method `count` of a tuple
 
 
 def cross_entropy(
@@ -94,7 +95,7 @@ def l2(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:
     parameters = list(parameters)
     if not parameters:
         raise InputError("l2 got no parameters: pass model.parameters(), not an iterator that is already used up.")
-    return 0.5 * sum(parameter.square().sum() for parameter in parameters)
+    return 0.5 * reduce(torch.add, (parameter.square().sum() for parameter in parameters))
 
 
 def _counted(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

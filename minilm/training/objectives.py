@@ -64,6 +64,7 @@ class BertPretraining:
 
     def losses(self, model: nn.Module, batch: Batch) -> tuple[Loss, Loss, Tensor]:
         """The masked-token loss, the next-sentence loss, and the number of pairs that were classified correctly."""
+        assert batch.labels is not None and batch.nsp_labels is not None
         masked = (batch.labels.flatten() != IGNORED).nonzero().flatten()  # [M]
         output = model(batch.input_ids, batch.token_type_ids, batch.attention_mask, masked)
         mlm = cross_entropy(output.mlm_logits, batch.labels.flatten()[masked])
@@ -146,6 +147,7 @@ class Classification:
 
     def loss(self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Loss:
         """The mean in nats over the labels that are not −100, and how many they are."""
+        assert batch.labels is not None
         logits = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
         return cross_entropy(logits, batch.labels, label_smoothing)
 

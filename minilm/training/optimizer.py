@@ -43,7 +43,8 @@ class Optimizer:
             raise InputError("the optimizer got no parameters: perhaps all parameters of the model are frozen.")
         if len({id(parameter) for parameter in parameters}) < len(parameters):
             raise InputError("a parameter is in the optimizer's groups twice, so it would take two steps at once.")
-        self.names, position = [], 0
+        self.names: list[str] = []
+        position = 0
         for group in self.groups:
             count = len(group["params"])
             self.names += group.get("names") or [str(position + i) for i in range(count)]
@@ -51,8 +52,11 @@ class Optimizer:
         self.steps = [0] * len(parameters)
         self.memory = [{letter: torch.zeros_like(p) for letter in self.remembers} for p in parameters]
 
-    def update(self, theta: Tensor, g: Tensor, learning_rate: float, decay: float, t: int, **memory: Tensor) -> None:
-        """One step for one tensor or a block of it, in place: the formula, element by element."""
+    def update(self, *step: Any, **memory: Any) -> None:
+        """One step for one tensor or a block of it, in place: the formula, element by element.
+
+        It is called as `update(theta, g, learning_rate, decay, t, …)`, with what it remembers by its letters.
+        """
         raise NotImplementedError
 
     @torch.no_grad()
@@ -216,11 +220,12 @@ def parameter_groups(
 
 def depths_of(model: nn.Module) -> tuple[dict[str, float], int]:
     """The depth of every parameter by name, and the depth n of the last layer. Raises InputError if the model has no depths."""
-    if not hasattr(model, "depth_of"):
+    depth_of: Any = getattr(model, "depth_of", None)
+    if depth_of is None:
         raise InputError(
             f"layer_decay needs a model that says how deep its parameters lie: {type(model).__name__} has no depth_of."
         )
-    depth = {name: model.depth_of(name) for name, _ in model.named_parameters()}
+    depth = {name: depth_of(name) for name, _ in model.named_parameters()}
     return depth, int(max((d for d in depth.values() if d < math.inf), default=0))
 
 

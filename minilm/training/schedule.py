@@ -58,6 +58,7 @@ class Budget:
             return steps / self.steps
         if self.tokens is not None:
             return tokens / self.tokens
+        assert self.minutes is not None
         return seconds / 60 / self.minutes
 
 

@@ -91,9 +91,9 @@ def fit(
     rng = np.random.default_rng(seed)
     validation, stopping = None, None
     if recipe.patience:
-        order = rng.permutation(np.arange(len(examples)))
-        tenth = max(1, len(order) // 10)
-        validation, examples = examples.subset(order[:tenth]), examples.subset(np.sort(order[tenth:]))
+        places = rng.permutation(np.arange(len(examples)))
+        tenth = max(1, len(places) // 10)
+        validation, examples = examples.subset(places[:tenth]), examples.subset(np.sort(places[tenth:]))
         stopping = EarlyStopping(recipe.patience, mode="min")
     per_epoch = -(-len(examples) // recipe.batch)
     order: list[np.ndarray] = []

@@ -1,7 +1,7 @@
 r"""Pictures: the curves of a pretraining, the ladder of models, maps of attention.
 
-Each returns a `Figure` of its own and, given a `path`, writes it there as PNG: same input, same bytes. pyplot is never
-imported and its settings are left as they were, so a notebook is not disturbed.
+Each function returns a new `Figure` and, given a `path`, also writes it there as PNG; the same input gives the same bytes.
+pyplot is never imported, and matplotlib's settings stay as they were, so that the reader's own plots do not change.
 
 Letters:  T tokens · H heads · L layers
 """
@@ -33,9 +33,9 @@ FONT = "DejaVu Sans"  # comes with matplotlib, so that pictures look the same ev
 SETTINGS: dict[str, Any] = dict.fromkeys(["axes.spines.top", "axes.spines.right", "legend.frameon"], False)
 SETTINGS |= {"font.family": FONT, "font.size": 12, "axes.titlesize": 12, "axes.titleweight": "bold"}
 SETTINGS |= {"axes.titlelocation": "left", "axes.axisbelow": True, "grid.color": "#E4E4E4", "lines.linewidth": 2}
-# matplotlib's own, then ours; and a token may be a dollar sign
+# matplotlib's defaults, then ours; a dollar sign starts no formula, because a token may be one
 STYLE: list[str | dict[str, Any]] = ["default", SETTINGS | {"text.parse_math": False}]
-# Families with Chinese characters, by how their names begin; asked in this order when the first font lacks some.
+# How the names of font families with Chinese characters begin. They are tried in this order when FONT lacks a character.
 CHINESE_FONTS = (
     *("Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "WenQuanYi", "Microsoft YaHei", "SimHei", "PingFang"),
     *("Hiragino Sans GB", "Heiti", "STHeiti", "Arial Unicode", "Droid Sans Fallback", "Noto Serif CJK", "SimSun"),
@@ -60,7 +60,7 @@ class Picture(Figure):
         FigureCanvasAgg(self)
 
     def _repr_png_(self, dpi: int = 90) -> bytes:
-        file = io.BytesIO()  # the metadata name neither the program nor the hour
+        file = io.BytesIO()  # the metadata name no program and no time, so that the bytes stay the same
         with style.context(STYLE):
             self.savefig(file, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15)
         return file.getvalue()
@@ -69,7 +69,7 @@ class Picture(Figure):
         if path is not None:
             growing = Path(f"{os.fspath(path)}.growing")
             growing.write_bytes(self._repr_png_(dpi=150))
-            os.replace(growing, path)  # a killed run leaves the picture before, not half of this one
+            os.replace(growing, path)  # a run that is killed leaves the previous picture, not half of this one
         return self
 
 
@@ -97,7 +97,7 @@ def wilson(successes: int | float, n: int, z: int | float = 1.96) -> tuple[float
 
 
 def spread(heights: Sequence[float], gap: float) -> np.ndarray:
-    """Heights at least `gap` apart, in the same order, that move the given ones as little as can be (least squares)."""
+    """Heights in the same order, at least `gap` apart and as close to the given ones as possible (least squares)."""
     order = np.argsort(heights, kind="stable")
     blocks: list[list[float]] = []  # labels that touch share one mean: "pool adjacent violators"
     for rank, i in enumerate(order):
@@ -109,9 +109,9 @@ def spread(heights: Sequence[float], gap: float) -> np.ndarray:
 
 
 def label_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Write each (x, y, text, colour) right of the axes, tied to its point, none upon another."""
+    """Write the text of each (x, y, text, colour) to the right of the axes, with a line to its point and without overlaps."""
     ends = [end for end in ends if math.isfinite(end[1])]
-    axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())  # from here on they stay
+    axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())  # the limits are fixed from here on
     figure = axis.figure
     assert isinstance(figure, Figure)
     figure.draw_without_rendering()  # only now is the height of the axes known
@@ -156,7 +156,7 @@ def pretraining_curves(
                 axis.fill_between(x, *band.T, color=colour, alpha=0.16, lw=0)
             if minutes is not None and len(runs) == 1:
                 whole = [t for t in MaxNLocator(6).tick_values(0, minutes[-1]) if minutes[0] <= t <= minutes[-1]]
-                top = axis.secondary_xaxis("top", xlabel="minutes")  # where they fell: the pace need not be even
+                top = axis.secondary_xaxis("top", xlabel="minutes")  # where each minute fell, since the pace may vary
                 top.set_xticks(np.interp(whole, minutes, x), [f"{t:g}" for t in whole])
         axes[0].lines[-1].set_label(f"{name} ({minutes[-1]:.1f} min)" if minutes is not None else name)
     if len(runs) > 1:
@@ -217,7 +217,7 @@ def lines(scores: dict[str, list[tuple]], sizes: np.ndarray, metric: str, title:
     figure = Picture(10, max(5.0, 1.8 + 0.3 * len(scores)))
     axis, ends = figure.subplots(), []
     for i, (name, points) in enumerate(scores.items()):
-        colour = COLOURS[(i - 1) % len(COLOURS)]  # the first row, the one to be better than, in grey
+        colour = COLOURS[(i - 1) % len(COLOURS)]  # the first row, which the others should beat, is grey
         aside = 1.012 ** (i - (len(scores) - 1) / 2)  # whiskers stand beside each other
         x, y, std = zip(*[(n * aside, mean, std) for n, _, mean, std in points])
         drawn: dict[str, Any] = dict(
@@ -234,7 +234,7 @@ def lines(scores: dict[str, list[tuple]], sizes: np.ndarray, metric: str, title:
 
 
 def fonts_for(text: str) -> list[str] | None:
-    """Fonts that together have every character of `text`: matplotlib's own and, where needed, one behind it."""
+    """Fonts that together have every character of `text`: matplotlib's own and, if needed, one more. None if there are none."""
     installed = sorted({font.name for font in font_manager.fontManager.ttflist})
     more = [name for start in CHINESE_FONTS for name in installed if name.startswith(start)]
     for families in ([FONT], *([FONT, name] for name in more)):
@@ -245,9 +245,10 @@ def fonts_for(text: str) -> list[str] | None:
 
 
 def tick_labels(tokens: Sequence[str], room: float) -> tuple[list[int], list[str], dict, str]:
-    """Where and what to write along an axis that has `room` for letters of so many points, how, and a note.
+    """The places, the labels, their text options and a note, for an axis with `room` for letters of that many points.
 
-    Without a font the tokens are numbered (boxes all look alike); without room every fifth is, with a key as note.
+    If no font has all the characters, the tokens are numbered, because boxes all look alike. If there is no room, every
+    fifth one is numbered, and the note is the key to all of them.
     """
     fonts = fonts_for("".join(tokens))
     words = [word if fonts else f"{i} {word}" if fonts_for(word) else f"{i}" for i, word in enumerate(tokens, 1)]
@@ -265,8 +266,9 @@ def attention_maps(
     """Heat maps of attention, a row for each layer and a column for each head, all on one scale of colour from 0 up.
 
     `layers`: weights [H, T, T] of each layer; row = the token that looks, column = the token looked at. Words stand
-    along the outer edge, or numbers where words would be too small to read or no installed font has them. `side`:
-    inches of a map, else what words need and a page allows. Raises InputError for no tokens or layers, or another shape.
+    along the outer edge, or numbers where words would be too small to read or no installed font has them. `side` is the
+    size of a map in inches; if it is not given, the map is as large as words need and a page allows. Raises InputError
+    if there are no tokens or layers, or for another shape.
     """
     weights, T = [np.asarray(layer, dtype=float) for layer in layers], len(tokens)
     if not weights or not T:
@@ -297,7 +299,7 @@ def attention_maps(
 
 
 def write_around(figure: Picture, note: str, title: str, fonts: list[str], size: float) -> None:
-    """What rows and columns are, the note and the title, close to the maps as they lie by now."""
+    """Write what rows and columns are, the note and the title, close to the finished maps."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     inches, box, panels = figure.get_size_inches(), figure.get_tightbbox(), [a.get_position() for a in figure.axes[:-1]]
@@ -311,9 +313,9 @@ def write_around(figure: Picture, note: str, title: str, fonts: list[str], size:
 
 
 def head_map(tokens: Sequence[str], weights: ArrayLike, path: Target = None, title: str | None = None) -> Picture:
-    """One head large: `weights` [T, T], row = the token that looks; up to 12 tokens, the weights stand in the cells.
+    """One head in large: `weights` [T, T], row = the token that looks. With up to 12 tokens the weights stand in the cells.
 
-    Raises InputError for no tokens or another shape.
+    Raises InputError if there are no tokens, or for another shape.
     """
     weights, T = np.asarray(weights, dtype=float), len(tokens)
     figure = attention_maps(tokens, [weights[None]], title=title, side=max(3.0, 0.36 * T))

@@ -1,6 +1,6 @@
-"""What every notebook needs and no lesson is about: panels to draw on, and a sentence when two results agree.
+"""Helpers for the notebooks: panels to draw on, and a printed sentence when two results agree.
 
-With `MINILM_FAST=1` in the environment `FAST` is true and a notebook takes smaller sizes: seconds instead of a minute.
+With `MINILM_FAST=1` in the environment `FAST` is true, and a notebook uses smaller sizes: it takes seconds, not a minute.
 """
 
 import os
@@ -19,7 +19,7 @@ RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Powers(LogFormatterMathtext):
-    """10⁻³ beside a logarithmic axis, and 2·10⁻³ between: in Unicode, since a dollar sign is a dollar sign in our pictures."""
+    """Labels of a logarithmic axis, such as 10⁻³ and 2·10⁻³, in Unicode: in our pictures a dollar sign starts no formula."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         found = re.search(r"(?:(\d+)\\times)?10\^\{(-?\d+)\}", super().__call__(x, pos))
@@ -27,14 +27,14 @@ class Powers(LogFormatterMathtext):
 
 
 class Panel(Axes):
-    """Axes that keep to our style in what is drawn after they were made: their title, their legend, a logarithmic scale."""
+    """Axes that keep our style for what is drawn later: the title, the legend, a logarithmic scale."""
 
     def set_title(self, *arguments, **options):
         with style.context(STYLE):
             return super().set_title(*arguments, **options)
 
     def legend(self, *arguments, **options):
-        pane = {"legend.frameon": True, "legend.edgecolor": "none"}  # a line behind it stays behind
+        pane = {"legend.frameon": True, "legend.edgecolor": "none"}  # lines do not run through its text
         with style.context([*STYLE, pane]):
             return super().legend(*arguments, **options)
 
@@ -63,7 +63,7 @@ def panels(rows: int = 1, columns: int = 1, width: float = 9.0, height: float = 
 
 
 def agree(what: str, ours: ArrayLike, theirs: ArrayLike, atol: float = 1e-10) -> None:
-    """Assert that two results are equal to `atol`, and say how close they are. Shapes must be the same."""
+    """Assert that two results have the same shape and differ by at most `atol`, and print how close they are."""
     ours, theirs = (np.asarray(a.detach() if hasattr(a, "detach") else a, dtype=float) for a in (ours, theirs))
     assert ours.shape == theirs.shape, f"{what}: shapes {ours.shape} and {theirs.shape} differ"
     largest = float(np.abs(ours - theirs).max())

@@ -70,7 +70,9 @@ def batch_with_padding(generator):
 
 def model_in_float64():
     generator = torch.Generator().manual_seed(1)
-    model = BertForPretraining(TransformerConfig(vocab_size=31, width=12, layers=2, heads=3, feed_forward=20, max_length=9))
+    model = BertForPretraining(
+        TransformerConfig(vocab_size=31, width=12, layers=2, heads=3, feed_forward=20, max_length=9)
+    )
     initialise(model, generator=generator)
     with torch.no_grad():
         for parameter in model.parameters():  # biases and norms too, or a swapped one would not show
@@ -226,7 +228,8 @@ def test_what_is_not_asked_for_is_the_measurements_own():
     assert BenchOptions("lstm").size == SIZES["lstm"]
     assert BenchOptions("speed", batch=3).size.batch == 3
     assert BenchOptions("speed", batch=3).size.width == SIZES["speed"].width
-    assert COMMANDS["bench"] == ("minilm.bench.run", "bench", "BenchOptions")
+    command = COMMANDS["bench"]
+    assert (command.module, command.function, command.options) == ("minilm.bench.run", "bench", "BenchOptions")
 
 
 def test_readable_contender_leaves_the_model_as_it_was():

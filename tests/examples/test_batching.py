@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from minilm.examples import batching
-from minilm.examples.batching import PretrainingBatches, batches_of_like_length, hash_of, pad
+from minilm.examples import bert_pretraining
+from minilm.examples.batching import batches_of_like_length, hash_of, pad
+from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.examples.labels import IGNORED
 from minilm.text.store import Store
 from minilm.text.tokenizer import SPECIAL_TOKENS, train_characters
@@ -41,7 +42,7 @@ def same(one, other):
 
 def original(batch):
     """The ids before masking."""
-    return torch.where(batch.words == IGNORED, batch.ids, batch.words)
+    return torch.where(batch.labels == IGNORED, batch.input_ids, batch.labels)
 
 
 def test_pad_fills_up_to_the_longest():
@@ -68,7 +69,7 @@ def test_one_round_is_every_pair_once(make, store):
     batches = make()
     batches._open_round(0)
     count, pairs = len(batches.batches), len(batches.pairs)
-    assert sum(len(batches[step].is_next) for step in range(count)) == pairs
+    assert sum(len(batches[step].nsp_labels) for step in range(count)) == pairs
     chosen = np.concatenate(batches.batches)
     assert sorted(chosen.tolist()) == list(range(pairs))
     assert batches.round == 0
@@ -89,23 +90,23 @@ def test_F26_a_row_is_cls_a_sep_b_sep(make, store):
             fill = T - len(a) - len(b) - 3
             assert ids[row].tolist() == [CLS, *a, SEP, *b, SEP] + [PAD] * fill
             assert batch.token_type_ids[row].tolist() == [0] * (len(a) + 2) + [1] * (len(b) + 1) + [0] * fill
-            assert batch.is_next[row] == p.label[i]
+            assert batch.nsp_labels[row] == p.label[i]
             if batch.attention_mask is not None:
                 assert batch.attention_mask[row].tolist() == [True] * (T - fill) + [False] * fill
 
 
-def test_F25_masks_cover_words_alone(make):
+def test_F25_masks_cover_ordinary_tokens_alone(make):
     batches = make()
-    words = masked = 0
+    tokens = masked = 0
     for step in range(40):
         batch = batches[step]
-        ids, chosen = original(batch), batch.words != IGNORED
+        ids, chosen = original(batch), batch.labels != IGNORED
         assert (ids[chosen] >= len(SPECIAL_TOKENS)).all()
-        words, masked = words + int((ids >= 5).sum()), masked + int(chosen.sum())
-    assert abs(masked - 0.15 * words) < 4 * (words * 0.15 * 0.85) ** 0.5
+        tokens, masked = tokens + int((ids >= 5).sum()), masked + int(chosen.sum())
+    assert abs(masked - 0.15 * tokens) < 4 * (tokens * 0.15 * 0.85) ** 0.5
 
 
-def test_real_is_none_where_nothing_is_padding_and_tokens_counts_the_rest(make):
+def test_the_attention_mask_is_none_where_nothing_is_padding_and_tokens_counts_the_rest(make):
     batches, seen = make(), set()
     for step in range(60):
         batch = batches[step]
@@ -133,13 +134,13 @@ def test_F25_F26_pairs_and_masks_are_new_in_every_round(make):
     first, count = batches.pairs, len(batches.batches)
     _ = batches[count]
     assert len(first) != len(batches.pairs) or not np.array_equal(first.b_start, batches.pairs.b_start)
-    masks = [(make()[step].words != IGNORED).float().mean(dim=0)[:5].tolist() for step in range(4)]
+    masks = [(make()[step].labels != IGNORED).float().mean(dim=0)[:5].tolist() for step in range(4)]
     assert len({tuple(mask) for mask in masks}) == 4
     assert len({hash_of(0, step) for step in range(1000)} | {hash_of(1, step) for step in range(1000)}) == 2000
 
 
 def test_blocks_of_documents_take_turns_and_cover_them_all(monkeypatch, make, store):
-    monkeypatch.setattr(batching, "BLOCK", 25)
+    monkeypatch.setattr(bert_pretraining, "BLOCK", 25)
     batches = make()
     assert [(block.start, block.stop) for block in batches.blocks] == [(0, 25), (25, 50), (50, 60)]
     seen = []
@@ -156,11 +157,11 @@ def test_blocks_of_documents_take_turns_and_cover_them_all(monkeypatch, make, st
 
 def test_a_block_of_single_sentences_is_passed_over(monkeypatch, tokenizer):
     """It has no pairs; a run of a million steps must not end at it."""
-    monkeypatch.setattr(batching, "BLOCK", 2)
+    monkeypatch.setattr(bert_pretraining, "BLOCK", 2)
     sentences, documents = np.arange(0, 45, 5), np.array([0, 3, 6, 7, 8])
     store = Store(np.full(40, 9, dtype=np.uint16), sentences, documents)
     batches = PretrainingBatches(store, tokenizer, LENGTH, 2, seed=0)
-    assert all(len(batches[step].is_next) >= 1 for step in range(12))
+    assert all(len(batches[step].nsp_labels) >= 1 for step in range(12))
     assert batches.round > 3
 
 

@@ -4,8 +4,9 @@ import torch
 from hypothesis import given, strategies as st
 
 from minilm.errors import InputError
+from minilm.examples.batching import Dataset
+from minilm.examples.labelled import cut, encode_tagged, encode_texts, label_names, pieces
 from minilm.examples.labels import IGNORED
-from minilm.examples.labelled import Dataset, cut, encode_tagged, encode_texts, label_names, pieces
 from minilm.text.files import Example
 from minilm.text.tagged import TaggedLine
 from minilm.text.tokenizer import train_characters
@@ -29,7 +30,7 @@ def test_F07_texts_become_rows_with_special_tokens_segments_and_numbers(tokenize
     examples = [Example("abc", "good"), Example("b", "bad", "ca"), Example("", None), Example("a", "bad", "")]
     encoded = encode_texts(examples, ("bad", "good"), tokenizer, max_length=None)
     assert encoded.rows == [[CLS, a, b, c, SEP], [CLS, b, SEP, c, a, SEP], [CLS, SEP], [CLS, a, SEP, SEP]]
-    assert encoded.token_type_ids == [[0] * 5, [0, 0, 0, 1, 1, 1], [0, 0], [0, 0, 0, 1]]
+    assert encoded.columns["token_type_ids"] == [[0] * 5, [0, 0, 0, 1, 1, 1], [0, 0], [0, 0, 0, 1]]
     assert encoded.labels == [1, 0, IGNORED, 0]
     assert encoded.owner == [0, 1, 2, 3] and len(encoded) == 4 and encoded.lengths.tolist() == [5, 6, 2, 4]
 
@@ -56,7 +57,7 @@ def test_F07_a_label_that_was_not_seen_is_named_with_its_text(tokenizer):
 
 def test_label_names_are_sorted_and_at_least_two():
     assert label_names(["pos", "neg", "pos"], "film.csv") == ("neg", "pos")
-    with pytest.raises(InputError, match="film.csv has one class only, 'pos': a classifier needs examples of two"):
+    with pytest.raises(InputError, match="film.csv has only one class, 'pos': a classifier needs examples of two"):
         label_names(["pos", "pos"], "film.csv")
 
 
@@ -83,19 +84,22 @@ def test_a_batch_is_padded_to_its_longest_with_padding_marked(tokenizer):
     encoded = encode_texts([Example("abc", "x"), Example("a", "y", "b")], ("x", "y"), tokenizer, None)
     batch = encoded.batch([1, 0])
     a, b, c = tokenizer.ids(["abc"])[0]
-    assert batch.ids.tolist() == [[CLS, a, SEP, b, SEP], [CLS, a, b, c, SEP]]
+    assert batch.input_ids.tolist() == [[CLS, a, SEP, b, SEP], [CLS, a, b, c, SEP]]
     assert encoded.batch([0, 1]).labels.tolist() == [0, 1]
     short = encode_texts([Example("a", "x"), Example("abc", "y")], ("x", "y"), tokenizer, None).batch([0, 1])
-    assert short.ids[0].tolist() == [CLS, a, SEP, PAD, PAD]
+    assert short.input_ids[0].tolist() == [CLS, a, SEP, PAD, PAD]
     assert short.attention_mask.tolist() == [[True] * 3 + [False] * 2, [True] * 5]
     assert short.token_type_ids[0].tolist() == [0] * 5
     moved = short.to(torch.device("meta"))
-    assert {tensor.device.type for tensor in vars(moved).values()} == {"meta"}
+    assert moved.nsp_labels is None
+    assert {name: tensor.device.type for name, tensor in vars(moved).items() if tensor is not None} == dict.fromkeys(
+        ("input_ids", "token_type_ids", "attention_mask", "labels"), "meta"
+    )
 
 
 def test_every_row_comes_once_an_epoch_and_once_in_order():
     rows = [[CLS, *[5] * n, SEP] for n in np.random.default_rng(0).integers(1, 40, 130)]
-    encoded = Dataset(rows, [[0] * len(row) for row in rows], [0] * 130, PAD, list(range(130)))
+    encoded = Dataset({"input_ids": rows, "labels": [0] * 130}, {"input_ids": PAD}, list(range(130)))
     epochs = [encoded.shuffled(16, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert sorted(np.concatenate(epochs[0]).tolist()) == list(range(130))
     assert all(np.array_equal(a, b) for a, b in zip(epochs[0], epochs[1]))
@@ -118,7 +122,7 @@ def tagged_lines(draw):
 def test_F31_tags_of_lines_that_were_cut_come_back_whole(tokenizer, lines, max_length):
     encoded = encode_tagged(lines, TAGS, tokenizer, max_length)
     assert all(len(row) <= (max_length or 99) for row in encoded.rows)
-    for row, token_type_ids, labels in zip(encoded.rows, encoded.token_type_ids, encoded.labels, strict=True):
+    for row, token_type_ids, labels in zip(*encoded.columns.values(), strict=True):
         assert len(row) == len(token_type_ids) == len(labels) and not any(token_type_ids)
         assert (row[0], row[-1]) == (CLS, SEP) and labels[0] == labels[-1] == IGNORED
         assert IGNORED not in labels[1:-1]

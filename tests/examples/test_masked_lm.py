@@ -8,7 +8,7 @@ from minilm.examples.labels import IGNORED
 from minilm.examples.masked_lm import mask_tokens
 
 V, MASK, SPECIAL = 1000, 4, [0, 1, 2, 3, 4]
-ROWS, LENGTH = 1000, 202  # 200 words between [CLS] and [SEP]: 200,000 words
+ROWS, LENGTH = 1000, 202  # 200 tokens between [CLS] and [SEP]: 200,000 tokens
 
 
 def seeded(seed=25):
@@ -17,9 +17,9 @@ def seeded(seed=25):
 
 @pytest.fixture(scope="module")
 def ids():
-    words = torch.randint(5, V, (ROWS, LENGTH), generator=seeded())
-    words[:, 0], words[:, -1] = 2, 3
-    return words
+    tokens = torch.randint(5, V, (ROWS, LENGTH), generator=seeded())
+    tokens[:, 0], tokens[:, -1] = 2, 3
+    return tokens
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +33,18 @@ def z_of(count, n, p):
 
 
 def counts(ids, corrupted, labels):
-    """Chosen; of these: [MASK], another word, the word itself."""
+    """Chosen; of these: [MASK], another token, the token itself."""
     chosen = labels != IGNORED
     is_mask, kept = corrupted == MASK, corrupted == ids
     return [int((chosen & what).sum()) for what in (chosen, is_mask, ~is_mask & ~kept, kept)]
 
 
-@pytest.mark.parametrize("rate", [0.15, 0.4])
-def test_F25_rate_and_80_10_10(mask_rate, ids):
+@pytest.mark.parametrize("mask_rate", [0.15, 0.4])
+def test_F25_mask_rate_and_80_10_10(mask_rate, ids):
     chosen, masked, random, kept = counts(ids, *mask_tokens(ids, SPECIAL, MASK, V, seeded(), mask_rate))
-    words = ROWS * (LENGTH - 2)
-    same = 1 / (V - len(SPECIAL))  # a random word is now and then the word itself
-    assert abs(z_of(chosen, words, mask_rate)) < 4
+    tokens = ROWS * (LENGTH - 2)
+    same = 1 / (V - len(SPECIAL))  # a random token is now and then the token itself
+    assert abs(z_of(chosen, tokens, mask_rate)) < 4
     assert abs(z_of(masked, chosen, 0.8)) < 4
     assert abs(z_of(random, chosen, 0.1 * (1 - same))) < 4
     assert abs(z_of(kept, chosen, 0.1 + 0.1 * same)) < 4
@@ -55,8 +55,8 @@ def two_independent_draws(ids, generator, mask_rate=0.15):
     chosen = ~torch.isin(ids, torch.tensor(SPECIAL)) & (torch.rand(ids.shape, generator=generator) < mask_rate)
     is_random = torch.rand(ids.shape, generator=generator) < 0.1
     is_mask = torch.rand(ids.shape, generator=generator) < 0.9
-    words = torch.randint(5, V, ids.shape, generator=generator)
-    corrupted = torch.where(chosen & is_random, words, torch.where(chosen & is_mask, MASK, ids))
+    tokens = torch.randint(5, V, ids.shape, generator=generator)
+    corrupted = torch.where(chosen & is_random, tokens, torch.where(chosen & is_mask, MASK, ids))
     return corrupted, ids.masked_fill(~chosen, IGNORED)
 
 
@@ -64,10 +64,10 @@ def test_F25_two_independent_draws_would_be_seen(ids):
     chosen, masked, random, kept = counts(ids, *two_independent_draws(ids, seeded()))
     assert masked / chosen == pytest.approx(0.81, abs=0.01) and kept / chosen == pytest.approx(0.09, abs=0.01)
     assert abs(z_of(masked, chosen, 0.8)) > 4 or abs(z_of(kept, chosen, 0.1)) > 4
-    assert abs(0.01 / math.sqrt(0.1 * 0.9 / chosen)) > 5  # 0.09 for 0.10, at this many words, on average
+    assert abs(0.01 / math.sqrt(0.1 * 0.9 / chosen)) > 5  # 0.09 for 0.10, at this many tokens, on average
 
 
-def test_F25_labels_are_the_words_that_were_there(ids, masked):
+def test_F25_labels_are_the_tokens_that_were_there(ids, masked):
     corrupted, labels = masked
     chosen = labels != IGNORED
     assert torch.equal(labels[chosen], ids[chosen])
@@ -93,8 +93,8 @@ def test_F25_special_ids_may_stand_anywhere():
     assert (labels[:, 2::10] == IGNORED).all() and (labels[:, 7::10] == IGNORED).all()
 
 
-def test_F25_every_ordinary_word_is_drawn_about_equally_often():
-    """χ² of 15 words over some 9,000 draws, 14 degrees of freedom: above 40 by chance 1 in 4,000 times."""
+def test_F25_every_ordinary_token_is_drawn_about_equally_often():
+    """χ² of 15 tokens over some 9,000 draws, 14 degrees of freedom: above 40 by chance 1 in 4,000 times."""
     ids = torch.full((500, 200), 5)
     corrupted, labels = mask_tokens(ids, SPECIAL, MASK, 20, seeded(), mask_rate=0.9)
     kept_and_drawn = corrupted[(labels != IGNORED) & (corrupted != MASK) & (corrupted != 5)]
@@ -114,7 +114,7 @@ def test_F25_the_generator_alone_decides(ids):
     assert not torch.equal(first[0], other[0])
 
 
-@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 15])
-def test_F25_a_rate_that_is_none_is_refused(mask_rate, ids):
+@pytest.mark.parametrize("mask_rate", [0.0, 1.0, -0.1, 15])
+def test_F25_a_mask_rate_that_is_none_is_refused(mask_rate, ids):
     with pytest.raises(InputError, match="is not between 0 and 1: BERT's is 0.15"):
         mask_tokens(ids, SPECIAL, MASK, V, seeded(), mask_rate)

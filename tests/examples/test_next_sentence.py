@@ -182,13 +182,13 @@ def test_F26_trim_cuts_a_at_its_front_and_b_at_its_end_and_the_longer_one_first(
 
 
 @pytest.mark.parametrize(
-    ("documents", "words"),
+    ("documents", "message"),
     [
         ([[5, 5]], "from 2 sentence.* of one document: give at least three sentences"),
         ([[5]], "from 1 sentence.* of one document"),
         ([[5], [4], [7]], "every document has a single sentence. Write one sentence per line"),
     ],
 )
-def test_F26_where_no_pair_is_possible_it_says_what_is_needed(documents, words):
-    with pytest.raises(InputError, match=words):
+def test_F26_where_no_pair_is_possible_it_says_what_is_needed(documents, message):
+    with pytest.raises(InputError, match=message):
         drawn(store_of(documents), room=20)

@@ -9,14 +9,14 @@ import torch
 from tiny import DATA, same, silent, weights
 
 from minilm.errors import InputError
-from minilm.examples.labelled import Dataset
-from minilm.training import metrics as measuring
-from minilm.jobs.finetune import Columns, EvaluateOptions, FinetuneOptions, evaluate, finetune, load_task, new_model
-from minilm.pretrained.run_folder import open_classifier
-from minilm.training.metrics import entity_scores, measure_texts
+from minilm.examples.batching import Dataset
+from minilm.jobs.finetune import Columns, EvaluateOptions, FinetuneOptions, evaluate, finetune, load_material, new_model
 from minilm.jobs.pretrain import pretrain
+from minilm.pretrained.protocol import open_classifier
 from minilm.text import corpus
 from minilm.text.tokenizer import Tokenizer
+from minilm.training import metrics
+from minilm.training.metrics import entity_scores, measure_texts
 from minilm.training.state import read_metrics
 from minilm.training.supervised import Recipe
 
@@ -106,22 +106,24 @@ def test_F31_lines_longer_than_the_model_are_cut_and_put_together(options, tmp_p
 
 def test_a_fine_tuned_model_lends_its_encoder_and_not_its_head(options, tmp_path):
     finetune(options(), silent)
-    task = load_task(options())
+    task = load_material(options()).task
     tokenizer = Tokenizer.load(options().out)
     old = open_classifier(options().out).model
     further = new_model(options(model=str(options().out)), task, tokenizer)
     fresh = new_model(options(), task, tokenizer)
     assert torch.equal(further.head.weight, fresh.head.weight) and not torch.equal(further.head.weight, old.head.weight)
-    assert torch.equal(further.bert.embeddings.words.weight, old.bert.embeddings.words.weight)
+    assert torch.equal(further.encoder.embeddings.tokens.weight, old.encoder.embeddings.tokens.weight)
+    assert not torch.equal(fresh.encoder.embeddings.tokens.weight, old.encoder.embeddings.tokens.weight)
 
 
 def test_the_held_out_part_is_the_same_for_every_seed_and_never_learnt_from(options):
-    tasks = [load_task(options(seed=seed, labels=labels)) for seed, labels in [(0, None), (1, None), (1, 9)]]
-    assert tasks[0].test == tasks[1].test == tasks[2].test
-    assert len(tasks[0].test) == 16 and [len(task.train) for task in tasks] == [48, 48, 9]
-    assert set(tasks[0].train) == set(tasks[1].train) and tasks[0].train != tasks[1].train
-    assert tasks[2].train == tasks[1].train[:9]
-    assert not set(tasks[0].train) & set(tasks[0].test)
+    materials = [load_material(options(seed=seed, labels=labels)) for seed, labels in [(0, None), (1, None), (1, 9)]]
+    first, other, few = (material.train.examples for material in materials)
+    assert materials[0].test == materials[1].test == materials[2].test
+    assert len(materials[0].test.examples) == 16 and [len(first), len(other), len(few)] == [48, 48, 9]
+    assert set(first) == set(other) and first != other
+    assert few == other[:9]
+    assert not set(first) & set(materials[0].test.examples)
 
 
 def test_a_class_that_a_small_sample_lacks_is_known_all_the_same(options, tmp_path):
@@ -129,7 +131,7 @@ def test_a_class_that_a_small_sample_lacks_is_known_all_the_same(options, tmp_pa
     rows = ["good,yes", "bad,no"] * 20 + ["odd,maybe"]
     table.write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
     for seed in range(4):
-        assert load_task(options(data=str(table), labels=6, seed=seed)).labels == ("maybe", "no", "yes")
+        assert load_material(options(data=str(table), labels=6, seed=seed)).task.labels == ("maybe", "no", "yes")
 
 
 def test_a_model_that_is_there_is_not_overwritten(options):
@@ -159,8 +161,8 @@ def test_a_training_that_fails_leaves_nothing_in_the_way(options):
 
 
 def test_F30_accuracy_and_macro_f1_by_hand(monkeypatch):
-    examples = Dataset([[1]] * 5, [[0]] * 5, [0, 0, 1, 1, 1], 0, list(range(5)))
-    monkeypatch.setattr(measuring, "predicted_labels", lambda *_: np.array([0, 1, 1, 1, 0]))
+    examples = Dataset({"input_ids": [[1]] * 5, "labels": [0, 0, 1, 1, 1]}, {"input_ids": 0}, list(range(5)))
+    monkeypatch.setattr(metrics, "predicted_labels", lambda *_: np.array([0, 1, 1, 1, 0]))
     measured = measure_texts(torch.nn.Identity(), examples, torch.device("cpu"))
     # class 0: one right, one wrong, one missed: 1/2; class 1: two right, one wrong, one missed: 2/3
     assert measured == pytest.approx({"accuracy": 3 / 5, "macro_f1": (1 / 2 + 2 / 3) / 2})

@@ -16,14 +16,15 @@ from minilm.jobs import notebooks as job
 from minilm.jobs.notebooks import COPIED, INDEX, NotebooksOptions, copy, notebooks, open_jupyter, source_folder
 
 NAMES = ("01_a.ipynb", "02_b.ipynb")
+GLOSSARY = "GLOSSARY.md"
 
 
 @pytest.fixture
 def source(tmp_path) -> Path:
-    """Two notebooks, their index, and what is no notebook."""
+    """Two notebooks, their index, the glossary, and what is no notebook."""
     folder = tmp_path / "source"
     folder.mkdir()
-    for name in (*NAMES, "build.py", "01_a.py", "scratch.ipynb"):
+    for name in (*NAMES, GLOSSARY, "build.py", "01_a.py", "scratch.ipynb"):
         (folder / name).write_text(f"{name}, first edition", encoding="utf-8")
     link = "[minilm/layers/attention.py](../minilm/layers/attention.py): `attention` · [01 · A](01_a.ipynb)"
     (folder / INDEX).write_text(link, encoding="utf-8")
@@ -42,20 +43,20 @@ def here(source, tmp_path, monkeypatch) -> Path:
 def test_they_are_copied_with_their_index(here, capsys):
     assert tiny.command("notebooks", "--no-open") == 0
     folder = here / "minilm-notebooks"
-    assert {path.name for path in folder.iterdir()} == {INDEX, COPIED, *NAMES}
+    assert {path.name for path in folder.iterdir()} == {INDEX, GLOSSARY, COPIED, *NAMES}
     assert (folder / "01_a.ipynb").read_text(encoding="utf-8") == "01_a.ipynb, first edition"
     # the source does not lie beside the copies, so its links would lead nowhere
     text = (folder / INDEX).read_text(encoding="utf-8")
     assert text == "minilm/layers/attention.py: `attention` · [01 · A](01_a.ipynb)"
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "minilm-notebooks: 3 new." and out[1].endswith("jupyter lab minilm-notebooks") and len(out) == 2
+    assert out[0] == "minilm-notebooks: 4 new." and out[1].endswith("jupyter lab minilm-notebooks") and len(out) == 2
 
 
 def test_what_the_learner_changed_is_left_alone_and_the_rest_brought_up_to_date(source, here, capsys):
     to = Path("mine/books")
     options = NotebooksOptions(to=to, open=False)
-    assert notebooks(options, tiny.silent).new == (INDEX, *NAMES)
-    assert notebooks(options, tiny.silent).same == (INDEX, *NAMES)
+    assert notebooks(options, tiny.silent).new == (GLOSSARY, INDEX, *NAMES)
+    assert notebooks(options, tiny.silent).same == (GLOSSARY, INDEX, *NAMES)
     (to / NAMES[0]).write_text("my own notes", encoding="utf-8")
     for name in NAMES:
         (source / name).write_text(f"{name}, second edition", encoding="utf-8")
@@ -66,7 +67,7 @@ def test_what_the_learner_changed_is_left_alone_and_the_rest_brought_up_to_date(
         assert done.kept == NAMES[:1] and NAMES[1] in done.refreshed + done.same
         assert (to / NAMES[0]).read_text(encoding="utf-8") == "my own notes"
         assert (to / NAMES[1]).read_text(encoding="utf-8") == "02_b.ipynb, second edition"
-        assert "left alone, because you changed them: 01_a.ipynb (--force overwrites them)." in capsys.readouterr().out
+        assert "Left alone, because you changed them: 01_a.ipynb (--force overwrites them)." in capsys.readouterr().out
 
     (to / NAMES[0]).write_text("01_a.ipynb, first edition", encoding="utf-8")  # the change is undone
     assert notebooks(options, tiny.silent).refreshed == NAMES[:1]
@@ -82,7 +83,7 @@ def test_without_its_memory_every_file_that_differs_counts_as_the_learners(memor
     (to / NAMES[0]).write_text("my own notes", encoding="utf-8")
     (to / COPIED).unlink() if memory is None else (to / COPIED).write_text(memory, encoding="utf-8")
     done = copy(source, to)
-    assert done.kept == NAMES[:1] and done.same == (INDEX, NAMES[1]) and not done.new + done.refreshed
+    assert done.kept == NAMES[:1] and done.same == (GLOSSARY, INDEX, NAMES[1]) and not done.new + done.refreshed
 
 
 def test_a_copy_that_was_thrown_away_comes_back(source, tmp_path):
@@ -127,7 +128,7 @@ def test_the_wheel_holds_what_the_command_looks_for():
     config.read_string((TOP / "setup.cfg").read_text(encoding="utf-8"))
     patterns = config["options.data_files"]["share/minilm/notebooks"].split()
     packed = {path.name for pattern in patterns for path in TOP.glob(pattern)}
-    assert packed == {path.name for path in [*NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"), NOTEBOOKS / INDEX]}
+    assert packed == {path.name for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")} | {INDEX, GLOSSARY}
 
 
 # ------------------------------------------------------------------------------- Jupyter
@@ -155,11 +156,11 @@ def test_jupyter_opens_in_the_folder_and_has_the_ctrl_c_to_itself(here, monkeypa
     monkeypatch.setattr(FakeJupyter, "started", [])
     assert tiny.command("notebooks", "--to", "books") == 0
     assert FakeJupyter.started == [[sys.executable, "-m", "jupyterlab", str((here / "books").resolve())]]
-    assert "Opening Jupyter; Ctrl-C ends it." in capsys.readouterr().out
+    assert "Opening Jupyter; press Ctrl-C to end it." in capsys.readouterr().out
 
     monkeypatch.setattr(FakeJupyter, "code", 1)
     assert tiny.command("notebooks", "--to", "books") == 2
-    err = "minilm: Jupyter ended with the code 1; the notebooks are in books: jupyter lab books\n"
+    err = "minilm: Jupyter ended with the code 1. To try again:  jupyter lab books\n"
     assert capsys.readouterr().err == err
 
 

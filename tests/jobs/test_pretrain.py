@@ -16,13 +16,14 @@ from tiny import DATA, same, silent, weights
 from transformers import BertForPreTraining
 
 from minilm.errors import InputError
-from minilm.examples.batching import PretrainingBatches
-from minilm.text import prepare as preparing
+from minilm.examples.bert_pretraining import PretrainingBatches
+from minilm.files.tensors import write_tensors
 from minilm.jobs import pretrain as pretraining
-from minilm.pretrained.run_folder import open_pretraining
-from minilm.jobs.pretrain import PretrainOptions, held_out_batches, measure, prepare_for, pretrain, vectors_for
-from minilm.training import checkpoint
-from minilm.training.state import load_state, read_metrics
+from minilm.jobs.pretrain import PretrainOptions, held_out_batches, prepare_for, pretrain, vectors_for
+from minilm.pretrained.protocol import open_pretraining
+from minilm.text import prepare as preparing
+from minilm.training.objectives import BertPretraining
+from minilm.training.state import VERSION, load_state, read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,9 @@ def test_resumed_is_uninterrupted_bit_for_bit(steps, run, straight, monkeypatch,
             break
         with pytest.raises(KeyboardInterrupt):
             pretrain(run(resume=i > 0), said.append)
-        assert said[-1] == f"stopped at step {step + 1}; all is saved. Go on with the same command and --resume."
+        assert said[-1] == (
+            f"stopped at step {step + 1}; everything is saved. To go on, give the same command with --resume."
+        )
         assert load_state(run().out)[0]["progress"][0] == step + 1
     last = pretrain(run(resume=True), said.append)
     assert last["step"] == 12
@@ -134,7 +137,7 @@ def test_a_run_that_is_killed_at_any_write_goes_on_as_if_it_had_not_been(run, tm
             if left[0] == 0:
                 raise Killed
 
-        monkeypatch.setattr(checkpoint.os, "replace", dying)
+        monkeypatch.setattr(os, "replace", dying)
         return left
 
     number = 0
@@ -148,7 +151,7 @@ def test_a_run_that_is_killed_at_any_write_goes_on_as_if_it_had_not_been(run, tm
         except Killed:
             pass
         finally:
-            monkeypatch.setattr(checkpoint.os, "replace", real)
+            monkeypatch.setattr(os, "replace", real)
         assert left == [0]
         begun = load_state(options.out) is not None
         pretrain(replace(options, resume=begun), silent)
@@ -175,7 +178,7 @@ def test_a_process_that_is_stopped_leaves_a_run_that_goes_on(ending, run, shared
     out, err = process.communicate(timeout=120)
     if ending == "SIGINT":
         assert process.returncode == 130 and err == "minilm: stopped.\n"
-        assert "Go on with the same command and --resume." in out
+        assert "To go on, give the same command with --resume." in out
     else:
         assert process.returncode == -signal.SIGKILL
     step = int(load_state(long["out"])[0]["progress"][0])
@@ -224,7 +227,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_as_another(run, straight, shar
     before = weights(straight)
     with pytest.raises(InputError, match="holds a run already: add --resume"):
         pretrain(run(out=straight), silent)
-    with pytest.raises(InputError, match=r"started with other options \(rate was [0-9.]+ and is 0.1\)"):
+    with pytest.raises(InputError, match=r"started with other options \(learning_rate was [0-9.]+ and is 0.1\)"):
         pretrain(run(out=straight, resume=True, learning_rate=0.1), silent)
     with pytest.raises(InputError, match="holds no run to resume"):
         pretrain(run(resume=True), silent)
@@ -246,17 +249,19 @@ def test_a_finished_run_that_is_resumed_stays_what_it_is(run, straight, no_pictu
 
 
 @pytest.mark.parametrize(
-    ("file", "content"),
+    ("file", "content", "message"),
     [
-        ("latest.json", "{"),
-        ("latest.json", "[]"),
-        ("latest.json", '{"folder": "gone"}'),
-        ("step-00000012/facts.json", "{}"),
-        ("step-00000012/facts.json", "[]"),
-        ("step-00000012/state.safetensors", "x" * 99),
+        ("latest.json", "{", "broken"),
+        ("latest.json", "[]", "broken"),
+        ("latest.json", '{"folder": "gone"}', "broken"),
+        ("step-00000012/facts.json", "{}", "was written by another edition"),
+        ("step-00000012/facts.json", f'{{"version": {VERSION}}}', "does not say with which options it was started"),
+        ("step-00000012/facts.json", "[]", "broken"),
+        ("step-00000012/facts.json", "5", "broken"),
+        ("step-00000012/state.safetensors", "x" * 99, "broken"),
     ],
 )
-def test_a_state_that_is_broken_is_refused(file, content, run, straight, tmp_path):
+def test_a_state_that_is_broken_is_refused(file, content, message, run, straight, tmp_path):
     broken = tmp_path / "broken"
     for path in straight.rglob("*"):
         if path.is_file():
@@ -264,7 +269,7 @@ def test_a_state_that_is_broken_is_refused(file, content, run, straight, tmp_pat
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
     (broken / "training_state" / file).write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match="broken"):
+    with pytest.raises(InputError, match=message):
         pretrain(run(out=broken, resume=True), silent)
 
 
@@ -283,7 +288,7 @@ def test_a_state_with_other_numbers_is_refused(damaged, run, straight, tmp_path)
     broken = tmp_path / "broken"
     shutil.copytree(straight, broken)
     path = broken / "training_state" / "step-00000012" / "state.safetensors"
-    checkpoint.write_tensors(path, load_state(broken)[0] | damaged)
+    write_tensors(path, load_state(broken)[0] | damaged)
     with pytest.raises(InputError, match=r"the state in .*training_state is broken .*begin again in another --out"):
         pretrain(run(out=broken, resume=True), silent)
 
@@ -307,12 +312,13 @@ def test_F25_F26_the_folder_opens_in_transformers_with_equal_logits(straight, ru
     theirs, info = BertForPreTraining.from_pretrained(straight, attn_implementation="eager", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
     batch = held_out_batches(prepare_for(run(), silent), 24)[0]
-    real = torch.ones_like(batch.ids, dtype=torch.bool) if batch.real is None else batch.real
+    ids, token_type_ids, mask = batch.input_ids, batch.token_type_ids, batch.attention_mask
+    mask = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
     with torch.no_grad():
-        got = ours.model.double()(batch.ids, batch.token_type_ids, batch.real)
-        wanted = theirs.double().eval()(batch.ids, token_type_ids=batch.token_type_ids, attention_mask=real.long())
-    torch.testing.assert_close(got.words[real], wanted.prediction_logits[real], atol=1e-10, rtol=0)
-    torch.testing.assert_close(got.is_next, wanted.seq_relationship_logits, atol=1e-10, rtol=0)
+        got = ours.model.double()(ids, token_type_ids, batch.attention_mask)
+        wanted = theirs.double().eval()(ids, token_type_ids=token_type_ids, attention_mask=mask.long())
+    torch.testing.assert_close(got.mlm_logits[mask], wanted.prediction_logits[mask], atol=1e-10, rtol=0)
+    torch.testing.assert_close(got.nsp_logits, wanted.seq_relationship_logits, atol=1e-10, rtol=0)
 
 
 def test_a_run_folder_holds_what_was_promised(straight):
@@ -329,7 +335,8 @@ def test_a_run_folder_holds_what_was_promised(straight):
 
 
 def test_the_measurement_is_that_of_the_written_model(straight, run):
-    measured = measure(open_pretraining(straight).model, held_out_batches(prepare_for(run(), silent), 24))
+    held_out = held_out_batches(prepare_for(run(), silent), 24)
+    measured = BertPretraining().measure(open_pretraining(straight).model, held_out)
     last = read_metrics(straight)[-1]
     assert {key: last[key] for key in measured} == pytest.approx(measured, abs=1e-6)
 
@@ -343,7 +350,7 @@ def test_a_second_run_finds_the_corpus_and_does_no_work(run, straight, monkeypat
 
     for name in ("write_store", "write_texts", "train_wordpiece"):
         monkeypatch.setattr(preparing, name, fail)
-    monkeypatch.setattr(pretraining, "in_two_kinds_of_company", fail)
+    monkeypatch.setattr(pretraining, "local_and_document_vectors", fail)
     said = []
     prepared = prepare_for(run(), said.append)
     pretraining.build(run(), prepared)
@@ -381,30 +388,32 @@ def test_budgets_in_tokens_and_minutes(run, tmp_path, no_picture):
     [
         (dict(steps=None), "exactly one of steps, tokens and minutes"),
         (dict(tokens=5, steps=5), "exactly one of steps, tokens and minutes"),
-        (dict(steps=0), "no budget"),
+        (dict(steps=0), "steps must be a positive number, not 0"),
         (dict(width=10), "width 10 is not divisible by 3 heads"),
-        (dict(learning_rate=0.0), "learning rate 0.0"),
-        (dict(learning_rate=float("nan")), "learning rate nan"),
-        (dict(warmup=1.0), "warm-up is 1.0"),
+        (dict(learning_rate=0.0), "the learning rate must be above 0, not 0.0"),
+        (dict(learning_rate=float("nan")), "the learning rate must be above 0, not nan"),
+        (dict(warmup=1.0), "warmup must be at least 0 and below 1, not 1.0"),
         (dict(schedule="steep"), "schedule 'steep' is not known"),
-        (dict(mask_rate=0.0), "mask_rate 0.0"),
-        (dict(clip=0.0), "clip 0.0"),
-        (dict(seed=-1), "seed -1"),
-        (dict(window=0), "window 0"),
-        (dict(batch=0), "batch 0"),
-        (dict(held_out=0), "held_out 0"),
-        (dict(evaluations=0), "evaluations 0"),
-        (dict(evaluations=10**9), "evaluations 1,000,000,000 must be at most 10,000"),
-        (dict(vocab_size=10**12), "vocab_size 1,000,000,000,000 must be at most 1,000,000"),
-        (dict(vocab_size=10**20), "vocab_size 1[0,]+ must be at most 1,000,000"),
-        (dict(layers=10**9), "layers 1,000,000,000 must be at most 1,000"),
-        (dict(width=10**18), "width 1[0,]+ must be at most 100,000"),
-        (dict(weight_decay=-0.1), "weight_decay -0.1"),
-        (dict(next_sentence_weight=-1.0), "next_sentence_weight -1.0"),
-        (dict(embedding_learning_rate_scale=-1.0), "embedding_rate -1.0"),
-        (dict(dropout=1.0), "dropout 1.0"),
+        (dict(mask_rate=0.0), "mask_rate must be between 0 and 1, not 0.0"),
+        (dict(clip=0.0), "clip must be above 0, not 0.0"),
+        (dict(seed=-1), "seed must be from 0 to 4294967295, not -1"),
+        (dict(window=0), "window must be at least 1, not 0"),
+        (dict(batch=0), "batch must be at least 1, not 0"),
+        (dict(held_out=0), "held_out must be at least 1, not 0"),
+        (dict(evaluations=0), "evaluations must be at least 1, not 0"),
+        (dict(evaluations=10**9), "evaluations must be at most 10,000, not 1,000,000,000"),
+        (dict(vocab_size=10**12), "vocab_size must be at most 1,000,000, not 1,000,000,000,000"),
+        (dict(vocab_size=10**20), "vocab_size must be at most 1,000,000, not 1[0,]+"),
+        (dict(layers=10**9), "layers must be at most 1,000, not 1,000,000,000"),
+        (dict(width=10**18), "width must be at most 100,000, not 1[0,]+"),
+        (dict(weight_decay=-0.1), "weight_decay must be at least 0, not -0.1"),
+        (dict(next_sentence_weight=-1.0), "next_sentence_weight must be at least 0, not -1.0"),
+        (dict(embedding_learning_rate_scale=-1.0), "embedding_learning_rate_scale must be at least 0, not -1.0"),
+        (dict(dropout=1.0), "dropout .*1.0"),
         (dict(init="zero"), "init 'zero' is not known"),
-        (dict(length=7), "length 7"),
+        (dict(length=7), "length must be at least 8, not 7"),
+        (dict(architecture="rnn"), "architecture 'rnn' is not known: choose one of bert, .*lstm"),
+        (dict(architecture="lstm", dropout=1.0), "dropout .*1.0"),
         (dict(norm="mid"), "norm 'mid' is not known"),
         (dict(positions="none"), "positions 'none' is not known"),
     ],
@@ -439,19 +448,19 @@ def test_tensorboard_that_is_not_there_is_asked_for(run, monkeypatch):
     assert not run().out.exists()
 
 
-def test_F25_pretraining_learns_more_than_how_common_the_words_are(run, no_picture):
+def test_F25_pretraining_learns_more_than_how_common_the_tokens_are(run, no_picture):
     """On text that it has read, its loss is below that of the best model that looks at no context: the frequencies."""
     recipe = dict(learning_rate=1e-2, warmup=0.05, next_sentence_weight=1.0, dropout=0.0, batch=16)
     options = run(steps=300, width=24, heads=3, evaluations=1, **recipe)
     prepared = prepare_for(options, silent)
-    asked = PretrainingBatches(prepared.train, prepared.tokenizer, 24, 32, seed=5)[0]
-    words = asked.words[asked.words != -100].numpy()
+    batch = PretrainingBatches(prepared.train, prepared.tokenizer, 24, 32, seed=5)[0]
+    masked = batch.labels[batch.labels != -100].numpy()
     share = np.bincount(prepared.train.ids, minlength=prepared.tokenizer.size) / prepared.train.tokens
-    unigram = -np.log(share[words]).mean()
+    unigram = -np.log(share[masked]).mean()
     pretrain(options, silent)
     first, last = read_metrics(options.out)
     assert last["mlm_loss"] < first["mlm_loss"]  # on text that was held out
-    assert measure(open_pretraining(options.out).model, [asked])["mlm_loss"] < unigram
+    assert BertPretraining().measure(open_pretraining(options.out).model, [batch])["mlm_loss"] < unigram
 
 
 def test_the_state_says_with_which_options_it_was_started(straight):

@@ -5,9 +5,9 @@ from tiny import DATA, command, silent
 
 from minilm.errors import InputError
 from minilm.jobs import similar as module
-from minilm.pretrained.run_folder import open_encoder
 from minilm.jobs.pretrain import pretrain
 from minilm.jobs.similar import Hit, SimilarOptions, lines_of, similar
+from minilm.pretrained.protocol import open_encoder
 from minilm.training.inference import sentence_vectors
 
 LINES = ["the hen is white", "a dog barks", "the dog sees the hen", "she opens the door", "a dog barks", "it rains"]
@@ -32,9 +32,9 @@ def test_the_nearest_lines_come_first_each_once_in_whatever_blocks(block, book, 
     monkeypatch.setattr(module, "BLOCK", block)
     queries = ("a dog barks", "rain")
     found = similar(SimilarOptions(queries, file, book, top=3), silent)
-    opened = open_encoder(book)
-    lines, asked = (sentence_vectors(opened.model, opened.tokenizer, list(texts)) for texts in (LINES, queries))
-    for hits, cosines in zip(found, asked @ lines.T, strict=True):
+    loaded = open_encoder(book)
+    lines, wanted = (sentence_vectors(loaded.model, loaded.tokenizer, list(texts)) for texts in (LINES, queries))
+    for hits, cosines in zip(found, wanted @ lines.T, strict=True):
         order = [i for i in np.argsort(-cosines, kind="stable") if i != 4][:3]  # line 5 is line 2 again
         assert [hit.number for hit in hits] == [i + 1 for i in order]
         assert [hit.line for hit in hits] == [LINES[i] for i in order]
@@ -51,7 +51,7 @@ def test_more_are_asked_for_than_there_are_and_a_file_of_columns(book, file):
 def test_what_cannot_be_searched_is_said(book, file, tmp_path):
     with pytest.raises(InputError, match="there is nothing to look for"):
         similar(SimilarOptions((" ",), file, book), silent)
-    with pytest.raises(InputError, match="top 0 must be at least 1"):
+    with pytest.raises(InputError, match="top must be at least 1, not 0"):
         SimilarOptions(("a",), file, book, top=0)
     (tmp_path / "empty.txt").write_text("\n\n", encoding="utf-8")
     with pytest.raises(InputError, match="empty.txt has no line to compare with"):

@@ -14,6 +14,7 @@ from minilm.errors import InputError
 from minilm.models.bert import Bert
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.heads import Classifier, TextHeadConfig
+from minilm.models.lstm import LSTMConfig, LSTMEncoder
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained import registry
 from minilm.pretrained.bert import config_from_hf, head_from_hf, hf_config, misfits, modern, renamed
@@ -443,7 +444,8 @@ def test_an_encoder_without_a_pooler_is_whole(publish):
 def test_shapes_are_asked_for_without_a_draw():
     before = torch.get_rng_state()
     with ShapesAlone():
-        nn.Embedding(5, 3), nn.Linear(3, 2)
+        nn.Embedding(5, 3), nn.Linear(3, 2), LSTMEncoder(LSTMConfig(5))
+        assert torch.randn(2, 3, generator=torch.Generator()).shape == torch.rand((2, 3)).shape == (2, 3)
     assert torch.equal(torch.get_rng_state(), before)
     nn.Linear(3, 2)
     assert not torch.equal(torch.get_rng_state(), before)

@@ -101,7 +101,7 @@ def test_update_says_whether_it_was_the_best():
 
 
 def test_a_patience_of_none_and_an_unknown_mode_are_refused():
-    with pytest.raises(InputError, match="patience is 0"):
+    with pytest.raises(InputError, match="patience must be at least 1, not 0"):
         EarlyStopping(patience=0)
-    with pytest.raises(InputError, match="mode is 'best'"):
+    with pytest.raises(InputError, match="mode must be .*, not 'best'"):
         EarlyStopping(patience=1, mode="best")

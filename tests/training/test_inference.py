@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from minilm.errors import InputError
+from minilm.models.bert import Bert
 from minilm.models.config import TransformerConfig
 from minilm.models.initialisation import initialise
 from minilm.models.sentence_encoder import SentenceEncoder, sentence_vector
@@ -20,7 +21,8 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def model(tokenizer):
-    model = SentenceEncoder(TransformerConfig(tokenizer.size, width=6, layers=2, heads=3, feed_forward=8, max_length=20))
+    config = TransformerConfig(tokenizer.size, width=6, layers=2, heads=3, feed_forward=8, max_length=20)
+    model = SentenceEncoder(Bert(config))
     initialise(model, generator=torch.Generator().manual_seed(0))
     return model.eval()
 
@@ -44,15 +46,15 @@ def test_vectors_do_not_depend_on_the_batches_and_have_length_1(most, model, tok
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     for text, vector in zip(TEXTS, vectors):
         ids = torch.tensor([tokenizer.pair(tokenizer.ids([text])[0])[0]])
-        u = model.bert(ids).words[0].mean(dim=0)
+        u = model.encoder(ids).hidden[0].mean(dim=0)
         np.testing.assert_allclose(vector, (u / u.norm()).detach(), atol=1e-6)
 
 
 def test_a_vector_of_zeros_stays_one_and_padding_has_no_part():
-    words = torch.zeros(2, 3, 4)
-    words[1, :2], words[1, 2] = torch.tensor([0.0, 3, 0, 4]), 99.0
+    hidden = torch.zeros(2, 3, 4)
+    hidden[1, :2], hidden[1, 2] = torch.tensor([0.0, 3, 0, 4]), 99.0
     attention_mask = torch.tensor([[True] * 3, [True, True, False]])
-    torch.testing.assert_close(sentence_vector(words, attention_mask), torch.tensor([[0.0] * 4, [0, 0.6, 0, 0.8]]))
+    torch.testing.assert_close(sentence_vector(hidden, attention_mask), torch.tensor([[0.0] * 4, [0, 0.6, 0, 0.8]]))
 
 
 def test_a_text_that_is_too_long_is_refused_or_cut(model, tokenizer):

@@ -7,6 +7,10 @@ from safetensors.torch import load, save
 from torch import nn
 
 from minilm.errors import InputError
+from minilm.models.bert import Bert, BertForPretraining
+from minilm.models.config import TransformerConfig
+from minilm.models.heads import Classifier, TextHeadConfig, TokenHeadConfig
+from minilm.models.lstm import LSTMConfig, LSTMEncoder
 from minilm.training import optimizer as optimizer_module
 from minilm.training.optimizer import SGD, Adam, AdamW, clip_gradients, parameter_groups
 
@@ -42,7 +46,7 @@ def set_gradients(parameters, step):
 
 
 def in_two_groups(parameters):
-    """The second goes at half the rate and does not decay."""
+    """The second learns at half the learning rate and does not decay."""
     return [
         {"params": parameters[:2], "weight_decay": DECAY},
         {"params": parameters[2:], "scale": 0.5, "weight_decay": 0.0},
@@ -102,7 +106,7 @@ def test_F03_momentum_is_pytorchs_and_not_the_form_with_the_rate_inside():
     (theta,), m = fresh_parameters()[:1], 0.0
     inside = theta.detach().clone()
     optimizer = SGD([{"params": [theta]}], momentum=0.9)
-    for step in (2, 3):  # the rate falls between them
+    for step in (2, 3):  # the learning rate falls between them
         run(optimizer, [theta], [step])
         m = 0.9 * m - RATES[step] * theta.grad
         inside += m
@@ -205,7 +209,7 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    """Three layers; the table of words is also the output matrix, named first or last."""
+    """Three layers; the embedding table is also the output matrix, named first or last."""
 
     def __init__(self, output_first=False):
         super().__init__()
@@ -220,6 +224,21 @@ class Model(nn.Module):
             self.output = nn.Linear(4, 9)
         self.output.weight = self.embeddings.word.weight
         self.head = nn.Linear(4, 2)
+
+    def depth_of(self, name):
+        parts = name.split(".")
+        return 0 if parts[0] == "embeddings" else 1 + int(parts[2]) if parts[0] == "encoder" else math.inf
+
+
+class Whole(nn.Module):
+    """A model that is a part of another one."""
+
+    def __init__(self):
+        super().__init__()
+        self.bert = Model()
+
+    def depth_of(self, name):
+        return self.bert.depth_of(name.removeprefix("bert."))
 
 
 def by_name(groups):
@@ -248,7 +267,7 @@ def test_a_tied_table_is_one_parameter_and_a_table(output_first):
     AdamW(groups)
 
 
-def test_low_layers_go_slower_than_high_ones_and_the_head_at_full_rate():
+def test_low_layers_learn_more_slowly_than_high_ones_and_the_head_at_the_full_learning_rate():
     scales = by_name(parameter_groups(Model(), 0.1, embedding_learning_rate_scale=0.25, layer_decay=0.5))
     for i, scale in enumerate((0.25, 0.5, 1.0)):
         assert scales[f"encoder.layers.{i}.project.weight"] == (scale, 0.1)
@@ -259,8 +278,7 @@ def test_low_layers_go_slower_than_high_ones_and_the_head_at_full_rate():
 
 
 def test_layers_are_found_inside_a_larger_model_and_frozen_parameters_left_out():
-    whole = nn.Module()
-    whole.bert = Model()
+    whole = Whole()
     whole.bert.head.requires_grad_(False)
     scales = by_name(parameter_groups(whole, layer_decay=0.5))
     assert scales["bert.encoder.layers.0.project.weight"][0] == 0.25
@@ -285,11 +303,19 @@ def test_scales_reach_the_step_and_names_reach_the_state():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"weight_decay": -1.0}, {"embedding_scale": -1.0}, {"layer_decay": 0.0}, {"layer_decay": 1.1}]
+    "wrong",
+    [{"weight_decay": -1.0}, {"embedding_learning_rate_scale": -1.0}, {"layer_decay": 0.0}, {"layer_decay": 1.1}],
 )
 def test_impossible_groups_are_refused(wrong):
-    with pytest.raises(InputError, match=next(iter(wrong))):
+    ((name, value),) = wrong.items()
+    with pytest.raises(InputError, match=f"^{name} must be .*, not {value}"):
         parameter_groups(Model(), **wrong)
+
+
+def test_layer_decay_needs_a_model_that_knows_its_depths():
+    parameter_groups(nn.Linear(2, 3), layer_decay=1.0)
+    with pytest.raises(InputError, match="layer_decay needs a model .*: Linear has no depth_of"):
+        parameter_groups(nn.Linear(2, 3), layer_decay=0.5)
 
 
 @pytest.mark.parametrize("max_norm", [0.5, 1000.0])
@@ -315,3 +341,44 @@ def test_clipping_nothing_and_clipping_what_is_not_finite():
     assert math.isnan(clip_gradients(parameters, 1.0))
     with pytest.raises(InputError, match="max_norm is 0.0"):
         clip_gradients(parameters, 0.0)
+
+
+SHAPE = TransformerConfig(vocab_size=13, width=6, layers=2, heads=3, feed_forward=10, max_length=9)
+
+
+@pytest.mark.parametrize(
+    ("model", "heads"),
+    [
+        (lambda: BertForPretraining(SHAPE), ("pooler", "mlm_head", "nsp_head")),
+        (lambda: Classifier(Bert(SHAPE), TextHeadConfig(("a", "b"), pooling="cls")), ("pooler", "head")),
+        (lambda: Classifier(Bert(SHAPE), TokenHeadConfig(("a", "b"))), ("head",)),
+        (lambda: Classifier(LSTMEncoder(LSTMConfig(13, 3, 4)), TextHeadConfig(("a", "b"))), ("head",)),
+        (
+            lambda: Classifier(LSTMEncoder(LSTMConfig(13, 3, 4, bidirectional=True)), TokenHeadConfig(("a", "b"))),
+            ("head",),
+        ),
+    ],
+)
+def test_layer_decay_follows_the_depth_that_a_model_says(model, heads):
+    model = model()
+    scales = by_name(parameter_groups(model, 0.1, embedding_learning_rate_scale=0.125, layer_decay=0.5))
+    assert scales.keys() == {name for name, _ in model.named_parameters()}
+    ways = 1 + getattr(model.config, "bidirectional", False)
+    for name, parameter in model.named_parameters():
+        parts = name.split(".")
+        if parts[0] in heads:
+            wanted = 1.0
+        elif "stack" in parts or "lstm" in parts:  # encoder.stack.layers.0.… and encoder.lstm.cells.0.…
+            layer = int(parts[3]) // (ways if "lstm" in parts else 1)
+            wanted = (0.5, 1.0)[layer]
+        else:
+            table = isinstance(model.get_submodule(name.rpartition(".")[0]), nn.Embedding)
+            wanted = 0.25 * (0.125 if table else 1.0)
+        assert scales[name] == (wanted, 0.1 if parameter.ndim > 1 else 0.0), name
+
+
+def test_layer_decay_for_a_model_that_says_no_depth_is_refused():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    assert len(parameter_groups(model)) == 1
+    with pytest.raises(InputError, match="says how deep its parameters lie: Sequential has no depth_of"):
+        parameter_groups(model, layer_decay=0.5)

@@ -6,20 +6,20 @@ from minilm.errors import InputError
 from minilm.training.schedule import SCHEDULES, Budget, constant, warmup_cosine, warmup_linear
 
 
-def rates_of_a_run(schedule, steps):
+def learning_rates_of_a_run(schedule, steps):
     budget = Budget(steps=steps)
     return [schedule(budget.progress(n + 0.5, 0, 0)) for n in range(steps)]
 
 
 @pytest.mark.parametrize(
-    ("progress", "rate"), [(0, 0), (0.05, 0.25), (0.2, 1), (0.4, 0.75), (0.6, 0.5), (0.8, 0.25), (1, 0)]
+    ("progress", "learning_rate"), [(0, 0), (0.05, 0.25), (0.2, 1), (0.4, 0.75), (0.6, 0.5), (0.8, 0.25), (1, 0)]
 )
 def test_F03_linear_goes_up_over_the_warmup_and_down_to_zero(progress, learning_rate):
     assert warmup_linear(progress, warmup=0.2) == pytest.approx(learning_rate, abs=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("progress", "rate"),
+    ("progress", "learning_rate"),
     [(0, 0), (0.1, 0.5), (0.2, 1), (0.4, 0.1 + 0.45 * (1 + math.sqrt(0.5))), (0.6, 0.55), (1, 0.1)],
 )
 def test_F03_cosine_runs_over_what_comes_after_the_warmup(progress, learning_rate):
@@ -33,9 +33,9 @@ def test_F03_constant_may_warm_up():
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values())
 @pytest.mark.parametrize("steps", [1, 2, 3, 20, 1000])
-def test_no_step_is_taken_at_rate_zero(schedule, steps):
-    rates = rates_of_a_run(schedule, steps)
-    assert 0 < min(rates) and max(rates) <= 1
+def test_no_step_is_taken_at_learning_rate_zero(schedule, steps):
+    learning_rates = learning_rates_of_a_run(schedule, steps)
+    assert 0 < min(learning_rates) and max(learning_rates) <= 1
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values())
@@ -46,11 +46,11 @@ def test_the_curves_have_no_jump_and_no_warmup_starts_at_the_peak(schedule):
 
 
 def test_a_longer_run_is_the_same_curve_drawn_out():
-    short, long = rates_of_a_run(warmup_linear, 100), rates_of_a_run(warmup_linear, 300)
+    short, long = learning_rates_of_a_run(warmup_linear, 100), learning_rates_of_a_run(warmup_linear, 300)
     assert long[1::3] == pytest.approx(short, abs=1e-12)
 
 
-def test_a_clock_that_runs_over_does_not_turn_the_rate_round():
+def test_a_clock_that_runs_over_does_not_turn_the_learning_rate_round():
     assert warmup_linear(1.1) == warmup_linear(1.0) == 0
     assert warmup_cosine(1.1, floor=0.2) == pytest.approx(0.2)
     assert warmup_linear(-0.1) == 0
@@ -59,12 +59,12 @@ def test_a_clock_that_runs_over_does_not_turn_the_rate_round():
 @pytest.mark.parametrize("schedule", SCHEDULES.values())
 @pytest.mark.parametrize("warmup", [-0.1, 1.0, math.nan])
 def test_a_warmup_that_is_no_part_of_the_run_is_refused(schedule, warmup):
-    with pytest.raises(InputError, match="the warm-up is"):
+    with pytest.raises(InputError, match=f"warmup must be at least 0 and below 1, not {warmup}"):
         schedule(0.5, warmup=warmup)
 
 
 def test_a_floor_above_the_peak_and_a_progress_that_is_no_number_are_refused():
-    with pytest.raises(InputError, match="floor of the rate is 2"):
+    with pytest.raises(InputError, match="floor must be from 0 to 1, not 2"):
         warmup_cosine(0.5, floor=2)
     with pytest.raises(InputError, match="progress is not a number"):
         warmup_linear(math.nan)
@@ -104,5 +104,6 @@ def test_a_budget_is_exactly_one_thing(given):
 
 @pytest.mark.parametrize("given", [{"steps": 0}, {"tokens": -1}, {"minutes": math.nan}, {"minutes": math.inf}])
 def test_a_budget_is_positive(given):
-    with pytest.raises(InputError, match="no budget; give a positive number"):
+    ((unit, amount),) = given.items()
+    with pytest.raises(InputError, match=f"{unit} must be a positive number, not {amount}"):
         Budget(**given)

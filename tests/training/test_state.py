@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from minilm.errors import InputError
-from minilm.models.config import TransformerConfig
-from minilm.models.bert import BertForPretraining
-from minilm.training import checkpoint
-from minilm.training.state import add_metrics, load_state, read_metrics, save_state, start_metrics
-from minilm.pretrained.weights import load_weights, weights_of
 from minilm.files.atomic import write_json, write_text
-from minilm.files.tensors import write_tensors
+from minilm.files.tensors import read_safetensors, write_tensors
+from minilm.models.bert import BertForPretraining
+from minilm.models.config import TransformerConfig
+from minilm.pretrained.weights import load_weights, weights_of
+from minilm.training import state
+from minilm.training.state import VERSION, add_metrics, load_state, read_metrics, save_state, start_metrics
 
 TOP = Path(__file__).parents[2]
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([7, 8], dtype=torch.int64)}
@@ -33,7 +33,7 @@ def killed(*_, **__):
 
 def assert_state(run, step):
     tensors, facts = load_state(run)
-    assert facts == {"step": step} and tensors["w"].item() == step
+    assert facts == {"version": VERSION, "step": step} and tensors["w"].item() == step
 
 
 def save(run, step):
@@ -51,7 +51,7 @@ def test_what_is_read_is_what_was_written(tmp_path):
     )
     assert (tmp_path / "t.txt").read_bytes() == "北京, café\n".encode()
     assert json.loads((tmp_path / "j.json").read_text(encoding="utf-8")) == {"b": 1, "a": ["北", None, 0.1]}
-    read = checkpoint.read_safetensors(tmp_path / "w.safetensors")
+    read = read_safetensors(tmp_path / "w.safetensors")
     assert torch.equal(read["turned"], TENSORS["a"].T) and torch.equal(read["b"], TENSORS["b"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["j.json", "t.txt", "w.safetensors"]
 
@@ -111,7 +111,7 @@ def test_a_state_comes_back_and_the_one_before_goes(tmp_path):
 def test_killed_while_saving_the_last_good_state_is_kept(where, step, tmp_path, monkeypatch):
     """Also when the step is the one that was saved last."""
     save(tmp_path, 10)
-    monkeypatch.setattr(checkpoint, where, killed)
+    monkeypatch.setattr(state, where, killed)
     with pytest.raises(Killed):
         save(tmp_path, step)
     assert_state(tmp_path, 10)
@@ -164,6 +164,18 @@ def test_a_state_that_is_broken_says_so(text, tmp_path):
         load_state(tmp_path)
 
 
+@pytest.mark.parametrize(("version", "found"), [({}, 1), ({"version": 1}, 1), ({"version": VERSION + 1}, VERSION + 1)])
+def test_a_state_of_another_version_is_refused_in_one_sentence(version, found, tmp_path):
+    save(tmp_path, 10)
+    write_json(tmp_path / "training_state" / "step-00000010" / "facts.json", version | {"step": 10})
+    with pytest.raises(InputError) as refused:
+        load_state(tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path} was written by another edition of minilm (its state has version {found}, and this edition reads "
+        f"version {VERSION}): begin again in another --out."
+    )
+
+
 # ---- metrics
 
 
@@ -200,7 +212,7 @@ def test_a_broken_line_of_the_metrics_is_named(line, tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(path.read_bytes() + line + b'{"step": 20}\n')
     before = path.read_bytes()
-    with pytest.raises(InputError, match="metrics.jsonl, line 2: broken.*begin again in another --out"):
+    with pytest.raises(InputError, match="metrics.jsonl, line 2 is broken.*begin again in another --out"):
         start_metrics(tmp_path, step=20)
     assert path.read_bytes() == before
 

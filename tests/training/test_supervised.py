@@ -5,19 +5,24 @@ import pytest
 import torch
 
 from minilm.errors import InputError
+from minilm.examples.batching import Dataset
 from minilm.examples.labels import IGNORED
-from minilm.examples.labelled import Dataset
-from minilm.models.heads import BertClassifier, HeadConfig
+from minilm.models.bert import Bert
 from minilm.models.config import TransformerConfig
+from minilm.models.heads import Classifier, TextHeadConfig, TokenHeadConfig
 from minilm.models.initialisation import initialise
-from minilm.models.lstm import LSTMConfig, LSTMTagger
-from minilm.training import supervised
-from minilm.training.supervised import Recipe, fit, mean_loss, subset
+from minilm.models.lstm import LSTMConfig, LSTMEncoder
 from minilm.training.inference import predicted_labels, predicted_tags, probabilities, true_tags
+from minilm.training.objectives import Classification
+from minilm.training.supervised import Recipe, fit
 
-CPU = torch.device("cpu")
 SHAPE = TransformerConfig(vocab_size=30, width=12, layers=2, heads=3, feed_forward=20, max_length=9)
 CLS, SEP, MARKS = 2, 3, (5, 6)
+
+
+def dataset(rows, labels, owner):
+    columns = {"input_ids": rows, "token_type_ids": [[0] * len(row) for row in rows], "labels": labels}
+    return Dataset(columns, {"input_ids": 0, "token_type_ids": 0, "labels": IGNORED}, owner)
 
 
 def texts(n=24, seed=0):
@@ -28,12 +33,11 @@ def texts(n=24, seed=0):
         words = rng.integers(7, 30, rng.integers(2, 6))
         words[rng.integers(len(words))] = MARKS[i % 2]
         rows.append([CLS, *words.tolist(), SEP])
-    token_type_ids = [[0] * len(row) for row in rows]
-    return Dataset(rows, token_type_ids, [i % 2 for i in range(n)], 0, list(range(n)))
+    return dataset(rows, [i % 2 for i in range(n)], list(range(n)))
 
 
 def classifier(seed=0, **head):
-    model = BertClassifier(SHAPE, HeadConfig(("a", "b"), **head))
+    model = Classifier(Bert(SHAPE), TextHeadConfig(("a", "b"), **head))
     initialise(model, generator=torch.Generator().manual_seed(seed))
     return model
 
@@ -103,7 +107,7 @@ def tagged_lines(n=12, seed=0, room=7):
             rows.append([CLS, *words[start : start + room], SEP])
             labels.append([IGNORED, *line[start : start + room], IGNORED])
             owner.append(i)
-    return Dataset(rows, [[0] * len(row) for row in rows], labels, 0, owner), tags, whole
+    return dataset(rows, labels, owner), tags, whole
 
 
 @pytest.mark.parametrize("kind", ["bert", "lstm"])
@@ -111,11 +115,12 @@ def test_F31_lines_that_were_cut_are_learnt_and_put_together_again(kind):
     examples, tags, whole = tagged_lines()
     assert true_tags(examples, tags) == whole and len(examples) > len(whole)
     if kind == "bert":
-        model = BertClassifier(SHAPE, HeadConfig(tags, "token"))
+        model = Classifier(Bert(SHAPE), TokenHeadConfig(tags))
         initialise(model, generator=torch.Generator().manual_seed(0))
     else:
-        config = LSTMConfig(30, 12, 10, classes=3, bidirectional=True)
-        model = LSTMTagger(config, torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        encoder = LSTMEncoder(LSTMConfig(30, 12, 10, bidirectional=True), generator)
+        model = Classifier(encoder, TokenHeadConfig(tags), generator)
     fit(model, examples, Recipe(epochs=40, learning_rate=1e-2, embedding_learning_rate_scale=1.0), 0, bar=False)
     unseen, _, wanted = tagged_lines(seed=1)
     assert predicted_tags(model, unseen, tags) == wanted
@@ -127,21 +132,26 @@ def test_probabilities_come_in_the_order_of_the_rows_and_without_padding():
         alone = model(torch.tensor([examples.rows[i]])).softmax(dim=-1)[0].detach().numpy()
         np.testing.assert_allclose(row, alone, atol=1e-6)
         assert row.sum() == pytest.approx(1)
-    tagger = BertClassifier(SHAPE, HeadConfig(("O", "B-X", "I-X"), "token")).eval()
+    tagger = Classifier(Bert(SHAPE), TokenHeadConfig(("O", "B-X", "I-X"))).eval()
     examples, _, _ = tagged_lines()
     assert [row.shape for row in probabilities(tagger, examples)] == [(len(row), 3) for row in examples.rows]
+
+
+def mean_loss(model, examples):
+    batches = (examples.batch(chosen) for chosen in examples.in_order())
+    return Classification().measure(model, batches)["loss"]
 
 
 def test_F28_the_mean_loss_is_over_all_that_counts():
     """Not a mean of the means of batches of unequal size."""
     model, examples = classifier().eval(), texts(70)
-    alone = [mean_loss(model, subset(examples, [i]), CPU) for i in range(70)]
-    assert mean_loss(model, examples, CPU) == pytest.approx(np.mean(alone), rel=1e-5)
+    alone = [mean_loss(model, examples.subset([i])) for i in range(70)]
+    assert mean_loss(model, examples) == pytest.approx(np.mean(alone), rel=1e-5)
 
 
 def test_early_stopping_ends_the_training_and_puts_the_best_weights_back(monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 1.5, 0.1])
-    monkeypatch.setattr(supervised, "mean_loss", lambda *_: next(losses))
+    monkeypatch.setattr(Classification, "measure", lambda *_: {"loss": next(losses)})
     model, seen = classifier(), []
     fit(model, texts(), Recipe(epochs=9, patience=2), 0, bar=False, on_epoch=lambda *_: seen.append(copies(model)))
     assert len(seen) == 4  # the third and fourth brought nothing better than the second
@@ -149,21 +159,27 @@ def test_early_stopping_ends_the_training_and_puts_the_best_weights_back(monkeyp
 
 
 def test_what_early_stopping_looks_at_is_not_learnt_from(monkeypatch):
-    held, learnt = [], []
-    monkeypatch.setattr(supervised, "mean_loss", lambda model, examples, device: float(held.append(examples) or 1.0))
-    real = supervised.loss_of
-    monkeypatch.setattr(
-        supervised, "loss_of", lambda model, batch, s: (learnt.append(batch.ids), real(model, batch, s))[1]
-    )
+    held, learnt, real = [], [], Classification.step
+
+    def measure(self, model, batches):
+        held.extend(batch.input_ids for batch in batches)
+        return {"loss": 1.0}
+
+    def step(self, model, batch):
+        learnt.append(batch.input_ids)
+        return real(self, model, batch)
+
+    monkeypatch.setattr(Classification, "measure", measure)
+    monkeypatch.setattr(Classification, "step", step)
     fit(classifier(), texts(30), Recipe(epochs=1, patience=1), 0, bar=False)
-    rows = {tuple(row[row != 0].tolist()) for ids in learnt for row in ids}
-    assert len(held[0]) == 3 and len(rows) == 27 and not rows & {tuple(row) for row in held[0].rows}
+    held, learnt = ({tuple(row[row != 0].tolist()) for ids in part for row in ids} for part in (held, learnt))
+    assert len(held) == 3 and len(learnt) == 27 and not learnt & held
 
 
 @pytest.mark.parametrize(("step", "ends"), [(0, True), (1, True), (2, True), (5, False)])
 def test_ctrl_c_does_not_pass_a_half_fitted_model_for_a_fitted_one(step, ends, monkeypatch):
     """Two steps an epoch, three epochs: in the middle of one, at its end, and when all is done anyway."""
-    count, real = [0], supervised.loss_of
+    count, real = [0], Classification.step
 
     def pressed(*arguments):
         count[0] += 1
@@ -171,7 +187,7 @@ def test_ctrl_c_does_not_pass_a_half_fitted_model_for_a_fitted_one(step, ends, m
             signal.raise_signal(signal.SIGINT)
         return real(*arguments)
 
-    monkeypatch.setattr(supervised, "loss_of", pressed)
+    monkeypatch.setattr(Classification, "step", pressed)
     before = signal.getsignal(signal.SIGINT)
     recipe = Recipe(epochs=3, batch=12)
     if ends:
@@ -185,18 +201,18 @@ def test_ctrl_c_does_not_pass_a_half_fitted_model_for_a_fitted_one(step, ends, m
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(epochs=0), "epochs 0 must be at least 1"),
-        (dict(epochs=10**9), "epochs 1,000,000,000 must be at most 10,000"),
-        (dict(batch=0), "batch 0 must be at least 1"),
-        (dict(learning_rate=0.0), "learning rate 0.0"),
-        (dict(warmup=1.0), "warm-up is 1.0"),
+        (dict(epochs=0), "epochs must be at least 1, not 0"),
+        (dict(epochs=10**9), "epochs must be at most 10,000, not 1,000,000,000"),
+        (dict(batch=0), "batch must be at least 1, not 0"),
+        (dict(learning_rate=0.0), "learning rate must be above 0, not 0.0"),
+        (dict(warmup=1.0), "warmup must be at least 0 and below 1, not 1.0"),
         (dict(schedule="steep"), "schedule 'steep'"),
-        (dict(clip=0.0), "clip 0.0"),
-        (dict(weight_decay=-1.0), "weight_decay -1.0"),
-        (dict(embedding_learning_rate_scale=-1.0), "embedding_rate -1.0"),
-        (dict(layer_decay=0.0), "layer_decay 0.0"),
-        (dict(label_smoothing=-0.1), "label_smoothing -0.1"),
-        (dict(patience=-1), "patience -1"),
+        (dict(clip=0.0), "clip must be above 0, not 0.0"),
+        (dict(weight_decay=-1.0), "weight_decay must be at least 0, not -1.0"),
+        (dict(embedding_learning_rate_scale=-1.0), "embedding_learning_rate_scale must be at least 0, not -1.0"),
+        (dict(layer_decay=0.0), "layer_decay must be above 0 and at most 1 .1 means none., not 0.0"),
+        (dict(label_smoothing=-0.1), "label_smoothing must be from 0 to 1, not -0.1"),
+        (dict(patience=-1), "patience must be at least 0, not -1"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused_when_it_is_made(changes, message):

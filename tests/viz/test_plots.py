@@ -13,8 +13,8 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from matplotlib.colors import to_hex
 
-from minilm.viz import plots
 from minilm.errors import InputError
+from minilm.viz import plots
 
 SENTENCE = ["[CLS]", "北", "京", "$", "5", "$", "[SEP]"]
 
@@ -32,7 +32,7 @@ def runs():
 
 
 def ladder_rows(labels=(500,), seeds=(0, 1, 2), metric="accuracy"):
-    means = {"majority": 0.5, "LSTM": 0.57, "MiniLM": 0.6, "MiniLM pretrained, fine-tuned": 0.74}
+    means = {"majority": 0.5, "LSTM": 0.57, "Transformer": 0.6, "Transformer pretrained, fine-tuned": 0.74}
     cases = [(model, n, seed) for model in means for n in labels for seed in seeds]
     return [{"model": model, "labels": n, "seed": seed, metric: means[model] + 0.01 * seed} for model, n, seed in cases]
 
@@ -135,6 +135,18 @@ def test_curves_without_seconds_with_one_row_or_with_a_diverged_loss(runs, tmp_p
     assert words(lost.axes[0].texts) == [] and np.isnan(lost.axes[0].lines[0].get_ydata()[1:]).all()
 
 
+def test_the_curve_of_another_objective_stands_alone_and_needs_no_pairs(tmp_path):
+    """What a causal language model is measured by: one loss per token, and no share of pairs."""
+    rows = [{"tokens": int(i * 1e6), "seconds": i * 60.0, "loss": 5.0 - i} for i in range(4)]
+    figure = plots.pretraining_curves({"lstm": rows}, tmp_path / "loss.png", unigram=4.5, curves=("loss",))
+    (axis,) = figure.axes
+    assert axis.lines[0].get_ydata().tolist() == [5.0, 4.0, 3.0, 2.0] and not axis.collections
+    assert axis.get_title(loc="left") == plots.CURVES["loss"]
+    assert words(axis.texts) == ["2.00", "unigram 4.50"] and (tmp_path / "loss.png").stat().st_size > 1_000
+    with pytest.raises(InputError, match="needs a number under 'mlm_loss'"):
+        plots.pretraining_curves({"lstm": rows})
+
+
 @pytest.mark.parametrize("key", ["tokens", "mlm_loss", "nsp_accuracy", "pairs"])
 def test_curves_name_the_missing_number(runs, key):
     del runs["published"][1][key]
@@ -156,7 +168,7 @@ def test_nothing_and_words_are_refused():
 def test_ladder_with_one_number_of_labels_has_bars_dots_whiskers_and_values():
     (axis,) = plots.ladder(ladder_rows()).axes
     assert [bar.get_width() for bar in axis.patches] == pytest.approx([0.51, 0.58, 0.61, 0.75])
-    assert axis_words(axis)[1] == ["majority", "LSTM", "MiniLM", "MiniLM pretrained, fine-tuned"]
+    assert axis_words(axis)[1] == ["majority", "LSTM", "Transformer", "Transformer pretrained, fine-tuned"]
     assert axis.yaxis_inverted() and axis.get_xlim()[0] == 0  # the first on top; a bar cut off below would mislead
     assert words(axis.texts) == ["0.510 ± 0.010", "0.580 ± 0.010", "0.610 ± 0.010", "0.750 ± 0.010"]
     dots = [line.get_xdata() for line in axis.lines if line.get_marker() == "o"]
@@ -182,7 +194,7 @@ def test_ladder_with_several_numbers_of_labels_has_a_line_for_each_model():
     x = axis.lines[2].get_xdata(orig=False)
     np.testing.assert_allclose(x, [100, 500, 2000], rtol=0.03)  # a little aside of each other
     assert axis_words(axis)[0] == ["100", "500", "2,000"]
-    assert words(axis.texts)[3] == "MiniLM pretrained, fine-tuned  0.750"
+    assert words(axis.texts)[3] == "Transformer pretrained, fine-tuned  0.750"
     assert np.diff(sorted(text.get_position()[1] for text in axis.texts)).min() > 0.01
     assert to_hex(axis.lines[0].get_color()) == plots.COLOURS[-1]
 
@@ -295,6 +307,6 @@ def test_same_input_same_bytes_whatever_the_settings(draw, tmp_path):
 
 
 def test_pyplot_is_not_imported():
-    code = "import sys; from minilm import plots; plots.ladder([dict(model='a', labels=5, accuracy=0.5)])"
+    code = "import sys; from minilm.viz import plots; plots.ladder([dict(model='a', labels=5, accuracy=0.5)])"
     ask = f"{code}; print('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout == "False\n"
