@@ -45,7 +45,7 @@ LIST = [
     Command("predict", "minilm.jobs.predict", "predict", "PredictOptions",
             "label texts with a fine-tuned model"),
     Command("fill-mask", "minilm.jobs.predict", "fill_mask", "FillMaskOptions",
-            "guess the words that stand behind [MASK]"),
+            "predict the words that [MASK] hides"),
     Command("attention", "minilm.jobs.predict", "attention", "AttentionOptions",
             "draw which tokens attend to which"),
     Command("similar", "minilm.jobs.similar", "similar", "SimilarOptions",
@@ -57,7 +57,7 @@ LIST = [
     Command("exercise", "minilm.exercises.command", "exercise", "ExerciseOptions",
             "write parts of the library yourself and learn which mistake you made"),
     Command("bench", "minilm.bench.run", "bench", "BenchOptions",
-            "measure the figures in the README again"),
+            "measure the numbers in the README again"),
 ]  # fmt: skip
 COMMANDS = {command.name: command for command in LIST}
 

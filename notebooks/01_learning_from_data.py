@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 01 · Learning from data
-# In this notebook you see what it means that a model *learns*: there is a number that says how wrong the model is,
-# and there is a walk downhill. Afterwards you can read "fine-tuned with AdamW, warm-up and weight decay" and know
-# what each word does. You need Python and school calculus. The notebook runs in well under a minute.
+# In this notebook you see what it means that a model *learns*: a number says how wrong the model is, and training walks
+# downhill on it. Afterwards you can read "fine-tuned with AdamW, warm-up and weight decay" and know what each word
+# does. You need Python and school calculus. The notebook runs in well under a minute.
 #
 # After a heading, *F01* is the number of a formula and *D0 §4.1* is the place in the source documents that prints it;
 # `INDEX.md` lists them all. The helper `agree(name, a, b)` stops with an error unless two results are equal, and
@@ -333,9 +333,9 @@ picture
 # nearly the largest learning rate that it can bear. (Adam scales each axis separately. A valley that lies diagonally
 # to the axes, like this one, is not its best case; its best case is parameters of very different scales.)
 #
-# **Wrong, then right.** Leave out Adam's two corrections, the hats. Then at the first step $m$ is $0.1\,g$, but $\sqrt
-# v$ is $\sqrt{0.001}\,|g|$. So the step is too large by a factor of $0.1/\sqrt{0.001}$: about three times the learning
-# rate that you asked for.
+# **Wrong, then right.** Leave out Adam's two corrections, the hats. Then at the first step $m$ is $0.1\,g$, but
+# $\sqrt v$ is $\sqrt{0.001}\,|g|$. So the step is too large by a factor of $0.1/\sqrt{0.001}$: about three times the
+# learning rate that you asked for.
 
 # %%
 g = far_gradient(np.zeros(2))
@@ -397,10 +397,10 @@ agree("AdamW", ours, library)
 # one.
 #
 # ## Warm-up and decay of the learning rate  (F03 · D0 §3.2)
-# Adam's first step has the size of the learning rate in *every* parameter, whatever the gradient is, because $\hat
-# m/\sqrt{\hat v} = g/|g|$. That is a full step in the direction of one noisy batch. A **warm-up** keeps the first steps
-# short, and a learning rate that falls to 0 at the end stops the trembling. Let $p$, from 0 to 1, be how much of the
-# run is over, and let $w$ be the share of the run that is warm-up:
+# Adam's first step has the size of the learning rate in *every* parameter, whatever the gradient is, because
+# $\hat m/\sqrt{\hat v} = g/|g|$. That is a full step in the direction of one noisy batch. A **warm-up** keeps the first
+# steps short, and a learning rate that falls to 0 at the end stops the trembling. Let $p$, from 0 to 1, be how much of
+# the run is over, and let $w$ be the share of the run that is warm-up:
 #
 # $$\frac{\eta}{\eta_{\text{peak}}} = \begin{cases} p/w & p < w \\ (1-p)/(1-w) & \text{else} \end{cases}$$
 #
@@ -445,9 +445,9 @@ assert min(last["constant"], last["warm-up, then constant"]) > 2 * last["warm-up
 picture
 
 # %% [markdown]
-# After five steps, the run with the constant learning rate is more than ten times as far from the goal as the run with
-# a warm-up that falls later, and it goes on past the distance at which pull and noise balance. Only the falling
-# learning rate brings the parameters back near the goal: at the end, the two others are more than twice as far away.
+# After five steps, the run with the constant learning rate is more than ten times as far from the goal as a run with a
+# warm-up, and it goes on past the distance at which pull and noise balance. Only the falling learning rate brings the
+# parameters back near the goal: at the end, the two others are more than twice as far away.
 #
 # **What to try.** Use `betas = (0.9, 0.999)`, a longer memory: does the run with the constant learning rate move
 # further away? Use a cosine instead of the line: `optimizers.warmup_cosine`.
@@ -532,8 +532,8 @@ assert risk_at(models["degree 11"], x_train, y_train) < 1e-3 < 1 < risk_at(model
 assert risk_at(smooth, x_new, y_new) < risk_at(models["degree 1"], x_new, y_new) / 2
 
 # %% [markdown]
-# Degree 1 cannot bend (*underfitting*, 欠拟合). Degree 11 without L2 has learnt the noise. Degree 11 with a little L2 is
-# the best of the three on new points, although it is worse on the old ones than degree 11 without L2. Early stopping
+# Degree 1 cannot bend (*underfitting*, 欠拟合). Degree 11 without L2 has learnt the noise. Degree 11 with a little L2
+# is the best of the three on new points, although it is worse on the old ones than degree 11 without L2. Early stopping
 # reaches the same goal by other means: watch the risk on examples that are held out, and when `patience` evaluations in
 # a row have brought no new best, go back to the best one.
 

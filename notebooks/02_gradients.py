@@ -298,7 +298,7 @@ picture
 
 # %%
 class Number:
-    tape = []  # all numbers in the order of their making, so each comes after the numbers it was made from
+    tape = []  # all numbers in the order in which they were made: each comes after the numbers it was made from
 
     def __init__(self, value, parents=()):
         self.value, self.parents, self.slope = value, parents, 0.0

@@ -394,7 +394,7 @@ drawn[0] = 0
 offsets = np.array([-5, -4, -3, -2, -1, 1, 2, 3, 4, 5])
 bag = rng.choice(
     V, size=200_000, p=drawn / drawn.sum()
-)  # drawing from a prepared bag is faster than from a distribution
+)  # picking from numbers drawn beforehand is faster than drawing each time
 
 
 def draw_pairs(N):

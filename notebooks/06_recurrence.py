@@ -547,16 +547,16 @@ assert max(gated) < 3
 # LSTM gives the gradient a road; training (or a good start) has to open it. Notebook 07 shows the price: the same
 # LSTM learns a task over forty steps or fails to, depending on this one number.
 #
-# **What to try.** Use `scale = 2` for tanh: it is a lucky value. What would happen to it in training? · Use a bias of 4
-# on the GRU's update gate: it stands in the very same block, `layer.cells[0].b[H : 2 * H]`.
+# **What to try.** Use `scale = 2` for tanh, which happens to be a lucky value. Would it stay lucky during training? ·
+# Use a bias of 4 on the GRU's update gate: it stands in the very same block, `layer.cells[0].b[H : 2 * H]`.
 
 # %% [markdown]
 # ## Clipping  (F03 · D1 appendix)
-# D1's appendix names gradient clipping (梯度裁剪) as a remedy against explosion: when the gradient $g$ of all parameters
-# together is longer than $c$, shorten it to length $c$: $g \leftarrow g \cdot \min(1, c/\|g\|)$. To see why this helps,
-# take the smallest recurrent network there is: one unit without input, $h_t = \tanh(W_h h_{t-1} + b_h)$, whose state
-# should be 0.7 after 50 steps. Its loss has a cliff: on one side the state moves to a positive value, on the other side
-# to a negative one.
+# D1's appendix names gradient clipping (梯度裁剪) as a remedy against explosion: when the gradient $g$ of all
+# parameters together is longer than $c$, shorten it to length $c$: $g \leftarrow g \cdot \min(1, c/\|g\|)$. To see why
+# this helps, take the smallest recurrent network there is: one unit without input, $h_t = \tanh(W_h h_{t-1} + b_h)$,
+# whose state should be 0.7 after 50 steps. Its loss has a cliff: on one side the state moves to a positive value, on
+# the other side to a negative one.
 
 
 # %%
@@ -661,7 +661,7 @@ windows = ids[: len(ids) // (T + 1) * (T + 1)].view(-1, T + 1)  # [N, 51]: 50 ch
 n = 60 if FAST else 300
 train, held_out = windows[:-n], windows[-n:]
 pairs = np.full((V, V), 0.1)
-np.add.at(pairs, (train[:, :-1].numpy(), train[:, 1:].numpy()), 1)  # how often each character follows each other one
+np.add.at(pairs, (train[:, :-1].numpy(), train[:, 1:].numpy()), 1)  # how often one character follows another
 bigram = -np.log((pairs / pairs.sum(axis=1, keepdims=True))[held_out[:, :-1], held_out[:, 1:]]).mean()
 print(
     f"{V} characters, {len(train):,} windows of {T}; loss when guessing from the previous character alone: {bigram:.2f} nats"

@@ -57,10 +57,10 @@ print(*tokenizer.tokens(prepared.train.ids[:30]))
 
 # %% [markdown]
 # ## Hiding words: 80, 10, 10  (F25 · D3 §4.2.1)
-# For the masked language model (掩码语言模型), 15 % of the tokens are chosen, and the model has to say what stood there. Of
-# the chosen tokens, 80 % become `[MASK]`, 10 % become another, random token, and 10 % stay as they are. The reason:
-# there is no `[MASK]` when the model is used later, so it must also learn good vectors for visible tokens. *One* random
-# number $u$ per token decides, for ids $w$ $[B, T]$:
+# For the masked language model (掩码语言模型), 15 % of the tokens are chosen, and the model has to say what stood
+# there. Of the chosen tokens, 80 % become `[MASK]`, 10 % become another, random token, and 10 % stay as they are. The
+# reason: there is no `[MASK]` when the model is used later, so it must also learn good vectors for visible tokens.
+# *One* random number $u$ per token decides, for ids $w$ $[B, T]$:
 #
 # $$u < 0.8: \text{[MASK]} \qquad 0.8 \le u < 0.9: \text{a random word} \qquad u \ge 0.9: \text{as it was}$$
 
@@ -444,8 +444,8 @@ if not FAST:
     assert hasty["nsp_accuracy"] < 0.56 < last["nsp_accuracy"] - 0.09
 
 # %% [markdown]
-# **What to try.** Put `learning_rate=6e-3`, twice our value, into the options above and train to the end. What does the
-# loss of the masked words gain, and what happens to next sentence? · Give `head` only fifty pairs to learn from.
+# **What to try.** Put `learning_rate=6e-3`, twice our value, into the options above and train to the end. How much
+# better do the masked words get, and what happens to next sentence? · Give `head` only fifty pairs to learn from.
 #
 # ## Filling the gaps  (F25 · D3 §4.2.1)
 # What does the model know by now? We take phrases of the newspaper with one character hidden and print the model's

@@ -147,8 +147,8 @@ print(
 
 # %% [markdown]
 # ## The whole model  (F08, F28 · D0 §3.1, D2 §4.2.2, D4 §2.1.3)
-# By *fine-tuning* (微调), all documents mean more than that. D0 §3.1 counts the updating of the parameters (参数更新) among
-# its techniques, D4 says "part or all of them", and D2 prints the formula with $\theta$ in its place:
+# By *fine-tuning* (微调), all documents mean more than that. D0 §3.1 counts the updating of the parameters (参数更新)
+# among its techniques, D4 says "part or all of them", and D2 prints the formula with $\theta$ in its place:
 #
 # $$\min_\theta \frac{1}{N} \sum_{i=1}^N \ell\big(h_{\text{task}}(x_i), y_i\big)$$
 #
@@ -269,10 +269,10 @@ if not FAST:
 #
 # ## Learning by heart, and what helps  (F03 · D0 §3.2)
 # With 200 sentences and more than 400,000 parameters, the model can learn every example by heart, and given enough time
-# it does (*overfitting*, 过拟合). D0 §3.2 names three remedies. **Dropout** switches off a random share $p$ of the units
-# in each step and enlarges the others: $x \odot m/(1-p)$ with $m$ of zeros and ones. So the model cannot rely on any
-# single unit. **L2** regularisation is weight decay in AdamW (notebook 01). **Early stopping** keeps the epoch with the
-# lowest loss on held-out sentences.
+# it does (*overfitting*, 过拟合). D0 §3.2 names three remedies. **Dropout** switches off a random share $p$ of the
+# units in each step and enlarges the others: $x \odot m/(1-p)$ with $m$ of zeros and ones. So the model cannot rely on
+# any single unit. **L2** regularisation is weight decay in AdamW (notebook 01). **Early stopping** keeps the epoch with
+# the lowest loss on held-out sentences.
 
 # %%
 x, keep = np.ones((2, 6)), rng.random((2, 6)) >= 0.5

@@ -26,8 +26,9 @@ rng = np.random.default_rng(0)
 # D1 judges a model by accuracy (准确率), recall (召回率) and F1; D4 adds precision (精确率). All of them are computed
 # from counts. For a class $k$ and $N$ examples with true classes $y$ and predictions $\hat y$ (both of shape $[N]$):
 #
-# * TP (true positives): called $k$, and it is $k$. FP (false positives): called $k$, but it is not. FN (false
-# negatives): it is $k$, but was not called $k$.
+# * TP (true positives): it was called $k$, and it is $k$.
+# * FP (false positives): it was called $k$, but it is not.
+# * FN (false negatives): it is $k$, but it was not called $k$.
 #
 # $$P = \frac{TP}{TP + FP} \qquad R = \frac{TP}{TP + FN} \qquad F_1 = \frac{2PR}{P + R} \qquad
 # \text{accuracy} = \frac{\text{right}}{N}$$
@@ -75,9 +76,9 @@ right.legend(loc="upper center", ncols=3)
 picture
 
 # %% [markdown]
-# **Wrong, then right.** Why not simply take the mean of $P$ and $R$? Because it is easy to get one of them for free.
-# If you call *everything* a name, recall is perfect. If one token in fifty is a name, the plain mean still says 0.51,
-# like a respectable tagger. $F_1$, the harmonic mean, stays near the smaller of the two.
+# **Wrong, then right.** Why not simply take the mean of $P$ and $R$? Because it is easy to get one of them for free. If
+# you call *everything* a name, recall is perfect. If one token in fifty is a name, the plain mean still says 0.51, as
+# if this were a respectable tagger. $F_1$, the harmonic mean, stays near the smaller of the two.
 
 # %%
 everything = metrics.Row("call it all a name", P=0.02, R=1.0, F1=np.nan, support=20)
@@ -116,8 +117,8 @@ for name, scores in of.items():
 
 # %% [markdown]
 # **Wrong, then right.** "The F1" is not a number until you say which one. Here is a classifier that knows nothing but
-# the most common class. Three honest averages tell three different stories about it. Look at macro when the rare
-# classes matter.
+# the most common class. Its three averages are all correct, and yet they give three different impressions. Look at
+# macro when the rare classes matter.
 
 # %%
 lazy = metrics.averages(*metrics.counts(metrics.confusion(y, np.zeros(N, dtype=int), K)))
@@ -206,8 +207,8 @@ assert n.sum() == 46435 and at_most < 46435 - 25
 # ## The class that flatters: O  (F30 · D4 §5.4)
 # In named entity recognition (命名实体识别) each token has a tag: `B-PER` begins a person, `I-PER` continues it, and
 # `O` is everything else. D4's last row is O, with 38,323 of the 46,435 tokens, and it lifts every average: micro F1 is
-# 0.922 without it and 0.981 with it. How much can O achieve alone? We look at real text, the *People's Daily* of
-# January 1998, character by character.
+# 0.922 without it and 0.981 with it. What accuracy does a tagger reach that only ever says O? We look at real text, the
+# *People's Daily* of January 1998, character by character.
 
 # %%
 lines = tagged("peoples-daily")
@@ -310,9 +311,9 @@ right.legend(loc="upper center", ncols=2)
 picture
 
 # %% [markdown]
-# The same predictions score 97, 80 or 65. Only the last number tells how many names a reader would get. The right-hand
-# picture shows where to look: at the precision of persons. The dictionary contains single characters that are surnames
-# but also ordinary words.
+# The same predictions score 97, 80 or 65. Only the last number says how well the tagger finds whole names, which is
+# what a reader wants. The picture on the right shows the weak point: the precision of persons. The dictionary contains
+# single characters that are surnames but also ordinary words.
 #
 # **Wrong, then right.** One line repairs most of this, and accuracy hardly notices: remove the names of one character.
 
@@ -431,8 +432,8 @@ right.set(title="−log P(y∣x): a slope everywhere", xlabel="score of the step
 picture
 
 # %% [markdown]
-# **Wrong, then right.** Do what D4 prints, with the exact slope, and nothing moves at all. And if you could minimise
-# F1, the best tagger would be the one that finds nothing, because the minimum is F1 = 0.
+# **Wrong, then right.** Do what D4 prints, with the exact slope, and nothing moves at all, because the slope is 0. And
+# if you could minimise F1, the best tagger would be the one that finds nothing, because the minimum is F1 = 0.
 
 # %%
 slope = (
@@ -502,9 +503,9 @@ agree("minilm.formulas.crf.viterbi", crf.viterbi(E[None], A, start, end)[0][0], 
 print(" ".join(f"{word}/{tag_names[k]}" for word, k in zip(words, path)))
 
 # %% [markdown]
-# $\alpha$ runs from the left, and its mirror image $\beta$ from the right. Together they give the probability of every
-# tag, $p_t(j) = \exp(\alpha_t(j) + \beta_t(j) - \log Z)$, and of every step. These **marginals** give the gradient:
-# $\partial(-\log P)/\partial E = p - \text{onehot}(y)$, which is the softmax's $\hat y - y$ once more.
+# $\alpha$ runs from the left; its mirror image $\beta$ runs from the right. Together they give the probability of every
+# tag at every place, $p_t(j) = \exp(\alpha_t(j) + \beta_t(j) - \log Z)$, and of every step. These **marginals** give
+# the gradient: $\partial(-\log P)/\partial E = p - \text{onehot}(y)$, which is the softmax's $\hat y - y$ once more.
 
 # %%
 p, q = (m[0] for m in crf.marginals(E[None], A, start, end))  # [T, K] and [T−1, K, K]
@@ -566,7 +567,7 @@ def batch(some, length=60):
     E, y = np.zeros((len(some), length, len(TAGS))), np.full((len(some), length), -100)
     for b, line in enumerate(some):
         for t, (character, tag) in enumerate(list(zip(*line))[:length]):
-            tally = table.get(character, 0 * prior) + prior  # one imaginary observation, so that no logarithm is of 0
+            tally = table.get(character, 0 * prior) + prior  # one imaginary observation, so that we never take log 0
             E[b, t], y[b, t] = np.log(tally / tally.sum()), ID[tag]
     return E, y, y != -100
 
@@ -615,10 +616,10 @@ picture
 # %% [markdown]
 # Nobody told the CRF the grammar of BIO tags. It found that `I-PER` follows `B-PER` (red), that O never leads to an I
 # (blue, first row), and that a name that has begun is rarely broken off. With the same poor emissions, entity F1 rises
-# from under 0.2 to over 0.55, and impossible tags almost vanish. A network under the CRF gives better emissions; the
-# CRF itself stays as it is.
+# from under 0.2 to over 0.55, and impossible tags almost vanish. A network under the CRF would give better emissions;
+# the CRF itself would stay as it is.
 #
-# **Wrong, then right.** Padding must not vote. Without the `attention_mask` the forward algorithm continues through
+# **Wrong, then right.** Padding must not count. Without the `attention_mask` the forward algorithm continues through
 # the padding. The loss is different, and the gradient teaches the model about tags that do not exist.
 
 # %%

@@ -46,9 +46,9 @@ except ImportError as error:
     print(f"{type(error).__name__}: {str(error).split(' (')[0]}")
 
 # %% [markdown]
-# Either the name is gone, or (if you read "No module named") the package is not installed here; this project does not
-# need it. D3 adds a mistake of its own: it *uses* the name some lines above the import. D2 uses it without any import
-# (and three other names as well). Python reads from top to bottom:
+# Either the name no longer exists, or (if you read "No module named") the package is not installed here; this project
+# does not need it. D3 adds a mistake of its own: it *uses* the name some lines above the import. D2 uses it without any
+# import (and three other names as well). Python reads from top to bottom:
 
 # %%
 program = """
@@ -61,8 +61,9 @@ except NameError as error:
     print(f"NameError: {error}")
 
 # %% [markdown]
-# Use `torch.optim.AdamW` instead, or the AdamW of this project, which is five lines. With $g$ the gradient of $\theta$
-# (same shape), running means $m$ of $g$ and $v$ of $g^2$, learning rate $\eta$ and decay $\lambda$:
+# Use `torch.optim.AdamW` instead, or the AdamW of this project, which is five lines. Let $g$ be the gradient of
+# $\theta$ (same shape), $m$ and $v$ the running means of $g$ and $g^2$, $\eta$ the learning rate and $\lambda$ the
+# decay:
 #
 # $$\theta \leftarrow \theta - \eta\lambda\theta, \qquad m \leftarrow \beta_1 m + (1 - \beta_1) g, \qquad
 # v \leftarrow \beta_2 v + (1 - \beta_2) g^2,
@@ -89,9 +90,9 @@ agree("minilm.training.optimizer.AdamW", ours, theta)
 
 # %% [markdown]
 # **Wrong, then right.** If you change nothing but the import, the program runs, but it is a different program: the old
-# AdamW had a default decay of 0, and PyTorch's has 0.01. A weight that no gradient holds shrinks by the factor
-# $1 - \eta\lambda$ per step. At the documents' learning rate of $2 \cdot 10^{-5}$ this is nothing; at a learning rate
-# for training from scratch it matters.
+# AdamW had a default decay of 0, and PyTorch's has 0.01. A weight whose gradient is 0 is multiplied by
+# $1 - \eta\lambda$ in each step. At the documents' learning rate of $2 \cdot 10^{-5}$ this is nothing; at a learning
+# rate for training from scratch it matters.
 
 # %%
 default = inspect.signature(torch.optim.AdamW).parameters["weight_decay"].default
@@ -106,8 +107,8 @@ assert default == 0.01 and (1 - 2e-5 * default) ** 3_000 > 0.999 and (1 - 1e-3 *
 # ## A list that eats itself, and a loss that is None  (F08 · D3 §5.2.4)
 # The models of `transformers` return a loss only if you give them labels. D3's evaluation calls the model without
 # labels and adds up the loss; its training does the same. And inside the loop, the *list* `labels`, which should
-# collect the answers, is overwritten by the labels of the batch. Here is a small version of this, with the rule of the
-# model in five lines:
+# collect the answers, is overwritten by the labels of the batch. Here is a small version of this, in which `model`
+# follows the same rule in a few lines:
 
 
 # %%
@@ -177,8 +178,8 @@ print(f"mean over examples {mean:.3f}, mean over batches {of_batches:.3f}, accur
 assert abs(of_batches - mean) > 0.05
 
 # %% [markdown]
-# **What to try.** For which batch sizes are the two means equal? · D3 prints five falling losses under this program.
-# Which of its lines would have had to run?
+# **What to try.** For which batch sizes are the two means equal? · D3 prints five falling losses below this program.
+# Can this program have printed them?
 #
 # ## Shifted twice  (F23, F29 · D2 §5.2)
 # A language model (语言模型) predicts word $t + 1$ from the words up to $t$; D2 trains one on dialogues. Its model
@@ -188,8 +189,8 @@ assert abs(of_batches - mean) > 0.05
 # $$L = -\frac1N \sum_t \log \text{softmax}(z_t)(w_{t+1}) \qquad \text{becomes} \qquad
 # -\frac1N \sum_t \log \text{softmax}(z_t)(w_{t+2})$$
 #
-# Nothing fails. The loss falls, only a little less far. To see this in exact numbers we take film reviews, letter by
-# letter, and a model that knows only the last letter: the best such model is a table of counts.
+# Nothing fails. The loss still falls, only a little less far. To see this in exact numbers we take film reviews, letter
+# by letter, and a model that knows only the last letter: the best such model is a table of counts.
 
 # %%
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
@@ -232,9 +233,9 @@ print(f"knowing only how frequent each letter is: {by_frequency:.2f}")
 assert once < 2.45 and 2.55 < reported < by_frequency and truly > by_frequency + 0.2
 
 # %% [markdown]
-# The program reports a loss that looks like a slightly weak model. As a model of the *next* letter it is worse than a
-# model that only knows how frequent each letter is. Let both of them write. To make the difference easier to see, they
-# may now look at up to four letters.
+# The reported loss looks like that of a slightly weak model. But as a predictor of the *next* letter, the model is
+# worse than one that only knows how frequent each letter is. Let both of them write. To make the difference easier to
+# see, they may now look at up to four letters.
 
 
 # %%
@@ -254,9 +255,9 @@ for ahead in (1, 2):
     print(f"{'shifted once ' if ahead == 1 else 'shifted twice'}: {line}")
 
 # %% [markdown]
-# **Wrong, then right.** Only one place should shift the labels, and it should say so. In this library it is the caller
-# (`LSTMLanguageModel` returns logits and takes no labels); in `transformers` it is the model, and the labels are
-# simply the inputs.
+# **Wrong, then right.** Only one place should shift the labels, and it should say so. In this library the caller shifts
+# them (`LSTMLanguageModel` returns logits and takes no labels); in `transformers` the model does, and the labels that
+# you pass are simply the inputs.
 #
 # **What to try.** Shift three times. Is the loss even higher? Why does it stop rising?
 #
@@ -295,8 +296,8 @@ axis.legend(loc="lower left")
 picture
 
 # %% [markdown]
-# The sentences and the kind of model are the same; the number only says how long the padding is. And most of the
-# gradient is spent on padding. At the start, when every prediction is $1/V$, each position pulls about equally:
+# The sentences and the kind of model are the same; the loss only says how long the padding is. Most of the gradient is
+# spent on padding, too. At the start, when every prediction is $1/V$, each position contributes about equally to it:
 
 # %%
 flat = np.zeros((8, length, V + 1))
@@ -360,8 +361,8 @@ agree("F29, over the letters of the answer alone", loss, by_hand)
 print(f"perplexity of the answer: {np.exp(loss):.1f} letters")
 
 # %% [markdown]
-# **What to try.** Give the table an answer that does not fit the question. Why does it not mind, and which model
-# would?
+# **What to try.** Give the table an answer that does not fit the question. Why does the table not notice, and which
+# model would?
 #
 # ## Tags that drift  (F30, F31 · D4 §5.2)
 # D4 has one tag for each *word*. It passes the text to a tokenizer that puts [CLS] first and cuts words into pieces,
@@ -469,8 +470,8 @@ print(f"{1 - is_real.mean():.0%} of all positions are padding")
 assert accuracy_padded > accuracy_real + 0.02 and 0.3 < is_real.mean() < 0.7
 
 # %% [markdown]
-# The characters of a newspaper line fill about half of such a row. The English sentences of CoNLL-2003 do not:
-# according to its authors, its test set has 46,435 tokens in 3,684 sentences, which is thirteen per sentence. The
+# The characters of a newspaper line fill about half of such a row. The English sentences of CoNLL-2003 fill far less of
+# it: according to its authors, its test set has 46,435 tokens in 3,684 sentences, which is thirteen per sentence. The
 # picture shows what padding to 128 does to *any* tagger there:
 
 # %%
@@ -523,8 +524,8 @@ except ValueError as error:
 # **What to try.** At which share of found names do the two curves of the picture differ by less than 0.01?
 #
 # ## Every sentence at full length  (F22 · D0 §5.2)
-# D0 pads every example to 128 tokens. The attention mask keeps the result right, but you pay the bill all the same.
-# First we check the result: with a mask over the padding, the output for the real tokens is the same as without
+# D0 pads every example to 128 tokens. The attention mask keeps the result right, but you pay for the padding all the
+# same. First we check the result: with a mask over the padding, the output for the real tokens is the same as without
 # padding.
 
 # %%
@@ -686,9 +687,9 @@ picture
 #
 # ## Results for tasks that the data does not have  (F30 · D0 §5.4, D2 §5.4)
 # D0 reports 0.92 on "the binary classification data of CoNLL-2003", and D2 an F1 of 91.9 % on "the dialogues of
-# CoNLL-2003". That data set has newspaper sentences in which each word has a part of speech, a chunk and an entity
-# tag. It has no labels for texts, and nobody speaks in it. A program that reads its data by column name finds this out
-# at once:
+# CoNLL-2003". That data set has newspaper sentences in which each word has a part of speech, a chunk and an entity tag.
+# It has no labels for texts, and nobody speaks in it. A program that asks for its data by the names of the columns
+# finds this out at once:
 
 # %%
 conll_2003 = {"words", "part of speech", "chunk", "entity"}
@@ -752,4 +753,5 @@ for fact in FACTS:
 
 # %% [markdown]
 # **What to try.** Look up one row yourself, and correct us where we are wrong. · Take a program of your own and ask it
-# the questions of this notebook: what counts in the mean, what was shifted, what was cut, and would it have told you?
+# the questions of this notebook: what counts in the mean, what was shifted, what was cut, and would the program have
+# told you?

@@ -23,7 +23,7 @@ from scipy.special import erf, softmax
 from minilm import Bert, Classifier, TextTask, initialise
 from minilm.files.tensors import read_safetensors
 from minilm.models.config import parameter_count
-from minilm.pretrained.bert import NAMES, to_hf_names
+from minilm.pretrained.bert_names import NAMES, to_hf_names
 from minilm.pretrained.protocol import load_encoder, open_encoder, save_model
 from minilm.pretrained.registry import locate
 from minilm.pretrained.weights import weights_of
@@ -38,8 +38,8 @@ rng = np.random.default_rng(0)
 CPU, TASK = torch.device("cpu"), TextTask(("negative", "positive"))
 
 # %% [markdown]
-# Here the library `transformers` only serves to check our results. Everything below works without it; then the
-# comparisons are left out.
+# In this notebook, the library `transformers` only serves to check our results. Everything below works without it; then
+# the comparisons are left out.
 
 # %%
 warnings.filterwarnings("ignore", message="IProgress not found")  # about progress bars in notebooks, not about us
@@ -58,7 +58,7 @@ except ImportError:
 
 # %% [markdown]
 # ## A model is a file of named matrices  (F18, F20, F21 · D0 §5.2)
-# D0's program fetches a *pretrained model* (预训练模型) by name in one line and explains no more. What it gets are
+# D0's program fetches a *pretrained model* (预训练模型) by name in one line, without any explanation. What it gets are
 # three files: the sizes (`config.json`), the vocabulary (`tokenizer.json`) and the weights. The weights are not a
 # program; they are matrices with names, and the names describe the whole model:
 
@@ -73,8 +73,8 @@ assert len(W) == 6 * 16 + 5 + 2 + 1 + 1 - 1 and W["embeddings.position_ids"].tol
 # %% [markdown]
 # There are tables for tokens, positions and segments, with a norm. Then the same block comes six times: query, key,
 # value, the output product, a norm, the two products of the feed-forward network, and a norm. Every name is a line of
-# notebook 05. (`position_ids` is 0, 1, 2, …, which is not learnt. The last two tensors, the pooler, are for
-# next-sentence tasks.)
+# notebook 05. (`position_ids` is 0, 1, 2, …, which is not learnt. The last two tensors, the pooler, belong to
+# next-sentence prediction.)
 #
 # So here is BERT in some thirty lines of NumPy:
 
@@ -116,7 +116,7 @@ def bert(ids, H=12, L=6):
 
 # %% [markdown]
 # And here is the library's BERT: the same classes that `minilm pretrain` trains, filled from the same file. The table
-# that translates the names is `NAMES` in `minilm/pretrained/bert.py`; read it from top to bottom.
+# that translates the names is `NAMES` in `minilm/pretrained/bert_names.py`; read it from top to bottom.
 
 # %%
 loaded = open_encoder("all-minilm-l6-v2")
@@ -144,9 +144,9 @@ print(" ".join(tokenizer.tokens(ids)))
 agree("thirty lines of NumPy, and minilm/models/bert.py", bert(ids)[-1], states_of(model, ids)[-1], atol=1e-4)
 
 # %% [markdown]
-# They agree to ten-thousandths, not to ten digits: these weights have 32 bits, which is some seven digits, and each
-# sum over 384 or 1,536 products rounds a little differently. Is the difference only rounding, or a small mistake? We
-# repeat the calculation in 64 bits. A mistake would stay.
+# They agree to within a ten-thousandth, not to ten digits: these weights have 32 bits, which is some seven digits, and
+# each sum over 384 or 1,536 products rounds a little differently. Is the difference only rounding, or a small mistake?
+# We repeat the calculation in 64 bits. A mistake would stay.
 
 # %%
 in_double = deepcopy(model).double()
@@ -155,8 +155,9 @@ agree("the same in 64 bits", bert(ids)[-1], states_of(in_double, ids)[-1], atol=
 
 # %% [markdown]
 # ## Layer by layer, beside the original  (F19, F20 · D4 §2.1.9)
-# Two implementations that agree could share a mistake, since the same person wrote both. The original for these
-# weights is `transformers`. We compare after every layer and show the largest difference in any number of any token:
+# Two implementations that agree could share a mistake, since the same person wrote both. The original implementation
+# for these weights is in `transformers`. We compare after every layer and show the largest difference in any number of
+# any token:
 
 # %%
 picture, axis = panels(1, 1, width=7.5)
@@ -211,9 +212,9 @@ segments[0] = first_segment
 # happens to the numbers? · Leave out the `1/√D`.
 #
 # ## What trained heads look at  (F18, F19 · D4 §2.1.5)
-# There are six layers of twelve heads. Which tokens do they look at, on average over real sentences? We put four
-# simple questions to each head: how much of its attention goes one token to the left, one to the right, to the token
-# itself, to [CLS]?
+# There are six layers of twelve heads. Which tokens do they look at, on average over real sentences? We put four simple
+# questions to each head: how much of its attention goes to the token on the left, to the token on the right, to the
+# token itself, and to [CLS]?
 
 # %%
 films = [example.text for example in corpus.labelled("rotten-tomatoes")]
@@ -242,8 +243,8 @@ picture
 # One head of the first layer always looks one token back, whatever the tokens are, and nobody told it to. One head of
 # the second layer looks ahead. The pretraining of this library *starts* with two such heads
 # (`minilm/models/initialisation.py`, "neighbours"), because finding them takes longer than the minutes a laptop has;
-# here you see where the idea came from. And from the second layer on, nearly half of all attention goes to [CLS]: a
-# head looks there when it has found nothing (Clark et al., 2019, call this a no-op).
+# here you see what they imitate. And from the second layer on, nearly half of all attention goes to [CLS]: a head looks
+# there when it has found nothing (Clark et al., 2019, call this a no-op).
 
 # %%
 assert share["one to the left"][0, 2] > 0.95 and share["one to the right"][1, 8] > 0.5
@@ -293,8 +294,8 @@ picture
 
 # %% [markdown]
 # The first two sentences have no word in common, but the two sentences with "bank" have some. The vectors see it the
-# other way round: for each of the six sentences they choose its partner in meaning. So a search by meaning is a single
-# product. Which of these sentences about films are nearest to a query?
+# other way round: for each of the six sentences, the nearest vector is that of the sentence with a similar meaning. So
+# a search by meaning is a single matrix product. Which of these sentences about films are nearest to a query?
 
 # %%
 near = vectors @ vectors.T - 2 * np.eye(6)
@@ -310,8 +311,8 @@ for query in ("it is about children and their parents", "lots of special effects
 # %% [markdown]
 # On the command line you do this with `minilm similar "lots of special effects" --file lines.txt`.
 #
-# **Wrong, then right.** There are two ways to go wrong. The first is a mean that counts the padding: then the vector
-# of a sentence depends on the length of its neighbours in the batch.
+# **Wrong, then right.** There are two ways to go wrong. The first is a mean that counts the padding. Then the vector of
+# a sentence depends on the length of its neighbours in the batch.
 
 # %%
 short, long = tokenizer.ids(["A fine film.", " ".join(["word"] * 40)])
@@ -338,8 +339,9 @@ print(f"loved and hated: {love @ hate:.2f}; loved and wonderful: {love @ joy:.2f
 assert love @ hate > love @ joy
 
 # %% [markdown]
-# **What to try.** Search your own text file with `minilm similar`. Ask a question in other words than the answer, and
-# a question with "not" in it. · Average the word vectors of notebook 03 over a sentence. How far do you get with that?
+# **What to try.** Search your own text file with `minilm similar`. Ask a question whose words differ from those of the
+# answer, and a question with "not" in it. · Average the word vectors of notebook 03 over a sentence. How far do you get
+# with that?
 #
 # ## Fine-tuning it  (F02, F07, F28 · D0 §4.3, §5.3)
 # To tell praise from blame, the model must learn something new from few labels. We put the head of notebook 10 on this
@@ -367,8 +369,9 @@ print(
 
 # %% [markdown]
 # Compare this with the library's own results from the README: the same 500 labels each, three seeds, 2,000 test
-# sentences. (The bar for this notebook is from one seed, fewer epochs and fewer test sentences, so it is accurate only to
-# about five points. `minilm quickstart --with-pretrained` adds the row to the table itself, measured like the others.)
+# sentences. (The bar for this notebook is from one seed, fewer epochs and fewer test sentences, so it is accurate only
+# to about five points. `minilm quickstart --with-pretrained` adds the row to the table itself, measured like the
+# others.)
 
 # %%
 ladder = {
@@ -392,8 +395,8 @@ picture
 # scale does not change: the classes, the formulas, and the way you fine-tune.
 #
 # ## And back  (F20 · D0 §5.2)
-# What we imported we can export again: our folder opens in `transformers` (and in `sentence-transformers`), with every
-# bit unchanged.
+# We can export what we imported: our folder opens in `transformers` (and in `sentence-transformers`), with every bit
+# unchanged.
 
 # %%
 with tempfile.TemporaryDirectory() as place:

@@ -35,7 +35,8 @@ MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["__init__"] = set()  # at run time; for type checkers it imports every name of the front door
 ON_TOP = {"__init__.py", "__main__.py", "cli.py", "errors.py", "py.typed"}  # the only files that are in no room
 
-LONGEST_FILE = 300  # lines
+LONGEST_FILE, LONGEST_EXCEPTION = 300, 400  # lines
+EXCEPTIONS = (Path("minilm/viz/plots.py"),)  # one subject that would read worse in two files
 INSTALLED = ("corpora", "pretrained", "teach", "test")  # the extras that `make install` installs, with pinned versions
 LAYERS_OF_TORCH = re.compile(
     r"torch\.optim\b.*|torch\.(.+\.)?(MultiheadAttention|Transformer\w*|(LSTM|GRU|RNN)\w*|(lstm|gru|rnn)(_\w+)?"
@@ -155,11 +156,9 @@ def text_is_opened_as_utf8(source: str, path: Path) -> Iterator[tuple[int, str]]
 
 
 def files_are_short(source: str, path: Path) -> Iterator[tuple[int, str]]:
-    if (lines := len(source.splitlines())) > LONGEST_FILE:
-        yield (
-            lines,
-            f"{lines} lines: a file is at most {LONGEST_FILE} lines long, so that it can be read in one sitting",
-        )
+    lines, most = len(source.splitlines()), LONGEST_EXCEPTION if path in EXCEPTIONS else LONGEST_FILE
+    if lines > most:
+        yield lines, f"{lines} lines: a file is at most {most} lines long, so that it can be read in one sitting"
 
 
 def oldest_python_reads_it(source: str, path: Path) -> Iterator[tuple[int, str]]:
@@ -250,6 +249,7 @@ BAD: list[tuple[Rule, Path, str]] = [
     (text_is_opened_as_utf8, A_JOB, "Path('a.txt').read_text()"),
     (text_is_opened_as_utf8, A_JOB, "path.write_text('utf-8')"),
     (files_are_short, A_LAYER, "x = 1\n" * (LONGEST_FILE + 1)),
+    (files_are_short, Path("minilm/viz/plots.py"), "x = 1\n" * (LONGEST_EXCEPTION + 1)),
     (oldest_python_reads_it, A_LAYER, "type Row = list[int]"),
     (oldest_python_reads_it, A_LAYER, "def first[T](row: list[T]) -> T: ..."),
 ]
@@ -307,6 +307,11 @@ def test_a_kernel_is_allowed_in_its_one_file_and_nothing_else_there():
     assert not list(layers_are_written_by_hand(source, where))
     assert list(layers_are_written_by_hand(source, A_LAYER))
     assert list(layers_are_written_by_hand("from torch import nn\nnn.LayerNorm(8)", where))
+
+
+@pytest.mark.parametrize("path", EXCEPTIONS, ids=str)
+def test_an_exception_to_the_length_is_needed(path):
+    assert len((TOP / path).read_text(encoding="utf-8").splitlines()) > LONGEST_FILE
 
 
 def test_dependencies_are_pinned():

@@ -20,7 +20,7 @@ from minilm.bench.report import alternate, compared, table, table_of, version_of
 from minilm.errors import InputError
 from minilm.experiments.english import pretraining_text, unseen
 from minilm.layers.attention import padding_mask
-from minilm.pretrained.bert import renamed
+from minilm.pretrained.bert_names import renamed
 from minilm.pretrained.protocol import open_encoder, save_model
 from minilm.pretrained.run_folder import LoadedModel
 from minilm.pretrained.weights import weights_of

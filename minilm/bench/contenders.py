@@ -17,7 +17,8 @@ from minilm.examples.batching import Batch
 from minilm.layers.transformer import at_positions, use_fused
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig
-from minilm.pretrained.bert import REPEATED, hf_config, to_hf_names
+from minilm.pretrained.bert import hf_config
+from minilm.pretrained.bert_names import REPEATED, to_hf_names
 from minilm.pretrained.weights import weights_of
 from minilm.training.objectives import BertPretraining
 from minilm.training.optimizer import AdamW, clip_gradients, parameter_groups

@@ -176,7 +176,7 @@ def side_effects(plan: Plan, work: Work) -> Problem | None:
         line = f"your code draws from {outcome.drew}, a generator that all code shares: use only one that you are given"
         return Problem(7, (line,), explained=True)
     if outcome.unsteady:
-        return Problem(7, ("called twice with the same inputs, your code returned two results",), explained=True)
+        return Problem(7, ("your code returned two different results for the same inputs",), explained=True)
     return None
 
 

@@ -32,15 +32,15 @@ USED_BY = {  # option → the actions that use it
 class ExerciseOptions:
     """Write parts of the library yourself and have them checked: list, start, check, watch, hint, solution, reset.
     Teachers: handout, grade, solutions.
-    (quality tests the checks themselves: do they reject every known mistake, accept every right style and notice mutants?)"""
+    (quality tests the checks themselves: do they reject every known mistake, accept every correct style and notice mutants?)"""
 
     action: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="[ACTION]")]] = "list"
-    """list, start (write the files), check, watch (check at every save), hint (the next of three), solution (after a pass
-    or three failed tries), reset (start again; your file is kept as .old).
+    """list, start (write the files), check, watch (check at every save), hint (show the next of three), solution (after a
+    pass or three failed tries), reset (start again; your file is kept as .old).
     Teachers: handout (a zip of stubs), grade (a folder of submissions), solutions (a folder or a zip)."""
     names: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME ...]")]] = ()
-    """Names or numbers of exercises. Without any, start and list take all, check and watch the file you changed last.
-    grade: the folder of submissions comes first."""
+    """Names or numbers of exercises. Without a name, start and list take all of them, and check and watch take the file that
+    you changed last. For grade, the folder of submissions comes first."""
     folder: Path = files.DEFAULT
     """The folder with your files."""
     bare: bool = False
@@ -48,13 +48,13 @@ class ExerciseOptions:
     out: Path | None = None
     """handout, grade, solutions: what to write. The default is handout.zip, grades.csv or the folder solutions."""
     seed: int | None = None
-    """grade: decides the numbers of the test inputs; drawn at random unless you give it. The tables show it."""
+    """grade: the seed of the random test inputs; drawn at random if you give none. The tables show it."""
     seconds: float = 20.0
     """grade: how many seconds of processor time one submission to one exercise may take."""
     memory: int = 1024
     """grade: how many megabytes of memory it may use."""
     seeds: int = 20
-    """quality: how many seeds to try for each mistake; the 50 for each right style and 1,000 other runs scale with it."""
+    """quality: seeds to try for each mistake. The 50 for each right style and the 1,000 other runs grow in proportion."""
 
 
 def exercise(options: ExerciseOptions = ExerciseOptions(), say: Say = print) -> int:  # noqa: B008

@@ -1,4 +1,4 @@
-"""Files that are replaced in one step, so that a reader sees the old content or the new one and never half of either."""
+"""Replace a file in one step, so that a reader sees either the old content or the new one, never half of it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def replace_bytes(path: Path, data: bytes) -> None:
         growing.write_bytes(data)
         os.replace(growing, path)
     except OSError:
-        growing.unlink(missing_ok=True)  # half a file helps nobody, least of all on a full disk
+        growing.unlink(missing_ok=True)  # half a file is useless, and the disk may be full
         raise
 
 

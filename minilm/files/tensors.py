@@ -1,13 +1,13 @@
-"""Tensors from a file that may be anybody's: its header is read here first, within bounds, and believed in nothing.
+"""Read tensors from a file that may come from anybody: we check its header first and trust nothing that it says.
 
-A file in the layout of safetensors:
+A safetensors file consists of:
 
     8 bytes    N, the length of the header (little-endian)
     N bytes    JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
-    the rest   the numbers, one tensor after another, without a gap and without an overlap
+    the rest   the numbers, one tensor after another, without gaps or overlaps
 
-All that a header can lie about is compared with the size of the file before a single number is read, so that a broken
-or hostile file costs a message and no memory. There is no code in such a file, and none is ever run.
+Everything that the header claims is compared with the size of the file before any number is read. So a broken or
+hostile file leads to an error message, and not to full memory. Such a file contains no code, and none is ever run.
 """
 
 import json
@@ -30,14 +30,14 @@ DTYPES = {
     **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8},
     **{"BOOL": torch.bool},
 }
-LONGEST_JSON = 1_000_000  # bytes: a header of nine thousand tensors, and no room for a flood
+LONGEST_JSON = 1_000_000  # bytes: enough for the header of nine thousand tensors, too little to fill the memory
 MOST_DIMENSIONS, LARGEST_DIMENSION = 8, 2**40
-# How the files begin that others write weights to: torch.save (a zip, or before 2020 a bare pickle), HDF5 (Keras).
+# The first bytes of other formats for weights: torch.save (a zip, or before 2020 a bare pickle) and HDF5 (Keras).
 OTHERS = {b"PK\x03\x04": "a zip with a pickle", b"\x80": "a pickle", b"\x89HDF": "HDF5"}
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of the file by name. Raises InputError, in one sentence, for whatever is wrong with it."""
+    """All tensors of the file by name. Raises InputError, with one sentence, if anything is wrong with the file."""
     header_of(path)
     try:
         return load_file(path)
@@ -48,14 +48,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Replace the file at `path` by these tensors, in one step.
 
-    The bytes are written by `replace_bytes` because the library's own writer hides a full disk behind an error of its own.
+    The bytes are written by `replace_bytes` because safetensors reports a full disk as an unrelated error.
     """
     copies = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     replace_bytes(path, save(copies, metadata={"format": "pt"}))
 
 
 def header_of(path: Path) -> dict[str, Tensor]:
-    """Name, shape and kind of number of every tensor in the file, as tensors on the device "meta", which have no memory.
+    """Name, shape and dtype of every tensor in the file, as tensors on the device "meta", which take no memory.
 
     Raises InputError unless the header describes exactly the bytes that follow it.
     """
@@ -65,7 +65,7 @@ def header_of(path: Path) -> dict[str, Tensor]:
             length, size = int.from_bytes(start, "little"), path.stat().st_size - 8
             for signature, what in OTHERS.items():
                 if start.startswith(signature) and not 2 <= length <= min(size, LONGEST_JSON):
-                    raise InputError(f"{path} cannot be read as safetensors: it is {what}, which is not opened here.")
+                    raise InputError(f"{path} cannot be read as safetensors: it is {what}, which minilm does not open.")
             if len(start) < 8 or not 2 <= length <= size:
                 found = f"{length:,} bytes, and the file has {size:,} left" if len(start) == 8 else "missing"
                 raise InputError(f"{path} cannot be read as safetensors: its header is {found}.")
@@ -92,32 +92,32 @@ def header_of(path: Path) -> dict[str, Tensor]:
 
 
 def described(entry: object) -> tuple[Tensor, tuple[int, int]]:
-    """One entry of the header: the tensor without its numbers, and where they begin and end."""
+    """The tensor that one entry of the header describes, without its numbers, and where these begin and end."""
     if not isinstance(entry, dict):
-        raise ValueError("it has no kind, shape and place")
+        raise ValueError("it is not an object with dtype, shape and data_offsets")
     dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     if dtype not in DTYPES:
-        raise ValueError(f"numbers of the kind {str(dtype)[:20]!r} are not read here")
+        raise ValueError(f"numbers of the type {str(dtype)[:20]!r} cannot be read")
     whole = [type(n) is int for n in (*shape, begin, end)]
     if not all(whole) or len(shape) > MOST_DIMENSIONS or not all(0 <= n <= LARGEST_DIMENSION for n in (*shape, begin)):
-        raise ValueError(f"{str(shape)[:60]} at {str(begin)[:20]} is no shape and place")
+        raise ValueError(f"{str(shape)[:60]} at byte {str(begin)[:20]} is not a valid shape and position")
     count = math.prod(shape)
     if count * DTYPES[dtype].itemsize != end - begin:
         raise ValueError(f"{shape} of {dtype} is {count * DTYPES[dtype].itemsize:,} bytes, not {end - begin:,}")
     if count > LARGEST_DIMENSION:
-        raise ValueError(f"{shape} is more than a file can hold")
+        raise ValueError(f"{shape} is larger than any file can be")
     return torch.empty(shape, dtype=DTYPES[dtype], device="meta"), (begin, end)
 
 
 def gaps(places: list[tuple[int, int, str]], size: int) -> Iterator[str]:
-    """What is wrong with the (begin, end) of the tensors, which must fill `size` bytes one after another."""
+    """Yield what is wrong with the (begin, end) of the tensors, which must fill `size` bytes without gaps."""
     at = 0
     for begin, end, name in sorted(places):
         if begin != at:
-            yield f"the tensor {name!r} begins at byte {begin:,} and the one before it ends at {at:,}"
+            yield f"the tensor {name!r} begins at byte {begin:,}, but the one before it ends at {at:,}"
         at = end
     if at > size:
-        yield f"it is cut off: the tensors need {at:,} bytes and {size:,} are there"
+        yield f"it is cut off: the tensors need {at:,} bytes, but only {size:,} are there"
     if at < size:
         yield f"{size - at:,} bytes at its end belong to no tensor"
 
@@ -125,7 +125,7 @@ def gaps(places: list[tuple[int, int, str]], size: int) -> Iterator[str]:
 def weights_file(path: Path) -> Path:
     """The file with the weights: `path` itself, or the one in the folder `path`.
 
-    Raises InputError where there are only weights that are not opened here: pickles, or several files.
+    Raises InputError if there are only weights that minilm does not open: pickles, or several files.
     """
     if path.suffix in PICKLED and not path.is_dir():
         raise InputError(f"{path} is a pickle, which can run any code when it is opened: save it as {WEIGHTS} instead.")
@@ -143,7 +143,7 @@ def weights_file(path: Path) -> Path:
 
 
 def read_config(path: Path) -> dict:
-    """`config.json` of a model's folder, or from beside its file of weights."""
+    """The `config.json` in a model's folder, or beside its file of weights. Raises InputError."""
     folder = path.parent if path.suffix in (".safetensors", *PICKLED) and not path.is_dir() else path
     try:
         return read_json(folder / "config.json")
@@ -152,11 +152,11 @@ def read_config(path: Path) -> dict:
 
 
 def read_json(path: Path) -> dict:
-    """A JSON object from a file of moderate size."""
+    """A JSON object from a file of at most LONGEST_JSON bytes. Raises InputError."""
     with open(path, "rb") as file:
         text = file.read(LONGEST_JSON + 1)
     if len(text) > LONGEST_JSON:
-        raise InputError(f"{path} is too long for settings: more than {LONGEST_JSON:,} bytes.")
+        raise InputError(f"{path} is too long for a settings file: more than {LONGEST_JSON:,} bytes.")
     return parsed(text, str(path))
 
 
@@ -174,7 +174,7 @@ def parsed(text: bytes, where: str) -> dict:
 
 
 def once(pairs: list[tuple[str, object]]) -> dict:
-    """A JSON object whose keys are all different; of two that are the same, each reader would believe another one."""
+    """A JSON object whose keys are all different: if a key came twice, programs would disagree about its value."""
     out = {}
     for name, value in pairs:
         if name in out:

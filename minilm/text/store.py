@@ -76,7 +76,7 @@ def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Pa
         np.array([sentences], dtype=np.int64).tofile(documents_file)
     if not tokens:
         shutil.rmtree(growing)
-        raise InputError("the corpus is empty: it has not a single word.")
+        raise InputError("the corpus is empty: it contains no words.")
     meta = {"dtype": np.dtype(dtype).name}
     (growing / "store.json").write_text(json.dumps(meta), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)

@@ -116,7 +116,7 @@ def from_vocabulary(tokens: list[str], lowercase: bool, where: str = "vocab.txt"
     """Build BERT's WordPiece tokenizer from its list of tokens; the id of a token is its line number, from 0."""
     vocabulary = {token: i for i, token in enumerate(tokens)}
     if len(vocabulary) < len(tokens):
-        raise InputError(f"{where} has a token twice: {next(t for t, n in Counter(tokens).items() if n > 1)!r}.")
+        raise InputError(f"{where} lists a token twice: {next(t for t, n in Counter(tokens).items() if n > 1)!r}.")
     if missing := [token for token in SPECIAL_TOKENS if token not in vocabulary]:
         raise InputError(f"{where} has no {', '.join(missing)}: it is not a BERT vocabulary.")
     return wordpiece(vocabulary, bert_normalizer(lowercase), pre_tokenizers.BertPreTokenizer(), decoders.WordPiece())

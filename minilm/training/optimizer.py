@@ -233,7 +233,7 @@ def depths_of(model: nn.Module) -> tuple[dict[str, float], int]:
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> float:
     r"""g ← g · min(1, c/(‖g‖ + 10⁻⁶)) with ‖g‖ = √Σ g² over all gradients together; the norm *before* clipping.
 
-    One factor for all, so that the direction of the step stays. A norm of inf or NaN is returned for the caller to see.
+    One common factor keeps the direction of the step. A norm of inf or NaN is returned too, so that the caller can see it.
     Source: Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural networks, algorithm 1.
 
     Raises:

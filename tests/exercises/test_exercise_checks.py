@@ -80,7 +80,7 @@ SAYS = {
     ),
     "in place": (in_place, 7, "your code changed its input z"),
     "draws": (draws, 7, "your code draws from Python's random, a generator that all code shares"),
-    "unsteady": (unsteady, 7, "called twice with the same inputs, your code returned two results"),
+    "unsteady": (unsteady, 7, "your code returned two different results for the same inputs"),
 }
 
 

@@ -31,7 +31,7 @@ def test_a_cell_is_run_and_checked(shell, capsys):
     shell.run_cell("%%exercise softmax\nimport numpy as np\ndef softmax(z):\n    return np.exp(z) / np.exp(z).sum()\n")
     said = capsys.readouterr().out
     assert (
-        "two mistakes at once: exp is taken of the logits as they are, without subtracting the largest one first; and"
+        "two mistakes at once: exp is applied to the logits as they are, without subtracting the largest one first; and"
         in said
     )
     assert said.startswith("✗ softmax   layer 2 of 7: the tiny example") and 'next: hint("softmax")' in said

@@ -57,26 +57,32 @@ BROKEN = {
     "nested without end": (with_header(b'{"a":' + b"[" * 500_000), "nested too deeply"),
     "a number of ten thousand digits": (with_header(b'{"a":' + b"9" * 10_000 + b"}"), "its header"),
     "one name twice": (with_header(b'{"a": {}, "a": {}}'), "its header has 'a' twice"),
-    "truncated": (GOOD[:-5], "it is cut off: the tensors need 24 bytes and 19 are there"),
+    "truncated": (GOOD[:-5], "it is cut off: the tensors need 24 bytes, but only 19 are there"),
     "longer than its tensors": (GOOD + bytes(3), "3 bytes at its end belong to no tensor"),
     "a gap": (
         with_header({"a": entry(begin=4, end=28)}, bytes(28)),
-        "begins at byte 4 and the one before it ends at 0",
+        "begins at byte 4, but the one before it ends at 0",
     ),
     "a thousand tensors on the same bytes": (
         with_header({f"{i:04}": entry() for i in range(1_000)}, bytes(24)),
-        "'0001' begins at byte 0 and the one before it ends at 24",
+        "'0001' begins at byte 0, but the one before it ends at 24",
     ),
     "sizes that lie": (with_header({"a": entry(shape=(200, 300))}, bytes(24)), "is 240,000 bytes, not 24"),
     "a shape beyond memory": (with_header({"a": entry(shape=(2**39, 2**39))}, bytes(24)), "bytes, not 24"),
-    "a shape beyond reason": (with_header({"a": entry(shape=(10**30,), end=4 * 10**30)}), "is no shape and place"),
-    "two hundred dimensions": (with_header({"a": entry(shape=(1,) * 200, end=4)}, bytes(4)), "is no shape and place"),
-    "a negative shape": (with_header({"a": entry(shape=(-2, -3))}, bytes(24)), "is no shape and place"),
-    "true for a size": (with_header({"a": entry(shape=(True, 6))}, bytes(24)), "is no shape and place"),
-    "half a word": (with_header({"a": entry(shape=(1.5, 4))}, bytes(24)), "is no shape and place"),
-    "an unknown kind of number": (with_header({"a": entry(dtype="F4")}, bytes(24)), "of the kind 'F4' are not read"),
+    "a shape beyond reason": (
+        with_header({"a": entry(shape=(10**30,), end=4 * 10**30)}),
+        "is not a valid shape and position",
+    ),
+    "two hundred dimensions": (
+        with_header({"a": entry(shape=(1,) * 200, end=4)}, bytes(4)),
+        "is not a valid shape and position",
+    ),
+    "a negative shape": (with_header({"a": entry(shape=(-2, -3))}, bytes(24)), "is not a valid shape and position"),
+    "true for a size": (with_header({"a": entry(shape=(True, 6))}, bytes(24)), "is not a valid shape and position"),
+    "half a word": (with_header({"a": entry(shape=(1.5, 4))}, bytes(24)), "is not a valid shape and position"),
+    "an unknown kind of number": (with_header({"a": entry(dtype="F4")}, bytes(24)), "of the type 'F4' cannot be read"),
     "an entry without a place": (with_header({"a": {"dtype": "F32", "shape": []}}), "there is no 'data_offsets'"),
-    "an entry that is none": (with_header({"a": 7}), "it has no kind, shape and place"),
+    "an entry that is none": (with_header({"a": 7}), "it is not an object with dtype, shape and data_offsets"),
     "three places": (with_header({"a": entry() | {"data_offsets": [0, 1, 2]}}), "the tensor 'a'"),
     "a shape that is none": (with_header({"a": entry() | {"shape": 6}}, bytes(24)), "the tensor 'a'"),
 }
@@ -127,7 +133,7 @@ def test_a_pickle_by_whatever_name_is_never_opened(protocol, path, tmp_path):
 def test_a_zip_and_an_hdf5_file_are_called_what_they_are(path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("archive/data.pkl", bytes(50_000_000))
-    with pytest.raises(InputError, match="it is a zip with a pickle, which is not opened here"):
+    with pytest.raises(InputError, match="it is a zip with a pickle, which minilm does not open"):
         read_safetensors(path)
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90))
     with pytest.raises(InputError, match="it is HDF5"):
@@ -144,7 +150,7 @@ def test_settings_are_read_from_beside_a_file_and_within_bounds(path, tmp_path):
     (tmp_path / "config.json").write_text('{"a": 1}', encoding="utf-8")
     assert read_config(tmp_path) == read_config(path) == {"a": 1}
     (tmp_path / "config.json").write_bytes(b'{"a": "' + b"x" * LONGEST_JSON + b'"}')
-    with pytest.raises(InputError, match="too long for settings"):
+    with pytest.raises(InputError, match="too long for a settings file"):
         read_json(tmp_path / "config.json")
     (tmp_path / "config.json").write_bytes(b'{"a": 1, "a": 2}')
     with pytest.raises(InputError, match="has 'a' twice"):

@@ -19,7 +19,8 @@ from minilm.models.bert import Bert, BertForPretraining
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.heads import Classifier, TextHeadConfig, TokenHeadConfig, mean_of_tokens
 from minilm.models.initialisation import initialise
-from minilm.pretrained.bert import from_hf_names, hf_config, to_hf_names
+from minilm.pretrained.bert import hf_config
+from minilm.pretrained.bert_names import from_hf_names, to_hf_names
 from minilm.pretrained.weights import load_weights
 
 TINY = TransformerConfig(vocab_size=13, width=6, layers=2, heads=3, feed_forward=10, max_length=9)

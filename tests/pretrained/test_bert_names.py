@@ -20,7 +20,8 @@ from minilm.files.tensors import read_config
 from minilm.models.bert import Bert, BertForPretraining
 from minilm.models.config import TransformerConfig
 from minilm.models.heads import Classifier, TextHeadConfig
-from minilm.pretrained.bert import NAMES, config_from_hf, from_hf_names, hf_config, to_hf_names, translate
+from minilm.pretrained.bert import config_from_hf, hf_config
+from minilm.pretrained.bert_names import NAMES, from_hf_names, to_hf_names, translate
 from minilm.pretrained.protocol import open_classifier, open_pretraining, save_model
 from minilm.pretrained.weights import load_weights, weights_of
 from minilm.text.tokenizer import train_characters, train_wordpiece

@@ -1,7 +1,7 @@
 """Part by part, the same numbers as `transformers`: values, losses and the gradient of every parameter, in float64.
 
 The referee is a tiny random BERT made here, so that nothing is downloaded and nothing has to be left out; its shape is
-drawn by hypothesis. Its weights come over by the names of `minilm/pretrained/bert.py`.
+drawn by hypothesis. Its weights come over by the names of `minilm/pretrained/bert_names.py`.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +16,8 @@ from minilm.models.bert import Bert, BertForPretraining
 from minilm.models.config import TransformerConfig
 from minilm.models.heads import Classifier, TextHeadConfig, TokenHeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
-from minilm.pretrained.bert import CONFIG_KEYS, from_hf_names, to_hf_names
+from minilm.pretrained.bert import CONFIG_KEYS
+from minilm.pretrained.bert_names import from_hf_names, to_hf_names
 from minilm.pretrained.weights import load_weights
 from minilm.training.losses import cross_entropy
 

@@ -17,7 +17,8 @@ from minilm.models.heads import Classifier, TextHeadConfig
 from minilm.models.lstm import LSTMConfig, LSTMEncoder
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained import registry
-from minilm.pretrained.bert import config_from_hf, head_from_hf, hf_config, misfits, modern, renamed
+from minilm.pretrained.bert import config_from_hf, head_from_hf, hf_config
+from minilm.pretrained.bert_names import misfits, modern, renamed
 from minilm.pretrained.protocol import (
     encoder_config,
     load_encoder,
@@ -232,7 +233,7 @@ def test_a_vocabulary_of_one_token_a_line(publish, tokenizer):
     assert read.ids(text) == [theirs(t, add_special_tokens=False)["input_ids"] for t in text] != tokenizer.ids(text)
     for content, message in {
         "[PAD]\n[UNK]\n": "no .CLS., .SEP., .MASK.",
-        "a\nb\na\n": "has a token twice: 'a'",
+        "a\nb\na\n": "lists a token twice: 'a'",
     }.items():
         (folder / "vocab.txt").write_text(content, encoding="utf-8")
         with pytest.raises(InputError, match=message):
@@ -344,7 +345,7 @@ def test_an_encoder_goes_into_a_classifier(publish):
     same(model.pooler(model.encoder(IDS).hidden), theirs(IDS).pooler_output)
 
 
-# ---- the real one
+# ---- the published model itself
 
 
 def test_the_published_model_by_name_is_there_and_has_the_size_it_says():

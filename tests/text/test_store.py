@@ -78,7 +78,7 @@ def test_ids_take_two_bytes_where_that_is_enough(size, dtype, tmp_path):
 
 def test_an_empty_corpus_is_refused_and_leaves_nothing(tokenizer, tmp_path):
     for documents in ([], [[]], [["\x07"], [""]]):
-        with pytest.raises(InputError, match="the corpus is empty: it has not a single word"):
+        with pytest.raises(InputError, match="the corpus is empty: it contains no words"):
             write_store(documents, tokenizer, tmp_path / "store")
     assert list(tmp_path.iterdir()) == []
 

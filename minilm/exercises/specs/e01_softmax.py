@@ -98,7 +98,7 @@ EXERCISE = Exercise(
     },
     wrong={
         "no_max": Wrong(
-            "exp is taken of the logits as they are, without subtracting the largest one first",
+            "exp is applied to the logits as they are, without subtracting the largest one first",
             "what is exp(1000) on a computer, and what is inf / inf?",
         ),
         "whole": Wrong(

@@ -107,7 +107,7 @@ EXERCISE = Exercise(
             "the sum runs along the first axis instead of the last", "does exp of each of your rows sum to 1?"
         ),
         "no_max": Wrong(
-            "exp is taken of the logits as they are, without subtracting the largest one first",
+            "exp is applied to the logits as they are, without subtracting the largest one first",
             "what is exp(1000) on a computer?",
         ),
     },

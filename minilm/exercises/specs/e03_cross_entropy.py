@@ -93,9 +93,9 @@ def ignored_twice(rng):
 EXERCISE = Exercise(
     target="minilm.training.losses.cross_entropy",
     section=("02", "Many classes: softmax and cross-entropy"),
-    task="This is the loss of every classifier and every language model, computed from logits. A label of −100 does not count: "
-    "leave it out of the sum and of the number that the sum is divided by. Return Loss(value, count). (label_smoothing "
-    "belongs to exercise 28: ignore it here.)",
+    task="Compute the loss of every classifier and every language model from the logits. A label of −100 does not "
+    "count: leave it out of the sum and of the number that the sum is divided by. Return Loss(value, count). "
+    "(label_smoothing belongs to exercise 28: ignore it here.)",
     returns={"value": "", "count": ""},
     tiny=lambda: {
         "logits": torch.tensor([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0], [9.0, 0.0, 0.0]], dtype=torch.float64),
@@ -141,12 +141,12 @@ EXERCISE = Exercise(
             "the losses are summed, not averaged", "what happens to your loss when the batch is twice as large?"
         ),
         "all_rows": Wrong(
-            "the sum is divided by the number of all labels, including those of −100",
+            "the sum is divided by the number of all labels, including those that are −100",
             "if you add ten labels that do not count, should the loss change?",
             family="all",
         ),
         "all_rows_counted": Wrong(
-            "the labels of −100 are counted like the others",
+            "labels of −100 are counted like all others",
             "if you add ten labels that do not count, should the loss or the count change?",
             family="all",
         ),
@@ -159,7 +159,7 @@ EXERCISE = Exercise(
             "what should the loss be if no label counts, and what would NaN do to the weights?",
         ),
         "class_0": Wrong(
-            "the labels of class 0 are left out instead of those of −100",
+            "labels of class 0 are left out instead of labels of −100",
             "is 0 a class like any other here?",
         ),
         "log_of_softmax": Wrong(

@@ -173,9 +173,9 @@ EXERCISE = Exercise(
     target="minilm.exercises.specs.e05_linear.linear_gradients",
     also=("minilm.exercises.specs.e05_linear.linear",),
     section=("10", "The head"),
-    task="The most used layer of all: Y = x Wᵀ + b, with W [K, C] stored as in torch. Write the output first; then, from the "
-    "upstream gradient dY, the gradients of x, W and b. There may be any number of axes before the last one: sentences, "
-    "tokens, heads.",
+    task="Write the most used layer of all: Y = x Wᵀ + b, with W [K, C] stored as in torch. First compute the "
+    "output, then use the upstream gradient dY to compute the gradients of x, W and b. There may be any number of "
+    "axes before the last one: sentences, tokens, heads.",
     returns={"dx": "sentence token feature", "dW": "output feature", "db": "output"},
     tiny=lambda: {
         "x": np.array([[1.0, 2.0], [0.0, -1.0], [3.0, 1.0]]),

@@ -148,7 +148,7 @@ WRONG = {
         "for a token that occurs twice, one gradient is lost: gradient[ids] += d adds only one of them",
         REPEATED,
     ),
-    "first": ("back", "for a token that occurs twice, only the first place is kept", REPEATED),
+    "first": ("back", "for a token that occurs twice, only the gradient of its first place is kept", REPEATED),
     "mean": ("back", "the gradients of a repeated token are averaged, not summed", REPEATED),
     "no_root": ("there back", "the factor √C is missing in both the output and the gradient", ROOT),
     "no_root_there": ("there", "the factor √C is missing in the output (the gradient has it)", ROOT),
@@ -184,9 +184,9 @@ EXERCISE = Exercise(
     target="minilm.exercises.specs.e06_embedding.embedding_gradient",
     also=("minilm.exercises.specs.e06_embedding.embedding",),
     section=("05", "A table that is learned"),
-    task="The first layer of every language model: look up one row of a table for each token, and multiply it by √C. Then write "
-    "the way back, from the upstream gradient to the table. The ids may have any number of axes, and a token may occur more "
-    "than once.",
+    task="Write the first layer of every language model: look up one row of a table for each token, and multiply it "
+    "by √C. Then write the backward pass, from the upstream gradient to the gradient of the table. The ids may have "
+    "any number of axes, and a token may occur more than once.",
     returns={"dtable": "token feature"},
     tiny=lambda: {
         "table": np.array([[0.0], [1.0], [2.0]]),
@@ -220,8 +220,8 @@ EXERCISE = Exercise(
     hints=(
         "Looking up row v gives the same as multiplying a one-hot row by the table: it is a linear layer without the product. "
         "Its gradient needs no product either: each place adds its upstream gradient to its own row.",
-        "ids [..] pick rows [.., C], times √C. Way back: start from zeros [V, C]; add dY[place] to row ids[place], for ALL "
-        "places (np.add.at adds repeated rows, += on picked rows does not); multiply by √C; set row pad to 0.",
+        "ids [..] pick rows [.., C], times √C. Backward: start from zeros [V, C]; add dY[place] to row ids[place], "
+        "for ALL places (np.add.at adds repeated rows, += on picked rows does not); multiply by √C; set row pad to 0.",
         "Y = table at ids, times root of C;  gradient = zeros;  np.add.at with ids and dY;  pad's row = 0;  times root of C",
     ),
 )

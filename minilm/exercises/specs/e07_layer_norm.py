@@ -96,8 +96,9 @@ def beside(rng):
 EXERCISE = Exercise(
     target="minilm.layers.normalization.layer_norm",
     section=("05", "Layer norm"),
-    task="Treat each position of [.., C] separately: bring its C features to mean 0 and variance 1, then scale them by the "
-    "learned gain and shift them by the learned bias. Write it out with mean, square and root.",
+    task="Treat each position of [.., C] separately: bring its C features to mean 0 and variance 1, then scale them "
+    "by the learned gain and shift them by the learned bias. Write it out yourself, with a mean, a square and a "
+    "square root.",
     returns={"y": "batch position feature"},
     tiny=lambda: {
         "x": torch.tensor([[1.0, 2.0, 6.0], [0.1, 0.1, 0.4]]).double(),

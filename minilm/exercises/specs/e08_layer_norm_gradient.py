@@ -104,8 +104,8 @@ def edges(rng):
 EXERCISE = Exercise(
     target="minilm.formulas.transformer.layer_norm_gradient",
     section=("05", "Layer norm"),
-    task="Every feature is part of the mean and of the variance of its position, and so it influences all C outputs: three paths "
-    "lead back to it. Return the gradients of x, gain and bias.",
+    task="Each feature influences all C outputs of its position, because it is part of the mean and of the variance "
+    "of that position. So the gradient reaches it on three paths. Return the gradients of x, gain and bias.",
     returns={"dx": "batch position feature", "dgain": "feature", "dbias": "feature"},
     tiny=lambda: {
         "x": np.array([[1.0, 2.0, 6.0], [0.1, 0.1, 0.4]]),

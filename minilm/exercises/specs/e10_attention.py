@@ -134,9 +134,9 @@ SQUARE = "what happens to the variance of q · k when D grows, and what does tha
 EXERCISE = Exercise(
     target="minilm.layers.attention.attention",
     section=("04", "Why √D?"),
-    task="The heart of the Transformer: return the attended values and the attention weights, for queries [.., T, D] and keys "
-    "[.., S, D]. The mask is True where a query may attend to a key. If `dropout` is given, call it with the weights, but "
-    "return the weights from before the dropout.",
+    task="Write the heart of the Transformer: return the attended values and the attention weights for queries [.., "
+    "T, D] and keys [.., S, D]. The mask is True where a query may attend to a key. If `dropout` is given, call it "
+    "with the weights, but return the weights from before the dropout.",
     returns={"y": "batch head query feature", "weights": "batch head query key"},
     tiny=tiny,
     probes=probes,

@@ -47,9 +47,9 @@ def counts_up(mask):
 EXERCISE = Exercise(
     target="minilm.layers.attention.causal_mask",
     section=("04", "Masks: padding and the future"),
-    task="A model that predicts the next token must not see it. The mask is True where a query may attend: to itself and to what "
-    "came before. If there are more keys than queries, the queries are the last of the tokens. (You may pass device on or "
-    "ignore it.)",
+    task="A model that predicts the next token must not see it. Write the mask that hides the future: it is True "
+    "where a query may attend to a key, that is, at its own position and at all positions before it. If there are "
+    "more keys than queries, the queries are the last of the tokens. (You may pass device on or ignore it.)",
     returns={"mask": "query key"},
     tiny=lambda: {"T": 3, "S": None},
     probes=lambda rng: {

@@ -173,7 +173,7 @@ WRONG = {
     "scale": ("the scores are divided by √C instead of √D", "how many products are added up in the score of one head?"),
     "mean": (
         "the heads are averaged instead of concatenated",
-        "H heads with D numbers each: how many numbers are these together?",
+        "H heads with D numbers each: how many numbers is that in total?",
     ),
     "no_output": ("the output projection W_O is missing", "which step can mix the results of the heads?"),
     "no_bias": ("the bias b_O is missing", "how many of the four parameters have you used?"),

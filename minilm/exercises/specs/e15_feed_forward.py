@@ -107,8 +107,8 @@ CONVENTION = "gelu(1) is 0.8413 with erf: what does your formula give, and is it
 EXERCISE = Exercise(
     target="minilm.formulas.transformer.feed_forward",
     section=("05", "GELU and the feed-forward network"),
-    task="What a Transformer computes at each position between two attention layers: FFN(x) = W₂ gelu(W₁ x + b₁) + b₂. Use the "
-    "exact GELU, x · ½(1 + erf(x/√2)), not one of its approximations.",
+    task="Compute what a Transformer does at each position between two attention layers: FFN(x) = W₂ gelu(W₁ x + b₁) "
+    "+ b₂. Use the exact GELU, x · ½(1 + erf(x/√2)), not one of its approximations.",
     docstring="""FFN(x) = W₂ gelu(W₁ x + b₁) + b₂, for each position of `x` [.., C] separately.  F20.
 
     `W_1` [F, C], `b_1` [F], `W_2` [C, F], `b_2` [C]. Positions are rows here, so W x becomes x times the transpose of W.""",

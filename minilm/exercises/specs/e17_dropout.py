@@ -212,7 +212,7 @@ WRONG = {
         "if the seed is different, should the same numbers be dropped?",
     ),
     "exact": (
-        "every row loses exactly the same count of numbers",
+        "exactly the same number of entries is dropped in every row",
         "each number is drawn independently: can a row lose none of its numbers?",
     ),
     "new_mask": ("backward draws a new mask", MASK),
@@ -244,7 +244,7 @@ EXERCISE = Exercise(
     keep=("__init__",),
     forbidden=("layers.dropout.dropout", "formulas.head.dropout", "functional.dropout", "nn.Dropout"),
     steps=(
-        "remember what backward will need",
+        "forward: remember what backward will need",
         "backward: each gradient gets the same factor as its number got in forward",
     ),
     right={"indexed": Indexed, "binomial": Binomial, "by choice": ByChoice},

@@ -155,9 +155,9 @@ EXERCISE = Exercise(
     target="minilm.formulas.lstm.lstm",
     also=("minilm.exercises.specs.e18_lstm_cell.initial_bias",),
     section=("06", "The LSTM"),
-    task="A recurrent cell whose memory c (the cell state) is updated by addition. The rows of the weights are in the order i, "
-    "f, g, o. Return the hidden states h and the memories c after each step, without h0 and c0. Also write initial_bias, "
-    "the bias of a new cell.",
+    task="Write a recurrent cell whose memory c (the cell state) is updated by addition. The rows of the weights are "
+    "in the order i, f, g, o. Return the hidden states h and the memories c after each step, without h0 and c0. Also "
+    "write initial_bias, the bias of a new cell.",
     returns={"h": "step unit", "c": "step unit", "initial_bias": "row"},
     tiny=tiny,
     probes=lambda rng: {
@@ -198,7 +198,7 @@ EXERCISE = Exercise(
         ),
         "g_o": mistake("the candidate and the output gate are swapped", "in which order are the blocks stored?", "g_o"),
         "interleaved": mistake(
-            "the rows are dealt out to the four blocks in turn",
+            "the rows are given to the four blocks in turn, one at a time",
             "which rows belong to the input gate: 0, 4, 8 … or 0 … H − 1?",
             "interleaved",
         ),

@@ -176,7 +176,7 @@ WRONG = {
     ),
     "slope_of_h": (
         "tanh′ is computed from h instead of tanh c",
-        "1 − y² is the slope if y = tanh(c): is h that y?",
+        "the slope of the tanh is 1 − y² with y = tanh(c): is h equal to this y?",
     ),
     "slope_of_c": ("tanh′ is computed as 1 − c²", "tanh′ is 1 − tanh²: which number has to be squared?"),
     "no_slope": (

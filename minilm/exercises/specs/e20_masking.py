@@ -171,7 +171,7 @@ all_labels · every token gets a label, so the loss counts all of them ·
 words_labelled · every word gets a label, not only the chosen ones ·
     what does a model learn from predicting a word that it can see?
 only_changed · words that were chosen but kept get no label ·
-    a tenth of the chosen words is left unchanged: what is the use of that if they have no label?
+    a tenth of the chosen words are left unchanged: what is the use of that if they get no label?
 special · special tokens and padding are hidden as well ·
     what would a model learn from predicting [CLS] or padding?
 pad_only · only one special token is spared ·
@@ -188,7 +188,7 @@ no_random · no chosen word becomes another word ·
     80 + 10 + 10: what do the three numbers stand for?
 of_the_rest · a tenth of the remaining fifth becomes random, not a tenth of all chosen words ·
     how much of the whole is a tenth of 20 %?
-two_draws · one draw decides on random and another one on kept, which gives 81, 10 and 9 per cent ·
+two_draws · one draw decides whether a word becomes random and another whether it is kept, which gives 81, 10 and 9 per cent ·
     what happens if both draws say yes?
 of_all · more words are hidden, and these get no label ·
     80, 10 and 10 per cent of what: of the chosen words, or of all words?
@@ -229,9 +229,9 @@ EXERCISE = Exercise(
     wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
     flawed=flawed,
     hints=(
-        "Hidden words are questions and labels are their answers; −100 means that there is no question here. Not every question "
-        "is visible as one: a tenth of the chosen words become wrong words and a tenth stay right, so the model has to think "
-        "about every word.",
+        "The model must predict the chosen words, and the labels are the right answers; −100 means that there is "
+        "nothing to predict. The model cannot see which words were chosen: a tenth of them become other words and a "
+        "tenth stay as they are, so it has to think about every word.",
         "ids [B, T] → is_word [B, T] (not one of special_ids) → chosen [B, T] by comparing one draw with mask_rate → labels → u "
         "[B, T], a second draw → three ranges of u with sizes 0.8, 0.1, 0.1 → corrupted ids [B, T], a new tensor.",
         "chosen = word and rand < mask_rate;  labels = ids where chosen, else −100;  u = rand;  out = mask_id where chosen and "

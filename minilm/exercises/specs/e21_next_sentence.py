@@ -24,7 +24,7 @@ def next_sentence_pairs(sizes: list[int], N: int, rng: np.random.Generator) -> n
     a = rng.choice(firsts, size=N)
     label = rng.integers(2, size=N)
     b = rng.integers(borders[-1], size=N)
-    while (bad := document[a] == document[b]).any():  # draw again where B fell into A's own document
+    while (bad := document[a] == document[b]).any():  # draw again where B comes from A's own document
         b[bad] = rng.integers(borders[-1], size=bad.sum())
     b = np.where(label == 0, a + 1, b)
     return np.stack([document[a], sentence[a], document[b], sentence[b], label], axis=1)
@@ -195,7 +195,7 @@ mean · the head reads the mean of all tokens instead of [CLS] ·
 last · the head reads the last token instead of [CLS] ·
     at which position is the hidden state of [CLS]?
 no_tanh · tanh is missing ·
-    if nothing stands between two linear layers, how many layers are they really worth?
+    two linear layers with nothing between them: how many linear layers could replace them?
 no_b · the bias of the last layer is missing ·
     where does your code use the argument `b`?
 """
@@ -220,7 +220,7 @@ EXERCISE = Exercise(
     steps=(
         "A: any sentence that has a next one, all equally likely; the label: 0 or 1, each with probability ½",
         "B for label 0: the sentence after A",
-        "B for label 1: any sentence, drawn again where it falls into A's document",
+        "B for label 1: any sentence; draw again as long as it comes from A's document",
     ),
     right={
         "one by one": {"next_sentence_pairs": one_by_one, "pair": by_counting, "next_sentence_logits": head_einsum},

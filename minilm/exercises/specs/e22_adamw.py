@@ -113,8 +113,8 @@ def scaled(rng):
 EXERCISE = Exercise(
     target="minilm.formulas.optimizers.adamw_step",
     section=("01", "Keeping the parameters small: L2, and why AdamW"),
-    task="AdamW moves the weights of nearly every language model. Return the new θ, m and v. The check makes several steps, with "
-    "t = 1, 2, 3 … and a learning rate that changes.",
+    task="Write one step of AdamW, the optimizer of nearly every language model, and return the new θ, m and v. The "
+    "check makes several steps, with t = 1, 2, 3 … and a learning rate that changes.",
     docstring="""m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  m̂ = m/(1 − β₁ᵗ);  v̂ = v/(1 − β₂ᵗ);
     θ ← θ − ηλθ − η m̂/(√v̂ + ε). Returns (θ, m, v).  F03.
 

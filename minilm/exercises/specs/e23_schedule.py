@@ -132,7 +132,10 @@ WRONG = {
     "total": ("the cosine runs over the whole run, not over the part after the warm-up", REST),
     "not_stretched": ("u is p − w, which never reaches 1", REST),
     "whole": ("it is a whole wave, down and up again", "at which angle does the cosine first reach −1?"),
-    "no_half": ("the factor ½ is missing", "how much is 1 + cos 0, and how much of the peak should it be?"),
+    "no_half": (
+        "the factor ½ is missing",
+        "how much is 1 + cos 0, and what share of the peak should the curve have there?",
+    ),
     "sine": ("it is a quarter of a wave, cos(πu/2)", "how fast should the learning rate fall at the very end?"),
     "line": ("it goes down in a straight line", "which curve does the docstring ask for after the warm-up?"),
     "no_floor": ("the curve ends at 0, because the floor is not added", FLOOR),

@@ -159,7 +159,7 @@ EXERCISE = Exercise(
     wrong={
         "each": Wrong(
             "every array is clipped by its own norm",
-            "if one array is long and one is short, does the step still point in the same direction?",
+            "if one array has a large norm and another a small one, does the step still point in the same direction?",
         ),
         "up": Wrong(
             "small gradients are scaled up to the bound",

@@ -165,12 +165,12 @@ last_word · the last word is left out ·
     what is the last t of your loop?
 emission_once · the emissions of all words but the first are missing ·
     where in your loop do you add the emission of word t?
-early · each step adds the emission of the word before ·
+early · each step adds the emission of the previous word ·
     when you step into word t, which word's emission do you add?
 no_transitions · the transitions are missing ·
     which scores connect each word with the next one?
 into_row · each row of A is normalised to probabilities ·
-    are the entries of A log-probabilities, or any scores, which only Z normalises?
+    are the entries of A log-probabilities, or scores of any size that only Z normalises?
 """
 
 EXERCISE = Exercise(
@@ -199,8 +199,8 @@ EXERCISE = Exercise(
     forbidden=("log_z", "forward", "crf_loss", "marginals"),
     steps=(
         "α [B, K]: for every tag, the log of the sum over all paths that end in it at the first word",
-        "word by word: α of the word before plus the step, for all ways into each tag [B, from, to]; their log-sum-exp over "
-        "`from`; then add the word's emission",
+        "word by word: α of the previous word plus the transition, for all ways into each tag [B, from, to]; take "
+        "the log-sum-exp over `from`, then add the word's emission",
         "in padding, α stays as it is",
         "after the last word: add the end scores and take the log-sum-exp over the tags [B]",
     ),

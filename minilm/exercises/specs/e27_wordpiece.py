@@ -44,7 +44,7 @@ def cut(word: str, vocabulary: set[str]) -> list[str]:
     """
     pieces, start = [], 0
     while start < len(word):
-        ends = range(len(word), start, -1)  # the longest first
+        ends = range(len(word), start, -1)  # try the longest piece first
         found = [end for end in ends if "##" * (start > 0) + word[start:end] in vocabulary]
         if not found:
             return ["[UNK]"]
@@ -190,7 +190,7 @@ def edges(rng):
 
 
 MISTAKES = """  key · what it looks like · a question
-once · a a a counts the pair (a, a) once, not twice ·
+once · in a a a, the pair (a, a) is counted once, not twice ·
     at how many places in a a a do two a stand side by side?
 overlap · a a a is joined at overlapping places, which gives aa aa ·
     how many letters did the word have before you joined?

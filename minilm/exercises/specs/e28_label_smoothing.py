@@ -159,7 +159,7 @@ EXERCISE = Exercise(
     forbidden=("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss"),
     steps=(
         "logits as [N, K] and labels as [N], only the rows that count",
-        "the log softmax [N, K]",
+        "the log-softmax [N, K]",
         "for each row: 1 − ε times the label's part, plus ε times the mean over all K classes",
         "the mean over the labels that count, or 0 if there are none",
     ),

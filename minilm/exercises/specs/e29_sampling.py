@@ -133,7 +133,7 @@ one_more · top-k keeps one token too many, for example by keeping ties with the
 one_less · top-k keeps one token too few ·
     if top_k is 1, which token is left?
 zero_logits · tokens that are left out get the logit 0 ·
-    how much is exp(0), and is that little if all other logits are negative?
+    how much is exp(0), and is that small if all other logits are negative?
 not_anew · what is left is not renormalised ·
     what do your probabilities sum to?
 sorted · the probabilities are returned in sorted order ·
@@ -178,7 +178,7 @@ EXERCISE = Exercise(
         "each unlikely, but likely together. Whatever you cut off, the rest must be a distribution again.",
         "z [V] → z / τ → softmax [V] → sorted, the largest first → the first k, renormalised → running sums: keep token i if "
         "the tokens before it sum to less than top_p → renormalised, back in the old order.",
-        "i = indices by falling z;  q = softmax(z/τ)[i];  q after the k-th = 0, q over its sum;  sum before each = cumulated "
-        "sum minus itself;  q = 0 where that is at least top_p;  p[i] = q over its sum",
+        "i = indices that sort z from large to small;  q = softmax(z/τ)[i];  q after the k-th = 0, q over its sum;  "
+        "sum before each = cumulative sum of q, minus q;  q = 0 where that is at least top_p;  p[i] = q over its sum",
     ),
 )

@@ -159,7 +159,7 @@ def pair(gradient, loss):
 
 LOG = "to a computer, σ(1000) is 1: what does log(1 − σ(1000)) give, and what should it be?"
 PATH = "the chain is θ → z → ŷ → L: which of its three steps does your formula leave out?"
-MEAN = "over what is L a mean, and what follows for its gradient?"
+MEAN = "what is L averaged over, and what does that mean for its gradient?"
 WRONG = {
     "log_0": ("loss", "the logarithm is taken of a ŷ that was rounded to 0 or 1", LOG),
     "clipped": ("loss", "ŷ is clipped before the logarithm, so being certain and wrong costs too little", LOG),
@@ -210,14 +210,14 @@ EXERCISE = Exercise(
     "them (ŷ = σ(z)). The check uses logistic regression, z = X θ. No logit, however large, may give NaN or infinity.",
     docstring="""∂L/∂θₖ [n] for L = `binary_cross_entropy_with_logits(z, y)`, with `dz` = ∂z/∂θ [N, n].  F06.
 
-    The document prints −1/N Σᵢ (yᵢ/ŷᵢ − (1 − yᵢ)/(1 − ŷᵢ)) ∂ŷᵢ/∂θₖ. With ŷ = σ(z) this becomes shorter, and never divides by 0.""",
+    D0 and D4 print −1/N Σᵢ (yᵢ/ŷᵢ − (1 − yᵢ)/(1 − ŷᵢ)) ∂ŷᵢ/∂θₖ. With ŷ = σ(z) this becomes shorter, and never divides by 0.""",
     returns={"dtheta": "parameter", "L": ""},
     tiny=tiny,
     probes=probes,
     edges=edges,
     properties=(
         Property(
-            "if yes and no are swapped and the sign of θ is reversed, so is the sign of the gradient",
+            "swapping yes and no and reversing the sign of θ reverses the sign of the gradient",
             mirrored,
             lambda a, b: np.allclose(a, -b),
         ),

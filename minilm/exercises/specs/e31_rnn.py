@@ -162,7 +162,7 @@ def tiny():
 WRONG = {
     "entropy": (
         "it is the entropy of ŷ, as printed: y is never used",
-        "which word really came, and where do you use it?",
+        "which word really came next, and where do you use it?",
     ),
     "zero": (
         "the gradients through time are zero, as printed: y − y",
@@ -174,9 +174,12 @@ WRONG = {
     ),
     "repaired": ("W_yᵀ, σ′ and the path through time are missing, as printed", "what lies between W_h and ŷₜ − yₜ?"),
     "no_slope": ("the slope σ′ is missing", "hₜ = σ(aₜ): what do you multiply by on the way back from h to a?"),
-    "single": ("it stops after a single step: nothing goes back in time", "does hₜ affect the loss only through ŷₜ?"),
+    "single": (
+        "it stops after a single step: no gradient goes back in time",
+        "does hₜ affect the loss only through ŷₜ?",
+    ),
     "last_only": (
-        "only the loss of the last step goes back",
+        "only the loss of the last step sends a gradient back",
         "L is a sum Σₜ: how many steps have a loss of their own?",
     ),
     "not_transposed": (
@@ -215,8 +218,8 @@ EXERCISE = Exercise(
     target="minilm.formulas.rnn.rnn_loss_gradients",
     also=("minilm.formulas.rnn.rnn_loss",),
     section=("06", "Back through time, with a pencil"),
-    task="Write the loss of a network that reads word by word, and its gradients. The document prints the gradients, but not one "
-    "of them is right: derive them yourself. σ is tanh or ReLU; you can compute the slope of both from h.",
+    task="Write the loss of a network that reads word by word, and its gradients. Document D1 prints the gradients, "
+    "but not one of them is right: derive them yourself. σ is tanh or ReLU; you can compute the slope of both from h.",
     docstring="""δx, δh0, δW_h, δW_x, δb_h, δW_y, δb_y: the gradients of `rnn_loss`, derived by hand.  F12, F13, F14, corrected.
 
     hₜ = σ(W_h hₜ₋₁ + W_x xₜ + b_h), ŷₜ = softmax(W_y hₜ + b_y), L = −Σₜ log ŷₜ(yₜ): a sum over the steps, not a mean.

@@ -143,7 +143,7 @@ EXERCISE = Exercise(
         ),
         "before": Wrong(
             "the state is reset before the product instead of after it (the other published form)",
-            "which is in the formula, r ⊙ (W h) or W (r ⊙ h), and when would they be equal?",
+            "which of the two is in the formula, r ⊙ (W h) or W (r ⊙ h), and when would they be equal?",
         ),
         "one_bias": Wrong(
             "the candidate's bias b_h is outside the reset gate, as if the two biases were one",

@@ -152,8 +152,9 @@ EXERCISE = Exercise(
     forbidden=("causal_loss", "perplexity", "cross_entropy"),
     steps=(
         "row t of z predicts word t + 1: the last row of z predicts nothing, and the first word is never predicted",
-        "whether a prediction counts is said by `counts` at the word that is predicted",
-        "the log-probability of each word that came, and the mean of these over all words that count, in whatever row",
+        "a prediction counts if `counts` is True at the word that is predicted",
+        "the log-probability of each word that really came, and their mean over all words that count, whichever row "
+        "they are in",
     ),
     right={
         "word by word": {"causal_loss": word_by_word, "perplexity": surprise_by_surprise},

@@ -116,9 +116,9 @@ def other_right_side(rng):
 LEFT = ("08", "The left side only?")
 MISTAKES = """  key · what it looks like · a question
 left · only the words to the left are used: the formula as D3 prints it, M(w_{1:i−1}) ·
-    a word in the middle of a sentence is masked: why should you not read on?
+    a word in the middle of a sentence is masked: why should you ignore the words after it?
 left_own · only the words to the left and the position itself are used ·
-    a word in the middle of a sentence is masked: why should you not read on?
+    a word in the middle of a sentence is masked: why should you ignore the words after it?
 right · only the words to the right are used ·
     what can the last word of a sentence use in your code?
 no_own · the masked position itself is left out ·

@@ -184,7 +184,7 @@ swapped · false positives and false negatives are swapped ·
 """,
     "The class that flatters: O": """
 o · O is counted as if it were an entity ·
-    nine words in ten are O: what would a tagger score that always says O?
+    nine words in ten are O: what would be the score of a tagger that always says O?
 """,
     "Tokens against entities": """
 tokens · tokens are counted, not whole entities ·

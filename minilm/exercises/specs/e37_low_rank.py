@@ -160,8 +160,8 @@ product · the change is multiplied by the old output instead of added to it ·
 EXERCISE = Exercise(
     target="minilm.layers.low_rank.LowRankLinear",
     section=("10", "The whole model"),
-    task="Fine-tune a layer by training only a few numbers: the old weights stay, and a product of two thin matrices is added to "
-    "them.",
+    task="Fine-tune a layer by training only a few numbers: the old weights stay as they are, and the product of two "
+    "thin matrices is added to them.",
     returns={
         "output at the start": "batch feature",
         "output with the given A and B": "batch feature",
@@ -191,8 +191,8 @@ EXERCISE = Exercise(
         ),
     ),
     steps=(
-        "down to r numbers with A, up again with B, times α/r; add the output of the old layer",
-        "(in the constructor) freeze the parameters of the old layer, draw A, set B to 0",
+        "constructor: freeze the parameters of the old layer, draw A, set B to 0",
+        "forward: down to r numbers with A, up again with B, times α/r; add the output of the old layer",
     ),
     right={
         "merged": having(style="merged"),

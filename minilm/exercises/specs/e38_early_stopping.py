@@ -161,7 +161,7 @@ training · it looks at the training loss ·
     when a model memorises its examples, which of the two losses shows it?
 last · the last weights stay in place; the best ones are not restored ·
     the model got no better while you waited: which weights do you want in the end?
-reference · what was kept is the array that training goes on changing, not a copy ·
+reference · you kept the array itself, which training goes on changing, and not a copy of it ·
     train_epoch changes the weights in place: what does your "best" hold ten epochs later?
 one_before · the weights from before the best epoch are kept ·
     does the loss that you looked at belong to the weights that you kept?

@@ -172,7 +172,7 @@ squared · the singular values are squared; their root should be taken ·
 contexts · the vectors belong to the contexts, not to the words ·
     M = U S Wᵀ: which of U and W has a row for each word?
 rows · the first C rows of U are taken instead of its columns ·
-    U is [V, V]: where in it is the vector of one word?
+    U is [V, V]: which part of it belongs to one word?
 smallest · the C smallest singular values are taken ·
     in which order does svd return them?
 """
@@ -181,9 +181,9 @@ EXERCISE = Exercise(
     target="minilm.formulas.word_vectors.ppmi",
     also=("minilm.formulas.word_vectors.word_vectors",),
     section=("03", "Words by the company they keep"),
-    task="Turn counts of which words meet into word vectors, with two functions, each checked on its own inputs: how much more "
-    "often than by chance two words meet (rows are words, columns their contexts), and the vectors that express this with C "
-    "numbers.",
+    task="Turn counts of which words occur together into word vectors. Write two functions, each of which is checked "
+    "on its own inputs: one computes how much more often two words meet than chance predicts (rows are words, "
+    "columns their contexts), the other computes vectors of C numbers that express this.",
     returns={"ppmi": "word context", "E Eᵀ": "word word"},
     tiny=lambda: {
         "n": np.array([[0.0, 4.0], [1.0, 3.0]]),
