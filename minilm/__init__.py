@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and editors
     from minilm.errors import InputError as InputError
+    from minilm.examples.batching import Batch as Batch, Dataset as Dataset
     from minilm.experiments.quickstart import QuickstartOptions as QuickstartOptions, quickstart as quickstart
     from minilm.jobs.finetune import (
         FinetuneOptions as FinetuneOptions,
@@ -28,14 +29,22 @@ if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and edito
         TextHeadConfig as TextHeadConfig,
         TokenHeadConfig as TokenHeadConfig,
     )
-    from minilm.models.initialisation import initialise as initialise
-    from minilm.models.lstm import LSTMConfig as LSTMConfig, LSTMLanguageModel as LSTMLanguageModel
-    from minilm.models.sampling import sampling_probabilities as sampling_probabilities
+    from minilm.models.initialisation import initialise as initialise, warm_start as warm_start
+    from minilm.models.lstm import (
+        LSTMConfig as LSTMConfig,
+        LSTMEncoder as LSTMEncoder,
+        LSTMLanguageModel as LSTMLanguageModel,
+    )
+    from minilm.models.sampling import sample as sample, sampling_probabilities as sampling_probabilities
     from minilm.models.sentence_encoder import SentenceEncoder as SentenceEncoder
-    from minilm.pretrained.protocol import open_model as open_model
+    from minilm.pretrained.protocol import open_model as open_model, save_model as save_model
     from minilm.text.tokenizer import Tokenizer as Tokenizer
+    from minilm.training.loop import LearningRate as LearningRate
     from minilm.training.losses import cross_entropy as cross_entropy
+    from minilm.training.objectives import BertPretraining as BertPretraining, CausalLM as CausalLM
     from minilm.training.optimizer import AdamW as AdamW
+    from minilm.training.run import Optimisation as Optimisation, TrainingRun as TrainingRun
+    from minilm.training.schedule import Budget as Budget
     from minilm.training.tasks import TextTask as TextTask, TokenTask as TokenTask
 
 __version__ = "0.1.0"
@@ -43,6 +52,8 @@ __version__ = "0.1.0"
 MODULE_OF = {  # public name: the module that defines it, from the bottom of the house to the top
     "InputError": "minilm.errors",
     "Tokenizer": "minilm.text.tokenizer",
+    "Batch": "minilm.examples.batching",
+    "Dataset": "minilm.examples.batching",
     "MultiHeadAttention": "minilm.layers.attention",
     "TransformerBlock": "minilm.layers.transformer",
     "TransformerStack": "minilm.layers.transformer",
@@ -54,13 +65,23 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "TextHeadConfig": "minilm.models.heads",
     "TokenHeadConfig": "minilm.models.heads",
     "LSTMConfig": "minilm.models.lstm",
+    "LSTMEncoder": "minilm.models.lstm",
     "LSTMLanguageModel": "minilm.models.lstm",
     "SentenceEncoder": "minilm.models.sentence_encoder",
     "initialise": "minilm.models.initialisation",
+    "warm_start": "minilm.models.initialisation",
+    "sample": "minilm.models.sampling",
     "sampling_probabilities": "minilm.models.sampling",
     "open_model": "minilm.pretrained.protocol",
+    "save_model": "minilm.pretrained.protocol",
     "AdamW": "minilm.training.optimizer",
     "cross_entropy": "minilm.training.losses",
+    "Budget": "minilm.training.schedule",
+    "LearningRate": "minilm.training.loop",
+    "BertPretraining": "minilm.training.objectives",
+    "CausalLM": "minilm.training.objectives",
+    "Optimisation": "minilm.training.run",
+    "TrainingRun": "minilm.training.run",
     "TextTask": "minilm.training.tasks",
     "TokenTask": "minilm.training.tasks",
     "pretrain": "minilm.jobs.pretrain",

@@ -35,7 +35,7 @@ PRETRAINED = "all-minilm-l6-v2"
 @dataclass(frozen=True)
 class QuickstartOptions:
     """The whole story: prepare the text, count word vectors, pretrain, fine-tune, compare. With the default number of steps
-    everybody gets the same table; with --minutes the run follows the clock instead."""
+    the same machine gives the same table every time; with --minutes the run follows the clock instead."""
 
     language: str = "en"
     """en: film reviews and their sentiment. zh: a newspaper and the names in it."""

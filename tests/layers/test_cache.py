@@ -139,6 +139,8 @@ def test_rotary_scores_depend_on_the_distance_of_query_and_key_alone(normal):
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_rotary_positions_work_with_query_positions_and_with_a_memory(is_causal, norm, normal):
     stack = make_stack(norm=norm, attention=RotaryAttention, cross_attention=True)
+    for block in stack.layers:
+        assert type(block.attention) is type(block.cross_attention) is RotaryAttention
     x, query_positions = normal(B, T, C), torch.tensor([[0, 8, 3], [5, 5, 1]])
     options = dict(is_causal=is_causal, memory=normal(B, M, C))
     everywhere, _ = stack(x, **options)
