@@ -13,7 +13,7 @@ import pytest
 import minilm
 
 TOP = Path(__file__).resolve().parents[1]
-ROOMS = ["errors", "text", "layers", "models", "pretrained", "training", "jobs", "experiments"]
+ROOMS = ["errors", "text", "examples", "layers", "models", "pretrained", "training", "jobs", "experiments"]
 
 
 @pytest.mark.parametrize("name", minilm.MODULE_OF)

@@ -9,7 +9,9 @@ from minilm.cli import main
 from minilm.jobs.pretrain import PretrainOptions
 
 DATA = Path(__file__).parents[1] / "data"
-SIZES = dict(width=12, heads=3, layers=2, vocab_size=300, length=24, batch=4, held_out=2, evaluations=3, learning_rate=0.003)
+SIZES = dict(
+    width=12, heads=3, layers=2, vocab_size=300, length=24, batch=4, held_out=2, evaluations=3, learning_rate=0.003
+)
 
 
 def options(tmp_path: Path, **changes) -> PretrainOptions:

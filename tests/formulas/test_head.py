@@ -19,8 +19,9 @@ from minilm.formulas.head import (
     train_head_as_printed,
 )
 from minilm.layers import dropout as layer
+from minilm.models.bert import Bert
 from minilm.models.config import TransformerConfig
-from minilm.models.heads import BertClassifier, HeadConfig
+from minilm.models.heads import Classifier, TextHeadConfig
 from minilm.training import losses
 
 N, F, H, C, K = 7, 3, 6, 5, 4
@@ -59,7 +60,7 @@ def test_F07_F08_head_equals_that_of_the_classifier(rng):
     """Compare with the classifier's own head on its encoder's hidden states, under the loss that minilm trains with."""
     names = ("a", "b", "c")
     torch.manual_seed(0)
-    model = BertClassifier(TransformerConfig(30, 8, 1, 2, 10, 6), HeadConfig(names, dropout=0.0)).double()
+    model = Classifier(Bert(TransformerConfig(30, 8, 1, 2, 10, 6)), TextHeadConfig(names, dropout=0.0)).double()
     ids, labels = torch.tensor(rng.integers(30, size=(5, 6))), torch.tensor(rng.integers(3, size=5))
     kept = {}
     model.head.register_forward_hook(lambda module, given, logits: kept.update(x=given[0], logits=logits))

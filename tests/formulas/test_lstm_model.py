@@ -9,8 +9,8 @@ from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
 from minilm.training.losses import cross_entropy
 
 B, T, V, E, H = 4, 6, 7, 2, 3
-NAMES = {"embedding": "embedding.weight", "W_y": "head.weight", "b_y": "head.bias"}
-NAMES |= {f"{w}{n}": f"lstm.cells.{n - 1}.{w.rstrip('_')}" for w in ("W_x", "W_h", "b_") for n in (1, 2)}
+NAMES = {"embedding": "encoder.embedding.weight", "W_y": "head.weight", "b_y": "head.bias"}
+NAMES |= {f"{w}{n}": f"encoder.lstm.cells.{n - 1}.{w.rstrip('_')}" for w in ("W_x", "W_h", "b_") for n in (1, 2)}
 
 
 @pytest.fixture
