@@ -1,5 +1,6 @@
 """Models so small that a whole run takes a second, on the material in data/. Not a test file."""
 
+import signal
 from pathlib import Path
 
 import torch
@@ -7,6 +8,8 @@ from safetensors.torch import load_file
 
 from minilm.cli import main
 from minilm.jobs.pretrain import PretrainOptions
+from minilm.models.bert import BertForPretraining
+from minilm.models.initialisation import initialise
 
 DATA = Path(__file__).parents[1] / "data"
 SIZES = dict(
@@ -47,3 +50,27 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     """The same names, and under each the same bits."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def ctrl_c_at(monkeypatch, batches: type, *steps: int) -> None:
+    """Press Ctrl-C while these steps are under way; `batches` is the class that gives their batches."""
+    original, left = batches.__getitem__, list(steps)
+
+    def get(self, step):
+        if left and step == left[0] and self.size == SIZES["batch"]:  # not while held-out text is measured
+            left.pop(0)
+            signal.raise_signal(signal.SIGINT)
+        return original(self, step)
+
+    monkeypatch.setattr(batches, "__getitem__", get)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def started(config, scheme: str, seed: int = 0) -> BertForPretraining:
+    """A BERT before its first step."""
+    model = BertForPretraining(config)
+    initialise(model, scheme, seeded(seed))
+    return model

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import tyro
 
-from minilm.errors import InputError
+from minilm.errors import InputError, check_least
 from minilm.examples.labelled import label_names
 from minilm.files.tensors import read_config
 from minilm.models.config import TransformerConfig, parameter_count
@@ -72,8 +72,7 @@ class FinetuneOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
-        if self.held_out < 1:
-            raise InputError(f"held_out must be at least 1, not {self.held_out}.")
+        check_least(self, 1, "held_out")
         if self.pooling not in ("mean", "cls"):
             raise InputError(f"pooling '{self.pooling}' is not known: choose mean or cls.")
         if self.fresh and self.tokenizer is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from minilm.errors import InputError
+from minilm.errors import InputError, check_least
 from minilm.jobs.finetune import Columns, InOwnFile, is_tagged
 from minilm.pretrained.protocol import open_classifier, open_encoder, open_pretraining
 from minilm.text import corpus
@@ -76,8 +76,7 @@ def fill_mask(options: FillMaskOptions, say: Callable[[str], None] = print) -> l
     """For each text and each [MASK] in it: the most probable tokens with their probabilities."""
     if not options.texts:
         raise InputError("there is nothing to fill in: give a text with [MASK] where a word is to be guessed.")
-    if options.top < 1:
-        raise InputError(f"top must be at least 1, not {options.top}.")
+    check_least(options, 1, "top")
     loaded = open_pretraining(options.model)
     out = []
     for text in options.texts:

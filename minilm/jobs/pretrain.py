@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from minilm.errors import InputError
+from minilm.errors import InputError, check_least, check_most
 from minilm.examples.batching import Batch
 from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.examples.causal_lm import TextWindows
@@ -105,14 +105,9 @@ class PretrainOptions:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        for name, most in MOST.items():
-            if getattr(self, name) > most:
-                raise InputError(f"{name} must be at most {most:,}, not {getattr(self, name):,}.")
-        for name in ("batch", "evaluations", "held_out", "window"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if not self.next_sentence_weight >= 0:
-            raise InputError(f"next_sentence_weight must be at least 0, not {self.next_sentence_weight}.")
+        check_most(self, MOST)
+        check_least(self, 1, "batch", "evaluations", "held_out", "window")
+        check_least(self, 0, "next_sentence_weight")
         if not 0 < self.mask_rate < 1:
             raise InputError(f"mask_rate must be between 0 and 1, not {self.mask_rate}.")
         if not 0 <= self.seed < 2**32:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tyro
 
-from minilm.errors import InputError
+from minilm.errors import InputError, check_least
 from minilm.pretrained.protocol import open_encoder
 from minilm.text import corpus, files
 from minilm.training.inference import sentence_vectors
@@ -34,8 +34,7 @@ class SimilarOptions:
     device: str = "auto"
 
     def __post_init__(self):
-        if self.top < 1:
-            raise InputError(f"top must be at least 1, not {self.top}.")
+        check_least(self, 1, "top")
 
 
 class Hit(NamedTuple):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from minilm.errors import InputError
+from minilm.errors import InputError, check_least, check_most
 from minilm.layers.transformer import ACTIVATIONS
 
 SIZES = ("vocab_size", "width", "layers", "heads", "feed_forward", "max_length", "token_types")
@@ -34,11 +34,8 @@ class TransformerConfig:
     pad_id: int = 0
 
     def __post_init__(self) -> None:
-        for name in SIZES:
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
-            if getattr(self, name) > MOST[name]:
-                raise InputError(f"{name} must be at most {MOST[name]:,}, not {getattr(self, name):,}.")
+        check_least(self, 1, *SIZES)
+        check_most(self, MOST)
         if self.width % self.heads:
             raise InputError(
                 f"width {self.width} is not divisible by {self.heads} heads: choose a multiple of {self.heads}."

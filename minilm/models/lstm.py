@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from minilm.errors import InputError
+from minilm.errors import InputError, check_least, check_most
 from minilm.layers.dropout import Dropout
 from minilm.layers.recurrent import Recurrent
 from minilm.models.heads import EncoderOutput
@@ -38,11 +38,8 @@ class LSTMConfig:
     pad_id: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "embedding", "hidden", "layers"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
-            if getattr(self, name) > MOST[name]:
-                raise InputError(f"{name} must be at most {MOST[name]:,}, not {getattr(self, name):,}.")
+        check_least(self, 1, *MOST)
+        check_most(self, MOST)
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout {self.dropout} is not in [0, 1).")
         if not 0 <= self.pad_id < self.vocab_size:

@@ -49,6 +49,15 @@ class Mean:
     def value(self) -> float:
         return self.total / max(self.count, 1)
 
+    @classmethod
+    def over(cls, objective: "CausalLM | Classification", model: nn.Module, batches: Iterable[Batch]) -> float:
+        """The mean of an objective's loss over everything that counts in `batches`, with the model as it will be used."""
+        model.eval()
+        mean = cls()
+        for batch in batches:
+            mean.add(objective.loss(model, batch))
+        return mean.value
+
 
 @dataclass(frozen=True)
 class BertPretraining:
@@ -122,11 +131,8 @@ class CausalLM:
     @torch.no_grad()
     def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
         """The loss in nats per token, and its exponential, the perplexity."""
-        model.eval()
-        mean = Mean()
-        for batch in batches:
-            mean.add(self.loss(model, batch))
-        return {"loss": mean.value, "perplexity": float(torch.tensor(mean.value).exp())}
+        loss = Mean.over(self, model, batches)
+        return {"loss": loss, "perplexity": float(torch.tensor(loss).exp())}
 
     def summary(self, measured: dict[str, float]) -> str:
         """As "next token 5.123 nats  perplexity 167.8"."""
@@ -161,11 +167,7 @@ class Classification:
     @torch.no_grad()
     def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
         """The loss in nats without label smoothing, over everything that carries a label."""
-        model.eval()
-        mean = Mean()
-        for batch in batches:
-            mean.add(self.loss(model, batch))
-        return {"loss": mean.value}
+        return {"loss": Mean.over(self, model, batches)}
 
     def summary(self, measured: dict[str, float]) -> str:
         """As "loss 0.123"."""

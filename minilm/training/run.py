@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from minilm.errors import InputError
+from minilm.errors import InputError, check_least
 from minilm.examples.batching import Batch
 from minilm.layers.dropout import use_generator
 from minilm.training.loop import LearningRate, Progress, Step, train
@@ -33,9 +33,7 @@ class Optimisation:
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        for name in ("embedding_learning_rate_scale", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} must be at least 0, not {getattr(self, name)}.")
+        check_least(self, 0, "embedding_learning_rate_scale", "weight_decay")
         if not 0 < self.layer_decay <= 1:
             raise InputError(f"layer_decay must be above 0 and at most 1 (1 means none), not {self.layer_decay}.")
         if not self.clip > 0:

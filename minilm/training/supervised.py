@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from minilm.errors import InputError
+from minilm.errors import InputError, check_least, check_most
 from minilm.examples.batching import Batch, Dataset
 from minilm.training.early_stopping import EarlyStopping
 from minilm.training.loop import LearningRate, Progress
@@ -46,13 +46,9 @@ class Recipe:
     """Stop when the loss on a tenth of the training examples has not improved for this many epochs; 0 means never."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.epochs > MOST_EPOCHS:
-            raise InputError(f"epochs must be at most {MOST_EPOCHS:,}, not {self.epochs:,}.")
-        if not self.patience >= 0:
-            raise InputError(f"patience must be at least 0, not {self.patience}.")
+        check_least(self, 1, "epochs", "batch")
+        check_most(self, {"epochs": MOST_EPOCHS})
+        check_least(self, 0, "patience")
         if not 0 <= self.label_smoothing <= 1:
             raise InputError(f"label_smoothing must be from 0 to 1, not {self.label_smoothing}.")
         self.optimisation()  # this checks the rest before any data is read

@@ -52,17 +52,7 @@ def no_picture(monkeypatch):
 
 
 def ctrl_c_at(monkeypatch, *steps):
-    """Press Ctrl-C while these steps are under way."""
-    real = PretrainingBatches.__getitem__
-    left = list(steps)
-
-    def get(self, step):
-        if left and step == left[0] and self.size == tiny.SIZES["batch"]:  # not while held-out text is measured
-            left.pop(0)
-            signal.raise_signal(signal.SIGINT)
-        return real(self, step)
-
-    monkeypatch.setattr(PretrainingBatches, "__getitem__", get)
+    tiny.ctrl_c_at(monkeypatch, PretrainingBatches, *steps)
 
 
 def state_of(folder):

@@ -1,7 +1,6 @@
 """A language model that reads from left to right: pretrained, resumed, opened and fine-tuned by the same commands."""
 
 import math
-import signal
 from dataclasses import replace
 
 import numpy as np
@@ -84,15 +83,7 @@ def test_the_picture_shows_the_loss_that_was_measured(folder, run, monkeypatch):
 @pytest.mark.parametrize("steps", [(0,), (7,), (2, 9)])
 def test_resumed_is_uninterrupted_bit_for_bit(steps, run, folder, monkeypatch):
     monkeypatch.setattr(pretraining.plots, "pretraining_curves", silent)
-    left, real = list(steps), TextWindows.__getitem__
-
-    def get(self, step):
-        if left and step == left[0] and self.size == tiny.SIZES["batch"]:  # not while held-out text is measured
-            left.pop(0)
-            signal.raise_signal(signal.SIGINT)
-        return real(self, step)
-
-    monkeypatch.setattr(TextWindows, "__getitem__", get)
+    tiny.ctrl_c_at(monkeypatch, TextWindows, *steps)
     for i, step in enumerate(steps):
         torch.manual_seed(i)  # the global generator must not matter
         with pytest.raises(KeyboardInterrupt):

@@ -43,14 +43,20 @@ def attention_mask():
     return torch.arange(T) < lengths[:, None]
 
 
+def attention_in_pairs(ours, theirs):
+    """Our parameters beside those of nn.MultiheadAttention."""
+    return [
+        (ours.to_qkv.weight, theirs.in_proj_weight),
+        (ours.to_qkv.bias, theirs.in_proj_bias),
+        (ours.output.weight, theirs.out_proj.weight),
+        (ours.output.bias, theirs.out_proj.bias),
+    ]
+
+
 def block_in_pairs(ours, theirs):
     """Our parameters beside PyTorch's."""
-    mha = theirs.self_attn
     return [
-        (ours.attention.to_qkv.weight, mha.in_proj_weight),
-        (ours.attention.to_qkv.bias, mha.in_proj_bias),
-        (ours.attention.output.weight, mha.out_proj.weight),
-        (ours.attention.output.bias, mha.out_proj.bias),
+        *attention_in_pairs(ours.attention, theirs.self_attn),
         (ours.attention_norm.gain, theirs.norm1.weight),
         (ours.attention_norm.bias, theirs.norm1.bias),
         (ours.feed_forward.inner.weight, theirs.linear1.weight),
@@ -234,17 +240,11 @@ M, FF_, C_ = 7, 11, 12  # of the memory; the width is that of 3 heads of size 4
 
 def decoder_in_pairs(ours, theirs):
     """Our parameters beside those of PyTorch's decoder layer, which numbers its norms in the order of their use."""
-    mha = theirs.multihead_attn
+    norms = [(ours.cross_attention_norm, theirs.norm2), (ours.feed_forward_norm, theirs.norm3)]
     return [
         *block_in_pairs(ours, theirs)[:10],
-        (ours.cross_attention.to_qkv.weight, mha.in_proj_weight),
-        (ours.cross_attention.to_qkv.bias, mha.in_proj_bias),
-        (ours.cross_attention.output.weight, mha.out_proj.weight),
-        (ours.cross_attention.output.bias, mha.out_proj.bias),
-        (ours.cross_attention_norm.gain, theirs.norm2.weight),
-        (ours.cross_attention_norm.bias, theirs.norm2.bias),
-        (ours.feed_forward_norm.gain, theirs.norm3.weight),
-        (ours.feed_forward_norm.bias, theirs.norm3.bias),
+        *attention_in_pairs(ours.cross_attention, theirs.multihead_attn),
+        *(pair for norm, other in norms for pair in ((norm.gain, other.weight), (norm.bias, other.bias))),
     ]
 
 

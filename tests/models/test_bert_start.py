@@ -2,22 +2,11 @@
 
 import pytest
 import torch
+from tiny import seeded, started
 
 from minilm.layers.positions import sinusoids
-from minilm.models.bert import BertForPretraining
 from minilm.models.bert_start import OFFSETS, turn
 from minilm.models.config import TransformerConfig
-from minilm.models.initialisation import initialise
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def started(config, scheme, seed=0):
-    model = BertForPretraining(config)
-    initialise(model, scheme, seeded(seed))
-    return model
 
 
 def test_F18_the_first_heads_start_out_attending_to_neighbours():

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from tiny import seeded, started
 from torch import nn
 
 from minilm.errors import InputError
@@ -14,16 +15,6 @@ from minilm.models.initialisation import initialise, warm_start
 
 TINY = TransformerConfig(vocab_size=13, width=6, layers=2, heads=3, feed_forward=10, max_length=9)
 MEDIUM = TransformerConfig(vocab_size=900, width=48, heads=4, feed_forward=130, max_length=40)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def started(config, scheme, seed=0):
-    model = BertForPretraining(config)
-    initialise(model, scheme, seeded(seed))
-    return model
 
 
 def assert_deviation(weight, deviation):
