@@ -1,7 +1,7 @@
-"""Shapes in signatures are checked while the tests run, and only then: at run time they cost nothing.
+"""The shapes in signatures are checked only while the tests run, so users pay nothing for them.
 
-Hypothesis tries the same examples in every run: a test that is red today was not green yesterday by luck. It gives a
-slow machine time, and prints how a failure is had again.
+Hypothesis tries the same examples in every run, so no test passes or fails by luck. It has no time limit, because a
+machine may be slow, and it prints how to reproduce a failure.
 """
 
 from hypothesis import settings

@@ -1,4 +1,4 @@
-"""The programs of notebooks/, loaded from their files; the notebooks are no package. Not a test file."""
+"""Loads the programs in notebooks/ from their files, because that folder is not a package. Not a test file."""
 
 import importlib.util
 from pathlib import Path
@@ -9,7 +9,7 @@ NOTEBOOKS = TOP / "notebooks"
 
 
 def program(name: str) -> ModuleType:
-    """`build` or `index`."""
+    """The module `build` or `index`."""
     spec = importlib.util.spec_from_file_location(f"notebooks_{name}", NOTEBOOKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

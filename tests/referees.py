@@ -1,6 +1,6 @@
-"""Two judges of a gradient that was derived by hand, independent of it and of each other.
+"""Two ways to check a gradient that was derived by hand. They are independent of it and of each other.
 
-`finite_differences` knows only the function's values; `autograd` differentiates another program, PyTorch's.
+`finite_differences` uses only the function's values; `autograd` differentiates a PyTorch version of the function.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import torch
 
 
 def finite_differences(f: Callable[[np.ndarray], float], x: np.ndarray, h: float = 1e-5) -> np.ndarray:
-    """(f(x + h·eᵢ) − f(x − h·eᵢ)) / 2h for each entry of `x`; `f` gives one number. The error is of order h²."""
+    """(f(x + h·eᵢ) − f(x − h·eᵢ)) / 2h for each entry of `x`; `f` returns one number. The error is of order h²."""
     gradient = np.zeros(x.shape)
     for i in np.ndindex(x.shape):
         up, down = x.astype(float).copy(), x.astype(float).copy()
@@ -21,7 +21,7 @@ def finite_differences(f: Callable[[np.ndarray], float], x: np.ndarray, h: float
 
 
 def autograd(f: Callable[..., torch.Tensor], *arrays: np.ndarray, upstream: np.ndarray | None = None) -> tuple:
-    """The value of `f` of float64 tensors and its gradients, as arrays; `upstream` weighs the entries of the value."""
+    """The value of `f` for float64 tensors and its gradients, as arrays; `upstream` weights the entries of the value."""
     tensors = [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in arrays]
     value = f(*tensors)
     weights = torch.ones_like(value) if upstream is None else torch.as_tensor(upstream, dtype=value.dtype)

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: real files in, exit code and what stands on the screen out."""
+"""The command line as a user sees it: real files go in; the exit code and the screen output are checked."""
 
 import errno
 import importlib.util
@@ -28,7 +28,7 @@ QUICK = ("--recipe.epochs", 1, "--no-progress")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with one model of every kind: `book` and `zeitung` pretrained, the others fine-tuned."""
+    """A folder with one model of every kind: `book` and `zeitung` are pretrained, the others are fine-tuned."""
     home = tmp_path_factory.mktemp("home")
     pretrain = [tiny.arguments(home, out=home / "book", steps=2)]
     pretrain += [tiny.arguments(home, out=home / "zeitung", steps=2, corpus=DATA / "chinese.txt", units="characters")]
@@ -51,7 +51,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture
 def here(home, tmp_path, monkeypatch):
-    """Work in an empty folder; the models of `home` stand in it by their names."""
+    """Work in a new folder that contains only the models of `home`, under their names."""
     for path in home.iterdir():
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
@@ -60,7 +60,7 @@ def here(home, tmp_path, monkeypatch):
 
 @pytest.fixture
 def complaint(capsys):
-    """Run a command that must fail, and give the one sentence."""
+    """Run a command that must fail, and return its one-sentence error."""
 
     def run(*arguments) -> str:
         code = tiny.command(*arguments)
@@ -74,7 +74,7 @@ def complaint(capsys):
 
 @pytest.fixture
 def rejected(capsys):
-    """Run a command whose options cannot be read, and give tyro's own error as one line without its frame."""
+    """Run a command with invalid options, and return tyro's own error as one line without its frame."""
 
     def run(*arguments) -> str:
         code = tiny.command(*arguments)
@@ -87,7 +87,7 @@ def rejected(capsys):
 
 @pytest.fixture
 def screen(capsys):
-    """Run a command that must succeed, and give what it says."""
+    """Run a command that must succeed, and return its output."""
 
     def run(*arguments) -> str:
         assert tiny.command(*arguments) == 0
@@ -184,7 +184,7 @@ def test_ctrl_c_ends_in_130(capsys, monkeypatch):
 
 
 def test_streams_that_are_closed_are_no_reason_to_stop(monkeypatch):
-    """minilm data >&- 2>&-"""
+    """This is what happens in `minilm data >&- 2>&-`."""
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
     assert tiny.command("data") == 0
@@ -200,7 +200,7 @@ def test_a_current_folder_that_is_gone_is_said(complaint, monkeypatch):
 
 
 def test_as_a_process_of_its_own(home):
-    """Exit code and streams as the shell sees them, and a terminal that has no Chinese."""
+    """Checks exit code and streams as the shell sees them, also with a terminal that cannot show Chinese."""
 
     def run(*arguments):
         command = [sys.executable, "-m", "minilm", *map(str, arguments)]
@@ -247,7 +247,7 @@ def test_as_a_process_of_its_own(home):
 def test_what_cannot_be_is_said_in_one_sentence(typed, message, complaint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert message in complaint(*typed.split())
-    assert not list(tmp_path.iterdir())  # and nothing was begun
+    assert not list(tmp_path.iterdir())  # and no file was created
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_a_text_longer_than_the_model(here, complaint, screen):
     assert "and the model takes 24: shorten it." in complaint("fill-mask", "--model", "book", text + "[MASK]")
     assert "and the model takes 24: shorten it." in complaint("attention", "--model", "book", text)
     assert screen("predict", "--model", "lstm", text).count("\n") == 1  # an LSTM takes any length
-    assert screen("predict", "--model", "names", "他" * 60).count("\n") == 1  # a tagger cuts, and puts together
+    assert screen("predict", "--model", "names", "他" * 60).count("\n") == 1  # a tagger cuts and rejoins it
 
 
 def test_nothing_to_do_is_said(here, complaint):
@@ -443,7 +443,7 @@ def test_no_model_is_written_over_another(here, complaint):
 
 
 def edited(**changes):
-    """Change entries of config.json; None takes one away."""
+    """Change entries of config.json; the value None removes an entry."""
 
     def edit(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | changes
@@ -515,7 +515,7 @@ def test_a_tokenizer_of_another_model_is_told_apart(here, complaint):
 
 
 def test_a_fine_tuned_model_is_fine_tuned_further_with_a_new_head(here, screen):
-    """Its encoder goes on; its head, whose rows stand for other labels, does not."""
+    """The encoder is kept; the head is replaced, because its rows belong to other labels."""
     write("five.csv", "text,label\n" + "".join(f"word {label},{label}\n" for label in "abcde" * 4))
     screen("finetune", "--data", "five.csv", "--model", "texts", "--out", "five", *QUICK)
     assert screen("evaluate", "--model", "five", "--data", "five.csv").startswith("20 examples")
@@ -547,7 +547,7 @@ def test_a_disk_that_is_full_is_one_sentence_and_leaves_no_half_files(here, comp
     ("error", "message"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full: free some space"),
-        (OSError("8000 requested and 512 written"), "the disk is full: free some space"),  # NumPy's
+        (OSError("8000 requested and 512 written"), "the disk is full: free some space"),  # NumPy's error
         (
             OSError(errno.EFBIG, "File too large", "a"),
             "a file would become larger than the disk or `ulimit -f` allows (a): choose",

@@ -1,4 +1,4 @@
-"""`from minilm import …`: every public name, loaded when it is first used; and `python -m minilm`."""
+"""`from minilm import …` offers every public name and loads it at first use; `python -m minilm` works too."""
 
 import ast
 import importlib
@@ -21,7 +21,7 @@ def test_every_public_name_is_the_one_in_its_module_and_explains_itself(name):
     value = getattr(minilm, name)
     assert value is getattr(importlib.import_module(minilm.MODULE_OF[name]), name)
     assert value.__module__ == minilm.MODULE_OF[name], f"{name} is defined in {value.__module__}"
-    # A dataclass without a docstring gets its signature as one: that does not count.
+    # A dataclass without a docstring gets its signature as its docstring, which does not count.
     assert value.__doc__ and not value.__doc__.startswith(f"{name}("), f"{name} has no docstring"
     assert inspect.isclass(value) or inspect.isfunction(value)
 
@@ -60,7 +60,7 @@ def test_a_wrong_name_is_an_attribute_error_that_suggests_the_right_one():
 
 
 def fresh(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
-    """A Python of its own, started in `folder`."""
+    """The result of a new Python process that was started in `folder`."""
     environment = os.environ | {"PYTHONPATH": str(TOP), "PYTHONIOENCODING": "utf-8"}
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8"
@@ -75,7 +75,7 @@ def test_python_m_minilm(tmp_path):
 
 
 def test_a_name_loads_its_module_and_no_other_room(tmp_path):
-    """`import minilm` is light, dir() as well, and a name that needs no PyTorch does not load it."""
+    """`import minilm` and dir() load very little, and a name that does not need PyTorch does not load it."""
     code = "import sys, minilm; dir(minilm); {}; print('torch' in sys.modules, 'minilm.jobs' in sys.modules)"
     for use, loaded in {"minilm.InputError": "False False", "minilm.AdamW": "True False"}.items():
         done = fresh("-c", code.format(use), folder=tmp_path)

@@ -1,6 +1,6 @@
-"""The rules of the house, checked in the source: which room may import which, what is written by hand, how files are opened.
+"""The rules of the house, checked in the source: which room (folder) may import which, what must be hand-written, how to open files.
 
-Each rule is a function that yields the faults of one file, so that a test can show it a bad example.
+Each rule is a function that yields the faults of one file, so that a test can also call it with a bad example.
 """
 
 import ast
@@ -19,12 +19,12 @@ TOP = Path(__file__).resolve().parents[1]
 LIBRARY = sorted((TOP / "minilm").rglob("*.py"))
 EVERYTHING = sorted(path for room in ("minilm", "tests", "notebooks") for path in (TOP / room).rglob("*.py"))
 
-# Each room under minilm/, and the rooms that it may import: the trunk from bottom to top, then what stands beside it.
+# Each room under minilm/, and the rooms that it may import: first the trunk from bottom to top, then the other rooms.
 TRUNK = "errors files text examples layers models pretrained training jobs experiments".split()
 MAY_IMPORT = {room: set(TRUNK[:place]) for place, room in enumerate(TRUNK)}
 MAY_IMPORT["layers"] = MAY_IMPORT["formulas"] = MAY_IMPORT["viz"] = {
     "errors"
-}  # no text, no files: tensors and arrays alone
+}  # no text and no files, only tensors and arrays
 MAY_IMPORT["models"] = {"errors", "layers"}
 MAY_IMPORT["pretrained"] = {"errors", "files", "text", "layers", "models"}
 MAY_IMPORT["jobs"] |= {"viz"}
@@ -32,18 +32,18 @@ MAY_IMPORT["experiments"] |= {"viz"}
 MAY_IMPORT["exercises"] = MAY_IMPORT["bench"] = {*TRUNK, "viz", "formulas"}
 MAY_IMPORT["cli"] = {*MAY_IMPORT}
 MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT["__init__"] = set()  # at run time; for type checkers it imports every name of the front door
-ON_TOP = {"__init__.py", "__main__.py", "cli.py", "errors.py", "py.typed"}  # the only files that are in no room
+MAY_IMPORT["__init__"] = set()  # at run time; type checkers see imports of every public name
+ON_TOP = {"__init__.py", "__main__.py", "cli.py", "errors.py", "py.typed"}  # the only files outside a room
 
 LONGEST_FILE, LONGEST_EXCEPTION = 300, 400  # lines
-EXCEPTIONS = (Path("minilm/viz/plots.py"),)  # one subject that would read worse in two files
+EXCEPTIONS = (Path("minilm/viz/plots.py"),)  # one subject that would be harder to read in two files
 INSTALLED = ("corpora", "pretrained", "teach", "test")  # the extras that `make install` installs, with pinned versions
 LAYERS_OF_TORCH = re.compile(
     r"torch\.optim\b.*|torch\.(.+\.)?(MultiheadAttention|Transformer\w*|(LSTM|GRU|RNN)\w*|(lstm|gru|rnn)(_\w+)?"
     r"|LayerNorm|(native_)?layer_norm|multi_head_attention_forward)"
 )
 FRAMEWORKS = {"transformers", "sentence_transformers", "peft", "torchcrf"}
-# There the kernel stands beside the formula, behind `fused`, and a test shows that the two are equal. The kernel passes over
+# There, PyTorch's kernel is an alternative to the formula (`fused`), and a test shows that both are equal. It passes over
 # the vectors once instead of seven times. It is for layer_norm what F.scaled_dot_product_attention is for attention.
 ALLOWED_IN = {"torch.nn.functional.layer_norm": Path("minilm/layers/normalization.py")}
 PICKLES = re.compile(r"(pickle|cPickle|_pickle|cloudpickle|dill|joblib|shelve|marshal)(\..*)?|torch\.(load|save)")
@@ -57,7 +57,7 @@ def room_of(path: Path) -> str:
 
 
 def names_used(source: str, path: Path) -> Iterator[tuple[int, str]]:
-    """(line, full dotted name) of everything that is imported or reached through an import.
+    """Yield (line, full dotted name) for everything that is imported or reached through an import.
 
     `from torch import nn as n` followed by `n.LSTM(…)` gives `torch.nn` and `torch.nn.LSTM`.
     """
@@ -81,7 +81,7 @@ def names_used(source: str, path: Path) -> Iterator[tuple[int, str]]:
 
 
 def without_type_checking_block(source: str) -> str:
-    """The source with a `pass` in the place of each top-level `if TYPE_CHECKING:`, which never runs."""
+    """The source with a `pass` instead of each top-level `if TYPE_CHECKING:` block, which never runs."""
     tree = ast.parse(source)
     for node in tree.body:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -113,7 +113,7 @@ def no_module_is_loose(source: str, path: Path) -> Iterator[tuple[int, str]]:
 
 
 def layers_are_written_by_hand(source: str, path: Path) -> Iterator[tuple[int, str]]:
-    if room_of(path) != "bench":  # in the bench and in tests/ they are referees
+    if room_of(path) != "bench":  # the bench and tests/ use them as references
         for line, name in names_used(source, path):
             if ALLOWED_IN.get(name) == path:
                 continue
@@ -142,10 +142,10 @@ def text_is_opened_as_utf8(source: str, path: Path) -> Iterator[tuple[int, str]]
         given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
         positional = [ast.unparse(argument) for argument in node.args]
         if method and name in ("read_text", "write_text"):
-            place = 0 if name == "read_text" else 1  # where the encoding stands without its name
+            place = 0 if name == "read_text" else 1  # the encoding's position if it is not a keyword
             encoding = given.get("encoding", "".join(positional[place : place + 1]))
         elif name in ("open", "fdopen") and called not in ("os.open", "Image.open"):
-            place = 0 if method and called != "os.fdopen" else 1  # where the mode stands: path.open(mode)
+            place = 0 if method and called != "os.fdopen" else 1  # the mode's position: 0 in path.open(mode)
             mode = given.get("mode", "".join(positional[place : place + 1]))
             binary = "b" in mode or (called == "gzip.open" and "t" not in mode)
             encoding = "'utf-8'" if re.fullmatch(r"'\w+'|", mode) and binary else given.get("encoding", "")
@@ -169,7 +169,7 @@ def oldest_python_reads_it(source: str, path: Path) -> Iterator[tuple[int, str]]
 
 
 def distribution_names(text: str) -> dict[str, Requirement]:
-    """The requirements in a text (one per line, comments allowed) by the normal form of their name."""
+    """The requirements in a text (one per line, comments allowed), keyed by their normalised names."""
     lines = [line.split("#")[0].strip() for line in text.splitlines()]
     return {canonicalize_name((r := Requirement(line)).name): r for line in lines if line}
 
@@ -329,7 +329,7 @@ def test_a_missing_loose_or_contradicting_pin_is_seen(constraints):
 
 def test_importing_minilm_is_light():
     assert not loads("import minilm", "torch")
-    assert loads("import colorsys", "colorsys")  # the function can also answer yes
+    assert loads("import colorsys", "colorsys")  # the function can also return True
 
 
 def test_readme_gives_the_two_commands():

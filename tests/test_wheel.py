@@ -14,13 +14,13 @@ import pytest
 from minilm import __version__
 
 TOP = Path(__file__).resolve().parents[1]
-SOURCE = ("minilm", "notebooks", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")  # all that a build reads
+SOURCE = ("minilm", "notebooks", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")  # a build reads only these
 SIZES = "--width 12 --heads 3 --layers 1 --vocab-size 200 --length 24 --batch 4 --held-out 2 --evaluations 1".split()
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built from a copy of the source, because setuptools would also pack what an earlier build left in build/."""
+    """A wheel built from a copy of the source, because setuptools would also pack old files from build/."""
     tree, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in SOURCE:
         if (TOP / name).is_dir():
@@ -50,7 +50,7 @@ def python(installed, tmp_path):
     """Run the installed minilm in a new Python process in an empty folder, away from the source tree."""
 
     def run(*arguments, code: int = 0) -> str:
-        # The environment of this process may lead to the tree (PYTHONPATH) and to files that the tests share.
+        # This process's environment may point to the source tree (PYTHONPATH) and to files that the tests share.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         environment |= {"PYTHONPATH": str(installed), "PYTHONUTF8": "1", "COLUMNS": "200"}
         done = subprocess.run(
@@ -68,7 +68,7 @@ def python(installed, tmp_path):
 
 
 def files_of(tree: Path) -> set[str]:
-    """The files under minilm/, without hidden ones and what Python itself has compiled."""
+    """The files under minilm/, without hidden files and files that Python compiled."""
     found = {path for path in (tree / "minilm").rglob("[!.]*") if path.is_file() and "__pycache__" not in path.parts}
     return {path.relative_to(tree).as_posix() for path in found}
 
@@ -99,7 +99,7 @@ def test_it_is_the_installed_package_that_runs(python, installed):
 
 
 def test_the_first_steps_of_the_quickstart(python, tmp_path):
-    """Prepare a corpus, pretrain, fine-tune: what the quickstart does first, here with a text of a few pages."""
+    """The quickstart first prepares a corpus, pretrains and fine-tunes; here the text has only a few pages."""
     corpus = shutil.copy(TOP / "data" / "english.txt", tmp_path)
     python("-m", "minilm", "pretrain", "--corpus", corpus, "--out", "run", "--steps", 3, "--no-progress", *SIZES)
     assert json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))["hidden_size"] == 12

@@ -18,7 +18,7 @@ SIZES = dict(
 
 
 def options(tmp_path: Path, **changes) -> PretrainOptions:
-    """A pretraining of 12 steps; the corpus is made ready once for all runs that share `tmp_path`."""
+    """Options for a pretraining of 12 steps; the corpus is prepared once for all runs that share `tmp_path`."""
     given = dict(corpus=str(DATA / "english.txt"), out=tmp_path / "run", cache=tmp_path / "cache")
     if not {"tokens", "minutes"} & changes.keys():
         given["steps"] = 12
@@ -26,7 +26,7 @@ def options(tmp_path: Path, **changes) -> PretrainOptions:
 
 
 def arguments(tmp_path: Path, **changes) -> list[str]:
-    """The same on the command line."""
+    """The same options for the command line."""
     out = ["--no-progress"]
     given = dict(corpus=DATA / "english.txt", out=tmp_path / "run", cache=tmp_path / "cache", steps=12)
     for name, value in (SIZES | given | changes).items():
@@ -40,7 +40,7 @@ def command(*arguments) -> int:
 
 
 def silent(*_, **__) -> None:
-    """For `say`."""
+    """A `say` that prints nothing."""
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -48,12 +48,12 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    """The same names, and under each the same bits."""
+    """Whether both have the same names, and bit-identical tensors under each name."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def ctrl_c_at(monkeypatch, batches: type, *steps: int) -> None:
-    """Press Ctrl-C while these steps are under way; `batches` is the class that gives their batches."""
+    """Simulate Ctrl-C during these steps; `batches` is the class that makes their batches."""
     original, left = batches.__getitem__, list(steps)
 
     def get(self, step):
@@ -70,7 +70,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def started(config, scheme: str, seed: int = 0) -> BertForPretraining:
-    """A BERT before its first step."""
+    """A BERT before its first training step."""
     model = BertForPretraining(config)
     initialise(model, scheme, seeded(seed))
     return model

@@ -31,7 +31,7 @@ def cache(tmp_path_factory):
 
 
 def run(what, tmp_path, cache, **more):
-    """A tiny measurement: what it wrote (the same as what it returned) and what it said."""
+    """Run a tiny measurement. Return what it wrote, which must equal what it returned, and what it said."""
     said = []
     where = dict(out=tmp_path, cache=cache, corpus=str(DATA / "english.txt"), texts=str(DATA / "reviews.csv"))
     written = bench(BenchOptions(what, **TINY | where | more), said.append)
@@ -75,7 +75,7 @@ def model_in_float64():
     )
     initialise(model, generator=generator)
     with torch.no_grad():
-        for parameter in model.parameters():  # biases and norms too, or a swapped one would not show
+        for parameter in model.parameters():  # also biases and norms, so that a swap is noticed
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     return model.double(), batch_with_padding(generator)
 
@@ -90,10 +90,10 @@ def test_F27_every_contender_has_the_same_loss_and_takes_the_same_steps():
             rival.step(batch)
     first, second, third = np.array([rival.losses for rival in rivals.values()]).T
     np.testing.assert_allclose(first, first[0], rtol=0, atol=1e-10)
-    # a step later they agree as far as Adam lets them: where a gradient is all but 0, its step hangs on rounding
+    # after one step they agree less closely: where a gradient is almost 0, Adam's step depends on rounding
     np.testing.assert_allclose(second, first[0] + (second[0] - first[0]), rtol=0, atol=1e-7)
     np.testing.assert_allclose(third, third[0], rtol=0, atol=1e-7)
-    assert np.abs(second - first).min() > 1e-3  # and have moved
+    assert np.abs(second - first).min() > 1e-3  # and training changed them
     assert all(torch.equal(weights, before[name]) for name, weights in model.state_dict().items())
 
 
@@ -118,7 +118,7 @@ def test_speed(tmp_path, cache):
 def test_speed_refuses_to_compare_different_models(tmp_path, cache, monkeypatch):
     def another(model):
         out = copy.deepcopy(model)
-        out.encoder.stack = rivals_of.TorchEncoder(model.config)  # and its weights are not carried over
+        out.encoder.stack = rivals_of.TorchEncoder(model.config)  # but its weights are not copied
         return out
 
     monkeypatch.setattr(rivals_of, "with_torch_encoder", another)
@@ -170,7 +170,7 @@ def test_initialisation_and_once_more_from_what_is_there(tmp_path, cache):
     assert written["curves"][names[0]][0]["mlm_loss"] != written["curves"][names[2]][0]["mlm_loss"]
     assert (tmp_path / "initialisation.png").read_bytes()[:4] == b"\x89PNG"
     assert "guessing by word frequency alone" in said
-    again, _ = run("initialisation", tmp_path, cache)  # both are done: nothing is trained a second time
+    again, _ = run("initialisation", tmp_path, cache)  # both are done, so nothing is trained again
     assert again["curves"] == {name: written["curves"][name] for name in (names[0], names[2])}
 
 

@@ -1,4 +1,4 @@
-"""`minilm bench bridge` on a model of a few hundred numbers: every part is measured, and a part that lies is caught."""
+"""`minilm bench bridge` on a model with a few hundred weights: every part is measured, and a wrong part is noticed."""
 
 import json
 import sys

@@ -60,9 +60,9 @@ def test_every_index_comes_once_in_batches_of_like_lengths():
         return 1 - lengths.sum() / sum(lengths[batch].max() * len(batch) for batch in batches)
 
     assert padding(batches) < 0.03
-    assert padding(np.split(rng.permutation(10_000), 625)) > 0.3  # batches as they come
+    assert padding(np.split(rng.permutation(10_000), 625)) > 0.3  # random batches
     firsts = [lengths[batch].max() for batch in batches]
-    assert abs(np.corrcoef(firsts[:-1], firsts[1:])[0, 1]) < 0.2  # long and short batches in turn, not by size
+    assert abs(np.corrcoef(firsts[:-1], firsts[1:])[0, 1]) < 0.2  # batches are not sorted by size
 
 
 def test_one_round_is_every_pair_once(make, store):
@@ -156,7 +156,7 @@ def test_blocks_of_documents_take_turns_and_cover_them_all(monkeypatch, make, st
 
 
 def test_a_block_of_single_sentences_is_passed_over(monkeypatch, tokenizer):
-    """It has no pairs; a run of a million steps must not end at it."""
+    """Such a block has no pairs, and a run of a million steps must not stop there."""
     monkeypatch.setattr(bert_pretraining, "BLOCK", 2)
     sentences, documents = np.arange(0, 45, 5), np.array([0, 3, 6, 7, 8])
     store = Store(np.full(40, 9, dtype=np.uint16), sentences, documents)

@@ -8,7 +8,7 @@ from minilm.text.store import Store
 
 
 def store(n):
-    """A text whose tokens are numbered, so that a window shows where it comes from."""
+    """A text whose tokens are consecutive numbers, so that you can see where a window comes from."""
     return Store(np.arange(n, dtype=np.uint16), np.array([0, n]), np.array([0, 1]))
 
 
@@ -36,11 +36,11 @@ def test_F23_every_window_is_a_stretch_of_the_text(length):
 
 
 def test_F23_every_start_is_drawn_about_equally_often():
-    """χ² of 31 starts over 15,500 draws, 30 degrees of freedom: above 62 by chance 1 in 2,000 times."""
+    """χ² of 31 starts over 15,500 draws (30 degrees of freedom) exceeds 62 by chance once in 2,000 times."""
     windows = TextWindows(store(40), 10, 50, seed=3)
     starts = torch.cat([windows[step].input_ids[:, 0] for step in range(310)])
     n = torch.bincount(starts, minlength=31).double()
-    assert len(n) == 31 and n.min() > 0  # the first and the last place, too
+    assert len(n) == 31 and n.min() > 0  # also the first and the last start
     assert ((n - 500).square() / 500).sum() < 62
 
 

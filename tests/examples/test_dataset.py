@@ -1,4 +1,4 @@
-"""`Dataset` beside plain lists of Python."""
+"""`Dataset` behaves like plain Python lists."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ numbers = st.integers(-200, 1000)
 
 @st.composite
 def datasets(draw):
-    """Columns with a list per row (of its own length) or a number per row, pad values for some of them, and a choice of rows."""
+    """Columns with one list (of any length) or one number per row, pad values for some columns, and a choice of rows."""
     n = draw(st.integers(1, 6))
     lists = st.lists(st.lists(numbers, min_size=1, max_size=7), min_size=n, max_size=n)
     columns = {"input_ids": draw(lists)}

@@ -65,13 +65,13 @@ def test_label_names_are_sorted_and_at_least_two():
 def test_F07_cut_fills_the_room_and_takes_from_the_longer_first(length_a, length_b, room):
     a, b = list(range(length_a)), list(range(100, 100 + length_b))
     short_a, short_b = cut(a, b, room)
-    assert short_a == a[: len(short_a)] and short_b == b[: len(short_b)]  # both at their ends
+    assert short_a == a[: len(short_a)] and short_b == b[: len(short_b)]  # both are cut at the end
     assert len(short_a) + len(short_b) == min(room, length_a + length_b)
     if len(short_a) < length_a:
         assert len(short_a) >= min(len(short_b), room // 2) - 1
     if len(short_b) < length_b:
         assert len(short_b) >= min(len(short_a), room // 2) - 1
-    if length_a + length_b > room:  # the shorter one stays whole if it is less than half
+    if length_a + length_b > room:  # a text shorter than half is not cut
         assert length_a > room // 2 or short_a == a
         assert length_b > room // 2 or short_b == b
     assert cut(a, None, room) == (a[:room], None)

@@ -28,12 +28,12 @@ def masked(ids):
 
 
 def z_of(count, n, p):
-    """How many standard deviations a count of n draws lies from what p lets expect."""
+    """How many standard deviations a count of n draws lies from its expected value n · p."""
     return (int(count) - n * p) / math.sqrt(n * p * (1 - p))
 
 
 def counts(ids, corrupted, labels):
-    """Chosen; of these: [MASK], another token, the token itself."""
+    """How many tokens are chosen, and how many of these become [MASK], become another token, or stay the same."""
     chosen = labels != IGNORED
     is_mask, kept = corrupted == MASK, corrupted == ids
     return [int((chosen & what).sum()) for what in (chosen, is_mask, ~is_mask & ~kept, kept)]
@@ -43,7 +43,7 @@ def counts(ids, corrupted, labels):
 def test_F25_mask_rate_and_80_10_10(mask_rate, ids):
     chosen, masked, random, kept = counts(ids, *mask_tokens(ids, SPECIAL, MASK, V, seeded(), mask_rate))
     tokens = ROWS * (LENGTH - 2)
-    same = 1 / (V - len(SPECIAL))  # a random token is now and then the token itself
+    same = 1 / (V - len(SPECIAL))  # a random token can equal the original one
     assert abs(z_of(chosen, tokens, mask_rate)) < 4
     assert abs(z_of(masked, chosen, 0.8)) < 4
     assert abs(z_of(random, chosen, 0.1 * (1 - same))) < 4
@@ -51,7 +51,7 @@ def test_F25_mask_rate_and_80_10_10(mask_rate, ids):
 
 
 def two_independent_draws(ids, generator, mask_rate=0.15):
-    """The usual mistake: one draw for [MASK], and a second one for "random or kept", among all that were chosen."""
+    """The usual mistake: for all chosen tokens, one draw decides on [MASK] and a second one on "random or kept"."""
     chosen = ~torch.isin(ids, torch.tensor(SPECIAL)) & (torch.rand(ids.shape, generator=generator) < mask_rate)
     is_random = torch.rand(ids.shape, generator=generator) < 0.1
     is_mask = torch.rand(ids.shape, generator=generator) < 0.9
@@ -64,7 +64,7 @@ def test_F25_two_independent_draws_would_be_seen(ids):
     chosen, masked, random, kept = counts(ids, *two_independent_draws(ids, seeded()))
     assert masked / chosen == pytest.approx(0.81, abs=0.01) and kept / chosen == pytest.approx(0.09, abs=0.01)
     assert abs(z_of(masked, chosen, 0.8)) > 4 or abs(z_of(kept, chosen, 0.1)) > 4
-    assert abs(0.01 / math.sqrt(0.1 * 0.9 / chosen)) > 5  # 0.09 for 0.10, at this many tokens, on average
+    assert abs(0.01 / math.sqrt(0.1 * 0.9 / chosen)) > 5  # on average, 0.09 instead of 0.10 is noticed
 
 
 def test_F25_labels_are_the_tokens_that_were_there(ids, masked):
@@ -94,7 +94,7 @@ def test_F25_special_ids_may_stand_anywhere():
 
 
 def test_F25_every_ordinary_token_is_drawn_about_equally_often():
-    """χ² of 15 tokens over some 9,000 draws, 14 degrees of freedom: above 40 by chance 1 in 4,000 times."""
+    """χ² of 15 tokens over about 9,000 draws (14 degrees of freedom) exceeds 40 by chance once in 4,000 times."""
     ids = torch.full((500, 200), 5)
     corrupted, labels = mask_tokens(ids, SPECIAL, MASK, 20, seeded(), mask_rate=0.9)
     kept_and_drawn = corrupted[(labels != IGNORED) & (corrupted != MASK) & (corrupted != 5)]

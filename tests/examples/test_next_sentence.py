@@ -12,7 +12,7 @@ from minilm.text.store import Store
 
 
 def store_of(documents):
-    """A store whose documents have sentences of these lengths."""
+    """A store of documents; their sentences have the given lengths."""
     lengths = [length for document in documents for length in document]
     sentences = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     borders = np.concatenate([[0], np.cumsum([len(document) for document in documents])]).astype(np.int64)
@@ -20,7 +20,7 @@ def store_of(documents):
 
 
 def drawn(store, room, seeds=1, **options):
-    """The pairs of several epochs as rows a_start, a_end, b_start, b_end, label."""
+    """The pairs of several epochs, as rows of a_start, a_end, b_start, b_end and label."""
     pairs = [draw_pairs(store, room, np.random.default_rng([26, seed]), **options) for seed in range(seeds)]
     return np.concatenate([np.stack([p.a_start, p.a_end, p.b_start, p.b_end, p.label], axis=1) for p in pairs])
 
@@ -43,7 +43,7 @@ def test_F26_what_holds_for_every_pair(documents, room):
         assert a_end - a_start + b_end - b_start <= room
         assert a_end in sentence_starts and b_start in sentence_starts
         home = document_at(store, a_start)
-        assert document_at(store, a_end - 1) == home  # neither A nor B reaches over a document's border
+        assert document_at(store, a_end - 1) == home  # neither A nor B crosses a document's border
         assert document_at(store, b_start) == document_at(store, b_end - 1)
         if label == IS_NEXT:
             assert b_start == a_end and document_at(store, b_start) == home
@@ -59,12 +59,12 @@ def test_F26_every_document_of_two_sentences_gives_pairs_and_a_pair_fills_its_ro
     homes = [document_at(store, start) for start in pairs.a_start]
     assert set(homes) == {i for i, document in enumerate(documents) if len(document) >= 2}
     for i, home in enumerate(homes):
-        if pairs.label[i] == IS_NEXT and pairs.lengths[i] < room:  # only the end of a document leaves room
+        if pairs.label[i] == IS_NEXT and pairs.lengths[i] < room:  # only at the end of a document
             assert pairs.b_end[i] == store.document_borders[home + 1]
 
 
 def test_F26_positives_read_on_where_the_last_pair_ended():
-    """No sentence is lost: with positives alone, what a document's pairs cover is the document, but for what is cut."""
+    """No sentence is lost: with only positives, the pairs cover the whole document, except for what is cut off."""
     store = store_of([[4] * 30])
     rows = drawn(store, room=8, seeds=20)
     inner = rows[rows[:, 4] == IS_NEXT]
@@ -79,13 +79,13 @@ def test_F26_half_are_negatives():
 
 
 def synthetic(documents, sentences, tokens, seed=0):
-    """Documents of 1, 2, 3 … sentences (geometric) whose lengths are uniform on 1 … 2·tokens − 1."""
+    """Documents of 1, 2, 3 … sentences (geometric), with sentence lengths uniform on 1 … 2·tokens − 1."""
     rng = np.random.default_rng(seed)
     return store_of([rng.integers(1, 2 * tokens, n).tolist() for n in rng.geometric(1 / sentences, documents)])
 
 
 def what_shows_without_reading(store, rows, room):
-    """Lengths, and where A and B begin and end: all that can be told of a pair whose words are blotted out."""
+    """The lengths, and where A and B begin and end: everything that you can know about a pair without its words."""
     a_start, a_end, b_start, b_end, _ = rows.T
     sentence, document = (np.zeros(store.tokens + 1, dtype=bool) for _ in range(2))
     sentence[store.sentences] = document[store.document_borders] = True
@@ -95,7 +95,7 @@ def what_shows_without_reading(store, rows, room):
 
 
 def excess_accuracy(features, label):
-    """How far a fitted model lies above 50 % on pairs it has not seen, in standard errors: a straight line, and trees."""
+    """By how many standard errors a linear model and a tree model exceed 50 % accuracy on unseen pairs."""
     half = len(label) // 2
     scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-9)
     line = LogisticRegression(max_iter=500).fit(scaled[:half], label[:half]).score(scaled[half:], label[half:])
@@ -116,7 +116,7 @@ def test_F26_nothing_but_the_words_tells_a_negative_from_a_positive(sentences, t
 
 
 def test_F26_a_random_stretch_for_a_negative_would_be_seen():
-    """The usual way, a B from anywhere that is cut to fit: lengths and ends give it away at once."""
+    """Negatives are often made from a random B that is cut to fit. Its length and its end reveal the label at once."""
     store, rng = synthetic(3000, 12, 20), np.random.default_rng(0)
     rows = drawn(store, room=125)
     rows = rows[rng.permutation(len(rows))]
@@ -130,7 +130,7 @@ def test_F26_a_random_stretch_for_a_negative_would_be_seen():
 
 
 def test_F26_a_negative_comes_from_anywhere():
-    """With 12 documents of one shape, a B is drawn from each of the 11 others."""
+    """With 12 documents of the same shape, B is drawn from each of the 11 others."""
     store = store_of([[10] * 20] * 12)
     rows = drawn(store, room=61, seeds=40)
     of_first = rows[(rows[:, 0] < store.document_borders[1]) & (rows[:, 4] == IS_NOT_NEXT)]
@@ -151,7 +151,7 @@ def test_F26_one_short_document_has_few_negatives_and_none_is_the_true_next(sent
     rows = drawn(store_of([[5] * sentences]), room=10, seeds=200)
     negative = rows[rows[:, 4] == IS_NOT_NEXT]
     assert len(negative) > 50 and (negative[:, 2] != negative[:, 1]).all()
-    assert (negative[:, 2] != negative[:, 1] - 5).all()  # nor the sentence that leads into it
+    assert (negative[:, 2] != negative[:, 1] - 5).all()  # nor A's last sentence
 
 
 def test_F26_the_same_seed_gives_the_same_pairs_and_another_seed_others():
@@ -166,7 +166,7 @@ def test_F26_a_part_of_the_documents_gives_the_pairs_of_that_part():
     store = store_of([[5] * 6] * 20 + [[5]] * 3)
     rows = drawn(store, room=20, seeds=5, documents=range(4, 9))
     assert {document_at(store, start) for start in rows[:, 0]} == {4, 5, 6, 7, 8}
-    nothing = draw_pairs(store, 20, np.random.default_rng(0), range(20, 23))  # a part of single sentences: no pairs
+    nothing = draw_pairs(store, 20, np.random.default_rng(0), range(20, 23))  # single sentences have no pairs
     assert len(nothing) == 0 and len(nothing.lengths) == 0
 
 

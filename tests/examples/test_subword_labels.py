@@ -1,4 +1,4 @@
-"""The labels of the pieces: by hand, by hypothesis, and with the pieces of a tokenizer."""
+"""The labels of subword pieces are checked by hand, by hypothesis, and with the pieces of a real tokenizer."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from minilm.text.tokenizer import train_characters
 
 @st.composite
 def sentences(draw):
-    """(tags, words) of a few sentences: words in one to three pieces, some of them cut off at the end."""
+    """(tags, words) for a few sentences: words have one to three pieces, and some sentences are cut off at the end."""
     batch = []
     for _ in range(draw(st.integers(1, 4))):
         tags = draw(st.lists(st.integers(0, 4), min_size=1, max_size=6))

@@ -1,4 +1,4 @@
-"""What every exercise must fulfil. A new spec is tested by all of these without any further line."""
+"""The requirements for every exercise. A new spec is tested against all of them without any extra code."""
 
 import ast
 import re
@@ -22,7 +22,7 @@ every_exercise = pytest.mark.parametrize("name", [entry.name for entry in entrie
 
 
 def body_lines(dotted):
-    """The lines of the reference's body, without docstring, comments, and lines as short as a bracket or `else:`."""
+    """The lines of the reference's body, without docstring, comments and very short lines (a bracket, `else:`)."""
     _, node = stub.definition(dotted)
     functions = [part for part in ast.walk(node) if isinstance(part, ast.FunctionDef)]
     for function in functions:

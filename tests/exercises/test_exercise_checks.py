@@ -1,4 +1,4 @@
-"""For each layer of the checks, code that fails exactly there, and the message that it gets."""
+"""For each layer of the checks, these tests run code that fails exactly there, and check its message."""
 
 import random
 from dataclasses import replace
@@ -45,7 +45,7 @@ def endless(z):
 
 
 def on_shape(shape, otherwise=lambda z: z * 0 + 1 / 3):
-    """A function that is right except for inputs of one shape."""
+    """A function that is correct except for inputs of one shape."""
     return lambda z: otherwise(z) if z.shape == shape else right(z)
 
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong with the learner's file gets one clear sentence, and it is really the learner's code that is checked."""
+"""Every fault in a learner's file is reported in one clear sentence, and the code that is checked is really the learner's."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def softmax(z):
 
 @pytest.fixture
 def verdict(tmp_path):
-    """The report on a file with that content, for `softmax` unless told otherwise."""
+    """A function that returns the report on a file with the given content, by default for `softmax`."""
 
     def verdict(content, name="softmax", **options):
         path = tmp_path / "e01_softmax.py"
@@ -136,7 +136,7 @@ def test_it_is_the_learners_function_that_runs_and_not_the_librarys(verdict, mon
     def poisoned(z):
         raise AssertionError("the library was asked")
 
-    monkeypatch.setattr(cross_entropy, "softmax", poisoned)  # its outcomes for seed 0 have been computed before
+    monkeypatch.setattr(cross_entropy, "softmax", poisoned)  # its results for seed 0 were computed earlier
     assert verdict(RIGHT).passed
     wrong = verdict(RIGHT.replace("axis=-1, keepdims=True)\n", "axis=0, keepdims=True)\n"))
     assert not wrong.passed and "library was asked" not in str(wrong)
@@ -208,7 +208,7 @@ def test_given_pieces_may_be_called_and_forbidden_ones_not():
 
 
 def test_nothing_is_left_to_load_when_the_clock_runs():
-    """A check that is stopped during an import would leave half a library behind."""
+    """Everything is imported before the time limit starts: stopping a check during an import leaves half a library."""
     program = """
 import sys
 from minilm.exercises.catalogue import load

@@ -1,4 +1,4 @@
-"""`--mine`: training really uses the learner's functions, and afterwards everything is as it was."""
+"""`--mine`: training really uses the learner's functions, and afterwards everything is restored."""
 
 import ast
 import copy
@@ -21,7 +21,7 @@ from minilm.training.state import read_metrics
 
 
 def pasted(name):
-    """A learner's file with the library's own code."""
+    """A learner's file that contains the library's own code."""
     module = load(name).target.rpartition(".")[0]
     simple = [node for node in source_of(module)[1].body if isinstance(node, ast.Import | ast.ImportFrom | ast.Assign)]
     written = sorted((copy.deepcopy(definition(part)[1]) for part in parts(load(name))), key=lambda node: node.lineno)
@@ -50,7 +50,7 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """The folder in which the text is prepared once for all tests."""
+    """The folder where the text is prepared once for all tests."""
     return tmp_path_factory.mktemp("shared")
 
 

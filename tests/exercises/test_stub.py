@@ -1,4 +1,4 @@
-"""How the stub is cut from a source by its syntax tree, tested on sources unlike those of the exercises so far."""
+"""Stubs are cut from a source by its syntax tree; here the sources differ from those of the existing exercises."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""The ladder: every rung gets the same material, every fit has its row, and a rung can be anybody's."""
+"""The ladder: every rung gets the same material, every fit gets a row, and you can add a rung of your own."""
 
 import pickle
 from dataclasses import FrozenInstanceError, fields
@@ -40,7 +40,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def material():
-    """24 film reviews to learn from, 8 to be tested on; every character is a token."""
+    """24 film reviews for training and 8 for testing; every character is a token."""
     examples = corpus.labelled(str(DATA / "reviews.csv"))
     tokenizer = train_characters([example.text for example in examples], 60)
     parts = (examples[:24], examples[-8:])
@@ -49,7 +49,7 @@ def material():
 
 @pytest.fixture(scope="module")
 def start(material, tmp_path_factory):
-    """What the networks start from: a pretrained folder (with weights as drawn) and random word vectors."""
+    """What the networks start from: a "pretrained" folder (its weights are random) and random word vectors."""
     config = TransformerConfig(material.tokenizer.size, 12, 2, 3, 24, max_length=40)
     model = BertForPretraining(config)
     initialise(model, "fan-in", torch.Generator().manual_seed(7))
@@ -66,12 +66,12 @@ def small_recipes():
 
 
 def always(score, material, labels, seed):
-    """A baseline that has its score from the start."""
+    """A baseline whose score is fixed in advance."""
     return Outcome(score, 0.0, 0)
 
 
 def share_of_first(material, labels, seed):
-    """A baseline that looks at what is drawn: a number that differs from seed to seed."""
+    """A baseline that depends on the drawn examples, so that its score differs from seed to seed."""
     return Outcome(material.drawn(labels, seed)[0] / 100, 0.0, len(material.test_examples))
 
 
@@ -97,7 +97,7 @@ def test_a_seed_draws_the_same_examples_for_every_model(material):
 
 
 def test_a_line_that_was_cut_is_drawn_whole():
-    """The seed draws lines; a long line has several rows, and all of them are learned from."""
+    """The seed draws whole lines: a long line has several rows, and all of them are used for training."""
     lines = corpus.tagged(DATA / "entities-zh.conll")
     task = TokenTask(tuple(sorted({tag for line in lines for tag in line.tags})))
     tokenizer = train_characters(["".join(line.tokens) for line in lines])
@@ -126,7 +126,7 @@ def test_every_network_is_fitted_to_the_same_examples(material, start, monkeypat
 
 
 def test_the_seven_networks_are_what_their_names_say(material, start):
-    """Built twice with a seed they are equal; with word vectors the table holds them; pretrained, the whole encoder does."""
+    """The same seed builds equal networks. Word vectors fill the embedding table; pretrained weights fill the whole encoder."""
     models = {rung.name: rung.build(material.task, 0) for rung in neural_rungs(start, small_recipes())}
     assert list(models)[0::3] == ["LSTM", "Transformer + word vectors", "Transformer pretrained, fine-tuned"]
     for rung in neural_rungs(start, small_recipes()):
@@ -138,7 +138,7 @@ def test_the_seven_networks_are_what_their_names_say(material, start):
     for name, model in models.items():
         table = model.encoder.token_table.weight[
             :, -vectors.size(1) :
-        ]  # the features that word vectors have to themselves
+        ]  # only these features come from the word vectors
         alike = torch.nn.functional.cosine_similarity(table, vectors).min().item()
         assert (alike > 0.99) == ("+ word vectors" in name), name
     pretrained = open_encoder(start.pretrained).model.encoder.state_dict()
@@ -177,7 +177,7 @@ def test_rows_stand_in_order_and_every_fit_is_there(material):
 
 
 def test_side_by_side_gives_the_same_rows_and_a_failure_is_not_lost(material, start):
-    """Networks and baselines are sent to processes that start from nothing ("spawn"), with all that they need."""
+    """Networks and baselines are sent, with all that they need, to processes that start empty ("spawn")."""
     rungs = [*neural_rungs(start, small_recipes())[2:4], Baseline("first", share_of_first)]
     rungs.append(Rung("again", rungs[0].build, "head", Recipe(epochs=1)))
     for rung in rungs:

@@ -1,4 +1,4 @@
-"""A published model in the ladder and in `finetune`: on the same texts, in its own tokens, in smaller steps."""
+"""A published model in the ladder and in `finetune`: it has the same texts, its own tokens and a lower learning rate."""
 
 import json
 import pickle
@@ -29,7 +29,7 @@ ONE = Recipe(epochs=1, learning_rate=1e-3)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """An encoder as others publish it: without what minilm adds to its config."""
+    """An encoder as other people publish it, without the entries that minilm adds to its config."""
     out = tmp_path_factory.mktemp("published") / "theirs"
     tokenizer = train_wordpiece([DATA / "english.txt"], 200)
     model = SentenceEncoder(Bert(TransformerConfig(tokenizer.size, 12, 2, 3, 8, max_length=90, dropout=0.1)))
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def material():
-    """What the ladder has: the reviews, encoded with its own tokenizer, which takes single characters."""
+    """The ladder's material: reviews encoded with the ladder's own tokenizer, whose tokens are single characters."""
     examples = corpus.labelled(str(DATA / "reviews.csv"))
     task = TextTask(label_names([example.label for example in examples], "reviews"))
     tokenizer = train_characters([example.text for example in examples], 60)
@@ -52,10 +52,10 @@ def material():
 def test_a_row_of_the_ladder(folder, material):
     rung = published_rung(folder, material, ONE)
     assert rung.name == "theirs, fine-tuned"
-    rung = pickle.loads(pickle.dumps(rung))  # it is sent to a worker
+    rung = pickle.loads(pickle.dumps(rung))  # as when it is sent to a worker process
     one, again, other = (rung.run(material, 6, seed) for seed in (0, 0, 1))
     assert one.score == again.score and one.seconds > 0
-    assert one.parameters == parameter_count(open_encoder(folder).model) - 12 * 13 + 2 * 13  # a head for the pooler
+    assert one.parameters == parameter_count(open_encoder(folder).model) - 12 * 13 + 2 * 13  # head instead of pooler
     assert not list(folder.glob("*fine*")) and 0 <= other.score <= 1
 
 
@@ -92,7 +92,7 @@ def test_a_model_from_elsewhere_takes_smaller_steps_unless_told(folder, tmp_path
     finetune(second, silent)
     a, b = weights(first.out), weights(second.out)
     assert all(torch.equal(a[name], b[name]) for name in a)
-    assert recipe_for(Recipe(), first.out).learning_rate is None  # fine-tuned here, it is one of ours
+    assert recipe_for(Recipe(), first.out).learning_rate is None  # once fine-tuned here, it counts as our model
     assert open_classifier(first.out).model.config.activation == "gelu"
 
 
@@ -100,7 +100,7 @@ def test_the_quickstart_with_a_published_row(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="--with-pretrained is for English"):
         QuickstartOptions(language="zh", with_pretrained=True)
     monkeypatch.setattr(story, "PRETRAINED", "all-minilm-l6")
-    with pytest.raises(InputError, match="did you mean 'all-minilm-l6-v2'"):  # before anything is trained
+    with pytest.raises(InputError, match="did you mean 'all-minilm-l6-v2'"):  # the error comes before any training
         quickstart(QuickstartOptions(with_pretrained=True, out=tmp_path / "out", progress=False), silent)
     assert not (tmp_path / "out").exists()
 

@@ -1,4 +1,4 @@
-"""Both quickstarts from end to end, at the size of a toy: small texts, few steps, narrow models."""
+"""Both quickstarts from end to end at a toy size: small texts, few steps and narrow models."""
 
 import json
 import signal
@@ -45,7 +45,7 @@ FILES = {"ladder.json", "ladder.png", "pretraining.png", "attention.png", "repor
 
 
 def small(track, **changes):
-    """The track with its own story and a toy's sizes."""
+    """The track with its own story, at a toy size."""
     recipes = {name: Recipe(epochs=1, head_only=name == "head") for name in track.recipes}
     pretraining = story.replace(track.pretraining, **SMALL | changes)
     return type("Small", (type(track),), dict(pretraining=pretraining, steps=4, recipes=recipes))()
@@ -113,7 +113,7 @@ def test_a_second_story_replaces_the_first_and_tells_the_same(toy, tmp_path):
 
 
 def test_ctrl_c_in_the_pretraining_ends_the_story(toy, tmp_path, monkeypatch):
-    """A model that was stopped must not climb the ladder as if it were the pretrained one."""
+    """A half-trained model must not enter the ladder as if its pretraining were complete."""
     real = PretrainingBatches.__getitem__
 
     def pressed(self, step):
@@ -132,7 +132,7 @@ def without_clock(rows):
 
 
 def test_a_story_that_was_stopped_goes_on_and_one_that_is_told_makes_another_table(toy, monkeypatch, tmp_path):
-    """Stopped and resumed = told at one go; with a pretraining that is done no step is taken, only the table is made."""
+    """A resumed story equals an uninterrupted one. If the pretraining is complete, only the table is made again."""
     real, steps = PretrainingBatches.__getitem__, []
 
     def stopped(self, step):
@@ -150,7 +150,7 @@ def test_a_story_that_was_stopped_goes_on_and_one_that_is_told_makes_another_tab
         toy("en", tiny.silent)
     monkeypatch.setattr(PretrainingBatches, "__getitem__", counted)
     assert without_clock(toy("en", tiny.silent, resume=True)) == whole
-    assert 3 in steps and not {1, 2} & set(steps)  # 0 is also the batch that is measured on
+    assert 3 in steps and not {1, 2} & set(steps)  # batch 0 is also used for measuring
     steps.clear()
     more = without_clock(toy("en", tiny.silent, resume=True, labels=(8, 12)))
     assert [row for row in more if row["labels"] == 8] == whole and len(more) == 2 * len(whole)
@@ -166,7 +166,7 @@ def test_a_story_that_was_stopped_goes_on_and_one_that_is_told_makes_another_tab
     ],
 )
 def test_the_minutes_of_an_earlier_run_are_counted_and_named(clock, said):
-    """Seconds of this run, of all pretraining, of the pretraining in this run."""
+    """`clock` has the seconds of this run, of all pretraining, and of the pretraining in this run."""
     assert duration(*clock) == said
 
 
@@ -193,11 +193,11 @@ def test_the_budget_is_the_tracks_own_unless_another_is_given():
         assert steps.out.name == "pretrained"
 
 
-# ------------------------------------------------------------------------------- rungs of one's own
+# ------------------------------------------------------------------------------- rungs of your own
 
 
 class Letters(nn.Module):
-    """An encoder that the house does not know: a vector for each token, whatever stands around it."""
+    """An encoder that is not part of minilm: each token has one vector, whatever its context."""
 
     def __init__(self, config):
         super().__init__()
@@ -215,7 +215,7 @@ def letters(task, seed, config):
 
 
 def first_label(material, labels, seed):
-    """Always say what the first of the labelled examples is."""
+    """A baseline that always predicts the label of the first labelled example."""
     said = material.examples[material.drawn(labels, seed)[0]].label
     return Outcome(float(np.mean([example.label == said for example in material.test_examples])), 0.5, 0)
 
@@ -248,7 +248,7 @@ def test_rungs_of_ones_own_stand_in_the_table_the_file_and_the_picture(toy, tmp_
 
 
 def test_every_rung_of_the_story_draws_the_same_examples(toy, monkeypatch):
-    """Seven networks and two baselines of the house, and two rungs of one's own: for a seed, the same eight texts."""
+    """Seven networks, two baselines and two rungs of your own: with the same seed, all draw the same eight texts."""
     seen = {}
     ask = Material.drawn
 
@@ -285,7 +285,7 @@ def material(task, pool, test):
 
 @pytest.fixture
 def films():
-    """Ten texts to learn from, three of them positive; four to be tested on, three of them positive."""
+    """Ten texts for training and four for testing; three of each are positive."""
     pool = [Example(f"{word} film", label) for word, label in [("good", "positive")] * 3 + [("bad", "negative")] * 7]
     test = [Example("good film", "positive")] * 3 + [Example("bad film", "negative")]
     return material(english.TASK, pool, test)
@@ -296,7 +296,7 @@ def labels_drawn(films, labels, seed):
 
 
 def test_the_majority_is_that_of_the_sample(films):
-    assert majority(films, 10, 0) == Outcome(0.25, 0.0, 0)  # negative, the more common class of the ten
+    assert majority(films, 10, 0) == Outcome(0.25, 0.0, 0)  # it predicts negative, the most common of the ten
     for seed in range(5):
         y = labels_drawn(films, 3, seed)
         assert majority(films, 3, seed).score == (0.75 if y.count("positive") > 1 else 0.25)
@@ -304,7 +304,7 @@ def test_the_majority_is_that_of_the_sample(films):
 
 def test_tfidf_learns_what_words_tell_and_survives_a_handful_of_labels(films):
     outcome = tfidf(films, 10, 0)
-    assert outcome.score == 1.0 and outcome.parameters in (4, 6)  # three words, or with their pairs, and a bias
+    assert outcome.score == 1.0 and outcome.parameters in (4, 6)  # three words, perhaps also their pairs, and a bias
     for labels in (1, 2, 3, 4):
         for seed in range(4):
             y = labels_drawn(films, labels, seed)
@@ -324,7 +324,7 @@ def test_F31_the_dictionary_knows_the_names_it_has_seen():
     seen = TaggedLine(list("王雨在青山"), ["B-PER", "I-PER", "O", "B-LOC", "I-LOC"])
     unseen = TaggedLine(list("王雨在李村"), ["B-PER", "I-PER", "O", "B-LOC", "I-LOC"])
     outcome = chinese.dictionary(material(chinese.TASK, [seen], [seen, unseen]), 1, 0)
-    # three names of four found, none wrong
+    # three of the four names are found, and no guess is wrong
     assert outcome.score == pytest.approx(2 * 3 / (3 + 4)) and outcome.parameters == 2
 
 
@@ -353,25 +353,25 @@ REVIEW = "I saw this film twice and I would gladly see it a third time with my f
 
 def test_duplicates_exact_near_and_none():
     candidates = [
-        "I would gladly see it a third time with my friends",  # stands in the review
+        "I would gladly see it a third time with my friends",  # is part of the review
         "I WOULD gladly see it, a third time: with my friends!",  # case and punctuation do not matter
-        "She says I would gladly see it a third time",  # five of its six runs do
+        "She says I would gladly see it a third time",  # five of its six runs of words are in the review
         "Nothing of this sentence stands in any review at all",
         "It is the same sentence as the next one",
         "It is the same sentence as the next one!",
         "too short",
     ]
     assert duplicates(candidates, [REVIEW]) == {0, 1, 2, 4, 5}
-    assert duplicates(candidates, []) == {0, 1, 4, 5, 2}  # 0, 1 and 2 share their runs with one another
+    assert duplicates(candidates, []) == {0, 1, 4, 5, 2}  # 0, 1 and 2 share runs with each other
     assert duplicates(candidates[2:4], []) == set()
-    assert duplicates(["too short"], ["too short"]) == {0}  # a text of fewer words must be the same
+    assert duplicates(["too short"], ["too short"]) == {0}  # shorter texts must be identical
     assert duplicates([], [REVIEW]) == set()
 
 
 def test_half_of_the_runs_is_the_border():
     others = ["a b c d e f g"]  # runs of three: abc bcd cde def efg
-    assert duplicates(["a b c d x y"], others, run=3) == {0}  # abc and bcd, of four
-    assert duplicates(["a b c w x y"], others, run=3) == set()  # abc alone
+    assert duplicates(["a b c d x y"], others, run=3) == {0}  # two of four runs: abc and bcd
+    assert duplicates(["a b c w x y"], others, run=3) == set()  # only abc
     assert duplicates(["a b c w x y"], others, run=3, share=0.25) == {0}
 
 
@@ -382,7 +382,7 @@ def test_shingles_are_runs_of_words():
 
 
 def test_the_test_sentences_are_in_nothing_that_is_trained_on(toy, tmp_path, monkeypatch):
-    """A review that stands in the pretraining text is left out of both the test set and the pool."""
+    """A review that is part of the pretraining text is left out of both the test set and the pool."""
     text = (DATA / "english.txt").read_text(encoding="utf-8")
     examples = corpus.labelled("rotten-tomatoes")
     (tmp_path / "text.txt").write_text(text + "\n" + "\n".join(e.text for e in examples[:6]), encoding="utf-8")
@@ -399,11 +399,11 @@ def test_the_test_sentences_are_in_nothing_that_is_trained_on(toy, tmp_path, mon
     pool, test = found.examples, found.test_examples
     assert len(test) == 20 and not {e.text for e in pool} & {e.text for e in test}
     assert not {e.text for e in examples[:6]} & {e.text for e in pool + test}
-    assert len(found.pool) == len(pool) and len(found.test) == 20  # what is encoded is just that
+    assert len(found.pool) == len(pool) and len(found.test) == 20  # exactly these are encoded
 
 
 class Enough(Exception):
-    """The rest of the story does not matter here."""
+    """Raised to stop the story early, because the rest of it does not matter here."""
 
 
 def test_neighbour_lines_show_words_that_the_vocabulary_has(tmp_path):

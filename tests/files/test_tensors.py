@@ -1,4 +1,4 @@
-"""Files that are broken, or made to do harm: one sentence each, no memory, no code."""
+"""Broken or malicious files are rejected in one sentence; they take no memory and run no code."""
 
 import json
 import pickle
@@ -21,7 +21,7 @@ def path(tmp_path):
 
 
 def with_header(header, rest: bytes = b"", length: int | None = None) -> bytes:
-    """A file with a header of our own: an object to be written as JSON, or bytes as they are."""
+    """A file with a given header: an object that is written as JSON, or raw bytes."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return (len(text) if length is None else length).to_bytes(8, "little") + text + rest
 
@@ -107,7 +107,7 @@ def test_a_broken_file_costs_a_sentence_and_no_memory(name, path):
 
 
 class Harmful:
-    """What runs when it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self):
         return (pytest.fail, ("the pickle was opened",))

@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(options, tmp_
 
 
 def test_what_is_said_is_what_the_written_model_gets(options):
-    """`evaluate` on the folder, with the data read again, counts the same."""
+    """`evaluate` on the saved folder, with the data read again, measures the same values."""
     test = DATA / "reviews.csv"
     measured = finetune(options(test=str(test)), silent)
     again = evaluate(EvaluateOptions(options().out, str(test), truncate=True), silent)
@@ -81,7 +81,7 @@ def test_F07_a_few_examples_that_can_be_told_apart_are_learnt(options, tmp_path)
 
 
 def test_pairs_are_told_apart_by_their_second_text(options, tmp_path):
-    """Both texts count: the same first text has both labels."""
+    """The model needs both texts of a pair, because the same first text occurs with both labels."""
     table = tmp_path / "pairs.csv"
     rows = [f"the hen,{word},{label}" for word, label in [("a good dog", "yes"), ("a bad dog", "no")] * 8]
     table.write_text("text,second,label\n" + "\n".join(rows), encoding="utf-8")
@@ -91,7 +91,7 @@ def test_pairs_are_told_apart_by_their_second_text(options, tmp_path):
 
 
 def test_F31_lines_longer_than_the_model_are_cut_and_put_together(options, tmp_path):
-    """A name is every 'hen'; lines of 40 words for a model of 24."""
+    """Every 'hen' is a name; the lines have 40 words, but the model takes only 24 tokens."""
     rng = np.random.default_rng(0)
     lines = [rng.choice(["hen", "a", "the", "door"], 40) for _ in range(12)]
     table = tmp_path / "long.conll"
@@ -171,7 +171,7 @@ def test_F30_accuracy_and_macro_f1_by_hand(monkeypatch):
 def test_F30_entities_by_hand():
     true = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-ORG", "I-ORG", "I-ORG"]]
     guessed = [["B-PER", "O", "O", "B-LOC"], ["B-LOC", "B-ORG", "I-ORG", "I-ORG"]]
-    # of three true names two are found whole; of four guesses two are right
+    # two of the three true names are found whole; two of the four guesses are right
     wanted = {"precision": 2 / 4, "recall": 2 / 3, "f1": 2 * 2 / (4 + 3)}
     assert entity_scores(true, guessed) == pytest.approx(wanted)
     assert entity_scores(true, true) == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
@@ -189,7 +189,7 @@ def test_a_folder_has_everything_that_predicting_needs(options, tmp_path):
 
 @pytest.mark.parametrize("changes", [{}, {"labels": 5}, {"test": str(DATA / "reviews.csv")}, {"seed": 4}])
 def test_a_text_that_is_too_long_is_named_by_its_place_in_the_file(changes, options, tmp_path):
-    """Each text has its own length, so that the length tells which one is meant."""
+    """Each text has a different length, so that the length in the message identifies the text."""
     path = tmp_path / "long.csv"
     rows = [f"{'a ' * (30 + i)},{'yes' if i % 2 else 'no'}" for i in range(20)]
     path.write_text("\n".join(["text,label", *rows]), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`minilm notebooks`: what the learner wrote is never lost, and Jupyter opens where the copies are."""
+"""`minilm notebooks`: the learner's own text is never lost, and Jupyter opens in the folder of the copies."""
 
 import configparser
 import importlib.util
@@ -21,7 +21,7 @@ GLOSSARY = "GLOSSARY.md"
 
 @pytest.fixture
 def source(tmp_path) -> Path:
-    """Two notebooks, their index, the glossary, and what is no notebook."""
+    """Two notebooks, their index, the glossary, and files that are not notebooks."""
     folder = tmp_path / "source"
     folder.mkdir()
     for name in (*NAMES, GLOSSARY, "build.py", "01_a.py", "scratch.ipynb"):
@@ -45,7 +45,7 @@ def test_they_are_copied_with_their_index(here, capsys):
     folder = here / "minilm-notebooks"
     assert {path.name for path in folder.iterdir()} == {INDEX, GLOSSARY, COPIED, *NAMES}
     assert (folder / "01_a.ipynb").read_text(encoding="utf-8") == "01_a.ipynb, first edition"
-    # the source does not lie beside the copies, so its links would lead nowhere
+    # the source files are not copied, so links to them would be broken
     text = (folder / INDEX).read_text(encoding="utf-8")
     assert text == "minilm/layers/attention.py: `attention` · [01 · A](01_a.ipynb)"
     out = capsys.readouterr().out.splitlines()
@@ -62,14 +62,14 @@ def test_what_the_learner_changed_is_left_alone_and_the_rest_brought_up_to_date(
         (source / name).write_text(f"{name}, second edition", encoding="utf-8")
 
     capsys.readouterr()
-    for _ in range(2):  # and is so the next time as well
+    for _ in range(2):  # the second time, the result is the same
         done = notebooks(options)
         assert done.kept == NAMES[:1] and NAMES[1] in done.refreshed + done.same
         assert (to / NAMES[0]).read_text(encoding="utf-8") == "my own notes"
         assert (to / NAMES[1]).read_text(encoding="utf-8") == "02_b.ipynb, second edition"
         assert "Left alone, because you changed them: 01_a.ipynb (--force overwrites them)." in capsys.readouterr().out
 
-    (to / NAMES[0]).write_text("01_a.ipynb, first edition", encoding="utf-8")  # the change is undone
+    (to / NAMES[0]).write_text("01_a.ipynb, first edition", encoding="utf-8")  # undo the change
     assert notebooks(options, tiny.silent).refreshed == NAMES[:1]
     (to / NAMES[0]).write_text("my own notes", encoding="utf-8")
     assert notebooks(NotebooksOptions(to=to, open=False, force=True), tiny.silent).refreshed == NAMES[:1]
@@ -100,7 +100,7 @@ def test_a_target_that_will_not_do_is_named(source, here, capsys):
     assert "is where the notebooks come from: give --to another folder." in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------- where they lie
+# ------------------------------------------------------------------------------- where they are installed
 
 
 def test_in_a_checkout_they_lie_beside_the_package():
@@ -110,7 +110,7 @@ def test_in_a_checkout_they_lie_beside_the_package():
 
 @pytest.mark.parametrize("way", ["data", "user", "target"])
 def test_a_wheel_puts_them_under_share(way, source, tmp_path, monkeypatch):
-    """`pip install` in an environment, with --user, with --target: the data of a wheel lie in three places."""
+    """`pip install` puts a wheel's data in a different place in an environment, with --user and with --target."""
     prefix = tmp_path / "prefix"
     user = sysconfig.get_preferred_scheme("user")
     paths = {user: tmp_path / "user"} if way == "user" else {sysconfig.get_default_scheme(): prefix}
@@ -135,7 +135,7 @@ def test_the_wheel_holds_what_the_command_looks_for():
 
 
 class FakeJupyter:
-    """In place of the process: Ctrl-C comes while it runs, and it ends with `code`."""
+    """Replaces the process: Ctrl-C arrives while it runs, and it ends with the exit code `code`."""
 
     code = 0
     started: list[list[str]] = []
@@ -172,7 +172,7 @@ def test_without_jupyter_it_says_what_brings_it(here, monkeypatch, capsys):
     assert "not installed here: pip install jupyterlab brings it (--no-open copies only)." in err
     assert (here / "minilm-notebooks" / "01_a.ipynb").exists()
 
-    missing.remove("notebook")  # the other program will do
+    missing.remove("notebook")  # the other program is enough
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else object())
     monkeypatch.setattr(job.subprocess, "Popen", FakeJupyter)
     monkeypatch.setattr(FakeJupyter, "started", [])

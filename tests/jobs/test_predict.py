@@ -36,8 +36,8 @@ def test_what_a_tagger_takes_for_words():
     [
         ("李鹏在北京", "B-PER I-PER O B-LOC I-LOC", [("PER", "李鹏"), ("LOC", "北京")]),
         ("李鹏王力", "B-PER I-PER B-PER I-PER", [("PER", "李鹏"), ("PER", "王力")]),
-        ("李鹏北京", "B-PER I-PER I-LOC I-LOC", [("PER", "李鹏"), ("LOC", "北京")]),  # a change of kind opens a name
-        ("鹏在", "I-PER O", [("PER", "鹏")]),  # and so does an I- after nothing
+        ("李鹏北京", "B-PER I-PER I-LOC I-LOC", [("PER", "李鹏"), ("LOC", "北京")]),  # a new kind starts a new name
+        ("鹏在", "I-PER O", [("PER", "鹏")]),  # and so does an I- tag at the start
         ("在", "O", []),
         (["New", "York", "and", "Rome"], "B-LOC I-LOC O B-LOC", [("LOC", "New York"), ("LOC", "Rome")]),
     ],

@@ -39,7 +39,7 @@ def run(shared, tmp_path):
 
 @pytest.fixture(scope="module")
 def straight(shared):
-    """A run that nothing interrupted."""
+    """A run without any interruption."""
     options = tiny.options(shared, out=shared / "straight", dropout=0.1)
     pretrain(options, silent)
     return options.out
@@ -47,7 +47,7 @@ def straight(shared):
 
 @pytest.fixture
 def no_picture(monkeypatch):
-    """Drawing takes most of the time of a run that is this short."""
+    """Skip the drawing of curves, which would take most of the time of such a short run."""
     monkeypatch.setattr(pretraining.plots, "pretraining_curves", silent)
 
 
@@ -56,7 +56,7 @@ def ctrl_c_at(monkeypatch, *steps):
 
 
 def state_of(folder):
-    """What the next step depends on, without the seconds of the clock."""
+    """Everything that the next step depends on, without the elapsed seconds."""
     tensors, _ = load_state(folder)
     return tensors | {"progress": tensors["progress"][:2]}
 
@@ -72,16 +72,16 @@ def assert_same_run(a, b):
     assert {0, 4, 8, 12} <= common and all(ours[step] == theirs[step] for step in common)
 
 
-# ------------------------------------------------------------------------------- stop and go on
+# ------------------------------------------------------------------------------- stop and resume
 
 
 @pytest.mark.parametrize("steps", [(0,), (3,), (7,), (11,), (1, 2, 9)])
 def test_resumed_is_uninterrupted_bit_for_bit(steps, run, straight, monkeypatch, no_picture):
-    """Weights, optimizer, generators and metrics, with dropout, wherever it was stopped (7: on a measurement)."""
+    """Compares weights, optimizer, generators and metrics, with dropout, for several stops (7: a measurement follows)."""
     ctrl_c_at(monkeypatch, *steps)
     said = []
     for i, step in enumerate(steps):
-        if step == 11:  # the last step was under way: nothing is left to do
+        if step == 11:  # stopped in the last step, so nothing is left to do
             pretrain(run(resume=i > 0), said.append)
             break
         with pytest.raises(KeyboardInterrupt):
@@ -102,15 +102,15 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(run, straight
     other = run(seed=1, out=tmp_path / "other")
     pretrain(other, silent)
     assert not same(weights(other.out), weights(straight))
-    assert lines_of(other.out)[0]["pairs"] == lines_of(straight)[0]["pairs"]  # measured on the same pairs
+    assert lines_of(other.out)[0]["pairs"] == lines_of(straight)[0]["pairs"]  # both are measured on the same pairs
 
 
 class Killed(BaseException):
-    """Stands for the end of the process at that very line."""
+    """Simulates a process that is killed at exactly that line."""
 
 
 def test_a_run_that_is_killed_at_any_write_goes_on_as_if_it_had_not_been(run, tmp_path, monkeypatch, no_picture):
-    """Each replacement of a file in turn is the last thing that happens, or does not happen any more."""
+    """In turn, the run is killed just before or just after each replacement of a file."""
     short = dict(steps=2, evaluations=2, layers=1)
     straight = tmp_path / "straight"
     pretrain(run(out=straight, **short), silent)
@@ -147,12 +147,12 @@ def test_a_run_that_is_killed_at_any_write_goes_on_as_if_it_had_not_been(run, tm
         pretrain(replace(options, resume=begun), silent)
         assert same(weights(options.out), weights(straight)) and same(state_of(options.out), state_of(straight))
         assert lines_of(options.out) == lines_of(straight)
-    assert number > 21  # metrics, then three times a state and a model, each of several files
+    assert number > 21  # the metrics, then three states and three models of several files each
 
 
 @pytest.mark.parametrize("ending", ["SIGINT", "SIGKILL"])
 def test_a_process_that_is_stopped_leaves_a_run_that_goes_on(ending, run, shared, tmp_path, monkeypatch, no_picture):
-    """In a process of its own: Ctrl-C ends in 130 and says how to go on; kill -9 leaves the last measurement's state."""
+    """In a separate process, Ctrl-C exits with 130 and says how to resume; kill -9 leaves the last measurement's state."""
     long = dict(out=tmp_path / "long", dropout=0.1, layers=1, steps=3000, evaluations=300)
     process = subprocess.Popen(
         [sys.executable, "-m", "minilm.cli", "pretrain", *tiny.arguments(shared, **long)],
@@ -172,7 +172,7 @@ def test_a_process_that_is_stopped_leaves_a_run_that_goes_on(ending, run, shared
     else:
         assert process.returncode == -signal.SIGKILL
     step = int(load_state(long["out"])[0]["progress"][0])
-    assert 10 <= step < 3000  # the last line of metrics may be ahead of the state by one
+    assert 10 <= step < 3000  # the metrics may be one line ahead of the state
 
     ctrl_c_at(monkeypatch, step + 4)
     with pytest.raises(KeyboardInterrupt):
@@ -439,7 +439,7 @@ def test_tensorboard_that_is_not_there_is_asked_for(run, monkeypatch):
 
 
 def test_F25_pretraining_learns_more_than_how_common_the_tokens_are(run, no_picture):
-    """On text that it has read, its loss is below that of the best model that looks at no context: the frequencies."""
+    """On its training text, the loss is below that of the best model without context, which uses only frequencies."""
     recipe = dict(learning_rate=1e-2, warmup=0.05, next_sentence_weight=1.0, dropout=0.0, batch=16)
     options = run(steps=300, width=24, heads=3, evaluations=1, **recipe)
     prepared = prepare_for(options, silent)
@@ -449,7 +449,7 @@ def test_F25_pretraining_learns_more_than_how_common_the_tokens_are(run, no_pict
     unigram = -np.log(share[masked]).mean()
     pretrain(options, silent)
     first, last = read_metrics(options.out)
-    assert last["mlm_loss"] < first["mlm_loss"]  # on text that was held out
+    assert last["mlm_loss"] < first["mlm_loss"]  # on held-out text
     assert BertPretraining().measure(open_pretraining(options.out).model, [batch])["mlm_loss"] < unigram
 
 

@@ -1,4 +1,4 @@
-"""A language model that reads from left to right: pretrained, resumed, opened and fine-tuned by the same commands."""
+"""A left-to-right language model is pretrained, resumed, opened and fine-tuned with the same commands."""
 
 import math
 from dataclasses import replace
@@ -38,7 +38,7 @@ def run(shared, tmp_path):
 
 @pytest.fixture(scope="module")
 def folder(shared):
-    """A run by the command, and nothing interrupts it."""
+    """An uninterrupted run, made by the command."""
     arguments = tiny.arguments(shared, out=shared / "straight", architecture="lstm", dropout=0.1)
     assert command("pretrain", *arguments) == 0
     return shared / "straight"
@@ -61,7 +61,7 @@ def test_F23_the_folder_holds_a_language_model_and_what_was_measured(folder, run
     rows = read_metrics(folder)
     assert [row["step"] for row in rows] == [0, 4, 8, 12]
     assert all(row.keys() == {"step", "tokens", "seconds", "loss", "perplexity"} for row in rows)
-    assert rows[-1]["tokens"] == 12 * 4 * 24  # steps, batch, length
+    assert rows[-1]["tokens"] == 12 * 4 * 24  # steps × batch × length
     assert rows[-1]["loss"] < rows[0]["loss"] and rows[0]["loss"] == pytest.approx(math.log(size), abs=0.3)
     measured = CausalLM().measure(loaded.model, held_out_batches(prepare_for(run(), silent), 24, "causal"))
     assert {name: rows[-1][name] for name in measured} == pytest.approx(measured, rel=1e-6)
@@ -117,7 +117,7 @@ def test_F07_a_pretrained_lstm_is_fine_tuned_by_the_command(folder, tmp_path, ca
     before, after = weights(folder), weights(out)
     encoder = [name for name in after if name.startswith("encoder.")]
     assert len(encoder) == 1 + 2 * 3 and all(before[name].shape == after[name].shape for name in encoder)
-    assert all(not torch.equal(before[name], after[name]) for name in encoder)  # all of them moved
+    assert all(not torch.equal(before[name], after[name]) for name in encoder)  # training changed all of them
     assert "on 16 held-out examples: accuracy 0." in capsys.readouterr().out
 
 
@@ -131,4 +131,4 @@ def test_F08_with_the_head_alone_its_encoder_stays_bit_for_bit(folder, tmp_path)
     before, after = weights(folder), weights(out)
     assert all(torch.equal(before[name], after[name]) for name in after if name.startswith("encoder."))
     assert {name for name in after if not name.startswith("encoder.")} == {"head.weight", "head.bias"}
-    assert after["head.weight"].shape == (2, 12)  # not the rows of the vocabulary
+    assert after["head.weight"].shape == (2, 12)  # a new head, not one row per vocabulary entry

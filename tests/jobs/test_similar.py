@@ -35,7 +35,7 @@ def test_the_nearest_lines_come_first_each_once_in_whatever_blocks(block, book, 
     loaded = open_encoder(book)
     lines, wanted = (sentence_vectors(loaded.model, loaded.tokenizer, list(texts)) for texts in (LINES, queries))
     for hits, cosines in zip(found, wanted @ lines.T, strict=True):
-        order = [i for i in np.argsort(-cosines, kind="stable") if i != 4][:3]  # line 5 is line 2 again
+        order = [i for i in np.argsort(-cosines, kind="stable") if i != 4][:3]  # line 5 repeats line 2
         assert [hit.number for hit in hits] == [i + 1 for i in order]
         assert [hit.line for hit in hits] == [LINES[i] for i in order]
         np.testing.assert_allclose([hit.cosine for hit in hits], cosines[order], atol=1e-6)

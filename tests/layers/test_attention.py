@@ -37,14 +37,14 @@ def normal(rng):
 
 
 def value_and_gradients(function, inputs, upstream):
-    """The outcome, and the gradient of every input for a given upstream gradient."""
+    """The function's value, and the gradient of every input for a given upstream gradient."""
     inputs = [tensor.detach().clone().requires_grad_() for tensor in inputs]
     outcome = function(*inputs)
     return [outcome.detach(), *torch.autograd.grad(outcome, inputs, upstream)]
 
 
 def some_mask(rng, *shape):
-    """Random, and every query may look somewhere."""
+    """A random mask in which every query may attend to at least one position."""
     mask = torch.rand(*shape, generator=rng) < 0.6
     mask[..., 1] = True
     return mask
@@ -59,7 +59,7 @@ MASKS = {
 
 
 def without_row_of_nothing(mask):
-    """PyTorch's answer for a query that sees nothing is not ours to copy: here every query sees something."""
+    """The mask, changed so that queries with nothing to attend to see everything, because there PyTorch's result differs."""
     return None if mask is None else mask | ~mask.any(dim=-1, keepdim=True)
 
 
@@ -89,7 +89,7 @@ def test_F18_is_the_formula_written_out(normal):
 
 @pytest.mark.parametrize("kind", MASKS)
 def test_F18_fused_equals_readable_to_the_last_digits(kind, rng, normal):
-    mask = MASKS[kind](rng)  # T > S: the first causal query sees nothing at all
+    mask = MASKS[kind](rng)  # T > S: the first causal query has nothing to attend to
     inputs, upstream = [normal(B, H, T, D), normal(B, H, S, D), normal(B, H, S, Dv)], normal(B, H, T, Dv)
     readable = value_and_gradients(lambda q, k, v: attention(q, k, v, mask)[0], inputs, upstream)
     fused = value_and_gradients(lambda q, k, v: fused_attention(q, k, v, mask), inputs, upstream)
@@ -126,12 +126,12 @@ def test_F18_the_root_of_D_keeps_the_variance_of_the_scores_at_1(size, rng):
     q, k = (torch.randn(N, size, generator=rng) for _ in range(2))
     raw = (q * k).sum(dim=-1)
     tolerance = 5 * math.sqrt((2 + 6 / size) / N)
-    # attention's own scores, had back from its weights: with keys k and 0 they are a sigmoid of the score
+    # recover attention's scores from its weights: with the keys k and 0, a weight is the sigmoid of the score
     both = torch.stack([k, torch.zeros_like(k)], dim=1).double()  # [N, 2, D]
     _, weights = attention(q[:, None].double(), both, both)
     scores = weights[:, 0].logit(eps=1e-300)[:, 0]
     assert scores.square().mean().item() == pytest.approx(1, abs=tolerance)
-    assert abs(raw.square().mean().item() - 1) > 100 * tolerance  # without the division: D
+    assert abs(raw.square().mean().item() - 1) > 100 * tolerance  # it is D without the division
 
 
 def test_F18_dropout_draws_from_the_generator_and_leaves_the_returned_weights_alone(normal):
@@ -183,7 +183,7 @@ def test_F19_multi_head_attention_equals_pytorch(masked, cross, fused, rng, norm
     ours.fused = fused
     S_ = S if cross else T
     attention_mask = some_mask(rng, B, S_)
-    attention_mask[:, 0] = True  # the first causal query sees the first token
+    attention_mask[:, 0] = True  # the first causal query needs the first token
     causal = causal_mask(T, S_) | (torch.arange(S_) == 0)
     mask = {"none": None, "padding": padding_mask(attention_mask), "causal": causal[None, None]}
     mask["both"] = mask["padding"] & mask["causal"]
@@ -211,7 +211,7 @@ def test_F19_multi_head_attention_equals_pytorch(masked, cross, fused, rng, norm
 
 
 def test_F19_one_product_is_the_many_small_products_of_the_formula(normal):
-    """Concat(head₁ … head_H) W^O with headᵢ = Attention(Q Wᵢ^Q, K Wᵢ^K, V Wᵢ^V): as printed, head after head."""
+    """Concat(head₁ … head_H) W^O with headᵢ = Attention(Q Wᵢ^Q, K Wᵢ^K, V Wᵢ^V): as in the formula, one head at a time."""
     ours, _ = pair_of_attentions(normal)
     x = normal(B, T, C)
     W_Q, W_K, W_V = ours.to_qkv.weight.T.split(C, dim=1)  # each [C, C]
@@ -300,7 +300,7 @@ def test_a_width_that_the_heads_do_not_divide_is_named(width, heads):
 def test_F18_is_causal_equals_the_explicit_mask_alone_and_with_padding(padded, cross, fused, rng, normal):
     ours, _ = pair_of_attentions(normal)
     ours.fused = fused
-    S_ = S if cross else T  # with S < T the first query sees nothing at all
+    S_ = S if cross else T  # with S < T the first query has nothing to attend to
     padding = padding_mask(some_mask(rng, B, S_)) if padded else None
     explicit = causal_mask(T, S_)[None, None]
     explicit = explicit & padding if padded else explicit
@@ -311,7 +311,7 @@ def test_F18_is_causal_equals_the_explicit_mask_alone_and_with_padding(padded, c
         out, weights = ours(x, memory=memory, need_weights=not fused, **options)
         outcomes.append([out.detach(), *torch.autograd.grad(out, inputs, upstream), *([] if fused else [weights])])
     equal(*outcomes, atol=0)
-    assert (ours(x, padding, memory)[0] - outcomes[0][0]).abs().max() > 0.01  # the order of time matters here
+    assert (ours(x, padding, memory)[0] - outcomes[0][0]).abs().max() > 0.01  # here, the order of tokens matters
 
 
 def test_a_cache_stores_every_position_once_and_takes_no_memory(normal):

@@ -1,4 +1,4 @@
-"""Reading token by token with a key/value cache equals reading the whole sequence at once; rotary positions as a subclass."""
+"""Reading token by token with a key/value cache equals reading the whole sequence at once. Rotary positions are a subclass."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ C = H * D
 
 
 class RotaryAttention(MultiHeadAttention):
-    """Each pair of features of a query and a key is turned by an angle that grows with the position."""
+    """Rotates each pair of features of queries and keys by an angle that grows with the position."""
 
     def project(self, x, memory, start=0, query_positions=None):
         q, k, v = super().project(x, memory, start, query_positions)
@@ -27,7 +27,7 @@ class RotaryAttention(MultiHeadAttention):
 
 
 def turned(x, positions):
-    """`x` [B, H, T, D] with its pairs of features as complex numbers, times exp(i · position · frequency)."""
+    """`x` [B, H, T, D], with pairs of features taken as complex numbers and multiplied by exp(i · position · frequency)."""
     angle = positions[..., None] * 100 ** (-torch.arange(0, D, 2, dtype=torch.float64) / D)
     turn = torch.polar(torch.ones_like(angle), angle)
     return torch.view_as_real(torch.view_as_complex(x.reshape(*x.shape[:-1], D // 2, 2)) * turn).flatten(-2)
@@ -61,7 +61,7 @@ ATTENTIONS = {"plain": MultiHeadAttention, "rotary": RotaryAttention}
 
 @st.composite
 def lengths(draw):
-    """How many tokens are given at each step: 1, 2 or 3, and T in all."""
+    """How many tokens are given at each step: 1, 2 or 3 per step, T in total."""
     steps = []
     while sum(steps) < T:
         steps.append(draw(st.integers(1, min(3, T - sum(steps)))))
@@ -94,7 +94,7 @@ def test_reading_in_steps_with_a_cache_equals_reading_at_once(norm, attention, s
     rng = torch.Generator().manual_seed(seed)
     ids = torch.randint(V, (B, T), generator=rng)
     options = {}
-    if padded:  # on the left, as in a batch of texts that all go on at the same place
+    if padded:  # on the left, as in a batch of texts that are all continued at the same position
         options["may_attend"] = padding_mask(torch.arange(T) >= torch.randint(3, (B, 1), generator=rng))
     if cross:
         options["memory"] = torch.randn(B, M, C, generator=rng, dtype=torch.float64)
@@ -121,13 +121,13 @@ def test_the_position_of_the_first_token_reaches_the_embeddings_and_the_attentio
 
 def test_rotary_scores_depend_on_the_distance_of_query_and_key_alone(normal):
     layer = redrawn(RotaryAttention(C, H))
-    x = normal(B, 1, C).expand(B, T, C)  # the same vector everywhere: only positions tell the tokens apart
+    x = normal(B, 1, C).expand(B, T, C)  # the same vector everywhere: tokens differ only in position
     q, k, _ = layer.project(x, None)
     scores = q @ k.mT  # [B, H, T, T]
     equal(scores[..., 1:, 1:], scores[..., :-1, :-1])
-    assert (scores[..., 0, 1:] - scores[..., 0, :-1]).abs().min() > 1e-3  # and they do depend on it
+    assert (scores[..., 0, 1:] - scores[..., 0, :-1]).abs().min() > 1e-3  # scores depend on the distance
     plain_q, plain_k, _ = MultiHeadAttention.project(layer, x, None)
-    difference = (plain_q @ plain_k.mT - scores).abs().amax(dim=(0, 1))  # [T, T]: 0 where t = s, and nowhere else
+    difference = (plain_q @ plain_k.mT - scores).abs().amax(dim=(0, 1))  # [T, T]: 0 only where t = s
     assert difference.diagonal().max() < 1e-12 and difference.clone().fill_diagonal_(1).min() > 1e-3
     x = normal(B, T, C)
     (q, k, _), (q_, k_, _) = layer.project(x, None), layer.project(x, None, start=6)
@@ -148,7 +148,7 @@ def test_rotary_positions_work_with_query_positions_and_with_a_memory(is_causal,
 
 
 def test_a_block_with_a_cache_attends_to_all_tokens_before(normal):
-    """Of its weights, those of later tokens are 0, and the others are the rows of the whole computation."""
+    """The weights of later tokens are 0, and the others equal the rows of the computation without a cache."""
     layer, x, cache = redrawn(MultiHeadAttention(C, H)), normal(B, T, C), KVCache()
     _, everywhere = layer(x, causal_mask(T)[None, None], need_weights=True)
     layer(x[:, :6], is_causal=True, cache=cache)

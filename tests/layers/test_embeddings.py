@@ -52,7 +52,7 @@ def test_F21_sinusoids_by_a_double_loop(width, double):
 
 
 def test_F21_sinusoids_are_worked_out_in_double_and_rounded_once():
-    """At position 4999 an angle in float32 is already wrong by 1e-5, and so is its sine."""
+    """At position 4999, a float32 angle and its sine already have an error of 1e-5."""
     position = torch.arange(5000, dtype=torch.float64)
     sine, table = (position / 10000 ** (2 / 8)).sin(), sinusoids(5000, 8)
     assert table.dtype == torch.float32
@@ -86,7 +86,7 @@ def test_F21_the_gradient_reaches_each_table_where_it_was_read(layer, rng):
     normed = layer_norm(summed, layer.norm.gain, layer.norm.bias, layer.norm.epsilon)
     want = torch.autograd.grad(normed, list(layer.parameters()), upstream)
     equal(got, want, atol=1e-10)
-    assert (got[1][T:] == 0).all()  # positions that the text does not reach
+    assert (got[1][T:] == 0).all()  # these positions are beyond the text
 
 
 def test_F21_without_token_type_ids_all_is_the_first_segment(layer, rng):

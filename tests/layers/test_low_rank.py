@@ -1,4 +1,4 @@
-"""The low-rank layer: it starts as the old layer, equals W + α/r · B A, and trains A and B alone."""
+"""The low-rank layer starts equal to the old layer, computes with W + α/r · B A, and trains only A and B."""
 
 import math
 
@@ -47,7 +47,7 @@ def test_F28_only_A_and_B_are_trained_and_one_step_leaves_the_rest_as_it_was(dra
     trained = {name: p for name, p in ours.named_parameters() if p.requires_grad}
     assert set(trained) == {"A", "B"} and sum(p.numel() for p in trained.values()) == R * (IN + OUT)
     weight, bias = ours.linear.weight.clone(), ours.linear.bias.clone()
-    for _ in range(2):  # B is 0 at first, so that A has a gradient from the second step on
+    for _ in range(2):  # B starts as 0, so A has a gradient only from the second step on
         ours(draw(4, IN)).square().sum().backward()
         with torch.no_grad():
             for p in trained.values():

@@ -32,7 +32,7 @@ def random_layer(draw, epsilon):
 
 
 def rows(draw):
-    """Some rows of variance 1e-4 about a mean of 3: there it shows where ε stands, and which variance it is."""
+    """Rows with variance 1e-4 and mean 3. They show a wrong place of ε and a wrong formula for the variance."""
     x = draw(B, T, C)
     x[1:3] = 3 + 0.01 * draw(2, T, C)
     return x
@@ -47,7 +47,7 @@ def test_F20_layer_norm_equals_pytorch_in_value_and_gradient(epsilon, fused, dra
     x, upstream = rows(draw), draw(B, T, C)
     got = outcome(ours, x, ours.gain, ours.bias, upstream)
     want = outcome(theirs, x, theirs.weight, theirs.bias, upstream)
-    equal(got, want, atol=1e-10 if epsilon > 1e-12 else 1e-9)  # the gradient of rows so flat is of the order of 100
+    equal(got, want, atol=1e-10 if epsilon > 1e-12 else 1e-9)  # the gradient of such flat rows is about 100
 
 
 @pytest.mark.parametrize("epsilon", [1e-12, 0.1])
@@ -60,7 +60,7 @@ def test_F20_fused_layer_norm_equals_the_formula(epsilon, draw):
 
 
 def test_F20_the_two_usual_mistakes_would_be_seen(draw):
-    """ε outside the root, and the variance over C − 1: both are far from the formula at ε = 0.1 and C = 7."""
+    """With ε = 0.1 and C = 7, ε outside the root and a variance over C − 1 both differ clearly from the formula."""
     x, gain, bias = rows(draw), draw(C), draw(C)
     right = layer_norm(x, gain, bias, 0.1)
     centred = x - x.mean(dim=-1, keepdim=True)

@@ -33,14 +33,14 @@ def normal(rng):
 
 
 def redraw(module, normal):
-    """Every weight random, the biases too, so that a forgotten one shows."""
+    """Make every weight and bias random, so that a forgotten one is noticed."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(normal(*parameter.shape) / 2)
 
 
 def copy_from_pytorch(cell, referee, suffix=""):
-    """W_x, W_h and the biases of one direction of one layer: as they are, two biases added where one will do."""
+    """Copy W_x, W_h and the biases of one direction of one layer; two biases are added where our cell has only one."""
     get = {name: getattr(referee, name + suffix).detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
     with torch.no_grad():
         cell.W_x.copy_(get["weight_ih"])
@@ -110,7 +110,7 @@ def test_F16_gru_resets_after_the_product(normal):
 
 
 def referee_forward(referee, x, lengths, state):
-    """Outputs and final state, the states as a list, of a PyTorch stack whose short rows are packed away."""
+    """Outputs and final states (as a list) of a PyTorch stack that gets its rows as a packed sequence."""
     state = None if not state else tuple(state) if isinstance(referee, nn.LSTM) else state[0]
     if lengths is None:
         outputs, final = referee(x, state)
@@ -152,7 +152,7 @@ def test_F09_F15_F16_stack_equals_pytorch(kind, layers, bidirectional, ragged, g
 
 @pytest.mark.parametrize("kind", list(CELLS))
 def test_a_stack_is_its_cell_step_by_step(kind, normal):
-    """The loop that a reader would write, from the cell's forward alone."""
+    """The stack equals the simple loop that you would write with the cell's forward."""
     stack = Recurrent(kind, I, H).double()
     redraw(stack, normal)
     x, cell = normal(B, T, I), stack.cells[0]
@@ -237,7 +237,7 @@ def test_F15_a_second_derivative_is_refused_by_hand_and_given_by_autograd(normal
         twice(by_hand=True)
 
 
-# ---- first weights, dropout, bad input
+# ---- initial weights, dropout, bad input
 
 
 @pytest.mark.parametrize("kind", list(CELLS))
@@ -269,8 +269,8 @@ def test_dropout_stands_between_the_layers_and_draws_from_its_generator(normal):
 
     (outputs, (h, _)), (again, _), (other, (h_other, _)) = run(1), run(1), run(2)
     assert torch.equal(outputs, again) and not torch.equal(outputs, other)
-    assert torch.equal(h[0], h_other[0])  # below the first layer nothing is dropped,
-    assert outputs.count_nonzero() == outputs.numel()  # nor above the last
+    assert torch.equal(h[0], h_other[0])  # no dropout before the first layer
+    assert outputs.count_nonzero() == outputs.numel()  # and none after the last
     assert torch.equal(stack.eval()(x)[0], run(3)[0])
     one = Recurrent("lstm", I, H, layers=1, dropout=0.5).double()
     assert torch.equal(one(x)[0], one(x)[0])

@@ -44,7 +44,7 @@ def attention_mask():
 
 
 def attention_in_pairs(ours, theirs):
-    """Our parameters beside those of nn.MultiheadAttention."""
+    """Pairs of our parameters and those of nn.MultiheadAttention."""
     return [
         (ours.to_qkv.weight, theirs.in_proj_weight),
         (ours.to_qkv.bias, theirs.in_proj_bias),
@@ -54,7 +54,7 @@ def attention_in_pairs(ours, theirs):
 
 
 def block_in_pairs(ours, theirs):
-    """Our parameters beside PyTorch's."""
+    """Pairs of our parameters and PyTorch's."""
     return [
         *attention_in_pairs(ours.attention, theirs.self_attn),
         (ours.attention_norm.gain, theirs.norm1.weight),
@@ -194,7 +194,7 @@ def test_F20_formulas_and_kernels_give_the_same_value_and_gradients(norm, attent
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_F20_dropout_stands_in_its_three_places_and_draws_from_the_generator(norm, normal):
-    """On the attention weights, and on what each half adds to the residual."""
+    """Dropout acts on the attention weights, and on what each half of the block adds to the residual."""
     x, block = normal(B, T, C), TransformerBlock(C, H, FF, dropout=0.5, norm=norm).double()
     outs = []
     for seed in (1, 1, 2):
@@ -219,7 +219,7 @@ def test_unknown_choices_are_named():
         TransformerStack(LAYERS, C, 4, FF)
 
 
-# ---- a mask of time, and cross-attention
+# ---- a causal mask, and cross-attention
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -235,11 +235,11 @@ def test_F18_a_causal_stack_equals_the_explicit_mask(norm, padded, fused, attent
     assert (stack(x, padding)[0] - want).abs().max() > 1e-3
 
 
-M, FF_, C_ = 7, 11, 12  # of the memory; the width is that of 3 heads of size 4
+M, FF_, C_ = 7, 11, 12  # sizes of the memory; the width is 3 heads of size 4
 
 
 def decoder_in_pairs(ours, theirs):
-    """Our parameters beside those of PyTorch's decoder layer, which numbers its norms in the order of their use."""
+    """Pairs of our parameters and those of PyTorch's decoder layer, which numbers its norms in the order of their use."""
     norms = [(ours.cross_attention_norm, theirs.norm2), (ours.feed_forward_norm, theirs.norm3)]
     return [
         *block_in_pairs(ours, theirs)[:10],
@@ -306,7 +306,7 @@ def test_F20_a_memory_that_is_missing_or_unwanted_is_named(normal):
             layer(x)
 
 
-# ---- some positions only
+# ---- only some positions
 
 
 QUERY_POSITIONS = torch.tensor([[0, 4], [2, 2], [3, 1], [4, 0]])
@@ -329,7 +329,7 @@ def test_F20_query_positions_give_the_same_rows_of_the_full_computation(norm, ki
     use_fused(stack, fused)
     x, memory = normal(B, T, C), normal(B, M, C)
     mask = SOME_MASKS[kind](rng)
-    memory_mask = torch.rand(B, 1, T, M, generator=rng) < 0.6  # of each query its own
+    memory_mask = torch.rand(B, 1, T, M, generator=rng) < 0.6  # a different mask for each query
     options = dict(need_weights=not fused, is_causal=is_causal, memory=memory, memory_may_attend=memory_mask)
     everywhere, weights = stack(x, mask, **options)
     some, some_weights = stack(x, mask, query_positions=QUERY_POSITIONS, **options)
@@ -340,7 +340,7 @@ def test_F20_query_positions_give_the_same_rows_of_the_full_computation(norm, ki
         equal(some_weights[-1], rows, atol=1e-12)
 
 
-# ---- how deep a parameter lies
+# ---- the depth of a parameter
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])

@@ -31,7 +31,7 @@ def equal(ours, theirs, atol=1e-9):
 
 
 def twins(config, seed=0, theirs=BertForPreTraining, head=None, **options):
-    """Our model and the one of transformers with the same random weights, biases and norms among them, in float64."""
+    """Our model and that of transformers in float64, with the same random weights, including biases and norms."""
     extra = {} if head is None else {"num_labels": len(head.labels), "classifier_dropout": 0.0}
     settings = hf_config(config, theirs.__name__) | extra
     settings = {key: settings[key] for key in settings.keys() - {"model_type"}}
@@ -47,7 +47,7 @@ def twins(config, seed=0, theirs=BertForPreTraining, head=None, **options):
 
 @st.composite
 def cases(draw):
-    """A shape of model, and a padded batch for it."""
+    """The shape of a model, and a padded batch for it."""
     heads = draw(st.integers(1, 3))
     config = TransformerConfig(
         vocab_size=draw(st.integers(3, 20)),
@@ -65,7 +65,7 @@ def cases(draw):
 
 
 def batch_for(config, lengths, seed):
-    """The ids, segments, mask, and both labels. Padding is id 0, which no token has: their table learns nothing for id 0."""
+    """The ids, segments, mask and both kinds of labels. Padding is id 0, which no token uses: transformers never trains row 0."""
     rng = torch.Generator().manual_seed(seed)
     B, T = len(lengths), max(lengths)
     attention_mask = torch.arange(T) < torch.tensor(lengths)[:, None]
@@ -167,7 +167,7 @@ def test_F07_classifier_equals_transformers_in_value_and_gradient(head, theirs):
     )
     equal(logits, logits_)
     upstream = torch.randn(logits.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    if isinstance(head, TokenHeadConfig):  # what is padding counts in no loss
+    if isinstance(head, TokenHeadConfig):  # padding must not count in the loss
         upstream *= attention_mask[:, :, None]
     logits.backward(upstream)
     logits_.backward(upstream)
@@ -234,11 +234,11 @@ def test_F07_the_generator_draws_the_head_within_its_bound_and_labels_name_its_r
     assert (model.pooler is not None) == isinstance(head, TextHeadConfig)
 
 
-# ---- how deep a parameter lies
+# ---- the depth of a parameter
 
 
 def expected_depth(name):
-    """Of a parameter of `Bert`, with its name there."""
+    """The expected depth of a parameter of `Bert` with this name."""
     return int(name.split(".")[2]) + 1 if name.startswith("stack.layers.") else 3 if name.startswith("stack.") else 0
 
 
@@ -297,7 +297,7 @@ def test_the_table_that_is_used_twice_counts_once():
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("fused", [True, False])
 def test_F25_computing_the_masked_positions_alone_changes_neither_a_logit_nor_a_gradient(norm, layers, fused):
-    """The last block leaves out the positions that nobody asks for; rows with no masked word, one and many."""
+    """The last block skips all positions that are not in query_positions. Rows have none, one or many masked tokens."""
     config = TransformerConfig(vocab_size=13, width=6, layers=layers, heads=3, feed_forward=10, max_length=9, norm=norm)
     model = BertForPretraining(config).double()
     initialise(model, "fan-in", torch.Generator().manual_seed(0))
@@ -305,7 +305,7 @@ def test_F25_computing_the_masked_positions_alone_changes_neither_a_logit_nor_a_
     draw = torch.Generator().manual_seed(1)
     ids = torch.randint(13, (4, 8), generator=draw)
     attention_mask = torch.arange(8) < torch.tensor([8, 5, 2, 7])[:, None]
-    masked = torch.tensor([1, 2, 3, 6, 17, 25, 30])  # four of row 0, none of row 1, one and two of rows 2 and 3
+    masked = torch.tensor([1, 2, 3, 6, 17, 25, 30])  # rows 0 to 3 have four, none, one and two
     upstream_mlm = torch.randn(len(masked), 13, generator=draw).double()
     upstream_nsp = torch.randn(4, 2, generator=draw).double()
     found = []

@@ -1,4 +1,4 @@
-"""Where BERT starts: heads that attend to neighbouring tokens, or to tokens like their own."""
+"""How BERT is initialised: some heads attend to neighbouring tokens, the others to equal tokens."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from minilm.models.config import TransformerConfig
 
 
 def test_F18_the_first_heads_start_out_attending_to_neighbours():
-    """Each of the first heads gives a random token's neighbour, at its offset, far more than half of its attention."""
+    """Each of the first heads gives far more than half of its attention to the neighbour at its offset."""
     config = TransformerConfig(vocab_size=900, width=192, heads=6, feed_forward=64, max_length=64, layers=1)
     model = started(config, "neighbours")
     ids = torch.randint(900, (8, 64), generator=seeded(1))
@@ -32,12 +32,12 @@ def test_F21_turn_moves_the_waves_by_so_many_tokens():
 
 
 def test_F18_the_other_heads_start_out_attending_to_tokens_like_their_own():
-    """Of forty places, twenty hold a token that occurs once more: it gets far more than a fortieth of the attention."""
+    """Of forty positions, twenty hold a token that occurs twice; its twin gets far more than 1/40 of the attention."""
     config = TransformerConfig(vocab_size=900, width=128, heads=4, feed_forward=64, max_length=64, layers=1)
     twin = (torch.arange(40) + 20) % 40
 
     def on_twins(scheme):
-        """Mean weight of a token on itself and on its twin, for each of the other heads."""
+        """For each of the other heads, the mean weight that a token gives to itself and to its twin."""
         own, other = [], []
         for seed in range(8):
             ids = torch.randperm(900, generator=seeded(seed))[:20].repeat(2)
@@ -64,7 +64,7 @@ def test_F18_the_first_heads_attend_to_neighbours_at_the_width_of_the_quickstart
 @pytest.mark.parametrize("norm", ["post", "pre"])
 @pytest.mark.parametrize("scheme", ["neighbours", "fan-in", "published"])
 def test_every_shape_starts_and_has_a_gradient(norm, scheme):
-    """Odd widths, a single head, heads of one feature, more heads than a segment has features."""
+    """Tests odd widths, a single head, heads of one feature, and more heads than a segment has features."""
     shapes = [(6, 3), (7, 1), (6, 2), (5, 5), (9, 3), (96, 48), (128, 64), (1, 1), (33, 3)]
     for width, heads in shapes:
         for layers in (1, 2):

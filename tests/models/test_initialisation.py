@@ -18,7 +18,7 @@ MEDIUM = TransformerConfig(vocab_size=900, width=48, heads=4, feed_forward=130, 
 
 
 def assert_deviation(weight, deviation):
-    """Mean 0 and the deviation that was asked for, each within 5 standard errors."""
+    """Assert that the mean is 0 and the deviation is as requested, each within 5 standard errors."""
     n = weight.numel()
     assert abs(weight.mean().item()) < 5 * deviation / math.sqrt(n)
     assert weight.std().item() == pytest.approx(deviation, rel=5 / math.sqrt(2 * n))
@@ -27,7 +27,7 @@ def assert_deviation(weight, deviation):
 @pytest.mark.parametrize("scheme", ["fan-in", "published"])
 def test_every_weight_has_the_deviation_that_the_scheme_names(scheme):
     model, published = BertForPretraining(MEDIUM), scheme == "published"
-    for module in model.modules():  # whatever it was before
+    for module in model.modules():  # the old values must not matter
         if isinstance(module, nn.Linear | nn.Embedding):
             for parameter in module.parameters():
                 nn.init.constant_(parameter, 7.0)
@@ -66,7 +66,7 @@ def test_F34_word_vectors_keep_the_size_of_the_table_and_leave_the_first_feature
     nn.init.normal_(table.weight, 0, 0.08, generator=seeded())
     before = table.weight.detach().clone()
     vectors = np.random.default_rng(0).normal(0, 3, (50, 5)).astype(np.float32)
-    vectors[[4, 7]] = 0  # tokens that were not seen
+    vectors[[4, 7]] = 0  # these tokens never occurred
     warm_start(table, vectors)
     after = table.weight.detach()
     seen = torch.from_numpy(vectors.any(axis=1))
@@ -93,14 +93,14 @@ def test_F34_word_vectors_keep_their_angles():
 
 @pytest.mark.parametrize("vectors", [np.zeros((7, 2)), np.eye(7, 2)[::-1] * 0 + [[1, 1]], np.eye(7, 1)])
 def test_F34_vectors_without_a_spread_change_nothing_for_the_worse(vectors):
-    """None at all, all alike, a single one: there is no size to be measured by, and no number may be lost."""
+    """With only zeros, equal vectors or a single vector, there is no spread to scale by, and no value may become NaN."""
     table = nn.Embedding(7, 3)
     warm_start(table, vectors.astype(np.float32))
     assert torch.isfinite(table.weight).all() and table.weight.std() > 0
 
 
 class Toy(nn.Module):
-    """No BERT: products without a bias, two tables (one frozen, one with padding), a gain, and a start of its own."""
+    """Not a BERT: it has linear layers without bias, two tables (one frozen, one with padding), a gain and its own start."""
 
     def __init__(self):
         super().__init__()
@@ -123,7 +123,7 @@ class Part(nn.Module):
 @pytest.mark.parametrize("scheme", ["neighbours", "fan-in", "published"])
 def test_any_model_is_initialised_and_its_start_is_called_once_after_the_draws(scheme):
     model, published = Toy(), scheme == "published"
-    model.again = model.part  # a module that is used twice is started once
+    model.again = model.part  # a shared module is initialised only once
     frozen = model.frozen.weight.clone()
     for weight in (model.narrow.weight, model.wide.weight, model.table.weight, model.padded.weight):
         nn.init.constant_(weight, 7.0)

@@ -14,11 +14,11 @@ B, T, V, E, H, K = 5, 7, 11, 3, 4, 6
 LENGTHS = [4, 7, 1, 6, 2]
 SMALL = dict(vocab_size=V, embedding=E, hidden=H)
 LABELS = tuple("abcdef")
-KINDS = ["language model", "mean", "last", "tags"]  # the language model, and the classifier with its heads
+KINDS = ["language model", "mean", "last", "tags"]  # the language model, and the classifier's heads
 
 
 def build(kind, config, generator=None):
-    """A model of one of the kinds, with K labels and no dropout but that of its config."""
+    """A model of one of the kinds, with K labels and no dropout except that of its config."""
     if kind == "language model":
         return LSTMLanguageModel(config, generator)
     head = TokenHeadConfig(LABELS, config.dropout) if kind == "tags" else TextHeadConfig(LABELS, config.dropout, kind)
@@ -30,7 +30,7 @@ def logits_of(model, ids, attention_mask=None):
 
 
 class Twin(nn.Module):
-    """The same model from PyTorch's own parts."""
+    """The same model, built from PyTorch's own layers."""
 
     def __init__(self, config, outputs, pooling):
         super().__init__()
@@ -54,7 +54,7 @@ class Twin(nn.Module):
 
 
 def pairs(model, twin):
-    """Our parameters beside the twin's, in the same order; PyTorch's second bias is left out."""
+    """Pairs of our parameters and the twin's, in the same order; PyTorch's second bias is left out."""
     theirs = [twin.embedding.weight]
     for layer in range(twin.lstm.num_layers):
         for way in ["", "_reverse"][: 1 + twin.lstm.bidirectional]:
@@ -151,7 +151,7 @@ def test_one_generator_draws_all_first_weights(kind):
 
     before = torch.get_rng_state()
     first, again, other = weights(1), weights(1), weights(2)
-    assert torch.equal(before, torch.get_rng_state())  # the global generator was left alone
+    assert torch.equal(before, torch.get_rng_state())  # the global generator is unchanged
     for one, same, different in zip(first, again, other):
         assert torch.equal(one, same)
         assert one.ndim == 1 or not torch.equal(one, different)
@@ -165,17 +165,17 @@ def test_word_vectors_can_be_copied_in_and_trained():
         model.encoder.token_table.weight.copy_(vectors)
     model(torch.tensor([[3, 0, 4]])).backward(torch.randn(1, K, generator=torch.Generator().manual_seed(9)))
     moved = model.encoder.embedding.weight.grad.abs().sum(dim=1).nonzero().flatten()
-    assert moved.tolist() == [3, 4]  # and not the padding's, even where nobody said that it is padding
+    assert moved.tolist() == [3, 4]  # padding's row does not move, even without an attention mask
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_dropout_is_drawn_from_the_generator_and_rests_in_evaluation(kind):
     model = build(kind, LSTMConfig(**SMALL, dropout=0.5))
     ids = torch.randint(1, V, (B, T), generator=torch.Generator().manual_seed(9))
-    for cell in model.encoder.lstm.cells:  # with biases of 0 an input of zeros alone would give an output of zeros
+    for cell in model.encoder.lstm.cells:  # with biases of 0, an input of only zeros would give zeros
         nn.init.ones_(cell.b)
     dropped = {}
-    for name in ("encoder.lstm", "head"):  # what enters the LSTM and what enters the last product
+    for name in ("encoder.lstm", "head"):  # the inputs of the LSTM and of the head
         part = model.get_submodule(name)
         part.register_forward_pre_hook(lambda _, args, name=name: dropped.update({name: (args[0] == 0).any().item()}))
 
@@ -208,7 +208,7 @@ def test_a_wrong_size_is_named(wrong, message):
         LSTMConfig(**wrong)
 
 
-# ---- what heads need to know about the encoder
+# ---- what the heads need to know about the encoder
 
 
 @pytest.mark.parametrize("ragged", [False, True])

@@ -1,4 +1,4 @@
-"""Drawing the next token: the probabilities by hand and by hypothesis, and the draws by counting 200,000 of them."""
+"""Sampling the next token: probabilities are checked by hand and by hypothesis, and draws by counting 200,000 of them."""
 
 import math
 
@@ -40,7 +40,7 @@ def test_F23_top_k_and_top_p_by_hand():
     np.testing.assert_allclose(sampling_probabilities(Z, 1.0, 3, 1.0), P * [0, 1, 1, 1] / 0.9, atol=1e-15)
     np.testing.assert_allclose(sampling_probabilities(Z, 1.0, 4, 0.7), P * [0, 1, 0, 1] / 0.75, atol=1e-15)
     np.testing.assert_allclose(sampling_probabilities(Z, 1.0, 4, 0.8), P * [0, 1, 1, 1] / 0.9, atol=1e-15)
-    # of the three that top-k keeps, the likeliest two have 0.75 / 0.9 = 0.833: enough for 0.8 now
+    # of the three tokens that top-k keeps, the two most probable have 0.75 / 0.9 = 0.833, which is now enough for 0.8
     np.testing.assert_allclose(sampling_probabilities(Z, 1.0, 3, 0.8), P * [0, 1, 0, 1] / 0.75, atol=1e-15)
     np.testing.assert_allclose(sampling_probabilities(Z, 0.5, 4, 1.0), P**2 / (P**2).sum(), atol=1e-15)
 
@@ -93,7 +93,7 @@ def test_F23_every_row_is_drawn_from_its_own_logits_and_the_seed_decides():
     assert (sample(level, generator(1)) != sample(level, generator(2))).any()
     state = torch.random.get_rng_state()
     sample(level, generator())
-    assert (torch.random.get_rng_state() == state).all()  # nothing comes from the generator that everybody shares
+    assert (torch.random.get_rng_state() == state).all()  # the global generator is not used
 
 
 @pytest.mark.parametrize(

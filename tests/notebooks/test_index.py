@@ -1,4 +1,4 @@
-"""The thread from the document to the test is whole, and INDEX.md says where it runs."""
+"""Every formula can be followed from the document to its test, and INDEX.md lists the places."""
 
 import re
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_numbers_are_read_from_text(text, ids):
     assert index.ids_in(text) == ids
 
 
-# ------------------------------------------------------------------------------- a thread that is cut
+# ------------------------------------------------------------------------------- a broken link in the chain
 
 TREE = {
     "minilm/formulas/cross_entropy.py": '"""F11."""\ndef loss():\n    "F11."\ndef loss_as_printed():\n    "F11, wrong."\n',

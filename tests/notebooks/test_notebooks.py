@@ -1,4 +1,4 @@
-"""The notebooks that lie there are whole and up to date, and each runs; and what builds them sees what is wrong."""
+"""The notebooks are complete and up to date, and each one runs; the build program notices every fault."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ SOURCES = build.sources()
 by_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 
 
-# ------------------------------------------------------------------------------- the notebooks that lie there
+# ------------------------------------------------------------------------------- the notebooks themselves
 
 
 def test_they_are_numbered_without_a_gap():
@@ -32,7 +32,7 @@ def test_they_are_numbered_without_a_gap():
 
 @by_notebook
 def test_runs_whole_at_small_sizes(source, tmp_path):
-    """As a script, which is what its cells are, in an empty folder, which it leaves empty; and it warns of nothing."""
+    """The notebook runs as a script in an empty folder, which stays empty, and it causes no warning."""
     path = os.pathsep.join([str(TOP), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, source],
@@ -63,14 +63,14 @@ def test_the_built_notebook_is_clean(source):
         assert cell.metadata.keys() <= {"tags"}
         if cell.cell_type == "code":
             count += 1
-            assert cell.execution_count == count  # from the first to the last, once
+            assert cell.execution_count == count  # each cell ran once, in order
             assert not build.failure(cell)
             assert not [o for o in cell.outputs if o.output_type == "stream" and o.name == "stderr"]
             assert build.foreign(cell.outputs) == []
     assert sum("image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", [])), "no picture"
 
 
-# ------------------------------------------------------------------------------- what builds them
+# ------------------------------------------------------------------------------- the build program
 
 TINY = """\
 # %% [markdown]
@@ -100,7 +100,7 @@ for name in "ab":
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with one small notebook, on a machine where another Python has the name `python3`."""
+    """A folder with one small notebook, on a machine where `python3` is a different Python."""
     kernels = tmp_path / "jupyter" / "kernels" / "python3"
     kernels.mkdir(parents=True)
     spec = {"argv": ["no-such-python", "{connection_file}"], "display_name": "other", "language": "python"}
@@ -132,7 +132,7 @@ def test_building_twice_gives_the_same_bytes_and_nothing_of_this_machine(folder,
     assert "image/png" in cells[2].outputs[0].data
     picture = Image.open(io.BytesIO(base64.b64decode(cells[2].outputs[0].data["image/png"])))
     assert picture.mode == "P" and len(picture.convert("RGB").getcolors()) > 10 and picture.size[0] > 150
-    assert [output.text for output in cells[3].outputs] == ["a False 2\nb False 2\n"]  # one piece, in full, two threads
+    assert [output.text for output in cells[3].outputs] == ["a False 2\nb False 2\n"]  # unsplit, complete, two threads
     assert cells[4].id == cells[3].id + "-2"
     assert build.main(["--check"], folder) == 0
 
@@ -142,7 +142,7 @@ def test_fast_writes_nothing(folder, capsys):
     folder_with(folder, {"01_tiny": text})
     assert build.main(["--fast"], folder) == 0
     assert files(folder).keys() == {"01_tiny.py"}
-    assert build.main([], folder) == 1  # the last cell sees that the sizes are not small now
+    assert build.main([], folder) == 1  # the last cell fails, as the sizes are not small now
     assert capsys.readouterr().err == "01_tiny.py, line 25 (cell 6): AssertionError: assert FAST\n"
 
 
@@ -203,7 +203,7 @@ def test_a_picture_keeps_its_look_at_a_smaller_size():
     assert np.abs(one - other).max() < 48 and np.abs(one - other).mean() < 1  # of 255
     assert len(after) < 0.6 * len(before)
     clear = io.BytesIO()
-    Image.new("RGBA", (3, 2)).save(clear, "PNG")  # what nobody painted is white, as the page is
+    Image.new("RGBA", (3, 2)).save(clear, "PNG")  # unpainted areas become white, like the page
     after = base64.b64decode(build.in_256_colours(base64.b64encode(clear.getvalue()).decode()))
     assert Image.open(io.BytesIO(after)).convert("RGB").getcolors() == [(6, (255, 255, 255))]
 

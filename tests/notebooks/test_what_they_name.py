@@ -1,4 +1,4 @@
-"""What the notebooks say of the rest of the house: which exercise belongs where, and the README's figures."""
+"""The notebooks' statements about the rest of the project: which exercise belongs where, and the README's figures."""
 
 import re
 

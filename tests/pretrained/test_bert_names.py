@@ -1,4 +1,4 @@
-"""The bridge to `transformers`, crossed in both directions with files on disk."""
+"""The bridge to `transformers`, tested in both directions with files on disk."""
 
 import json
 from dataclasses import replace
@@ -62,7 +62,7 @@ def redrawn(model, deviation=0.3):
 
 
 def same(ours, theirs):
-    """Equal but for the rounding of float32."""
+    """Assert that both are equal up to float32 rounding."""
     torch.testing.assert_close(ours, theirs, atol=1e-5 * theirs.abs().max().item(), rtol=0)
 
 
@@ -96,7 +96,7 @@ def test_every_row_of_the_table_is_used_and_read_the_same_both_ways():
         name = theirs.format(n=11, p="bias")
         assert translate(translate(name, NAMES), back) == name
     assert translate("bert.encoder.layer.x.output.dense.weight", NAMES) is None
-    assert translate("bertXembeddings.LayerNorm.weight", NAMES) is None  # a dot is a dot
+    assert translate("bertXembeddings.LayerNorm.weight", NAMES) is None  # a dot matches only a dot
 
 
 def test_query_key_and_value_come_in_this_order(model):
@@ -106,7 +106,7 @@ def test_query_key_and_value_come_in_this_order(model):
         assert torch.equal(theirs[f"bert.encoder.layer.1.attention.self.{name}.weight"], part)
 
 
-# ---- our folder, opened by transformers
+# ---- our folder is opened by transformers
 
 
 def test_a_folder_of_ours_opens_in_transformers_with_equal_logits(model, tokenizer, ids, tmp_path):
@@ -167,7 +167,7 @@ def test_a_pre_norm_folder_is_refused_there_and_opens_here(config, tokenizer, id
     assert torch.equal(opened.model(ids).mlm_logits, model(ids).mlm_logits)
 
 
-# ---- their folder, opened by us
+# ---- their folder is opened by minilm
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_a_folder_of_transformers_opens_here_with_equal_logits(their_folder, con
 
 
 def change(folder, weights=None, **settings):
-    """Edit the files of a folder, as somebody else's might be."""
+    """Edit the files of a folder, to imitate a folder that somebody else made."""
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | settings), encoding="utf-8")
     if weights:
@@ -197,7 +197,7 @@ def change(folder, weights=None, **settings):
 
 
 def test_an_output_matrix_of_its_own_is_refused_and_a_repeated_one_is_not(their_folder, ids):
-    """An untied model would open without a word, and score every token wrongly."""
+    """Without this check, an untied model would open silently, and all its logits would be wrong."""
     referee, folder = their_folder
     name, table = "cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"
     change(folder, lambda weights: weights | {name: weights[table].clone()})
@@ -214,7 +214,7 @@ def test_all_that_does_not_fit_stands_in_one_message(model, config):
     weights |= {
         "encoder.extra": torch.zeros(1),
         "head.weight": torch.zeros(2, 6),
-    }  # a head that this model lacks is no fault
+    }  # extra weights of a head that this model lacks are fine
     with pytest.raises(InputError) as caught:
         load_weights(BertForPretraining(config), weights, "this folder")
     for part in ("encoder.embeddings.norm.gain", "nsp_head.bias", "pooler.dense.bias is [5], the model's [6]"):

@@ -1,4 +1,4 @@
-"""One way to save and one way to open, for every architecture: ours, those of the first edition, and somebody else's."""
+"""There is one way to save and one way to open every architecture: ours, those of the first edition, and your own."""
 
 import json
 import math
@@ -76,7 +76,7 @@ BATCH = torch.tensor([[2, 7, 9, 11, 8, 3], [2, 8, 3, 0, 0, 0]])
 
 
 def redrawn(model):
-    """With all weights drawn, so that none is 0 or 1 by chance of its start."""
+    """The model with all weights redrawn, so that none is 0 or 1 only because it starts that way."""
     rng = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -85,7 +85,7 @@ def redrawn(model):
 
 
 def outputs(model):
-    """Everything that a model says about a batch with padding."""
+    """All outputs of a model for a batch with padding."""
     with torch.no_grad():
         out = model(BATCH, attention_mask=BATCH > 0)
     return [tensor for tensor in out if isinstance(tensor, torch.Tensor)] if isinstance(out, tuple) else [out]
@@ -97,7 +97,7 @@ def saved(folder, model, tokenizer):
 
 
 def edit(folder, change=None, **entries):
-    """Change config.json by key and the weights by a function; None takes a key out."""
+    """Change config.json by key and the weights by a function; the value None removes a key."""
     path = folder / "config.json"
     settings = json.loads(path.read_text(encoding="utf-8")) | entries
     removed = {key for key, value in entries.items() if value is None}
@@ -135,7 +135,7 @@ def test_each_opener_refuses_the_folders_of_the_others(tokenizer, tmp_path):
         if "pretrained" not in kind:
             with pytest.raises(InputError, match="guesses no masked words: name a folder that `minilm pretrain`"):
                 open_pretraining(folder)
-        encoder = open_encoder(folder).model.encoder  # every one of them has an encoder
+        encoder = open_encoder(folder).model.encoder  # every model has an encoder
         hidden, expected = (e(BATCH, attention_mask=BATCH > 0).hidden for e in (encoder, model.encoder))
         assert torch.equal(hidden, expected)
 
@@ -195,7 +195,7 @@ def test_a_first_edition_lstm_is_refused_in_one_sentence(tokenizer, tmp_path):
 )
 def test_a_first_edition_bert_classifier_still_opens(kind, head, tokenizer, tmp_path):
     folder, model = saved(tmp_path, MODELS[kind](tokenizer), tokenizer)
-    edit(folder, minilm_head=head)  # as it was written then, whatever is written today
+    edit(folder, minilm_head=head)  # the entry in the format of the first edition
     loaded = open_model(folder)
     assert loaded.model.head_config == model.head_config
     assert torch.equal(*outputs(loaded.model), *outputs(model))
@@ -289,7 +289,7 @@ def test_weights_of_an_lstm_that_do_not_fit_are_all_named(kind, tokenizer, tmp_p
     )
 
 
-# ---- an architecture of somebody else
+# ---- an architecture that is not part of minilm
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ class ToyConfig:
 
 
 class ToyEncoder(nn.Module):
-    """Every token by itself: its embedding, then some layers."""
+    """Processes every token by itself: its embedding, then some layers."""
 
     def __init__(self, config: ToyConfig):
         super().__init__()

@@ -1,7 +1,7 @@
-"""Part by part, the same numbers as `transformers`: values, losses and the gradient of every parameter, in float64.
+"""Each part gives the same numbers as `transformers`: values, losses and the gradient of every parameter, in float64.
 
-The referee is a tiny random BERT made here, so that nothing is downloaded and nothing has to be left out; its shape is
-drawn by hypothesis. Its weights come over by the names of `minilm/pretrained/bert_names.py`.
+The reference is a tiny random BERT made here, so no test needs a download and none has to be skipped. Its shape is
+drawn by hypothesis. Its weights are copied with the names in `minilm/pretrained/bert_names.py`.
 """
 
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ def shapes(draw) -> tuple[TransformerConfig, int, int]:
 
 @dataclass
 class Batch:
-    """Rows of different lengths, with all answers; padding has none."""
+    """Rows of different lengths with labels for every task; padding has no labels."""
 
     ids: torch.Tensor
     token_type_ids: torch.Tensor
@@ -69,7 +69,7 @@ def batch_for(config: TransformerConfig, B: int, T: int) -> Batch:
 
 
 def referee(kind: str, config: TransformerConfig, **extra):
-    """A model of `transformers` in evaluation mode, every parameter redrawn (as built, many are 0 or 1)."""
+    """A model of `transformers` in evaluation mode with every parameter redrawn, because many start as 0 or 1."""
     theirs = {key: getattr(config, field) for field, key in CONFIG_KEYS.items()}
     theirs["attention_probs_dropout_prob"] = theirs["hidden_dropout_prob"]
     made = transformers.BertConfig(**theirs | extra, attn_implementation="eager")
@@ -97,7 +97,7 @@ def equal(ours, theirs):
 
 
 def first(out):
-    """Some versions give a part's output alone, others in a tuple."""
+    """The output itself: some versions of `transformers` return it alone, others in a tuple."""
     return out[0] if isinstance(out, tuple) else out
 
 
@@ -169,10 +169,10 @@ def test_F25_F26_pooler_and_both_heads(shape):
 
 
 def check_gradients(ours, theirs):
-    """Of every parameter, by their names. An output matrix that is the embedding table has one gradient, the sum."""
+    """Compare the gradients of all parameters by name. An output matrix tied to the embedding table shares its gradient."""
     mine = to_hf_names({name: parameter.grad for name, parameter in ours.named_parameters()})
     others = {name: parameter.grad for name, parameter in theirs.named_parameters() if parameter.grad is not None}
-    others.pop("cls.predictions.decoder.bias", None)  # where it is registered twice, it is `cls.predictions.bias`
+    others.pop("cls.predictions.decoder.bias", None)  # some versions register `cls.predictions.bias` twice
     assert mine.keys() == others.keys()
     for name, gradient in mine.items():
         equal(gradient, others[name])
@@ -182,7 +182,7 @@ def check_gradients(ours, theirs):
 @given(shapes())
 def test_F27_losses_and_the_gradient_of_every_parameter(shape):
     (ours, theirs), batch = pair(shape[0]), batch_for(*shape)
-    batch.token_labels[0, 0] = 1  # at least one token counts, or the mean is that of nothing
+    batch.token_labels[0, 0] = 1  # the mean needs at least one token
     expected = theirs(**batch.theirs, labels=batch.token_labels, next_sentence_label=batch.text_labels)
     output = ours(batch.ids, batch.token_type_ids, batch.attention_mask)
     equal(output.mlm_logits, expected.prediction_logits)
@@ -230,7 +230,7 @@ def test_a_sentence_vector_is_the_mean_of_its_hidden_states_at_length_1(shape):
 
 
 def test_a_tolerance_that_rejects():
-    """Another ε, another activation or another order of Q, K and V is seen by these tests."""
+    """The tests are strict enough to notice another ε, another activation or another order of Q, K and V."""
     config = TransformerConfig(vocab_size=11, width=6, layers=1, heads=2, feed_forward=5, max_length=7, epsilon=1e-5)
     (_, theirs), batch = pair(config), batch_for(config, 3, 5)
     expected = theirs.bert(**batch.theirs).last_hidden_state

@@ -1,4 +1,4 @@
-"""Published models: found by name, opened in every layout, and refused by name where minilm would get them wrong."""
+"""Published models are found by name and opened in every layout; minilm refuses those that it would compute wrongly."""
 
 import json
 import shutil
@@ -49,7 +49,7 @@ def tokenizer(tmp_path_factory):
 
 @pytest.fixture
 def publish(tokenizer, tmp_path):
-    """A tiny random model of `transformers`, written as it writes them, and the folder."""
+    """A function that saves a tiny random model with `transformers` and returns the model and its folder."""
 
     def make(kind="BertForPreTraining", **extra):
         sizes = SHAPE | dict(vocab_size=tokenizer.size, max_position_embeddings=12)
@@ -67,7 +67,7 @@ def publish(tokenizer, tmp_path):
 
 
 def edit(folder, change=None, **config):
-    """Change the weights by a function and the config by key; None takes a key out."""
+    """Change the weights by a function and the config by key; the value None removes a key."""
     path = folder / "config.json"
     settings = json.loads(path.read_text(encoding="utf-8")) | config
     path.write_text(json.dumps({k: v for k, v in settings.items() if v is not None}), encoding="utf-8")
@@ -155,7 +155,7 @@ def test_labels_that_are_left_out_and_heads_that_are_not_ours(publish):
 
 
 def old_names(weights):
-    """As in files of 2018: the norms' vectors called gamma and beta, the positions counted, the output repeated."""
+    """The weights as in files of 2018: the norms have gamma and beta; positions and the output matrix are stored too."""
     out = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
         for name, tensor in weights.items()
@@ -199,7 +199,7 @@ def test_what_a_config_leaves_out_has_their_value(publish):
     edit(folder, **dict.fromkeys(["type_vocab_size", "hidden_act", "layer_norm_eps", "pad_token_id", "dtype"]))
     edit(folder, hidden_dropout_prob=None, attention_probs_dropout_prob=None)
     same(hidden(open_encoder(folder)), their_hidden(theirs))
-    assert open_encoder(folder).model.config.dropout == 0.1  # BERT's; a BertConfig made here has 0
+    assert open_encoder(folder).model.config.dropout == 0.1  # BERT's default; ours is 0
     edit(folder, hidden_size=None, num_attention_heads=None)
     with pytest.raises(InputError, match="does not describe a BERT: it lacks hidden_size, num_attention_heads"):
         open_encoder(folder)
@@ -316,7 +316,7 @@ def test_a_head_that_the_model_lacks_is_no_fault_and_a_half_known_one_is():
     assert config_from_hf(theirs) == TransformerConfig() and config_from_hf(theirs | {"pad_token_id": None}).pad_id == 0
 
 
-# ---- ours, opened there
+# ---- our model is opened by transformers
 
 
 def test_an_encoder_of_ours_opens_in_transformers_and_in_sentence_transformers(publish, tokenizer, tmp_path):

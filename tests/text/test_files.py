@@ -1,4 +1,4 @@
-"""The user's own files: what they hold comes out, and whatever is wrong with them is one clear sentence."""
+"""The user's own files: their content is read correctly, and every fault is reported in one clear sentence."""
 
 import csv
 import io

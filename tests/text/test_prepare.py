@@ -13,7 +13,7 @@ SENTENCES = st.lists(st.text(alphabet="ab .", max_size=6), max_size=4)
 
 
 def lines(documents):
-    """As they are written: spaces put in order, nothing empty."""
+    """The documents as they are written: with normalised spaces and without empty lines."""
     return [[" ".join(s.split()) for s in document if s.strip()] for document in documents]
 
 

@@ -1,11 +1,11 @@
-"""Where a sentence ends: cases that people get wrong, and that nothing is ever lost."""
+"""Where sentences end, with cases that are often done wrongly; and no character is ever lost."""
 
 import pytest
 from hypothesis import given, strategies as st
 
 from minilm.text.sentences import split_sentences
 
-# Each case with " | " where a border must be, and nowhere else.
+# In each case, " | " marks every place where a sentence must end.
 ENGLISH = [
     "It rained. | We stayed in. | Nobody minded!",
     "Mr. Smith met Dr. Jones and Mrs. Brown at St. Mary's. | They talked.",

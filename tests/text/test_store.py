@@ -58,7 +58,7 @@ def test_borders_begin_at_0_and_end_at_the_end(tokenizer, tmp_path):
 
 
 def test_what_leaves_no_token_is_dropped(tokenizer, tmp_path):
-    """A sentence of control characters, a document of such sentences, a document of none."""
+    """Tests a sentence of control characters, a document of such sentences, and a document without sentences."""
     documents = [["\x07"], ["ab", "\x00", "c"], [], ["\u200b", "　"], ["d", ""]]
     store = write_store(documents, tokenizer, tmp_path / "store")
     assert read_back(store) == [tokenizer.ids(["ab", "c"]), tokenizer.ids(["d"])]
@@ -93,7 +93,7 @@ def test_a_store_is_replaced_whole_and_only_by_a_complete_one(tokenizer, tmp_pat
     with pytest.raises(RuntimeError):
         write_store(breaks_off(), tokenizer, tmp_path / "store")
     assert read_back(open_store(tmp_path / "store")) == [tokenizer.ids(["ab"])]
-    write_store([["c", "d"]], tokenizer, tmp_path / "store")  # over what the other left lying
+    write_store([["c", "d"]], tokenizer, tmp_path / "store")  # overwrites what the interrupted call left
     assert read_back(open_store(tmp_path / "store")) == [tokenizer.ids(["c", "d"])]
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
@@ -119,7 +119,7 @@ def test_a_damaged_store_says_so(cut, left, tokenizer, tmp_path):
     assert str(tmp_path / "store") in str(caught.value)
 
 
-# ---- in a process of its own
+# ---- in a separate process
 
 WRITER = """
 import sys
@@ -163,7 +163,7 @@ def test_killed_half_way_it_leaves_no_store(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc, which is Linux's")
 def test_memory_does_not_grow_with_the_corpus(tmp_path):
-    """5 and 15 MB of text take the same memory, within 6 MB: the text alone would take 10 MB more, its ids as lists 25."""
+    """5 and 15 MB of text need the same memory, within 6 MB. Storing the text would need 10 MB more; ids as lists, 25 MB."""
     tokens, peaks = [], []
     for documents in (1_000, 3_000):
         output, _ = writer(documents, tmp_path / str(documents)).communicate()

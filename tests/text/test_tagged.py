@@ -1,4 +1,4 @@
-"""Tagged text: names that are joined or kept apart, compounds, CoNLL files, and where an article begins."""
+"""Tagged text: names that are joined or kept separate, compounds, CoNLL files, and where an article begins."""
 
 import pytest
 from hypothesis import given, strategies as st
@@ -140,16 +140,16 @@ def test_an_article_begins_at_its_headline_or_its_date_line():
         "今天是个好日子。",
         "制度把关",  # a sub-heading of four characters
         "大家都很高兴。（记者张三）",
-        "谢谢！（新华社电）",  # short, but no headline
+        "谢谢！（新华社电）",  # short, but not a headline
         "（李四摄）",
         "北京举行新年音乐会",  # 7: two lines of headline, a line of authors
         "江泽民李鹏与首都各界群众出席",
         "本报记者王五",
-        "本报北京１月１日讯音乐会昨天举行。",  # its own date line begins nothing
+        "本报北京１月１日讯音乐会昨天举行。",  # its date line does not start another article
         "一、曲目很多",
         "观众说：“很好！”",
-        "据新华社上海１月１日电上海下雪了。",  # 13: no headline
-        "本报讯广州很暖和。",  # 14: and another
+        "据新华社上海１月１日电上海下雪了。",  # 13: without a headline
+        "本报讯广州很暖和。",  # 14: one more without a headline
     ]
     assert article_borders(lines) == [range(0, 7), range(7, 13), range(13, 14), range(14, 15)]
 

@@ -62,7 +62,7 @@ def test_words_that_were_seen_are_found_again(wordpiece):
 def test_a_vocabulary_has_at_most_the_size_that_was_asked_for(text):
     assert train_wordpiece([text], vocab_size=80).size == 80
     assert train_characters([ENGLISH], vocab_size=12).size == 12
-    assert vocabulary_of(train_characters(["xbbbaaac"], vocab_size=8))[5:] == ["a", "b", "c"]  # ties by code point
+    assert vocabulary_of(train_characters(["xbbbaaac"], vocab_size=8))[5:] == ["a", "b", "c"]  # ties: by code point
 
 
 def test_letters_that_only_stand_alone_have_no_piece_that_goes_on(wordpiece):
@@ -121,11 +121,11 @@ def test_tagging_takes_the_first_piece_and_calls_what_leaves_none_unknown(wordpi
 def test_a_pair_and_its_segments(tokenizer):
     assert tokenizer.pair([7, 8]) == ([2, 7, 8, 3], [0, 0, 0, 0])
     assert tokenizer.pair([7, 8], [9]) == ([2, 7, 8, 3, 9, 3], [0, 0, 0, 0, 1, 1])
-    assert tokenizer.pair([7], []) == ([2, 7, 3, 3], [0, 0, 0, 1])  # an empty second text is not none
+    assert tokenizer.pair([7], []) == ([2, 7, 3, 3], [0, 0, 0, 1])  # an empty second text still counts as one
 
 
 def test_the_template_in_the_file_makes_the_same_pair(tokenizer):
-    """Who opens tokenizer.json elsewhere gets what `pair` makes."""
+    """If you open tokenizer.json with another library, you get the same pairs as from `pair`."""
     a, b = "the old house", "北京 the river"
     encoding = tokenizer.backend.encode(a, b)
     assert (encoding.ids, encoding.type_ids) == tokenizer.pair(*tokenizer.ids([a, b]))
@@ -164,7 +164,7 @@ for made in (train_wordpiece([path], 300), train_characters(path.open(encoding="
 
 
 def test_the_same_text_gives_the_same_vocabulary_in_every_process(tmp_path):
-    """Many ties between pieces, and more characters than the alphabet holds: what a hash table decides would differ."""
+    """The text has many ties, and more characters than the alphabet holds. Results that depend on hash order would differ."""
     path = tmp_path / "ties.txt"
     words = (f"{chr(97 + i % 8)}{chr(97 + i // 8 % 8)}{chr(97 + i * 5 % 8)}{chr(0x4E00 + i)}" for i in range(1200))
     path.write_text("\n".join(words), encoding="utf-8")
@@ -196,5 +196,5 @@ def test_half_a_character_is_named_with_its_text(tokenizer):
         tokenizer.ids(["the", "a\udcff"])
     with pytest.raises(InputError, match=said):
         tokenizer.ids_of_words([["the"], ["old", "a\udcff"]])
-    with pytest.raises(TypeError):  # what is no text at all is a programmer's mistake, and stays one
+    with pytest.raises(TypeError):  # a value that is not text is a programming error, so Python's own error stays
         tokenizer.ids([3])

@@ -88,7 +88,7 @@ def test_a_window_of_none_is_refused():
 
 
 def test_F34_ppmi_by_hand():
-    """Four words. Rows sum to 4, 5, 1 and 0, all of them to 10; the columns as well."""
+    """There are four words. The rows sum to 4, 5, 1 and 0, in total 10; so do the columns."""
     counts = np.array([[0.0, 3, 1, 0], [3, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
     contexts = 4**0.75 + 5**0.75 + 1  # Σ n_c^α
     by_hand = np.zeros((4, 4))
@@ -96,7 +96,7 @@ def test_F34_ppmi_by_hand():
     by_hand[0, 2] = math.log((1 / 10) / ((4 / 10) * (1 / contexts)))
     by_hand[1, 0] = math.log((3 / 10) / ((5 / 10) * (4**0.75 / contexts)))
     by_hand[2, 0] = math.log((1 / 10) / ((1 / 10) * (4**0.75 / contexts)))
-    negative = math.log((2 / 10) / ((5 / 10) * (5**0.75 / contexts)))  # word 1 meets itself less than by chance
+    negative = math.log((2 / 10) / ((5 / 10) * (5**0.75 / contexts)))  # below 0: word 1 rarely meets itself
     assert negative < 0 < by_hand[by_hand != 0].min()
     with np.errstate(all="raise"):
         information = ppmi(sparse.csr_matrix(counts))
@@ -114,12 +114,12 @@ def test_F34_ppmi_of_stored_zeros_takes_no_logarithm_of_zero():
 def test_F34_vectors_equal_the_dense_svd_up_to_sign():
     counts, size = cooccurrences(*corpus(tokens=900), V), 4
     U, S, _ = np.linalg.svd(ppmi(counts).toarray())
-    assert S[size - 1] - S[size] > 1e-2  # else the last direction is not one direction
+    assert S[size - 1] - S[size] > 1e-2  # otherwise the last direction is not unique
     expected, ours = U[:, :size] * np.sqrt(S[:size]), word_vectors(counts, size, seed=0)
     assert ours.dtype == np.float32 and ours.shape == (V, size)
     signs = np.sign((ours * expected).sum(axis=0))
     np.testing.assert_allclose(ours * signs, expected, atol=1e-5)
-    assert abs(ours * signs - U[:, :size] * S[:size]).max() > 1e-2  # √S, not S
+    assert abs(ours * signs - U[:, :size] * S[:size]).max() > 1e-2  # the factor is √S, not S
 
 
 def test_F34_at_full_size_the_gram_matrix_is_that_of_ppmi():
@@ -150,7 +150,7 @@ def test_an_impossible_size_is_refused(size):
 
 
 def test_F34_words_in_the_same_places_become_neighbours():
-    """Sentences "a x b" and "c y d", where x is one of 5, 6 and y one of 7, 8, drawn at random."""
+    """Sentences are "a x b" or "c y d", where x is 5 or 6 and y is 7 or 8, drawn at random."""
     rng = np.random.default_rng(0)
     sentences = [
         (9, rng.integers(5, 7), 10) if rng.random() < 0.5 else (11, rng.integers(7, 9), 12) for _ in range(200)

@@ -9,7 +9,7 @@ from minilm.training.early_stopping import EarlyStopping
 
 
 class Tied(nn.Module):
-    """An embedding that is also the output matrix, and a buffer."""
+    """A model with a buffer, and with an embedding table that is also the output matrix."""
 
     def __init__(self):
         super().__init__()
@@ -20,7 +20,7 @@ class Tied(nn.Module):
 
 
 def run(stopping, metrics):
-    """A model whose weights are the number of the evaluation; how many evaluations ran before it stopped."""
+    """Return a model whose weights equal the number of the evaluation, and how many evaluations ran before the stop."""
     model = Tied()
     for n, metric in enumerate(metrics, start=1):
         with torch.no_grad():
@@ -35,7 +35,7 @@ def run(stopping, metrics):
 @pytest.mark.parametrize(("patience", "evaluations"), [(1, 3), (2, 4), (3, 5)])
 def test_patience_is_the_number_of_evaluations_without_a_new_best(patience, evaluations):
     _, n = run(EarlyStopping(patience), [0.5, 0.9, 0.8, 0.7, 0.6, 0.5])
-    assert n == evaluations  # the best is the second
+    assert n == evaluations  # the second evaluation is the best
 
 
 def test_a_new_best_starts_the_waiting_anew():

@@ -36,7 +36,7 @@ def test_every_text_stands_in_one_batch_and_no_batch_is_larger_than_asked(length
     for batch, length in zip(batches, longest):
         assert len(batch) == 1 or len(batch) * length <= most
     for one, (other, length) in zip(batches, list(zip(batches, longest))[1:]):
-        assert (len(one) + 1) * min(lengths[i] for i in other) > most or length > most  # none could have been larger
+        assert (len(one) + 1) * min(lengths[i] for i in other) > most or length > most  # no batch could be larger
 
 
 @pytest.mark.parametrize("most", [1, 40, 10_000])

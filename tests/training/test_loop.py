@@ -109,14 +109,14 @@ def test_a_loss_that_is_no_number_ends_with_one_sentence_and_leaves_the_weights(
 
 
 def test_pauses_come_where_they_were_asked_for_and_at_the_end():
-    assert pauses_of(Run(pause_at=[0.5, 0.25, 0.9]), steps=8) == [2, 4, 8]  # 0.9 is passed in the last step: one pause
+    assert pauses_of(Run(pause_at=[0.5, 0.25, 0.9]), steps=8) == [2, 4, 8]  # 0.9 falls in the last step: one pause
     assert pauses_of(Run(pause_at=[0.01, 0.02, 0.6]), steps=5) == [1, 3, 5]
     assert pauses_of(Run(pause_at=[0.5]), "tokens", tokens=40) == [20, 40]
 
 
 def test_the_caller_may_evaluate_in_a_pause():
     run = Run(pause_at=[0.5])
-    run.options["on_pause"] = lambda _: run.model.eval() and None  # `step_at` asserts that training is on again
+    run.options["on_pause"] = lambda _: run.model.eval() and None  # `step_at` asserts that training mode is on again
     run.train(steps=4)
     assert run.seen == [0, 1, 2, 3] and not run.model.training
 
@@ -127,11 +127,11 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not():
     progress = Progress()
     run = Run(progress=progress, pause_at=[0.3, 0.75], on_pause=lambda _: True)
     assert run.train(steps=8) is progress
-    assert progress.step == 3 and run.seen == [0, 1, 2]  # the first step past 0.3
+    assert progress.step == 3 and run.seen == [0, 1, 2]  # the first step after 0.3
     assert pauses_of(run, steps=8) == [6, 8]
     assert run.seen == whole.seen and run.learning_rates == whole.learning_rates
     assert torch.equal(run.model.w, whole.model.w)
-    assert pauses_of(run, steps=8) == [] and run.seen == whole.seen  # nothing left to do
+    assert pauses_of(run, steps=8) == [] and run.seen == whole.seen  # nothing is left to do
 
 
 def test_ctrl_c_stops_between_two_steps():
@@ -155,7 +155,7 @@ def test_ctrl_c_while_the_caller_measures_ends_after_it():
 
 @pytest.fixture
 def a_terminal():
-    """Ctrl-C as a terminal has it: a process that was started in the background ignores it from the start."""
+    """Enable Ctrl-C as in a terminal, because a process that was started in the background ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -65,8 +65,8 @@ def test_F25_nothing_counted_is_zero_with_zero_gradient(smoothing, shape):
     z = draw(*shape, K)
     value, count = cross_entropy(z, torch.full(shape, IGNORED), smoothing)
     assert (value.item(), count) == (0, 0)
-    assert not torch.autograd.grad(value, z)[0].any()  # and so no NaN
-    assert F.cross_entropy(z.flatten(0, -2), torch.full(shape, IGNORED).flatten()).isnan()  # what is avoided here
+    assert not torch.autograd.grad(value, z)[0].any()  # zeros, so not NaN
+    assert F.cross_entropy(z.flatten(0, -2), torch.full(shape, IGNORED).flatten()).isnan()  # ours avoids this NaN
 
 
 def test_F25_what_does_not_count_may_be_anything():
@@ -114,7 +114,7 @@ def test_F05_binary_cross_entropy_equals_pytorch_in_value_and_gradient():
 
 
 def test_F04_the_printed_form_breaks_where_the_form_on_logits_holds():
-    z, y = torch.tensor([200.0, -200.0]), torch.tensor([0.0, 1.0])  # sure, and wrong
+    z, y = torch.tensor([200.0, -200.0]), torch.tensor([0.0, 1.0])  # confident but wrong
     y_hat = z.sigmoid()
     assert (-(y * y_hat.log() + (1 - y) * (1 - y_hat).log())).isinf().all()
     assert binary_cross_entropy(z, y).value.item() == 200
@@ -125,9 +125,9 @@ def test_F06_the_gradient_collapses_to_prediction_minus_target():
     y = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0], dtype=torch.float64)
     (gradient,) = torch.autograd.grad(binary_cross_entropy(z, y).value, z)
     torch.testing.assert_close(gradient, (z.sigmoid() - y) / 5, atol=1e-15, rtol=0)
-    textbook = z.clamp(min=0) - y * z + (-z.abs()).exp().log1p()  # the same loss ...
+    textbook = z.clamp(min=0) - y * z + (-z.abs()).exp().log1p()  # the same loss, but
     (slope,) = torch.autograd.grad(textbook.mean(), z)
-    assert slope[2] == pytest.approx(2 * gradient[2])  # ... but at z = 0 autograd's slope is 1 for σ(0) = ½
+    assert slope[2] == pytest.approx(2 * gradient[2])  # at z = 0 autograd's slope is 1, where σ(0) is ½
 
 
 def test_F06_the_gradient_equals_finite_differences():
@@ -158,7 +158,7 @@ def test_F05_leaves_out_what_does_not_count_and_refuses_what_is_no_probability()
 
 
 def test_F01_the_mean_is_over_positions_and_not_over_rows():
-    """One position in the first row, four in the second: each of the five weighs the same."""
+    """With one position in the first row and four in the second, each of the five has the same weight."""
     z, y = draw(2, 4, K), labels(2, 4)
     y[0, 1:] = IGNORED
     by_position = (4 * cross_entropy(z[1], y[1]).value + cross_entropy(z[0], y[0]).value) / 5

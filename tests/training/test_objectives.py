@@ -1,4 +1,4 @@
-"""Each objective beside an independent computation: PyTorch's own losses, or a plain loop over the positions."""
+"""Compares each objective with an independent computation: PyTorch's own losses, or a plain loop over the positions."""
 
 import math
 
@@ -25,7 +25,7 @@ def seeded(seed=0):
 
 
 def in_float64(model, seed=0):
-    """Weights that are large enough for every logit to differ."""
+    """The model in float64, with weights that are large enough to make all logits different."""
     generator = seeded(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -61,7 +61,7 @@ def pretraining_batch(lengths=(7, 4, 5), seed=0):
 
 
 def theirs(model, batch):
-    """The two losses by PyTorch, from logits at every position."""
+    """The two losses, computed by PyTorch from logits at every position."""
     output = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
     mlm = F.cross_entropy(output.mlm_logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
     return mlm, F.cross_entropy(output.nsp_logits, batch.nsp_labels), output.nsp_logits.argmax(-1) == batch.nsp_labels
@@ -96,7 +96,7 @@ def test_F25_what_padding_holds_does_not_matter():
 
 
 def test_F25_F26_bert_measures_the_mean_over_everything():
-    """Two batches with unequal numbers of masks and pairs."""
+    """The two batches have different numbers of masks and pairs, so a mean of means would be wrong."""
     model, batches = in_float64(BertForPretraining(SHAPE)).train(), [pretraining_batch(), pretraining_batch((8,), 1)]
     measured = BertPretraining(9.0).measure(model, iter(batches))
     assert not model.training
@@ -112,7 +112,7 @@ def test_F25_F26_bert_measures_the_mean_over_everything():
         },
         abs=1e-12,
     )
-    assert abs(measured["mlm_loss"] - float(mlm_1 + mlm_2) / 2) > 1e-2  # a mean of means would be seen
+    assert abs(measured["mlm_loss"] - float(mlm_1 + mlm_2) / 2) > 1e-2  # a mean of means would fail
     assert abs(measured["nsp_loss"] - float(nsp_1 + nsp_2) / 2) > 1e-2
     said = BertPretraining().summary({"mlm_loss": 5.1234, "nsp_accuracy": 0.6123})
     assert said == "masked words 5.123 nats  next sentence 61.2%"
@@ -141,7 +141,7 @@ def losses_one_by_one(model, batch):
 def causal_batch(lengths, seed=0, prompt=None):
     ids, mask = ids_and_mask(lengths, seed)
     labels = None
-    if prompt is not None:  # the labels of the padding are those of a careless caller: tokens
+    if prompt is not None:  # like a careless caller, give the padding token labels
         labels = ids.masked_fill(torch.arange(ids.size(1)) < torch.tensor(prompt)[:, None], IGNORED)
     return Batch(ids, None, None if len(set(lengths)) == 1 else mask, labels)
 
@@ -179,7 +179,7 @@ def test_F23_a_language_model_is_measured_by_the_mean_over_all_tokens():
     mean = float(torch.cat(each).mean())
     assert measured["loss"] == pytest.approx(mean, abs=1e-12) and not model.training
     assert measured["perplexity"] == pytest.approx(math.exp(mean), rel=1e-6)
-    assert abs(mean - sum(float(losses.mean()) for losses in each) / 2) > 1e-2  # a mean of means would be seen
+    assert abs(mean - sum(float(losses.mean()) for losses in each) / 2) > 1e-2  # a mean of means would fail
     assert CausalLM().summary({"loss": 2.0, "perplexity": 7.389}) == "next token 2.000 nats  perplexity 7.4"
 
 
@@ -219,7 +219,7 @@ def test_F08_F28_classification_equals_pytorch(kind, smoothing):
 def test_F28_classification_is_measured_without_smoothing_over_everything_that_counts(kind):
     model, batches = classifier(kind, 0.5).train(), [labelled_batch(kind), labelled_batch(kind, (5,), 1)]
     measured = Classification(label_smoothing=0.3).measure(model, iter(batches))
-    assert not model.training  # and so without dropout
+    assert not model.training  # so there is no dropout
     total, count, means = 0.0, 0, []
     for batch in batches:
         logits = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
@@ -230,7 +230,7 @@ def test_F28_classification_is_measured_without_smoothing_over_everything_that_c
         count += n
         means.append(float(each.sum()) / n)
     assert measured == pytest.approx({"loss": total / count}, abs=1e-12)
-    assert abs(measured["loss"] - sum(means) / 2) > 1e-3  # a mean of means would be seen
+    assert abs(measured["loss"] - sum(means) / 2) > 1e-3  # a mean of means would fail
     assert Classification().summary(measured) == f"loss {total / count:.3f}"
 
 
@@ -242,7 +242,7 @@ def test_F08_head_only_trains_without_dropout():
 
 
 def test_initialised_models_start_at_the_loss_of_guessing():
-    """log V and log 2: a check that the loss is in nats, and that nothing leaks."""
+    """The losses start at log V and log 2. This checks that they are in nats and that no label leaks into the input."""
     model = BertForPretraining(SHAPE)
     initialise(model, "published", seeded())
     measured = BertPretraining().measure(model, [pretraining_batch()])

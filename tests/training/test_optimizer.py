@@ -15,7 +15,7 @@ from minilm.training import optimizer as optimizer_module
 from minilm.training.optimizer import SGD, Adam, AdamW, clip_gradients, parameter_groups
 
 SHAPES = [(5, 3), (4,), (2, 3, 4), (6, 2)]
-NEVER, ZERO, LATE = 3, 1, 2  # which tensor never has a gradient, has one of zeros, has its first at the third step
+NEVER, ZERO, LATE = 3, 1, 2  # these tensors have no gradient, a gradient of zeros, and a first gradient at step 3
 RATES = [0.1, 0.1, 0.1, 0.03, 0.03, 0.0, 0.05]
 DECAY, EPS = 0.1, 1e-2
 
@@ -46,7 +46,7 @@ def set_gradients(parameters, step):
 
 
 def in_two_groups(parameters):
-    """The second learns at half the learning rate and does not decay."""
+    """Two parameter groups: the second has half the learning rate and no weight decay."""
     return [
         {"params": parameters[:2], "weight_decay": DECAY},
         {"params": parameters[2:], "scale": 0.5, "weight_decay": 0.0},
@@ -87,7 +87,7 @@ def test_F03_equals_pytorch(name):
     ours = run_ours(make_ours)
     assert largest_difference(ours, run_theirs(make_theirs)) < 1e-12
     assert torch.equal(ours[NEVER], fresh_parameters()[NEVER])
-    assert not torch.equal(ours[ZERO], fresh_parameters()[ZERO])  # a gradient of zeros is one: it decays
+    assert not torch.equal(ours[ZERO], fresh_parameters()[ZERO])  # a gradient of zeros still decays the weights
 
 
 def test_F03_the_tolerance_tells_l2_in_the_gradient_from_decoupled_decay():
@@ -106,7 +106,7 @@ def test_F03_momentum_is_pytorchs_and_not_the_form_with_the_rate_inside():
     (theta,), m = fresh_parameters()[:1], 0.0
     inside = theta.detach().clone()
     optimizer = SGD([{"params": [theta]}], momentum=0.9)
-    for step in (2, 3):  # the learning rate falls between them
+    for step in (2, 3):  # the learning rate falls in between
         run(optimizer, [theta], [step])
         m = 0.9 * m - RATES[step] * theta.grad
         inside += m
@@ -142,7 +142,7 @@ def test_F03_resumed_is_uninterrupted_bit_for_bit(name, stop):
     first = make(in_two_groups(parameters))
     run(first, parameters, range(stop))
     saved, weights = save(first.state()), copy.deepcopy(parameters)
-    run(first, parameters, range(stop, len(RATES)))  # the saved state is a copy: this must not reach it
+    run(first, parameters, range(stop, len(RATES)))  # must not change the saved state, a copy
     second = make(in_two_groups(weights))
     second.load_state(load(saved))
     run(second, weights, range(stop, len(RATES)))
@@ -155,7 +155,7 @@ def test_F03_a_large_tensor_in_blocks_is_stepped_bit_for_bit_as_a_whole(name, mo
         monkeypatch.setattr(optimizer_module, "BLOCK", block)
         generator = torch.Generator().manual_seed(1)
         large = nn.Parameter(torch.randn(37, 64, generator=generator))
-        turned = nn.Parameter(torch.randn(64, 37, generator=generator).T)  # not contiguous: it stays whole
+        turned = nn.Parameter(torch.randn(64, 37, generator=generator).T)  # not contiguous, so not split
         optimizer = OPTIMIZERS[name][0]([{"params": [large, turned], "weight_decay": DECAY}])
         for _ in range(3):
             for parameter in (large, turned):
@@ -209,7 +209,7 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    """Three layers; the embedding table is also the output matrix, named first or last."""
+    """A model of three layers. The embedding table is also the output matrix, which is named first or last."""
 
     def __init__(self, output_first=False):
         super().__init__()
@@ -231,7 +231,7 @@ class Model(nn.Module):
 
 
 class Whole(nn.Module):
-    """A model that is a part of another one."""
+    """A model that contains another model."""
 
     def __init__(self):
         super().__init__()

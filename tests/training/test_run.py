@@ -1,4 +1,4 @@
-"""`TrainingRun`: stopped and resumed is uninterrupted, and what `train_in` writes and says."""
+"""`TrainingRun`: a resumed run equals an uninterrupted one; also tests what `train_in` writes and says."""
 
 import signal
 
@@ -52,7 +52,7 @@ def new_run(make, model_seed=0, seed=3, wrap=lambda batch_at: batch_at):
 
 
 def state_of(run):
-    """What the next step depends on, without the seconds of the clock."""
+    """Everything that the next step depends on, without the elapsed seconds."""
     tensors = run.snapshot()
     return {name: tensor.clone() for name, tensor in tensors.items()} | {"progress": tensors["progress"][:2]}
 
@@ -64,7 +64,7 @@ def make(request):
 
 @pytest.mark.parametrize("stops", [(1,), (5,), (7,), (2, 3, 6)])
 def test_stopped_and_restored_is_uninterrupted_bit_for_bit(stops, make, tmp_path):
-    """With dropout, and every time in a new model that starts from other weights and another generator."""
+    """Tested with dropout. Each time, the run resumes in a new model with other weights and another generator."""
     whole = new_run(make)
     assert whole.train(bar=False) is whole.progress and whole.done
     run = new_run(make)
@@ -101,7 +101,7 @@ def test_what_is_restored_must_fit(make, tmp_path):
 
 
 class Recorder:
-    """A run in a folder, with everything that it says, reports and saves."""
+    """A run in a folder that records everything it says, reports and saves."""
 
     def __init__(self, make, out, wrap=lambda batch_at: batch_at, **changes):
         self.run, self.out = new_run(make, wrap=wrap, **changes), out
@@ -136,7 +136,7 @@ def test_train_in_measures_saves_and_reports(make, tmp_path):
     rows = read_metrics(tmp_path / "run")
     assert rows == recorder.reports and rows[-1] == last
     assert [row["step"] for row in rows] == [0, 2, 4, 6, 8]
-    assert {name: rows[0][name] for name in first} == first  # before the first step
+    assert {name: rows[0][name] for name in first} == first  # measured before the first step
     measured = run.objective.measure(run.model, recorder.held_out)
     assert {name: last[name] for name in measured} == measured and measured != first
     assert rows[0].keys() == {"step", "tokens", "seconds", *measured}
@@ -150,7 +150,7 @@ def test_train_in_measures_saves_and_reports(make, tmp_path):
 
 
 def pressing_ctrl_c(*steps):
-    """Ctrl-C comes while the batches of these steps are made."""
+    """Simulate Ctrl-C while the batches of these steps are made."""
 
     def wrap(batch_at):
         def get(step):
@@ -180,7 +180,7 @@ def test_after_ctrl_c_everything_is_saved_and_keyboard_interrupt_is_raised(step,
     )
     resumed = Recorder(make, out, model_seed=5, seed=5)
     last = resumed.train(state=load_state(out)[0])
-    assert same(resumed.saved[0], stopped.saved[-1])  # the model may have been killed before it was saved
+    assert same(resumed.saved[0], stopped.saved[-1])  # the process may end before the model is saved
     assert without_clock([last]) == without_clock(straight.reports[-1:])
     assert same(state_of(resumed.run), state_of(straight.run))
     steps = sorted({0, 2, 4, 6, 8, step + 1})
@@ -225,7 +225,7 @@ def test_the_optimisation_reaches_the_optimizer():
     run = TrainingRun(model, objective, batches.__getitem__, Budget(steps=1), optimisation)
     assert (run.optimizer.betas, run.optimizer.eps) == ((0.8, 0.9), 1e-3)
     groups = {name: (g["scale"], g["weight_decay"]) for g in run.optimizer.groups for name in g["names"]}
-    assert groups["encoder.embeddings.tokens.weight"] == (0.5 * 0.25, 0.2)  # two layers below the last one
+    assert groups["encoder.embeddings.tokens.weight"] == (0.5 * 0.25, 0.2)  # two layers below the last layer
     assert groups["encoder.stack.layers.0.feed_forward.inner.weight"] == (0.5, 0.2)
     assert groups["nsp_head.weight"] == (1.0, 0.2) and groups["nsp_head.bias"] == (1.0, 0.0)
 

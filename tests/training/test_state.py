@@ -24,7 +24,7 @@ TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([7, 8], dtype=to
 
 
 class Killed(BaseException):
-    """Stands for the end of the process at that very line."""
+    """Simulates a process that is killed at exactly that line."""
 
 
 def killed(*_, **__):
@@ -73,7 +73,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(error, tmp_path, monkeypatc
     with pytest.raises(type(error)):
         write_tensors(tmp_path / "w.safetensors", {"c": torch.zeros(100)})
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
-    if isinstance(error, OSError):  # the room is given back
+    if isinstance(error, OSError):  # the disk space is freed
         assert len(list(tmp_path.iterdir())) == 2
     monkeypatch.undo()
     write_text(tmp_path / "t.txt", "new")
@@ -81,7 +81,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(error, tmp_path, monkeypatc
 
 
 def test_a_file_changes_in_one_stroke(tmp_path, monkeypatch):
-    """Up to the very last call the old one stands there whole."""
+    """Until the very last call, the complete old file remains in place."""
     write_text(tmp_path / "t.txt", "old")
     seen = []
 
@@ -109,7 +109,7 @@ def test_a_state_comes_back_and_the_one_before_goes(tmp_path):
 @pytest.mark.parametrize("where", ["write_tensors", "write_json"])
 @pytest.mark.parametrize("step", [10, 20])
 def test_killed_while_saving_the_last_good_state_is_kept(where, step, tmp_path, monkeypatch):
-    """Also when the step is the one that was saved last."""
+    """This also holds if the step is the same as the last saved one."""
     save(tmp_path, 10)
     monkeypatch.setattr(state, where, killed)
     with pytest.raises(Killed):

@@ -26,7 +26,7 @@ def dataset(rows, labels, owner):
 
 
 def texts(n=24, seed=0):
-    """[CLS] some words [SEP]; one of two marks among them says which class it is."""
+    """Texts of the form "[CLS] some words [SEP]"; each contains one of two marker words, which determines its class."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(n):
@@ -67,7 +67,7 @@ def test_F02_otherwise_every_weight_moves():
 
 
 def test_F08_head_only_trains_on_what_the_encoder_gives_without_dropout():
-    """Logistic regression on frozen vectors: with the same batches, dropout in the model changes nothing."""
+    """This is logistic regression on frozen vectors: with the same batches, dropout in the model changes nothing."""
     fitted = []
     for dropout in (0.0, 0.5):
         model = classifier(dropout=dropout)
@@ -95,7 +95,7 @@ def test_F07_a_separable_set_is_learnt():
 
 
 def tagged_lines(n=12, seed=0, room=7):
-    """Marked words are names, and a marked word after another goes on the name; lines of up to 20 words are cut."""
+    """Lines of up to 20 words, cut into rows of at most `room`. Word 5 starts a name, and word 6 is inside a name."""
     rng = np.random.default_rng(seed)
     tags = ("O", "B-X", "I-X")
     rows, labels, owner, whole = [], [], [], []
@@ -143,7 +143,7 @@ def mean_loss(model, examples):
 
 
 def test_F28_the_mean_loss_is_over_all_that_counts():
-    """Not a mean of the means of batches of unequal size."""
+    """The loss is not the mean of the batch means, because the batches have different sizes."""
     model, examples = classifier().eval(), texts(70)
     alone = [mean_loss(model, examples.subset([i])) for i in range(70)]
     assert mean_loss(model, examples) == pytest.approx(np.mean(alone), rel=1e-5)
@@ -154,7 +154,7 @@ def test_early_stopping_ends_the_training_and_puts_the_best_weights_back(monkeyp
     monkeypatch.setattr(Classification, "measure", lambda *_: {"loss": next(losses)})
     model, seen = classifier(), []
     fit(model, texts(), Recipe(epochs=9, patience=2), 0, bar=False, on_epoch=lambda *_: seen.append(copies(model)))
-    assert len(seen) == 4  # the third and fourth brought nothing better than the second
+    assert len(seen) == 4  # the third and fourth did not improve on the second
     assert not changed(seen[1], model) and changed(seen[3], model)
 
 
@@ -178,7 +178,7 @@ def test_what_early_stopping_looks_at_is_not_learnt_from(monkeypatch):
 
 @pytest.mark.parametrize(("step", "ends"), [(0, True), (1, True), (2, True), (5, False)])
 def test_ctrl_c_does_not_pass_a_half_fitted_model_for_a_fitted_one(step, ends, monkeypatch):
-    """Two steps an epoch, three epochs: in the middle of one, at its end, and when all is done anyway."""
+    """With three epochs of two steps, Ctrl-C comes inside an epoch, at its end, or in the very last step."""
     count, real = [0], Classification.step
 
     def pressed(*arguments):

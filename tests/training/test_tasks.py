@@ -1,4 +1,4 @@
-"""The kinds of labels, with models whose answers can be told by heart."""
+"""The kinds of labels, tested with models whose answers are easy to predict."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def tokenizer():
 
 
 class Counter(nn.Module):
-    """logits (0, number of a − number of b): "good" where there are more a than b."""
+    """Returns the logits (0, number of a − number of b), which say "good" for a text with more a than b."""
 
     def __init__(self, tokenizer):
         super().__init__()
@@ -39,7 +39,7 @@ class Counter(nn.Module):
 
 
 class Reader(nn.Module):
-    """Tags each token by a table from the token to its tag, and everything else with the last one, O."""
+    """Tags each token with a table from token to tag; all other tokens get the last tag, O."""
 
     def __init__(self, tokenizer, tags):
         super().__init__()
@@ -58,7 +58,7 @@ def test_what_kinds_there_are():
     assert isinstance(TEXT, Task) and isinstance(TOKEN, Task)
     assert TEXT == TextTask(("bad", "good")) != TextTask(("good", "bad")) and TEXT != TokenTask(("bad", "good"))
     with pytest.raises(AttributeError):
-        TEXT.labels = ("a", "b")  # frozen
+        TEXT.labels = ("a", "b")  # it is frozen
 
 
 def test_a_head_says_which_task_it_is_for():
@@ -106,18 +106,18 @@ def test_F30_a_text_task_measures_by_hand(tokenizer):
 
 @pytest.mark.parametrize("max_length", [None, 5])
 def test_F30_a_token_task_measures_whole_entities_by_hand(max_length, tokenizer):
-    """The same for lines that are cut into rows of three."""
+    """The result is the same for lines that are cut into rows of three."""
     model = Reader(tokenizer, {"a": "B-PER", "b": "I-PER", "c": "B-LOC"}).train()
     lines = [
         TaggedLine(list("abdcd"), ["B-PER", "I-PER", "O", "B-LOC", "O"]),  # two names, both found
-        TaggedLine(list("ada"), ["B-PER", "I-PER", "O"]),  # one name, found too short; and one guess too many
+        TaggedLine(list("ada"), ["B-PER", "I-PER", "O"]),  # one name, found but cut short; and one extra guess
     ]
     measured = TOKEN.measure(model, TOKEN.encode(lines, tokenizer, max_length), CPU)
     assert measured == pytest.approx({"precision": 2 / 4, "recall": 2 / 3, "f1": 4 / 7})
 
 
 def test_F07_a_text_task_predicts_the_most_probable_label(tokenizer):
-    """In the order of the texts, though they are measured by length."""
+    """Predictions keep the order of the texts, although the batches are sorted by length."""
     model = Counter(tokenizer)
     found = TEXT.predict(model, [Example(text) for text in ("aaab", "b", "ab", "bbaaaaa")], tokenizer, None)
     assert [each.text for each in found] == ["aaab", "b", "ab", "bbaaaaa"]
@@ -132,14 +132,14 @@ def test_F07_a_text_task_predicts_the_most_probable_label(tokenizer):
 
 @pytest.mark.parametrize("max_length", [None, 4])
 def test_F31_a_token_task_predicts_entities(max_length, tokenizer):
-    """Chinese by characters, other scripts by words; in lines that are cut as well."""
+    """Chinese is tagged by characters, other scripts by words; lines that are cut work too."""
     tags = {"李": "B-PER", "鹏": "I-PER", "北": "B-LOC", "a": "B-PER", "b": "I-PER"}
     found = TOKEN.predict(
         *(Reader(tokenizer, tags), [Example("李鹏在北京。"), Example("a b c"), Example("c d")], tokenizer, max_length)
     )
     assert found == [
         Prediction("李鹏在北京。", "PER 李鹏, LOC 北", None),
-        Prediction("a b c", "PER ab", None),  # words of one letter each are joined as Chinese is
+        Prediction("a b c", "PER ab", None),  # one-letter words are joined like Chinese
         Prediction("c d", "–", None),
     ]
 

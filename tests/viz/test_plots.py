@@ -1,4 +1,4 @@
-"""Pictures: what stands in them is read back from the figure; how they look is for the eye."""
+"""The content of each picture is read back from the figure; only your eyes can judge how it looks."""
 
 import struct
 import subprocess
@@ -20,7 +20,7 @@ SENTENCE = ["[CLS]", "北", "京", "$", "5", "$", "[SEP]"]
 
 
 def run(losses, shares):
-    """Rows of 200 pairs each, evenly over 3 million tokens and 6 minutes."""
+    """Rows of 200 pairs each, spread evenly over 3 million tokens and 6 minutes."""
     when = np.linspace(0, 1, len(losses))
     keys = ("tokens", "seconds", "mlm_loss", "nsp_accuracy", "pairs")
     return [dict(zip(keys, (int(t * 3e6), t * 360, *row, 200))) for t, *row in zip(when, losses, shares)]
@@ -74,7 +74,7 @@ def chinese_font(tmp_path, monkeypatch):
 def test_wilson_by_hand():
     # 1 of 2, z = 1: (0.5 + 0.25 ± √(0.125 + 0.0625)) / 1.5
     assert plots.wilson(1, 2, z=1) == pytest.approx(((0.75 - 0.1875**0.5) / 1.5, (0.75 + 0.1875**0.5) / 1.5), abs=1e-15)
-    # 5 of 10 and 8 of 10 at 95 %, worked out to four places in the usual tables
+    # 5 of 10 and 8 of 10 at 95 %, to four decimal places, as in the usual tables
     assert plots.wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=5e-5)
     assert plots.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=5e-5)
 
@@ -84,7 +84,7 @@ def test_wilson_ends_solve_its_equation_and_stay_within_0_and_1():
         for end in plots.wilson(successes, n):
             assert 0 <= end <= 1
             assert (successes / n - end) ** 2 == pytest.approx(1.96**2 * end * (1 - end) / n, abs=1e-12)
-    assert plots.wilson(0, 40) == pytest.approx((0, 1.96**2 / (40 + 1.96**2)))  # its width is not nothing
+    assert plots.wilson(0, 40) == pytest.approx((0, 1.96**2 / (40 + 1.96**2)))  # its width is not 0
     for successes, n in [(0, 0), (3, 2), (-1, 5), (float("nan"), 5)]:
         with pytest.raises(InputError, match="are no share"):
             plots.wilson(successes, n)
@@ -136,7 +136,7 @@ def test_curves_without_seconds_with_one_row_or_with_a_diverged_loss(runs, tmp_p
 
 
 def test_the_curve_of_another_objective_stands_alone_and_needs_no_pairs(tmp_path):
-    """What a causal language model is measured by: one loss per token, and no share of pairs."""
+    """A causal language model has one loss per token, and no share of correct pairs."""
     rows = [{"tokens": int(i * 1e6), "seconds": i * 60.0, "loss": 5.0 - i} for i in range(4)]
     figure = plots.pretraining_curves({"lstm": rows}, tmp_path / "loss.png", unigram=4.5, curves=("loss",))
     (axis,) = figure.axes
@@ -169,11 +169,11 @@ def test_ladder_with_one_number_of_labels_has_bars_dots_whiskers_and_values():
     (axis,) = plots.ladder(ladder_rows()).axes
     assert [bar.get_width() for bar in axis.patches] == pytest.approx([0.51, 0.58, 0.61, 0.75])
     assert axis_words(axis)[1] == ["majority", "LSTM", "Transformer", "Transformer pretrained, fine-tuned"]
-    assert axis.yaxis_inverted() and axis.get_xlim()[0] == 0  # the first on top; a bar cut off below would mislead
+    assert axis.yaxis_inverted() and axis.get_xlim()[0] == 0  # the first is on top; bars must start at 0
     assert words(axis.texts) == ["0.510 ± 0.010", "0.580 ± 0.010", "0.610 ± 0.010", "0.750 ± 0.010"]
     dots = [line.get_xdata() for line in axis.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(dots[3], [0.74, 0.75, 0.76])
-    whisker = axis.collections[3].get_segments()[0]  # ± the deviation with n − 1: of 0.74, 0.75, 0.76 it is 0.01
+    whisker = axis.collections[3].get_segments()[0]  # ± deviation (n − 1): 0.01 for 0.74, 0.75, 0.76
     np.testing.assert_allclose(whisker[:, 0], [0.74, 0.76], atol=1e-12)
     assert [to_hex(bar.get_facecolor()).upper() for bar in axis.patches] == [plots.PALE] * 3 + [plots.STRONG]
     assert axis.get_title(loc="left") == "accuracy with 500 labels"
@@ -187,12 +187,12 @@ def test_ladder_with_one_seed_has_no_dots_and_f1_is_read():
 
 def test_ladder_with_several_numbers_of_labels_has_a_line_for_each_model():
     rows = ladder_rows(labels=(100, 500, 2000))
-    rows = [row for row in rows if not (row["model"] == "LSTM" and row["labels"] == 2000)]  # one gap
+    rows = [row for row in rows if not (row["model"] == "LSTM" and row["labels"] == 2000)]  # leave one gap
     (axis,) = plots.ladder(rows).axes
     assert axis.get_xscale() == "log" and len(axis.lines) == 4
     assert [len(line.get_xdata()) for line in axis.lines] == [3, 2, 3, 3]
     x = axis.lines[2].get_xdata(orig=False)
-    np.testing.assert_allclose(x, [100, 500, 2000], rtol=0.03)  # a little aside of each other
+    np.testing.assert_allclose(x, [100, 500, 2000], rtol=0.03)  # points are slightly shifted
     assert axis_words(axis)[0] == ["100", "500", "2,000"]
     assert words(axis.texts)[3] == "Transformer pretrained, fine-tuned  0.750"
     assert np.diff(sorted(text.get_position()[1] for text in axis.texts)).min() > 0.01
@@ -224,7 +224,7 @@ def test_maps_stand_in_a_grid_on_one_scale_with_words_at_the_outer_edge():
 
 @pytest.mark.parametrize(("L", "H", "T"), [(1, 1, 3), (12, 1, 3), (1, 12, 5), (2, 2, 40)])
 def test_maps_of_any_number_fit_a_page(L, H, T, tmp_path):
-    layers = [torch.tensor(layer, dtype=torch.float32) for layer in attention(L, H, T)]  # as a model gives them
+    layers = [torch.tensor(layer, dtype=torch.float32) for layer in attention(L, H, T)]  # as a model returns them
     figure = plots.attention_maps(["word"] * T, layers, tmp_path / "maps.png")
     assert len(figure.axes) == L * H + 1 and figure.get_size_inches()[0] <= 22
     width, height = struct.unpack(">II", (tmp_path / "maps.png").read_bytes()[16:24])
@@ -241,7 +241,7 @@ def test_words_without_room_become_numbers_with_a_key():
     assert all(f"{i} word{i}" in key.split("   ") for i in range(1, 38))
 
 
-@pytest.mark.filterwarnings("error")  # matplotlib warns at every box
+@pytest.mark.filterwarnings("error")  # matplotlib warns about every missing glyph
 def test_without_a_font_tokens_are_numbered_and_no_box_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "CHINESE_FONTS", ())
     figure = plots.attention_maps(SENTENCE, attention(1, 2, 7), tmp_path / "maps.png", title="北京")
@@ -258,7 +258,7 @@ def test_a_font_with_the_characters_is_found_and_used_for_these_texts_only(tmp_p
     assert first.get_xticklabels()[1].get_fontfamily() == [plots.FONT, chinese_font]
     assert first.title.get_fontfamily() == [plots.FONT]
     assert [label.get_rotation() for label in first.get_xticklabels()] == [90, 0, 0, 90, 90, 90, 90]
-    assert plots.fonts_for("plain") == [plots.FONT] and plots.fonts_for("北海") is None  # it lacks one of these
+    assert plots.fonts_for("plain") == [plots.FONT] and plots.fonts_for("北海") is None  # it lacks one character
 
 
 def test_one_head_large_has_its_weights_in_the_cells(tmp_path):

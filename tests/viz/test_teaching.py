@@ -29,7 +29,7 @@ def test_agree_says_how_close(capsys):
             np.ones(3),
             1.0,
             r"loss: shapes \(3,\) and \(\) differ",
-        ),  # a mean that was not taken would pass by broadcasting
+        ),  # a forgotten mean would pass because of broadcasting
         ([np.nan], [np.nan], "loss: they differ by nan"),
     ],
 )
@@ -42,7 +42,7 @@ def test_agree_refuses_what_is_not_equal(ours, theirs, sentence, capsys):
 def draw():
     picture, (left, right) = panels(1, 2, width=4, height=2, sharey=True, width_ratios=[1, 3])
     left.plot([1, 2])
-    right.set_title("costs $5, and $6_")  # a dollar is a dollar, and no formula
+    right.set_title("costs $5, and $6_")  # a dollar sign must not start a formula
     return picture, left, right
 
 

@@ -74,7 +74,7 @@ def again(f):
 {having("again(A)(P(1, 2)); logging.info('')")}"""
 THREAD = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
 
-# learner → (what is handed in: text of e01_softmax.py, or (file, bytes), or files; verdict; a piece of the message)
+# learner → (the submission: text of e01_softmax.py, or (file, bytes), or files; the verdict; a part of the message)
 CLASS = {
     "right": (RIGHT, "passed", ""),
     "right_bom": (("right_bom/e01_softmax.py", RIGHT.replace("\n", "\r\n").encode("utf-8-sig")), "passed", ""),
@@ -206,7 +206,7 @@ def test_the_page_says_what_the_class_stumbles_over(graded):
 
 
 def test_no_process_is_left(graded):
-    handed_in = len(CLASS) - 2 + 1  # one handed in nothing, one a broken zip, and one two exercises
+    handed_in = len(CLASS) - 2 + 1  # two have no file to grade (nothing, a broken zip); one has two
     assert len(ended) == handed_in and all(child.returncode is not None for child in ended)
     for child in ended if hasattr(os, "killpg") else ():
         with pytest.raises(ProcessLookupError):
@@ -214,7 +214,7 @@ def test_no_process_is_left(graded):
 
 
 def test_what_a_child_has_started_ends_with_it():
-    """On Windows, the job object ends it, which closes the pipe as well."""
+    """Child processes of a submission end with it. On Windows the job object ends them, which also closes the pipe."""
     sleeper = "import time; time.sleep(600)"
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', '{sleeper}']); print(1, flush=True)"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
@@ -222,7 +222,7 @@ def test_what_a_child_has_started_ends_with_it():
         child.stdout.readline()
         out = os.fdopen(os.dup(child.stdout.fileno()), "rb")
         end(child)
-    assert out.read() == b""  # returns only when all processes with the pipe have ended, and the sleeper has it too
+    assert out.read() == b""  # returns only when all processes that hold the pipe have ended, and the sleeper does
     out.close()
 
 

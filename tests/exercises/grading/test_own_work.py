@@ -1,4 +1,4 @@
-"""What a submission may contain and what not, judged from its source."""
+"""What a submission may and may not contain, judged from its source."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""`minilm exercise solutions` writes files that run and pass, made of the library's own lines."""
+"""`minilm exercise solutions` writes files that run and pass; they consist of the library's own lines."""
 
 import ast
 import re

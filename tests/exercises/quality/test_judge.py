@@ -1,4 +1,4 @@
-"""The judge of the exercises notices mistakes that pass, wrong names and refused right styles."""
+"""The judge of the exercises notices mistakes that pass, wrong names and correct styles that are rejected."""
 
 from dataclasses import replace
 

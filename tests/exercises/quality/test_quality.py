@@ -1,4 +1,4 @@
-"""Every kind of mutant; exercises that are bad on purpose fall below the bars; and our own exercises meet them."""
+"""Tests every kind of mutant. Deliberately bad exercises must miss the quality bars; our own must meet them."""
 
 import ast
 import json
@@ -166,7 +166,7 @@ def test_a_good_exercise_meets_all_bars():
 
 
 def bad(name):
-    """The softmax exercise made bad on purpose, and the message that this gets."""
+    """A deliberately bad version of the softmax exercise, and the message that it gets."""
     same = Wrong("nothing is wrong", "is it?", code=cross_entropy.softmax)
     twin = Wrong("the same once more", "is it?", code=SOFTMAX.mistake("axis_0")["softmax"])
     blind = {"only": {"z": np.array([[0.5]])}}
@@ -271,7 +271,7 @@ def test_without_this_input_a_mutant_passes_that_nobody_has_explained(name, sort
 
 
 def live():
-    """Measure a little of everything in all exercises: every mistake and every right style once, about six pairs of
+    """Measure a little of everything in all exercises: every mistake and every correct style once, about six pairs of
     mistakes, every sixth mutant, and the reference once by itself and once in a learner's file."""
     measuring.PATIENCE, once = 1.0, measuring.verdict
     measuring.verdict = lambda exercise, mutant, patience=1.0: once(exercise, mutant, patience)
@@ -291,7 +291,7 @@ def live():
 
 
 def test_the_suite_meets_its_bars():
-    """Measured now; the published table is measured with more seeds. The process of its own does not check the shapes
+    """Measure the bars now; the published table uses more seeds. A separate process does not check the shapes
     in signatures, which makes it three times as fast."""
     done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, encoding="utf-8", env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
