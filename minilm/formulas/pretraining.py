@@ -130,27 +130,27 @@ def _check_pairs(s: np.ndarray, y: np.ndarray) -> None:
     check_classes("y", y, 2)
 
 
-def pretraining_loss(z: np.ndarray, y: np.ndarray, s: np.ndarray, is_next: np.ndarray) -> float:
-    r"""L = L_tokens(z, y) + L_next(s, is_next): both objectives, each averaged over its own labels.  F27.
+def pretraining_loss(z: np.ndarray, y: np.ndarray, s: np.ndarray, nsp_labels: np.ndarray) -> float:
+    r"""L = L_tokens(z, y) + L_next(s, nsp_labels): both objectives, each averaged over its own labels.  F27.
 
-    `z` [B, T, V] and `y` [B, T] as in `masked_word_loss`; `s` [B, 2] and `is_next` [B] as in `next_sentence_loss`. Each loss
+    `z` [B, T, V] and `y` [B, T] as in `masked_word_loss`; `s` [B, 2] and `nsp_labels` [B] as in `next_sentence_loss`. Each loss
     has its own rule for what counts: the label 0 is an ordinary token in the first and "B follows A" in the second.
     """
-    _check_pairs(s, is_next)
+    _check_pairs(s, nsp_labels)
     check_shape("z", z, "B T V", B=len(s))
-    return masked_word_loss(z, y) + float(-log_softmax(s)[np.arange(len(is_next)), is_next].mean())
+    return masked_word_loss(z, y) + float(-log_softmax(s)[np.arange(len(nsp_labels)), nsp_labels].mean())
 
 
 def pretraining_loss_gradients(
-    z: np.ndarray, y: np.ndarray, s: np.ndarray, is_next: np.ndarray
+    z: np.ndarray, y: np.ndarray, s: np.ndarray, nsp_labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""∂L/∂z [B, T, V] and ∂L/∂s [B, 2]: each loss reaches its own logits, (ŷ − onehot)/N and (ŷ − onehot)/B.  F27.
 
     The two gradients meet in the encoder that computed both z and s.
     """
-    _check_pairs(s, is_next)
+    _check_pairs(s, nsp_labels)
     check_shape("z", z, "B T V", B=len(s))
-    return masked_word_loss_gradient(z, y), (np.exp(log_softmax(s)) - np.eye(2)[is_next]) / len(is_next)
+    return masked_word_loss_gradient(z, y), (np.exp(log_softmax(s)) - np.eye(2)[nsp_labels]) / len(nsp_labels)
 
 
 def mask_tokens(

@@ -138,21 +138,25 @@ def test_F26_class_0_is_learnt_like_class_1(pair):
 
 
 def test_F27_sum_and_gradients_equal_the_library(logits_and_labels, pair):
-    (z, y), (*head, is_next) = logits_and_labels, pair
+    (z, y), (*head, nsp_labels) = logits_and_labels, pair
     s = next_sentence_logits(*head)
 
     def both(z, s):
-        return cross_entropy(z, torch.tensor(y)).value + cross_entropy(s, torch.tensor(is_next)).value
+        return cross_entropy(z, torch.tensor(y)).value + cross_entropy(s, torch.tensor(nsp_labels)).value
 
     value, dz, ds = autograd(both, z, s)
-    ours = pretraining_loss_gradients(z, y, s, is_next)
-    assert pretraining_loss(z, y, s, is_next) == pytest.approx(float(value), abs=1e-10)
+    ours = pretraining_loss_gradients(z, y, s, nsp_labels)
+    assert pretraining_loss(z, y, s, nsp_labels) == pytest.approx(float(value), abs=1e-10)
     np.testing.assert_allclose(ours[0], dz, atol=1e-10)
     np.testing.assert_allclose(ours[1], ds, atol=1e-10)
-    np.testing.assert_allclose(ours[0], finite_differences(lambda a: pretraining_loss(a, y, s, is_next), z), atol=1e-7)
-    np.testing.assert_allclose(ours[1], finite_differences(lambda a: pretraining_loss(z, y, a, is_next), s), atol=1e-7)
-    assert pretraining_loss(z, y, s, is_next) == pytest.approx(
-        masked_word_loss(z, y) + next_sentence_loss(*head, is_next), abs=1e-12
+    np.testing.assert_allclose(
+        ours[0], finite_differences(lambda a: pretraining_loss(a, y, s, nsp_labels), z), atol=1e-7
+    )
+    np.testing.assert_allclose(
+        ours[1], finite_differences(lambda a: pretraining_loss(z, y, a, nsp_labels), s), atol=1e-7
+    )
+    assert pretraining_loss(z, y, s, nsp_labels) == pytest.approx(
+        masked_word_loss(z, y) + next_sentence_loss(*head, nsp_labels), abs=1e-12
     )
 
 

@@ -74,8 +74,8 @@ def batch_for(config, lengths, seed):
     labels = torch.randint(config.vocab_size, (B, T), generator=rng)
     chosen = attention_mask & (torch.rand(B, T, generator=rng) < 0.5)
     chosen[0, 0] = True
-    is_next = torch.randint(2, (B,), generator=rng)
-    return ids, token_type_ids, attention_mask, labels.masked_fill(~chosen, -100), is_next
+    nsp_labels = torch.randint(2, (B,), generator=rng)
+    return ids, token_type_ids, attention_mask, labels.masked_fill(~chosen, -100), nsp_labels
 
 
 @settings(max_examples=20)
@@ -83,9 +83,9 @@ def batch_for(config, lengths, seed):
 def test_F25_F26_equals_transformers_part_by_part_in_value_and_every_gradient(case):
     config, lengths, seed = case
     model, referee = twins(config, seed)
-    ids, token_type_ids, attention_mask, labels, is_next = batch_for(config, lengths, seed)
+    ids, token_type_ids, attention_mask, labels, nsp_labels = batch_for(config, lengths, seed)
     theirs = referee(
-        ids, attention_mask.long(), token_type_ids, labels=labels, next_sentence_label=is_next, output_hidden_states=True
+        ids, attention_mask.long(), token_type_ids, labels=labels, next_sentence_label=nsp_labels, output_hidden_states=True
     )  # fmt: skip
     x = model.encoder.embeddings(ids, token_type_ids)
     for layer, hidden in zip([None, *model.encoder.stack.layers], theirs.hidden_states, strict=True):
@@ -103,7 +103,7 @@ def test_F25_F26_equals_transformers_part_by_part_in_value_and_every_gradient(ca
 
     masked_loss, next_loss = (
         F.cross_entropy(output.mlm_logits, labels.flatten()[masked]),
-        F.cross_entropy(output.nsp_logits, is_next),
+        F.cross_entropy(output.nsp_logits, nsp_labels),
     )
     equal(masked_loss + next_loss, theirs.loss)
     equal(masked_loss, F.cross_entropy(theirs.prediction_logits.flatten(0, 1), labels.flatten()))
