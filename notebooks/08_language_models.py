@@ -355,8 +355,8 @@ agree("F29, library", answer_only, cross_entropy(torch.tensor(z[:, :-1]), labels
 
 # %%
 picture, axes = panels(2, 1, width=11, height=3.2)
-for axis, counts, title in zip(axes, (None, is_answer), ("every letter counts", "only the answer counts (F29)")):
-    slope = np.linalg.norm(formulas.causal_loss_gradient(z, ids, counts)[0], axis=-1)
+for axis, mask, title in zip(axes, (None, is_answer), ("every letter counts", "only the answer counts (F29)")):
+    slope = np.linalg.norm(formulas.causal_loss_gradient(z, ids, mask)[0], axis=-1)
     axis.bar(range(len(slope)), slope, color=np.where(np.append(is_answer[0, 1:], False), COLOURS[0], COLOURS[7]))
     axis.set_xticks(range(len(slope)), [alphabet[j].replace(" ", "␣") for j in ids[0]], fontsize=10)
     axis.set(title=f"Size of ∂L/∂z in each row: {title}", yticks=[])

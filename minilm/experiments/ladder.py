@@ -142,7 +142,7 @@ class Start:
 def lstm(task: Task, seed: int, start: Start, vectors: bool = False) -> Classifier:
     """D1's two layers of 128 (F17), on embeddings as wide as the Transformer's; both ways for tagging."""
     generator = torch.Generator().manual_seed(seed)
-    both_ways = task.name == "token"
+    both_ways = task.per_token
     config = LSTMConfig(start.config.vocab_size, start.config.width, bidirectional=both_ways, dropout=DROPOUT)
     model = Classifier(LSTMEncoder(config, generator), task.head(DROPOUT), generator)
     if vectors:

@@ -126,25 +126,25 @@ def _check_offsets(offsets: tuple[int, ...], i: np.ndarray, T: int, length: int,
         raise InputError(f"{len(offsets)} offsets are too many for a vocabulary of {V}: use fewer.")
 
 
-def causal_loss(z: np.ndarray, w: np.ndarray, counts: np.ndarray | None = None) -> float:
+def causal_loss(z: np.ndarray, w: np.ndarray, mask: np.ndarray | None = None) -> float:
     r"""L = −1/N Σ log softmax(z_t)(w_{t+1}): row t of `z` [B, T, V] predicts token t + 1 of `w` [B, T].  F23.
 
-    exp(L) is the perplexity. `counts` [B, T], bool, is True for the tokens that count (None: all); set it to False for
+    exp(L) is the perplexity. `mask` [B, T], bool, is True for the tokens that count (None: all); set it to False for
     padding. The first token of a row is never predicted, and the last row of z predicts nothing. This function shifts by
     one itself: if you shift the labels too, you train a model that skips a token.
 
     Raises InputError for shapes that do not fit, an id outside 0 … V − 1, or if no token counts.
     """
-    rows, tokens = _predicted(z, w, counts)
+    rows, tokens = _predicted(z, w, mask)
     return float(-log_softmax(z[rows])[np.arange(len(tokens)), tokens].mean())
 
 
-def causal_loss_gradient(z: np.ndarray, w: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+def causal_loss_gradient(z: np.ndarray, w: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     r"""∂L/∂z [B, T, V] = (ŷ_t − onehot(w_{t+1})) / N in each row t whose token t + 1 counts, 0 in the others.  F23.
 
     L is a mean of N cross-entropies. Each has the gradient ŷ − onehot in its own row of z and 0 in all other rows.
     """
-    rows, tokens = _predicted(z, w, counts)
+    rows, tokens = _predicted(z, w, mask)
     gradient = np.zeros(np.shape(z))
     d = np.exp(log_softmax(z[rows]))
     d[np.arange(len(tokens)), tokens] -= 1
@@ -170,18 +170,18 @@ def dialogue_loss_gradient(z: np.ndarray, w: np.ndarray, is_answer: np.ndarray) 
 
 
 def _predicted(
-    z: np.ndarray, w: np.ndarray, counts: np.ndarray | None
+    z: np.ndarray, w: np.ndarray, mask: np.ndarray | None
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
     """Two things: (batch, row) in z of each predicted token that counts, and the ids [N] of these tokens."""
     check_shape("z", z, "B T V")
     B, T, V = z.shape
     check_shape("w", w, "B T", B=B, T=T)
     check_classes("w", w, V)
-    counts = np.ones((B, T), bool) if counts is None else np.asarray(counts)
-    check_shape("counts", counts, "B T", B=B, T=T)
-    if counts.dtype != bool:
-        raise InputError(f"counts has the type {counts.dtype}, but must be boolean: give True where a token counts.")
-    b, t = np.nonzero(counts[:, 1:])  # row t predicts token t + 1
+    mask = np.ones((B, T), bool) if mask is None else np.asarray(mask)
+    check_shape("mask", mask, "B T", B=B, T=T)
+    if mask.dtype != bool:
+        raise InputError(f"mask has the type {mask.dtype}, but must be boolean: give True where a token counts.")
+    b, t = np.nonzero(mask[:, 1:])  # row t predicts token t + 1
     if not len(b):
         raise InputError("no token counts after the first of a row, and a mean over nothing has no value.")
     return (b, t), w[b, t + 1]

@@ -48,8 +48,8 @@ def lstm_model_loss(theta: Theta, w: np.ndarray, y: np.ndarray) -> float:
     Raises `InputError` as `lstm_model` does, for labels outside the vocabulary, and if no label counts.
     """
     z = lstm_model(theta, w)
-    counts = _counted(y, *z.shape)
-    return cross_entropy(z[counts], y[counts])
+    mask = _counted(y, *z.shape)
+    return cross_entropy(z[mask], y[mask])
 
 
 def lstm_model_loss_gradients(theta: Theta, w: np.ndarray, y: np.ndarray) -> Theta:
@@ -61,9 +61,9 @@ def lstm_model_loss_gradients(theta: Theta, w: np.ndarray, y: np.ndarray) -> The
     """
     x, h1, h2 = _states(theta, w)
     z = h2 @ theta["W_y"].T + theta["b_y"]
-    counts = _counted(y, *z.shape)
+    mask = _counted(y, *z.shape)
     dz, gradients = np.zeros(z.shape), {}
-    dz[counts] = cross_entropy_gradient(z[counts], y[counts])
+    dz[mask] = cross_entropy_gradient(z[mask], y[mask])
     gradients["W_y"], gradients["b_y"], dh = dz.T @ h2, dz.sum(axis=0), dz @ theta["W_y"]
     for layer, below in (2, h1), (1, x):
         dh, _, _, dW_x, dW_h, db = lstm_gradients(below, *_layer(theta, layer), dh)
@@ -90,11 +90,11 @@ def _layer(theta: Theta, layer: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def _counted(y: np.ndarray, T: int, V: int) -> np.ndarray:
     """True where a label counts, [T]."""
     check_shape("y", y, "T", T=T)
-    counts = y != IGNORED
-    if not counts.any():
+    mask = y != IGNORED
+    if not mask.any():
         raise InputError(f"y holds only {IGNORED}, and a mean over nothing has no value: give at least one label.")
-    check_classes("y", y[counts], V)
-    return counts
+    check_classes("y", y[mask], V)
+    return mask
 
 
 def _check(theta: Theta, w: np.ndarray) -> None:

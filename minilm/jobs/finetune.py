@@ -157,7 +157,7 @@ def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> Cla
     generator = torch.Generator().manual_seed(options.seed)
     head = task.head(options.dropout, options.pooling)
     if options.model == "lstm":
-        sizes = LSTMConfig(tokenizer.size, bidirectional=task.name == "token", dropout=options.dropout)
+        sizes = LSTMConfig(tokenizer.size, bidirectional=task.per_token, dropout=options.dropout)
         return Classifier(LSTMEncoder(sizes, generator), head, generator)
     if options.fresh:
         architecture, config = architecture_named("bert"), TransformerConfig(vocab_size=tokenizer.size)

@@ -65,11 +65,11 @@ def _rightward(chunk: np.ndarray, ends: np.ndarray, V: int, window: int, first_w
         padded[1:], window
     )  # [N, window]; column d is d + 1 to the right
     distance = np.arange(1, window + 1)
-    counts = (np.arange(N)[:, None] + distance < ends[:, None]) & (company >= first_word)
-    counts &= (chunk[:N] >= first_word)[:, None]
+    mask = (np.arange(N)[:, None] + distance < ends[:, None]) & (company >= first_word)
+    mask &= (chunk[:N] >= first_word)[:, None]
     weights = np.broadcast_to(1.0 / distance, (N, window))
-    row_ends = np.concatenate([[0], counts.sum(axis=1).cumsum()])
-    Y = sparse.csr_matrix((weights[counts], company[counts], row_ends), shape=(N, V))
+    row_ends = np.concatenate([[0], mask.sum(axis=1).cumsum()])
+    Y = sparse.csr_matrix((weights[mask], company[mask], row_ends), shape=(N, V))
     X = sparse.csr_matrix((np.ones(N), chunk[:N], np.arange(N + 1)), shape=(N, V))
     pairs = X.T.tocsr() @ Y
     pairs.sort_indices()

@@ -102,8 +102,8 @@ def _counted(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The rows of `z` and `y` that count. The others are left out instead of being multiplied by 0, because 0 × inf is NaN."""
     if z.dtype in (torch.float16, torch.bfloat16):
         z = z.float()  # three digits are enough for an activation, but not for a loss curve
-    counts = y != IGNORED
-    return (z, y) if counts.all() else (z[counts], y[counts])
+    mask = y != IGNORED
+    return (z, y) if mask.all() else (z[mask], y[mask])
 
 
 def _mean(losses: Float[Tensor, " N"]) -> Loss:

@@ -36,6 +36,7 @@ class Task:
 
     labels: tuple[str, ...]
     name: ClassVar[str]
+    per_token: ClassVar[bool]  # whether every token has a label, or the text as a whole
     metric: ClassVar[str]  # the figure that tables show
 
     @staticmethod
@@ -79,7 +80,7 @@ class Task:
 class TextTask(Task):
     """One label per text, or per pair of texts."""
 
-    name, metric = "text", "accuracy"
+    name, per_token, metric = "text", False, "accuracy"
 
     @staticmethod
     def labels_of(examples):
@@ -108,7 +109,7 @@ class TextTask(Task):
 class TokenTask(Task):
     """One tag per token, from which entities are read."""
 
-    name, metric = "token", "f1"
+    name, per_token, metric = "token", True, "f1"
 
     @staticmethod
     def labels_of(examples):

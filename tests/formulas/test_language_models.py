@@ -34,10 +34,10 @@ def batch():
     return rng.normal(scale=2, size=(B, T, V)), rng.integers(V, size=(B, T))
 
 
-def minilm_causal(z: torch.Tensor, w: np.ndarray, counts: np.ndarray) -> torch.Tensor:
+def minilm_causal(z: torch.Tensor, w: np.ndarray, mask: np.ndarray) -> torch.Tensor:
     """The library's cross-entropy on labels shifted one to the left, −100 where nothing is to be predicted."""
     labels = np.full((B, T), -100)
-    labels[:, :-1] = np.where(counts, w, -100)[:, 1:]
+    labels[:, :-1] = np.where(mask, w, -100)[:, 1:]
     return cross_entropy(z, torch.tensor(labels)).value
 
 

@@ -220,8 +220,8 @@ def test_F15_by_hand_equals_autograd(bidirectional, ragged, normal):
 @pytest.mark.parametrize("order", [range(3), range(3)[::-1]], ids=["forwards", "backwards"])
 def test_F15_by_hand_agrees_with_finite_differences(order, normal):
     a, W_h, h, c = (normal(*shape).requires_grad_() for shape in [(3, 2, 16), (16, 4), (2, 4), (2, 4)])
-    counts = [None, None, torch.tensor([[True], [False]])]
-    assert torch.autograd.gradcheck(lambda *leaves: _LSTMByHand.apply(*leaves, counts, order), (a, W_h, h, c))
+    masks = [None, None, torch.tensor([[True], [False]])]
+    assert torch.autograd.gradcheck(lambda *leaves: _LSTMByHand.apply(*leaves, masks, order), (a, W_h, h, c))
 
 
 def test_F15_a_second_derivative_is_refused_by_hand_and_given_by_autograd(normal):

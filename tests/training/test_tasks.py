@@ -55,6 +55,7 @@ class Reader(nn.Module):
 
 def test_what_kinds_there_are():
     assert (TEXT.name, TEXT.metric, TOKEN.name, TOKEN.metric) == ("text", "accuracy", "token", "f1")
+    assert (TEXT.per_token, TOKEN.per_token) == (False, True)
     assert isinstance(TEXT, Task) and isinstance(TOKEN, Task)
     assert TEXT == TextTask(("bad", "good")) != TextTask(("good", "bad")) and TEXT != TokenTask(("bad", "good"))
     with pytest.raises(AttributeError):

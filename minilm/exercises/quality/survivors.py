@@ -48,7 +48,7 @@ SURVIVORS = (
     Explained(LOSSES, r"float16", "not asked", "half precision is not part of the exercise: the probes are float64"),
     Explained(
         LOSSES,
-        r"→ \(z\[counts\], y\[counts\]\)$",
+        r"→ \(z\[mask\], y\[mask\]\)$",
         "same",
         "selecting all rows by a mask returns all rows; leaving that out only saves time",
     ),

@@ -10,12 +10,12 @@ IGNORED = -100
 
 def flawed(logits, labels, label_smoothing=0.0, wrong=frozenset()):
     z, y = logits.reshape(-1, logits.shape[-1]), labels.reshape(-1).long()
-    counts = y != (0 if "class_0" in wrong else IGNORED)
+    mask = y != (0 if "class_0" in wrong else IGNORED)
     if "twice" in wrong:
         z = z.softmax(-1)
     log_y_hat = z.softmax(-1).log() if "log_of_softmax" in wrong else z.log_softmax(-1)
     losses = -log_y_hat[torch.arange(len(y)), y.clamp(min=0)]
-    total, N = losses[counts].sum(), int(counts.sum())
+    total, N = losses[mask].sum(), int(mask.sum())
     if "all_rows" in wrong or "all_rows_counted" in wrong:
         return Loss(total / len(y), len(y) if "all_rows_counted" in wrong else N)
     if "sum" in wrong:
@@ -35,10 +35,10 @@ def loop(logits, labels, label_smoothing=0.0):
 
 
 def one_hot(logits, labels, label_smoothing=0.0):
-    counts = labels != IGNORED
-    answer = torch.nn.functional.one_hot(labels.clamp(min=0).long(), logits.shape[-1]) * counts[..., None]
+    mask = labels != IGNORED
+    answer = torch.nn.functional.one_hot(labels.clamp(min=0).long(), logits.shape[-1]) * mask[..., None]
     total = -torch.einsum("...k,...k->", answer.to(logits.dtype), logits.log_softmax(-1))
-    return total / counts.sum().clamp(min=1), int(counts.sum())
+    return total / mask.sum().clamp(min=1), int(mask.sum())
 
 
 def twice_the_log(logits, labels, label_smoothing=0.0):
@@ -171,7 +171,7 @@ EXERCISE = Exercise(
     hints=(
         "The loss of one example is −log of the probability that the model gives to the right class. It is easiest to remove "
         "the rows whose label is −100 first, before you compute anything with them.",
-        "logits [*batch, K] → [N, K], labels → [N]; counts = labels ≠ −100 [N]; log_softmax of the rows that count; pick one "
+        "logits [*batch, K] → [N, K], labels → [N]; mask = labels ≠ −100 [N]; log_softmax of the rows that count; pick one "
         "entry per row with gather or by indexing [rows, labels]; sum / max(how many, 1).",
         "z, y = the rows that count;  log_y_hat = z.log_softmax(-1);  losses = -log_y_hat[row i, y[i]];  return "
         "Loss(losses.sum() / max(len(losses), 1), len(losses))",

@@ -12,25 +12,25 @@ def cross_entropy_gradient(z: np.ndarray, y: np.ndarray, dL: float = 1.0) -> np.
     A label of −100 does not count: the gradient of its row is 0, and the mean is taken over the other rows. If no label
     counts, the whole gradient is 0.
     """
-    counts = y != -100  # [N]
+    mask = y != -100  # [N]
     dz = softmax(z)  # the probabilities that the model gives [N, K]
-    dz[counts, y[counts]] -= 1  # minus the truth: 1 at the right class, 0 elsewhere
-    return dL * dz * counts[:, None] / max(counts.sum(), 1)
+    dz[mask, y[mask]] -= 1  # minus the truth: 1 at the right class, 0 elsewhere
+    return dL * dz * mask[:, None] / max(mask.sum(), 1)
 
 
 def cross_entropy(z, y, dL=1.0):
-    counts = y != -100
-    return -log_softmax(z)[counts, y[counts]].sum() / max(counts.sum(), 1)
+    mask = y != -100
+    return -log_softmax(z)[mask, y[mask]].sum() / max(mask.sum(), 1)
 
 
 def flawed(z, y, dL=1.0, wrong=frozenset()):
-    counts = y != -100
-    y_hat, N = softmax(z), counts.sum()
+    mask = y != -100
+    y_hat, N = softmax(z), mask.sum()
     answer = np.zeros(z.shape)
-    answer[counts, y[counts]] = 1
+    answer[mask, y[mask]] = 1
     dz = -answer / y_hat if "by_p" in wrong else y_hat - answer
     if "ignored" not in wrong:
-        dz = dz * counts[:, None]
+        dz = dz * mask[:, None]
     if "not_divided" not in wrong:
         dz = dz / (len(y) if "all_rows" in wrong else N if "nothing" in wrong else max(N, 1))
     return dz * (1.0 if "no_upstream" in wrong else dL) * (-1 if "sign" in wrong else 1)
@@ -47,19 +47,19 @@ def loop(z, y, dL=1.0):
 
 
 def one_hot(z, y, dL=1.0):
-    counts = (y != -100).astype(float)
+    mask = (y != -100).astype(float)
     answer = np.eye(z.shape[1])[np.maximum(y, 0)]
-    return np.einsum("nk,n->nk", softmax(z) - answer, counts) * dL / max(counts.sum(), 1)
+    return np.einsum("nk,n->nk", softmax(z) - answer, mask) * dL / max(mask.sum(), 1)
 
 
 def the_long_way(z, y, dL=1.0):
-    counts, out = y != -100, np.zeros(z.shape)
-    if not counts.any():
+    mask, out = y != -100, np.zeros(z.shape)
+    if not mask.any():
         return out
-    p = softmax(z[counts])
+    p = softmax(z[mask])
     jacobian = np.einsum("nk,kj->nkj", p, np.eye(z.shape[1])) - p[:, :, None] * p[:, None, :]
-    dp = -np.eye(z.shape[1])[y[counts]] / p
-    out[counts] = (dp[:, None, :] @ jacobian)[:, 0] * (dL / max(counts.sum(), 1))
+    dp = -np.eye(z.shape[1])[y[mask]] / p
+    out[mask] = (dp[:, None, :] @ jacobian)[:, 0] * (dL / max(mask.sum(), 1))
     return out
 
 

@@ -11,7 +11,7 @@ IGNORED = -100
 def flawed(logits, labels, label_smoothing=0.0, wrong=frozenset()):
     K, eps = logits.shape[-1], label_smoothing
     z, y = logits.reshape(-1, K), labels.reshape(-1).long()
-    counts = y != IGNORED
+    mask = y != IGNORED
     log_y_hat = z.log_softmax(-1)
     share = 1 / K if "one_v" in wrong else eps / (K - 1) if "others" in wrong else eps / K
     if "column_0" in wrong:
@@ -32,10 +32,10 @@ def flawed(logits, labels, label_smoothing=0.0, wrong=frozenset()):
     else:
         losses = -((kept * label + spread) * log_y_hat).sum(-1)
     if "rows" in wrong:  # a row that does not count loses its label, but keeps its ε/K
-        losses = torch.where(counts, losses, -(spread * log_y_hat).sum(-1))
-        return Loss(losses.sum() / max(int(counts.sum()), 1), int(counts.sum()))
-    total = losses[counts].sum()
-    return Loss(total / (len(y) if "over_pads" in wrong else max(int(counts.sum()), 1)), int(counts.sum()))
+        losses = torch.where(mask, losses, -(spread * log_y_hat).sum(-1))
+        return Loss(losses.sum() / max(int(mask.sum()), 1), int(mask.sum()))
+    total = losses[mask].sum()
+    return Loss(total / (len(y) if "over_pads" in wrong else max(int(mask.sum()), 1)), int(mask.sum()))
 
 
 def loops(logits, labels, label_smoothing=0.0):
@@ -51,10 +51,10 @@ def loops(logits, labels, label_smoothing=0.0):
 
 
 def whole_answers(logits, labels, label_smoothing=0.0):
-    K, counts = logits.shape[-1], labels != IGNORED
+    K, mask = logits.shape[-1], labels != IGNORED
     q = torch.eye(K, dtype=logits.dtype)[labels.clamp(min=0)] * (1 - label_smoothing) + label_smoothing / K
-    total = torch.einsum("...k,...k,...->", q, -logits.log_softmax(-1), counts.to(logits.dtype))
-    return Loss(total / counts.sum().clamp(min=1), int(counts.sum()))
+    total = torch.einsum("...k,...k,...->", q, -logits.log_softmax(-1), mask.to(logits.dtype))
+    return Loss(total / mask.sum().clamp(min=1), int(mask.sum()))
 
 
 def two_parts(logits, labels, label_smoothing=0.0):

@@ -8,21 +8,21 @@ from minilm.exercises.spec import Exercise, Property, Wrong
 from minilm.formulas.cross_entropy import log_softmax
 
 
-def flawed_loss(z, w, counts=None, wrong=frozenset()):
+def flawed_loss(z, w, mask=None, wrong=frozenset()):
     B, T, _ = z.shape
-    counts = np.ones((B, T), bool) if counts is None or "padding" in wrong else counts
+    mask = np.ones((B, T), bool) if mask is None or "padding" in wrong else mask
     logs = z if "no_softmax" in wrong else log_softmax(z)
-    guessed, use = np.roll(w, -1, axis=1), np.roll(counts, -1, axis=1)
+    guessed, use = np.roll(w, -1, axis=1), np.roll(mask, -1, axis=1)
     use[:, -1] = False
     if "first" in wrong:  # the last row of z predicts the first word
-        use[:, -1] = counts[:, 0]
+        use[:, -1] = mask[:, 0]
     if "unshifted" in wrong:
-        guessed, use = w, counts.copy()
+        guessed, use = w, mask.copy()
     if "twice" in wrong:
-        guessed, use = np.roll(w, -2, axis=1), np.roll(counts, -2, axis=1)
+        guessed, use = np.roll(w, -2, axis=1), np.roll(mask, -2, axis=1)
         use[:, -2:] = False
     if "mask_unshifted" in wrong:
-        use = counts.copy()
+        use = mask.copy()
         use[:, -1] = False
     losses = -np.take_along_axis(logs, guessed[..., None], axis=2)[..., 0] * use
     if "base_2" in wrong:
@@ -51,26 +51,26 @@ def having(*wrong):
     return {"causal_loss": partial(flawed_loss, wrong=wrong), "perplexity": partial(flawed_perplexity, wrong=wrong)}
 
 
-def word_by_word(z, w, counts=None):
+def word_by_word(z, w, mask=None):
     total, N = 0.0, 0
     for b in range(len(w)):
         for t in range(1, w.shape[1]):
-            if counts is None or counts[b, t]:
+            if mask is None or mask[b, t]:
                 row = z[b, t - 1]
                 total += row.max() + np.log(np.exp(row - row.max()).sum()) - row[w[b, t]]
                 N += 1
     return float(total / N)
 
 
-def by_slices(z, w, counts=None):
+def by_slices(z, w, mask=None):
     z, w = z[:, :-1], w[:, 1:]
-    use = np.ones(w.shape) if counts is None else counts[:, 1:].astype(float)
+    use = np.ones(w.shape) if mask is None else mask[:, 1:].astype(float)
     losses = np.logaddexp.reduce(z, axis=-1) - np.take_along_axis(z, w[..., None], -1)[..., 0]
     return np.average(losses, weights=use)
 
 
-def by_onehot(z, w, counts=None):
-    keep = np.full(w.shape, True) if counts is None else counts
+def by_onehot(z, w, mask=None):
+    keep = np.full(w.shape, True) if mask is None else mask
     rows = z[:, :-1][keep[:, 1:]]  # [N, V]
     words = np.eye(z.shape[2])[w[:, 1:][keep[:, 1:]]]
     rows = rows - rows.max(axis=1, keepdims=True)
@@ -88,24 +88,24 @@ def geometric_mean(p):
     return float(np.prod(p ** (-1 / len(p))))
 
 
-def run(made, z, w, counts, p):
-    return {"loss": made.causal_loss(z, w, counts), "perplexity": made.perplexity(p)}
+def run(made, z, w, mask, p):
+    return {"loss": made.causal_loss(z, w, mask), "perplexity": made.perplexity(p)}
 
 
 def text(rng, *lengths, V, n=6, all_count=False):
     B, T = len(lengths), max(lengths)
-    counts = None if all_count else np.arange(T) < np.array(lengths)[:, None]
+    mask = None if all_count else np.arange(T) < np.array(lengths)[:, None]
     return {
         "z": rng.normal(scale=2, size=(B, T, V)),
         "w": rng.integers(V, size=(B, T)),
-        "counts": counts,
+        "mask": mask,
         "p": rng.uniform(0.05, 0.9, size=n),
     }
 
 
 def probes(rng):
     only = text(rng, 7, 7, V=4)
-    only["counts"] = np.array([[0, 0, 0, 1, 1, 0, 0], [1, 1, 1, 0, 0, 1, 1]], dtype=bool)
+    only["mask"] = np.array([[0, 0, 0, 1, 1, 0, 0], [1, 1, 1, 0, 0, 1, 1]], dtype=bool)
     return {
         "rows of different lengths": text(rng, 6, 3, 5, V=9),
         "every word counts": text(rng, 5, 5, V=7, n=4, all_count=True),
@@ -134,7 +134,7 @@ EXERCISE = Exercise(
     tiny=lambda: {
         "z": np.log(np.array([[[1.0, 1.0, 2.0], [1.0, 6.0, 1.0], [1.0, 1.0, 1.0]]])),
         "w": np.array([[0, 2, 1]]),
-        "counts": np.array([[True, True, True]]),
+        "mask": np.array([[True, True, True]]),
         "p": np.array([0.5, 0.125]),
     },
     probes=probes,
@@ -152,7 +152,7 @@ EXERCISE = Exercise(
     forbidden=("causal_loss", "perplexity", "cross_entropy"),
     steps=(
         "row t of z predicts word t + 1: the last row of z predicts nothing, and the first word is never predicted",
-        "a prediction counts if `counts` is True at the word that is predicted",
+        "a prediction counts if `mask` is True at the word that is predicted",
         "the log-probability of each word that really came, and their mean over all words that count, whichever row "
         "they are in",
     ),
@@ -184,7 +184,7 @@ EXERCISE = Exercise(
         ),
         "padding": Wrong(
             "padding is counted as words",
-            "what is `counts` for, and where do you use it?",
+            "what is `mask` for, and where do you use it?",
             having("padding"),
             ("12", "Padding that counts"),
         ),
@@ -195,7 +195,7 @@ EXERCISE = Exercise(
             ("12", "Padding that counts"),
         ),
         "mask_unshifted": Wrong(
-            "`counts` is read at the row that predicts, not at the word that is predicted",
+            "`mask` is read at the row that predicts, not at the word that is predicted",
             "the last word of a short row is followed by padding: should this word's row count as a prediction?",
             having("mask_unshifted"),
         ),
@@ -237,9 +237,9 @@ EXERCISE = Exercise(
         "The probability of a text is the product of the probabilities that the model gave to each word, given the words before "
         "it. Its logarithm is a sum. Divide it by the number of words and change its sign: that is the loss, and exp of the loss "
         "is the perplexity.",
-        "z [B, T, V] without its last row and w [B, T] without its first word belong together: [B, T − 1] predictions. counts "
+        "z [B, T, V] without its last row and w [B, T] without its first word belong together: [B, T − 1] predictions. mask "
         "loses its first column too, and N predictions are left → log softmax of their rows at their words [N] → minus the mean.",
-        "guesses = z[:, :-1], words = w[:, 1:], use = counts[:, 1:] or all;  loss = −(log-probability of the word, where use), "
+        "guesses = z[:, :-1], words = w[:, 1:], use = mask[:, 1:] or all;  loss = −(log-probability of the word, where use), "
         "summed, over use.sum();  perplexity = exp of minus the mean of log p",
     ),
 )
