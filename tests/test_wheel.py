@@ -110,6 +110,17 @@ def test_the_first_steps_of_the_quickstart(python, tmp_path):
     assert re.match(r"(positive|negative)\t", python("-m", "minilm", "predict", "--model", "fitted", "a fine film"))
 
 
+def test_the_quickstart(python, tmp_path):
+    """The whole of it, in Chinese because that takes less time, with three steps of pretraining and twenty labelled lines."""
+    few = ("--steps", 3, "--seeds", 1, "--labels", 20, "--no-progress")
+    said = python("-m", "minilm", "quickstart", "--language", "zh", *few)
+    assert re.findall(r"── (\d)  ", said) == ["1", "2", "3", "4"]
+    out = tmp_path / "runs" / "quickstart-zh"
+    rows = json.loads((out / "ladder.json").read_text(encoding="utf-8"))
+    assert [row["labels"] for row in rows] == [20] * 8
+    assert {"ladder.png", "pretraining.png", "attention.png", "report.md"} <= {path.name for path in out.iterdir()}
+
+
 def test_the_exercises(python, tmp_path):
     assert "softmax" in python("-m", "minilm", "exercise", "list")
     python("-m", "minilm", "exercise", "start", "softmax")
