@@ -128,7 +128,8 @@ def test_the_wheel_holds_what_the_command_looks_for():
     config.read_string((TOP / "setup.cfg").read_text(encoding="utf-8"))
     patterns = config["options.data_files"]["share/minilm/notebooks"].split()
     packed = {path.name for pattern in patterns for path in TOP.glob(pattern)}
-    assert packed == {path.name for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")} | {INDEX, GLOSSARY}
+    pages = {INDEX, GLOSSARY, "README.md", "README.zh-CN.md"}
+    assert packed == {path.name for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")} | pages
 
 
 # ------------------------------------------------------------------------------- Jupyter
