@@ -52,7 +52,8 @@ class PretrainOptions:
     """Continue the run in `out`, bit for bit as if it had never stopped."""
 
     architecture: str = "bert"
-    """bert (masked words and next sentence) or lstm (a language model that reads from left to right)."""
+    """bert (masked words and next sentence) or lstm (a language model that reads from left to right; it has no heads, norms,
+    positions, masks or sentence pairs, and ignores the options for them)."""
     vocab_size: int = 8192
     units: str = "wordpiece"
     """What a token is: wordpiece, or characters (for Chinese)."""

@@ -134,7 +134,7 @@ class Architecture:
     def build_pretraining(self, config) -> nn.Module:
         """The model that is pretrained, of this shape. Raises InputError if the architecture has none."""
         if self.pretraining_class is None:
-            raise InputError(f"an {self.name} is not pretrained here: choose another --architecture.")
+            raise InputError(f"{self.name} is not pretrained here: choose another --architecture.")
         return self.pretraining_class(config)
 
     def config_from(self, **sizes):

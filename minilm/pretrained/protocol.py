@@ -38,7 +38,7 @@ def architecture_of(model: nn.Module) -> Architecture:
         if type(encoder) is architecture.encoder_class:
             return architecture
     raise InputError(
-        f"{type(encoder).__name__} has no adapter: add it to ARCHITECTURES in minilm/pretrained/protocol.py."
+        f"{type(encoder).__name__} has no adapter: write one and add its name to NAMES in minilm/pretrained/protocol.py."
     )
 
 

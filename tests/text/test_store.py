@@ -161,7 +161,9 @@ def test_killed_half_way_it_leaves_no_store(tmp_path):
         open_store(tmp_path / "store")
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc, which is Linux's")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="peak memory is read from /proc, which only Linux has (2026-11-26)"
+)
 def test_memory_does_not_grow_with_the_corpus(tmp_path):
     """5 and 15 MB of text need the same memory, within 6 MB. Storing the text would need 10 MB more; ids as lists, 25 MB."""
     tokens, peaks = [], []

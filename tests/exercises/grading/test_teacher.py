@@ -131,7 +131,7 @@ def test_of_two_the_one_that_is_written_counts_and_a_zip_in_a_folder_is_opened(t
     assert source_for(submission, find("cross_entropy")).place == ""  # a helper in another exercise's file
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without links and pipes")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no links and pipes on Windows (2026-11-26)")
 def test_links_pipes_and_names_that_no_table_holds(tmp_path):
     (tmp_path / "anna").mkdir()
     (tmp_path / "ben.py").write_text("def softmax(z): return 1", encoding="utf-8")
