@@ -1,0 +1,37 @@
+"""What a job changed or left out. Nothing is dropped in silence: each remark is shown and kept in the run folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from minilm.files.atomic import write_text
+
+Note = Callable[[str], None]
+FILE = "notes.txt"
+
+
+def unheard(text: str) -> None:
+    """A `Note` for callers who want none, such as tests."""
+
+
+class Notes:
+    """Collects remarks of one line each, shows each of them once, and writes them into a folder.
+
+    Functions that read or change data take a `Note` and call it with a whole sentence; a job hands them its `Notes`.
+    """
+
+    def __init__(self, say: Note = print):
+        self.say = say
+        self.lines: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        if text not in self.lines:
+            self.lines.append(text)
+            self.say(f"note: {text}")
+
+    def write(self, folder: Path) -> None:
+        """Write `notes.txt`, one remark per line. If there are none, an older file is removed."""
+        if self.lines:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(folder / FILE, "".join(f"{line}\n" for line in self.lines))
+        else:
+            (folder / FILE).unlink(missing_ok=True)
