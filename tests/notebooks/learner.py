@@ -43,8 +43,8 @@ def run(cells: list[str], building: bool, first: int = 0, drawn: int | None = No
     return "", printed.getvalue()
 
 
-def in_a_fork(cells: list[str], first: int, drawn: int) -> str:
-    """What `run` says of the cells in a copy of this process; this process stays as it is."""
+def in_a_fork(cells: list[str], first: int, drawn: int) -> tuple[str, float]:
+    """What `run` says of the cells in a copy of this process, and its CPU seconds; this process stays as it is."""
     sys.stdout.flush()
     read, write = os.pipe()
     if (child := os.fork()) == 0:
@@ -57,26 +57,26 @@ def in_a_fork(cells: list[str], first: int, drawn: int) -> str:
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         said = pipe.read().decode(errors="replace")
-    _, status = os.waitpid(child, 0)
-    return said or (f"the process died (status {status})" if status else "")
+    _, status, used = os.wait4(child, 0)
+    return said or (f"the process died (status {status})" if status else ""), round(used.ru_utime + used.ru_stime, 1)
 
 
 def follow(cells: list[str], changes: list[dict]) -> dict:
-    """Run the notebook and every change. Returns {"whole": …, "printed": …, "changes": [what each raised, …]}."""
-    said = [""] * len(changes)
+    """Run the notebook and every change. Returns {"whole": …, "printed": …, "changes": [what each raised, …], "seconds": […]}."""
+    said, seconds = [""] * len(changes), [0.0] * len(changes)
     whole, printed = "", ""
     shell()
     for number, cell in enumerate([*cells, ""]):
         for at, change in enumerate(changes):
             if FORKS and change["first"] == number:
-                said[at] = in_a_fork(change["cells"], number, change["drawn"])
+                said[at], seconds[at] = in_a_fork(change["cells"], number, change["drawn"])
         raised, out = run([cell], building=True, first=number)
         whole, printed = whole or raised, printed + out
     if not FORKS:
         for at, change in enumerate(changes):
             InteractiveShell.instance().reset(new_session=False)
             said[at] = run([*cells[: change["first"]], *change["cells"]], building=False)[0]
-    return {"whole": whole, "printed": printed, "changes": said}
+    return {"whole": whole, "printed": printed, "changes": said, "seconds": seconds}
 
 
 if __name__ == "__main__":

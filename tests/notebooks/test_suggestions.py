@@ -1,16 +1,20 @@
 """Whoever follows "What to try" sees a result, never an exception: each suggestion is done literally, and more besides.
 
 `suggestions/NN_name.py` says for each sentence which code a reader changes. A change is (old, new), where `old` occurs once in
-the code of the notebook, or ("after", old, new): a new cell below the cell that contains `old`. The changed notebook runs to its
-end at the small sizes. `VARIATIONS` change something in every section that no sentence mentions. To save half of the time,
-a variation runs only to the end of its section, and no picture is drawn beyond the section that is changed; with
-EVERY_CELL=1 in the environment, all cells run and all pictures are drawn.
+the code of the notebook, or ("after", old, new): a new cell below the cell that contains `old`. `VARIATIONS` change something in
+every section that no sentence mentions.
+
+The changed notebook runs at the small sizes. To save time, it ends with the last cell that reads a name which the changed
+section defines (a variation ends with its section), and pictures are drawn only in that section. With EVERY_CELL=1 in the
+environment everything runs to the end and is drawn.
 """
 
+import ast
 import json
 import os
 import re
 import subprocess
+import symtable
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -80,20 +84,99 @@ def changed(cells: list[str], edits: list[tuple[str, ...]], parts: list[list[int
     end = max(part[-1] for part in parts if set(part) & set(touched))
     whole = [[cell, below[number]] if number in below else [cell] for number, cell in enumerate(new)]
     left = [cell for pair in whole for cell in pair][first:]
-    return {"first": first, "cells": left, "drawn": end + 1 + len(below) - first}
+    drawn = end + 1 + len(below) - first
+    affected = last_affected(cells, min(touched), end) + 1 + len(below) - first
+    return {"first": first, "cells": left, "drawn": drawn, "affected": affected}
+
+
+def global_reads(node: ast.AST) -> set[str]:
+    """The names of the notebook that a function, or an expression with variables of its own, reads."""
+
+    def reads(table: symtable.SymbolTable) -> set[str]:
+        own = {s.get_name() for s in table.get_symbols() if s.is_referenced() and s.is_global()}
+        return own.union(*(reads(child) for child in table.get_children()))
+
+    table = symtable.symtable(ast.unparse(node), "a cell", "exec")
+    return {s.get_name() for s in table.get_symbols() if s.is_referenced()} | reads(table)
+
+
+class Names(ast.NodeVisitor):
+    """What a cell reads from cells above it, what it defines or changes, and what each of its functions reads."""
+
+    def __init__(self, cell: str):
+        self.reads, self.writes, self.functions = set(), set(), {}
+        self.visit(ast.parse(cell))
+
+    def visit_Name(self, node):
+        if isinstance(node.ctx, ast.Load):
+            self.reads |= {node.id} - self.writes
+        else:
+            self.writes.add(node.id)
+
+    def visit_alias(self, node):
+        self.writes.add((node.asname or node.name).split(".")[0])
+
+    def visit_Assign(self, node):
+        self.visit(node.value)
+        for target in node.targets:
+            self.visit(target)
+            if isinstance(target, ast.Attribute | ast.Subscript):  # a.b = … and a[0] = … change a
+                self.writes |= {n.id for n in ast.walk(target.value) if isinstance(n, ast.Name)}
+            elif isinstance(target, ast.Name) and isinstance(node.value, ast.Lambda):
+                self.functions[target.id] = global_reads(node.value)
+
+    def visit_For(self, node):
+        for part in (node.iter, node.target, *node.body, *node.orelse):
+            self.visit(part)
+
+    def visit_AugAssign(self, node):
+        self.visit(node.value)
+        changed_names = {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}
+        self.reads |= changed_names - self.writes
+        self.writes |= changed_names
+
+    def visit_FunctionDef(self, node):
+        self.functions[node.name] = global_reads(node)
+        self.writes.add(node.name)
+
+    def inner(self, node):
+        self.reads |= global_reads(node) - self.writes
+
+    visit_ClassDef = visit_FunctionDef
+    visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = inner
+
+
+def last_affected(cells: list[str], first: int, end: int) -> int:
+    """The last cell that reads, directly or through a function, what the cells from `first` to `end` define or change."""
+    found = [Names(cell) for cell in cells]
+    functions = {name: reads for cell in found for name, reads in cell.functions.items()}
+    changed_names, last = set().union(*(cell.writes for cell in found[first : end + 1])), end
+    for number in range(end + 1, len(cells)):
+        reads, todo = set(), set(found[number].reads)
+        while todo:
+            reads |= todo
+            todo = set().union(*(functions.get(name, set()) for name in todo)) - reads
+        if reads & changed_names:
+            last = number
+            changed_names |= found[number].writes
+        else:
+            changed_names -= found[number].writes
+    return last
 
 
 def tries(source: Path) -> list[tuple[str, dict]]:
     """What `learner.py` is to run: what each change is called in a message, and its cells."""
     module, cells, parts = suggested(source), code(source), sections(source)
-    found = [(text, changed(cells, edits, parts)) for text, edits in module.TRY]
-    for edits in module.VARIATIONS:
+    changes = [(text, edits, "affected") for text, edits in module.TRY]
+    changes += [(f"variation: {edits[0][-2]!r} → {edits[0][-1]!r}", edits, "drawn") for edits in module.VARIATIONS]
+    found = []
+    for what, edits, until in changes:
         change = changed(cells, edits, parts)
-        if not EVERY_CELL:
-            change["cells"] = change["cells"][: change["drawn"]]
-        found.append((f"variation: {edits[0][-2]!r} → {edits[0][-1]!r}", change))
-    if EVERY_CELL:
-        found = [(what, change | {"drawn": len(change["cells"])}) for what, change in found]
+        if EVERY_CELL:
+            change["drawn"] = len(change["cells"])
+        else:
+            change["cells"] = change["cells"][: change[until]]
+        found.append((what, change))
     return found
 
 
@@ -154,5 +237,8 @@ def test_the_notebook_runs_and_no_suggestion_raises(source, tmp_path, tmp_path_f
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["whole"] == "" and "Warning" not in report["printed"] and not list(tmp_path.iterdir())
+    if slow := os.environ.get("SLOW"):
+        for (what, _), seconds in sorted(zip(chosen, report["seconds"]), key=lambda p: -p[1])[: int(slow)]:
+            print(seconds, what[-150:])
     raised = [f"{text}\n  {said}" for (text, _), said in zip(chosen, report["changes"]) if said]
     assert not raised, f"{len(raised)} of {len(chosen)}:\n" + "\n\n".join(raised)
