@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
 from minilm.examples.labels import IGNORED
+from minilm.files.notes import Note, unheard
 from minilm.text.files import Example
 from minilm.text.tagged import TaggedLine
 from minilm.text.tokenizer import Tokenizer
@@ -34,6 +35,7 @@ def encode_texts(
     truncate: bool = False,
     where: str = "the data",
     places: Sequence[int] | None = None,
+    note: Note = unheard,
 ) -> Dataset:
     """Texts, or pairs of texts, as rows of ids with special tokens and segments, one label per row (−100 if there is none).
 
@@ -41,8 +43,9 @@ def encode_texts(
     of example i in `where`, counted from 0, so that messages name the right text even after shuffling.
 
     Raises InputError for a label that is not among `labels`, and for a text that is too long, unless `truncate` allows it
-    to be cut at its end (in a pair, the longer text is cut first).
+    to be cut at its end (in a pair, the longer text is cut first). How many were cut is said in a `note`.
     """
+    were_cut: list[str] = []
     number = {label: i for i, label in enumerate(labels)}
     first = tokenizer.ids([example.text for example in examples])
     second = tokenizer.ids([example.pair or "" for example in examples])
@@ -59,6 +62,7 @@ def encode_texts(
                     "shorten it, or allow long texts to be cut with --truncate."
                 )
             a, b = cut(a, b, room)
+            were_cut.append(f"{name} from {length:,} to {room:,} tokens")
         if example.label is not None and example.label not in number:
             raise InputError(
                 f"{name} has the label '{example.label}', which was not seen in training "
@@ -68,15 +72,23 @@ def encode_texts(
         rows.append(row)
         token_type_ids.append(segments)
         numbers.append(IGNORED if example.label is None else number[example.label])
+    if were_cut:
+        texts = "text was" if len(examples) == 1 else "texts were"
+        note(f"{len(were_cut):,} of {len(examples):,} {texts} cut at the end to fit into the model: {were_cut[0]}.")
     return dataset(rows, token_type_ids, numbers, tokenizer, list(range(len(rows))))
 
 
 def cut(a: list[int], b: list[int] | None, room: int) -> tuple[list[int], list[int] | None]:
-    """Shorten both at their ends until they have `room` tokens together, the longer one first."""
+    """Shorten both at their ends until they have `room` tokens together, the longer one first.
+
+    If both are longer than half of the room, an odd token is left to the longer one, or to B if they are equally long: so
+    `tokenizers` does it, and models that others trained were trained so.
+    """
     if b is None:
         return a[:room], None
-    keep_b = min(len(b), max(room - len(a), room // 2))
-    return a[: room - keep_b], b[:keep_b]
+    shorter = min(len(a), len(b), room // 2)
+    kept_a, kept_b = (shorter, room - shorter) if len(a) <= len(b) else (room - shorter, shorter)
+    return a[:kept_a], b[:kept_b]
 
 
 SENTENCE_END = frozenset("。！？；.!?;")

@@ -89,9 +89,11 @@ class HeadConfig:
 @dataclass(frozen=True)
 class TextHeadConfig(HeadConfig):
     """One label per text. `pooling` says where the text's one vector comes from: "mean" is the mean of its tokens,
-    "cls" the pooler's vector at [CLS], "last" the hidden state after the last token (for recurrent encoders)."""
+    "cls" the pooler's vector at [CLS], "last" the hidden state after the last token (for recurrent encoders). `pairs` says
+    whether the model was trained on pairs of texts; None if that is not known, as with models that others published."""
 
     pooling: str = "mean"
+    pairs: bool | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 from minilm.examples.batching import Dataset
+from minilm.errors import InputError
 from minilm.examples.labelled import encode_tagged, encode_texts
+from minilm.files.notes import Note, unheard
 from minilm.models.heads import HeadConfig, TextHeadConfig, TokenHeadConfig
 from minilm.text.files import Example
 from minilm.text.tagged import TaggedLine
@@ -56,6 +58,7 @@ class Task:
         truncate: bool = False,
         where: str = "the data",
         places: Sequence[int] | None = None,
+        note: Note = unheard,
     ) -> Dataset:
         """Token ids with labels; see `encode_texts` for what `truncate`, `where` and `places` mean and what is raised."""
         raise NotImplementedError
@@ -72,14 +75,17 @@ class Task:
         max_length: int | None,
         truncate: bool = False,
         where: str = "the texts",
+        note: Note = unheard,
     ) -> list[Prediction]:
         """What a model predicts for each text. Raises InputError for a text that is too long, unless `truncate` allows cutting."""
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
 class TextTask(Task):
-    """One label per text, or per pair of texts."""
+    """One label per text, or per pair of texts: `pairs` says which. None means that it is not known, and both are taken."""
 
+    pairs: bool | None = None
     name, per_token, metric = "text", False, "accuracy"
 
     @staticmethod
@@ -87,18 +93,33 @@ class TextTask(Task):
         return [example.label for example in examples if example.label is not None]
 
     def head(self, dropout=0.1, pooling="mean"):
-        return TextHeadConfig(self.labels, dropout, pooling)
+        return TextHeadConfig(self.labels, dropout, pooling, self.pairs)
 
-    def encode(self, examples, tokenizer, max_length, truncate=False, where="the data", places=None):
-        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, where, places)
+    def encode(
+        self, examples, tokenizer, max_length, truncate=False, where="the data", places=None, note: Note = unheard
+    ):
+        """Raises InputError, too, for single texts where the model was trained on pairs, and for the reverse."""
+        lone = [example.pair is None for example in examples]
+        if self.pairs and any(lone):
+            which = f"text {lone.index(True) + 1} of {where}"
+            raise InputError(
+                f"{which} has no second text, and the model was trained on pairs: give it with --pair, or name the column "
+                "of a table with --pair-column."
+            )
+        if self.pairs is False and not all(lone):
+            which = f"text {lone.index(False) + 1} of {where}"
+            raise InputError(
+                f"{which} has a second text, and the model was trained on single texts: leave out --pair and --pair-column."
+            )
+        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, where, places, note)
 
     def measure(self, model, examples, device):
         """Accuracy, and the mean of the F1 of all classes."""
         return measure_texts(model, examples, device)
 
-    def predict(self, model, examples, tokenizer, max_length, truncate=False, where="the texts"):
+    def predict(self, model, examples, tokenizer, max_length, truncate=False, where="the texts", note=unheard):
         """The most probable label of each text, and its probability."""
-        encoded = self.encode(examples, tokenizer, max_length, truncate, where)
+        encoded = self.encode(examples, tokenizer, max_length, truncate, where, note=note)
         rows = probabilities(model, encoded, next(model.parameters()).device)
         return [
             Prediction(example.text, self.labels[int(row.argmax())], float(row.max()))
@@ -118,7 +139,7 @@ class TokenTask(Task):
     def head(self, dropout=0.1, pooling="mean"):
         return TokenHeadConfig(self.labels, dropout)  # no pooling, because every token has its own vector
 
-    def encode(self, examples, tokenizer, max_length, truncate=False, where="the data", places=None):
+    def encode(self, examples, tokenizer, max_length, truncate=False, where="the data", places=None, note=unheard):
         """Long lines are cut into several rows and joined again later, so `truncate` is not needed."""
         return encode_tagged(examples, self.labels, tokenizer, max_length, where)
 
@@ -126,7 +147,7 @@ class TokenTask(Task):
         """Precision, recall and F1 of whole entities."""
         return measure_tags(model, examples, self.labels, device)
 
-    def predict(self, model, examples, tokenizer, max_length, truncate=False, where="the texts"):
+    def predict(self, model, examples, tokenizer, max_length, truncate=False, where="the texts", note=unheard):
         """The entities of each text. Chinese is tagged by characters, other scripts by the words between spaces."""
         words = [units(example.text) for example in examples]
         lines = [TaggedLine(line, [self.labels[0]] * len(line)) for line in words]
@@ -140,7 +161,9 @@ class TokenTask(Task):
 
 def task_of(head: HeadConfig) -> Task:
     """The task that a classifier with this head was trained for."""
-    return TokenTask(head.labels) if isinstance(head, TokenHeadConfig) else TextTask(head.labels)
+    if isinstance(head, TextHeadConfig):
+        return TextTask(head.labels, head.pairs)
+    return TokenTask(head.labels)
 
 
 def units(text: str) -> list[str]:
