@@ -1,14 +1,15 @@
 """The batches of BERT's pretraining, fresh at every step: sentence pairs with masked tokens.  F25, F26.
 
-Text that fits into no pair comes alone, as [CLS] A [SEP], and has no next-sentence label. A batch depends on nothing but the seed and the number of the step, so a resumed run continues as if it had never stopped.
+Text that fits into no pair comes alone, as [CLS] A [SEP], and has no next-sentence label. A batch depends on nothing but the
+seed and the number of the step, so a resumed run continues as if it had never stopped.
 """
 
 import numpy as np
 import torch
 
 from minilm.examples.batching import Batch, batches_of_like_length, hash_of, pad
-from minilm.examples.masked_lm import mask_tokens
 from minilm.examples.labels import IGNORED
+from minilm.examples.masked_lm import mask_tokens
 from minilm.examples.next_sentence import BLOCK, document_windows, draw_pairs, lone_windows
 from minilm.text.store import Store
 from minilm.text.tokenizer import Tokenizer

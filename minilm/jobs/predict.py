@@ -8,7 +8,7 @@ import numpy as np
 import tyro
 
 from minilm.errors import InputError, check_least
-from minilm.jobs.finetune import Columns, InOwnFile, is_tagged
+from minilm.jobs.labelled_data import Columns, InOwnFile, is_tagged
 from minilm.pretrained.protocol import open_classifier, open_encoder, open_pretraining
 from minilm.text import corpus
 from minilm.text.files import Example

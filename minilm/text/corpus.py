@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.errors import InputError
+from minilm.files.notes import Note, unheard
 from minilm.files.packages import (
     installed_version as _installed_version,
     package_folder as _package_folder,
@@ -95,6 +96,7 @@ def labelled(
     text_column: str = "text",
     label_column: str | None = "label",
     pair_column: str | None = None,
+    note: Note = unheard,
 ) -> list[Example]:
     """The labelled texts of a corpus ("negative", "positive"), or of a CSV, TSV or JSON-lines file.
 
@@ -108,7 +110,7 @@ def labelled(
     return list(files.labelled_file(_existing(name_or_path), text_column, label_column, pair_column))
 
 
-def tagged(name_or_path: str | Path) -> list[TaggedLine]:
+def tagged(name_or_path: str | Path, note: Note = unheard) -> list[TaggedLine]:
     """The tagged lines of `peoples-daily`, of a CoNLL file, or of a `.txt` file of word/tag lines.
 
     Word/tag lines, including those of `peoples-daily`, are split into characters. Raises InputError as `documents` does,

@@ -69,8 +69,9 @@ class BertPretraining:
     r"""L = L_MLM + w · L_NSP, each the mean over its own labels that count.  F25, F26, F27.
 
     If both shared one loss that ignores one label, every pair labelled 0 would be lost. w is `next_sentence_weight`; 0
-    leaves next sentence out, and so does a row that is labelled −100 there, because it is no pair. The model is called as `model(input_ids, token_type_ids, attention_mask, masked)` and returns
-    a `PretrainingOutput`; a batch needs `labels` [B, T] (−100 where nothing was masked) and `nsp_labels` [B].
+    leaves next sentence out, and a row that is no pair (labelled −100) takes no part in it. The model is called as
+    `model(input_ids, token_type_ids, attention_mask, masked)` and returns a `PretrainingOutput`; a batch needs `labels`
+    [B, T] (−100 where nothing was masked) and `nsp_labels` [B].
     """
 
     next_sentence_weight: float = 1.0

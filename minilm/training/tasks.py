@@ -12,8 +12,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import nn
 
-from minilm.examples.batching import Dataset
 from minilm.errors import InputError
+from minilm.examples.batching import Dataset
 from minilm.examples.labelled import encode_tagged, encode_texts
 from minilm.files.notes import Note, unheard
 from minilm.models.heads import HeadConfig, TextHeadConfig, TokenHeadConfig

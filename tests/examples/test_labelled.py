@@ -97,7 +97,9 @@ def test_F07_cut_leaves_what_tokenizers_leaves():
 def test_F07_how_many_texts_were_cut_is_said(tokenizer):
     said = []
     texts = [Example(text, "x") for text in ("abc", "abcdef", "ab", "abcdefgh")]
-    encode_texts(texts, ("x", "y"), tokenizer, 6, truncate=True, where="film.csv", places=[7, 3, 0, 1], note=said.append)
+    encode_texts(
+        texts, ("x", "y"), tokenizer, 6, truncate=True, where="film.csv", places=[7, 3, 0, 1], note=said.append
+    )
     assert said == ["2 of 4 texts were cut at the end to fit into the model: text 4 of film.csv from 6 to 4 tokens."]
     encode_texts(texts[:1], ("x", "y"), tokenizer, 6, truncate=True, note=said.append)
     assert len(said) == 1

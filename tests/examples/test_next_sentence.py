@@ -234,7 +234,9 @@ def test_F25_lone_windows_hold_what_fits_into_no_pair_and_nothing_else(documents
 def test_F25_document_windows_never_cross_a_document(documents, size):
     store = store_of(documents)
     found = document_windows(store, size, np.random.default_rng(3)).tolist()
-    assert all(0 < end - start <= size and document_at(store, start) == document_at(store, end - 1) for start, end in found)
+    assert all(
+        0 < end - start <= size and document_at(store, start) == document_at(store, end - 1) for start, end in found
+    )
     assert {document_at(store, start) for start, _ in found} == set(range(len(documents)))
 
 
