@@ -15,6 +15,7 @@ from minilm.errors import InputError, check_least, check_most
 from minilm.examples.batching import Batch
 from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.examples.causal_lm import TextWindows
+from minilm.files.notes import Note, Notes, unheard
 from minilm.jobs.tensorboard import tensorboard_writer
 from minilm.models.config import parameter_count
 from minilm.models.initialisation import SCHEMES, initialise, warm_start
@@ -58,6 +59,9 @@ class PretrainOptions:
     units: str = "wordpiece"
     """What a token is: wordpiece, or characters (for Chinese)."""
     lowercase: bool = True
+    strip_accents: bool | None = None
+    """Whether accents are removed, so that schön and schon become the same word, and かぎ and かき too. If you do not say it,
+    they go exactly when the text is lowercased, as in BERT. Where they tell words apart, use --strip-accents False."""
     tokenizer: Path | None = None
     """A tokenizer.json to use instead of learning one."""
     held_out: int = 4000
@@ -161,7 +165,8 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     state = load_state(options.out) if options.resume else None
     check_folder(options.out, options, state, options.resume)
     writer = tensorboard_writer(options.out, options.tensorboard)
-    prepared = prepare_for(options, say)
+    notes = Notes(say)
+    prepared = prepare_for(options, say, notes)
     check_corpus(options.out, prepared.folder, state)
     model = build(options, prepared)
     batches = batches_for(options, prepared)
@@ -170,6 +175,7 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     )
     held_out = [batch.to(device) for batch in held_out_batches(prepared, options.length, options.adapter.objective)]
     say(f"{parameter_count(model):,} parameters, {prepared.train}, budget {options.budget}, on {device}")
+    notes.write(options.out)
     measured = run.train_in(
         options.out,
         held_out,
@@ -232,8 +238,9 @@ def vectors_for(prepared: Prepared, options: PretrainOptions) -> np.ndarray:
     return vectors
 
 
-def prepare_for(options: PretrainOptions, say: Callable[[str], None]) -> Prepared:
-    """The corpus of these options, prepared now or found prepared."""
+def prepare_for(options: PretrainOptions, say: Callable[[str], None], note: Note = unheard) -> Prepared:
+    """The corpus of these options, prepared now or found prepared. `note` hears what the tokenizer does not see of it."""
     given = Tokenizer.load(options.tokenizer) if options.tokenizer else None
     o = options
-    return prepare(o.corpus, o.cache, o.vocab_size, o.units, o.lowercase, o.held_out, tokenizer=given, say=say)
+    settings = o.vocab_size, o.units, o.lowercase, o.held_out
+    return prepare(o.corpus, o.cache, *settings, tokenizer=given, say=say, strip_accents=o.strip_accents, note=note)
