@@ -42,7 +42,7 @@ class PretrainingBatches:
         self.batches: list[np.ndarray] = []
         self.rows = np.zeros((0, 5), dtype=np.int64)  # a_start, a_end, b_start, b_end, label
 
-    def _open_round(self, number: int) -> None:
+    def open_round(self, number: int) -> None:
         """Draw the rows of round `number` from one block of documents; the blocks take turns."""
         rng = np.random.default_rng([self.seed, number])
         self.rows = self.draw(rng, self.blocks[number % len(self.blocks)])
@@ -65,10 +65,10 @@ class PretrainingBatches:
     def __getitem__(self, step: int) -> Batch:
         if self.round < 0 or step < self.first_step:
             self.first_step = 0
-            self._open_round(0)
+            self.open_round(0)
         while step - self.first_step >= len(self.batches):
             self.first_step += len(self.batches)
-            self._open_round(self.round + 1)
+            self.open_round(self.round + 1)
         return self.make(self.batches[step - self.first_step], step)
 
     def make(self, chosen: np.ndarray, step: int) -> Batch:

@@ -52,12 +52,14 @@ def draw_pairs(store: Store, room: int, rng: np.random.Generator, documents: ran
     if len(sizes) == 1 and sizes[0] < 3:
         raise InputError(
             f"no sentence pairs can be made from {sizes[0]} sentence(s) of one document: "
-            "give at least three sentences, one per line, or two documents with a blank line between them."
+            "give at least three sentences, one per line, or two documents with a blank line between them; or train without "
+            "pairs, with --next-sentence-weight 0."
         )
     if sizes.max() < 2:
         raise InputError(
             "no sentence pairs can be made: every document has a single sentence. "
-            "Write one sentence per line and leave a blank line only between documents."
+            "Write one sentence per line and leave a blank line only between documents; or train without pairs, with "
+            "--next-sentence-weight 0."
         )
     rows = []
     for document in range(len(sizes)) if documents is None else documents:

@@ -60,6 +60,9 @@ class PretrainOptions:
     units: str = "wordpiece"
     """What a token is: wordpiece, or characters (for Chinese)."""
     lowercase: bool = True
+    strip_accents: bool | None = None
+    """Whether accents are removed, so that schön and schon become the same word, and かぎ and かき too. If you do not say it,
+    they go exactly when the text is lowercased, as in BERT. Where they tell words apart, use --strip-accents False."""
     tokenizer: Path | None = None
     """A tokenizer.json to use instead of learning one."""
     held_out: int = 4000
@@ -194,8 +197,8 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     held_out = held_out_batches(prepared, options.length, options.adapter.objective, options.pairs)
     held_out = [batch.to(device) for batch in held_out]
     say_lone(batches, notes)
-    notes.write(options.out)
     say(f"{parameter_count(model):,} parameters, {prepared.train}, budget {options.budget}, on {device}")
+    notes.write(options.out)
     measured = run.train_in(
         options.out,
         held_out,
@@ -257,7 +260,7 @@ def check_words(prepared: Prepared) -> None:
 def say_lone(batches: PretrainingBatches | TextWindows, note: Note) -> None:
     """Say how much text fits into no sentence pair, and so trains masked words alone."""
     if isinstance(batches, PretrainingBatches) and batches.next_sentence:
-        _ = batches[0]  # this draws the first round
+        batches.open_round(0)
         lone = batches.rows[:, 4] == IGNORED
         if share := lone.mean():
             note(
@@ -287,7 +290,9 @@ def vectors_for(prepared: Prepared, options: PretrainOptions) -> np.ndarray:
 
 
 def prepare_for(options: PretrainOptions, say: Callable[[str], None], note: Note = unheard) -> Prepared:
-    """The corpus of these options, prepared now or found prepared."""
+    """The corpus of these options, prepared now or found prepared. `note` hears what the tokenizer does not see of it."""
     given = Tokenizer.load(options.tokenizer) if options.tokenizer else None
     o = options
-    return prepare(o.corpus, o.cache, o.vocab_size, o.units, o.lowercase, o.held_out, tokenizer=given, say=say)
+    settings = o.vocab_size, o.units, o.lowercase, o.held_out
+    extra: dict[str, Any] = dict(tokenizer=given, strip_accents=o.strip_accents, pairs=o.pairs)
+    return prepare(o.corpus, o.cache, *settings, say=say, note=note, **extra)

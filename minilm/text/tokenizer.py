@@ -17,6 +17,8 @@ import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from minilm.errors import InputError
+from minilm.files.notes import Note, unheard
+from minilm.text.alphabet import commonest_characters, first_characters, fitting, lines_of, say_what_differs
 from minilm.text.files import refuse_half_characters
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -42,6 +44,20 @@ class Tokenizer:
     @property
     def special_ids(self) -> list[int]:
         return [self.pad, self.unknown, self.cls, self.sep, self.mask]
+
+    @property
+    def special_tokens(self) -> list[str]:
+        """The special tokens as they are written, in the order of `special_ids`."""
+        return list(SPECIAL_TOKENS)
+
+    def normalise(self, text: str) -> str:
+        """The text as it is before it is split: what becomes of capitals, accents and control characters."""
+        return self.backend.normalizer.normalize_str(text) if self.backend.normalizer else text
+
+    def unknown_parts(self, text: str) -> list[str]:
+        """The parts of the text that have no token and become [UNK], in their order."""
+        encoding = self.backend.encode(text, add_special_tokens=False)
+        return [text[a:b] for i, (a, b) in zip(encoding.ids, encoding.offsets) if i == self.unknown]
 
     def ids(self, texts: list[str]) -> list[list[int]]:
         """The token ids of each text, without special tokens."""
@@ -141,9 +157,11 @@ def first_pieces(encoding: tokenizers.Encoding, words: int, unknown: int) -> lis
     return ids
 
 
-def bert_normalizer(lowercase: bool) -> normalizers.Normalizer:
+def bert_normalizer(lowercase: bool, strip_accents: bool | None = None) -> normalizers.Normalizer:
+    """BERT's normaliser. `strip_accents` None means what it means in BERT: as `lowercase` says."""
+    strip = lowercase if strip_accents is None else strip_accents
     return normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=lowercase, lowercase=lowercase
+        clean_text=True, handle_chinese_chars=True, strip_accents=strip, lowercase=lowercase
     )
 
 
@@ -156,57 +174,86 @@ def with_bert_template(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     return backend
 
 
-def train_wordpiece(files: list[Path], vocab_size: int = 8192, lowercase: bool = True) -> Tokenizer:
+def train_wordpiece(
+    files: list[Path],
+    vocab_size: int = 8192,
+    lowercase: bool = True,
+    strip_accents: bool | None = None,
+    note: Note = unheard,
+) -> Tokenizer:
     """Learn WordPiece from text files: at most `vocab_size` pieces, with "##" before pieces that continue a word.
+
+    A character without a piece makes its whole word [UNK]. So the characters that make up 99.99 % of the text come first,
+    each alone and, where it can continue a word, with "##". Rarer characters enter as long as characters fill at most half
+    of the vocabulary, or if there are no longer pieces left to fill it. `strip_accents` None: as `lowercase` says.
 
     The library numbers the one-character pieces in the random order of a hash table and uses these numbers to break ties
     between longer pieces, so the same text gives a different vocabulary in every run (huggingface/tokenizers #1794). We
     fix the numbers by listing those pieces among the trainer's special tokens.
+
+    Raises InputError if `vocab_size` leaves no room beside the special tokens.
     """
-    normalizer, pre_tokenizer = bert_normalizer(lowercase), pre_tokenizers.BertPreTokenizer()
-    counts: Counter[str] = Counter()
-    for file in files:
-        with open(file, encoding="utf-8") as lines:
-            for line in lines:
-                counts.update(line)
-    alphabet = sorted(commonest_characters(counts, normalizer, limit=1000))
-    goes_on = [
-        f"##{c}" for c in alphabet if len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{c}"))) == 1
-    ]
+    room = room_for_pieces(vocab_size)
+    normalizer, pre_tokenizer = bert_normalizer(lowercase, strip_accents), pre_tokenizers.BertPreTokenizer()
+    counts = commonest_characters(lines_of(files), normalizer)
+    pieces = {
+        c: [c, f"##{c}"] if len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{c}"))) == 1 else [c]
+        for c in counts
+    }
+    alphabet = first_characters(counts, pieces, room)
+    vocabulary = learn_pieces(files, vocab_size, pieces, alphabet, normalizer, pre_tokenizer)
+    while more := fitting([c for c in counts if c not in alphabet], pieces, vocab_size - len(vocabulary)):
+        alphabet += more
+        vocabulary = learn_pieces(files, vocab_size, pieces, alphabet, normalizer, pre_tokenizer)
+    say_what_differs(note, len(vocabulary), vocab_size, counts, set(alphabet))
+    return wordpiece(vocabulary, normalizer, pre_tokenizer, decoders.WordPiece())
+
+
+def learn_pieces(files, vocab_size, pieces, alphabet, normalizer, pre_tokenizer) -> dict[str, int]:
+    """The vocabulary that the library learns from the files with the characters of `alphabet`, as {piece: id}."""
     learner = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
     learner.normalizer, learner.pre_tokenizer = normalizer, pre_tokenizer
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
-        special_tokens=[*SPECIAL_TOKENS, *goes_on],
+        special_tokens=[*SPECIAL_TOKENS, *(piece for c in sorted(alphabet) for piece in pieces[c][1:])],
         initial_alphabet=alphabet,
         limit_alphabet=len(alphabet),
         show_progress=False,
     )
     learner.train([str(file) for file in files], trainer)
-    return wordpiece(learner.get_vocab(), normalizer, pre_tokenizer, decoders.WordPiece())
+    return learner.get_vocab()
 
 
-def train_characters(lines: Iterable[str], vocab_size: int = 8192, lowercase: bool = True) -> Tokenizer:
-    """One token per character, for Chinese: the `vocab_size` − 5 most frequent ones; all others become [UNK]."""
-    normalizer = bert_normalizer(lowercase)
-    counts: Counter[str] = Counter()
-    for line in lines:
-        counts.update(line)
-    characters = commonest_characters(counts, normalizer, limit=vocab_size - len(SPECIAL_TOKENS))
+def train_characters(
+    lines: Iterable[str],
+    vocab_size: int = 8192,
+    lowercase: bool = True,
+    strip_accents: bool | None = None,
+    note: Note = unheard,
+) -> Tokenizer:
+    """One token per character, for Chinese: the `vocab_size` − 5 most frequent ones; all others become [UNK].
+
+    `strip_accents` None: as `lowercase` says. Raises InputError if `vocab_size` leaves no room beside the special tokens.
+    """
+    room = room_for_pieces(vocab_size)
+    normalizer = bert_normalizer(lowercase, strip_accents)
+    counts = commonest_characters(lines, normalizer)
+    characters = list(counts)[:room]
     vocabulary = {token: i for i, token in enumerate([*SPECIAL_TOKENS, *characters])}
+    say_what_differs(note, len(vocabulary), vocab_size, counts, set(characters))
     one_by_one = pre_tokenizers.Split(Regex("."), "isolated")
     pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), one_by_one])
     return wordpiece(vocabulary, normalizer, pre_tokenizer, decoders.Fuse())
 
 
-def commonest_characters(counts: Counter[str], normalizer: normalizers.Normalizer, limit: int) -> list[str]:
-    """The characters of the normalised text, the most frequent first; ties are ordered by code point."""
-    normalised: Counter[str] = Counter()
-    for character, count in counts.items():
-        for c in normalizer.normalize_str(character):
-            normalised[c] += count
-    ranked = sorted(normalised.items(), key=lambda item: (-item[1], item[0]))
-    return [c for c, _ in ranked if not c.isspace()][:limit]
+def room_for_pieces(vocab_size: int) -> int:
+    """How many pieces fit beside the special tokens. Raises InputError if there is no room for a single one."""
+    if vocab_size <= len(SPECIAL_TOKENS):
+        least = len(SPECIAL_TOKENS) + 1
+        raise InputError(
+            f"a vocabulary of {vocab_size} is too small: the special tokens need {least - 1}; give {least}."
+        )
+    return vocab_size - len(SPECIAL_TOKENS)
 
 
 def wordpiece(vocabulary: dict[str, int], normalizer, pre_tokenizer, decoder) -> Tokenizer:

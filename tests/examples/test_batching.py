@@ -67,7 +67,7 @@ def test_every_index_comes_once_in_batches_of_like_lengths():
 
 def test_one_round_is_every_pair_once(make, store):
     batches = make()
-    batches._open_round(0)
+    batches.open_round(0)
     count, pairs = len(batches.batches), len(batches.rows)
     assert sum(len(batches[step].nsp_labels) for step in range(count)) == pairs
     chosen = np.concatenate(batches.batches)
@@ -130,7 +130,7 @@ def test_a_step_is_the_same_in_any_order_and_from_a_new_object(make):
 
 def test_F25_F26_pairs_and_masks_are_new_in_every_round(make):
     batches = make()
-    batches._open_round(0)
+    batches.open_round(0)
     first, count = batches.rows, len(batches.batches)
     _ = batches[count]
     assert len(first) != len(batches.rows) or not np.array_equal(first[:, 2], batches.rows[:, 2])
@@ -145,7 +145,7 @@ def test_blocks_of_documents_take_turns_and_cover_them_all(monkeypatch, make, st
     assert [(block.start, block.stop) for block in batches.blocks] == [(0, 25), (25, 50), (50, 60)]
     seen = []
     for number in range(6):
-        batches._open_round(number)
+        batches.open_round(number)
         homes = np.searchsorted(store.document_borders, batches.rows[:, 0], side="right") - 1
         seen.append((homes.min(), homes.max()))
         assert set(homes) == set(batches.blocks[number % 3])

@@ -314,7 +314,7 @@ def test_F25_F26_the_folder_opens_in_transformers_with_equal_logits(straight, ru
 
 def test_a_run_folder_holds_what_was_promised(straight):
     assert {path.name for path in straight.iterdir()} == {
-        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "notes.txt"),
         *("metrics.jsonl", "pretraining.png", "training_state"),
     }
     keys = {"step", "tokens", "seconds", "mlm_loss", "nsp_loss", "nsp_accuracy", "pairs"}
@@ -404,7 +404,7 @@ def test_budgets_in_tokens_and_minutes(run, tmp_path, no_picture):
         (dict(init="zero"), "init 'zero' is not known"),
         (dict(length=7), "length must be at least 8, not 7"),
         (dict(architecture="rnn"), "architecture 'rnn' is not known: choose one of bert, .*lstm"),
-        (dict(architecture="lstm", dropout=1.0), "dropout .*1.0"),
+        (dict(architecture="lstm", heads=4, dropout=1.0), "dropout .*1.0"),
         (dict(norm="mid"), "norm 'mid' is not known"),
         (dict(positions="none"), "positions 'none' is not known"),
     ],
@@ -475,9 +475,9 @@ def test_a_text_whose_words_are_all_unknown_is_refused(run, tmp_path):
 def test_text_that_fits_into_no_pair_takes_part_and_is_said(run, tmp_path, no_picture):
     text = tmp_path / "mostly_single.txt"
     single = [f"hen {i} sat alone on a wall .\n" for i in range(40)]
-    text.write_text("\n".join([*single, *["The hen sat .\nThe dog ran .\nA fox came .\n"] * 12]), encoding="utf-8")
+    text.write_text("\n".join([*single, *["The hen sat .\nThe dog ran .\nA fox came .\n"] * 30]), encoding="utf-8")
     said = []
-    options = run(corpus=str(text), steps=4, held_out=10)
+    options = run(corpus=str(text), steps=4, held_out=14)
     pretrain(options, said.append)
     (note,) = [line for line in said if "fits into no sentence pair" in line]
     rows = int(note.split()[1])

@@ -7,7 +7,7 @@ from tiny import DATA, silent
 
 from minilm.errors import InputError
 from minilm.text import prepare as preparing
-from minilm.text.prepare import check_pairs, held_out_documents, prepare, read_documents, write_texts
+from minilm.text.prepare import check_parts, held_out_documents, prepare, read_documents, write_texts
 
 SENTENCES = st.lists(st.text(alphabet="ab .", max_size=6), max_size=4)
 
@@ -41,8 +41,8 @@ def test_a_single_document_gives_its_end(sentences, asked, held, tmp_path):
 
 
 def test_F26_both_parts_must_give_pairs():
-    check_pairs([2, 1, 2, 1], {0, 1}, "x")
-    check_pairs([3, 3], {1}, "x")
+    check_parts([2, 1, 2, 1], {0, 1}, "x")
+    check_parts([3, 3], {1}, "x")
     for sizes, chosen, what in [
         ([1, 1, 1, 2, 2], {3, 4}, "training part of x (3 sentence(s) in 3 document(s))"),
         ([2, 2, 1, 1], {2, 3}, "held-out part of x (2 sentence(s) in 2 document(s))"),
@@ -51,8 +51,16 @@ def test_F26_both_parts_must_give_pairs():
         ([], set(), "training part of x (0 sentence(s)"),
     ]:
         with pytest.raises(InputError) as refused:
-            check_pairs(sizes, chosen, "x")
+            check_parts(sizes, chosen, "x")
         assert what in str(refused.value)
+
+
+def test_without_pairs_both_parts_need_a_sentence():
+    check_parts([1, 1], {1}, "x", pairs=False)
+    with pytest.raises(InputError, match="nothing is left for the training part of x .0 sentence"):
+        check_parts([0, 2], {1}, "x", pairs=False)
+    with pytest.raises(InputError, match="nothing is left for the held-out part of x"):
+        check_parts([2, 0], {1}, "x", pairs=False)
 
 
 def test_the_held_out_documents_depend_on_the_seed_alone():
