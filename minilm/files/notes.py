@@ -28,10 +28,10 @@ class Notes:
             self.lines.append(text)
             self.say(f"note: {text}")
 
-    def write(self, folder: Path) -> None:
-        """Write `notes.txt`, one remark per line. If there are none, an older file is removed."""
+    def write(self, folder: Path, name: str = FILE) -> None:
+        """Write the file `name`, one remark per line. If there are none, an older file is removed."""
         if self.lines:
             folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / FILE, "".join(f"{line}\n" for line in self.lines))
+            write_text(folder / name, "".join(f"{line}\n" for line in self.lines))
         else:
-            (folder / FILE).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)

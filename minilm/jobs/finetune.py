@@ -20,6 +20,7 @@ from minilm.jobs.labelled_data import (
     read,
     say_duplicates,
     task_for,
+    texts_of,
 )
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.heads import Classifier
@@ -29,6 +30,7 @@ from minilm.pretrained.protocol import architecture_named, encoder_config, load_
 from minilm.pretrained.registry import locate
 from minilm.pretrained.run_folder import refuse_to_overwrite, tokenizer_for
 from minilm.text import corpus
+from minilm.text.remarks import remark
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import choose_device
 from minilm.training.state import add_metrics, start_metrics
@@ -176,6 +178,9 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> di
     notes = Notes(say)
     material = load_material(options, notes)
     task = material.task
+    for part in dict.fromkeys((material.train.where, material.test.where)):
+        examples = [e for p in (material.train, material.test) if p.where == part for e in p.examples]
+        remark(tokenizer, texts_of(examples), part, notes)
     model = new_model(options, task, tokenizer).to(device)
     limit = getattr(model.config, "max_length", None)
     train, test = (
@@ -216,7 +221,10 @@ class EvaluateOptions:
 
 
 def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> dict[str, float]:
-    """Measure a fine-tuned model on labelled data. Raises InputError for data of another kind than it was trained on."""
+    """Measure a fine-tuned model on labelled data. What was changed or left out is said, and kept in the run folder.
+
+    Raises InputError for data of another kind than it was trained on.
+    """
     device = choose_device(options.device)
     loaded = open_classifier(options.model)
     model = loaded.model.to(device)
@@ -227,7 +235,10 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> di
         )
     notes = Notes(say)
     examples = read(options.data, options.columns, notes)
+    remark(loaded.tokenizer, texts_of(examples), options.data, notes)
     encoded = task.encode(examples, loaded.tokenizer, loaded.max_length, options.truncate, options.data, note=notes)
     measured = task.measure(model, encoded, device)
+    if (options.model / "metrics.jsonl").exists():  # a run of ours, and not somebody else's folder
+        notes.write(options.model, "notes-evaluate.txt")
     say(f"{len(examples):,} examples: {shown(measured)}")
     return measured

@@ -1,5 +1,6 @@
 """Labelled data of every kind, by its name: what it is, how it is read, and texts that occur more than once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -66,6 +67,17 @@ def words_of(example: Example | TaggedLine) -> tuple[str, ...]:
         return tuple(token.casefold() for token in example.tokens)
     second = [] if example.pair is None else ["\n", *example.pair.casefold().split()]
     return *example.text.casefold().split(), *second
+
+
+def texts_of(examples: list) -> Iterator[str]:
+    """Every text of the examples: first texts, second texts, and tagged lines with spaces between their tokens."""
+    for example in examples:
+        if isinstance(example, TaggedLine):
+            yield " ".join(example.tokens)
+        else:
+            yield example.text
+            if example.pair is not None:
+                yield example.pair
 
 
 def in_both(examples: list, others: list) -> list[int]:

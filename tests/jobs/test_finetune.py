@@ -282,6 +282,19 @@ def test_what_was_changed_or_left_out_is_kept_in_the_run_folder(options, tmp_pat
     assert (options().out / "notes.txt").read_text(encoding="utf-8").splitlines() == notes
 
 
+def test_what_a_tokenizer_does_not_see_is_said_and_kept(options, tmp_path):
+    rows = [f"the hen {i} said ЖЖ and schön,{'yes' if i % 2 else 'no'}" for i in range(20)]
+    data, said = table_of(tmp_path / "foreign.csv", rows), []
+    finetune(options(data=data), said.append)
+    kept = (options().out / "notes.txt").read_text(encoding="utf-8")
+    for what in ("does not know", "accents are stripped from 20 characters"):
+        assert any(what in line for line in said) and what in kept
+    heard = []
+    evaluate(EvaluateOptions(options().out, data), heard.append)
+    assert "accents are stripped" in (options().out / "notes-evaluate.txt").read_text(encoding="utf-8")
+    assert any("does not know" in line for line in heard)
+
+
 def test_the_step_of_the_metrics_is_the_number_of_steps(options):
     finetune(options(labels=20, recipe=Recipe(epochs=3, batch=8)), silent)
     (line,) = read_metrics(options().out)
