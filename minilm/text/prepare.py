@@ -21,6 +21,7 @@ import numpy as np
 from minilm.errors import InputError
 from minilm.files.notes import FILE as NOTES, Note, Notes, unheard
 from minilm.text import corpus
+from minilm.text.files import LABELLED, text_files
 from minilm.text.remarks import remark
 from minilm.text.store import Store, open_store, write_store
 from minilm.text.tokenizer import Tokenizer, train_characters, train_wordpiece
@@ -53,8 +54,8 @@ def prepare(
 
     `held_out` documents (at most a fifth of all) never enter training. `units` is "wordpiece" or "characters".
     `strip_accents` None: as `lowercase` says. If you give a `tokenizer`, it is used instead of learning one. `note` hears
-    what the tokenizer does not see of the text, also when an earlier run prepared it. With `pairs`, both parts of the
-    corpus must give sentence pairs. Raises InputError if the settings or the corpus do not work.
+    what was left out and what the tokenizer does not see, also when an earlier run prepared the corpus. With `pairs`, both
+    parts of the corpus must give sentence pairs. Raises InputError if the settings or the corpus do not work.
     """
     if units not in ("wordpiece", "characters"):
         raise InputError(f"units '{units}' are not known: choose wordpiece or characters.")
@@ -63,52 +64,51 @@ def prepare(
     given = hashlib.sha256(tokenizer.to_json().encode()).hexdigest() if tokenizer else None
     settings = [fingerprint(name), vocab_size, units, lowercase, strip_accents, held_out, seed, given, VERSION]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
-    folder = cache / f"{Path(name).stem}-{key}"
+    folder = cache / f"{Path(name).stem[:LONGEST_NAME]}-{key}"
     started = time.perf_counter()
     if not (folder / "prepared.json").exists():
         say(f"reading {name}")
         folder.mkdir(parents=True, exist_ok=True)
-        write_texts(corpus.documents(name), held_out, seed, folder, name, pairs)
-        notes, keep_accents = Notes(say=unheard), ""
+        notes, keep_accents = Notes(unheard), ""
+        write_texts(corpus.documents(name, note=notes), held_out, seed, folder, name, pairs)
         if tokenizer is None:
             say("learning the vocabulary")
             tokenizer = learn_vocabulary(folder / "train.txt", vocab_size, units, lowercase, strip_accents, notes)
             keep_accents = "--strip-accents False keeps accents" if strip_accents is None else ""
         with open(folder / "train.txt", encoding="utf-8") as lines:
             remark(tokenizer, lines, f"the text of {name}", notes, keep_accents)
-        notes.write(folder)
         (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
         say("turning text into ids")
         for part in ("train", "held_out"):
-            write_store(read_documents(folder / f"{part}.txt"), tokenizer, folder / part)
+            write_store(read_documents(folder / f"{part}.txt"), tokenizer, folder / part, notes)
+        notes.write(folder)
         (folder / "prepared.json").write_text(json.dumps(settings), encoding="utf-8")
+    if (folder / NOTES).exists():
+        for line in (folder / NOTES).read_text(encoding="utf-8").rstrip("\n").split("\n"):
+            note(line)
     seconds = time.perf_counter() - started
     try:
         parts = Tokenizer.load(folder), open_store(folder / "train"), open_store(folder / "held_out")
     except InputError as error:
         again = f"delete the folder {folder}, and the next run makes it again"
         raise InputError(f"{str(error).removesuffix('.')}; {again}.") from None
-    if (folder / NOTES).exists():
-        for line in (folder / NOTES).read_text(encoding="utf-8").splitlines():
-            note(line)
     return Prepared(folder, *parts, seconds if seconds > 1 else 0.0)
 
 
 VERSION = 3  # raise it when the contents of the files change, so that old files are not reused
+LONGEST_NAME = 40  # characters of the corpus in the name of a folder, where many systems allow 255 bytes
 
 
 def fingerprint(name: str) -> str:
-    """One hash of the contents of the corpus, so that an edited file counts as another corpus."""
+    """One hash of what the corpus contains and how it is read, wherever it lies: an edited file counts as another corpus."""
     if name in corpus.CORPORA:
         return "-".join(corpus.CORPORA[name].files.values())
+    corpus.documents(name)  # raises InputError if there is no such file
     path = Path(name)
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".txt") if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        if file.is_file():
-            digest.update(str(file).encode())
-            with open(file, "rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    digest = hashlib.sha256(path.suffix.lower().encode() if path.suffix.lower() in LABELLED else b"text")
+    for file in text_files(path):
+        with open(file, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minilm.errors import InputError
-from minilm.text.files import Example, column_documents, labelled_file, text_documents, text_lines
+from minilm.text.files import Example, text_documents, text_lines
+from minilm.text.tables import column_documents, labelled_file
 
 
 @pytest.fixture
