@@ -11,9 +11,9 @@ import pytest
 
 from minilm.errors import InputError
 from minilm.files.notes import Notes, unheard
-from minilm.text.alphabet import first_characters
 from minilm.text.prepare import learn_vocabulary, prepare
 from minilm.text.tokenizer import Tokenizer, train_characters, train_wordpiece, vocabulary_of
+from minilm.text.vocabulary import first_characters
 
 TOP = Path(__file__).parents[2]
 SCRIPTS = {
