@@ -22,7 +22,15 @@ from minilm.text.tokenizer import NAMES, Tokenizer, with_bert_template, wordpiec
 
 GENERAL = ("PreTrainedTokenizerFast", "TokenizersBackend")
 BERT = "BertTokenizer"
-LIKE_BERT = ("DistilBert", "Electra", "ConvBert", "SqueezeBert", "LayoutLM", "MobileBert", "Lxmert")
+SAME = (
+    "BertTokenizer",
+    "ElectraTokenizer",
+    "SqueezeBertTokenizer",
+    "LayoutLMTokenizer",
+    "MobileBertTokenizer",
+    "LxmertTokenizer",
+)
+ALIKE = ("DistilBertTokenizer", "ConvBertTokenizer")  # of these, one version reads tokenizer.json as it is
 ENDS = {"bos_token": None, "eos_token": None}  # further names of special tokens that BERT does not use
 AS_IN_BERT = {"type": "WordPiece", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
@@ -33,23 +41,32 @@ def open_tokenizer(path: Path) -> Tokenizer:
 
     Raises InputError for a file that cannot be read, a class that is not BERT's, and a setting that minilm does not follow.
     """
-    beside = path.name in ("vocab.txt", "tokenizer.json")
-    settings = json_beside(path, "tokenizer_config.json") if beside else None
-    model = json_beside(path, "config.json") if beside else None
-    if path.suffix == ".txt":
-        kind = class_of(settings or {}, model or {}, path)
-        if kind in GENERAL:
-            raise InputError(f"{path}: the tokenizer_class {kind} needs a tokenizer.json, and there is none.")
-        return bert_tokenizer(vocabulary_in(path), settings or {}, path, None)
     text = path.read_text(encoding="utf-8")
-    if settings is None and model is None:
-        return Tokenizer.from_json(text, str(path))
+    beside = path.name in ("vocab.txt", "tokenizer.json")
+    settings, model = (json_beside(path, name) if beside else None for name in ("tokenizer_config.json", "config.json"))
     kind = class_of(settings or {}, model or {}, path)
-    if kind in GENERAL:
-        return general_tokenizer(text, settings or {}, path)
-    file = parsed(text, path)
-    refuse_unlike_bert(file, settings or {}, path, kind)
-    return bert_tokenizer(file["model"]["vocab"], settings or {}, path, file.get("added_tokens", []))
+    try:
+        if path.suffix == ".txt":
+            if kind in GENERAL:
+                raise InputError(f"the tokenizer_class {kind} needs a tokenizer.json, and there is none.")
+            return bert_tokenizer(vocabulary_in(path), settings or {}, path)
+        if settings is None and model is None:
+            return Tokenizer.from_json(text, str(path))
+        backend = backend_from(text, path)
+        if kind in GENERAL:
+            return general_tokenizer(backend, settings or {}, path, parsed(text, path))
+        file = parsed(text, path)
+        refuse_unlike_bert(file, settings or {}, path, kind)
+        return bert_tokenizer(file["model"]["vocab"], settings or {}, path, file, backend)
+    except InputError as error:
+        raise InputError(str(error) if str(path.parent) in str(error) else f"{path}: {error}") from None
+
+
+def backend_from(text: str, path: Path) -> tokenizers.Tokenizer:
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises a bare Exception for a file it cannot read
+        raise InputError(f"{path} is not a readable tokenizer: {error}.") from None
 
 
 def class_of(settings: dict[str, Any], model: dict[str, Any], path: Path) -> str:
@@ -64,7 +81,7 @@ def class_of(settings: dict[str, Any], model: dict[str, Any], path: Path) -> str
             )
     if name in GENERAL:
         return name
-    if plain != BERT and plain.removesuffix("Tokenizer") not in LIKE_BERT:
+    if plain not in SAME + ALIKE:
         raise InputError(
             f"{path.parent}: {where} says tokenizer_class {name!r}; minilm reads BERT's tokenizer ({BERT}) and files of the "
             f"tokenizers library ({GENERAL[0]})."
@@ -83,9 +100,13 @@ def vocabulary_in(path: Path) -> dict[str, int]:
 
 
 def bert_tokenizer(
-    vocabulary: dict[str, int], settings: dict[str, Any], path: Path, added: list[dict[str, Any]] | None
+    vocabulary: dict[str, int],
+    settings: dict[str, Any],
+    path: Path,
+    file: dict[str, Any] | None = None,
+    opened: tokenizers.Tokenizer | None = None,
 ) -> Tokenizer:
-    """BERT's tokenizer, built from its vocabulary and its settings. `added` are the added tokens of a tokenizer.json."""
+    """BERT's tokenizer, built from its vocabulary and its settings, and what is needed of a tokenizer.json (`file`, `opened`)."""
     options = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
     for key, default in options.items():
         options[key] = value = settings.get(key, default)
@@ -97,21 +118,22 @@ def bert_tokenizer(
         strip_accents=options["strip_accents"],
         lowercase=options["do_lower_case"],
     )
-    tokens = SpecialTokens(settings, path, added)
+    tokens = SpecialTokens(settings, path, file)
     backend = wordpiece_backend(
         vocabulary, normalizer, pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(), tokens.names["unk_token"]
     )
     tokens.add_to(backend)
-    return Tokenizer(with_bert_template(backend, tokens.names), tokens.names)
+    with_bert_template(backend, tokens.names)
+    if opened is not None:
+        backend.post_processor = opened.post_processor
+    return Tokenizer(backend, tokens.names)
 
 
-def general_tokenizer(text: str, settings: dict[str, Any], path: Path) -> Tokenizer:
+def general_tokenizer(
+    backend: tokenizers.Tokenizer, settings: dict[str, Any], path: Path, file: dict[str, Any]
+) -> Tokenizer:
     """The tokenizer of a tokenizer.json as it stands, with the special tokens that tokenizer_config.json names."""
-    try:
-        backend = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises a bare Exception for a file it cannot read
-        raise InputError(f"{path} is not a readable tokenizer: {error}.") from None
-    tokens = SpecialTokens(settings, path, parsed(text, path).get("added_tokens", []))
+    tokens = SpecialTokens(settings, path, file)
     unknown = getattr(backend.model, "unk_token", None)
     if unknown is not None and unknown != tokens.names["unk_token"]:
         raise InputError(
@@ -129,13 +151,21 @@ def general_tokenizer(text: str, settings: dict[str, Any], path: Path) -> Tokeni
 class SpecialTokens:
     """The names of the special tokens, and all tokens that are added to the vocabulary, as `transformers` collects them."""
 
-    def __init__(self, settings: dict[str, Any], path: Path, added: list[dict[str, Any]] | None):
+    def __init__(self, settings: dict[str, Any], path: Path, file: dict[str, Any] | None):
         self.path = path
+        added = (file or {}).get("added_tokens") or []
         declared = settings.get("added_tokens_decoder")
         self.added = [] if declared is None else [(int(i), self.token(t)) for i, t in declared.items()]
-        of_file = [(entry["id"], self.token({k: v for k, v in entry.items() if k != "id"})) for entry in added or []]
+        of_file = [(entry["id"], self.token({k: v for k, v in entry.items() if k != "id"})) for entry in added]
         if declared is None:
-            settings = settings | (json_beside(path, "special_tokens_map.json") or {})
+            older = json_beside(path, "special_tokens_map.json") or {}
+            for key in ("additional_special_tokens", "extra_special_tokens"):
+                if older.get(key):  # the versions differ on what becomes of them
+                    raise InputError(
+                        f"{path.parent}: special_tokens_map.json has {key} {older[key]!r}; if they are special tokens, write "
+                        "them into tokenizer_config.json as extra_special_tokens."
+                    )
+            settings = settings | older
         known = [key for key in settings if key.endswith("_token") and key not in NAMES and key not in ENDS]
         if known and settings[known[0]] is not None:
             raise InputError(f"{path.parent} has {known[0]} {settings[known[0]]!r}, which minilm does not read.")
@@ -219,7 +249,7 @@ def refuse_unlike_bert(file: dict[str, Any], settings: dict[str, Any], path: Pat
             wrong.append((key, found, wanted))
     if not normalizer.get("clean_text", True):
         wrong.append(("normalizer clean_text", False, True))
-    if kind != BERT:  # some versions take the settings from one file, and some from the other
+    if kind in ALIKE:
         keys = {"lowercase": ("do_lower_case", True), "strip_accents": ("strip_accents", None)}
         for key, (name, default) in (keys | {"handle_chinese_chars": ("tokenize_chinese_chars", True)}).items():
             if normalizer.get(key) != settings.get(name, default):
