@@ -243,7 +243,7 @@ def train_wordpiece(
     }
     alphabet = first_characters(counts, pieces, room)
     vocabulary = learn_pieces(files, vocab_size, pieces, alphabet, normalizer, pre_tokenizer)
-    while more := fitting([c for c in counts if c not in alphabet], pieces, vocab_size - len(vocabulary)):
+    if more := fitting([c for c in counts if c not in alphabet], pieces, vocab_size - len(vocabulary)):
         alphabet += more
         vocabulary = learn_pieces(files, vocab_size, pieces, alphabet, normalizer, pre_tokenizer)
     say_what_differs(note, len(vocabulary), vocab_size, counts, set(alphabet))

@@ -136,14 +136,17 @@ class Folder:
             if self.rng.random() < 0.1:
                 self.foreign.append("added token")
                 self.added = {i + (i >= len(known)): entry for i, entry in self.added.items()}
-            self.settings["added_tokens_decoder"] = {str(i): entry for i, entry in self.added.items()}
+            order = self.rng.sample(list(self.added.items()), len(self.added))
+            self.settings["added_tokens_decoder"] = {str(i): entry for i, entry in order}
         elif self.way == "old files":
             further = {"additional_special_tokens": ["<e1>"]} if self.rng.random() < 0.3 else {}
             self.foreign += further
             self.write("special_tokens_map.json", self.names | further)
             if kind == "vocab.txt":
                 words = self.rng.sample(["new york", "covid-19", "<e1>", "[X]", "Schön Haus"], self.rng.randint(0, 3))
-                self.write("added_tokens.json", {word: len(self.vocabulary) + i for i, word in enumerate(words)})
+                ids = {word: len(self.vocabulary) + i for i, word in enumerate(words)}
+                self.write("added_tokens.json", dict(self.rng.sample(list(ids.items()), len(ids))))
+                self.maybe(self.rng.choice(["additional_special_tokens", "extra_special_tokens"]), ["<e1>", "[X]"])
         elif self.way == "extra":
             self.settings[self.rng.choice(["additional_special_tokens", "extra_special_tokens"])] = ["<e1>", "</e1>"]
             self.maybe("eos_token", "[EOS]", "</e1>", self.names["sep_token"])

@@ -83,6 +83,13 @@ def test_chinese_with_the_default_settings_has_no_unknown_character(tmp_path):
     assert made.size <= 8192
 
 
+def test_room_that_longer_pieces_leave_goes_to_the_rarest_characters(tmp_path):
+    """200 characters that occur once fill more than half of the vocabulary, and Chinese has no longer pieces."""
+    path, rare = tmp_path / "text.txt", {chr(0x4E00 + i) for i in range(200)}
+    path.write_text(("的" * 100 + "\n") * 1000 + " ".join(sorted(rare)), encoding="utf-8")
+    assert rare < set(vocabulary_of(train_wordpiece([path], 300)))
+
+
 def test_rare_letters_leave_room_for_longer_pieces():
     """The letters of 99.99 % of the text come first, whatever room they need; rarer ones fill at most half of the room."""
     counts = {"e": 600_000, "t": 399_950} | {chr(0x10A0 + i): 1 for i in range(50)}
