@@ -322,7 +322,7 @@ E = U[:, :C] * np.sqrt(S[:C])
 # cosines are computed.)
 
 # %%
-sparse = library.cooccurrences(w, np.array([0, len(w)]), V, window=5, first_word=1)
+sparse = library.cooccurrences(w, np.array([0, len(w)]), V, window=5, special=[0])
 agree("counts, library", n, sparse.toarray(), atol=1e-6)
 agree("PPMI, formulas", M, formulas.ppmi(n))
 agree("PPMI, library", M, library.ppmi(sparse).toarray())

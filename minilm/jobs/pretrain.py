@@ -282,7 +282,8 @@ def vectors_for(prepared: Prepared, options: PretrainOptions) -> np.ndarray:
     with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
         return np.load(path, allow_pickle=False)
     ids, borders = prepared.train.ids, prepared.train.document_borders
-    vectors = local_and_document_vectors(ids, borders, prepared.tokenizer.size, size, seed, window)
+    tokenizer = prepared.tokenizer
+    vectors = local_and_document_vectors(ids, borders, tokenizer.size, size, seed, window, tokenizer.special_ids)
     growing = path.with_name(path.name + ".growing.npy")
     np.save(growing, vectors)
     os.replace(growing, path)

@@ -77,7 +77,7 @@ def prepare(
             keep_accents = "--strip-accents False keeps accents" if strip_accents is None else ""
         with open(folder / "train.txt", encoding="utf-8") as lines:
             remark(tokenizer, lines, f"the text of {name}", notes, keep_accents)
-        (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
+        tokenizer.save(folder)
         say("turning text into ids")
         for part in ("train", "held_out"):
             write_store(read_documents(folder / f"{part}.txt"), tokenizer, folder / part, notes)

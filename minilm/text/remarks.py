@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from minilm.files.notes import Note
-from minilm.text.alphabet import percent
 from minilm.text.tokenizer import Tokenizer
+from minilm.text.vocabulary import percent
 
 CHUNK = 4_000_000  # characters whose different words are held in memory at a time
 LONGEST_EXAMPLE = 30  # characters

@@ -99,7 +99,7 @@ def fill(model: nn.Module, tokenizer: Tokenizer, text: str, top: int = 5) -> lis
     """
     if not hasattr(model, "mlm_head"):
         raise InputError(f"{type(model).__name__} does not guess masked words: use a model that does.")
-    row = one_row(model, *tokenizer.pair(tokenizer.ids([text])[0]))
+    row = one_row(model, *tokenizer.pair(tokenizer.ids([text], special=True)[0]))
     masked = (row[0][0] == tokenizer.mask).nonzero().flatten()
     if not len(masked):
         raise InputError(f"'{text}' has no [MASK]: write one where a word is to be guessed.")

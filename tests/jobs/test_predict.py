@@ -49,7 +49,7 @@ def test_F31_names_are_runs_of_tags(words, tags, found):
 def test_F25_the_most_probable_tokens_without_the_special_ones(loaded):
     text = "she opens the [MASK] and the [MASK] ."
     t = loaded.tokenizer
-    ids, token_type_ids = t.pair(t.ids([text])[0])
+    ids, token_type_ids = t.pair(t.ids([text], special=True)[0])
     with torch.no_grad():
         logits = loaded.model(torch.tensor([ids]), torch.tensor([token_type_ids])).mlm_logits[0]
     for choices, place in zip(fill(loaded.model, t, text, top=4), np.flatnonzero(np.array(ids) == t.mask), strict=True):

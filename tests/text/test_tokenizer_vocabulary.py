@@ -11,9 +11,9 @@ import pytest
 
 from minilm.errors import InputError
 from minilm.files.notes import Notes, unheard
-from minilm.text.alphabet import first_characters
 from minilm.text.prepare import learn_vocabulary, prepare
 from minilm.text.tokenizer import Tokenizer, train_characters, train_wordpiece, vocabulary_of
+from minilm.text.vocabulary import first_characters
 
 TOP = Path(__file__).parents[2]
 SCRIPTS = {
@@ -81,6 +81,13 @@ def test_chinese_with_the_default_settings_has_no_unknown_character(tmp_path):
     made = train_wordpiece([path])
     assert {f"{chr(0x4E00 + i)}" for i in range(3000)} < set(vocabulary_of(made))
     assert made.size <= 8192
+
+
+def test_room_that_longer_pieces_leave_goes_to_the_rarest_characters(tmp_path):
+    """200 characters that occur once fill more than half of the vocabulary, and Chinese has no longer pieces."""
+    path, rare = tmp_path / "text.txt", {chr(0x4E00 + i) for i in range(200)}
+    path.write_text(("的" * 100 + "\n") * 1000 + " ".join(sorted(rare)), encoding="utf-8")
+    assert rare < set(vocabulary_of(train_wordpiece([path], 300)))
 
 
 def test_rare_letters_leave_room_for_longer_pieces():

@@ -1,12 +1,23 @@
-"""The characters of a vocabulary: which ones get a token of their own, and what is said about the others."""
+"""What gets a token in a vocabulary: the special tokens, the characters, and the longer pieces that the library learns."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tokenizers import normalizers
+import tokenizers
+from tokenizers import models, normalizers, trainers
 
+from minilm.errors import InputError
 from minilm.files.notes import Note
+
+NAMES = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+SPECIAL_TOKENS = tuple(NAMES.values())
 
 COVERAGE = 0.9999  # the share of the text whose characters enter a vocabulary before any longer piece
 
@@ -32,6 +43,31 @@ def fitting(characters: list[str], pieces: dict[str, list[str]], room: int) -> l
             chosen.append(c)
             room -= len(pieces[c])
     return chosen
+
+
+def learn_pieces(files, vocab_size, pieces, alphabet, normalizer, pre_tokenizer) -> dict[str, int]:
+    """The vocabulary that the library learns from the files with the characters of `alphabet`, as {piece: id}."""
+    learner = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    learner.normalizer, learner.pre_tokenizer = normalizer, pre_tokenizer
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[*SPECIAL_TOKENS, *(piece for c in sorted(alphabet) for piece in pieces[c][1:])],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    learner.train([str(file) for file in files], trainer)
+    return learner.get_vocab()
+
+
+def room_for_pieces(vocab_size: int) -> int:
+    """How many pieces fit beside the special tokens. Raises InputError if there is no room for a single one."""
+    if vocab_size <= len(SPECIAL_TOKENS):
+        least = len(SPECIAL_TOKENS) + 1
+        raise InputError(
+            f"a vocabulary of {vocab_size} is too small: the special tokens need {least - 1}; give {least}."
+        )
+    return vocab_size - len(SPECIAL_TOKENS)
 
 
 def say_what_differs(note: Note, size: int, wanted: int, counts: dict[str, int], known: set[str]) -> None:
