@@ -133,7 +133,9 @@ def encode_tagged(
             labels.append(targets.tolist())
             owner.append(i)
     if cut_short:
-        what = f"words with more pieces than a row of the model holds ({room}) were cut at their ends: {len(cut_short):,}"
+        what = (
+            f"words with more pieces than a row of the model holds ({room}) were cut at their ends: {len(cut_short):,}"
+        )
         note(f"{where}: {what}, such as '{cut_short[0][:20]}…'.")
     return dataset(rows, token_type_ids, labels, tokenizer, owner)
 

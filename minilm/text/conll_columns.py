@@ -16,7 +16,9 @@ from minilm.text.segmentation import visible
 from minilm.text.tag_schemes import OUTSIDE, marks_border
 
 _COMMENT = re.compile(r"#\s*[\w.:-]+\s*=")  # # text = …
-_RANGE = re.compile(r"\d+[-–.]\d+")  # 1-2 and 1.1 in CoNLL-U: several words written as one, and words that are not written
+_RANGE = re.compile(
+    r"\d+[-–.]\d+"
+)  # 1-2 and 1.1 in CoNLL-U: several words written as one, and words that are not written
 _COUNTED = re.compile(r"(.*?)(\d+)(\D{0,2})")  # 1 and 1. and t1 and 50_1
 
 
@@ -120,7 +122,9 @@ def _check_width(path: Path, row: Row, first: Row) -> None:
         raise InputError(f"{path}, line {row.number}: {what}.")
     if len(row.cells) != len(first.cells):
         what = f"{len(row.cells)} columns, but line {first.number} has {len(first.cells)}"
-        raise InputError(f"{path}, line {row.number}: {what}; if a token contains spaces, put tabs between the columns.")
+        raise InputError(
+            f"{path}, line {row.number}: {what}; if a token contains spaces, put tabs between the columns."
+        )
 
 
 # ------------------------------------------------------------------------- numbers in front of the words
@@ -147,7 +151,9 @@ def _without_numbers(path: Path, found: list[list[Row]], note: Note) -> list[lis
         first = [[row.cells[0] for row in sentence] for sentence in found]
         if all(cell.isdecimal() for cells in first for cell in cells) or all(len(set(cells)) == 1 for cells in first):
             what = f"the first column ({first[0][0][:20]!r} …) does not hold the words"
-            raise InputError(f"{path}, line {found[0][0].number}: {what}; remove it, so that each line begins with a word.")
+            raise InputError(
+                f"{path}, line {found[0][0].number}: {what}; remove it, so that each line begins with a word."
+            )
     return found
 
 

@@ -87,16 +87,18 @@ def as_shown(tokens: Sequence[str], rule: str, longest_word: int = 0) -> tuple[s
 def written(tokens: Sequence[str]) -> tuple[str, list[Span]]:
     """The tokens as a person would write them, and the offsets of each: no space beside Chinese characters, before a comma
     or after an opening bracket; `iPhone` and `15` touch if Chinese stands around them."""
-    opened: set[str] = set()
+    opened: set[str] = set()  # the quotes that the next mark of their kind closes
     glued = [True]
     for i, (before, token) in enumerate(zip(tokens, tokens[1:], strict=False), start=1):
-        after_opening = before in _OPENING or before in opened
+        after_opening = before in _OPENING and not (before == "“" and "„" in opened)
         if before in _QUOTES:
             opened ^= {before}
             after_opening = before in opened
-        closing = token in opened or token[:1] in _CLOSING and not any(map(str.isalnum, token))
-        closing = closing or (token == "“" and "„" in tokens[:i]) or bool(_ENDING.fullmatch(token))
-        beside = _wide(before[-1:]) or _wide(token[:1])
+        elif before in ("„", "“"):
+            opened = opened | {"„"} if before == "„" else opened - {"„"}
+        closing = token[:1] in _CLOSING and not any(map(str.isalnum, token)) or bool(_ENDING.fullmatch(token))
+        closing = closing or token in opened & _QUOTES or (token == "“" and "„" in opened)
+        beside = _wide(before[-1:]) or _wide(token[:1]) or bool(UNSPACED.match(before[-1:]) and UNSPACED.match(token))
         glued.append(after_opening or closing or beside or _number_in_chinese(tokens, i))
     return _joined(tokens, glued.__getitem__)
 

@@ -66,10 +66,10 @@ class Scheme(NamedTuple):
 
     def from_bio(self, tags: Sequence[str], known: Collection[str]) -> list[str]:
         """BIO tags in this scheme. `known` are the tags that there are: where a B-… is missing, an I-… takes its place."""
-        last = [*(tag[0] != "I" for tag in tags[1:]), True]
+        last = [following[:1] != "I" for following in (*tags[1:], OUTSIDE)]
         return [
             tag if tag == OUTSIDE else self._known(tag[0] == "B", ends, tag[2:], known)
-            for tag, ends in zip(tags, last, strict=True)
+            for tag, ends in zip(tags, last, strict=False)
         ]
 
     def _known(self, begins: bool, ends: bool, kind: str, known: Collection[str]) -> str:

@@ -48,6 +48,13 @@ def line_number(line: TaggedLine, token: int = 0) -> int | None:
     return line.numbers[token] if isinstance(line, NumberedLine) and token < len(line.numbers) else None
 
 
+def with_tags(line: TaggedLine, tags: list[str]) -> TaggedLine:
+    """The same line with other tags."""
+    return (
+        numbered(line.tokens, tags, line.numbers) if isinstance(line, NumberedLine) else TaggedLine(line.tokens, tags)
+    )
+
+
 # ---------------------------------------------------------------------------------------------- CoNLL
 
 SUFFIXES = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".bmes", ".bilou")  # files that are CoNLL
