@@ -33,6 +33,7 @@ from minilm.text import corpus
 from minilm.text.remarks import remark
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import choose_device
+from minilm.training.metrics import Measured
 from minilm.training.state import add_metrics, start_metrics
 from minilm.training.supervised import PUBLISHED_LEARNING_RATE, Recipe, fit
 from minilm.training.tasks import Task, TextTask, TokenTask, task_of
@@ -132,7 +133,10 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
     label_names(kind.labels_of(train), drawn)
     # all classes of the data: if a small sample lacks one, the model knows that class but never learns it
     names = label_names(kind.labels_of(examples), options.data)
-    task = TokenTask(names) if kind is TokenTask else TextTask(names, options.columns.pair_column is not None)
+    if kind is TokenTask:
+        task: Task = TokenTask.learnt_from(names, train, drawn, note)
+    else:
+        task = TextTask(names, options.columns.pair_column is not None)
     held_part = Part(test, options.test or options.data, [int(i) for i in held])
     return Material(task, Part(train, options.data, chosen), held_part)
 
@@ -164,7 +168,7 @@ def recipe_for(recipe: Recipe, model: str | Path) -> Recipe:
     )
 
 
-def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> dict[str, float]:
+def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Measured:
     """Fit the model, measure it on the examples that were held out, write the folder, and return what was measured.
 
     Raises InputError for anything that does not fit together, before any training; KeyboardInterrupt after Ctrl-C.
@@ -204,9 +208,22 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> di
     return measured
 
 
-def shown(measured: dict[str, float]) -> str:
-    """The figures in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in measured.items())
+def shown(measured: Measured) -> str:
+    """The figures in one line. One that has no value is a dash, with the reason."""
+    figures = {name: "–" if value is None else f"{value:.3f}" for name, value in measured.items()}
+    line = ", ".join(f"{name.replace('_', ' ')} {figure}" for name, figure in figures.items())
+    if None not in measured.values():
+        return line
+    return (
+        f"{line} (– is 0 divided by 0: {NO_VALUE[measured.get('precision') is None, measured.get('recall') is None]})"
+    )
+
+
+NO_VALUE = {
+    (True, True): "the data has no entities, and the model found none",
+    (True, False): "the model found no entities",
+    (False, True): "the data has no entities",
+}
 
 
 @dataclass(frozen=True)
@@ -220,7 +237,7 @@ class EvaluateOptions:
     device: str = "auto"
 
 
-def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> dict[str, float]:
+def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Measured:
     """Measure a fine-tuned model on labelled data. What was changed or left out is said, and kept in the run folder.
 
     Raises InputError for data of another kind than it was trained on.

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import tyro
 
+from minilm.errors import InputError
 from minilm.files.notes import Note, unheard
 from minilm.text import corpus
-from minilm.text.files import Example
-from minilm.text.tagged import TaggedLine
+from minilm.text.files import LABELLED, Example, text_lines
+from minilm.text.tag_schemes import OUTSIDE, marks_border
+from minilm.text.tagged import SUFFIXES as TAGGED, TaggedLine
 from minilm.training.tasks import Task, TextTask, TokenTask
 
 
@@ -46,7 +49,7 @@ class Material:
 
 def is_tagged(name: str) -> bool:
     """Whether the data has a tag for every word, judging by its name."""
-    return name == "peoples-daily" or Path(name).suffix.lower() in (".conll", ".bio", ".iob")
+    return name == "peoples-daily" or Path(name).suffix.lower() in TAGGED
 
 
 def task_for(name: str) -> type[TextTask] | type[TokenTask]:
@@ -55,10 +58,26 @@ def task_for(name: str) -> type[TextTask] | type[TokenTask]:
 
 
 def read(name: str, columns: Columns, note: Note = unheard) -> list:
-    """The labelled examples of a corpus or file."""
+    """The labelled examples of a corpus or file. Raises InputError for a file whose ending does not say what it holds."""
     if is_tagged(name):
         return corpus.tagged(name, note)
+    path = Path(name)
+    if path.is_file() and path.suffix.lower() not in LABELLED:
+        endings = f"labelled texts end in {', '.join(LABELLED)}, and tagged words (CoNLL) in {', '.join(TAGGED)}"
+        looks = " It looks like CoNLL." if looks_like_conll(path) else ""
+        raise InputError(f"{name} does not say by its ending what it holds: {endings}; rename it.{looks}")
     return corpus.labelled(name, columns.text_column, columns.label_column, columns.pair_column, note)
+
+
+def looks_like_conll(path: Path) -> bool:
+    """Whether the first lines of a text file are words with their tags."""
+    try:
+        sample = [line.split() for line in islice(text_lines(path), 40) if line.strip()]
+    except InputError:
+        return False
+    rows = [row for row in sample if row[0] not in ("#", "-DOCSTART-")]
+    tagged = [len(row) > 1 and (row[-1] == OUTSIDE or marks_border(row[-1])) for row in rows]
+    return len(rows) > 1 and all(tagged)
 
 
 def words_of(example: Example | TaggedLine) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ def tagged(name_or_path: str | Path, note: Note = unheard) -> list[TaggedLine]:
         raise InputError(f"{path} is a folder, but tagged text must be one file: give the path of a file.")
     if path.suffix.lower() == ".txt":
         return list(tagged_text.word_tag_lines(path))
-    return list(tagged_text.conll_lines(path))
+    return list(tagged_text.conll_lines(path, note))
 
 
 def articles() -> list[range]:

@@ -116,6 +116,28 @@ class Tokenizer:
             return rows
         return [[self.unknown if i in self._leaking else i for i in row] for row in rows]
 
+    def pieces_of_words(self, lines: list[list[str]]) -> list[list[list[int]]]:
+        """The ids of all pieces of each word of each line. A word without any piece (a control character) is unknown."""
+        with whole_characters(word for line in lines for word in line):
+            encodings = self.backend.encode_batch(lines, is_pretokenized=True, add_special_tokens=False)
+        out: list[list[list[int]]] = [[[] for _ in line] for line in lines]
+        for words, encoding in zip(out, encodings, strict=True):
+            for piece, word in zip(encoding.ids, encoding.word_ids, strict=True):
+                if word is not None:
+                    words[word].append(piece)
+        return [[pieces or [self.unknown] for pieces in words] for words in out]
+
+    def words_of(self, text: str) -> list[tuple[int, int]]:
+        """The offsets (start, end) of the words into which the tokenizer itself cuts a text, before it cuts them to pieces."""
+        with whole_characters([text]):
+            encoding = self.backend.encode(text, add_special_tokens=False)
+        spans: dict[int, tuple[int, int]] = {}
+        for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+            if word is not None:
+                first = spans.get(word, (start, end))[0]
+                spans[word] = (first, end)
+        return list(spans.values())
+
     def pair(self, a: list[int], b: list[int] | None = None) -> tuple[list[int], list[int]]:
         """The ids of [CLS] A [SEP] (B [SEP]), and the token type of each position: 0 up to the first [SEP], then 1."""
         ids = [self.cls, *a, self.sep]

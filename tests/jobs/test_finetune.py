@@ -10,7 +10,7 @@ from tiny import DATA, same, silent, weights
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
-from minilm.jobs.finetune import EvaluateOptions, FinetuneOptions, evaluate, finetune, load_material, new_model
+from minilm.jobs.finetune import EvaluateOptions, FinetuneOptions, evaluate, finetune, load_material, new_model, shown
 from minilm.jobs.labelled_data import Columns
 from minilm.jobs.pretrain import pretrain
 from minilm.pretrained.protocol import open_classifier
@@ -179,7 +179,29 @@ def test_F30_entities_by_hand():
     wanted = {"precision": 2 / 4, "recall": 2 / 3, "f1": 2 * 2 / (4 + 3)}
     assert entity_scores(true, guessed) == pytest.approx(wanted)
     assert entity_scores(true, true) == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
-    assert entity_scores(true, [["O"] * 4] * 2) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+    nothing = [["O"] * 4] * 2
+    assert entity_scores(true, nothing) == {"precision": None, "recall": 0.0, "f1": 0.0}
+    assert entity_scores(nothing, guessed) == {"precision": 0.0, "recall": None, "f1": 0.0}
+    assert entity_scores(nothing, nothing) == {"precision": None, "recall": None, "f1": None}
+
+
+@pytest.mark.parametrize(
+    ("true", "guessed", "said"),
+    [
+        (
+            "O",
+            "O",
+            "f1 –, precision –, recall – (– is 0 divided by 0: the data has no entities, and the model found none)",
+        ),
+        ("O", "B-X", "f1 0.000, precision 0.000, recall – (– is 0 divided by 0: the data has no entities)"),
+        ("B-X", "O", "f1 0.000, precision –, recall 0.000 (– is 0 divided by 0: the model found no entities)"),
+        ("B-X", "B-X", "f1 1.000, precision 1.000, recall 1.000"),
+    ],
+)
+def test_F30_what_would_be_0_divided_by_0_is_a_dash_with_its_reason(true, guessed, said):
+    measured = entity_scores([[true]], [[guessed]])
+    assert shown(measured) == said
+    assert json.loads(json.dumps(measured, allow_nan=False)) == measured
 
 
 def test_a_folder_has_everything_that_predicting_needs(options, tmp_path):
