@@ -1,5 +1,6 @@
 """What a job changed or left out. Nothing is dropped in silence: each remark is shown and kept in the run folder."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,11 @@ FILE = "notes.txt"
 
 def unheard(text: str) -> None:
     """A `Note` for callers who want none, such as tests."""
+
+
+def aside(text: str) -> None:
+    """A `say` for commands whose output is data: it prints to standard error, so that other programs can read the output."""
+    print(text, file=sys.stderr)
 
 
 class Notes:

@@ -10,11 +10,12 @@ import numpy as np
 import tyro
 
 from minilm.errors import InputError, check_least
-from minilm.files.notes import Note, Notes, unheard
-from minilm.jobs.labelled_data import Columns, InOwnFile, is_tagged, looks_like_conll
+from minilm.files.notes import Note, Notes, aside, unheard
+from minilm.jobs.labelled_data import Columns, InOwnFile, is_tagged, looks_like_conll, texts_of
 from minilm.pretrained.protocol import open_classifier, open_encoder, open_pretraining
 from minilm.text import corpus
 from minilm.text.files import LABELLED, Example, text_lines
+from minilm.text.remarks import remark
 from minilm.text.segmentation import visible
 from minilm.text.tagged import SUFFIXES as TAGGED, line_number
 from minilm.training.inference import attention_of, fill
@@ -55,7 +56,7 @@ def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list
 
     Raises InputError if there is nothing to label, and for what the model does not take.
     """
-    notes = Notes(say)
+    notes = Notes(aside if say is print else say)
     loaded = open_classifier(options.model)
     model = loaded.model.to(choose_device(options.device))
     task = task_of(model.head_config)
@@ -69,6 +70,7 @@ def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list
         parts.append(from_file(options, task.per_token, notes))
     found = []
     for examples, where, places in parts:
+        remark(loaded.tokenizer, texts_of(examples), where, notes)
         predictions = task.predict(
             *(model, examples, loaded.tokenizer, loaded.max_length, options.truncate, where, notes, places)
         )

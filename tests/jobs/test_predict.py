@@ -8,8 +8,8 @@ from minilm.errors import InputError
 from minilm.jobs.pretrain import pretrain
 from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
 from minilm.pretrained.protocol import open_encoder, open_pretraining
-from minilm.training.inference import attention_of, fill
 from minilm.text.segmentation import mixed
+from minilm.training.inference import attention_of, fill
 from minilm.training.tasks import found_entities
 
 
