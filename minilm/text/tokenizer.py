@@ -91,7 +91,9 @@ class Tokenizer:
     def unknown_parts(self, text: str) -> list[str]:
         """The parts of the text that have no token and become [UNK], in their order."""
         encoding = self.backend.encode(text, add_special_tokens=False)
-        return [text[a:b] for i, (a, b) in zip(encoding.ids, encoding.offsets) if i == self.unknown]
+        return [
+            text[a:b] for i, (a, b) in zip(encoding.ids, encoding.offsets) if i == self.unknown or i in self._leaking
+        ]
 
     def ids(self, texts: list[str], special: bool = False) -> list[list[int]]:
         """The token ids of each text, without special tokens around it.

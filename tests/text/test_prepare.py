@@ -83,9 +83,9 @@ def test_other_settings_are_another_folder_and_the_same_ones_the_same(ready):
     first = ready()
     assert ready().folder == first.folder
     changes = [dict(vocab_size=150), dict(units="characters"), dict(lowercase=False), dict(held_out=1), dict(seed=1)]
-    others = [ready(**change).folder for change in changes]
+    others = [ready(**change).folder for change in [*changes, dict(strip_accents=False), dict(strip_accents=True)]]
     others.append(ready(tokenizer=first.tokenizer).folder)
-    assert len({first.folder, *others}) == 7
+    assert len({first.folder, *others}) == 9
 
 
 def test_a_preparation_that_was_broken_off_is_done_again(ready, monkeypatch):
