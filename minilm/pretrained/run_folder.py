@@ -19,7 +19,7 @@ from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.registry import locate
 from minilm.pretrained.weights import weights_of
-from minilm.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from minilm.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,9 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
     weights = architecture.write_names(weights_of(model))
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "tokenizer.json", tokenizer.to_json())
-    tokens = {token.strip("[]").lower() + "_token": token for token in SPECIAL_TOKENS}
     inputs = ["input_ids", "token_type_ids", "attention_mask"]  # without it a pair would get no segments there
     facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
-    write_json(folder / "tokenizer_config.json", facts | tokens)
+    write_json(folder / "tokenizer_config.json", facts | tokenizer.names)
     if isinstance(model, SentenceEncoder):  # nothing stands on it, so `transformers` expects its names without a prefix
         weights = {name.removeprefix("bert."): tensor for name, tensor in weights.items()}
     for path, content in architecture.other_files(model).items():

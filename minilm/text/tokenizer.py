@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import tokenizers
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, decoders, normalizers, pre_tokenizers
 
 from minilm.errors import InputError
 from minilm.files.atomic import write_json, write_text
@@ -30,6 +30,8 @@ from minilm.text.vocabulary import (
     lines_of,
     room_for_pieces,
     say_what_differs,
+    with_bert_template,
+    wordpiece_backend,
 )
 
 
@@ -106,12 +108,8 @@ class Tokenizer:
         return rows if special else self._as_text(rows)
 
     def ids_of_words(self, lines: list[list[str]]) -> list[list[int]]:
-        """One id per word of each line, for tagging: a word of several pieces is represented by its first piece."""
-        with whole_characters(word for line in lines for word in line):
-            encodings = self.backend.encode_batch(lines, is_pretokenized=True, add_special_tokens=False)
-        return self._as_text(
-            [first_pieces(encoding, len(line), self.unknown) for encoding, line in zip(encodings, lines)]
-        )
+        """One id per word of each line: a word of several pieces is represented by its first piece."""
+        return [[pieces[0] for pieces in words] for words in self.pieces_of_words(lines)]
 
     def _as_text(self, rows: list[list[int]]) -> list[list[int]]:
         if not self._leaking:
@@ -124,7 +122,7 @@ class Tokenizer:
             encodings = self.backend.encode_batch(lines, is_pretokenized=True, add_special_tokens=False)
         out: list[list[list[int]]] = [[[] for _ in line] for line in lines]
         for words, encoding in zip(out, encodings, strict=True):
-            for piece, word in zip(encoding.ids, encoding.word_ids, strict=True):
+            for piece, word in zip(self._as_text([encoding.ids])[0], encoding.word_ids, strict=True):
                 if word is not None:
                     words[word].append(piece)
         return [[pieces or [self.unknown] for pieces in words] for words in out]
@@ -211,32 +209,12 @@ def whole_characters(texts: Iterable[str]) -> Iterator[None]:
         raise
 
 
-def first_pieces(encoding: tokenizers.Encoding, words: int, unknown: int) -> list[int]:
-    """The id of the first piece of each word; a word without any piece (a control character) is unknown."""
-    ids = [unknown] * words
-    for piece, word in zip(reversed(encoding.ids), reversed(encoding.word_ids)):
-        if word is not None:
-            ids[word] = piece
-    return ids
-
-
 def bert_normalizer(lowercase: bool, strip_accents: bool | None = None) -> normalizers.Normalizer:
     """BERT's normaliser. `strip_accents` None means what it means in BERT: as `lowercase` says."""
     strip = lowercase if strip_accents is None else strip_accents
     return normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=strip, lowercase=lowercase
     )
-
-
-def with_bert_template(backend: tokenizers.Tokenizer, names: dict[str, str] = NAMES) -> tokenizers.Tokenizer:
-    """Add BERT's template, so that other programs that open `tokenizer.json` also get [CLS] A [SEP] B [SEP]."""
-    cls, sep = names["cls_token"], names["sep_token"]
-    backend.post_processor = processors.TemplateProcessing(
-        single=[cls, "$A", sep],
-        pair=[cls, "$A", sep, "$B:1", f"{sep}:1"],
-        special_tokens=[(token, backend.token_to_id(token)) for token in (cls, sep)],
-    )
-    return backend
 
 
 def train_wordpiece(
@@ -300,14 +278,6 @@ def wordpiece(vocabulary: dict[str, int], normalizer, pre_tokenizer, decoder) ->
     backend = wordpiece_backend(vocabulary, normalizer, pre_tokenizer, decoder)
     backend.add_special_tokens(list(SPECIAL_TOKENS))
     return Tokenizer(with_bert_template(backend))
-
-
-def wordpiece_backend(
-    vocabulary: dict[str, int], normalizer, pre_tokenizer, decoder, unknown: str = "[UNK]"
-) -> tokenizers.Tokenizer:
-    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=unknown, max_input_chars_per_word=100))
-    backend.normalizer, backend.pre_tokenizer, backend.decoder = normalizer, pre_tokenizer, decoder
-    return backend
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> list[str]:

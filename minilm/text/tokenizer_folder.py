@@ -18,7 +18,8 @@ import tokenizers
 from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers
 
 from minilm.errors import InputError
-from minilm.text.tokenizer import NAMES, Tokenizer, with_bert_template, wordpiece_backend
+from minilm.text.tokenizer import Tokenizer
+from minilm.text.vocabulary import NAMES, with_bert_template, wordpiece_backend
 
 GENERAL = ("PreTrainedTokenizerFast", "TokenizersBackend")
 BERT = "BertTokenizer"
@@ -31,6 +32,11 @@ SAME = (
     "LxmertTokenizer",
 )
 ALIKE = ("DistilBertTokenizer", "ConvBertTokenizer")  # of these, one version reads tokenizer.json as it is
+SETTINGS = {  # in tokenizer_config.json: the name in the normaliser, and the default
+    "do_lower_case": ("lowercase", True),
+    "strip_accents": ("strip_accents", None),
+    "tokenize_chinese_chars": ("handle_chinese_chars", True),
+}
 ENDS = {"bos_token": None, "eos_token": None}  # further names of special tokens that BERT does not use
 AS_IN_BERT = {"type": "WordPiece", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
@@ -107,17 +113,12 @@ def bert_tokenizer(
     opened: tokenizers.Tokenizer | None = None,
 ) -> Tokenizer:
     """BERT's tokenizer, built from its vocabulary and its settings, and what is needed of a tokenizer.json (`file`, `opened`)."""
-    options = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
-    for key, default in options.items():
-        options[key] = value = settings.get(key, default)
+    options: dict[str, Any] = {}
+    for key, (name, default) in SETTINGS.items():
+        options[name] = value = settings.get(key, default)
         if not isinstance(value, bool) and not (value is None and key == "strip_accents"):
             raise InputError(f"{path.parent}: tokenizer_config.json has {key} {value!r}; it must be true or false.")
-    normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=options["tokenize_chinese_chars"],
-        strip_accents=options["strip_accents"],
-        lowercase=options["do_lower_case"],
-    )
+    normalizer = normalizers.BertNormalizer(clean_text=True, **options)
     tokens = SpecialTokens(settings, path, file)
     backend = wordpiece_backend(
         vocabulary, normalizer, pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(), tokens.names["unk_token"]
@@ -140,12 +141,7 @@ def general_tokenizer(
             f"{path.parent}: tokenizer_config.json has unk_token {tokens.names['unk_token']!r}, and tokenizer.json {unknown!r}."
         )
     tokens.add_to(backend)
-    tokenizer = Tokenizer(backend, tokens.names)
-    if backend.post_processor is None:
-        raise InputError(
-            f"{path} has no post_processor, so other programs put no {tokenizer.special_tokens[2]} before a text."
-        )
-    return tokenizer
+    return Tokenizer(backend, tokens.names)
 
 
 class SpecialTokens:
@@ -155,7 +151,9 @@ class SpecialTokens:
         self.path = path
         added = (file or {}).get("added_tokens") or []
         declared = settings.get("added_tokens_decoder")
-        self.added = [] if declared is None else [(int(i), self.token(t)) for i, t in declared.items()]
+        if not isinstance(declared, dict | None):
+            raise InputError(f"{path.parent} has added_tokens_decoder {declared!r}; it must be ids with their tokens.")
+        self.added = self.numbered("added_tokens_decoder", list((declared or {}).items()))
         of_file = [(entry["id"], self.token({k: v for k, v in entry.items() if k != "id"})) for entry in added]
         if declared is None:
             older = json_beside(path, "special_tokens_map.json") or {}
@@ -166,9 +164,9 @@ class SpecialTokens:
                         "them into tokenizer_config.json as extra_special_tokens."
                     )
             settings = settings | older
-        known = [key for key in settings if key.endswith("_token") and key not in NAMES and key not in ENDS]
-        if known and settings[known[0]] is not None:
-            raise InputError(f"{path.parent} has {known[0]} {settings[known[0]]!r}, which minilm does not read.")
+        for key, value in settings.items():
+            if key.endswith("_token") and key not in NAMES and key not in ENDS and isinstance(value, str | dict):
+                raise InputError(f"{path.parent} has {key} {value!r}, which minilm does not read.")
         self.further = self.further_tokens(settings)
         self.named = {key: settings.get(key, default) for key, default in (NAMES | ENDS).items()}
         self.names = {key: self.name(self.named[key], key) for key in NAMES}
@@ -178,6 +176,13 @@ class SpecialTokens:
             raise InputError(
                 f"{path.parent}: tokenizer.json and tokenizer_config.json do not have the same added tokens."
             )
+
+    def numbered(self, key: str, entries: list[tuple[Any, Any]]) -> list[tuple[int, AddedToken]]:
+        """(id, token) for each (id, entry of a file)."""
+        try:
+            return [(int(i), self.token(entry)) for i, entry in entries]
+        except (ValueError, TypeError, OverflowError):
+            raise InputError(f"{self.path.parent} has {key} {entries[0]!r}; ids must be whole numbers.") from None
 
     def token(self, entry: Any) -> AddedToken:
         """An added token from its entry in a file: {"content": …, "lstrip": …}."""
@@ -203,8 +208,11 @@ class SpecialTokens:
         """The tokens of an added_tokens.json: special ones if they are named as such, else words of the language."""
         special = {self.name(value, key) for key, value in self.named.items() if value is not None}
         special |= {self.name(value, "extra_special_tokens") for value in self.further}
-        entries = (json_beside(self.path, "added_tokens.json") or {}).items()
-        return [(i, AddedToken(t, normalized=t not in special, special=t in special)) for t, i in entries]
+        entries = json_beside(self.path, "added_tokens.json") or {}
+        flags = [
+            (i, {"content": t, "normalized": t not in special, "special": t in special}) for t, i in entries.items()
+        ]
+        return self.numbered("added_tokens.json", flags)
 
     def add_to(self, backend: tokenizers.Tokenizer) -> None:
         """Add all tokens in the order of `transformers`. Raises InputError for a token that is missing or has another id."""
@@ -226,9 +234,9 @@ class SpecialTokens:
         backend.add_tokens(tokens)
         vocabulary = backend.get_vocab()
         for i, token in self.added:
-            if vocabulary[token.content] != i:
+            if vocabulary.get(token.content) != i:
                 raise InputError(
-                    f"{where}: the added token {token.content!r} should have id {i} and gets {vocabulary[token.content]}."
+                    f"{where}: the added token {token.content!r} should have id {i} and gets {vocabulary.get(token.content)}."
                 )
         if len(set(vocabulary.values())) < len(vocabulary):
             raise InputError(f"{where}: an added token gets an id that another token has already.")
@@ -241,7 +249,7 @@ def state(token: AddedToken) -> tuple[Any, ...]:
 def refuse_unlike_bert(file: dict[str, Any], settings: dict[str, Any], path: Path, kind: str) -> None:
     """Raise InputError for a tokenizer.json that BERT's class reads differently from what the file says."""
     model, normalizer = file.get("model") or {}, file.get("normalizer") or {}
-    wrong = [
+    wrong: list[tuple[str, Any, Any]] = [
         (f"model {key}", model.get(key), value) for key, value in AS_IN_BERT.items() if model.get(key, value) != value
     ]
     for key in ("pre_tokenizer", "normalizer"):
@@ -250,8 +258,7 @@ def refuse_unlike_bert(file: dict[str, Any], settings: dict[str, Any], path: Pat
     if not normalizer.get("clean_text", True):
         wrong.append(("normalizer clean_text", False, True))
     if kind in ALIKE:
-        keys = {"lowercase": ("do_lower_case", True), "strip_accents": ("strip_accents", None)}
-        for key, (name, default) in (keys | {"handle_chinese_chars": ("tokenize_chinese_chars", True)}).items():
+        for name, (key, default) in SETTINGS.items():
             if normalizer.get(key) != settings.get(name, default):
                 wrong.append((f"normalizer {key}", normalizer.get(key), settings.get(name, default)))
     if wrong:

@@ -1,11 +1,11 @@
-"""What gets a token in a vocabulary: the special tokens, the characters, and the longer pieces that the library learns."""
+"""Vocabularies: what gets a token (special tokens, characters, longer pieces), and the library's WordPiece around one."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import tokenizers
-from tokenizers import models, normalizers, trainers
+from tokenizers import models, normalizers, processors, trainers
 
 from minilm.errors import InputError
 from minilm.files.notes import Note
@@ -103,3 +103,22 @@ def commonest_characters(lines: Iterable[str], normalizer: normalizers.Normalize
             normalised[c] += count
     ranked = sorted(normalised.items(), key=lambda item: (-item[1], item[0]))
     return {c: count for c, count in ranked if not c.isspace()}
+
+
+def wordpiece_backend(
+    vocabulary: dict[str, int], normalizer, pre_tokenizer, decoder, unknown: str = "[UNK]"
+) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=unknown, max_input_chars_per_word=100))
+    backend.normalizer, backend.pre_tokenizer, backend.decoder = normalizer, pre_tokenizer, decoder
+    return backend
+
+
+def with_bert_template(backend: tokenizers.Tokenizer, names: dict[str, str] = NAMES) -> tokenizers.Tokenizer:
+    """Add BERT's template, so that other programs that open `tokenizer.json` also get [CLS] A [SEP] B [SEP]."""
+    cls, sep = names["cls_token"], names["sep_token"]
+    backend.post_processor = processors.TemplateProcessing(
+        single=[cls, "$A", sep],
+        pair=[cls, "$A", sep, "$B:1", f"{sep}:1"],
+        special_tokens=[(token, backend.token_to_id(token)) for token in (cls, sep)],
+    )
+    return backend

@@ -18,7 +18,7 @@ from minilm.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 transformers.logging.set_verbosity_error()
 
-CASES = 400
+CASES = 320
 WORDS = "the house stood by river schon schön cafe café uber über straße é naive e\u0301 ab abc".split()
 WORDS += "北 京 上 海 かき かぎ か き ぎ ガ カ".split()
 SIGNS = ". , ! ? ' - [ ] < > / # @ 。 ， 😀 1 2 19".split()
@@ -103,6 +103,7 @@ class Folder:
         self.maybe("model_max_length", 5, 512, p=0.3)
         self.maybe("clean_up_tokenization_spaces", True, False, p=0.2)
         self.maybe("split_special_tokens", True, False, p=0.1)
+        self.maybe("add_bos_token", True, False, p=0.1)
         if self.rng.random() < 0.08:
             self.settings["tokenizer_class"] = self.rng.choice(FOREIGN_CLASSES)
             self.foreign.append("tokenizer_class")
@@ -260,3 +261,66 @@ def test_published_folders_give_the_pieces_of_transformers(tmp_path, part):
             assert any(key in found for key in folder.foreign), (seed, found, folder.foreign)
         else:
             assert not found, (seed, found, folder.settings)
+
+
+JUNK = [
+    None,
+    5,
+    1.5,
+    "",
+    "x",
+    True,
+    [],
+    [1],
+    [None],
+    ["a"],
+    {},
+    {"a": 1},
+    {"content": 3},
+    {"5": {"content": ""}},
+    [[]],
+    -1,
+]
+KEYS = [
+    "do_lower_case",
+    "strip_accents",
+    "tokenize_chinese_chars",
+    "tokenizer_class",
+    "added_tokens_decoder",
+    "auto_map",
+]
+KEYS += [
+    "extra_special_tokens",
+    "additional_special_tokens",
+    "mask_token",
+    "bos_token",
+    "image_token",
+    "fast_tokenizer_files",
+]
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json"]
+)
+def test_whatever_stands_in_a_settings_file_is_read_or_refused(tmp_path, name):
+    """Never a traceback; and what is read gives the pieces of the referee."""
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    vocabulary = [*SPECIAL_TOKENS, "a", "b", "x", "schon", "schön"]
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    contents = [json.dumps({key: value}) for key in KEYS for value in JUNK] + ["", "{", "[]", "3", "null", '"a"']
+    refused = 0
+    for content in contents:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        try:
+            ours = Tokenizer.load(tmp_path)
+        except InputError as error:
+            assert str(tmp_path) in str(error) and len(str(error)) < 400, content
+            refused += 1
+            continue
+        try:
+            theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+            rows = theirs(["A schön x b"], add_special_tokens=False)["input_ids"]
+        except Exception:  # the referee is not made for junk either
+            continue
+        assert ours.ids(["A schön x b"], special=True) == rows, content
+    assert refused > 6
