@@ -137,9 +137,9 @@ RULES: dict[str, tuple[Rule, str]] = {
 
 def rule_named(name: str, where: str = "the model") -> Rule:
     """The rule of this name. Raises InputError for a name that is not known."""
-    if name not in RULES:
+    if not isinstance(name, str) or name not in RULES:  # config.json may hold anything
         known = ", ".join([*RULES, TOKENIZER])
-        raise InputError(f"{where} cuts text by the rule {name!r}, which is not known here ({known}).")
+        raise InputError(f"{where}: text is cut by the rule {name!r}, which is not known here ({known}).")
     return RULES[name][0]
 
 
