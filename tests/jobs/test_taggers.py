@@ -305,8 +305,9 @@ def test_a_conll_file_is_tagged_by_its_own_tokens(tagger):
     (here / "t.iob2").write_text("# text = a hen\na\tO\nhen\tB-HEN\n\n\nhen,\tO\nhen\tO\n", encoding="utf-8")
     said = []
     found = predict(PredictOptions(here / "out", file=here / "t.iob2"), said.append)
-    assert said[0].startswith("note: ") and said[1].split("\t") == ["2", "HEN hen 2–5", "a hen"]
-    assert said[2].startswith("6\t") and said[2].endswith("\then, hen") and len(found) == 2
+    rows = [line for line in said if not line.startswith("note: ")]
+    assert rows[0].split("\t") == ["2", "HEN hen 2–5", "a hen"]
+    assert rows[1].startswith("6\t") and rows[1].endswith("\then, hen") and len(rows) == len(found) == 2
 
 
 @pytest.mark.parametrize(
@@ -366,7 +367,7 @@ def test_an_unknown_tag_and_no_entities_at_all_are_said_with_their_place(tagger)
 def test_tokens_that_are_not_the_units_of_the_model_are_said(tagger):
     here, _ = tagger
     path = here / "letters.conll"
-    path.write_text("a.\tO\n(hen)\tB-HEN\n", encoding="utf-8")
+    path.write_text("dog,\tO\n(hen)\tB-HEN\n", encoding="utf-8")
     said = []
     evaluate(EvaluateOptions(here / "out", str(path)), said.append)
     predict(PredictOptions(here / "out", file=path), said.append)
