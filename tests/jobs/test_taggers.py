@@ -288,7 +288,8 @@ def test_a_file_is_answered_line_by_line_with_numbers(tagger):
     (here / "t.txt").write_text("\n  the hen, a dog.\n\n\u200b\na\then\n", encoding="utf-8")
     said = []
     found = predict(PredictOptions(here / "out", ("(hen)",), here / "t.txt"), said.append)
-    assert said == ["HEN hen 1–4\t(hen)", "2\tHEN hen 6–9\t  the hen, a dog.", "5\tHEN hen 2–5\ta hen"]
+    rows = [line for line in said if not line.startswith("note: ")]
+    assert rows == ["HEN hen 1–4\t(hen)", "2\tHEN hen 6–9\t  the hen, a dog.", "5\tHEN hen 2–5\ta hen"]
     assert [(e.text, e.start, e.end) for p in found for e in p.entities] == [
         ("hen", 1, 4),
         ("hen", 6, 9),
@@ -297,7 +298,8 @@ def test_a_file_is_answered_line_by_line_with_numbers(tagger):
     (here / "t.csv").write_text('text\n"a hen,\na hen"\nthe dog\n', encoding="utf-8")
     said.clear()
     predict(PredictOptions(here / "out", file=here / "t.csv"), said.append)
-    assert said == ["1\tHEN hen 2–5, HEN hen 9–12\ta hen, a hen", "2\t–\tthe dog"]
+    rows = [line for line in said if not line.startswith("note: ")]
+    assert rows == ["1\tHEN hen 2–5, HEN hen 9–12\ta hen, a hen", "2\t–\tthe dog"]
 
 
 def test_a_conll_file_is_tagged_by_its_own_tokens(tagger):
@@ -371,7 +373,7 @@ def test_tokens_that_are_not_the_units_of_the_model_are_said(tagger):
     said = []
     evaluate(EvaluateOptions(here / "out", str(path)), said.append)
     predict(PredictOptions(here / "out", file=path), said.append)
-    notes = [line for line in said if line.startswith("note")]
+    notes = [line for line in said if line.startswith("note") and "was trained on" in line]
     unlike = (
         "only 0% of its tokens are units that the tagger was trained on (rule 'words': words, with punctuation apart)."
     )
