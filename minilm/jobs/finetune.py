@@ -253,6 +253,8 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Me
     notes = Notes(say)
     examples = read(options.data, options.columns, notes)
     remark(loaded.tokenizer, texts_of(examples), options.data, notes)
+    if isinstance(task, TokenTask):
+        task.check_units(examples, options.data, notes)
     encoded = task.encode(examples, loaded.tokenizer, loaded.max_length, options.truncate, options.data, note=notes)
     measured = task.measure(model, encoded, device)
     if (options.model / "metrics.jsonl").exists():  # a run of ours, and not somebody else's folder

@@ -11,9 +11,9 @@ import tyro
 from minilm.errors import InputError
 from minilm.files.notes import Note, unheard
 from minilm.text import corpus
-from minilm.text.files import LABELLED, Example, text_lines
+from minilm.text.files import LABELLED, TAGGED, Example, text_lines
 from minilm.text.tag_schemes import OUTSIDE, marks_border
-from minilm.text.tagged import SUFFIXES as TAGGED, TaggedLine
+from minilm.text.tagged import TaggedLine
 from minilm.training.tasks import Task, TextTask, TokenTask
 
 

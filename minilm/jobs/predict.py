@@ -14,10 +14,10 @@ from minilm.files.notes import Note, Notes, aside, unheard
 from minilm.jobs.labelled_data import Columns, InOwnFile, is_tagged, looks_like_conll, texts_of
 from minilm.pretrained.protocol import open_classifier, open_encoder, open_pretraining
 from minilm.text import corpus
-from minilm.text.files import LABELLED, Example, text_lines
+from minilm.text.characters import visible
+from minilm.text.files import LABELLED, TAGGED, Example, text_lines
 from minilm.text.remarks import remark
-from minilm.text.segmentation import visible
-from minilm.text.tagged import SUFFIXES as TAGGED, line_number
+from minilm.text.tagged import line_number
 from minilm.training.inference import attention_of, fill
 from minilm.training.loop import choose_device
 from minilm.training.tasks import Prediction, shown, task_of
@@ -62,7 +62,7 @@ def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list
     task = task_of(model.head_config)
     if task.per_token and (options.pair is not None or options.columns.pair_column is not None):
         raise InputError(f"{options.model} tags single texts: leave out --pair and --pair-column.")
-    if not all(any(map(visible, text)) for text in options.texts) or not (options.texts or options.file):
+    if not all(visible(text) for text in options.texts) or not (options.texts or options.file):
         raise InputError("there is nothing to label: give texts with words in them, or a file with --file.")
     typed = [Example(text, None, options.pair) for text in options.texts]
     parts = [Part([*typed], "the command line", list(range(len(typed))))] if typed else []
@@ -104,7 +104,7 @@ def from_file(options: PredictOptions, per_token: bool, note: Note = unheard) ->
         columns = options.columns
         if options.pair is not None and columns.pair_column is not None:
             raise InputError("--pair and --pair-column both give the second text: leave one of them out.")
-        rows = corpus.labelled(str(path), columns.text_column, None, columns.pair_column)
+        rows = corpus.labelled(str(path), columns.text_column, None, columns.pair_column, note)
         rows = rows if options.pair is None else [row._replace(pair=options.pair) for row in rows]
         return Part([*rows], str(path), list(range(len(rows))))
     if path.suffix.lower() not in ("", ".txt"):
@@ -113,7 +113,7 @@ def from_file(options: PredictOptions, per_token: bool, note: Note = unheard) ->
     if path.is_file() and looks_like_conll(path):
         raise InputError(f"{path} looks like CoNLL: rename it so that it ends in {', '.join(TAGGED)}.")
     lines = [line.rstrip() for line in text_lines(path)]
-    places = [i for i, line in enumerate(lines) if any(map(visible, line))]
+    places = [i for i, line in enumerate(lines) if visible(line)]
     if not places:
         raise InputError(f"{path} is empty: write one text per line.")
     return Part([Example(lines[i], None, options.pair) for i in places], str(path), places)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 from minilm.models.heads import Classifier, HeadConfig, TextHeadConfig, TokenHeadConfig
+from minilm.text.segmentation import TOKENIZER, rule_named
 
 HEAD_TASKS: dict[str, type[HeadConfig]] = {"text": TextHeadConfig, "token": TokenHeadConfig}
 
@@ -75,7 +76,10 @@ class Architecture:
             kind = HEAD_TASKS[head.pop("task")]
             known = {field.name for field in fields(kind)}
             given = {name: value for name, value in head.items() if name in known}
-            return kind(**given | {"labels": tuple(head["labels"])})
+            found = kind(**given | {"labels": tuple(head["labels"])})
+            if isinstance(found, TokenHeadConfig) and found.units != TOKENIZER:
+                rule_named(found.units, where)
+            return found
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise

@@ -15,7 +15,17 @@ from minilm.text.characters import code_points, visible
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 LABELLED = (*DELIMITERS, *JSON_LINES)
-TAGGED = (".conll", ".bio", ".bio2", ".bioes", ".iob", ".iob2", ".iobes")  # a token and its tag on each line
+TAGGED = (
+    ".conll",
+    ".bio",
+    ".bio2",
+    ".bioes",
+    ".bmes",
+    ".bilou",
+    ".iob",
+    ".iob2",
+    ".iobes",
+)  # a token and its tag on each line
 HALF = re.compile("[\ud800-\udfff]")
 
 # Formats whose own signs and names would be learnt as text, and what to do instead.

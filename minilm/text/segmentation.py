@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 from minilm.errors import InputError
+from minilm.text.characters import IGNORED
 
 Span = tuple[int, int]
 
-_FILLER = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _CHUNK = re.compile("[^\\s\u200b]+")  # a zero-width space separates words, too
 _ADDRESS = re.compile(r"\w+://\S|www\.\w|[\w.+-]+@[\w-]+\.\w")  # http://a.org/?b=1,2 and bo@bonn.de stay whole
 WIDE = "\u3001-\u3004\u3008-\u303f\u30fb\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"  # punctuation of Chinese
@@ -39,8 +39,8 @@ UNSPACED = re.compile(f"(?:{ALONE.pattern}|[\u0e00-\u0fff\u1000-\u109f\u1780-\u1
 @cache
 def visible(character: str) -> bool:
     """Whether a character shows: white space, control characters, zero-width spaces, fillers and the like do not."""
-    seen = unicodedata.category(character) not in ("Cc", "Cf", "Cs") and not _FILLER.match(character)
-    return seen and not character.isspace()
+    seen = unicodedata.category(character) not in ("Cc", "Cf", "Cs") and not IGNORED.match(character)
+    return seen and not character.isspace() and character != "\u2800"  # the empty cell of Braille
 
 
 @cache
@@ -137,9 +137,9 @@ RULES: dict[str, tuple[Rule, str]] = {
 
 def rule_named(name: str, where: str = "the model") -> Rule:
     """The rule of this name. Raises InputError for a name that is not known."""
-    if name not in RULES:
+    if not isinstance(name, str) or name not in RULES:  # config.json may hold anything
         known = ", ".join([*RULES, TOKENIZER])
-        raise InputError(f"{where} cuts text by the rule {name!r}, which is not known here ({known}).")
+        raise InputError(f"{where}: text is cut by the rule {name!r}, which is not known here ({known}).")
     return RULES[name][0]
 
 

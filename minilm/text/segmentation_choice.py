@@ -57,6 +57,14 @@ def _best(lines: Sequence[Sequence[str]], write: Callable[[Sequence[str]], tuple
     return best
 
 
+def share_given_back(lines: Sequence[Sequence[str]], rule: str, longest_word: int) -> float:
+    """The share of the tokens that the rule of a model gives back when the lines are written as texts."""
+    write = with_spaces if longest_word else written
+    pairs = [(set(RULES[rule][0](text)), spans) for text, spans in map(write, lines)]
+    total = sum(len(spans) for _, spans in pairs)
+    return sum(span in given for given, spans in pairs for span in spans) / total if total else 1.0
+
+
 def longest_unspaced(text: str) -> int:
     """The length of the longest stretch of Chinese, or of another script without spaces between words."""
     return max((len(run[0]) for run in UNSPACED.finditer(text)), default=0)
@@ -76,12 +84,13 @@ def with_spaces(tokens: Sequence[str]) -> tuple[str, list[Span]]:
 
 
 def as_shown(tokens: Sequence[str], rule: str, longest_word: int = 0) -> tuple[str, list[Span]]:
-    """Tokens of a file as one text, and the offsets of each of them: with spaces, except beside Chinese characters (unless
-    the tokens are Chinese words), and without any if the units are characters."""
+    """Tokens of a file as one text, and the offsets of each of them: with spaces, but without any if the units are
+    characters, and without spaces beside Chinese characters if most of the tokens are such characters."""
     if rule == "characters":
         return _joined(tokens, lambda i: True)
     apart = longest_word or rule in ("words", "clitics", "spaces")
-    return _joined(tokens, lambda i: not apart and (_wide(tokens[i - 1][-1:]) or _wide(tokens[i][:1])))
+    chinese = not apart and 2 * sum(_wide(token[:1]) for token in tokens) > len(tokens)
+    return _joined(tokens, lambda i: chinese and (_wide(tokens[i - 1][-1:]) or _wide(tokens[i][:1])))
 
 
 def written(tokens: Sequence[str]) -> tuple[str, list[Span]]:

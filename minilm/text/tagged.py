@@ -57,8 +57,6 @@ def with_tags(line: TaggedLine, tags: list[str]) -> TaggedLine:
 
 # ---------------------------------------------------------------------------------------------- CoNLL
 
-SUFFIXES = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".bmes", ".bilou")  # files that are CoNLL
-
 
 def conll_lines(path: Path, note: Note = unheard) -> Iterator[TaggedLine]:
     """Sentences of a CoNLL file, which has a token and its tag on each line and a blank line between sentences.

@@ -108,8 +108,8 @@ class Tokenizer:
         return rows if special else self._as_text(rows)
 
     def ids_of_words(self, lines: list[list[str]]) -> list[list[int]]:
-        """One id per word of each line: a word of several pieces is represented by its first piece."""
-        return [[pieces[0] for pieces in words] for words in self.pieces_of_words(lines)]
+        """The id of the first piece of each word of each line: it carries the tag when words are tagged."""
+        return [[pieces[0] for pieces in line] for line in self.pieces_of_words(lines)]
 
     def _as_text(self, rows: list[list[int]]) -> list[list[int]]:
         if not self._leaking:
@@ -121,22 +121,20 @@ class Tokenizer:
         with whole_characters(word for line in lines for word in line):
             encodings = self.backend.encode_batch(lines, is_pretokenized=True, add_special_tokens=False)
         out: list[list[list[int]]] = [[[] for _ in line] for line in lines]
-        for words, encoding in zip(out, encodings, strict=True):
-            for piece, word in zip(self._as_text([encoding.ids])[0], encoding.word_ids, strict=True):
+        for words, encoding, ids in zip(out, encodings, self._as_text([e.ids for e in encodings]), strict=True):
+            for piece, word in zip(ids, encoding.word_ids, strict=True):
                 if word is not None:
                     words[word].append(piece)
         return [[pieces or [self.unknown] for pieces in words] for words in out]
 
     def words_of(self, text: str) -> list[tuple[int, int]]:
-        """The offsets (start, end) of the words into which the tokenizer itself cuts a text, before it cuts them to pieces."""
+        """The offsets (start, end) of the tokenizer's own words, before it cuts them into pieces."""
         with whole_characters([text]):
             encoding = self.backend.encode(text, add_special_tokens=False)
-        spans: dict[int, tuple[int, int]] = {}
+        spans: dict[int | None, tuple[int, int]] = {}
         for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
-            if word is not None:
-                first = spans.get(word, (start, end))[0]
-                spans[word] = (first, end)
-        return list(spans.values())
+            spans[word] = (spans.get(word, (start, end))[0], end)
+        return [span for word, span in spans.items() if word is not None]
 
     def pair(self, a: list[int], b: list[int] | None = None) -> tuple[list[int], list[int]]:
         """The ids of [CLS] A [SEP] (B [SEP]), and the token type of each position: 0 up to the first [SEP], then 1."""

@@ -20,7 +20,7 @@ from minilm.files.notes import Note, unheard
 from minilm.models.heads import HeadConfig, TextHeadConfig, TokenHeadConfig
 from minilm.text.files import Example
 from minilm.text.segmentation import RULES, TOKENIZER, Span, rule_named
-from minilm.text.segmentation_choice import as_shown, choose_rule, longest_unspaced
+from minilm.text.segmentation_choice import ENOUGH, as_shown, choose_rule, longest_unspaced, share_given_back
 from minilm.text.tag_schemes import BIO, Scheme, recognise
 from minilm.text.tagged import TaggedLine, with_tags
 from minilm.text.tokenizer import Tokenizer
@@ -182,6 +182,15 @@ class TokenTask(Task):
         lines = [self.in_own_tags(line) for line in examples]
         return encode_tagged(lines, self.labels, tokenizer, max_length, where, note)
 
+    def check_units(self, lines: list[TaggedLine], where: str, note: Note) -> None:
+        """Tell `note` if the tokens of a file are not the units that the model was trained on."""
+        if self.units == TOKENIZER or not lines:
+            return
+        share = share_given_back([line.tokens for line in lines], self.units, self.longest_word)
+        if share < ENOUGH:
+            unlike = f"only {share:.0%} of its tokens are units that the tagger was trained on"
+            note(f"{where}: {unlike} (rule {self.units!r}: {RULES[self.units][1]}).")
+
     def in_own_tags(self, line: TaggedLine) -> TaggedLine:
         """The line with its BIO tags written as the labels of the model are."""
         if self.scheme == BIO and all(tag in self.labels for tag in line.tags):
@@ -204,6 +213,7 @@ class TokenTask(Task):
         """The entities of each text. An example may also be a `TaggedLine`: then its own tokens are tagged, and its text is
         what `as_shown` makes of them."""
         scheme = self.scheme
+        self.check_units([example for example in examples if isinstance(example, TaggedLine)], where, note)
         cut = [
             self.cut(example, tokenizer, f"text {(i if places is None else places[i]) + 1} of {where}", note)
             for i, example in enumerate(examples)

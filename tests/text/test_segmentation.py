@@ -9,7 +9,15 @@ from tokenizers import pre_tokenizers
 from minilm.errors import InputError
 from minilm.text import corpus
 from minilm.text.segmentation import RULES, mixed, rule_named, visible
-from minilm.text.segmentation_choice import Choice, as_shown, choose_rule, longest_unspaced, with_spaces, written
+from minilm.text.segmentation_choice import (
+    Choice,
+    as_shown,
+    choose_rule,
+    longest_unspaced,
+    share_given_back,
+    with_spaces,
+    written,
+)
 
 ODD = "\u200b\ufeff\u00ad\u00a0\u3000\u2028\u0301\ufe0f\u3164\x07\t\n\r"
 LETTERS = "aB3é张在北京カ。，！、“”\"'’.,;:!?()-–—…/@#$%&+_*" + ODD
@@ -90,7 +98,7 @@ def test_units_by_hand(rule, text, wanted):
 
 def test_a_rule_that_is_not_known_is_refused():
     assert rule_named("mixed") is mixed
-    with pytest.raises(InputError, match="m/config.json cuts text by the rule 'syllables', which is not known here"):
+    with pytest.raises(InputError, match="m/config.json: text is cut by the rule 'syllables', which is not known here"):
         rule_named("syllables", "m/config.json")
 
 
@@ -155,8 +163,16 @@ def test_tokens_as_a_person_would_write_them(tokens, text):
 def test_tokens_of_a_file_as_they_are_shown():
     tokens = "张 建国 用 iPhone 15 。".split()
     assert as_shown(tokens, "mixed")[0] == as_shown(tokens, "tokenizer")[0] == "张建国用iPhone 15。"
+    assert as_shown("Hugo met 张 in Riga .".split(), "mixed")[0] == "Hugo met 张 in Riga ."
     assert as_shown(tokens, "words", 2)[0] == "张 建国 用 iPhone 15 。"
     assert as_shown(tokens, "characters")[0] == "张建国用iPhone15。"
+
+
+def test_the_share_of_tokens_that_a_rule_gives_back():
+    lines = ["记者 欧阳山 从 北京 报道 。".split(), ["In", "Bonn", "."]]
+    assert share_given_back(lines, "words", 3) == 1
+    assert share_given_back(lines, "characters", 0) == 3 / 9  # 从 and the two full stops
+    assert share_given_back(lines[1:], "spaces", 0) == 1 / 3 and share_given_back([], "words", 0) == 1
 
 
 def test_the_longest_stretch_without_a_space():
