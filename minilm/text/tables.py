@@ -80,6 +80,10 @@ class _Labels:
 
     def tidied(self, cell: Cell, number: int) -> str:
         label = tidy(cell.text)
+        if "\n" in label or "\r" in label:
+            raise InputError(
+                f"{self.path}, line {number}: the label has a line break ({label[:30]!r}); write it in one line."
+            )
         if label != cell.text:
             self.changed += 1
             self.example = self.example or f"{cell.text!r} in line {number}"
