@@ -80,7 +80,9 @@ def _kept(lines: Iterator[str], into: list[str]) -> Iterator[str]:
 def _check(row: list[str], lines: list[str], shape: "_Shape", where: str) -> None:
     """Raise InputError for a row of another length than the header's, and for one that is not what it was meant to be."""
     header, name = shape.header, "tabs" if shape.delimiter == "\t" else "commas"
-    spaced = [cell for cell in row if _QUOTE_AFTER_SPACE.match(cell) and _is_bare(cell, lines, shape.delimiter)]
+    written = "".join(lines)
+    marked = [cell for cell in _without_quotes(row, written) if '"' in cell] if '"' in written else []
+    spaced = [cell for cell in marked if _QUOTE_AFTER_SPACE.match(cell)]
     if len(row) != len(header):
         advice = f"put quotes around a text that contains {name}"
         if spaced:
@@ -95,17 +97,24 @@ def _check(row: list[str], lines: list[str], shape: "_Shape", where: str) -> Non
         if len(cell.strip(_SPACES)) > 1 and cell.rstrip(_SPACES)[-1] == '"':
             what = f"a space stands before the quotation mark of {cell.strip()[:20]!r}"
             raise InputError(f"{where}: {what}, so that the marks would be part of the text; remove the space.")
-    for cell in row:
-        if cell[-1:] == '"' and len(_MARK.findall(cell)) % 2 and _is_bare(cell, lines, shape.delimiter):
+    for cell in marked:
+        if cell[-1] == '"' and len(_MARK.findall(cell)) % 2:
             what = f"the quotation mark at the end of {cell[-20:]!r} closes a cell that none opens"
             raise InputError(f"{where}: {what}; put one at the beginning, or remove it.")
     if len(row) > 1 and [tidy(cell) for cell in row] == header:
         raise InputError(f"{where}: this row repeats the header; remove it.")
 
 
-def _is_bare(cell: str, lines: list[str], delimiter: str) -> bool:
-    """Whether a cell stands in the file as it is, without quotes around it."""
-    return cell[:1] != '"' and delimiter + cell in delimiter + "".join(lines)
+def _without_quotes(row: list[str], written: str) -> list[str]:
+    """The cells that stand in the file as they are, without quotes around them."""
+    bare, place = [], 0
+    for cell in row:
+        if written[place : place + 1] == '"':
+            place += len(cell) + cell.count('"') + 3  # each mark inside is written twice, and then comes the delimiter
+        else:
+            bare.append(cell)
+            place += len(cell) + 1
+    return bare
 
 
 class _Doubtful(NamedTuple):
@@ -166,10 +175,9 @@ class _Shape:
         """The cells of a line that is read alone, in the way that gives as many cells as the header has, if there is one."""
         cells, end = line.split(self.delimiter), re.escape(self.delimiter)
         if len(cells) > len(self.header) and '"' in line:  # some are inside a quoted cell
-            mended = re.sub(
-                f'(^|{end})""(?=[^"{end}])', r'\1"', line
-            )  # a quotation mark is doubled where it opens a cell
-            mended = re.sub(f'(?<=[^"{end}])""(?={end}|$)', '"', mended)  # or where it closes one
+            # a quotation mark may be doubled where it opens or where it closes a cell
+            mended = re.sub(f'(^|{end})""(?=[^"{end}])', r'\1"', line)
+            mended = re.sub(f'(?<=[^"{end}])""(?={end}|$)', '"', mended)
             for text in (line, mended):
                 with suppress(csv.Error):
                     if len(cells) != len(self.header):
@@ -190,10 +198,8 @@ class _Shape:
                 fits = all(length <= 2 * self.longest[place] + 2 for place, length in line.lengths.items())
                 swallowed = fits and (self.spaced or not line.prose)
             if swallowed:
-                what = (
-                    f"a quotation mark opens a cell that ends in line {line.last}, but in between are lines like rows"
-                )
-                advice = "remove the marks, or, if the line breaks belong to the text, replace them with spaces"
+                what = f"a quotation mark opens a cell that ends only in line {line.last}, and its lines look like rows"
+                advice = "remove the mark if it opens no quote, or write spaces for the line breaks if they belong to the text"
                 raise InputError(f"{self.path}, line {line.first}: {what}; {advice}.")
 
 
