@@ -15,7 +15,6 @@ hardly any text has: its lines, read alone, are rows of the table.
 import csv
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,28 +140,28 @@ class _Shape:
             raise InputError(f"{path}, line 1: the header goes on in another line; remove its stray quotation mark.")
 
     def see(self, row: list[str], lines: list[str], first: int) -> None:
-        """Remember the values of a row of a single line, and which lines of a longer one could be rows."""
+        """Remember the values of a row, and which lines of one of several lines could be rows."""
+        broken = {place for place, cell in enumerate(row) if len(lines) > 1 and _LINE_END.search(cell)}
         for place, cell in enumerate(row):
-            if len(cell) > self.longest[place] and (len(lines) == 1 or not _LINE_END.search(cell)):
-                self.longest[place] = len(cell)
-        if len(lines) > 1:
-            self.doubtful += self.like_rows(row, lines, first)
-            return
-        self.rows += 1
-        self.spaced |= '"' not in lines[0] and any(cell[:1] in _SPACES for cell in row[1:] if cell)
-        for place, cell in enumerate(row):
+            if place in broken:
+                continue
+            self.longest[place] = max(self.longest[place], len(cell))
             known = self.values[place]
             if known is not None:
                 known.add(_plain(cell))
                 if len(known) > _FEW:
                     self.values[place] = None
+        if broken:
+            self.doubtful += self.like_rows(row, lines, first, broken)
+        else:
+            self.rows += 1
+            self.spaced |= '"' not in lines[0] and any(cell[:1] in _SPACES for cell in row[1:] if cell)
 
-    def like_rows(self, row: list[str], lines: list[str], first: int) -> Iterator[_Doubtful]:
-        """The lines of a long row that have as many cells as the header."""
-        broken = [place for place, cell in enumerate(row) if _LINE_END.search(cell)]
+    def like_rows(self, row: list[str], lines: list[str], first: int, broken: set[int]) -> Iterator[_Doubtful]:
+        """The lines of a row of several lines that have as many cells as the header. `broken`: cells with line breaks."""
         for number, line in enumerate(lines):
             # the beginning of a text in the last column looks like a whole row anyway, and so does the end of one in the first
-            if (number == 0 and broken[0] == len(row) - 1) or (number == len(lines) - 1 and broken[-1] == 0):
+            if (number == 0 and min(broken) == len(row) - 1) or (number == len(lines) - 1 and max(broken) == 0):
                 continue
             cells = self.cells_of(line.rstrip("\r\n"))
             if len(cells) == len(row) > 1 and any(cells[1:]):
@@ -176,12 +175,11 @@ class _Shape:
         cells, end = line.split(self.delimiter), re.escape(self.delimiter)
         if len(cells) > len(self.header) and '"' in line:  # some are inside a quoted cell
             # a quotation mark may be doubled where it opens or where it closes a cell
-            mended = re.sub(f'(^|{end})""(?=[^"{end}])', r'\1"', line)
-            mended = re.sub(f'(?<=[^"{end}])""(?={end}|$)', '"', mended)
+            mended = re.sub(f'(^|{end})"((?:"")*")(?=[^"{end}])', r"\1\2", line)
+            mended = re.sub(f'(?<=[^"{end}])"((?:"")*")(?={end}|$)', r"\1", mended)
             for text in (line, mended):
-                with suppress(csv.Error):
-                    if len(cells) != len(self.header):
-                        cells = next(csv.reader([text], delimiter=self.delimiter, strict=True))
+                if len(cells) != len(self.header):
+                    cells = next(csv.reader([text], delimiter=self.delimiter))
         return cells
 
     def refuse_swallowed_rows(self) -> None:
