@@ -11,13 +11,20 @@ _IGNORED = (
     "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 IGNORED = re.compile(f"[{_IGNORED}]")
-_BLANK = re.compile(
-    f"[{_IGNORED}\u2800\ufdd0-\ufdef\ufffe\uffff]"
-)  # and an empty Braille cell, and what is no character
+# The last two numbers of each plane and a block of 32 are no characters and never will be; an empty Braille cell is blank.
+_NONE = "\ufdd0-\ufdef" + "".join(
+    f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
+)
+_BLANK = re.compile(f"[{_IGNORED}{_NONE}\u2800]")
 # Spaces and controls, and marks that only change the character before them.
 _UNSEEN = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me"))
-_AROUND = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf"))
-_JOINERS = "\u200c\u200d"  # at the end of a word they choose the form of its last letter
+# What is removed around a label: spaces, controls, and marks of direction. The joiners U+200C and U+200D stay, because they
+# choose the form of the last letter, and so do the selectors of an emoji.
+_RANGES = (
+    *((0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x61C, 0x61C), (0x1680, 0x1680), (0x180E, 0x180E), (0x2000, 0x200B)),
+    *((0x200E, 0x200F), (0x2028, 0x202F), (0x205F, 0x206F), (0x3000, 0x3000), (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB)),
+)
+_AROUND = "".join(chr(number) for first, last in _RANGES for number in range(first, last + 1))
 _NUMBER = re.compile(r"[-+]?\d{1,30}(\.\d{1,30})?", re.ASCII)
 
 
@@ -37,17 +44,7 @@ def code_points(text: str, most: int = 3) -> str:
 
 def tidy(name: str) -> str:
     """A label or a column's name without spaces and invisible characters around it, composed (NFC)."""
-    start, end = 0, len(name)
-    while start < end and _is_around(name[start]):
-        start += 1
-    while start < end and _is_around(name[end - 1]):
-        end -= 1
-    return unicodedata.normalize("NFC", name[start:end])
-
-
-def _is_around(character: str) -> bool:
-    # the characters from U+E0000 on spell the flags of England, Scotland and Wales
-    return unicodedata.category(character) in _AROUND and character not in _JOINERS and character < "\U000e0000"
+    return unicodedata.normalize("NFC", name.strip(_AROUND))
 
 
 def likeness(name: str) -> str:

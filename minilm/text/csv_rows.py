@@ -9,7 +9,7 @@ begins with a quotation mark that nobody meant as a quote, the rows after it bec
 
 The `csv` module reads the file. In its strict mode it refuses a quote that is never closed, or closed in the middle of
 other text. What is left are two stray marks that happen to look like a pair, as above. Such a "cell" has a shape that
-hardly any text has: each of its lines, read alone, is a row of the table.
+hardly any text has: its lines, read alone, are rows of the table.
 """
 
 import csv
@@ -25,6 +25,8 @@ from minilm.text.files import DELIMITERS, text_lines
 
 _LINE_END = re.compile("\r\n|\r|\n")
 _SPACES = " \t\xa0\u3000"
+_MARK = re.compile(r'(?<![\d"])"+')  # after a digit it is the sign for inches
+_QUOTE_AFTER_SPACE = re.compile(f'[{_SPACES}]+"')
 _FEW = 1_000  # a column with more values than this holds texts or numbers, not labels
 _TWICE = 'write a quotation mark inside a quoted cell twice ("")'
 
@@ -77,9 +79,9 @@ def _kept(lines: Iterator[str], into: list[str]) -> Iterator[str]:
 def _check(row: list[str], lines: list[str], shape: "_Shape", where: str) -> None:
     """Raise InputError for a row of another length than the header's, and for one that is not what it was meant to be."""
     header, name = shape.header, "tabs" if shape.delimiter == "\t" else "commas"
-    spaced = [
-        cell for cell in row if cell[:1] in _SPACES and cell.lstrip(_SPACES)[:1] == '"' and cell in "".join(lines)
-    ]
+    written = "".join(lines)
+    marked = [cell for cell in _without_quotes(row, written) if '"' in cell] if '"' in written else []
+    spaced = [cell for cell in marked if _QUOTE_AFTER_SPACE.match(cell)]
     if len(row) != len(header):
         advice = f"put quotes around a text that contains {name}"
         if spaced:
@@ -94,18 +96,34 @@ def _check(row: list[str], lines: list[str], shape: "_Shape", where: str) -> Non
         if len(cell.strip(_SPACES)) > 1 and cell.rstrip(_SPACES)[-1] == '"':
             what = f"a space stands before the quotation mark of {cell.strip()[:20]!r}"
             raise InputError(f"{where}: {what}, so that the marks would be part of the text; remove the space.")
+    for cell in marked:
+        if cell[-1] == '"' and len(_MARK.findall(cell)) % 2:
+            what = f"the quotation mark at the end of {cell[-20:]!r} closes a cell that none opens"
+            raise InputError(f"{where}: {what}; put one at the beginning, or remove it.")
     if len(row) > 1 and [tidy(cell) for cell in row] == header:
         raise InputError(f"{where}: this row repeats the header; remove it.")
 
 
-class _Doubtful(NamedTuple):
-    """A row of several lines, some of which have the right number of cells."""
+def _without_quotes(row: list[str], written: str) -> list[str]:
+    """The cells that stand in the file as they are, without quotes around them."""
+    bare, place = [], 0
+    for cell in row:
+        if written[place : place + 1] == '"':
+            place += len(cell) + cell.count('"') + 3  # each mark inside is written twice, and then comes the delimiter
+        else:
+            bare.append(cell)
+            place += len(cell) + 1
+    return bare
 
-    first: int
+
+class _Doubtful(NamedTuple):
+    """A line of a row of several lines that could be a row by itself."""
+
+    first: int  # the lines of the row
     last: int
-    every_line: bool  # has the right number of cells
-    prose: bool  # a space or a line end follows each comma inside the cell, as in prose and unlike in a table
-    alone: list[list[str]]  # the cells of these lines, read alone; "" in columns that have too many values to compare
+    prose: bool  # spaces follow the commas
+    cells: list[str]  # "" in columns that have too many values to compare
+    lengths: dict[int, int]  # of the cells in columns where the long row has no line break
 
 
 class _Shape:
@@ -116,54 +134,74 @@ class _Shape:
         self.delimiter, self.path, self.rows = delimiter, path, 0
         self.spaced = any(name[:1] in _SPACES for name in header[1:] if name)  # "text, label": a space after each comma
         self.values: list[set[str] | None] = [set() for _ in header]  # of each column, while they are few
+        self.longest = [0 for _ in header]
         self.doubtful: list[_Doubtful] = []
         if any(delimiter in name and _LINE_END.search(name) for name in header):
             raise InputError(f"{path}, line 1: the header goes on in another line; remove its stray quotation mark.")
 
     def see(self, row: list[str], lines: list[str], first: int) -> None:
-        """Count the values of a row of a single line; remember one of several lines if it may be several rows."""
-        if len(lines) == 1:
+        """Remember the values of a row, and which lines of one of several lines could be rows."""
+        broken = {place for place, cell in enumerate(row) if len(lines) > 1 and _LINE_END.search(cell)}
+        for place, cell in enumerate(row):
+            if place in broken:
+                continue
+            self.longest[place] = max(self.longest[place], len(cell))
+            known = self.values[place]
+            if known is not None:
+                known.add(_plain(cell))
+                if len(known) > _FEW:
+                    self.values[place] = None
+        if broken:
+            self.doubtful += self.like_rows(row, lines, first, broken)
+        else:
             self.rows += 1
             self.spaced |= '"' not in lines[0] and any(cell[:1] in _SPACES for cell in row[1:] if cell)
-            for place, cell in enumerate(row):
-                known = self.values[place]
-                if known is not None:
-                    known.add(_bare(cell))
-                    if len(known) > _FEW:
-                        self.values[place] = None
-        elif len(row) > 1:
-            alone = [line.split(self.delimiter) for line in lines if visible(line)]
-            rows = [cells for cells in alone if len(cells) == len(row)]
-            if len(rows) > 1:
-                prose = not any(re.search(rf"{self.delimiter}\S", cell) for cell in row if _LINE_END.search(cell))
-                few = [
-                    ["" if known is None else _bare(cell) for cell, known in zip(cells, self.values, strict=True)]
-                    for cells in rows
-                ]
-                self.doubtful.append(_Doubtful(first, first + len(lines) - 1, len(rows) == len(alone), prose, few))
+
+    def like_rows(self, row: list[str], lines: list[str], first: int, broken: set[int]) -> Iterator[_Doubtful]:
+        """The lines of a row of several lines that have as many cells as the header. `broken`: cells with line breaks."""
+        for number, line in enumerate(lines):
+            # the beginning of a text in the last column looks like a whole row anyway, and so does the end of one in the first
+            if (number == 0 and min(broken) == len(row) - 1) or (number == len(lines) - 1 and max(broken) == 0):
+                continue
+            cells = self.cells_of(line.rstrip("\r\n"))
+            if len(cells) == len(row) > 1 and any(cells[1:]):
+                prose = any(cell[:1] in _SPACES for cell in cells[1:] if cell)
+                few = ["" if known is None else _plain(cell) for cell, known in zip(cells, self.values, strict=True)]
+                lengths = {place: len(cell) for place, cell in enumerate(cells) if place not in broken}
+                yield _Doubtful(first, first + len(lines) - 1, prose, few, lengths)
+
+    def cells_of(self, line: str) -> list[str]:
+        """The cells of a line that is read alone, in the way that gives as many cells as the header has, if there is one."""
+        cells, end = line.split(self.delimiter), re.escape(self.delimiter)
+        if len(cells) > len(self.header) and '"' in line:  # some are inside a quoted cell
+            # a quotation mark may be doubled where it opens or where it closes a cell
+            mended = re.sub(f'(^|{end})"((?:"")*")(?=[^"{end}])', r"\1\2", line)
+            mended = re.sub(f'(?<=[^"{end}])"((?:"")*")(?={end}|$)', r"\1", mended)
+            for text in (line, mended):
+                if len(cells) != len(self.header):
+                    cells = next(csv.reader([text], delimiter=self.delimiter))
+        return cells
 
     def refuse_swallowed_rows(self) -> None:
-        """Raise InputError if the lines of a long row read as rows of their own.
+        """Raise InputError if a line of a long row reads as a row of its own.
 
-        If some columns have few values (as labels have), two lines with such values are enough: a text has one, where its
-        own row begins or ends. In a table without such a column, every line must have the right number of cells, and the
-        commas must not look like those of prose.
+        If some columns have few values (as labels have), a line with such values is a row. Without such columns it is one
+        if no cell is much longer than those of its column, and no space follows a comma, as it does in prose.
         """
-        few = [
-            (i, known) for i, known in enumerate(self.values) if known is not None and self.rows >= 10 * len(known) > 0
-        ]
-        for row in self.doubtful:
+        few = [(i, known) for i, known in enumerate(self.values) if known and self.rows >= 4 * len(known)]
+        for line in self.doubtful:
             if few:
-                swallowed = sum(all(cells[i] in known for i, known in few) for cells in row.alone) > 1
+                swallowed = all(line.cells[i] in known for i, known in few)
             else:
-                swallowed = row.every_line and (self.spaced or not row.prose)
+                fits = all(length <= 2 * self.longest[place] + 2 for place, length in line.lengths.items())
+                swallowed = fits and (self.spaced or not line.prose)
             if swallowed:
-                what = f"a quotation mark opens a cell that ends in line {row.last}, but each of these lines reads as a row"
-                advice = "remove the marks, or, if the line breaks belong to the text, replace them with spaces"
-                raise InputError(f"{self.path}, line {row.first}: {what}; {advice}.")
+                what = f"a quotation mark opens a cell that ends only in line {line.last}, and its lines look like rows"
+                advice = "remove the mark if it opens no quote, or write spaces for the line breaks if they belong to the text"
+                raise InputError(f"{self.path}, line {line.first}: {what}; {advice}.")
 
 
-def _bare(cell: str) -> str:
+def _plain(cell: str) -> str:
     return tidy(cell).strip('"').strip()
 
 

@@ -30,10 +30,10 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """The text of a cell, and how the file spells it: in JSON, the number 1 and the text "1" have the same text."""
+    """The text of a cell. `spelled` is the JSON of a value that is not text: 1 and "1" have the same text."""
 
     text: str
-    spelled: str
+    spelled: str = ""
 
 
 def column_documents(path: Path, text_column: str = "text", note: Note = unheard) -> Iterator[list[str]]:
@@ -80,10 +80,14 @@ class _Labels:
 
     def tidied(self, cell: Cell, number: int) -> str:
         label = tidy(cell.text)
+        if "\n" in label or "\r" in label:
+            raise InputError(
+                f"{self.path}, line {number}: the label has a line break ({label[:30]!r}); write it in one line."
+            )
         if label != cell.text:
             self.changed += 1
             self.example = self.example or f"{cell.text!r} in line {number}"
-        spelled = repr(label) if cell.spelled == repr(cell.text) else cell.spelled
+        spelled = cell.spelled or repr(label)
         if (label, spelled) not in self.known:
             before, line = self.seen.setdefault(likeness(label), (spelled, number))
             if before != spelled:
@@ -126,7 +130,7 @@ def _table_rows(path: Path, wanted: list[Column], note: Note) -> Iterator[tuple[
     for _, header in rows:
         places = [_place(str(path), header, column, DELIMITERS[path.suffix.lower()]) for column in wanted]
         for number, row in rows:
-            yield number, [Cell(row[place], repr(row[place])) for place in places]
+            yield number, [Cell(row[place]) for place in places]
 
 
 def _json_rows(path: Path, wanted: list[Column], note: Note) -> Iterator[tuple[int, list[Cell]]]:
@@ -146,7 +150,7 @@ def _json_cell(value: Any, column: Column, where: str) -> Cell:
     if not isinstance(value, str | int) or (isinstance(value, bool) and not column.is_label):
         raise InputError(f"{where}: {column.name!r} must be text, not {json.dumps(value)[:40]}.")
     refuse_half_characters(str(value), f"{where}: {column.name!r}")
-    return Cell(str(value), repr(value) if isinstance(value, str) else json.dumps(value))
+    return Cell(str(value), "" if isinstance(value, str) else json.dumps(value))
 
 
 class _Object(dict):

@@ -127,6 +127,56 @@ def test_a_folder_of_texts_is_another_corpus_when_one_of_them_changes(ready, tmp
     assert ready(folder).folder != first.folder
 
 
+def test_a_file_is_the_same_corpus_wherever_it_lies_and_another_one_if_it_is_read_otherwise(
+    ready, tmp_path, monkeypatch
+):
+    text = (DATA / "english.txt").read_bytes()
+    (tmp_path / "one" / "deep").mkdir(parents=True)
+    for path in ("one/a.txt", "one/deep/a.txt", "b.txt"):
+        (tmp_path / path).write_bytes(text)
+    first = ready(tmp_path / "one/a.txt")
+    monkeypatch.chdir(tmp_path / "one")
+    assert {ready(name).folder for name in ("a.txt", "deep/a.txt", "../one/a.txt")} == {first.folder}
+    assert preparing.fingerprint(str(tmp_path / "b.txt")) == preparing.fingerprint("a.txt")
+    (tmp_path / "a.tsv").write_bytes(text)
+    assert preparing.fingerprint(str(tmp_path / "a.tsv")) != preparing.fingerprint("a.txt")
+
+
+def test_hidden_files_of_a_folder_are_no_part_of_the_corpus(tmp_path):
+    (tmp_path / "a.txt").write_text("One.\n", encoding="utf-8")
+    before = preparing.fingerprint(str(tmp_path))
+    (tmp_path / "._a.txt").write_bytes(b"\0\0")
+    assert preparing.fingerprint(str(tmp_path)) == before
+    (tmp_path / "b.txt").write_text("", encoding="utf-8")
+    assert preparing.fingerprint(str(tmp_path)) != before
+
+
+@pytest.mark.parametrize("name", ["十万字" * 27 + "一", "a" * 250, "👍" * 60])
+def test_a_long_name_makes_a_folder(name, ready, tmp_path):
+    path = tmp_path / f"{name}.txt"
+    path.write_bytes((DATA / "english.txt").read_bytes())
+    assert len(ready(path).folder.name.encode()) < 255 and ready(path).train.tokens
+
+
+def test_what_was_left_out_is_said_again_when_the_text_is_found_prepared(ready, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes((DATA / "english.txt").read_bytes() + "\n\u200b\n".encode())
+    for _ in range(2):
+        heard = []
+        ready(path, note=heard.append)
+        assert len(heard) == 1 and heard[0].startswith("1 line(s) with invisible characters alone")
+    heard = []
+    ready(note=heard.append)
+    assert heard == []
+
+
+def test_what_is_no_corpus_is_said_before_anything_is_written(tmp_path, ready):
+    for name, what in ((tmp_path / "none.txt", "no such file"), ("", "no file called ''")):
+        with pytest.raises(InputError, match=what):
+            ready(name)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_ids_are_those_of_the_text(ready):
     for units in ("wordpiece", "characters"):
         prepared = ready(units=units)
