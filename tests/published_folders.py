@@ -16,7 +16,13 @@ In June the White Fox ran from Bonn to the river, and He saw NO house at all; a 
 WORDS = "the old house stood by The river NOBODY lived in June White Fox ran from Bonn zebra qu'un élan 北京 7 ! , unseen".split()
 KINDS = {"cls": "cls_token", "max": "max_tokens", "mean": "mean_tokens", "mean_sqrt_len_tokens": "mean_sqrt_len_tokens"}
 KINDS |= {"weightedmean": "weightedmean_tokens", "lasttoken": "lasttoken"}
-ACTIVATIONS = {"Identity": "linear", "Tanh": "activation", "ReLU": "activation", "GELU": "activation", "Sigmoid": "activation"}
+ACTIVATIONS = {
+    "Identity": "linear",
+    "Tanh": "activation",
+    "ReLU": "activation",
+    "GELU": "activation",
+    "Sigmoid": "activation",
+}
 
 
 def tokenizers_in(folder: Path) -> list[Tokenizer]:
@@ -65,7 +71,9 @@ def pooling(rng: random.Random, width: int) -> tuple[dict[str, Any], int]:
     if spelling == "new":
         entries["pooling_mode"] = chosen[0] if len(chosen) == 1 and rng.random() < 0.7 else chosen
     else:
-        entries |= {f"pooling_mode_{KINDS[kind]}": kind in chosen for kind in KINDS if kind in chosen or rng.random() < 0.5}
+        entries |= {
+            f"pooling_mode_{KINDS[kind]}": kind in chosen for kind in KINDS if kind in chosen or rng.random() < 0.5
+        }
         if rng.random() < 0.1:  # none is chosen, which means the mean
             entries = {key: False if key.startswith("pooling_mode") else value for key, value in entries.items()}
             chosen = ["mean"]
@@ -79,13 +87,20 @@ def sentence_folder(folder: Path, tokenizer: Tokenizer, rng: random.Random) -> N
     width = bert(folder, tokenizer, rng).config.hidden_size
     entries, count = pooling(rng, width)
     write(folder / "1_Pooling" / "config.json", entries)
-    kinds, size = ["Transformer", "Pooling", *rng.choices(["Dense", "Normalize", "Dropout"], k=rng.choice([0, 1, 1, 2, 3]))], width * count
+    kinds, size = (
+        ["Transformer", "Pooling", *rng.choices(["Dense", "Normalize", "Dropout"], k=rng.choice([0, 1, 1, 2, 3]))],
+        width * count,
+    )
     old = rng.random() < 0.7
     modules = []
     for i, kind in enumerate(kinds):
         place = f"{i}_{kind}" if i else ""
         home = "base" if kind in ("Transformer", "Dense", "Normalize") else "sentence_transformer"
-        name = f"sentence_transformers.models.{kind}" if old else f"sentence_transformers.{home}.modules.{kind.lower()}.{kind}"
+        name = (
+            f"sentence_transformers.models.{kind}"
+            if old
+            else f"sentence_transformers.{home}.modules.{kind.lower()}.{kind}"
+        )
         modules.append({"idx": i, "name": str(i), "path": place, "type": name})
         if kind == "Dense":
             size = dense(folder / place, size, rng)
@@ -130,3 +145,119 @@ def edit_weights(folder: Path, change) -> None:
     file = folder / "model.safetensors"
     changed = {name: tensor.clone() for name, tensor in change(load_file(file)).items()}
     save_file(changed, file, {"format": "pt"})
+
+
+# ---- a BERT in one of the many ways in which it may be written down
+
+TASKS = ("Model", "ForPreTraining", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification")
+OTHER_TASKS = ("ForNextSentencePrediction", "ForQuestionAnswering")
+# What a file may say or leave out without another result, and values that mean the same.
+OPTIONAL = {
+    "hidden_act": ["gelu"],
+    "hidden_dropout_prob": [0.0, 0.3],
+    "attention_probs_dropout_prob": [0.0, 0.2],
+    "layer_norm_eps": [1e-12],
+    "pad_token_id": [0, None],
+    "type_vocab_size": [2],
+    "initializer_range": [0.5],
+    "use_cache": [False],
+    "is_decoder": [False, None],
+    "add_cross_attention": [False, None],
+    "position_embedding_type": ["absolute", None],
+    "pruned_heads": [{}, None],
+    "classifier_dropout": [None, 0.4],
+    "problem_type": [None, "single_label_classification"],
+    "dtype": ["float32", "float16"],
+    "gradient_checkpointing": [True],
+    "finetuning_task": ["sst-2"],
+    "transformers_version": ["2.1.1"],
+    "model_type": [],
+    "tie_word_embeddings": [True],
+}
+DECODER, TABLE = "cls.predictions.decoder", "bert.embeddings.word_embeddings.weight"
+
+
+def variant(folder: Path, tokenizer: Tokenizer, rng: random.Random) -> str:
+    """A random folder of `transformers`; returns the name of the task whose class opens it."""
+    task = rng.choice([*TASKS, *TASKS, *OTHER_TASKS])
+    labels = rng.choice([2, 2, 3, 5])
+    sizes = dict(vocab_size=rng.choice([tokenizer.size, tokenizer.size, 128]), type_vocab_size=rng.choice([2, 2, 1, 3]))
+    named = [f"{'B-' if task == 'ForTokenClassification' else ''}name {i}" for i in range(labels)]
+    bert(folder, tokenizer, rng, f"Bert{task}", id2label=dict(enumerate(named)), num_labels=labels, **sizes)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for key in rng.sample(list(OPTIONAL), rng.choice([0, 1, 3, 6])):
+        if key == "type_vocab_size" and sizes["type_vocab_size"] != 2:
+            continue
+        if OPTIONAL[key] and rng.random() < 0.6:
+            config[key] = rng.choice(OPTIONAL[key])
+        else:
+            config.pop(key, None)
+    write(folder / "config.json", relabelled(config, labels, rng))
+    edit_weights(folder, lambda weights: rewritten(weights, task, rng))
+    if rng.random() < 0.2:
+        shard(folder)
+    return task
+
+
+def relabelled(config: dict[str, Any], labels: int, rng: random.Random) -> dict[str, Any]:
+    """The labels in one of the spellings that mean the same number of them."""
+    how = rng.choice(["as they are", "as they are", "count", "null", "default", "no architecture", "encoder alone"])
+    if how == "count":
+        config.pop("id2label", None), config.pop("label2id", None)
+        config["num_labels"] = labels
+    if how == "null":
+        config |= {"id2label": None, "label2id": None, "num_labels": labels}
+    if how == "default" and labels == 2:
+        config.pop("id2label", None), config.pop("label2id", None)
+    if how == "no architecture":
+        config.pop("architectures", None)
+    if how == "encoder alone":
+        config["architectures"] = ["BertModel"]
+    return config
+
+
+def rewritten(weights: dict[str, torch.Tensor], task: str, rng: random.Random) -> dict[str, torch.Tensor]:
+    """The same tensors, as older and newer programs store them, with more that no BERT needs."""
+    out = dict(weights)
+    if "cls.predictions.bias" in out:
+        for name, own in {"weight": TABLE, "bias": "cls.predictions.bias"}.items():
+            if (how := rng.choice(["once", "twice", "there"])) != "once":
+                out[f"{DECODER}.{name}"] = out[own].clone()
+                if how == "there":
+                    del out[own]
+    if rng.random() < 0.3:
+        out = {name.removeprefix("bert."): tensor for name, tensor in out.items()}
+    if rng.random() < 0.3:
+        out = {
+            name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
+            for name, tensor in out.items()
+        }
+    prefix = "bert." if any(name.startswith("bert.") for name in out) else ""
+    if rng.random() < 0.3:
+        out[f"{prefix}embeddings.position_ids"] = torch.arange(16)[None]
+    if rng.random() < 0.1:
+        out[f"{prefix}embeddings.token_type_ids"] = torch.zeros(1, 16, dtype=torch.int64)
+    if rng.random() < 0.3:
+        out |= rng.choice(
+            [
+                {"qa_outputs.weight": torch.ones(2, 8)},
+                {"my_head.0.weight": torch.ones(3), "my_head.1.bias": torch.ones(1)},
+            ]
+        )
+    if rng.random() < 0.2 and not task.startswith(("ForSequence", "ForToken")):
+        out |= {"classifier.dense.weight": torch.ones(8, 8)}
+    if (kind := rng.choice([None, None, torch.float16, torch.bfloat16, torch.float64])) is not None:
+        out = {name: tensor.to(kind) if tensor.is_floating_point() else tensor for name, tensor in out.items()}
+    return out
+
+
+def shard(folder: Path) -> None:
+    """The weights in two files with an index."""
+    weights, places = load_file(folder / "model.safetensors"), {}
+    for i in range(2):
+        part = {name: weights[name] for name in sorted(weights)[i::2]}
+        file = f"model-0000{i + 1}-of-00002.safetensors"
+        save_file(part, folder / file, {"format": "pt"})
+        places |= dict.fromkeys(part, file)
+    write(folder / "model.safetensors.index.json", {"metadata": {"total_size": 1}, "weight_map": places})
+    (folder / "model.safetensors").unlink()

@@ -161,7 +161,7 @@ def refuse_nan(numbers: np.ndarray | torch.Tensor, what: str) -> None:
 
     NaN compares as neither larger nor smaller, so a ranking of such scores would look like a result.
     """
-    finite = np.isfinite(np.asarray(numbers)).reshape(len(numbers), -1).all(axis=1)
+    finite = np.isfinite(np.asarray(numbers)).all(axis=tuple(range(1, numbers.ndim)))  # [N]
     if not finite.all():
         raise InputError(
             f"{what.format(int(finite.argmin()) + 1)} is not a number (NaN or infinity): the model's weights are broken."
