@@ -120,7 +120,9 @@ class SentenceEncoder(nn.Module):
                     raise InputError(f"a dense layer takes {layer.inputs} features, and it is given {size}.")
                 size = layer.outputs
         self.output_size = size if settings.truncate_dim is None else min(size, settings.truncate_dim)
-        self.after = nn.ModuleList(Normalize() if layer == NORMALIZE else Dense(layer) for layer in settings.layers)
+        self.after = nn.ModuleList(
+            Dense(layer) if isinstance(layer, DenseConfig) else Normalize() for layer in settings.layers
+        )
 
     def forward(
         self,

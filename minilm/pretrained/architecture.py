@@ -122,6 +122,10 @@ class Architecture:
         """The names in a file that a model with these names reads."""
         return [name for name in found if name in expected]
 
+    def remarks(self, entries: dict) -> list[str]:
+        """What a `config.json` says about training and minilm does otherwise, in whole sentences."""
+        return []
+
     def strange(self, unused: Iterable[str]) -> list[str]:
         """Of the names in a file that a model does not read, those that no model of this architecture has."""
         return []

@@ -140,7 +140,7 @@ def head_of_kind(kind: type[HeadConfig], entries: dict, where: str) -> HeadConfi
     """The head of this kind, with the labels and the dropout that a `config.json` names."""
     if (problem := entries.get("problem_type")) not in (None, "single_label_classification"):
         raise InputError(f"{where}: problem_type {problem!r} is not implemented.")
-    dropout = next(
+    dropout: Any = next(
         (entries[key] for key in ("classifier_dropout", CONFIG_KEYS["dropout"]) if entries.get(key) is not None),
         DEFAULTS["dropout"],
     )
@@ -176,13 +176,13 @@ def labels_from_hf(entries: dict, where: str) -> tuple[str, ...]:
     return labels
 
 
-def guessed_kind(entries: dict, found: Container[str]) -> type[HeadConfig] | None:
+def guessed_kind(entries: dict, found: dict[str, Tensor]) -> type[HeadConfig] | None:
     """What a classifier labels if `architectures` is missing or names the encoder alone: texts need a pooler, tokens have none.
 
     None if there is no classifier. (In 2019 tokens had a pooler, too; their labels B-… and I-… tell them from texts.)
     """
     names = entries.get("architectures") or ["BertModel"]
-    if names[0] != "BertModel" or not {"classifier.weight", "classifier.bias"} <= set(found):
+    if names[0] != "BertModel" or not {"classifier.weight", "classifier.bias"} <= found.keys():
         return None
     labels = [str(name) for name in dict(entries.get("id2label") or {}).values()]
     tags = any(label[:2] in ("B-", "I-") for label in labels)
@@ -237,6 +237,15 @@ class BertArchitecture(Architecture):
 
     def used(self, expected: Container[str], found: Iterable[str]) -> list[str]:
         return used(expected, found)
+
+    def remarks(self, entries: dict) -> list[str]:
+        hidden, attention = (entries.get(key) for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"))
+        if hidden is None or attention in (None, hidden):
+            return []
+        return [
+            f"hidden_dropout_prob is {hidden} and attention_probs_dropout_prob {attention} there; "
+            "minilm trains with one dropout for both, which is --dropout."
+        ]
 
     def strange(self, unused: Iterable[str]) -> list[str]:
         return [name for name in unused if name not in REPEATED and translate(name, NAMES) is None]

@@ -179,12 +179,14 @@ def load_encoder(model: Classifier, name: Path | str, note: Note = unheard) -> t
     The head of a model that was fine-tuned before is not copied either, because its rows stand for other labels. Returns the
     names that stay as drawn. Raises InputError if anything else does not fit.
     """
-    path, _, architecture, _ = described(name)
+    path, entries, architecture, _ = described(name)
     file = weights_file(path)
     own = {name: tensor for name, tensor in weights_of(model).items() if not name.startswith("head.")}
     fit = fit_of(file, architecture, architecture.write_names(own), architecture.renamed(header_of(file)))
     weights = read_weights(path, architecture, fit)
     note_unused(path, architecture, fit, note)
+    for remark in architecture.remarks(entries):
+        note(f"{path}: {remark}")
     return tuple(load_weights(model, weights, str(path), may_lack=("head.", "pooler.")))
 
 

@@ -52,7 +52,7 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
     write_text(folder / "tokenizer.json", tokenizer.to_json())
     tokens = {token.strip("[]").lower() + "_token": token for token in SPECIAL_TOKENS}
     inputs = ["input_ids", "token_type_ids", "attention_mask"]  # without it a pair would get no segments there
-    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
+    facts: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
     settings = model.settings if isinstance(model, SentenceEncoder) else None
     if length := (settings and settings.max_length) or getattr(model.config, "max_length", None):
         facts["model_max_length"] = length  # without it no text would be cut there

@@ -155,8 +155,8 @@ def read_pooling(path: Path) -> tuple[tuple[str, ...], bool]:
 
 def dense_config(entries: dict, where: str) -> DenseConfig:
     """The dense layer that a `config.json` describes."""
-    sizes = [entry(entries, key, int, None, "config.json", where) for key in ("in_features", "out_features")]
-    if any(size is None or size < 1 for size in sizes):
+    sizes = [entry(entries, key, int, 0, "config.json", where) for key in ("in_features", "out_features")]
+    if min(sizes) < 1:
         raise InputError(f"{where}/config.json does not describe a dense layer: in_features and out_features {sizes}.")
     name = entries.get("activation_function", "torch.nn.modules.activation.Tanh")
     module, _, activation = str(name).rpartition(".")
@@ -164,7 +164,7 @@ def dense_config(entries: dict, where: str) -> DenseConfig:
         raise InputError(
             f"{where}/config.json: the activation {name!r} is not built here ({', '.join(ACTIVATIONS)} are)."
         )
-    return DenseConfig(*sizes, bias=entry(entries, "bias", bool, True, "config.json", where), activation=activation)
+    return DenseConfig(sizes[0], sizes[1], entry(entries, "bias", bool, True, "config.json", where), activation)
 
 
 def read_prompts(folder: Path) -> dict[str, Any]:
@@ -233,8 +233,8 @@ def load_layers(model: SentenceEncoder, folder: Path) -> None:
 
 def lowercased(tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer with small letters made first, unless its own normaliser has such a step already."""
-    normalizer = tokenizer.backend.normalizer
-    steps = list(normalizer) if isinstance(normalizer, normalizers.Sequence) else [normalizer] if normalizer else []
+    normalizer: Any = tokenizer.backend.normalizer
+    steps = [*normalizer] if isinstance(normalizer, normalizers.Sequence) else [normalizer] if normalizer else []
     if not any(isinstance(step, normalizers.Lowercase) for step in steps):
         tokenizer.backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
     return tokenizer
@@ -248,7 +248,7 @@ def sentence_files(model: SentenceEncoder) -> dict[str, Any]:
     settings, config = model.settings, model.config
     kinds = ["Transformer", "Pooling", *("Normalize" if layer == NORMALIZE else "Dense" for layer in settings.layers)]
     paths = ["", *(f"{i}_{kind}" for i, kind in enumerate(kinds) if i)]
-    pooling = {key: mode in settings.pooling for key, mode in POOLING_KEYS.items()}
+    pooling: dict[str, Any] = {key: mode in settings.pooling for key, mode in POOLING_KEYS.items()}
     pooling |= {"word_embedding_dimension": model.encoder.output_size, "include_prompt": settings.include_prompt}
     if list(settings.pooling) != [mode for mode in POOLING_KEYS.values() if mode in settings.pooling]:
         pooling["pooling_mode"] = list(settings.pooling)  # the older spelling cannot say this order

@@ -1,6 +1,5 @@
 """Using a trained model: probabilities and labels, vectors for sentences, masked words, attention weights.  F18, F25."""
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,8 +106,9 @@ def encode_sentences(
     data = Dataset({"input_ids": rows}, {"input_ids": tokenizer.pad}, list(range(len(rows))))
     prompt_tokens = 0
     if settings.prompt and not settings.include_prompt:
-        prompt_tokens = min(n for n in (len(tokenizer.ids([settings.prompt])[0]) + 1, (limit or math.inf) - 1))
-    return Sentences(data, lengths, limit, int(prompt_tokens))
+        prompt_tokens = len(tokenizer.ids([settings.prompt])[0]) + 1  # with [CLS]
+        prompt_tokens = prompt_tokens if limit is None else min(prompt_tokens, limit - 1)
+    return Sentences(data, lengths, limit, prompt_tokens)
 
 
 @torch.inference_mode()

@@ -96,7 +96,7 @@ def train(
             middle = (progress.step + 0.5, progress.tokens + step.tokens / 2, progress.seconds + last / 2)
             step.loss.backward()
             norm = clip_gradients(model.parameters(), clip)
-            if not (math.isfinite(norm) and math.isfinite(float(step.loss))):
+            if not (math.isfinite(norm) and math.isfinite(float(step.loss.detach()))):
                 raise InputError(
                     f"the loss is no longer a number at step {progress.step}: the gradient has overflowed. {advice}"
                 )
