@@ -233,8 +233,9 @@ def load_layers(model: SentenceEncoder, folder: Path) -> None:
 
 def lowercased(tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer with small letters made first, unless its own normaliser has such a step already."""
-    normalizer: Any = tokenizer.backend.normalizer
-    steps = [*normalizer] if isinstance(normalizer, normalizers.Sequence) else [normalizer] if normalizer else []
+    first: Any = tokenizer.backend.normalizer
+    several = type(first) is normalizers.Sequence
+    steps = list(first) if several else [first] if first else []
     if not any(isinstance(step, normalizers.Lowercase) for step in steps):
         tokenizer.backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
     return tokenizer

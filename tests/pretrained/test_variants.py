@@ -157,9 +157,9 @@ def test_a_classifier_that_nobody_called_one_is_said(tokenizers, tmp_path):
 def test_two_dropouts_are_said_where_they_matter(tokenizers, tmp_path):
     from minilm.models.heads import Classifier, TextHeadConfig
 
-    for attention, said in ((0.0, True), (0.3, False)):
-        folder = tmp_path / str(attention)
-        bert(folder, tokenizers[1], random.Random(0), hidden_dropout_prob=0.3, attention_probs_dropout_prob=attention)
+    for second, said in ((0.0, True), (0.3, False)):
+        folder = tmp_path / str(second)
+        bert(folder, tokenizers[1], random.Random(0), hidden_dropout_prob=0.3, attention_probs_dropout_prob=second)
         architecture, config = encoder_config(folder)
         notes = Notes(lambda _: None)
         open_encoder(folder, notes)
