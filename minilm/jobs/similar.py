@@ -11,10 +11,11 @@ import numpy as np
 import tyro
 
 from minilm.errors import InputError, check_least
-from minilm.files.notes import Note, Notes
+from minilm.files.notes import Note, Notes, aside
 from minilm.pretrained.protocol import open_encoder
 from minilm.pretrained.run_folder import LoadedModel
 from minilm.text import corpus, files
+from minilm.text.remarks import Seen, remark
 from minilm.training.inference import encode_sentences, sentence_vectors, vectors_of, words_about_cuts
 from minilm.training.loop import choose_device
 
@@ -54,15 +55,17 @@ def similar(options: SimilarOptions, say: Callable[[str], None] = print) -> list
     queries = [query for query in options.queries if query.strip()]
     if not queries:
         raise InputError('there is nothing to look for: give a query, such as "a film that moved me".')
-    lines, note = lines_of(options.file), Notes(say)
+    lines, note = lines_of(options.file), Notes(aside if say is print else say)
     loaded = open_encoder(options.model, note)
     model, tokenizer, settings = loaded.model.to(choose_device(options.device)), loaded.tokenizer, loaded.model.settings
     note_defaults(loaded, note)
+    remark(tokenizer, queries, "the queries", note)
     wanted = sentence_vectors(model, tokenizer, queries, options.truncate, "the queries", note=note)  # [Q, E]
     best: list[list[Hit]] = [[] for _ in queries]
-    seen, cuts, example = 0, 0, (0, 0)
+    seen, cuts, example, unseen = 0, 0, (0, 0), Seen(tokenizer)
     while block := list(islice(lines, BLOCK)):
         where = f"lines {seen + 1:,} to {seen + len(block):,} of {options.file}"
+        unseen.add(block)
         sentences = encode_sentences(model, tokenizer, block, options.truncate, where)
         vectors = vectors_of(model, sentences, where)  # [N, E]
         for q, scores in enumerate(similarity(wanted, vectors, settings.similarity)):
@@ -74,6 +77,8 @@ def similar(options: SimilarOptions, say: Callable[[str], None] = print) -> list
         raise InputError(f"{options.file} has no line to compare with.")
     if cuts:
         note(words_about_cuts(cuts, seen, options.file, sentences.limit, *example))
+    for sentence in unseen.sentences(options.file, ""):
+        note(sentence)
     for query, hits in zip(queries, best, strict=True):
         say(query)
         for hit in hits:

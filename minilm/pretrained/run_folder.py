@@ -19,7 +19,7 @@ from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.registry import locate
 from minilm.pretrained.weights import refuse_broken_numbers, weights_of
-from minilm.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from minilm.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,12 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "tokenizer.json", tokenizer.to_json())
-    tokens = {token.strip("[]").lower() + "_token": token for token in SPECIAL_TOKENS}
     inputs = ["input_ids", "token_type_ids", "attention_mask"]  # without it a pair would get no segments there
     facts: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
     settings = model.settings if isinstance(model, SentenceEncoder) else None
     if length := (settings and settings.max_length) or getattr(model.config, "max_length", None):
         facts["model_max_length"] = length  # without it no text would be cut there
-    write_json(folder / "tokenizer_config.json", facts | tokens)
+    write_json(folder / "tokenizer_config.json", facts | tokenizer.names)
     if isinstance(model, SentenceEncoder):  # nothing stands on it, so `transformers` expects its names without a prefix
         weights = {name.removeprefix("bert."): tensor for name, tensor in weights.items()}
     for path, content in others.items():
@@ -131,12 +130,11 @@ def tokenizer_for(config, name: Path | str) -> Tokenizer:
     """The folder's tokenizer. Raises InputError if one of its ids lies beyond the embedding table."""
     folder = folder_of(locate(name))
     tokenizer = Tokenizer.load(folder)
-    vocabulary = tokenizer.backend.get_vocab()
-    last = max(vocabulary, key=lambda token: vocabulary[token])
-    if vocabulary[last] >= config.vocab_size:
+    if tokenizer.size > config.vocab_size:
+        (last,) = tokenizer.tokens([tokenizer.size - 1])
         raise InputError(
-            f"{folder}: the tokenizer has {tokenizer.size:,} tokens with ids up to {vocabulary[last]:,} ({last!r}), and the "
-            f"model {config.vocab_size:,} rows for them, from 0; they do not belong together."
+            f"{folder}: the tokenizer has ids up to {tokenizer.size - 1:,} ({last!r}), and the model only {config.vocab_size:,} "
+            "rows for them, from 0; they do not belong together."
         )
     return tokenizer
 

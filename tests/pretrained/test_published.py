@@ -306,7 +306,7 @@ def test_a_config_that_is_wrong_or_not_ours_is_refused_before_anything_is_built(
 def test_a_vocabulary_of_another_size_is_refused(publish, tokenizer, tmp_path):
     _, folder = publish()
     edit(folder, lambda w: w | {TABLE: w[TABLE][:40], "cls.predictions.bias": torch.zeros(40)}, vocab_size=40)
-    right = f"tokenizer has {tokenizer.size} tokens with ids up to {tokenizer.size - 1} .*model 40 rows .*do not belong"
+    right = f"tokenizer has ids up to {tokenizer.size - 1} .*and the model only 40 rows .*do not belong together"
     with pytest.raises(InputError, match=right):
         open_encoder(folder)
 

@@ -204,7 +204,7 @@ def test_an_id_beyond_the_table_is_refused_when_the_folder_is_opened(tokenizers,
     (tmp_path / "tokenizer.json").write_text(far, encoding="utf-8")
     for opener in (open_model, open_classifier, open_encoder):
         with pytest.raises(
-            InputError, match=r"ids up to 5,000 \('fox'\), and the model \d+ rows .* do not belong together"
+            InputError, match=r"ids up to 5,000 \('fox'\), and the model only \d+ rows .* do not belong together"
         ):
             opener(tmp_path)
 
