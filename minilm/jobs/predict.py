@@ -57,7 +57,7 @@ def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list
     Raises InputError if there is nothing to label, and for what the model does not take.
     """
     notes = Notes(aside if say is print else say)
-    loaded = open_classifier(options.model)
+    loaded = open_classifier(options.model, notes)
     model = loaded.model.to(choose_device(options.device))
     task = task_of(model.head_config)
     if task.per_token and (options.pair is not None or options.columns.pair_column is not None):
@@ -133,7 +133,7 @@ def fill_mask(options: FillMaskOptions, say: Callable[[str], None] = print) -> l
     if not options.texts:
         raise InputError("there is nothing to fill in: give a text with [MASK] where a word is to be guessed.")
     check_least(options, 1, "top")
-    loaded = open_pretraining(options.model)
+    loaded = open_pretraining(options.model, Notes(aside if say is print else say))
     out = []
     for text in options.texts:
         filled = fill(loaded.model, loaded.tokenizer, text, options.top)
@@ -159,7 +159,7 @@ def attention(options: AttentionOptions, say: Callable[[str], None] = print) -> 
     """The attention weights of every layer [H, T, T], drawn as a picture."""
     if options.out.is_dir():
         raise InputError(f"{options.out} is a folder: give --out the name of a picture, such as attention.png.")
-    loaded = open_encoder(options.model)
+    loaded = open_encoder(options.model, Notes(aside if say is print else say))
     tokens, weights = attention_of(loaded.model, loaded.tokenizer, options.text, options.pair)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     plots.attention_maps(tokens, weights, options.out)
