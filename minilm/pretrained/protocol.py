@@ -163,7 +163,8 @@ def note_unused(path: Path, architecture: Architecture, fit: Fit, note: Note) ->
     """Say which weights in the file belong to nothing that minilm knows. (That an encoder is used without the head that it
     was trained with is what the caller asked for.)"""
     if strange := architecture.strange(fit.unused):
-        note(f"{path} holds {len(strange)} weights that are not used here: {listed(strange)}.")
+        these = "a weight that is" if len(strange) == 1 else f"{len(strange)} weights that are"
+        note(f"{path} holds {these} not used here: {listed(strange)}.")
 
 
 def encoder_config(name: Path | str):

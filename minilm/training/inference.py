@@ -152,7 +152,7 @@ def words_about_cuts(cut: int, texts: int, where: str, limit: int | None, number
     """The sentence about texts that were cut, with an example: the text with this number and length."""
     return (
         f"{cut:,} of {texts:,} texts of {where} {'was' if cut == 1 else 'were'} cut at {limit} tokens, which is all that the "
-        f"model reads, for example text {number:,}, which has {length:,}."
+        f"model reads, for example text {number:,}, which has {length:,} tokens."
     )
 
 

@@ -224,7 +224,7 @@ def test_a_length_beyond_the_positions_is_that_of_the_positions(folder):
     vectors = sentence_vectors(loaded.model, loaded.tokenizer, [short, long], note=said.append)
     same(*vectors)
     assert said == [
-        "1 of 2 texts of the texts was cut at 40 tokens, which is all that the model reads, for example text 2, which has 62."
+        "1 of 2 texts of the texts was cut at 40 tokens, which is all that the model reads, for example text 2, which has 62 tokens."
     ]
 
 
