@@ -28,6 +28,12 @@ _SPACES = " \t\xa0\u3000"
 _MARK = re.compile(r'(?<![\d"])"+')  # after a digit it is the sign for inches
 _QUOTE_AFTER_SPACE = re.compile(f'[{_SPACES}]+"')
 _FEW = 1_000  # a column with more values than this holds texts or numbers, not labels
+_ENOUGH = 20  # rows, to know the values of such a column
+_NAME, _SHORT = (
+    16,
+    40,
+)  # characters: a label or a number has about 16; above 40, it is a text, which may have any length
+_THOUSANDS = re.compile(r"\d{3}(?!\d)")
 _TWICE = 'write a quotation mark inside a quoted cell twice ("")'
 
 
@@ -121,9 +127,9 @@ class _Doubtful(NamedTuple):
 
     first: int  # the lines of the row
     last: int
-    prose: bool  # spaces follow the commas
+    prose: bool  # a space follows a comma
     cells: list[str]  # "" in columns that have too many values to compare
-    lengths: dict[int, int]  # of the cells in columns where the long row has no line break
+    others: dict[int, str]  # the beginnings of the cells in columns where the long row has no line break
 
 
 class _Shape:
@@ -135,6 +141,7 @@ class _Shape:
         self.spaced = any(name[:1] in _SPACES for name in header[1:] if name)  # "text, label": a space after each comma
         self.values: list[set[str] | None] = [set() for _ in header]  # of each column, while they are few
         self.longest = [0 for _ in header]
+        self.ascii = [True for _ in header]
         self.doubtful: list[_Doubtful] = []
         if any(delimiter in name and _LINE_END.search(name) for name in header):
             raise InputError(f"{path}, line 1: the header goes on in another line; remove its stray quotation mark.")
@@ -146,54 +153,64 @@ class _Shape:
             if place in broken:
                 continue
             self.longest[place] = max(self.longest[place], len(cell))
+            self.ascii[place] &= cell.isascii()
             known = self.values[place]
             if known is not None:
                 known.add(_plain(cell))
                 if len(known) > _FEW:
                     self.values[place] = None
+        self.rows += 1
         if broken:
             self.doubtful += self.like_rows(row, lines, first, broken)
         else:
-            self.rows += 1
             self.spaced |= '"' not in lines[0] and any(cell[:1] in _SPACES for cell in row[1:] if cell)
 
     def like_rows(self, row: list[str], lines: list[str], first: int, broken: set[int]) -> Iterator[_Doubtful]:
-        """The lines of a row of several lines that have as many cells as the header. `broken`: cells with line breaks."""
+        """The lines of a row of several lines that could be rows. `broken`: the places of its cells with line breaks."""
         for number, line in enumerate(lines):
             # the beginning of a text in the last column looks like a whole row anyway, and so does the end of one in the first
             if (number == 0 and min(broken) == len(row) - 1) or (number == len(lines) - 1 and max(broken) == 0):
                 continue
-            cells = self.cells_of(line.rstrip("\r\n"))
-            if len(cells) == len(row) > 1 and any(cells[1:]):
-                prose = any(cell[:1] in _SPACES for cell in cells[1:] if cell)
-                few = ["" if known is None else _plain(cell) for cell, known in zip(cells, self.values, strict=True)]
-                lengths = {place: len(cell) for place, cell in enumerate(cells) if place not in broken}
-                yield _Doubtful(first, first + len(lines) - 1, prose, few, lengths)
+            for place in broken if len(row) > 1 else ():
+                cells = self.cells_of(line.rstrip("\r\n"), place)
+                if any(cells[1:]) and not any(map(_is_thousands, cells, cells[1:])):
+                    prose = any(cell[:1] in _SPACES for cell in cells[1:] if cell)
+                    few = [
+                        "" if known is None else _plain(cell) for cell, known in zip(cells, self.values, strict=True)
+                    ]
+                    others = {other: cell[: 2 * _SHORT + 3] for other, cell in enumerate(cells) if other not in broken}
+                    yield _Doubtful(first, first + len(lines) - 1, prose, few, others)
 
-    def cells_of(self, line: str) -> list[str]:
-        """The cells of a line that is read alone, in the way that gives as many cells as the header has, if there is one."""
-        cells, end = line.split(self.delimiter), re.escape(self.delimiter)
-        if len(cells) > len(self.header) and '"' in line:  # some are inside a quoted cell
-            # a quotation mark may be doubled where it opens or where it closes a cell
-            mended = re.sub(f'(^|{end})"((?:"")*")(?=[^"{end}])', r"\1\2", line)
-            mended = re.sub(f'(?<=[^"{end}])"((?:"")*")(?={end}|$)', r"\1", mended)
-            for text in (line, mended):
-                if len(cells) != len(self.header):
-                    cells = next(csv.reader([text], delimiter=self.delimiter))
-        return cells
+    def cells_of(self, line: str, place: int) -> list[str]:
+        """The cells of a line that is read alone, if it has enough. Of too many, some belong to the text at this place."""
+        cells = line.split(self.delimiter)
+        more = len(cells) - len(self.header)
+        if more > 0 and '"' in line:
+            quoted = next(csv.reader([line], delimiter=self.delimiter))
+            if len(quoted) == len(self.header):
+                return quoted
+        text = self.delimiter.join(cells[place : place + more + 1])
+        return [*cells[:place], text, *cells[place + more + 1 :]] if more >= 0 else []
+
+    def fits(self, cell: str, place: int) -> bool:
+        """Whether a cell looks like those of its column. If they are short, it is, too; if they are also ASCII, so is it."""
+        longest = self.longest[place]
+        short = len(cell) <= max(2 * longest + 2, _NAME)
+        return longest > _SHORT or (short and (longest > _NAME or cell.isascii() or not self.ascii[place]))
 
     def refuse_swallowed_rows(self) -> None:
         """Raise InputError if a line of a long row reads as a row of its own.
 
         If some columns have few values (as labels have), a line with such values is a row. Without such columns it is one
-        if no cell is much longer than those of its column, and no space follows a comma, as it does in prose.
+        if its cells look like those of their columns, and its commas unlike those of prose.
         """
-        few = [(i, known) for i, known in enumerate(self.values) if known and self.rows >= 4 * len(known)]
+        enough = [(i, known) for i, known in enumerate(self.values) if known and self.rows >= 4 * len(known)]
+        few = enough if self.rows >= _ENOUGH else []
         for line in self.doubtful:
-            if few:
-                swallowed = all(line.cells[i] in known for i, known in few)
+            if labels := [(i, known) for i, known in few if i in line.others]:
+                swallowed = all(line.cells[i] in known for i, known in labels)
             else:
-                fits = all(length <= 2 * self.longest[place] + 2 for place, length in line.lengths.items())
+                fits = all(self.fits(cell, place) for place, cell in line.others.items())
                 swallowed = fits and (self.spaced or not line.prose)
             if swallowed:
                 what = f"a quotation mark opens a cell that ends only in line {line.last}, and its lines look like rows"
@@ -203,6 +220,11 @@ class _Shape:
 
 def _plain(cell: str) -> str:
     return tidy(cell).strip('"').strip()
+
+
+def _is_thousands(before: str, after: str) -> bool:
+    """Whether the comma between two cells is that of a number such as 1,000."""
+    return before[-1:].isdigit() and bool(_THOUSANDS.match(after))
 
 
 def _misquoted(path: Path, first: int, lines: list[str], delimiter: str, error: csv.Error) -> InputError:
