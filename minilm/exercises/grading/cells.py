@@ -91,7 +91,7 @@ def transformed(cell: str) -> str:
     return TransformerManager().transform_cell(cell)
 
 
-def names_bound(statement: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
+def names_bound(statement: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     """The names that a statement of a module binds, at any depth of `if`, `try`, `with`, `for` or `match`, with the node
     that binds each. What is bound inside a function or class belongs to that function or class."""
     if isinstance(statement, Definition):
@@ -111,7 +111,7 @@ def names_bound(statement: ast.stmt) -> Iterator[tuple[str, ast.AST]]:
         scoped = isinstance(statement, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp)
         inner = [] if scoped else list(ast.iter_child_nodes(statement))
     for node in inner:
-        yield from names_bound(node)  # type: ignore[arg-type]
+        yield from names_bound(node)
 
 
 def all_bound(tree: ast.Module) -> dict[str, ast.AST]:

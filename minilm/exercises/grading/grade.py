@@ -59,7 +59,7 @@ def grade(submissions: list[Submission], wanted: list[Entry], seed: int, limits:
         try:
             found = source_for(submission, entry)
         except Exception as error:  # an unforeseen kind of file
-            found = Found(trouble=f"the submission cannot be read ({type(error).__name__})")
+            found = Found(unopened=f"the submission could not be read ({type(error).__name__})")
         if not found.source:
             return found, None
         resources = seed, limits.seconds, limits.megabytes

@@ -20,7 +20,8 @@ from minilm.exercises.grading.own_work import (
     imported_beside,
     violation_in,
 )
-from minilm.exercises.grading.shell import Notebook, Withheld, Withholding
+from minilm.exercises.grading.shell import Notebook
+from minilm.exercises.grading.withheld import Withheld, Withholding
 from minilm.exercises.spec import Exercise, Pieces
 
 Said = tuple[str, ...]  # (verdict, lines …); () if there is nothing to say
@@ -53,28 +54,34 @@ def from_notebook(
     for cell, statement in kept:
         if said := first_violation(exercise, ast.Module([statement], [])):
             return {}, (said[0], f"cell {cell}, {said[1]}")
-    beside = [made_in(names[name]) for name in targets]
-    beside += [file for _, statement in kept for file in imported_beside(statement, notebook.home)]
-    for file in beside:
-        if file and file.parent == notebook.home and file.is_file() and (found := violation_in(file, exercise)):
+    tree = ast.Module([], [])
+    beside = {file for name in targets if (file := made_in(names[name])) and file.parent == notebook.home}
+    for _, statement in kept:
+        files = imported_beside(statement, notebook.home)
+        tree.body += [] if files else [statement]  # instead of the import, the files themselves
+        beside |= set(files)
+    for file in sorted(beside):
+        if found := violation_in(file, exercise):
             return {}, (found[0], f"{file.name}, {found[1]}")
+        tree.body += ast.parse(learner.read(file)).body
     for name in targets:
-        if said := not_of_the_notebook(name, names[name], makers[name], notebook.home):
+        if said := not_of_the_notebook(name, names[name], makers[name], notebook):
             return {}, said
-    tree = ast.Module([statement for _, statement in kept], [])
     tree.body += ast.parse("\n".join(f"{name} = None" for name in targets)).body  # also what stands inside an `if`
     return learner.find_pieces(exercise, dict(names), tree, "the notebook"), ()
 
 
-def not_of_the_notebook(name: str, value: Any, makers: list[ast.AST], home: Path) -> Said:
+def not_of_the_notebook(name: str, value: Any, makers: list[ast.AST], notebook: Notebook) -> Said:
     """What to say about a function that was not written in the notebook, or in a file beside it; () if it was."""
     file, module = made_in(value), getattr(value, "__module__", None) or "__main__"
+    written = [node for node in makers if not isinstance(node, ast.Import | ast.ImportFrom)]
     if isinstance(value, Withheld):
-        return FOREIGN, f"`{name}` in the notebook is the library's own: write it yourself."
-    if file and file.parent == home:
+        said = f"the `{name}` in the notebook is the library's own: write it yourself."
+        return (FOREIGN if written else ABSENT), said
+    if file and (file.parent == notebook.home or str(file) in notebook.blocks):
         return ()
     if isinstance(value, NAMED) and module != "__main__":
-        return UNREADY, f"the `{name}` in the notebook comes from {module}: write it yourself."
+        return (UNREADY if written else ABSENT), f"the `{name}` in the notebook comes from {module}: write it yourself."
     return () if makers else (REFUSED, f"nobody can see where `{name}` comes from: write it in a cell.")
 
 

@@ -9,9 +9,7 @@ import contextlib
 import os
 import sys
 import time
-import types
 from collections.abc import Callable
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from traitlets.config import Config
 from minilm.errors import InputError
 from minilm.exercises.catalogue import find, load
 from minilm.exercises.grading.cells import names_bound, python_of, seems_to_define
+from minilm.exercises.grading.withheld import EXTENSION, nothing_to_say
 
 # magics whose effect is outside the namespace, or that wait for a person
 IDLE = {
@@ -74,7 +73,6 @@ IDLE = {
     *("python3", "ruby", "script", "sh", "svg", "SVG"),
 }
 ONCE = ("-n1", "-r1", "-q")  # %timeit runs the statement once: timing is not what is graded
-EXTENSION = "minilm.exercises.notebook"
 
 
 class Compiler(CachingCompiler):
@@ -168,47 +166,6 @@ class Shell(InteractiveShell):
     def ask_exit(self) -> None:
         """A cell that says `exit` ends there; the next one runs."""
         raise SystemExit
-
-
-def nothing_to_say(*_: Any, **__: Any) -> types.SimpleNamespace:
-    return types.SimpleNamespace(passed=True, layer=7, lines=(), named=(), title="", printed=())
-
-
-class Withheld(types.ModuleType):
-    """Stands for everything in the library that the stub does not give. It can be imported, but not used."""
-
-    __path__: list[str] = []
-
-    def __init__(self, name: str, deny: Callable[[], None]):
-        super().__init__(name)
-        self.__dict__["_deny"] = deny
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return Withheld(f"{self.__name__}.{name}", self.__dict__["_deny"])
-
-    def __call__(self, *_: Any, **__: Any) -> Any:
-        if self.__name__.startswith(EXTENSION):
-            return nothing_to_say()
-        return self.__dict__["_deny"]()
-
-
-class Withholding:
-    """Imports the library as `Withheld`."""
-
-    def __init__(self, deny: Callable[[], None]):
-        self.deny = deny
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        ours = name.split(".")[0] == "minilm"
-        return ModuleSpec(name, self, is_package=True) if ours else None  # type: ignore[arg-type]
-
-    def create_module(self, spec: ModuleSpec) -> Withheld:
-        return Withheld(spec.name, self.deny)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """There is nothing to run."""
 
 
 class Notebook:

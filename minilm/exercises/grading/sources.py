@@ -24,7 +24,7 @@ from minilm.exercises.grading.submissions import LARGEST, Submission, suffix
 from minilm.exercises.spec import Exercise
 
 WHOLE, PART, STUB, NOTHING = range(4)  # how much of an exercise a file defines, the best first
-IN_THE_DARK = re.compile(r"import \*|%%?run\b|\bexec\(|\bglobals\(|\bsetattr\(|run_line_magic|%%writefile|%%file")
+IN_THE_DARK = re.compile(r"import \*|%run\b|\bexec\(|\bglobals\(|\bsetattr\(|\.run_\w+\(|%%(?:writefile|file|capture|time)\b")
 ENCODED = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -107,11 +107,33 @@ def candidate(path: str, submission: Submission, exercise: Exercise, named: bool
         )
     rank = rank_of_cells(cells, targets)
     if rank == NOTHING and not named:
-        texts = [*cells, *(decoded(text) for text in beside.values())]
-        dark = any(IN_THE_DARK.search(cell) for cell in cells)
-        if not dark or not all(any(mentions(text, name) for text in texts) for name in targets):
+        hidden = any(IN_THE_DARK.search(cell) for cell in cells) and [decoded(text) for text in beside.values()]
+        if not all(any(could_bind(cell, name) for cell in cells) or said_in(hidden, name) for name in targets):
             return None
     return rank, Found(json.dumps(cells).encode(), path, cells=True, beside=beside)
+
+
+def said_in(texts: list[str] | bool, name: str) -> bool:
+    return any(mentions(text, name) for text in texts or ())
+
+
+def could_bind(cell: str, name: str) -> bool:
+    """Whether a cell could bind the name in a way that only running it shows: inside a function, in a text that is run or
+    written to a file, or by an import."""
+    if not mentions(cell, name):
+        return False
+    magic = cell.lstrip().startswith("%%")
+    tree = python_of(cell)
+    if magic or tree is None:
+        return magic and IN_THE_DARK.search(cell) is not None
+    for node in ast.walk(tree):
+        if isinstance(node, notebooks.Definition | ast.alias) and name in (node.name, getattr(node, "asname", None)):
+            return True
+        if isinstance(node, ast.Global) and name in node.names:
+            return True
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and name in node.value:
+            return bool(IN_THE_DARK.search(cell))
+    return False
 
 
 def parts_of(content: bytes) -> list[str] | None:

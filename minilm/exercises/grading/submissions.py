@@ -10,8 +10,9 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import Any
 
 from minilm.errors import InputError
 
@@ -54,7 +55,7 @@ class Submission:
     def room(self) -> int:
         return TOGETHER - sum(len(content) for content in self.files.values())
 
-    def add(self, path: str, file: IO[bytes]) -> None:
+    def add(self, path: str, file: BufferedIOBase) -> None:
         """Read a file, at most one byte more than is allowed, which later shows that it is too large."""
         while path in self.files:  # the same path in a folder and in its zip
             path = f"{PurePosixPath(path).parent}/again/{PurePosixPath(path).name}"
@@ -171,7 +172,7 @@ def read_into(submission: Submission, name: str, path: Path) -> None:
         submission.leave(name, submission.trouble)
 
 
-def read_archive(submission: Submission, name: str, packed: IO[bytes], depth: int = 1) -> None:
+def read_archive(submission: Submission, name: str, packed: BufferedIOBase, depth: int = 1) -> None:
     """Read files from a zip or tar without unpacking it: its paths are never used on disk, and the sizes are limited."""
     opened = members_of_zip(packed) if ending(name) == ".zip" else members_of_tar(packed)
     for path, file in opened:
@@ -191,16 +192,18 @@ def read_archive(submission: Submission, name: str, packed: IO[bytes], depth: in
             submission.leave(f"{name}: {path}", unread(path))
 
 
-def members_of_zip(packed: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
+def members_of_zip(packed: BufferedIOBase) -> Iterator[tuple[str, BufferedIOBase]]:
     with zipfile.ZipFile(packed) as parts:
+        stream: Any = parts.open  # always yields bytes
         for part in sorted(parts.infolist(), key=lambda part: part.filename):
             if not part.is_dir():
-                with parts.open(part) as file:
+                with stream(part) as file:
                     yield part.filename, file
 
 
-def members_of_tar(packed: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(fileobj=packed, mode="r:*") as parts:
+def members_of_tar(packed: BufferedIOBase) -> Iterator[tuple[str, BufferedIOBase]]:
+    unpack: Any = tarfile.open  # of any compression
+    with unpack(fileobj=packed, mode="r:*") as parts:
         size = 0
         for i, part in enumerate(parts):  # in the order of the archive: sorting would mean unpacking it twice
             size += part.size

@@ -15,7 +15,8 @@ from minilm.cli import main
 from minilm.exercises.catalogue import find, load
 from minilm.exercises.grading import grade as grading, isolated
 from minilm.exercises.grading.isolated import attempt, end
-from minilm.exercises.grading.submissions import Found, Submission
+from minilm.exercises.grading.sources import Found
+from minilm.exercises.grading.submissions import Submission
 from minilm.exercises.grading.windows_job import JobObject
 from minilm.exercises.stub import stub
 

@@ -12,8 +12,10 @@ import pytest
 from minilm.cli import main
 from minilm.exercises.catalogue import entries, find, load
 from minilm.exercises.grading import teacher
-from minilm.exercises.grading.grade import Grade, class_page, write_wide
-from minilm.exercises.grading.submissions import LARGEST, Submission, read_class, source_for
+from minilm.exercises.grading.grade import Grade
+from minilm.exercises.grading.tables import class_page, write_wide
+from minilm.exercises.grading.sources import source_for
+from minilm.exercises.grading.submissions import LARGEST, Submission, read_class
 from minilm.exercises.stub import EMPTY, definition, stub
 
 
