@@ -64,7 +64,8 @@ def main() -> None:
     if said:
         save(results / "said.json", json.dumps(said).encode())
         os._exit(0)
-    with guard.hidden(given), notebook.shell.builtin_trap if job["cells"] else contextlib.nullcontext():
+    around = notebook.shell.builtin_trap if job["cells"] else contextlib.nullcontext()
+    with guard.hidden(given), around:
         for i, case in enumerate(cases):
             save(results / f"{i}.npz", packed(run(exercise, pieces, case)))
     os._exit(0)  # ends all threads as well

@@ -70,7 +70,7 @@ def watch(home: Path, cells: bool = False) -> Callable[..., None]:
     packages -= {canonical(LIBRARY.parent)} - {canonical(paths["purelib"])}
     standard = {canonical(paths[key]) for key in ("stdlib", "platstdlib")}
     leave, getframe, local = os._exit, sys._getframe, threading.local()
-    lenient = [cells]
+    lenient, handed_in = [cells], {canonical(path) for path in home.glob("*.py")}
     kinds: dict[str, str] = {}
 
     def inside(path: str, folder: str) -> bool:
@@ -149,7 +149,8 @@ def watch(home: Path, cells: bool = False) -> Callable[..., None]:
             return REFUSED if learner({"standard", "packages"}) else 0
         if event == "exec":
             imported = getframe(2).f_code.co_filename.startswith(IMPORTING)
-            known = imported and whose(getattr(what, "co_filename", "")) != "learner"
+            file = getattr(what, "co_filename", "")
+            known = imported and (whose(file) != "learner" or canonical(file) in handed_in)
             return REFUSED if not known and made_up() else 0
         if event == "import":
             return FOREIGN if str(what).split(".")[0] == "minilm" and learner({"standard", "packages"}) else 0

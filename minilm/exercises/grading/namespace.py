@@ -4,13 +4,12 @@ import ast
 import inspect
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from minilm.exercises import learner
 from minilm.exercises.grading import guard
-from minilm.exercises.grading.cells import names_bound
 from minilm.exercises.grading.own_work import (
     ABSENT,
     FOREIGN,
@@ -32,8 +31,8 @@ def from_notebook(
     exercise: Exercise,
     notebook: Notebook,
     cells: list[str],
-    given: Mapping[str, set[str]],
-    tell: Callable[[int, int, float], None],
+    given: dict[str, set[str]],
+    tell: Callable[[int, int, int, float], None],
     deny: Callable[..., None],
 ) -> tuple[Pieces, Said]:
     """Run the cells and return the functions that are there at the end, or what there is to say instead. Raises Unready."""
@@ -45,9 +44,12 @@ def from_notebook(
     deny()  # from now on, strictly
     names, targets = notebook.names_for(exercise.name), list(exercise.targets)
     kept = notebook.statements(targets)
-    makers = {name: [n for _, s in kept for each, n in names_bound(s) if each == name] for name in targets}
+    makers = {name: notebook.makers(name) for name in targets}
     for name in targets:
-        defined = any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in makers[name])
+        written = [node for node in makers[name] if not isinstance(node, ast.Import | ast.ImportFrom)]
+        if not written and isinstance(names.get(name), Withheld):  # imported to be used, perhaps by another exercise
+            return {}, (ABSENT, f"the `{name}` in the notebook is the library's own: write it yourself.")
+        defined = any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in written)
         if name not in names or not (callable(names[name]) or defined):
             tried, sentence = notebook.missing(name)
             return {}, (UNREADY if tried and (defined or name not in names) else ABSENT, f"{sentence}.")
@@ -65,8 +67,8 @@ def from_notebook(
             return {}, (found[0], f"{file.name}, {found[1]}")
         tree.body += ast.parse(learner.read(file)).body
     for name in targets:
-        if said := not_of_the_notebook(name, names[name], makers[name], notebook):
-            return {}, said
+        if strange := not_of_the_notebook(name, names[name], makers[name], notebook):
+            return {}, strange
     tree.body += ast.parse("\n".join(f"{name} = None" for name in targets)).body  # also what stands inside an `if`
     return learner.find_pieces(exercise, dict(names), tree, "the notebook"), ()
 
@@ -76,8 +78,7 @@ def not_of_the_notebook(name: str, value: Any, makers: list[ast.AST], notebook: 
     file, module = made_in(value), getattr(value, "__module__", None) or "__main__"
     written = [node for node in makers if not isinstance(node, ast.Import | ast.ImportFrom)]
     if isinstance(value, Withheld):
-        said = f"the `{name}` in the notebook is the library's own: write it yourself."
-        return (FOREIGN if written else ABSENT), said
+        return FOREIGN, f"the `{name}` in the notebook is the library's own: write it yourself."
     if file and (file.parent == notebook.home or str(file) in notebook.blocks):
         return ()
     if isinstance(value, NAMED) and module != "__main__":

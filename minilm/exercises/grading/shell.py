@@ -20,7 +20,7 @@ from traitlets import Type
 from traitlets.config import Config
 
 from minilm.errors import InputError
-from minilm.exercises.catalogue import find, load
+from minilm.exercises.catalogue import find
 from minilm.exercises.grading.cells import names_bound, python_of, seems_to_define
 from minilm.exercises.grading.withheld import EXTENSION, nothing_to_say
 
@@ -89,7 +89,7 @@ class Compiler(CachingCompiler):
         self.blocks[name] = self.cell, transformed_code
         return name
 
-    def __call__(self, source: Any, filename: str, symbol: str) -> Any:  # type: ignore[override]
+    def __call__(self, source: Any, filename: str, symbol: str) -> Any:
         if isinstance(source, ast.AST) and filename.startswith("<timed "):
             text = ast.unparse(source)
             filename, source = self.cache(text), ast.parse(text, mode=symbol)
@@ -103,7 +103,7 @@ class Shell(InteractiveShell):
 
     def __init__(self, **options: Any):
         super().__init__(**options)
-        self.after: dict[str, dict[str, Any]] = {}  # exercise → its functions when its last %%exercise cell had run
+        self.after: dict[str, dict[str, Any]] = {}  # exercise → what its last %%exercise cell has defined
 
     def run_line_magic(self, magic_name: str, line: str, _stack_depth: int = 1) -> Any:
         if magic_name == "timeit":
@@ -129,13 +129,12 @@ class Shell(InteractiveShell):
 
     def exercise(self, asked: str, cell: str) -> None:
         """`%%exercise softmax` runs the cell. Two exercises may ask for a function of the same name, so it is remembered."""
+        before = dict(self.user_ns)
         self.run_cell(cell)
         with contextlib.suppress(InputError):
             entry = find(asked)
             self.after.pop(entry.name, None)
-            self.after[entry.name] = {
-                name: self.user_ns[name] for name in load(entry.name).targets if name in self.user_ns
-            }
+            self.after[entry.name] = {n: made for n, made in self.user_ns.items() if made is not before.get(n)}
 
     def once(self, line: str) -> str:
         """The options of %timeit, with one run instead of thousands."""
@@ -163,6 +162,9 @@ class Shell(InteractiveShell):
 
     showsyntaxerror = showindentationerror = showtraceback
 
+    def enable_gui(self, gui: str | None = None) -> None:
+        """There is no screen: `%pylab` fills the namespace and opens no window."""
+
     def ask_exit(self) -> None:
         """A cell that says `exit` ends there; the next one runs."""
         raise SystemExit
@@ -178,6 +180,7 @@ class Notebook:
         config = Config()
         config.HistoryManager.enabled = False
         self.shell = Shell.instance(config=config)
+        self.compiler: Any = self.shell.compile
         self.cells: list[str] = []
         self.failed: dict[int, str] = {}
 
@@ -187,24 +190,23 @@ class Notebook:
 
     def names_for(self, exercise: str) -> dict[str, Any]:
         """The names for one exercise: those at the end, unless a later `%%exercise` cell of another exercise has reused them."""
-        own = self.shell.after.get(exercise, {})
         order = list(self.shell.after)
+        own = self.shell.after.get(exercise, {})
         later = order[order.index(exercise) + 1 :] if own else []
-        taken = {name: own[name] for other in later for name in load(other).targets if name in own}
-        return self.names | taken
+        return self.names | {name: own[name] for other in later for name in self.shell.after[other] if name in own}
 
     @property
     def blocks(self) -> dict[str, tuple[int, str]]:
-        return self.shell.compile.blocks
+        return self.compiler.blocks
 
-    def run(self, cells: list[str], tell: Callable[[int, int, float], None]) -> None:
-        """Run all cells in order. `tell(cell, slowest, its seconds)` is called before each of them."""
+    def run(self, cells: list[str], tell: Callable[[int, int, int, float], None]) -> None:
+        """Run all cells in order. `tell(cell, of how many, slowest, its seconds)` is called before each of them."""
         self.cells, slowest, longest = cells, 0, 0.0
         sys.modules["__main__"] = self.shell.user_module
         for number, cell in enumerate(cells, 1):
-            tell(number, slowest, longest)
+            tell(number, len(cells), slowest, round(longest, 1))
             begun = time.process_time()
-            self.shell.compile.cell = number
+            self.compiler.cell = number
             done = self.shell.run_cell(cell, store_history=True)
             if error := done.error_before_exec or done.error_in_exec:
                 self.failed[number] = " ".join(f"{type(error).__name__}: {error}".split())[:160]
@@ -240,6 +242,11 @@ class Notebook:
                     names += sorted({n.id for n in ast.walk(statement) if isinstance(n, ast.Name)} - set(names))
         order = {file: place for place, file in enumerate(self.blocks)}
         return [(bodies[file][0], found[file, i]) for file, i in sorted(found, key=lambda key: (order[key[0]], key[1]))]
+
+    def makers(self, name: str) -> list[ast.AST]:
+        """All nodes of the code that has run that bind a name, at the top of a cell or inside an `if`, `for` …"""
+        bodies = [parsed(source).body for _, source in self.blocks.values()]
+        return [node for body in bodies for part in body for each, node in names_bound(part) if each == name]
 
     def missing(self, name: str) -> tuple[bool, str]:
         """Whether the notebook tries to define a name that is not there at the end, and a sentence about it."""

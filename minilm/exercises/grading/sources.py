@@ -24,7 +24,9 @@ from minilm.exercises.grading.submissions import LARGEST, Submission, suffix
 from minilm.exercises.spec import Exercise
 
 WHOLE, PART, STUB, NOTHING = range(4)  # how much of an exercise a file defines, the best first
-IN_THE_DARK = re.compile(r"import \*|%run\b|\bexec\(|\bglobals\(|\bsetattr\(|\.run_\w+\(|%%(?:writefile|file|capture|time)\b")
+IN_THE_DARK = re.compile(
+    r"import \*|%run\b|\bexec\(|\bglobals\(|\bsetattr\(|\.run_\w+\(|%%(?:writefile|file|capture|time)\b"
+)
 ENCODED = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -107,14 +109,14 @@ def candidate(path: str, submission: Submission, exercise: Exercise, named: bool
         )
     rank = rank_of_cells(cells, targets)
     if rank == NOTHING and not named:
-        hidden = any(IN_THE_DARK.search(cell) for cell in cells) and [decoded(text) for text in beside.values()]
-        if not all(any(could_bind(cell, name) for cell in cells) or said_in(hidden, name) for name in targets):
+        reached = any(IN_THE_DARK.search(cell) for cell in cells)  # the scripts beside it may be imported or run
+        others = [decoded(text) for text in beside.values()] if reached else []
+        if not all(
+            any(could_bind(cell, name) for cell in cells) or any(mentions(text, name) for text in others)
+            for name in targets
+        ):
             return None
     return rank, Found(json.dumps(cells).encode(), path, cells=True, beside=beside)
-
-
-def said_in(texts: list[str] | bool, name: str) -> bool:
-    return any(mentions(text, name) for text in texts or ())
 
 
 def could_bind(cell: str, name: str) -> bool:

@@ -45,7 +45,12 @@ IMPORTS = (
     "%time import numpy as np",
     "%%prun\nimport numpy as np",
 )
-NO_IMPORTS = ("%%bash\nimport numpy as np", "1 / 0\nimport numpy as np", "%%writefile a.txt\nimport numpy as np", "def (:\nimport numpy as np")
+NO_IMPORTS = (
+    "%%bash\nimport numpy as np",
+    "1 / 0\nimport numpy as np",
+    "%%writefile a.txt\nimport numpy as np",
+    "def (:\nimport numpy as np",
+)
 
 RIGHT = "e = np.exp(z - z.max(axis=-1, keepdims=True))\nreturn e / e.sum(axis=-1, keepdims=True)"
 BODIES = {
@@ -58,7 +63,7 @@ BODIES = {
     "table": "e = np.exp(z - z.max(axis=T['axis'], keepdims=True))\nreturn e / e.sum(axis=T['axis'], keepdims=True)",
     "helper": "e = shifted(z)\nreturn e / e.sum(axis=-1, keepdims=True)",
     "wrong_axis": RIGHT.replace("-1", "0"),
-    "wrong_question": "e = np.exp(z - z.max(axis=-1, keepdims=True))\ne = e * 2 + 1  # do I need this?\nreturn e / e.sum(axis=-1, keepdims=True)",
+    "wrong_question": RIGHT.replace("\n", "\ne = e * 2 + 1  # do I need this?\n", 1),
     "wrong_plain": "e = np.exp(z)\nreturn e / e.sum()",
     "wrong_none": "e = np.exp(z)",
     "wrong_error": "raise ValueError('what?')",
@@ -158,7 +163,7 @@ CONSTANTS = (
     "for AXIS in (0, -1):\n    T = dict(axis=AXIS)",
     "import sys\nmatch sys.platform:\n    case _:\n        AXIS = -1\nT = {'axis': 0}\nT.update(axis=-1)",
     "AXIS = -1\nT = {'axis': -1}\nif AXIS == -1:\n    AXIS = T['axis'] = 0",
-    "AXIS = 0\nT = {'axis': AXIS}\ntry:\n    AXIS = -1\n    T['axis'] = AXIS\n    1 / 0\n    AXIS = 0\nexcept ZeroDivisionError:\n    pass",
+    "AXIS = 0\nT = {'axis': AXIS}\ntry:\n    AXIS = T['axis'] = -1\n    1 / 0\n    AXIS = 0\nexcept ZeroDivisionError:\n    pass",
     "(AXIS := -1)\nT = {'axis': -1}",
     "class C:\n    AXIS = 0\nAXIS = C.AXIS - 1\nT = {'axis': -1}",
     "AXIS = -1\nT = {'axis': -1}\ndel T['axis']\nT['axis'] = 0",
