@@ -134,8 +134,8 @@ def watch(home: Path, cells: bool = False) -> Callable[..., None]:
             return REFUSED if not harmless and learner({"standard"}) else 0
         if event in LOOKING:
             return FOREIGN if learner(set()) else 0
-        if event == "socket.__new__" and len(arguments) > 1 and arguments[1] == getattr(socket, "AF_UNIX", None):
-            return 0  # asyncio's own pair of sockets; `connect` is watched
+        if event == "socket.__new__" and getframe(3).f_code.co_filename == socket.__file__:
+            return 0  # one of a pair of sockets that reach only one another, as asyncio needs them
         if event in LEAVING:
             return REFUSED if learner({"standard"}) else 0
         if event in PROGRAMS or event in ONLINE:
