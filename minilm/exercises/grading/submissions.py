@@ -87,7 +87,8 @@ def read_all(folder: Path) -> tuple[list[Submission], dict[str, str]]:
         elif path.is_dir():
             found.append(read_folder(path))
         elif kind in (*LARGEST, *CLOSED, *MISNAMED) or is_archive(path.name):
-            found.append(Submission(path.name[: -len(kind)]))
+            plain = path.name[: -len(kind)]
+            found.append(Submission(plain.removesuffix(".py") if kind in CLOSED else plain))
             read_into(found[-1], path.name, path)
         else:
             nobodys[path.name] = unread(path.name)
@@ -143,7 +144,7 @@ def unread(path: str) -> str:
 
 def read_folder(folder: Path) -> Submission:
     submission = Submission(folder.name)
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob("*"), key=lambda path: (is_archive(path.name), path)):  # archives come last
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
             submission.leave(name, "links are not followed")
