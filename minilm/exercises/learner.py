@@ -5,6 +5,7 @@ the library's function is never checked in place of the learner's.
 """
 
 import ast
+import builtins
 import contextlib
 import inspect
 import io
@@ -13,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import tokenize
 import traceback
 import types
 from _thread import interrupt_main
@@ -46,7 +48,7 @@ def check_file(exercise: Exercise, path: Path, seed: int = 0, patience: float = 
     printed = io.StringIO()
     prepare(exercise)
     try:
-        with contextlib.redirect_stdout(printed), limited(patience):
+        with contextlib.redirect_stdout(printed), nobody_types(), limited(patience):
             report = check(exercise, load(exercise, path), seed)
     except Unready as unready:
         problem = Problem(0, unready.lines)
@@ -156,9 +158,10 @@ def dotted(node: ast.expr) -> str:
 
 
 def read(path: Path) -> str:
-    """The text of a file, in UTF-8. Raises Unready."""
+    """The text of a file, in UTF-8 or in the encoding that its first two lines name. Raises Unready."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        return content.decode(encoding_of(content))
     except FileNotFoundError:
         raise Unready(f"there is no file {path}: `minilm exercise start` creates it.") from None
     except UnicodeDecodeError as error:
@@ -168,6 +171,15 @@ def read(path: Path) -> str:
         ) from None
     except OSError as error:
         raise Unready(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def encoding_of(content: bytes) -> str:
+    """The encoding in which Python would read a script."""
+    try:
+        named, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    except SyntaxError:  # none that Python knows: reading it as UTF-8 says where that fails
+        named = "utf-8"
+    return "utf-8-sig" if named == "utf-8" else named
 
 
 def stopped(error: BaseException, path: Path) -> tuple[str, ...]:
@@ -200,6 +212,21 @@ def importable(module: types.ModuleType, path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def nobody_types() -> Iterator[None]:
+    """A context in which nothing can be typed: `input()` fails at once instead of waiting for a person."""
+
+    def nobody(prompt: object = "") -> str:
+        raise EOFError("input() waits for somebody to type, but nobody does while your code is checked")
+
+    kept, sys.stdin = sys.stdin, io.StringIO()
+    asking, builtins.input = builtins.input, nobody
+    try:
+        yield
+    finally:
+        sys.stdin, builtins.input = kept, asking
+
+
+@contextlib.contextmanager
 def limited(seconds: float) -> Iterator[None]:
     """Raise Endless after so many seconds, on every operating system: a second thread sends Ctrl-C to the main thread.
 
@@ -209,12 +236,16 @@ def limited(seconds: float) -> Iterator[None]:
         yield
         return
     lock, state = threading.Lock(), {"over": False, "fired": False}
+    main = threading.main_thread().ident
 
     def fire() -> None:
         with lock:
             if not state["over"]:
                 state["fired"] = True
-                interrupt_main()
+                if hasattr(signal, "pthread_kill") and main is not None:
+                    signal.pthread_kill(main, signal.SIGINT)  # also ends a call that waits, such as reading or sleeping
+                else:
+                    interrupt_main()
 
     timer = threading.Timer(seconds, fire)
     timer.daemon = True

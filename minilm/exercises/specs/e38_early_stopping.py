@@ -112,6 +112,10 @@ def run(fit, start, path, training, held_out, patience):
     model, t = Model(np.array(start, dtype=float)), [-1]
 
     def train_epoch(model):
+        if t[0] + 1 == len(path):
+            raise RuntimeError(
+                f"train_epoch is called more than most = {len(path)} times: is there a loop that never ends?"
+            )
         t[0] += 1
         model.weights[:] = path[t[0]]
         return float(training[t[0]])
