@@ -36,14 +36,16 @@ class Wrong:
     family: str = ""
 
 
-def listed(text: str, code: Callable[[str], Code | None] | None = None, **families: str) -> dict[str, Wrong]:
+def listed(
+    text: str, code: Callable[[str], Code | None] | None = None, section: Section | None = None, **families: str
+) -> dict[str, Wrong]:
     """Mistakes from a text that reads `key · what it looks like ·`, and on the next line the question.
 
     `code(key)` makes the function with the mistake; without it, the exercise's `flawed` does. `families` are by key.
     """
     found = re.findall(r"(\w+) · (.+) ·\n +(.+)", text)
     return {
-        key: Wrong(name, question, code and code(key), family=families.get(key, "")) for key, name, question in found
+        key: Wrong(name, question, code and code(key), section, families.get(key, "")) for key, name, question in found
     }
 
 
