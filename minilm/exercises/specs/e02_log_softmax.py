@@ -27,7 +27,9 @@ BASIC = {
     "one_max": lambda z: shifted_by(z, z.max()),
     "whole": lambda z: z - z.max() - np.log(np.exp(z - z.max()).sum()),
     "no_log": lambda z: np.exp(pairwise(z)),
-    "no_log_of_sum": lambda z: z - z.max(-1, keepdims=True) - np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True),
+    "no_log_of_sum": lambda z: (
+        z - z.max(-1, keepdims=True) - np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True)
+    ),
     "no_sum": lambda z: z - z.max(-1, keepdims=True),
     "no_exp": lambda z: z - np.log(np.abs(z.sum(-1, keepdims=True))),
     "mean": lambda z: pairwise(z) + np.log(z.shape[-1]),

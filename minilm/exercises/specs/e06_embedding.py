@@ -154,7 +154,9 @@ def edges(rng):
         **both("padding only", pads),
         **both("the same token everywhere", same),
         **both("ids with three axes", text(rng, 2, 3, 4, V=6, C=5, pad=2)),
-        **both("a single token", {**text(rng, 3, V=5, C=4, pad=3), "ids": np.array([2]), "dY": rng.normal(size=(1, 4))}),
+        **both(
+            "a single token", {**text(rng, 3, V=5, C=4, pad=3), "ids": np.array([2]), "dY": rng.normal(size=(1, 4))}
+        ),
         **both("vectors of one number", text(rng, 2, 4, V=6, C=1, pad=1)),
         **both("a large vocabulary", text(rng, 2, 6, V=300, C=3, pad=299)),
     }

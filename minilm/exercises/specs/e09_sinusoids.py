@@ -53,8 +53,10 @@ BASIC = {
     "natural": lambda T, C: waves(T, C, base=np.e),
     "by_length": lambda T, C: waves(T, C, turn=1 / T),
     "linear": lambda T, C: waves(T, C, np.log(np.maximum(np.arange(C) // 2 * 2 / C * 1e4, 1)) / np.log(1e4)),
-    "last_cosine": lambda T, C: waves(T, C) * (np.arange(C) < C - C % 2)
-    + (np.arange(C) >= C - C % 2) * np.cos(np.arange(T)[:, None] / 10000 ** ((C - 1) / C)),
+    "last_cosine": lambda T, C: (
+        waves(T, C) * (np.arange(C) < C - C % 2)
+        + (np.arange(C) >= C - C % 2) * np.cos(np.arange(T)[:, None] / 10000 ** ((C - 1) / C))
+    ),
     "last_zero": lambda T, C: waves(T, C) * (np.arange(C) < C - C % 2),
     "stops_at_512": lambda T, C: waves(T, C)[np.minimum(np.arange(T), 511)],
 }

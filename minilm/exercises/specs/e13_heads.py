@@ -2,7 +2,7 @@ r"""Many heads: split, attend, merge.  F19."""
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong, listed
+from minilm.exercises.spec import Exercise, Property, listed
 from minilm.formulas.attention import attention
 
 
@@ -173,40 +173,39 @@ def tiny():
     }
 
 
-WORDS = "if [T, H·D] is reshaped to [H, T, D] without a transpose, whose numbers end up in head 0?"
-COLUMNS = "which columns belong to the first head: the first D, or every H-th?"
-MASK = "the scores are [B, H, T, T]: does the mask differ between sentences or between heads?"
-WRONG = {
-    "view": ("the width is split into heads by a reshape alone, without a transpose", WORDS),
-    "not_back": ("the heads are merged by a reshape alone, without the transpose back", WORDS),
-    "dh": ("the width is split as [D, H] instead of [H, D]", COLUMNS),
-    "merged_dh": ("the heads are merged as [D, H] instead of [H, D]", COLUMNS),
-    "mask_order": (
-        "the masks are not repeated in the same order as the heads",
-        "there are B·H rows: which come first, all heads of sentence 0 or head 0 of all sentences?",
-    ),
-    "mask_one_head": ("the mask is used only in the first head", MASK),
-    "no_mask": ("the mask is not used", MASK),
-    "one_projection": ("the same projection is used for Q, K and V", "W has 3C rows: how many of them have you used?"),
-    "kv_shared": ("the projection for K is used for V as well", "W has 3C rows: how many of them have you used?"),
-    "order": ("Q and K are swapped", "in which order are the rows of W stored?"),
-    "per_head": (
-        "the rows of W are read head by head, each head with its own q, k and v",
-        "what do the first C rows of W compute?",
-    ),
-    "first_head": (
-        "all heads read the first D columns: one projection is reused for all of them",
-        "what makes one head different from another?",
-    ),
-    "scale": ("the scores are divided by √C instead of √D", "how many products are added up in the score of one head?"),
-    "mean": (
-        "the heads are averaged instead of concatenated",
-        "H heads with D numbers each: how many numbers is that in total?",
-    ),
-    "no_output": ("the output projection W_O is missing", "which step can mix the results of the heads?"),
-    "no_bias": ("the bias b_O is missing", "how many of the four parameters have you used?"),
-}
-MORE = """  key · what it looks like · a question
+MISTAKES = """  key · what it looks like · a question
+view · the width is split into heads by a reshape alone, without a transpose ·
+    if [T, H·D] is reshaped to [H, T, D] without a transpose, whose numbers end up in head 0?
+not_back · the heads are merged by a reshape alone, without the transpose back ·
+    if [T, H·D] is reshaped to [H, T, D] without a transpose, whose numbers end up in head 0?
+dh · the width is split as [D, H] instead of [H, D] ·
+    which columns belong to the first head: the first D, or every H-th?
+merged_dh · the heads are merged as [D, H] instead of [H, D] ·
+    which columns belong to the first head: the first D, or every H-th?
+mask_order · the masks are not repeated in the same order as the heads ·
+    there are B·H rows: which come first, all heads of sentence 0 or head 0 of all sentences?
+mask_one_head · the mask is used only in the first head ·
+    the scores are [B, H, T, T]: does the mask differ between sentences or between heads?
+no_mask · the mask is not used ·
+    the scores are [B, H, T, T]: does the mask differ between sentences or between heads?
+one_projection · the same projection is used for Q, K and V ·
+    W has 3C rows: how many of them have you used?
+kv_shared · the projection for K is used for V as well ·
+    W has 3C rows: how many of them have you used?
+order · Q and K are swapped ·
+    in which order are the rows of W stored?
+per_head · the rows of W are read head by head, each head with its own q, k and v ·
+    what do the first C rows of W compute?
+first_head · all heads read the first D columns: one projection is reused for all of them ·
+    what makes one head different from another?
+scale · the scores are divided by √C instead of √D ·
+    how many products are added up in the score of one head?
+mean · the heads are averaged instead of concatenated ·
+    H heads with D numbers each: how many numbers is that in total?
+no_output · the output projection W_O is missing ·
+    which step can mix the results of the heads?
+no_bias · the bias b_O is missing ·
+    how many of the four parameters have you used?
 no_b · the bias b of the first product is missing ·
     how many of the four parameters have you used?
 output_transposed · W_O is not transposed ·
@@ -270,7 +269,7 @@ EXERCISE = Exercise(
         "heads in the batch": heads_in_the_batch,
         "concatenated": concatenated,
     },
-    wrong={key: Wrong(name, question) for key, (name, question) in WRONG.items()} | listed(MORE),
+    wrong=listed(MISTAKES),
     flawed=flawed,
     hints=(
         "A head is attention on D of the C columns. Instead of H small products, compute one large product and split it: "

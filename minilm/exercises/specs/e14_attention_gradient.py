@@ -166,8 +166,9 @@ def edges(rng):
             rng, T=4, S=5, D=3, Dv=2, mask=ragged(rng, 4, 5, hidden_query=1)
         ),
         "scores of several thousand": large,
-        "a mask for each head": batch(rng, 2, 3, T=3, S=4, D=2, Dv=3, mask=ragged(rng, 3, 4)[None, None]
-                                      | (rng.random((2, 3, 3, 4)) < 0.3)),
+        "a mask for each head": batch(
+            rng, 2, 3, T=3, S=4, D=2, Dv=3, mask=ragged(rng, 3, 4)[None, None] | (rng.random((2, 3, 3, 4)) < 0.3)
+        ),
         "a single query": batch(rng, 2, T=1, S=4, D=3, Dv=2),
         "all sizes the same": batch(rng, 3, T=3, S=3, D=3, Dv=3),
         "a single key": batch(rng, T=3, S=1, D=2, Dv=4),
