@@ -3,6 +3,7 @@ r"""Dropout, forwards and backwards.  F03."""
 import numpy as np
 
 from minilm.exercises.spec import Exercise, Property, listed
+from minilm.exercises.specs.rates import different, largest, share, smallest, spread
 
 
 class Dropout:
@@ -130,39 +131,6 @@ class ByChoice:
 
     def backward(self, dY):
         return dY if self.picked is None else np.where(self.picked, dY * self.table[1], 0)
-
-
-def share(found, p):
-    """The measured share; p or 1 − p instead, if the difference can be chance (z ≤ 6)."""
-    measured = found.mean()
-    for meant in (p, 1 - p):
-        if abs(measured - meant) <= 6 * np.sqrt(max(meant * (1 - meant), 1e-12) / found.size):
-            return meant
-    return round(float(measured), 1)
-
-
-def spread(found, p):
-    """How much the shares of the rows differ: 1 if each number is drawn independently, far from 1 if not."""
-    if not 0 < p < 1 or not 0 < found.mean() < 1 or min(found.shape) < 100:
-        return 1.0
-    expected = found.mean() * (1 - found.mean())
-    by_row = found.mean(axis=1).var() * found.shape[1] / expected
-    return 1.0 if 0.5 < by_row < 2 else np.sign(by_row - 1) * 10.0
-
-
-def smallest(factors):
-    """The factor nearest to 0 among those that are not 0."""
-    return largest(1 / factors[factors != 0]) ** -1 if factors.any() else 0.0
-
-
-def largest(factors):
-    """The factor that is farthest from 0, with its sign."""
-    return factors.flat[np.abs(factors).argmax()]
-
-
-def different(masks):
-    """How many different rows there are, as a share of all rows."""
-    return len({row.tobytes() for row in masks}) / len(masks)
 
 
 def counted(made, x, dY, p, seed):
