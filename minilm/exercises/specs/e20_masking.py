@@ -172,8 +172,7 @@ def run(mask_tokens, special, mask_id, mask_rate, V, share, rows, seed):
 
 def case(rng, mask_rate=0.9, special=(0, 1, 2, 3, 4), mask_id=4, V=1500, share=0.1, rows=400):
     return {
-        "special": list(special),
-        "mask_id": mask_id,
+        **{"special": list(special), "mask_id": mask_id},
         "mask_rate": mask_rate,
         "V": V,
         "share": share,
@@ -190,7 +189,7 @@ def probes(rng):
             rng, mask_rate=0.6, special=(1, 2, 3, 4, 5), mask_id=3, share=0.2, rows=100
         ),
         "special tokens anywhere in a small vocabulary": case(
-            rng, mask_rate=0.5, special=(0, 17, 59, 40, 8), mask_id=17, V=60, share=0.2, rows=100
+            rng, 0.5, (0, 17, 59, 40, 8), 17, V=60, share=0.2, rows=100
         ),
     }
 

@@ -75,8 +75,6 @@ def flawed_pair(a, b, wrong=frozenset()):
         segments = [0] * (n + 2) + [1] * len(b) + [0]
     if "no_cls" in wrong:
         ids, segments = ids[1:], segments[1:]
-    if "from_1" in wrong:
-        segments = [each + 1 for each in segments]
     if "reversed" in wrong:
         ids = [CLS, *b, SEP, *a, SEP]
         segments = [0] * (len(b) + 2) + [1] * (n + 1)
@@ -245,8 +243,6 @@ any_a · with label 1, A can also be the last sentence of its document ·
     could a model tell the two labels apart from A alone, without reading B?
 no_cls · [CLS] is missing ·
     which token does the head read?
-from_1 · the segments are counted from 1 ·
-    which numbers does the docstring give to the two segments?
 all_zero · every token is in segment 0 ·
     how can the model tell the two sentences apart?
 reversed · the second sentence stands first in the row ·
