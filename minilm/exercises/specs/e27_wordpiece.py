@@ -115,9 +115,6 @@ def flawed_cut(word, vocabulary, wrong=frozenset()):
         mark = "" if "no_marks" in wrong else "##" * (start > 0)
         ends = range(len(word), start, -1)
         found = [e for e in ends if mark + word[start:e] in vocabulary]
-        if not found and "skipped" in wrong:
-            start += 1
-            continue
         if not found:
             return [*pieces, "[UNK]"] if "partly" in wrong else ["[UNK]"]
         end = found[-1] if "shortest" in wrong else found[0]
@@ -260,8 +257,6 @@ replaced · a pair is also joined where a piece only ends or begins like it, bec
     the pieces xa and b: do they contain the pair (a, b)?
 one_place · in every word, a pair is joined at one place only ·
     a b a b after joining (a, b): how many pieces are left?
-limit · words of more than 100 letters become [UNK] ·
-    does the docstring set a limit to the length of a word?
 backwards · the word is cut from right to left ·
     at which end of the word does the docstring begin?
 marks_turned · ## stands behind the cut, at pieces that are continued, not at those that continue ·
