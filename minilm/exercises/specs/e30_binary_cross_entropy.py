@@ -284,6 +284,7 @@ EXERCISE = Exercise(
     ),
     right={
         "loops": pair(gradient_in_a_loop, loss_in_a_loop),
+        "softplus": pair(gradient_by_average, loss_by_softplus),
         "as two classes": pair(gradient_by_einsum, loss_of_two_classes),
     },
     wrong={key: mistake(key, *each.name.split(": ", 1), each.question) for key, each in listed(MISTAKES).items()},
