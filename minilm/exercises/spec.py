@@ -100,6 +100,7 @@ class Exercise:
     flawed: Callable[..., Any] | None = None  # the function with a keyword `wrong`, a set of keys; makes pairs possible
     also: tuple[str, ...] = ()  # dotted paths of further functions that the learner writes in the same file
     keep: tuple[str, ...] = ()  # methods that the stub keeps, if the target is a class
+    shown_first: tuple[str, ...] = ()  # the outputs that are computed before the others: messages look at them first
     run: Callable[..., Any] | None = None  # (what the learner wrote, **inputs) → outputs; None calls it with the inputs
     atol: float = 1e-8
     rtol: float = 1e-8

@@ -256,6 +256,7 @@ EXERCISE = Exercise(
     "T, D] and keys [.., S, D]. The mask is True where a query may attend to a key. If `dropout` is given, call it "
     "with the weights, but return the weights from before the dropout.",
     returns={"y": "batch head query feature", "weights": "batch head query key"},
+    shown_first=("weights",),
     tiny=tiny,
     probes=probes,
     edges=edges,

@@ -271,6 +271,7 @@ EXERCISE = Exercise(
         ),
     ),
     run=walk,
+    shown_first=("c",),
     forbidden=("lstm_gates", "lstm_gradients", "LSTM", "LSTMCell"),
     steps=(
         "for each step: the product with the input plus the product with the hidden state plus the bias [4H], split into four "

@@ -242,6 +242,7 @@ EXERCISE = Exercise(
         ),
     ),
     run=several_steps,
+    shown_first=("m", "v"),
     forbidden=("adam_step", "adamw_step", "AdamW", "Adam"),
     steps=(
         "the running means of g and of g²",

@@ -267,6 +267,7 @@ EXERCISE = Exercise(
     probes=probes,
     edges=edges,
     run=run,
+    shown_first=("epochs trained", "epochs returned"),
     properties=(
         Property(
             "if every epoch is better, training goes on to the end",
