@@ -67,7 +67,6 @@ def flawed(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=1e-8
 def shrinking(theta, learning_rate, decay, wrong):
     """What the decay subtracts."""
     rate = 1.0 if "no_rate" in wrong else learning_rate**2 if "rate_twice" in wrong else learning_rate
-    theta = np.sign(theta) if "l1" in wrong else theta
     return rate * decay * theta * (-1 if "decay_plus" in wrong else 1)
 
 
@@ -120,8 +119,6 @@ rate_twice · the decay is multiplied by the learning rate twice ·
     how many times does η stand in front of λθ?
 decay_plus · the decay makes the weights larger ·
     if the gradient is 0, should the weights grow or shrink?
-l1 · the decay uses only the sign of θ ·
-    should a large weight lose as much as a small one?
 """
 
 

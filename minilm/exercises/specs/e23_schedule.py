@@ -180,11 +180,11 @@ remaining · it is the share that is still to come ·
     is the progress small at the first step or at the last?
 noam_linear · the second curve falls as 1/n, not as 1/√n ·
     which power of n does the docstring give?
-noam_no_warmup · there is no warm-up ·
+noam_no_warmup · the second schedule has no warm-up ·
     which of the two terms is the smaller one at n = 1?
 noam_line · after the warm-up, the rate stays the same ·
     which of the two terms should fall?
-noam_squared · the warm-up rises as a square ·
+noam_squared · the warm-up of the second schedule rises as a square ·
     which power of n does the docstring give for the warm-up?
 noam_sum · the two terms are added instead of taking the smaller one ·
     the docstring has a function with two arguments in its middle: which one?
