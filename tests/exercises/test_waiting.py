@@ -69,12 +69,13 @@ def test_nobody_answers_input(tmp_path, where):
 
 
 @pytest.mark.parametrize(
-    ("loop", "said"), [("while True", "is there a loop that never ends?"), ("for _ in range(most + 1)", "epochs")]
+    ("loop", "said"),
+    [("while True", "is there a loop that never ends?"), ("for _ in range(most + 1)", "first difference")],
 )
 def test_a_loop_that_outlasts_the_epochs_is_no_mistake_in_an_index(tmp_path, loop, said):
     """`fit` may train for `most` epochs; what comes after the last one is a loop that never ends, or too many epochs."""
     body = "        train_epoch(model)\n        held_out_loss(model)\n    return most\n"
     code = f"def fit(model, train_epoch, held_out_loss, patience, most):\n    {loop}:\n{body}"
     (path := tmp_path / "e38_early_stopping.py").write_text(code, encoding="utf-8")
-    report = str(check_file(load("early_stopping"), path, patience=1.0))
+    report = str(check_file(load("early_stopping"), path, patience=1.0 if loop == "while True" else 60.0))
     assert said in report and "IndexError" not in report
