@@ -335,7 +335,7 @@ E = U[:, :C] * np.sqrt(S[:C])
 # cosines are computed.)
 
 # %%
-sparse = library.cooccurrences(w, np.array([0, len(w)]), V, window, first_word=1)
+sparse = library.cooccurrences(w, np.array([0, len(w)]), V, window, special=[0])
 agree("counts, library", n, sparse.toarray(), atol=1e-6)
 agree("PPMI, formulas", M, formulas.ppmi(n, alpha))
 agree("PPMI, library", M, library.ppmi(sparse, alpha).toarray())

@@ -5,6 +5,7 @@ the library's function is never checked in place of the learner's.
 """
 
 import ast
+import builtins
 import contextlib
 import inspect
 import io
@@ -13,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import tokenize
 import traceback
 import types
 from _thread import interrupt_main
@@ -20,6 +22,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from minilm.exercises import compare
+from minilm.exercises.calls import forbidden_calls
 from minilm.exercises.checks import check
 from minilm.exercises.report import Problem, Report
 from minilm.exercises.running import prepare, quiet
@@ -46,14 +50,14 @@ def check_file(exercise: Exercise, path: Path, seed: int = 0, patience: float = 
     printed = io.StringIO()
     prepare(exercise)
     try:
-        with contextlib.redirect_stdout(printed), limited(patience):
+        with contextlib.redirect_stdout(printed), nobody_types(), limited(patience):
             report = check(exercise, load(exercise, path), seed)
     except Unready as unready:
         problem = Problem(0, unready.lines)
         report = Report(exercise.name, False, 0, problem.lines)
     except Endless:
         line = f"your code was still running after {patience:.0f} seconds: is there a loop that never ends?"
-        report = Report(exercise.name, False, 0, (line,), title="stopped")
+        report = Report(exercise.name, False, 0, (line,), title="your code does not end")
     return replace(report, printed=tuple(printed.getvalue().splitlines()))
 
 
@@ -64,7 +68,7 @@ def load(exercise: Exercise, path: Path, around: contextlib.AbstractContextManag
         tree = ast.parse(text, str(path))
         code = compile(text, str(path), "exec", dont_inherit=True)
     except SyntaxError as error:
-        line = f"line {error.lineno}: {(error.text or '').strip()}"
+        line = f"line {error.lineno}: {compare.brief(error.text or '')}"
         raise Unready(f"Python cannot read {path.name}: {error.msg}", line) from None
     except (ValueError, RecursionError, MemoryError) as error:  # a zero byte, or a thousand brackets
         raise Unready(f"Python cannot read {path.name}: {str(error) or 'it is nested too deeply'}.") from None
@@ -124,41 +128,11 @@ def other_signature(name: str, mine: Callable, right: Callable) -> tuple[str, ..
     return f"the parameters of `{name}` are ({names[0]})", f"expected                 ({names[1]}), in this order"
 
 
-def forbidden_calls(exercise: Exercise, tree: ast.Module) -> list[tuple[int, str]]:
-    """(line, name) of each forbidden function: called, used under another name, or the library's own version."""
-    full: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            full |= {n.asname or n.name.split(".")[0]: n.name if n.asname else n.name.split(".")[0] for n in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            full |= {n.asname or n.name: f"{node.module or ''}.{n.name}" for n in node.names}
-    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    found = set()
-    for node in ast.walk(tree):
-        used = node.func if isinstance(node, ast.Call) else node
-        if not isinstance(used, ast.Attribute | ast.Name) or id(used) in inner:
-            continue
-        first, _, rest = dotted(used).partition(".")
-        called = ".".join(part for part in (full.get(first, first), rest) if part)
-        # skip the learner's own functions; what is not called must at least come from a module
-        if "." in called and (used is not node or first in full):
-            banned = any(f".{called}".endswith(f".{end}") for end in exercise.forbidden)
-            if banned or called in exercise.targets.values():
-                found.add((used.lineno, ast.unparse(used)))
-    return sorted(found)
-
-
-def dotted(node: ast.expr) -> str:
-    """An expression such as a.b.c as text; what stands in front of the dots and is not a name becomes "?"."""
-    if isinstance(node, ast.Attribute):
-        return f"{dotted(node.value)}.{node.attr}"
-    return node.id if isinstance(node, ast.Name) else "?"
-
-
 def read(path: Path) -> str:
-    """The text of a file, in UTF-8. Raises Unready."""
+    """The text of a file, in UTF-8 or in the encoding that its first two lines name. Raises Unready."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        return content.decode(encoding_of(content))
     except FileNotFoundError:
         raise Unready(f"there is no file {path}: `minilm exercise start` creates it.") from None
     except UnicodeDecodeError as error:
@@ -168,6 +142,15 @@ def read(path: Path) -> str:
         ) from None
     except OSError as error:
         raise Unready(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def encoding_of(content: bytes) -> str:
+    """The encoding in which Python would read a script."""
+    try:
+        named, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    except SyntaxError:  # none that Python knows: reading it as UTF-8 says where that fails
+        named = "utf-8"
+    return "utf-8-sig" if named == "utf-8" else named
 
 
 def stopped(error: BaseException, path: Path) -> tuple[str, ...]:
@@ -200,6 +183,21 @@ def importable(module: types.ModuleType, path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def nobody_types() -> Iterator[None]:
+    """A context in which nothing can be typed: `input()` fails at once instead of waiting for a person."""
+
+    def nobody(prompt: object = "") -> str:
+        raise EOFError("input() waits for somebody to type, but nobody does while your code is checked")
+
+    kept, sys.stdin = sys.stdin, io.StringIO()
+    asking, builtins.input = builtins.input, nobody
+    try:
+        yield
+    finally:
+        sys.stdin, builtins.input = kept, asking
+
+
+@contextlib.contextmanager
 def limited(seconds: float) -> Iterator[None]:
     """Raise Endless after so many seconds, on every operating system: a second thread sends Ctrl-C to the main thread.
 
@@ -209,12 +207,16 @@ def limited(seconds: float) -> Iterator[None]:
         yield
         return
     lock, state = threading.Lock(), {"over": False, "fired": False}
+    main = threading.main_thread().ident
 
     def fire() -> None:
         with lock:
             if not state["over"]:
                 state["fired"] = True
-                interrupt_main()
+                if hasattr(signal, "pthread_kill") and main is not None:
+                    signal.pthread_kill(main, signal.SIGINT)  # also ends a call that waits, such as reading or sleeping
+                else:
+                    interrupt_main()
 
     timer = threading.Timer(seconds, fire)
     timer.daemon = True

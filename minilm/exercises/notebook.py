@@ -19,7 +19,7 @@ from typing import Any
 from minilm.errors import InputError
 from minilm.exercises.catalogue import find, load, next_entry
 from minilm.exercises.checks import check as check_pieces
-from minilm.exercises.learner import PATIENCE, Endless, Unready, find_pieces, limited
+from minilm.exercises.learner import PATIENCE, Endless, Unready, find_pieces, limited, nobody_types
 from minilm.exercises.progress import TRIES
 from minilm.exercises.report import Report
 from minilm.exercises.running import prepare
@@ -51,7 +51,7 @@ def judge(exercise: Exercise, names: dict[str, Any], source: str) -> Report:
     printed = io.StringIO()
     prepare(exercise)
     try:
-        with contextlib.redirect_stdout(printed), limited(PATIENCE):
+        with contextlib.redirect_stdout(printed), nobody_types(), limited(PATIENCE):
             tree = ast.parse(source)
             known = {name: names[name] for name in exercise.targets if name in names}
             for name in known.keys() - {n.name for n in tree.body if hasattr(n, "name")}:

@@ -5,7 +5,6 @@ function on them and writes the outcome of each case into a file of its own. The
 whether an answer is right or wrong.
 """
 
-import ast
 import contextlib
 import importlib
 import io
@@ -21,49 +20,55 @@ import numpy as np
 
 from minilm.exercises import learner
 from minilm.exercises.catalogue import load
-from minilm.exercises.grading import guard
-from minilm.exercises.grading.own_work import first_violation, imported_by_stub
+from minilm.exercises.grading import guard, sandbox
+from minilm.exercises.grading.own_work import UNREADY, violation_in
+from minilm.exercises.grading.solutions import granted
 from minilm.exercises.plan import Plan
 from minilm.exercises.running import Outcome, run
-from minilm.exercises.spec import Pieces
 
 WAITING = 30.0  # seconds by the clock, beyond three times the limit of processor time: ends code that sleeps
-READY = b"ready\n"
-UNREADY = "unready"
+READY = b"ready"  # followed by what the system refuses (`sandbox`)
 LARGEST = 16 << 20  # bytes of one answer
 
 
 def main() -> None:
-    job = json.loads(sys.stdin.readline())
+    job: dict[str, Any] = json.loads(sys.stdin.readline())
     path, results = Path(job["path"]), Path(job["results"])
     exercise = load(job["exercise"])
-    cases, given = Plan(exercise, job["seed"]).cases, imported_by_stub(exercise)
-    if b"torch" in path.read_bytes():
+    cases, given = Plan(exercise, job["seed"]).cases, granted(exercise)
+    source = path.read_bytes()
+    if b"torch" in source:
         importlib.import_module("torch")  # so that this large library does not count as the learner's memory
+    if job["cells"]:
+        from minilm.exercises.grading import namespace, shell  # IPython, which only notebooks need
+
+        notebook = shell.Notebook(path.parent)
+    held = sandbox.hold_back(results.parent)  # before any thread is started, so that it holds for all of them
     limit(job["megabytes"] << 20, job["seconds"])
-    os.write(1, READY)  # the parent's clock starts now, so that slow imports do not count
+    os.write(1, b" ".join([READY, *(what.encode() for what in held)]) + b"\n")
+    # The parent's clock starts now, so that slow imports do not count.
     silence()
-    guard.watch(path.parent)
+    deny = guard.watch(path.parent, cells=job["cells"])
     guard.keep_our_tools()
+    said: tuple[str, ...] | None
     try:
-        said: tuple[str, ...] | None = violation_in(learner.read(path), exercise)
-        pieces: Pieces = {} if said else learner.load(exercise, path, guard.hidden(given))
+        if job["cells"]:
+            tell = lambda *numbers: save(results / "cell.json", json.dumps(numbers).encode())  # noqa: E731
+            pieces, said = namespace.from_notebook(exercise, notebook, json.loads(source), given, tell, deny)
+            (results / "cell.json").unlink(missing_ok=True)
+        else:
+            said = violation_in(path, exercise)
+            pieces = {} if said else learner.load(exercise, path, guard.hidden(given))
     except learner.Unready as unready:
         said = UNREADY, *unready.lines
     if said:
         save(results / "said.json", json.dumps(said).encode())
         os._exit(0)
-    with guard.hidden(given):
+    around = notebook.shell.builtin_trap if job["cells"] else contextlib.nullcontext()
+    with guard.hidden(given), around:
         for i, case in enumerate(cases):
             save(results / f"{i}.npz", packed(run(exercise, pieces, case)))
     os._exit(0)  # ends all threads as well
-
-
-def violation_in(text: str, exercise) -> tuple[str, str] | None:
-    try:
-        return first_violation(exercise, ast.parse(text))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None  # learner.load will report it
 
 
 def packed(outcome: Outcome) -> bytes:

@@ -15,14 +15,15 @@ import tempfile
 import threading
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from minilm.exercises.grading import guard
-from minilm.exercises.grading.child import LARGEST, READY, UNREADY
-from minilm.exercises.grading.own_work import FOREIGN, REFUSED
+from minilm.exercises.grading.child import LARGEST, READY
+from minilm.exercises.grading.own_work import ABSENT, FOREIGN, REFUSED, UNREADY
 from minilm.exercises.grading.windows_job import JobObject
 from minilm.exercises.plan import Plan, Work
 from minilm.exercises.running import Case, Outcome, Output
@@ -30,7 +31,8 @@ from minilm.exercises.running import Case, Outcome, Output
 STARTING = 900.0  # seconds that Python and the libraries may take to start, even on a very busy machine
 WAITING = 600.0  # seconds beyond ten times the limit, for a child that no longer watches its own time
 GONE = "no answer"
-NOT_NEEDED = "tried to start a program, change files elsewhere, go online, trace, or run text as code"
+NOTHING: Mapping[str, bytes] = {}
+NOT_NEEDED = "tried to start a program, change files elsewhere, go online, trace, or run text as code, by itself or through a package"
 MOST = 256 << 20  # bytes of all answers together
 KEPT = (
     *("PATH", "SYSTEMROOT", "WINDIR", "TMP", "TEMP", "TMPDIR", "LANG", "LC_ALL"),
@@ -46,6 +48,7 @@ class Attempt:
     said: tuple[str, ...] = ()
     ended: tuple[str, str] = ("", "")  # (verdict, sentence) if it did not end normally
     seconds: float = 0.0
+    held: tuple[str, ...] = ()  # what the system refused it, as `sandbox.hold_back` says
 
     def work(self, plan: Plan) -> Work:
         """A function from a case to its outcome. A case that the child did not reach has the error GONE."""
@@ -57,35 +60,50 @@ class Attempt:
         return work
 
 
-def attempt(exercise: str, stem: str, source: bytes, seed: int, seconds: float, megabytes: int) -> Attempt:
-    """Run `source`, the learner's file, on the cases of that seed. This returns whatever the code does."""
+def attempt(
+    exercise: str,
+    stem: str,
+    source: bytes,
+    seed: int,
+    seconds: float,
+    megabytes: int,
+    cells: bool = False,
+    beside: Mapping[str, bytes] = NOTHING,
+) -> Attempt:
+    """Run `source`, the learner's file, on the cases of that seed. `cells`: it is a notebook, its cells as a JSON list.
+    `beside`: the files that it may import. This returns whatever the code does."""
     with tempfile.TemporaryDirectory(prefix="minilm-grade-", ignore_cleanup_errors=True) as folder:
         home, results = Path(folder, "home"), Path(folder, "results")
         home.mkdir()
         results.mkdir()
-        path = home / f"{stem}.py"
+        path = home / (f"{stem}.json" if cells else f"{stem}.py")
+        for name, content in beside.items():
+            with contextlib.suppress(OSError, ValueError):  # a name that this system does not allow
+                (home / name).write_bytes(content)
         path.write_bytes(source)
-        job = {"exercise": exercise, "path": str(path), "results": str(results), "seed": seed}
+        job = {"exercise": exercise, "path": str(path), "results": str(results), "seed": seed, "cells": cells}
         job |= {"seconds": seconds, "megabytes": megabytes}
-        ended, took = start(job, home, seconds, megabytes)
+        ended, took, held = start(job, home, seconds, megabytes)
+        if ended[0] in ("time", "memory", "stopped") and (where := stopped_in(results / "cell.json")):
+            ended = ended[0], f"{where}: {ended[1]}"
         said = said_before_running(results / "said.json")
         outcomes: dict[int, Outcome] = {}
         size = 0
         while size <= MOST and (outcome := unpacked(results / f"{len(outcomes)}.npz")) is not None:
             size += sum(array.nbytes for array in outcome.arrays)
             outcomes[len(outcomes)] = outcome
-        return Attempt(outcomes, said, ended, took)
+        return Attempt(outcomes, said, ended, took, held)
 
 
-def start(job: dict, home: Path, seconds: float, megabytes: int) -> tuple[tuple[str, str], float]:
-    """Run the child, and end it if it takes too long. Returns how it ended, and the seconds it took."""
+def start(job: dict, home: Path, seconds: float, megabytes: int) -> tuple[tuple[str, str], float, tuple[str, ...]]:
+    """Run the child, and end it if it takes too long. Returns how it ended, the seconds it took, and what it was refused."""
     child = subprocess.Popen(
         [sys.executable, "-P", "-B", "-X", "utf8", "-m", "minilm.exercises.grading.child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=home,
-        env=surroundings(),
+        env=surroundings() | {"TMPDIR": str(home), "TMP": str(home), "TEMP": str(home)},
         start_new_session=True,
     )
     assert child.stdin and child.stdout
@@ -93,22 +111,24 @@ def start(job: dict, home: Path, seconds: float, megabytes: int) -> tuple[tuple[
         begun = time.monotonic()
         clock = threading.Timer(STARTING, child.kill)
         clock.start()
+        held: tuple[str, ...] = ()
         try:
             with contextlib.suppress(OSError):
                 child.stdin.write(json.dumps(job).encode() + b"\n")
                 child.stdin.close()
-            ready = child.stdout.readline() == READY
+            ready, *known = child.stdout.readline().split() or [b""]
+            held = tuple(what.decode() for what in known)
             clock.cancel()
             begun = time.monotonic()
             ended = "not run", "Python did not start: grade again"
-            if ready:
+            if ready == READY:
                 ended = ending(child.wait(WAITING + 10 * seconds), seconds, megabytes)
         except subprocess.TimeoutExpired:
             ended = ending(guard.TIME, seconds, megabytes)
         finally:
             clock.cancel()
             end(child)
-        return ended, time.monotonic() - begun
+        return ended, time.monotonic() - begun, held
 
 
 def surroundings() -> dict[str, str]:
@@ -116,6 +136,7 @@ def surroundings() -> dict[str, str]:
     paths = [str(guard.LIBRARY.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     found = {name: os.environ[name] for name in KEPT if name in os.environ}
     found["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in paths if path)
+    found |= {"MPLBACKEND": "Agg"}  # plt.show() shows nothing, and does not wait for somebody to close a window
     return found | {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -152,7 +173,18 @@ def said_before_running(path: Path) -> tuple[str, ...]:
         verdict, *lines = (printable(part, 1000) for part in said)
     except (OSError, ValueError, TypeError, RecursionError):
         return ()
-    return (verdict, *lines) if verdict in (UNREADY, FOREIGN, REFUSED) else ()
+    return (verdict, *lines) if verdict in (UNREADY, ABSENT, FOREIGN, REFUSED) else ()
+
+
+def stopped_in(path: Path) -> str:
+    """The cell of a notebook that was running when the child ended, and the one that took longest; "" if none was."""
+    try:
+        with path.open("rb") as file:
+            cell, count, slowest, seconds = json.loads(file.read(1 << 10))
+        earlier = f" (before it, cell {int(slowest)} took {float(seconds):.1f} s)" if slowest and seconds >= 1 else ""
+        return f"cell {int(cell)} of {int(count)}{earlier}"
+    except (OSError, ValueError, TypeError, RecursionError):
+        return ""
 
 
 def unpacked(path: Path) -> Outcome | None:

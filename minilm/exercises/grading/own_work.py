@@ -6,11 +6,14 @@ every easy way to the answer and name the line.
 """
 
 import ast
+from pathlib import Path
 
+from minilm.exercises.grading.solutions import granted, ours
+from minilm.exercises.learner import read
 from minilm.exercises.spec import Exercise
-from minilm.exercises.stub import stub
 
 FOREIGN, REFUSED = "not their own work", "refused"  # the two verdicts
+UNREADY, ABSENT = "unready", "absent"  # what a child may say besides
 
 # modules that read other people's code, or import it under another name
 LOOKING = {"inspect", "importlib", "pkgutil", "runpy", "linecache", "dis", "gc", "zipimport", "imp"}
@@ -43,23 +46,32 @@ LOOKING_NAMES = {
 COMPUTED = {"exec", "eval", "compile", "globals", "locals", "vars", "breakpoint", *FETCHERS}
 
 
-def imported_by_stub(exercise: Exercise) -> dict[str, set[str]]:
-    """What the stub imports from the library: module → names."""
-    given: dict[str, set[str]] = {}
-    for node in ast.walk(ast.parse(stub(exercise))):
-        if isinstance(node, ast.ImportFrom) and node.module and ours(node.module):
-            given.setdefault(node.module, set()).update(alias.name for alias in node.names)
-    given.setdefault("minilm.errors", set()).add("InputError")
-    return given
+def violation_in(path: Path, exercise: Exercise) -> tuple[str, str] | None:
+    """What is not the learner's own work in a script, and in the files beside it that it imports. Raises Unready."""
+    wanted = [path]
+    for file in wanted:  # grows during the loop
+        try:
+            tree = ast.parse(read(file))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue  # learner.load will report it
+        if said := first_violation(exercise, tree):
+            return said if file == path else (said[0], f"{file.name}, {said[1]}")
+        wanted += [beside for beside in imported_beside(tree, path.parent) if beside not in wanted]
+    return None
 
 
-def ours(module: str) -> bool:
-    return module.split(".")[0] == "minilm"
+def imported_beside(tree: ast.AST, home: Path) -> list[Path]:
+    """The files in the folder that are imported."""
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    files = [home / f"{name.split('.')[0]}.py" for name in sorted(names)]
+    return [file for file in files if file.is_file()]
 
 
 def first_violation(exercise: Exercise, tree: ast.Module) -> tuple[str, str] | None:
     """(verdict, sentence) for the first line that is not the learner's own work or not allowed; None if there is none."""
-    given = imported_by_stub(exercise)
+    given = granted(exercise)
     found = []
     for node in ast.walk(tree):
         for said in (import_violation(node, given), name_violation(node), call_violation(node)):

@@ -6,10 +6,37 @@ what the module itself imports, and the checks of bad input, which are not part 
 
 import ast
 import symtable
+from functools import lru_cache
 
-from minilm.exercises.grading.own_work import imported_by_stub
 from minilm.exercises.spec import Exercise
-from minilm.exercises.stub import defined, grouped, head, source_of
+from minilm.exercises.stub import defined, grouped, head, source_of, stub
+
+
+def ours(module: str) -> bool:
+    return module.split(".")[0] == "minilm"
+
+
+def imported_by_stub(exercise: Exercise) -> dict[str, set[str]]:
+    """What the stub imports from the library: module → names."""
+    return imported(stub(exercise))
+
+
+def imported(source: str) -> dict[str, set[str]]:
+    given: dict[str, set[str]] = {"minilm.errors": {"InputError"}}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module and ours(node.module):
+            given.setdefault(node.module, set()).update(alias.name for alias in node.names)
+    return given
+
+
+@lru_cache(maxsize=128)
+def granted(exercise: Exercise) -> dict[str, set[str]]:
+    """What a submission may import from the library: what the stub imports and what the solution imports, its checks of bad
+    input for instance. Neither is a part of the answer. Module → names."""
+    given = imported_by_stub(exercise)
+    for module, names in imported("\n".join(imports_and_helpers(exercise)[0])).items():
+        given[module] = given.get(module, set()) | names
+    return {module: names - set(exercise.targets) for module, names in given.items()}
 
 
 def solution_file(exercise: Exercise) -> str:

@@ -1,70 +1,100 @@
-"""Read what learners hand in: folders, zips, single .py files and notebooks. Nothing is unpacked to disk or run.
+"""Read what learners hand in: folders, archives, single .py files and notebooks. Nothing is unpacked to disk or run.
 
-Each folder or file in the folder of the class belongs to one learner, and its name is the learner's name. A zip in a
-learner's folder counts as part of it. Links are not followed, because they could lead to somebody else's work.
+Each folder or file in the folder of the class belongs to one learner, and its name is the learner's name. An archive in a
+learner's folder counts as part of it. Links are not followed, because they could lead to somebody else's work. What is not
+read is kept by name, with the reason, so that nothing disappears in silence.
 """
 
-import ast
-import json
+import io
+import tarfile
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from minilm.errors import InputError
-from minilm.exercises.catalogue import Entry, entries, load
-from minilm.exercises.spec import Exercise
 
 LARGEST = {".py": 2 << 20, ".ipynb": 32 << 20}  # bytes of one file; a notebook also contains pictures
 MOST, TOGETHER = 500, 64 << 20  # the most files of one learner, and the most bytes of all of them
-IGNORED = {"__MACOSX", "__pycache__", ".ipynb_checkpoints", "node_modules", "site-packages"}
-Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+PACKED = 256 << 20  # the most bytes of an archive inside another one
+UNPACKED, MEMBERS = (
+    2 << 30,
+    20_000,
+)  # the most bytes and files in a tar, all of which have to be unpacked to find the next
+LISTED = 300  # files of one learner that are listed by name
+DEEPEST = 3  # archives inside archives
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+CLOSED = (".rar", ".7z", ".gz", ".bz2", ".xz", ".zst", ".tar.zst", ".lz", ".z")
+BY_SYSTEMS = {"__MACOSX", "__pycache__", ".ipynb_checkpoints", "node_modules", "site-packages", ".git", "Thumbs.db"}
+MISNAMED = (".py.txt", ".ipynb.txt", ".ipynb.json")  # as browsers and mail programs save them
 
 
 @dataclass
 class Submission:
-    """One learner's files, path → bytes. `trouble` says why they could not be read."""
+    """One learner's files, path → bytes, and those that were left unread, path → reason. `trouble`: nothing can be read."""
 
     learner: str
     files: dict[str, bytes] = field(default_factory=dict)
     trouble: str = ""
+    left: dict[str, str] = field(default_factory=dict)
+
+    def leave(self, path: str, reason: str) -> None:
+        """Note a file that is not read, the first few hundred by name."""
+        if len(self.left) < LISTED:
+            self.left[path] = reason
+        else:
+            self.left["…"] = "more files than are listed here"
+
+    def unopened(self) -> str:
+        """A sentence about archives and texts that may hold the work but are not opened here; "" if there are none."""
+        names = [path for path in self.left if ending(path) in CLOSED or ending(path) in MISNAMED]
+        return "; ".join(f"{name}: {self.left[name]}" for name in names[:3])
+
+    def room(self) -> int:
+        return TOGETHER - sum(len(content) for content in self.files.values())
 
     def add(self, path: str, file: BufferedIOBase) -> None:
         """Read a file, at most one byte more than is allowed, which later shows that it is too large."""
-        room = TOGETHER - sum(len(content) for content in self.files.values())
-        if wanted(path) and len(self.files) < MOST and room > 0:
-            self.files[path] = file.read(min(LARGEST[suffix(path)] + 1, room))
-
-
-@dataclass(frozen=True)
-class Found:
-    """The source that counts for one exercise. `place` is its file; `trouble` says why it cannot be used."""
-
-    source: bytes = b""
-    place: str = ""
-    trouble: str = ""
+        while path in self.files:  # the same path in a folder and in its zip
+            path = f"{PurePosixPath(path).parent}/again/{PurePosixPath(path).name}"
+        if len(self.files) >= MOST or self.room() <= 0:
+            return self.leave(path, f"one learner may hand in {MOST} files of {TOGETHER >> 20} MB together")
+        self.files[path] = content = file.read(min(LARGEST[suffix(path)] + 1, self.room()))
+        if not content:
+            del self.files[path]
+            self.leave(path, "it is empty")
 
 
 def read_class(folder: Path) -> list[Submission]:
     """All submissions in a folder, sorted by name. Raises InputError."""
+    return read_all(folder)[0]
+
+
+def read_all(folder: Path) -> tuple[list[Submission], dict[str, str]]:
+    """All submissions, and the files in the folder that belong to nobody, with the reason. Raises InputError."""
     if not folder.exists():
         raise InputError(f"there is no folder {folder}: give the folder with the submissions.")
     if not folder.is_dir():
         raise InputError(f"{folder} is a file: give the folder with the submissions, one file or folder per learner.")
-    found = []
+    found: list[Submission] = []
+    nobodys: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "~")) or path.name in IGNORED:
-            continue
-        if path.is_dir():
+        kind = ending(path.name)
+        if reason := passed_over(path.name):
+            nobodys[path.name] = reason
+        elif path.is_dir():
             found.append(read_folder(path))
-        elif suffix(path.name) in (".zip", *LARGEST):
-            found.append(Submission(path.stem))
+        elif kind in (*LARGEST, *CLOSED, *MISNAMED) or is_archive(path.name):
+            plain = path.name[: -len(kind)]
+            found.append(Submission(plain.removesuffix(".py") if kind in CLOSED else plain))
             read_into(found[-1], path.name, path)
+        else:
+            nobodys[path.name] = unread(path.name)
     if not found:
         raise InputError(f"nothing to grade in {folder}: put a folder, .zip, .py or .ipynb for each learner there.")
-    return with_unique_names(found)
+    return with_unique_names(found), nobodys
 
 
 def with_unique_names(found: list[Submission]) -> list[Submission]:
@@ -82,149 +112,104 @@ def suffix(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
-def wanted(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    return suffix(path) in LARGEST and not any(p in IGNORED or p.startswith(".") for p in parts)
+def ending(path: str) -> str:
+    """The suffix, or both suffixes where only the two together say what a file is: .tar.gz, .py.txt."""
+    both = "".join(PurePosixPath(path).suffixes[-2:]).lower()
+    return both if both in (*TARS, *CLOSED, *MISNAMED) else suffix(path)
+
+
+def is_archive(path: str) -> bool:
+    return ending(path) == ".zip" or ending(path) in TARS
+
+
+def passed_over(path: str) -> str:
+    """Why a path is not looked at: programs made it, not the learner."""
+    for part in PurePosixPath(path).parts:
+        if part in BY_SYSTEMS:
+            return f"{part} is made by programs"
+        if part.startswith((".", "~")):
+            return "hidden files are not read"
+    return ""
+
+
+def unread(path: str) -> str:
+    """Why a file cannot be graded, and what to ask for."""
+    kind = ending(path)
+    if kind in CLOSED:
+        return f"{kind} archives are not opened: ask for a .zip"
+    if kind in MISNAMED:
+        return f"rename it to end in {kind.rpartition('.')[0]}"
+    return "only .py, .ipynb, .zip and .tar files are read"
 
 
 def read_folder(folder: Path) -> Submission:
     submission = Submission(folder.name)
-    for path in sorted(folder.rglob("*")):
-        if not path.is_symlink():
-            read_into(submission, path.relative_to(folder).as_posix(), path)
+    for path in sorted(folder.rglob("*"), key=lambda path: (is_archive(path.name), path)):  # archives come last
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            submission.leave(name, "links are not followed")
+        elif not path.is_dir():
+            read_into(submission, name, path)
     return submission
 
 
 def read_into(submission: Submission, name: str, path: Path) -> None:
-    """Read a script, a notebook, or a zip of them, and nothing else."""
-    if suffix(name) not in (".zip", *LARGEST) or not path.is_file():
-        return
+    """Read a script, a notebook, or an archive of them; anything else is noted by name."""
+    if reason := passed_over(name):
+        return submission.leave(name, reason)
+    if ending(name) not in LARGEST and not is_archive(name):
+        return submission.leave(name, unread(name))
+    if path.is_symlink() or not path.is_file():
+        return submission.leave(name, "it is not an ordinary file")
     try:
         with path.open("rb") as file:
-            if suffix(name) == ".zip":
-                read_zip(submission, file)
+            if is_archive(name):
+                read_archive(submission, name, file)
             else:
                 submission.add(name, file)
-    except Exception as error:  # no permission; or a zip that is damaged, encrypted or of an unknown kind
-        what = "unpacked" if suffix(name) == ".zip" else "opened"
+    except Exception as error:  # no permission; or an archive that is damaged, encrypted or of an unknown kind
+        what = "unpacked" if is_archive(name) else "opened"
         submission.trouble = f"{path.name} cannot be {what}: {getattr(error, 'strerror', None) or error}"
+        submission.leave(name, submission.trouble)
 
 
-def read_zip(submission: Submission, packed: BufferedIOBase) -> None:
-    """Read files from a zip without unpacking it: its paths are never used on disk, and the sizes are limited."""
+def read_archive(submission: Submission, name: str, packed: BufferedIOBase, depth: int = 1) -> None:
+    """Read files from a zip or tar without unpacking it: its paths are never used on disk, and the sizes are limited."""
+    opened = members_of_zip(packed) if ending(name) == ".zip" else members_of_tar(packed)
+    for path, file in opened:
+        if reason := passed_over(path):
+            submission.leave(f"{name}: {path}", reason)
+        elif is_archive(path):
+            if depth == DEEPEST:
+                submission.leave(f"{name}: {path}", f"more than {DEEPEST} archives inside one another are not opened")
+                continue
+            try:
+                read_archive(submission, path, io.BytesIO(file.read(PACKED)), depth + 1)
+            except Exception as error:  # one that is damaged does not keep the others from being read
+                submission.leave(f"{name}: {path}", f"it cannot be unpacked: {error}")
+        elif ending(path) in LARGEST:
+            submission.add(path, file)
+        else:
+            submission.leave(f"{name}: {path}", unread(path))
+
+
+def members_of_zip(packed: BufferedIOBase) -> Iterator[tuple[str, BufferedIOBase]]:
     with zipfile.ZipFile(packed) as parts:
         stream: Any = parts.open  # always yields bytes
         for part in sorted(parts.infolist(), key=lambda part: part.filename):
-            if wanted(part.filename):
+            if not part.is_dir():
                 with stream(part) as file:
-                    submission.add(part.filename, file)
+                    yield part.filename, file
 
 
-def source_for(submission: Submission, entry: Entry) -> Found:
-    """The learner's code for one exercise: the file with its name, or else a file or notebook that defines its functions.
-
-    Of several, the one nearest to the top folder counts; a stub counts only if there is nothing else.
-    """
-    if submission.trouble and not submission.files:
-        return Found(trouble=submission.trouble)
-    exercise = load(entry.name)
-    scripts = {path: content for path, content in submission.files.items() if path.lower().endswith(".py")}
-    ranked = sorted(scripts, key=lambda path: (len(PurePosixPath(path).parts), len(path), path))
-    stems = {path: PurePosixPath(path).stem for path in ranked}
-    named = [path for path in ranked if stems[path] == entry.stem]
-    named += [path for path in ranked if entry.stem in stems[path] and path not in named]  # such as 12_e01_softmax
-    of_none = [path for path in ranked if not any(each.stem in stems[path] for each in entries())]
-    whole = [path for path in of_none if defines(scripts[path], exercise)]
-    found = [from_script(path, scripts[path]) for path in named + whole]
-    full = [one for one in found if one.trouble or not is_stubs(one.source, exercise)]
-    if not full:
-        notebooks = sorted(set(submission.files) - set(scripts))
-        found += [from_notebook(path, submission.files[path], exercise) for path in notebooks]
-        full = [one for one in found if one.source and not is_stubs(one.source, exercise)]
-    some = [one for one in found if one.source] + [one for one in found if one.trouble]
-    return next(iter(full + some), Found(trouble=submission.trouble))
-
-
-def from_script(path: str, content: bytes) -> Found:
-    return Found(content, path) if len(content) <= LARGEST[".py"] else too_large(path)
-
-
-def too_large(path: str) -> Found:
-    return Found(place=path, trouble=f"{path} is larger than {LARGEST[suffix(path)] >> 20} MB")
-
-
-def defines(content: bytes, exercise: Exercise) -> bool:
-    return set(exercise.targets) <= {node.name for node in body_of(content) if isinstance(node, Definition)}
-
-
-def is_stubs(content: bytes, exercise: Exercise) -> bool:
-    """Whether the file contains the functions of the exercise, but only as stubs."""
-    asked = [node for node in body_of(content) if getattr(node, "name", "") in exercise.targets]
-    return bool(asked) and all(is_stub(node) for node in asked)
-
-
-def body_of(content: bytes) -> list[ast.stmt]:
-    try:
-        return ast.parse(content).body
-    except UNREADABLE:
-        return []
-
-
-def from_notebook(path: str, content: bytes, exercise: Exercise) -> Found:
-    """The exercise's functions and everything that they use; of several definitions, the last one that is not a stub.
-
-    The rest of a notebook (experiments, pictures, magics) does not run.
-    """
-    if len(content) > LARGEST[".ipynb"]:
-        return too_large(path)
-    try:
-        cells = json.loads(content.decode("utf-8-sig"))["cells"]
-        texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    except (*UNREADABLE, KeyError, TypeError):
-        return Found(place=path, trouble=f"{path} cannot be read: it is not a notebook, or not saved as UTF-8")
-    body: list[ast.stmt] = []
-    broken = ""
-    for text in texts:
-        try:
-            body += ast.parse(without_magics(text)).body
-        except UNREADABLE as error:
-            if any(f"def {name}" in text or f"class {name}" in text for name in exercise.targets):
-                broken = f"Python cannot read the cell that defines it in {path}: {getattr(error, 'msg', error)}"
-    names = set(exercise.targets)
-    if not names <= {node.name for node in body if isinstance(node, Definition)}:
-        return Found(place=path, trouble=broken)
-    kept: list[int] = []
-    for name in (open_names := sorted(names)):  # grows during the loop
-        makers = [i for i, node in enumerate(body) if name in names_defined(node)]
-        full = [i for i in makers if not is_stub(body[i])]
-        if makers and (best := (full or makers)[-1]) not in kept:
-            kept.append(best)
-            used = {n.id for n in ast.walk(body[best]) if isinstance(n, ast.Name)}
-            open_names += sorted(used - set(open_names))
-    imports = [i for i in kept if isinstance(body[i], ast.Import | ast.ImportFrom)]
-    order = sorted(imports) + sorted(set(kept) - set(imports))
-    return Found("\n\n\n".join(ast.unparse(body[i]) for i in order).encode(), path)
-
-
-def without_magics(cell: str) -> str:
-    """A cell without the lines that only a notebook understands."""
-    lines = cell.splitlines()
-    if lines and lines[0].startswith("%%") and not lines[0].startswith(("%%exercise", "%%time")):
-        return ""  # %%bash or %%html, which are not Python
-    return "\n".join("" if line.startswith(("%", "!", "?")) or line.endswith("?") else line for line in lines)
-
-
-def names_defined(node: ast.stmt) -> set[str]:
-    """The names that a statement defines."""
-    if isinstance(node, Definition):
-        return {node.name}
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return {alias.asname or alias.name.split(".")[0] for alias in node.names}
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return set()
-
-
-def is_stub(node: ast.stmt) -> bool:
-    last = node.body[-1] if isinstance(node, Definition) else None
-    return isinstance(last, ast.Raise) and "NotImplementedError" in ast.unparse(last)
+def members_of_tar(packed: BufferedIOBase) -> Iterator[tuple[str, BufferedIOBase]]:
+    unpack: Any = tarfile.open  # of any compression
+    with unpack(fileobj=packed, mode="r:*") as parts:
+        size = 0
+        for i, part in enumerate(parts):  # in the order of the archive: sorting would mean unpacking it twice
+            size += part.size
+            if size > UNPACKED or i > MEMBERS:
+                raise ValueError(f"it holds more than {MEMBERS} files, or more than {UNPACKED >> 30} GB")
+            if part.isfile() and (file := parts.extractfile(part)):
+                with file:
+                    yield part.name, file

@@ -12,13 +12,14 @@ from pathlib import Path
 from minilm.errors import InputError
 from minilm.exercises import folder as files
 from minilm.exercises.catalogue import load
-from minilm.exercises.grading import grade as grading
+from minilm.exercises.grading import cells, grade as grading, tables
 from minilm.exercises.grading.solutions import solution_file
-from minilm.exercises.grading.submissions import read_class
+from minilm.exercises.grading.submissions import Submission, read_all, suffix
 from minilm.exercises.stub import stub
 
 Say = Callable[[str], None]
 MOST_MEMORY = 1 << 20  # megabytes, a terabyte
+WORDS = {"time": "out of time", "memory": "out of memory"}  # verdicts that read oddly after a number
 WHEN = (2020, 1, 1, 0, 0, 0)  # the time in the zip is fixed, so that the same handout is the same file, bit for bit
 README = """# Exercises
 
@@ -46,7 +47,7 @@ def handout(names: tuple[str, ...], out: Path | None, bare: bool, say: Say) -> i
     content = {f"{entry.stem}.py": stub(load(entry.name), guided=not bare) for entry in wanted}
     content |= {files.TESTS: files.TEST_FILE, "README.md": README.format(name=wanted[0].name, rows=rows)}
     pack(path, content, str(files.DEFAULT))
-    say(f"{path} is written: {grading.counted(len(wanted), 'exercise')}, without solutions.")
+    say(f"{path} is written: {tables.counted(len(wanted), 'exercise')}, without solutions.")
     return 0
 
 
@@ -64,7 +65,7 @@ def solutions(names: tuple[str, ...], out: Path | None, say: Say) -> int:
         path.mkdir(parents=True, exist_ok=True)
         for name, source in content.items():
             (path / name).write_text(source, encoding="utf-8")
-    say(f"{path} is written: {grading.counted(len(wanted), 'solution')}.")
+    say(f"{path} is written: {tables.counted(len(wanted), 'solution')}.")
     return 0
 
 
@@ -91,7 +92,7 @@ def writable(path: Path) -> None:
 
 
 def grade(names: tuple[str, ...], out: Path | None, seed: int | None, limits: grading.Limits, say: Say) -> int:
-    """Grade a folder of submissions, and write two tables and a page about the class. Raises InputError."""
+    """Grade a folder of submissions, and write three tables and a page about the class. Raises InputError."""
     if not names:
         raise InputError("say where the submissions are: minilm exercise grade FOLDER [EXERCISE ...] --out grades.csv.")
     if not 0 < limits.seconds < math.inf or not 0 < limits.megabytes <= MOST_MEMORY:
@@ -103,11 +104,13 @@ def grade(names: tuple[str, ...], out: Path | None, seed: int | None, limits: gr
         raise InputError(f"the grades are a table: give --out a name that ends in .csv, not {wide.name}.")
     writable(wide)
     long, page = wide.with_name(f"{wide.stem}_long.csv"), wide.with_suffix(".md")
+    listing = wide.with_name(f"{wide.stem}_files.csv")
     wanted = files.named(names[1:])
-    submissions = read_class(Path(names[0]))
+    submissions, nobodys = read_all(Path(names[0]))
+    notebooks_can_run(submissions)
     seed = secrets.randbelow(2**31) if seed is None else seed
-    new = [path for path in (wide, long, page) if not path.exists()]
-    for path in (wide, long, page):  # if a table is open in Excel, complain now and not after an hour
+    new = [path for path in (wide, long, listing, page) if not path.exists()]
+    for path in (wide, long, listing, page):  # if a table is open in Excel, complain now and not after an hour
         with path.open("ab"):
             pass
     grades: list[grading.Grade] = []
@@ -121,11 +124,14 @@ def grade(names: tuple[str, ...], out: Path | None, seed: int | None, limits: gr
     finally:  # also after Ctrl-C: the tables hold everyone who has been graded
         grades = grades[: len(grades) // len(wanted) * len(wanted)]
         if grades:
-            grading.write_wide(wide, grades, wanted, seed)
-            grading.write_long(long, grades, seed)
-            page.write_text(grading.class_page(grades, wanted, seed), encoding="utf-8")
+            tables.write_wide(wide, grades, wanted, seed, submissions)
+            tables.write_long(long, grades, seed)
+            tables.write_files(listing, submissions, nobodys, grades)
+            page.write_text(tables.class_page(grades, wanted, seed, submissions, nobodys), encoding="utf-8")
             passed = sum(g.verdict == grading.PASSED for g in grades)
-            say(f"{passed} of {len(grades)} passed, seed {seed}. {wide}, {long} and {page} are written.")
+            if unread := len(nobodys) + sum(len(submission.left) for submission in submissions):
+                say(f"{tables.counted(unread, 'file')} not read: {listing} says why.")
+            say(f"{passed} of {len(grades)} passed, seed {seed}. {wide}, {long}, {listing} and {page} are written.")
         else:  # stopped before the first was done: earlier tables stay as they are
             for path in new:
                 path.unlink()
@@ -133,7 +139,16 @@ def grade(names: tuple[str, ...], out: Path | None, seed: int | None, limits: gr
     return 0
 
 
+def notebooks_can_run(submissions: list[Submission]) -> None:
+    """Raises InputError if there are notebooks, but not IPython, which runs their cells."""
+    if cells.has_ipython():
+        return
+    for submission in submissions:
+        if found := [path for path in submission.files if suffix(path) == ".ipynb"]:
+            raise InputError(f"{submission.learner} handed in {found[0]}: {cells.NEEDED}.")
+
+
 def one_line(grades: list[grading.Grade]) -> str:
     """How often a learner got each verdict, on one line."""
     counts = Counter(grade.verdict for grade in grades).most_common()
-    return f"{grades[0].learner}: {', '.join(f'{count} {word}' for word, count in counts)}"
+    return f"{grades[0].learner}: {', '.join(f'{count} {WORDS.get(word, word)}' for word, count in counts)}"

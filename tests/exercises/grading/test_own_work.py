@@ -7,7 +7,8 @@ import textwrap
 import pytest
 
 from minilm.exercises.catalogue import entries, find, load
-from minilm.exercises.grading.own_work import FOREIGN, REFUSED, first_violation, imported_by_stub
+from minilm.exercises.grading.own_work import FOREIGN, REFUSED, first_violation
+from minilm.exercises.grading.solutions import imported_by_stub
 from minilm.exercises.stub import stub
 
 

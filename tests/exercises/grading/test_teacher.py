@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import json
 import os
 import zipfile
 from pathlib import Path
@@ -12,8 +11,10 @@ import pytest
 from minilm.cli import main
 from minilm.exercises.catalogue import entries, find, load
 from minilm.exercises.grading import teacher
-from minilm.exercises.grading.grade import Grade, class_page, write_wide
-from minilm.exercises.grading.submissions import LARGEST, Submission, read_class, source_for
+from minilm.exercises.grading.grade import Grade
+from minilm.exercises.grading.sources import source_for
+from minilm.exercises.grading.submissions import LARGEST, read_class
+from minilm.exercises.grading.tables import class_page, write_wide
 from minilm.exercises.stub import EMPTY, definition, stub
 
 
@@ -191,23 +192,6 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
     (submission,) = read_class(tmp_path)
     assert len(submission.files["e01_softmax.py"]) == LARGEST[".py"] + 1
     assert source_for(submission, find("softmax")).trouble == "e01_softmax.py is larger than 2 MB"
-
-
-def test_of_a_notebook_only_what_the_function_needs_is_run():
-    cells = [
-        "%matplotlib inline\nimport numpy as np\nimport inspect\nfrom minilm.formulas import cross_entropy",
-        "ONE = 1.0\ndef helper(x):\n    return np.exp(x) * ONE",
-        "def softmax(z):\n    return helper(z)",
-        "print(inspect.getsource(cross_entropy))\n1 / 0",
-        "this is no Python",
-    ]
-    cells = [{"cell_type": "code", "source": cell} for cell in cells]
-    content = json.dumps({"cells": cells}).encode()
-    found = source_for(Submission("anna", {"n.ipynb": content}), find("softmax"))
-    assert found.place == "n.ipynb" and not found.trouble
-    source = found.source.decode()
-    assert source.startswith("import numpy as np") and "ONE = 1.0" in source and "def helper" in source
-    assert "minilm" not in source and "inspect" not in source and "1 / 0" not in source
 
 
 def test_names_cannot_become_formulas_or_markdown(tmp_path):
