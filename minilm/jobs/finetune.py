@@ -141,9 +141,7 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
     return Material(task, Part(train, options.data, chosen), held_part)
 
 
-def new_model(
-    options: FinetuneOptions, task: Task, tokenizer: Tokenizer, note: Note = unheard
-) -> Classifier:
+def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer, note: Note = unheard) -> Classifier:
     """The model before its first step: an encoder, pretrained or new, with a new head."""
     generator = torch.Generator().manual_seed(options.seed)
     head = task.head(options.dropout, options.pooling)
