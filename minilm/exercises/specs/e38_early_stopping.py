@@ -290,7 +290,7 @@ EXERCISE = Exercise(
         "at the end, copy the best weights back into the model, if there are any",
     ),
     right={"looking back": all_then_look, "deep copies": deep_copies, "recursive": recursive},
-    wrong=listed(MISTAKES, **FAMILY),
+    wrong=listed(MISTAKES, families=FAMILY),
     flawed=flawed,
     hints=(
         "The training loss falls as long as you train. The loss on held-out examples falls too, but rises again when the model "
