@@ -4,8 +4,8 @@ A negative example must differ from a positive one only in where B comes from. S
 the same length and with the same kind of end. If the length of B, or whether B ends with its sentence or document, gave
 the answer away, a model could score well above chance (63 % on film reviews) without reading a word.
 
-No text is lost: what a pair has to cut away differs from epoch to epoch after the first one, and text that fits into no pair (a document of
-one sentence, a sentence as long as a pair) comes as `lone_windows`, which train masked tokens alone.
+No text is lost: what a pair has to cut away differs from epoch to epoch after the first one, and text that fits into no
+pair (a document of one sentence, a sentence as long as a pair) comes as `lone_windows`, which train masked tokens alone.
 
 Source:  Devlin et al. (2019), BERT, §3.1, task 2 and appendix A.2.
 """

@@ -92,6 +92,8 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
     Raises InputError if there are too few examples or labels, or if the test file is of another kind.
     """
     examples, kind = read(options.data, options.columns, note), task_for(options.data)
+    # all classes of the data: if a small sample lacks one, the model knows that class but never learns it
+    names = label_names(kind.labels_of(examples), options.data)
     say_duplicates(examples, options.data, note)
     rng = np.random.default_rng(options.seed)
     if options.test:
@@ -131,8 +133,6 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
     elif len(order) < len(examples):
         drawn = f"the part of {options.data} to learn from"
     label_names(kind.labels_of(train), drawn)
-    # all classes of the data: if a small sample lacks one, the model knows that class but never learns it
-    names = label_names(kind.labels_of(examples), options.data)
     if kind is TokenTask:
         task: Task = TokenTask.learnt_from(names, train, drawn, note)
     else:
