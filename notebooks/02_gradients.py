@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from minilm.formulas import binary_cross_entropy as bce, cross_entropy as ce
 from minilm.training import losses
 from minilm.viz.plots import COLOURS
-from minilm.viz.teaching import FAST, agree, panels
+from minilm.viz.teaching import FAST, agree, claim, panels
 
 rng = np.random.default_rng(0)
 
@@ -31,9 +31,10 @@ rng = np.random.default_rng(0)
 # $\partial M / \partial \theta_k = M (1 - M)\, x_k$.
 
 # %%
-N, n = 30, 3
+N, truth = 30, [0.5, 2.0, -1.0]
+n = len(truth)
 X = np.column_stack([np.ones(N), rng.normal(size=(N, n - 1))])  # the column of ones makes θ₀ a constant
-y = (X @ [0.5, 2.0, -1.0] + rng.normal(size=N) > 0).astype(float)
+y = (X @ truth + rng.normal(size=N) > 0).astype(float)
 theta = rng.normal(size=n)
 
 
@@ -67,7 +68,7 @@ agree("F06, and the gradient of minilm/training/losses.py by PyTorch", printed, 
 def tried(f, theta, h=1e-5):
     slopes = []
     for k in range(len(theta)):
-        e = np.zeros(len(theta))
+        e = np.zeros_like(theta)
         e[k] = h
         slopes.append((f(theta + e) - f(theta - e)) / (2 * h))
     return np.array(slopes)
@@ -85,7 +86,7 @@ agree("by trying", tried(L, theta), printed, atol=1e-9)
 sizes = np.logspace(-13, -0.5, 26)
 both = [np.abs(tried(L, theta, h) - printed).max() for h in sizes]
 e0 = np.eye(n)[0]
-one_sided = [abs((L(theta + h * e0) - L(theta)) / h - printed[0]) for h in sizes]
+one_sided = [abs((L(theta + (h * e0).astype(theta.dtype)) - L(theta)) / h - printed[0]) for h in sizes]
 picture, axis = panels(1, 1, width=6.5)
 axis.loglog(sizes, one_sided, "s-", ms=4, color=COLOURS[1], label="one side: (L(θ+h) − L(θ)) / h")
 axis.loglog(sizes, both, "o-", ms=4, color=COLOURS[0], label="both sides: (L(θ+h) − L(θ−h)) / 2h")
@@ -93,13 +94,17 @@ axis.set(xlabel="h", ylabel="error of the slope", title="The best h is neither t
 for ticks in (axis.xaxis, axis.yaxis):
     ticks.set_major_formatter("{x:.0e}")
 axis.legend(fontsize=10)
-best = {"both": sizes[np.argmin(both)], "one": sizes[np.argmin(one_sided)]}
-assert 1e-7 < best["both"] < 1e-4 and both[0] > 1e4 * min(both)  # h = 10⁻¹³ is ten thousand times worse
 picture
 
+# %%
+best = sizes[np.argmin(both)]
+print(f"the best h of this list, with both sides: {best:.0e}")
+claim("The best h lies between 10⁻⁷ and 10⁻⁴.", 1e-7 < best < 1e-4)
+claim("The smallest h is ten thousand times worse.", both[0] > 1e4 * min(both))
+
 # %% [markdown]
-# **What to try.** Do the same in single precision: `theta.astype(np.float32)`, and `X` too. Where is the best $h$
-# now? (This is why the tests of this project run in double precision.)
+# **What to try.** Do the same in single precision: put `theta, X, y = (a.astype(np.float32) for a in (theta, X, y))`
+# above the line of `sizes`. Where is the best $h$ now? (This is why the tests of this project run in double precision.)
 #
 # ## The same gradient, simpler and safe  (F06 · D0 §4.2)
 # Put $\partial M/\partial\theta = M(1-M)\,\partial z/\partial\theta$ into F06, where $z$ is the *logit*, the number
@@ -124,13 +129,14 @@ agree("in minilm/formulas", collapsed, bce.parameter_gradient_from_logits(X @ th
 z = np.linspace(-5, 30, 141, dtype=np.float32)  # the answer is no, y = 0
 one = np.float32(1)
 with np.errstate(all="ignore"):  # these warnings are the point here, but they would fill the page
-    sigma = one / (one + np.exp(-z))
+    sigma = safe_slope = one / (one + np.exp(-z))
+    d_sigma = sigma * (one - sigma)
     naive_loss = -np.log(one - sigma)
-    naive_slope = one / (one - sigma) * (sigma * (one - sigma))
-safe_loss, safe_slope = np.logaddexp(np.float32(0), z), sigma
-first = z[np.isinf(naive_loss)][0]
-print(f"the printed form breaks at z = {first:g}: loss {naive_loss[z == first][0]}, slope {naive_slope[z == first][0]}")
-assert 16 < first < 18 and np.isnan(naive_slope[z >= first]).all() and np.isfinite(safe_loss).all()
+    naive_slope = one / (one - sigma) * d_sigma
+safe_loss = np.logaddexp(np.float32(0), z)
+broken = ~np.isfinite(naive_loss)
+for at in np.flatnonzero(broken)[:1]:
+    print(f"the printed form breaks at z = {z[at]:g}: loss {naive_loss[at]}, slope {naive_slope[at]}")
 agree("minilm/formulas, at 1000", bce.binary_cross_entropy_with_logits(np.array([1000.0]), np.array([0])), 1000)
 
 # %%
@@ -138,16 +144,25 @@ picture, (left, right) = panels(1, 2)
 for axis, naive, safe in ((left, naive_loss, safe_loss), (right, naive_slope, safe_slope)):
     axis.plot(z, safe, color=COLOURS[2], lw=5, alpha=0.4, label="computed from the logit")
     axis.plot(z, np.where(np.isfinite(naive), naive, np.nan), color=COLOURS[1], label="as printed")
-    axis.axvline(first, color="black", ls=":", lw=1)
+    for at in z[broken][:1]:
+        axis.axvline(at, color="black", ls=":", lw=1)
     axis.set(xlabel="logit z (the right answer is no)")
-left.set(title="Loss: infinite from the dotted line on", ylabel="loss")
-right.set(title="Slope: NaN from the dotted line on", ylabel="slope")
+left.set(title="Loss: infinite from the dotted line on" if broken.any() else "Loss", ylabel="loss")
+right.set(title="Slope: NaN from the dotted line on" if broken.any() else "Slope", ylabel="slope")
 left.legend()
 picture
 
+# %%
+first = z[broken].min(initial=np.inf)
+claim("As printed, the loss is infinite from about z = 17 on.", 16 < first < 18)
+claim("There the slope is NaN.", np.isnan(naive_slope[broken]))
+claim("Computed from the logit, both are finite everywhere.", np.isfinite([safe_loss, safe_slope]))
+
 # %% [markdown]
-# **What to try.** A common patch is to clip $\hat y$ to $[10^{-7}, 1 - 10^{-7}]$. Do it: now the loss is finite. What
-# is its slope at $z = 20$, and what does a model learn from its worst mistakes?
+# **What to try.** A common patch is to clip $\hat y$ to $[10^{-7}, 1 - 10^{-7}]$, which makes the loss finite. Put two
+# lines above the line of `naive_loss`: `d_sigma = d_sigma * (sigma < 1 - 1e-7)`, because a clipped value has no slope,
+# and `sigma = sigma.clip(1e-7, 1 - 1e-7)`. What is the slope at $z = 20$ now, and what does a model learn from its worst
+# mistakes?
 #
 # **Exercise.** `minilm exercise start binary_cross_entropy`
 #
@@ -163,7 +178,7 @@ picture
 
 # %%
 K = 5
-z, answer = rng.normal(scale=1.5, size=K), 3
+z, answer = rng.normal(scale=1.5, size=K), K - 2
 y_hat = np.exp(z - z.max())  # subtracting the largest keeps the quotient, and exp cannot overflow
 y_hat /= y_hat.sum()
 y = np.eye(K)[answer]
@@ -189,8 +204,11 @@ right.bar(places + 0.2, y_hat - y, 0.4, color=COLOURS[1], label="the gradient, �
 right.axhline(0, color="black", lw=0.8)
 right.set(title=f"The right answer is class {answer}", xlabel="class", xticks=places)
 right.legend(fontsize=10, loc="lower left")
-assert np.allclose(jacobian.sum(axis=0), 0) and (np.delete(y_hat - y, answer) > 0).all() and (y_hat - y)[answer] < 0
 picture
+
+# %%
+claim("Each column of the Jacobian sums to 0.", np.allclose(jacobian.sum(axis=0), 0))
+claim("The gradient is negative at the right answer and positive elsewhere.", ((y_hat - y < 0) == (places == answer)))
 
 # %% [markdown]
 # Each column of the Jacobian sums to 0: what one class gains, the others lose. A step *against* the gradient raises
@@ -205,12 +223,14 @@ picture
 perfect = np.array([[0.0, 0.0, 1.0]])  # a model that knows: it gives class 2 the probability 1
 twice, once = ce.cross_entropy(perfect, np.array([2])), ce.sequence_cross_entropy(perfect, perfect)
 print(f"loss of a perfect answer: {abs(once):.3f} with one softmax, {twice:.3f} with two")
-assert once == 0 and np.isclose(twice, np.log(1 + 2 * np.exp(-1))) and twice > 0.55
+claim("With one softmax a perfect answer costs nothing.", once == 0)
+claim("With two it costs log(1 + 2/e).", np.isclose(twice, np.log(1 + 2 * np.exp(-1))))
 
 # %% [markdown]
-# **What to try.** Call `ce.softmax_gradient` for a $\hat y$ that is nearly certain: how large is the Jacobian's
-# largest entry at logits that are ten times as large? (This is why attention divides its scores by $\sqrt{D}$; see
-# notebook 04.) Then call `ce.cross_entropy(z[None], …, smoothing=0.1)`: what becomes of $\hat y - y$?
+# **What to try.** Make the logits ten times as large, `[ce.softmax_gradient(10 * z, row) for row in np.eye(K)]`: how
+# large is the largest entry of the Jacobian, now that $\hat y$ is nearly certain? (This is why attention divides its
+# scores by $\sqrt{D}$; see notebook 04.) Then call
+# `ce.cross_entropy_gradient(z[None], np.array([answer]), smoothing=0.1)`: what becomes of $\hat y - y$?
 #
 # **Exercises.** `minilm exercise start softmax` · `log_softmax` · `cross_entropy` · `cross_entropy_gradient` ·
 # `label_smoothing`
@@ -237,7 +257,8 @@ for p in belief:
 printed = [ce.cross_entropy_as_printed(np.array([[p, 1 - p]])) for p in belief]
 right = [ce.sequence_cross_entropy(np.array([[p, 1 - p]]), answer) for p in belief]
 print("printed:", np.round(printed, 3), " corrected:", np.round(right, 3))
-assert (np.diff(printed) < 0).all() and (np.diff(right) > 0).all()
+claim("The surer the wrong answer, the smaller the printed loss.", np.diff(printed) < 0)
+claim("The surer the wrong answer, the larger the corrected loss.", np.diff(right) > 0)
 
 # %% [markdown]
 # The surer the model is of the *wrong* word, the smaller the printed loss becomes. Now let two models learn to read
@@ -253,17 +274,22 @@ slopes = {
     "as printed": lambda z: ce.cross_entropy_as_printed_gradient(z) / T,
     "as corrected": lambda z: ce.cross_entropy_gradient(z, digit),
 }
-curves = {}
-for name, slope in slopes.items():
-    W, curve = start, []
+
+
+def trained(W, slope):
+    """The weights after 300 steps from `W`, and in each step: the printed loss, the true loss, the share read right."""
+    curve = []
     for _ in range(300):
         z = pixels @ W  # [T, 10]
-        y_hat = ce.softmax(z)
-        curve.append(
-            (ce.cross_entropy_as_printed(y_hat) / T, ce.cross_entropy(z, digit), (z.argmax(1) == digit).mean())
-        )
+        printed_loss = ce.cross_entropy_as_printed(ce.softmax(z)) / T
+        curve.append((printed_loss, ce.cross_entropy(z, digit), (z.argmax(1) == digit).mean()))
         W = W - 2.0 * pixels.T @ slope(z)
-    curves[name] = np.array(curve)
+    return W, np.array(curve)
+
+
+W, curves = {}, {}
+for name, slope in slopes.items():
+    W[name], curves[name] = trained(start, slope)
 ends = {name: curve[-1] for name, curve in curves.items()}
 for name, (entropy, true, accuracy) in ends.items():
     print(f"{name:12}: printed loss {entropy:.2f}, true loss {true:.2f}, {accuracy:.0%} of the digits read correctly")
@@ -272,22 +298,27 @@ for name, (entropy, true, accuracy) in ends.items():
 picture, axes = panels(1, 3, width=10.5)
 titles = ("The printed loss", "The true loss", "Share of digits read correctly")
 for column, (axis, title) in enumerate(zip(axes, titles)):
-    for (name, curve), colour in zip(curves.items(), (COLOURS[1], COLOURS[0])):
+    for (name, curve), colour in zip(curves.items(), (COLOURS[1], COLOURS[0], *COLOURS[2:])):
         axis.plot(curve[:, column], color=colour, label=f"trained with the loss {name}")
     axis.set(title=title, xlabel="step", ylim=(0, None))
 axes[2].axhline(0.1, color="black", ls=":", lw=1)
 axes[1].legend(fontsize=9)
-assert ends["as printed"][0] < 0.2 and ends["as printed"][2] < 0.3 < 0.9 < ends["as corrected"][2]
-assert ends["as printed"][1] > curves["as printed"][0, 1]  # measured by the true loss, it has got worse
 picture
+
+# %%
+wrong, right = curves["as printed"], curves["as corrected"]
+claim("The printed loss falls below 0.2 nats.", wrong[-1, 0] < 0.2)
+claim("By the true loss, that model has got worse.", wrong[-1, 1] > wrong[0, 1])
+claim("It reads fewer than 30 % of the digits, the other one more than 90 %.", wrong[-1, 2] < 0.3 < 0.9 < right[-1, 2])
 
 # %% [markdown]
 # The model trained with the printed loss has become certain, and it reads about as many digits as guessing would (the
-# dotted line).
+# dotted line). The gradients that D1 §4.2 prints below the loss (F12–F14) have a fault of their own: they subtract the
+# same letter from itself, which gives zero; see notebook 06.
 #
-# **What to try.** Start it from the weights `W` that the right loss has found: what does the printed loss do to a model
-# that is already good? Then look at the gradients that D1 §4.2 prints below the loss (F12–F14). They subtract the same
-# letter from itself, which gives zero; see notebook 06.
+# **What to try.** Let the printed loss start from the weights that the right loss has found. Below the loop, add
+# `curves["as printed, later"] = trained(W["as corrected"], slopes["as printed"])[1]`: what does the printed loss do to a
+# model that is already good?
 #
 # ## Thirty lines that differentiate for you  (F06 · D0 §4.2)
 # D0 says that $\partial M/\partial\theta$ is found "by automatic differentiation" (自动微分), and does not explain
@@ -339,20 +370,23 @@ def network_loss(theta, x, y, hidden):
     return z.log_one_plus_exp() + z * Number(-y)
 
 
-x, answer, start = [0.7, -1.2], 1.0, rng.normal(size=12)
+hidden = 3
+x, answer, start = [0.7, -1.2], 1.0, rng.normal(size=4 * hidden)
 theta = [Number(value) for value in start]
-loss = network_loss(theta, x, answer, hidden=3)
+loss = network_loss(theta, x, answer, hidden)
 loss.backward()
 
 by_torch = torch.tensor(start, requires_grad=True)
-w = by_torch.view(3, 4)
+w = by_torch.view(hidden, 4)
 z = (torch.tanh(w[:, :2] @ torch.tensor(x, dtype=torch.float64) + w[:, 2]) * w[:, 3]).sum()
 library = losses.binary_cross_entropy(z[None], torch.tensor([answer], dtype=torch.float64)).value
 library.backward()
 agree("the loss", loss.value, library)
-agree("all twelve slopes, ours and PyTorch's", [number.slope for number in theta], by_torch.grad)
-value = lambda theta: network_loss([Number(t) for t in theta], x, answer, 3).value  # noqa: E731
-agree("all twelve slopes, ours and by trying", [number.slope for number in theta], tried(value, start), atol=1e-9)
+agree(f"all {len(theta)} slopes, ours and PyTorch's", [number.slope for number in theta], by_torch.grad)
+value = lambda theta: network_loss([Number(t) for t in theta], x, answer, hidden).value  # noqa: E731
+agree(
+    f"all {len(theta)} slopes, ours and by trying", [number.slope for number in theta], tried(value, start), atol=1e-9
+)
 
 # %% [markdown]
 # Finite differences give the same numbers, so why is reverse mode so important? Count the operations. Trying needs two
@@ -375,11 +409,14 @@ for ticks in (axis.xaxis, axis.yaxis):
     ticks.set_major_formatter("{x:,.0f}")
 axis.set(xlabel="parameters", ylabel="operations", title="The price of one gradient")
 axis.legend()
-assert costs["by trying"][-1] > 200 * costs["in reverse"][-1]
 picture
 
+# %%
+ratio = costs["by trying"][-1] / costs["in reverse"][-1]
+claim("With 256 parameters, trying costs more than two hundred times as much.", widths[-1] == 64 and ratio > 200)
+
 # %% [markdown]
-# With 256 parameters, trying costs more than two hundred times as much. A small Transformer has a million parameters.
+# A small Transformer has a million parameters.
 #
 # **Wrong, then right.** Write `=` instead of `+=` in `backward`, as nearly everybody does the first time. This passes
 # every test in which no value is used twice, but a network uses nearly everything twice. The slope of $a^2 + a$ at 3
@@ -401,12 +438,14 @@ for backward in (Number.backward, backward_wrong):
     backward(a * a + a)
     slopes.append(a.slope)
 print("with += the slope is {:g}, with = it is {:g}".format(*slopes))
-assert slopes[0] == 7 and slopes[1] != 7
+claim("Only += gives 7.", slopes[0] == 7 and slopes[1] != 7)
 
 # %% [markdown]
 # PyTorch adds gradients up too, and it goes on adding from one `backward` to the next. This is why every training
 # loop has to clear the gradients between two steps (`zero_grad` in `minilm/training/optimizer.py`).
 #
-# **What to try.** Give `Number` an `exp` and a division, and build F06 out of them as it is printed. Call
-# `loss.backward()` twice: what are the slopes then, and why? `minilm/formulas/rnn.py` takes the same walk by hand
-# through a whole sequence (notebook 06).
+# **What to try.** Give `Number` an `exp` and a division, and build the sigmoid $M = e^z/(e^z + 1)$ out of them: which
+# slope has $M$ at $z = 1$, and is it $M(1-M)$? In the cell of the small network, call `loss.backward()` twice: what are
+# the slopes then, and why?
+#
+# `minilm/formulas/rnn.py` takes the same walk by hand through a whole sequence (notebook 06).

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import alternate, compared, table_of
 from minilm.layers.recurrent import Recurrent
+from minilm.pretrained.torch_recurrent import to_torch
 
 OURS, AUTOGRAD, REFEREE = "ours, gradient by hand", "ours, autograd", "nn.LSTM"
 AGREE = 1e-4  # the largest difference between two outputs or gradients, in float32
@@ -19,16 +20,7 @@ def twins(input_size: int, hidden_size: int, layers: int, seed: int) -> tuple[Re
     """Ours and PyTorch's with the same weights. PyTorch's second bias, which is simply added to the first, is 0."""
     ours = Recurrent("lstm", input_size, hidden_size, layers, generator=torch.Generator().manual_seed(seed))
     theirs = nn.LSTM(input_size, hidden_size, layers, batch_first=True)
-    with torch.no_grad():
-        for i, cell in enumerate(ours.cells):
-            names = {
-                "weight_ih": cell.W_x,
-                "weight_hh": cell.W_h,
-                "bias_ih": cell.b,
-                "bias_hh": torch.zeros_like(cell.b),
-            }
-            for name, weights in names.items():
-                getattr(theirs, f"{name}_l{i}").copy_(weights)
+    theirs.load_state_dict(to_torch(ours))
     return ours, theirs
 
 

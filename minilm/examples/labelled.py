@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
 from minilm.examples.labels import IGNORED
+from minilm.examples.subword_labels import subword_labels
+from minilm.files.notes import Note, unheard
 from minilm.text.files import Example
-from minilm.text.tagged import TaggedLine
+from minilm.text.tagged import TaggedLine, line_number
 from minilm.text.tokenizer import Tokenizer
 
 
@@ -34,6 +36,7 @@ def encode_texts(
     truncate: bool = False,
     where: str = "the data",
     places: Sequence[int] | None = None,
+    note: Note = unheard,
 ) -> Dataset:
     """Texts, or pairs of texts, as rows of ids with special tokens and segments, one label per row (−100 if there is none).
 
@@ -41,8 +44,9 @@ def encode_texts(
     of example i in `where`, counted from 0, so that messages name the right text even after shuffling.
 
     Raises InputError for a label that is not among `labels`, and for a text that is too long, unless `truncate` allows it
-    to be cut at its end (in a pair, the longer text is cut first).
+    to be cut at its end (in a pair, the longer text is cut first). How many were cut is said in a `note`.
     """
+    were_cut: list[str] = []
     number = {label: i for i, label in enumerate(labels)}
     first = tokenizer.ids([example.text for example in examples])
     second = tokenizer.ids([example.pair or "" for example in examples])
@@ -59,6 +63,7 @@ def encode_texts(
                     "shorten it, or allow long texts to be cut with --truncate."
                 )
             a, b = cut(a, b, room)
+            were_cut.append(f"{name} from {length:,} to {room:,} tokens")
         if example.label is not None and example.label not in number:
             raise InputError(
                 f"{name} has the label '{example.label}', which was not seen in training "
@@ -68,15 +73,23 @@ def encode_texts(
         rows.append(row)
         token_type_ids.append(segments)
         numbers.append(IGNORED if example.label is None else number[example.label])
+    if were_cut:
+        texts = "text was" if len(examples) == 1 else "texts were"
+        note(f"{len(were_cut):,} of {len(examples):,} {texts} cut at the end to fit into the model: {were_cut[0]}.")
     return dataset(rows, token_type_ids, numbers, tokenizer, list(range(len(rows))))
 
 
 def cut(a: list[int], b: list[int] | None, room: int) -> tuple[list[int], list[int] | None]:
-    """Shorten both at their ends until they have `room` tokens together, the longer one first."""
+    """Shorten both at their ends until they have `room` tokens together, the longer one first.
+
+    If both are longer than half of the room, an odd token is left to the longer one, or to B if they are equally long: so
+    `tokenizers` does it, and models that others trained were trained so.
+    """
     if b is None:
         return a[:room], None
-    keep_b = min(len(b), max(room - len(a), room // 2))
-    return a[: room - keep_b], b[:keep_b]
+    shorter = min(len(a), len(b), room // 2)
+    kept_a, kept_b = (shorter, room - shorter) if len(a) <= len(b) else (room - shorter, shorter)
+    return a[:kept_a], b[:kept_b]
 
 
 SENTENCE_END = frozenset("。！？；.!?;")
@@ -88,36 +101,59 @@ def encode_tagged(
     tokenizer: Tokenizer,
     max_length: int | None,
     where: str = "the data",
+    note: Note = unheard,
 ) -> Dataset:
-    """One id and one tag for each word. A line that does not fit is cut after a sentence, or else where the room ends.
+    """All pieces of each word, of which the first carries the tag; the others, and special tokens, carry −100.
 
-    Special tokens carry −100: they are not words, and counting them as O would make the score look better than it is.
-    Raises InputError for a tag that is not among `tags`.
+    A line that does not fit into a row is cut after a sentence, or else between two words. Special tokens are not words:
+    counting them as O would make the score look better than it is. `note` is told of words that are longer than a row.
+    Raises InputError for a tag that is not among `tags`, and for a model whose rows have no room for a word.
     """
     number = {tag: i for i, tag in enumerate(tags)}
-    rows, token_type_ids, labels, owner = [], [], [], []
-    for i, (line, ids) in enumerate(zip(lines, tokenizer.ids_of_words([line.tokens for line in lines]), strict=True)):
-        unknown = sorted(set(line.tags) - number.keys())
-        if unknown:
-            raise InputError(
-                f"line {i + 1} of {where} has the tag '{unknown[0]}', which was not seen in training "
-                f"(the tags are {', '.join(tags)})."
-            )
-        for start, end in pieces(line.tokens, None if max_length is None else max_length - 2):
-            row, segments = tokenizer.pair(ids[start:end])
+    room = None if max_length is None else max_length - 2
+    if room is not None and room < 1:
+        raise InputError(f"the model takes {max_length} tokens, and [CLS], a word and [SEP] need at least 3.")
+    rows, token_type_ids, labels, owner, cut_short = [], [], [], [], []
+    for i, (line, words) in enumerate(
+        zip(lines, tokenizer.pieces_of_words([line.tokens for line in lines]), strict=True)
+    ):
+        for k, tag in enumerate(line.tags):
+            if tag not in number:
+                known = f"which was not seen in training (the tags are {', '.join(tags)})"
+                raise InputError(f"line {line_number(line, k) or i + 1} of {where} has the tag '{tag}', {known}.")
+        if room is not None:
+            cut_short += [token for token, ids in zip(line.tokens, words, strict=True) if len(ids) > room]
+            words = [ids[:room] for ids in words]
+        for start, end in pieces(line.tokens, room, [len(ids) for ids in words]):
+            row, segments = tokenizer.pair([piece for ids in words[start:end] for piece in ids])
+            owners = [None, *(k for k, ids in enumerate(words[start:end]) for _ in ids), None]
+            (targets,) = subword_labels([[number[tag] for tag in line.tags[start:end]]], [owners])
             rows.append(row)
             token_type_ids.append(segments)
-            labels.append([IGNORED, *(number[tag] for tag in line.tags[start:end]), IGNORED])
+            labels.append(targets.tolist())
             owner.append(i)
+    if cut_short:
+        what = (
+            f"words with more pieces than a row of the model holds ({room}) were cut at their ends: {len(cut_short):,}"
+        )
+        note(f"{where}: {what}, such as '{cut_short[0][:20]}…'.")
     return dataset(rows, token_type_ids, labels, tokenizer, owner)
 
 
-def pieces(tokens: list[str], room: int | None) -> list[tuple[int, int]]:
-    """The start and end of each piece of a line, so that none has more than `room` tokens; cuts follow sentences if possible."""
-    borders, start = [], 0
-    while room is not None and len(tokens) - start > room:
-        ends = [i + 1 for i in range(start, start + room) if tokens[i] in SENTENCE_END]
-        end = ends[-1] if ends else start + room
+def pieces(tokens: list[str], room: int | None, sizes: Sequence[int] | None = None) -> list[tuple[int, int]]:
+    """The first word and the last + 1 of each row of a line, so that none has more than `room` pieces.
+
+    `sizes` says how many pieces each word has, at most `room` (None: one each). Rows end after sentences if possible.
+    """
+    sizes = [1] * len(tokens) if sizes is None else sizes
+    borders, start, end, used = [], 0, 0, 0
+    while room is not None and end < len(tokens):
+        if used + sizes[end] <= room:
+            used += sizes[end]
+            end += 1
+            continue
+        ends = [i + 1 for i in range(start, end) if tokens[i] in SENTENCE_END]
+        end = ends[-1] if ends else end
         borders.append((start, end))
-        start = end
+        start, used = end, 0
     return [*borders, (start, len(tokens))]

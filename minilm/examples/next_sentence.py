@@ -4,6 +4,9 @@ A negative example must differ from a positive one only in where B comes from. S
 the same length and with the same kind of end. If the length of B, or whether B ends with its sentence or document, gave
 the answer away, a model could score well above chance (63 % on film reviews) without reading a word.
 
+No text is lost: what a pair has to cut away differs from epoch to epoch after the first one, and text that fits into no pair (a document of
+one sentence, a sentence as long as a pair) comes as `lone_windows`, which train masked tokens alone.
+
 Source:  Devlin et al. (2019), BERT, §3.1, task 2 and appendix A.2.
 """
 
@@ -37,24 +40,30 @@ class Pairs:
         return self.a_end - self.a_start + self.b_end - self.b_start
 
 
-def draw_pairs(store: Store, room: int, rng: np.random.Generator, documents: range | None = None) -> Pairs:
+def draw_pairs(
+    store: Store, room: int, rng: np.random.Generator, documents: range | None = None, moving: bool = False
+) -> Pairs:
     """Cut `documents` (None: all) into pairs of at most `room` tokens; half of the pairs get a B from somewhere else.
 
     We walk through each document once, gather sentences until `room` is full, and cut them at the sentence border nearest
     to the middle, because two halves of equal length say the most about each other. For a negative example the second half
-    is replaced, and its own sentences start the next pair. Raises InputError if the store has too few sentences.
+    is replaced, and its own sentences start the next pair. A pair that is still too long is cut to equal halves or, with
+    `moving`, to halves of any length, so that over several epochs all of it is seen.
+    Raises InputError if the store has too few sentences.
     """
     sentences, borders = np.asarray(store.sentences), np.asarray(store.documents)
     sizes = np.diff(borders)
     if len(sizes) == 1 and sizes[0] < 3:
         raise InputError(
             f"no sentence pairs can be made from {sizes[0]} sentence(s) of one document: "
-            "give at least three sentences, one per line, or two documents with a blank line between them."
+            "give at least three sentences, one per line, or two documents with a blank line between them; or train without "
+            "pairs, with --next-sentence-weight 0."
         )
     if sizes.max() < 2:
         raise InputError(
             "no sentence pairs can be made: every document has a single sentence. "
-            "Write one sentence per line and leave a blank line only between documents."
+            "Write one sentence per line and leave a blank line only between documents; or train without pairs, with "
+            "--next-sentence-weight 0."
         )
     rows = []
     for document in range(len(sizes)) if documents is None else documents:
@@ -68,7 +77,7 @@ def draw_pairs(store: Store, room: int, rng: np.random.Generator, documents: ran
             half = (starts[first] + min(starts[last], starts[first] + room)) / 2
             middle = min(range(first + 1, last), key=lambda i: abs(starts[i] - half))  # A = [first, middle), B to last
             label = int(rng.integers(2))
-            pair = trim(starts[first], starts[middle], starts[middle], starts[last], room)
+            pair = trim(starts[first], starts[middle], starts[last], room, rng if moving else None)
             rows.append((*pair, label, document))
             first = last if label == IS_NEXT else middle
     *columns, origin = np.array(rows, dtype=np.int64).reshape(-1, 6).T  # no rows if every document is one sentence
@@ -128,13 +137,61 @@ def elsewhere(
     return int(sentences[start]), int(min(sentences[start] + wanted, sentences[end]))
 
 
-def trim(a_start: int, a_end: int, b_start: int, b_end: int, room: int) -> tuple[int, int, int, int]:
-    """Shorten A at its front and B at its end, the longer one first, so that the border between them stays intact."""
-    a, b = a_end - a_start, b_end - b_start
-    over = a + b - room
-    if over > 0:
+def trim(
+    start: int, middle: int, end: int, room: int, rng: np.random.Generator | None = None
+) -> tuple[int, int, int, int]:
+    """A = [start, middle) and B = [middle, end), cut to `room` tokens together: A at its front and B at its end.
+
+    The border between them stays intact. The longer one is cut first, until they are equally long. With a generator, how
+    much of the cut falls on A is drawn instead, so that no text is cut away in every epoch.
+    """
+    a, b = middle - start, end - middle
+    over = max(0, a + b - room)
+    if rng is None or not over:
         from_longer = min(over, abs(a - b))
-        rest = over - from_longer
-        cut_a = rest // 2 + (from_longer if a > b else 0)
-        a_start, b_end = a_start + cut_a, b_end - (over - cut_a)
-    return a_start, a_end, b_start, b_end
+        cut_a = (over - from_longer) // 2 + (from_longer if a > b else 0)
+    else:
+        least, most = max(0, over - b + 1), min(over, a - 1)
+        beyond = (
+            most - least
+        ) // 8  # both ends of the range are drawn more often, or the outermost tokens would be rare
+        cut_a = int(np.clip(rng.integers(least - beyond, most + beyond + 1), least, most))
+    return start + cut_a, middle, middle, end - (over - cut_a)
+
+
+def lone_windows(store: Store, room: int, rng: np.random.Generator, documents: range | None = None) -> np.ndarray:
+    """Where the text that fits into no pair is in the store's ids, in windows of at most `room` + 1 tokens: int64 [N, 2].
+
+    This is the text of documents of a single sentence, and of every sentence that leaves no room for another one.
+    """
+    sentences, borders = np.asarray(store.sentences), np.asarray(store.documents)
+    chosen = range(len(borders) - 1) if documents is None else documents
+    sizes = np.diff(borders[chosen.start : chosen.stop + 1])  # sentences of each document
+    first, last = borders[chosen.start], borders[chosen.stop]
+    starts, ends = sentences[first:last], sentences[first + 1 : last + 1]
+    lone = np.repeat(sizes == 1, sizes) | (ends - starts >= room)
+    return windows(np.stack([starts[lone], ends[lone]], axis=1), room + 1, rng)
+
+
+def document_windows(store: Store, size: int, rng: np.random.Generator, documents: range | None = None) -> np.ndarray:
+    """Whole documents as windows of at most `size` tokens, for training without sentence pairs: int64 [N, 2]."""
+    borders = store.document_borders
+    chosen = range(len(borders) - 1) if documents is None else documents
+    borders = borders[chosen.start : chosen.stop + 1]
+    return windows(np.stack([borders[:-1], borders[1:]], axis=1), size, rng)
+
+
+def windows(stretches: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Cut stretches [N, 2] into windows of at most `size` tokens. A long one is cut at other places in every epoch.
+
+    Rests of less than a quarter of a window at the ends of a long stretch are left out; another epoch shows them.
+    """
+    rows = []
+    for start, end in stretches.tolist():
+        if end - start <= size:
+            rows.append((start, end))
+            continue
+        cuts = range(start - int(rng.integers(size)), end, size)
+        pieces = [(max(start, cut), min(end, cut + size)) for cut in cuts]
+        rows += [(left, right) for left, right in pieces if 4 * (right - left) >= size]
+    return np.array(rows, dtype=np.int64).reshape(-1, 2)

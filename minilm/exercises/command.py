@@ -1,5 +1,7 @@
 """`minilm exercise …`: list · start · check · watch · hint · solution · reset · quality · handout · grade · solutions."""
 
+import difflib
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +13,9 @@ import tyro
 from minilm.errors import InputError
 from minilm.exercises import folder as files
 from minilm.exercises.catalogue import Entry, entries, find, load, next_entry
+from minilm.exercises.hints import about
 from minilm.exercises.progress import TRIES, Progress, checksum
-from minilm.exercises.report import DIM, GREEN, LAYERS, RED, YELLOW, Report, may_colour, painter
+from minilm.exercises.report import DIM, GREEN, LAYERS, RED, YELLOW, Report, columns, may_colour, painter
 from minilm.exercises.spec import where
 from minilm.exercises.stub import solution
 
@@ -73,7 +76,9 @@ def exercise(options: ExerciseOptions = ExerciseOptions(), say: Say = print) -> 
         "solutions": teach,
     }
     if options.action not in actions:
-        raise InputError(f"there is no action '{options.action}': choose one of {', '.join(actions)}.")
+        close = difflib.get_close_matches(options.action.lower(), actions, n=1)
+        meant = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(actions)}."
+        raise InputError(f"there is no action '{options.action}': {meant}")
     for name, those in USED_BY.items():
         if options.action not in those and getattr(options, name) != getattr(ExerciseOptions, name):
             raise InputError(f"--{name} is only for {', '.join(those)}: {options.action} does not take it.")
@@ -91,7 +96,7 @@ def show_list(options: ExerciseOptions, say: Say) -> int:
             "missing": (" ", "", DIM),
             "untouched": ("·", "not written yet", DIM),
             "passed": ("✓", "passed", GREEN),
-            "failed": ("✗", f"layer {layer}: {LAYERS[layer]}", RED),
+            "failed": ("✗", progress.title(entry) or f"layer {layer}: {LAYERS[layer]}", RED),
             "changed": ("~", "changed since the last check", YELLOW),
         }[state]
         count += state == "passed"
@@ -124,7 +129,7 @@ def start(options: ExerciseOptions, say: Say) -> int:
     wanted = files.named(options.names)
     written, left = files.start(options.folder, wanted, guided=not options.bare)
     parts = [f"{len(written)} new {'file' if len(written) == 1 else 'files'}"] if written else []
-    parts += [f"{len(left)} left as {'it was' if len(left) == 1 else 'they were'}"] if left else []
+    parts += [f"{len(left)} {'file left as it was' if len(left) == 1 else 'files left as they were'}"] if left else []
     say(f"{options.folder}: {', '.join(parts)}.")
     say(f"Open {options.folder / (wanted[0].stem + '.py')} in your editor, write your code, then run:")
     say(f"  {command(options, 'check', wanted[0].name)}      says what is wrong, and tries to say why")
@@ -166,7 +171,7 @@ def shown(report: Report, options: ExerciseOptions, entry: Entry) -> str:
         step = command(options, "check", waiting.name)
     else:
         step = command(options, "start", following.name) if following else "that was the last one"
-    return report.text(may_colour(), command(options, "hint", "{}"), step)
+    return report.text(may_colour(), command(options, "hint", "{}"), step, columns())
 
 
 def watch(options: ExerciseOptions, say: Say, rounds: int | None = None, pause: float = PAUSE) -> int:
@@ -209,18 +214,30 @@ def state_of(path: Path) -> tuple[int, str] | None:
 
 
 def hint(options: ExerciseOptions, say: Say) -> int:
-    """Show the next of the three hints, after the earlier ones."""
+    """First a hint about the mistake that the last check found, if it found one; then the next of the three general hints."""
     folder = files.find_folder(options.folder)
     for entry in [find(name) for name in options.names] or [latest(folder)]:
         there(options, folder, entry)
         progress, spec = Progress(folder), load(entry.name)
-        record = progress.of(entry.name)
-        record.hints = min(record.hints + 1, len(spec.hints))
+        record, key = progress.of(entry.name), progress.mistake(entry)
+        fresh = key in spec.wrong and key != record.hinted
+        if fresh:
+            record.hinted = key
+        else:
+            record.hints = min(record.hints + 1, len(spec.hints))
         progress.save()
+        for line in about(spec, key) if key in spec.wrong else ():
+            say_folded(say, line)
         for i, text in enumerate(spec.hints[: record.hints], 1):
-            say(f"{entry.name}, hint {i} of {len(spec.hints)}: {text}")
-        say(f"Read: {where(spec.section)}.")
+            say_folded(say, f"{entry.name}, hint {i} of {len(spec.hints)}: {text}")
+        say(f"Read: {where((spec.wrong[key].section if fresh else None) or spec.section)}.")
+        if fresh:
+            say(f"next: {command(options, 'hint', entry.name)} for the general hints")
     return 0
+
+
+def say_folded(say: Say, line: str) -> None:
+    say(textwrap.fill(line, columns(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def show_solution(options: ExerciseOptions, say: Say) -> int:

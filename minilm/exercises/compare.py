@@ -10,6 +10,7 @@ import numpy as np
 from minilm.exercises.running import Outcome
 from minilm.exercises.spec import Exercise
 
+WIDTH = 78  # columns of an array in a message
 SLOPE_ATOL, SLOPE_RTOL = 1e-6, 1e-5  # finite differences are accurate to about seven digits
 
 
@@ -90,7 +91,7 @@ def number(x: Any, digits: int = 4) -> str:
     return f"{x + 0.0:.{digits}g}" if x.dtype.kind == "f" else str(x)  # shows −0 as 0
 
 
-def brief(value: object, width: int = 96) -> str:
+def brief(value: object, width: int = WIDTH) -> str:
     """A value on one line, cut off where it gets too long."""
     if isinstance(value, np.ndarray) and value.ndim:
         shown = np.array2string(value, separator=", ", formatter={"float_kind": number}, threshold=60)

@@ -10,22 +10,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minilm.exercises.compare import distance
+from minilm.exercises.compare import clearly_apart, distance
 from minilm.exercises.plan import Plan, Work
+from minilm.exercises.running import Case
 from minilm.exercises.spec import where
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The mistakes (keys of the spec's `wrong`) and the lines that name them. `pair`: both were made at once."""
+    """The mistakes (keys of the spec's `wrong`) and the lines that name them. `pair`: both were made at once. `asked` is the
+    mistake that the question is about."""
 
     keys: tuple[str, ...]
     lines: tuple[str, ...]
     pair: bool = False
+    asked: str = ""
 
 
-def diagnose(plan: Plan, work: Work, layer: int) -> Diagnosis | None:
-    """The mistake that was made, or None if no known mistake has these outcomes.
+def diagnose(plan: Plan, work: Work, layer: int, seen: Case | None = None) -> Diagnosis | None:
+    """The mistake that was made, or None if no known mistake has these outcomes. `seen` is the case that is shown.
 
     A learner may make a known mistake and overlook an edge case as well. So if the example or the probes (layers 1 to 3)
     already fail, and no mistake matches everywhere, it is enough to match on all of those.
@@ -39,7 +42,11 @@ def diagnose(plan: Plan, work: Work, layer: int) -> Diagnosis | None:
             keys = common(found) if among is plan.pairs else tuple(key for keys in found for key in keys)
             if keys:
                 pair = among is plan.pairs and len(found) == 1
-                return Diagnosis(keys, in_words(plan, keys, found if among is plan.pairs else [], len(cases)), pair)
+                pairs = found if among is plan.pairs else []
+                keys = tuple(sorted(keys, key=lambda key: not shows(plan, key, seen)))
+                others = [key for each in pairs for key in each]
+                asked = next((key for key in [*keys, *others] if shows(plan, key, seen)), keys[0])
+                return Diagnosis(keys, in_words(plan, keys, pairs, len(cases), asked), pair, asked)
     return None
 
 
@@ -51,8 +58,11 @@ def common(pairs: list[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(key for key in pairs[0] if key in shared)
 
 
-def in_words(plan: Plan, keys: tuple[str, ...], pairs: list[tuple[str, ...]], count: int) -> tuple[str, ...]:
-    """The mistakes in words. `pairs`: the pairs that match, if it took two mistakes at once."""
+def in_words(
+    plan: Plan, keys: tuple[str, ...], pairs: list[tuple[str, ...]], count: int, asked: str
+) -> tuple[str, ...]:
+    """The mistakes in words. `pairs`: the pairs that match, if it took two mistakes at once. The question is about the one
+    that the learner sees: `asked`."""
     wrong = [plan.exercise.wrong[key] for key in keys]
     names = "; ".join(mistake.name for mistake in wrong)
     several = "one of these, which give the same numbers here: " if len(keys) > 1 else ""
@@ -61,11 +71,16 @@ def in_words(plan: Plan, keys: tuple[str, ...], pairs: list[tuple[str, ...]], co
         others = dict.fromkeys(key for pair in pairs for key in pair if key not in keys)
         names += f"; and {', or '.join(plan.exercise.wrong[key].name for key in others)}"
     evidence = f"[your output matches {'both together' if pairs else 'this mistake'} on {count} of {count} inputs]"
-    section = wrong[0].section or plan.exercise.section
+    section = plan.exercise.wrong[asked].section or plan.exercise.section
     return (
         f"Looks like: {start}{names}   {evidence}",
-        f"Think: {wrong[0].question}  → {where(section)}",
+        f"Think: {plan.exercise.wrong[asked].question}  → {where(section)}",
     )
+
+
+def shows(plan: Plan, key: str, seen: Case | None) -> bool:
+    """Whether a mistake, made alone, changes the outcome of the case that the learner sees."""
+    return seen is not None and clearly_apart(plan.exercise, plan.singles[key,](seen), plan.right_answer(seen))
 
 
 def separation(plan: Plan) -> tuple[tuple[str, ...], np.ndarray]:

@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from minilm.exercises import compare
+from minilm.exercises.calls import forbidden_calls
 from minilm.exercises.checks import check
 from minilm.exercises.report import Problem, Report
 from minilm.exercises.running import prepare, quiet
@@ -55,7 +57,7 @@ def check_file(exercise: Exercise, path: Path, seed: int = 0, patience: float = 
         report = Report(exercise.name, False, 0, problem.lines)
     except Endless:
         line = f"your code was still running after {patience:.0f} seconds: is there a loop that never ends?"
-        report = Report(exercise.name, False, 0, (line,), title="stopped")
+        report = Report(exercise.name, False, 0, (line,), title="your code does not end")
     return replace(report, printed=tuple(printed.getvalue().splitlines()))
 
 
@@ -66,7 +68,7 @@ def load(exercise: Exercise, path: Path, around: contextlib.AbstractContextManag
         tree = ast.parse(text, str(path))
         code = compile(text, str(path), "exec", dont_inherit=True)
     except SyntaxError as error:
-        line = f"line {error.lineno}: {(error.text or '').strip()}"
+        line = f"line {error.lineno}: {compare.brief(error.text or '')}"
         raise Unready(f"Python cannot read {path.name}: {error.msg}", line) from None
     except (ValueError, RecursionError, MemoryError) as error:  # a zero byte, or a thousand brackets
         raise Unready(f"Python cannot read {path.name}: {str(error) or 'it is nested too deeply'}.") from None
@@ -121,40 +123,19 @@ def other_signature(name: str, mine: Callable, right: Callable) -> tuple[str, ..
     same = [p.name for p in yours[: len(wanted)]] == [p.name for p in wanted]
     free = all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in yours[len(wanted) :])
     if same and free:
-        return ()
+        return other_default(name, yours, wanted)
     names = [", ".join(p.name for p in parameters) for parameters in (yours, wanted)]
     return f"the parameters of `{name}` are ({names[0]})", f"expected                 ({names[1]}), in this order"
 
 
-def forbidden_calls(exercise: Exercise, tree: ast.Module) -> list[tuple[int, str]]:
-    """(line, name) of each forbidden function: called, used under another name, or the library's own version."""
-    full: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            full |= {n.asname or n.name.split(".")[0]: n.name if n.asname else n.name.split(".")[0] for n in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            full |= {n.asname or n.name: f"{node.module or ''}.{n.name}" for n in node.names}
-    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    found = set()
-    for node in ast.walk(tree):
-        used = node.func if isinstance(node, ast.Call) else node
-        if not isinstance(used, ast.Attribute | ast.Name) or id(used) in inner:
-            continue
-        first, _, rest = dotted(used).partition(".")
-        called = ".".join(part for part in (full.get(first, first), rest) if part)
-        # skip the learner's own functions; what is not called must at least come from a module
-        if "." in called and (used is not node or first in full):
-            banned = any(f".{called}".endswith(f".{end}") for end in exercise.forbidden)
-            if banned or called in exercise.targets.values():
-                found.add((used.lineno, ast.unparse(used)))
-    return sorted(found)
-
-
-def dotted(node: ast.expr) -> str:
-    """An expression such as a.b.c as text; what stands in front of the dots and is not a name becomes "?"."""
-    if isinstance(node, ast.Attribute):
-        return f"{dotted(node.value)}.{node.attr}"
-    return node.id if isinstance(node, ast.Name) else "?"
+def other_default(name: str, yours: list[inspect.Parameter], wanted: list[inspect.Parameter]) -> tuple[str, ...]:
+    """A line if a default value is not that of the stub: a call without this argument would give something else."""
+    for mine, right in zip(yours, wanted):
+        values = [tuple(p.default) if isinstance(p.default, list) else p.default for p in (mine, right)]
+        plain = all(isinstance(value, int | float | str | tuple | None) for value in values)
+        if mine.default is not mine.empty and right.default is not right.empty and plain and values[0] != values[1]:
+            return (f"the default of `{mine.name}` in `{name}` is {values[0]!r}, expected {values[1]!r}",)
+    return ()
 
 
 def read(path: Path) -> str:

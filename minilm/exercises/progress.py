@@ -22,12 +22,16 @@ TRIES = 3  # failed checks after which the solution is shown
 
 @dataclass
 class Record:
-    """What is remembered of one exercise. `failed`: checksum → layer for each version that failed; stubs do not count."""
+    """What is remembered of one exercise. `failed`: checksum → layer for each version that failed; stubs do not count.
+    `mistakes`: checksum → the mistake that was found in this version. `titles`: checksum → what else stopped it."""
 
     stub: str = ""  # checksum of the stub that was written
     passed: str = ""  # checksum of the file that passed last
     failed: dict[str, int] = field(default_factory=dict)
-    hints: int = 0  # how many hints were shown
+    hints: int = 0  # how many of the general hints were shown
+    mistakes: dict[str, str] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    hinted: str = ""  # the mistake about which a hint was shown last
 
 
 class Progress:
@@ -40,7 +44,11 @@ class Progress:
             found = json.loads((folder / FILE).read_text(encoding="utf-8"))
             for name, known in found.items():
                 failed = {str(sha): int(layer) for sha, layer in known["failed"].items()}
-                self.records[name] = Record(str(known["stub"]), str(known["passed"]), failed, int(known["hints"]))
+                record = Record(str(known["stub"]), str(known["passed"]), failed, int(known["hints"]))
+                for each in ("mistakes", "titles"):  # they came later than the others
+                    setattr(record, each, {str(sha): str(text) for sha, text in known.get(each, {}).items()})
+                record.hinted = str(known.get("hinted", ""))
+                self.records[name] = record
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.records = {}
 
@@ -80,8 +88,23 @@ class Progress:
         if report.passed:
             record.passed = checksum(path)
         elif not self.untouched(entry):
-            record.failed[checksum(path)] = report.layer
+            sha = checksum(path)
+            record.failed[sha] = report.layer
+            for kept, text in ((record.mistakes, report.asked), (record.titles, report.title)):
+                kept.pop(sha, None)
+                if text:
+                    kept[sha] = text
         self.save()
+
+    def mistake(self, entry: Entry) -> str:
+        """The key of the mistake that was found in the file as it is now; "" if none was."""
+        path = self.file(entry)
+        return self.of(entry.name).mistakes.get(checksum(path), "") if path.is_file() else ""
+
+    def title(self, entry: Entry) -> str:
+        """What stopped the file as it is now, if that is not one of the layers; else ""."""
+        path = self.file(entry)
+        return self.of(entry.name).titles.get(checksum(path), "") if path.is_file() else ""
 
     def solution_is_open(self, name: str) -> bool:
         record = self.of(name)

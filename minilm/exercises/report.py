@@ -1,9 +1,12 @@
-"""What the learner reads: at most twelve lines, the verdict first, and a word beside every mark and colour."""
+"""What the learner reads: a few short lines, the verdict first, and a word beside every mark and colour."""
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 LAYERS = (
     "import and signature",
@@ -15,18 +18,25 @@ LAYERS = (
     "edge cases",
     "side effects",
 )
-LONGEST = 12  # lines
+LONGEST = 16  # lines
+WIDTH = 100  # columns, unless the terminal has fewer
+FOLD: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "    ", "break_long_words": False}
+FOLD |= {"break_on_hyphens": False, "drop_whitespace": True, "replace_whitespace": False}
+NOT_WRITTEN, NOT_FINISHED = "not written yet", "not finished yet"
+ALONE = "your code "  # titles that begin like this are shown alone: the layer in which it happened says nothing
 GREEN, RED, YELLOW, DIM = 32, 31, 33, 2
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What the first failing layer has found. `explained`: the lines already name the mistake, so no diagnosis is needed."""
+    """What the first failing layer has found, and in which case. `explained`: the lines already name the mistake, so no
+    diagnosis is needed."""
 
     layer: int
     lines: tuple[str, ...]
     explained: bool = False
     title: str = ""  # shown instead of the layer's title
+    case: Any = None
 
 
 @dataclass(frozen=True)
@@ -40,25 +50,32 @@ class Report:
     named: tuple[str, ...] = ()  # keys of the mistakes in `lines`: several cannot be told apart, or are a pair
     pair: bool = False
     title: str = ""
+    asked: str = ""  # the key of the mistake that the question is about
     printed: tuple[str, ...] = ()  # what the learner's code printed
 
-    def text(self, colour: bool = False, ask: str = "minilm exercise hint {}", following: str = "") -> str:
+    @property
+    def where(self) -> str:
+        """Where it stopped: `layer 2 of 7: the tiny example`, or what happened if that says more."""
+        if self.title.startswith(ALONE):
+            return self.title
+        return f"layer {self.layer} of {len(LAYERS) - 1}: {self.title or LAYERS[self.layer]}"
+
+    def text(
+        self, colour: bool = False, ask: str = "minilm exercise hint {}", following: str = "", width: int = WIDTH
+    ) -> str:
         """The report as it is shown. `ask` is the command for a hint, `following` what to do after a pass."""
         paint = painter(colour)
         if self.passed:
             head = paint(f"✓ {self.name}", GREEN) + f"   passed: {self.lines[0]}"
             body = [f"  next: {following}"] if following else []
         else:
-            title = self.title or LAYERS[self.layer]
-            head = paint(f"✗ {self.name}", RED) + f"   layer {self.layer} of {len(LAYERS) - 1}: {title}"
-            body = [f"  {line}" for line in self.lines]
-            hint = f"next: {ask.format(self.name)}"
-            body = [*body[:-1], f"{body[-1]}     {hint}"] if self.named else [*body, f"  {hint}"]
-        shown = [head, *body][:LONGEST]
-        room = min(4, LONGEST - len(shown) - 1)
-        if self.printed and room > 0:
+            head = paint(f"✗ {self.name}", RED) + f"   {self.where}"
+            body = folded([*self.lines, f"next: {ask.format(self.name)}"], width)
+        shown = [head, *body]
+        left = min(4, LONGEST - len(shown) - 1)
+        if self.printed and left > 0:
             shown.append(paint("  printed by your code:", DIM))
-            shown += [f"    {line}" for line in self.printed[:room]]
+            shown += [f"    {line}" for line in self.printed[:left]]
         return "\n".join(line.rstrip() for line in shown)
 
     def _ipython_display_(self) -> None:
@@ -66,6 +83,22 @@ class Report:
 
     def __str__(self) -> str:
         return self.text()
+
+
+def folded(lines: list[str], width: int) -> list[str]:
+    """The lines, folded at `width` columns. If there are too many, some from before the last lines are left out."""
+    folds = [textwrap.wrap(line, max(width, 40), **FOLD) or [""] for line in lines]
+    out = [line for fold in folds for line in fold]
+    if len(out) > LONGEST - 1:
+        end = sum(map(len, folds[-3:]))  # the diagnosis, the question and the next step
+        keep = max(LONGEST - 2 - end, 2)
+        out = [*out[:keep], "  …", *out[len(out) - end :]]
+    return out
+
+
+def columns() -> int:
+    """How many columns the terminal has, at most WIDTH; in a file or a pipe, WIDTH."""
+    return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
 def painter(colour: bool) -> Callable[[str, int], str]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from minilm.exercises.spec import Exercise, Inputs, Pieces
 
+ALL_OF_IT = "all of it"  # of NotImplementedError: nothing that the stub left out is written
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -75,7 +76,24 @@ def run(exercise: Exercise, pieces: Pieces, case: Case) -> Outcome:
             return Outcome(outputs, changed=changed, unsteady=not steady, drew=", ".join(drew))
     except (Exception, SystemExit) as error:
         sentence = " ".join(str(error).split())
+        if isinstance(error, NotImplementedError) and not sentence:
+            sentence = missing(exercise, pieces)
         return Outcome(error=f"{type(error).__name__}: {sentence}"[:160], line=line_of(error, pieces))
+
+
+def missing(exercise: Exercise, pieces: Pieces) -> str:
+    """The functions and methods that still raise NotImplementedError, by name; ALL_OF_IT if no other one is written."""
+    codes = {}
+    for name, piece in pieces.items():
+        if isinstance(piece, type):
+            for method, function in vars(piece).items():
+                if method not in exercise.keep:
+                    codes[f"`{name}.{method}`"] = getattr(function, "__code__", None)
+        else:
+            codes[f"`{name}`"] = getattr(piece, "__code__", None)
+    known = {name: code for name, code in codes.items() if code is not None}
+    still = [name for name, code in known.items() if "NotImplementedError" in code.co_names]
+    return ALL_OF_IT if len(still) == len(known) else " and ".join(still)
 
 
 def prepare(exercise: Exercise) -> None:

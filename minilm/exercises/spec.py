@@ -4,10 +4,11 @@ In the fields that are functions, `rng` is a NumPy generator, a new one for each
 by name, in the order of the signature: arrays, tensors, numbers, lists, generators, modules …
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,22 @@ class Wrong:
     code: Code | None = None
     section: Section | None = None  # None: the section of the exercise
     family: str = ""
+
+
+def listed(
+    text: str,
+    code: Callable[[str], Code | None] | None = None,
+    section: Section | None = None,
+    families: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Wrong]:
+    """Mistakes from a text that reads `key · what it looks like ·`, and on the next line the question.
+
+    `code(key)` makes the function with the mistake; without it, the exercise's `flawed` does. `families` are by key.
+    """
+    found = re.findall(r"(\w+) · (.+) ·\n +(.+)", text)
+    return {
+        key: Wrong(name, question, code and code(key), section, families.get(key, "")) for key, name, question in found
+    }
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,7 @@ class Exercise:
     flawed: Callable[..., Any] | None = None  # the function with a keyword `wrong`, a set of keys; makes pairs possible
     also: tuple[str, ...] = ()  # dotted paths of further functions that the learner writes in the same file
     keep: tuple[str, ...] = ()  # methods that the stub keeps, if the target is a class
+    shown_first: tuple[str, ...] = ()  # the outputs that are computed before the others: messages look at them first
     run: Callable[..., Any] | None = None  # (what the learner wrote, **inputs) → outputs; None calls it with the inputs
     atol: float = 1e-8
     rtol: float = 1e-8

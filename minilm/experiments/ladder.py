@@ -112,6 +112,7 @@ class Rung:
         recipe = replace(self.recipe, head_only=self.trained == "head")
         seconds = fit(model, material.sample(labels, seed), recipe, seed, material.device, bar=False)
         score = material.task.measure(model, material.test, material.device)[material.task.metric]
+        assert score is not None  # the test set of a ladder has something to find
         if self.keep is not None and seed == 0:
             save_model(self.keep, model.cpu(), material.tokenizer)
         return Outcome(score, seconds, parameter_count(model))

@@ -1,5 +1,6 @@
 """What a job changed or left out. Nothing is dropped in silence: each remark is shown and kept in the run folder."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,11 @@ FILE = "notes.txt"
 
 def unheard(text: str) -> None:
     """A `Note` for callers who want none, such as tests."""
+
+
+def aside(text: str) -> None:
+    """A `say` for commands whose output is data: it prints to standard error, so that other programs can read the output."""
+    print(text, file=sys.stderr)
 
 
 class Notes:
@@ -28,10 +34,10 @@ class Notes:
             self.lines.append(text)
             self.say(f"note: {text}")
 
-    def write(self, folder: Path) -> None:
-        """Write `notes.txt`, one remark per line. If there are none, an older file is removed."""
+    def write(self, folder: Path, name: str = FILE) -> None:
+        """Write the file `name`, one remark per line. If there are none, an older file is removed."""
         if self.lines:
             folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / FILE, "".join(f"{line}\n" for line in self.lines))
+            write_text(folder / name, "".join(f"{line}\n" for line in self.lines))
         else:
-            (folder / FILE).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)

@@ -1,22 +1,16 @@
-"""Read tensors from a file that may come from anybody: we check its header first and trust nothing that it says.
+"""Read tensors from a file that may come from anybody.
 
-A safetensors file consists of:
-
-    8 bytes    N, the length of the header (little-endian)
-    N bytes    JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
-    the rest   the numbers, one tensor after another, without gaps or overlaps
-
-Everything that the header claims is compared with the size of the file before any number is read. So a broken or
-hostile file leads to an error message, and not to full memory. Such a file contains no code, and none is ever run.
+The `safetensors` library compares everything that the header of a file claims with the size of the file before any number
+is read, so a broken or hostile file leads to an error message and not to full memory. Such a file contains no code, and none
+is ever run. This module adds what the library does not say: which other format a file has, and weights in several files.
 """
 
 import json
-import math
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -31,18 +25,23 @@ DTYPES = {
     **{"BOOL": torch.bool},
 }
 LONGEST_JSON = 1_000_000  # bytes: enough for the header of nine thousand tensors, too little to fill the memory
-MOST_DIMENSIONS, LARGEST_DIMENSION = 8, 2**40
+MOST_DIMENSIONS = 8
 # The first bytes of other formats for weights: torch.save (a zip, or before 2020 a bare pickle) and HDF5 (Keras).
 OTHERS = {b"PK\x03\x04": "a zip with a pickle", b"\x80": "a pickle", b"\x89HDF": "HDF5"}
+INCOMPLETE = "it is cut off, or bytes at its end belong to no tensor"  # for "file not fully covered"
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of the file by name. Raises InputError, with one sentence, if anything is wrong with the file."""
+    """All tensors by name, of one file or of all those that an index lists. Raises InputError, with one sentence, if anything
+    is wrong with a file."""
     header_of(path)
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read as safetensors: {error}.") from None
+    out: dict[str, Tensor] = {}
+    for file in files_of(path):
+        try:
+            out |= load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{file} cannot be read as safetensors: {error}.") from None
+    return out
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -55,77 +54,70 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def header_of(path: Path) -> dict[str, Tensor]:
-    """Name, shape and dtype of every tensor in the file, as tensors on the device "meta", which take no memory.
+    """Name, shape and dtype of every tensor, as tensors on the device "meta", which take no memory.
 
-    Raises InputError unless the header describes exactly the bytes that follow it.
+    `path` is a file of tensors, or an index of several such files. Raises InputError unless the header of each describes
+    exactly the bytes that follow it, and if two of them hold a tensor of the same name.
     """
-    try:
-        with open(path, "rb") as file:
-            start = file.read(8)
-            length, size = int.from_bytes(start, "little"), path.stat().st_size - 8
-            for signature, what in OTHERS.items():
-                if start.startswith(signature) and not 2 <= length <= min(size, LONGEST_JSON):
-                    raise InputError(f"{path} cannot be read as safetensors: it is {what}, which minilm does not open.")
-            if len(start) < 8 or not 2 <= length <= size:
-                found = f"{length:,} bytes, and the file has {size:,} left" if len(start) == 8 else "missing"
-                raise InputError(f"{path} cannot be read as safetensors: its header is {found}.")
-            if length > LONGEST_JSON:
-                raise InputError(
-                    f"{path} cannot be read as safetensors: a header of {length:,} bytes is more than any "
-                    f"model needs (at most {LONGEST_JSON:,})."
-                )
-            entries = parsed(file.read(length), f"{path} cannot be read as safetensors: its header")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise InputError(f"{path.parent} is not a run folder: it has no {path.name}.") from None
-    entries.pop("__metadata__", None)
-    out, places = {}, []
-    for name, entry in entries.items():
-        try:
-            out[name], place = described(entry)
-        except (KeyError, TypeError, ValueError) as error:
-            why = f"there is no {error}" if isinstance(error, KeyError) else error
-            raise InputError(f"{path} cannot be read as safetensors: the tensor {name!r}: {why}.") from None
-        places.append((*place, name))
-    for fault in gaps(places, size - length):
-        raise InputError(f"{path} cannot be read as safetensors: {fault}.")
+    out: dict[str, Tensor] = {}
+    for file in files_of(path):
+        found = header_of_one(file)
+        if twice := sorted(out.keys() & found.keys()):
+            raise InputError(f"{path.parent} holds the tensor {twice[0]!r} in two of its files.")
+        out |= found
     return out
 
 
-def described(entry: object) -> tuple[Tensor, tuple[int, int]]:
-    """The tensor that one entry of the header describes, without its numbers, and where these begin and end."""
-    if not isinstance(entry, dict):
-        raise ValueError("it is not an object with dtype, shape and data_offsets")
-    dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if dtype not in DTYPES:
-        raise ValueError(f"numbers of the type {str(dtype)[:20]!r} cannot be read")
-    whole = [type(n) is int for n in (*shape, begin, end)]
-    if not all(whole) or len(shape) > MOST_DIMENSIONS or not all(0 <= n <= LARGEST_DIMENSION for n in (*shape, begin)):
-        raise ValueError(f"{str(shape)[:60]} at byte {str(begin)[:20]} is not a valid shape and position")
-    count = math.prod(shape)
-    if count * DTYPES[dtype].itemsize != end - begin:
-        raise ValueError(f"{shape} of {dtype} is {count * DTYPES[dtype].itemsize:,} bytes, not {end - begin:,}")
-    if count > LARGEST_DIMENSION:
-        raise ValueError(f"{shape} is larger than any file can be")
-    return torch.empty(shape, dtype=DTYPES[dtype], device="meta"), (begin, end)
+def header_of_one(path: Path) -> dict[str, Tensor]:
+    broken = f"{path} cannot be read as safetensors"
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+        length, size = int.from_bytes(start, "little"), path.stat().st_size - 8
+        for signature, what in OTHERS.items():
+            if start.startswith(signature) and not 2 <= length <= min(size, LONGEST_JSON):
+                raise InputError(f"{broken}: it is {what}, which minilm does not open.")
+        if LONGEST_JSON < length <= size:
+            raise InputError(
+                f"{broken}: a header of {length:,} bytes is more than any model needs (at most {LONGEST_JSON:,})."
+            )
+        out = {}
+        with safe_open(path, "pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - it is no dictionary
+                part = tensors.get_slice(name)
+                shape, dtype = part.get_shape(), part.get_dtype()
+                if dtype not in DTYPES or len(shape) > MOST_DIMENSIONS:
+                    raise InputError(
+                        f"{broken}: the tensor {name!r} ({len(shape)} dimensions of {dtype}) is none of ours."
+                    )
+                out[name] = torch.empty(shape, dtype=DTYPES[dtype], device="meta")
+        return out
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise InputError(f"{path.parent} is not a run folder: it has no {path.name}.") from None
+    except SafetensorError as error:
+        why = (
+            INCOMPLETE
+            if "not fully covered" in str(error)
+            else str(error).removeprefix("Error while deserializing header: ")
+        )
+        raise InputError(f"{broken}: {why}.") from None
 
 
-def gaps(places: list[tuple[int, int, str]], size: int) -> Iterator[str]:
-    """Yield what is wrong with the (begin, end) of the tensors, which must fill `size` bytes without gaps."""
-    at = 0
-    for begin, end, name in sorted(places):
-        if begin != at:
-            yield f"the tensor {name!r} begins at byte {begin:,}, but the one before it ends at {at:,}"
-        at = end
-    if at > size:
-        yield f"it is cut off: the tensors need {at:,} bytes, but only {size:,} are there"
-    if at < size:
-        yield f"{size - at:,} bytes at its end belong to no tensor"
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or those that an index names, which must lie beside it. Raises InputError."""
+    if not path.name.endswith(".index.json"):
+        return [path]
+    places = read_json(path).get("weight_map")
+    names = sorted(set(map(str, places.values()))) if isinstance(places, dict) else []
+    if not names or any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
+        raise InputError(f"{path} does not say in which safetensors files beside it the weights lie.")
+    return [path.parent / name for name in names]
 
 
 def weights_file(path: Path) -> Path:
-    """The file with the weights: `path` itself, or the one in the folder `path`.
+    """The file with the weights, or the index of several files: `path` itself, or the one in the folder `path`.
 
-    Raises InputError if there are only weights that minilm does not open: pickles, or several files.
+    Raises InputError if there are only weights that minilm does not open, which are pickles.
     """
     if path.suffix in PICKLED and not path.is_dir():
         raise InputError(f"{path} is a pickle, which can run any code when it is opened: save it as {WEIGHTS} instead.")
@@ -133,7 +125,7 @@ def weights_file(path: Path) -> Path:
         return path
     if not (path / WEIGHTS).exists() and path.is_dir():
         if (path / INDEX).exists():
-            raise InputError(f"{path} has its weights in several files: save them as one {WEIGHTS}.")
+            return path / INDEX
         if pickles := sorted(file.name for file in path.iterdir() if file.suffix in PICKLED):
             raise InputError(
                 f"{path} has its weights as {pickles[0]} only, a pickle, which can run any code when it is opened: "
@@ -151,25 +143,21 @@ def read_config(path: Path) -> dict:
         raise InputError(f"{folder} is not a run folder: it has no config.json.") from None
 
 
-def read_json(path: Path) -> dict:
-    """A JSON object from a file of at most LONGEST_JSON bytes. Raises InputError."""
+def read_json(path: Path, kind: type = dict) -> Any:
+    """A JSON object (or a list, if that is the `kind`) from a file of at most LONGEST_JSON bytes. Raises InputError."""
     with open(path, "rb") as file:
         text = file.read(LONGEST_JSON + 1)
     if len(text) > LONGEST_JSON:
         raise InputError(f"{path} is too long for a settings file: more than {LONGEST_JSON:,} bytes.")
-    return parsed(text, str(path))
-
-
-def parsed(text: bytes, where: str) -> dict:
     try:
         value = json.loads(text.decode("utf-8"), object_pairs_hook=once)
     except InputError as error:
-        raise InputError(f"{where} {error}.") from None
+        raise InputError(f"{path} {error}.") from None
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:100]
-        raise InputError(f"{where} is not JSON: {why}.") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{where} holds no settings: it must be one JSON object.")
+        raise InputError(f"{path} is not JSON: {why}.") from None
+    if not isinstance(value, kind):
+        raise InputError(f"{path} holds no settings: it must be one JSON {'object' if kind is dict else 'list'}.")
     return value
 
 

@@ -3,15 +3,25 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
-import tyro
 
 from minilm.errors import InputError, check_least
 from minilm.examples.labelled import label_names
+from minilm.files.notes import Note, Notes, unheard
 from minilm.files.tensors import read_config
+from minilm.jobs.labelled_data import (
+    Columns,
+    InOwnFile,
+    Material,
+    Part,
+    in_both,
+    read,
+    say_duplicates,
+    task_for,
+    texts_of,
+)
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.heads import Classifier
 from minilm.models.initialisation import initialise
@@ -20,24 +30,13 @@ from minilm.pretrained.protocol import architecture_named, encoder_config, load_
 from minilm.pretrained.registry import locate
 from minilm.pretrained.run_folder import refuse_to_overwrite, tokenizer_for
 from minilm.text import corpus
+from minilm.text.remarks import remark
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import choose_device
+from minilm.training.metrics import Measured
 from minilm.training.state import add_metrics, start_metrics
 from minilm.training.supervised import PUBLISHED_LEARNING_RATE, Recipe, fit
 from minilm.training.tasks import Task, TextTask, TokenTask, task_of
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns to read in a CSV, TSV or JSON-lines file of your own."""
-
-    text_column: str = "text"
-    pair_column: str | None = None
-    """The second text, for tasks on pairs."""
-    label_column: str = "label"
-
-
-InOwnFile = Annotated[Columns, tyro.conf.arg(name="")]  # --text-column, not --columns.text-column
 
 
 @dataclass(frozen=True)
@@ -86,73 +85,63 @@ class FinetuneOptions:
         return self.model in ("scratch", "lstm")
 
 
-class Part(NamedTuple):
-    """Some of the examples, where they come from, and their places there, counted from 0."""
-
-    examples: list
-    where: str
-    places: list[int]
-
-
-@dataclass(frozen=True)
-class Material:
-    """Labelled examples, split into a training and a test part, and the task that they are for."""
-
-    task: Task
-    train: Part
-    test: Part
-
-
-def is_tagged(name: str) -> bool:
-    """Whether the data has a tag for every word, judging by its name."""
-    return name == "peoples-daily" or Path(name).suffix.lower() in (".conll", ".bio", ".iob")
-
-
-def task_for(name: str) -> type[TextTask] | type[TokenTask]:
-    """The kind of task that the data is for."""
-    return TokenTask if is_tagged(name) else TextTask
-
-
-def read(name: str, columns: Columns) -> list:
-    """The labelled examples of a corpus or file."""
-    if is_tagged(name):
-        return corpus.tagged(name)
-    return corpus.labelled(name, columns.text_column, columns.label_column, columns.pair_column)
-
-
-def load_material(options: FinetuneOptions) -> Material:
+def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
     """Read the data, set the test part aside first, then draw the labelled examples from the rest.
 
+    No text is both held out and learned from: if it occurs more than once, its other copies are left out.
     Raises InputError if there are too few examples or labels, or if the test file is of another kind.
     """
-    examples, kind = read(options.data, options.columns), task_for(options.data)
+    examples, kind = read(options.data, options.columns, note), task_for(options.data)
+    say_duplicates(examples, options.data, note)
     rng = np.random.default_rng(options.seed)
     if options.test:
         if task_for(options.test) is not kind:
             raise InputError(
                 f"{options.data} and {options.test} are of different kinds: labelled texts and tagged words."
             )
-        order, test = rng.permutation(len(examples)), read(options.test, options.columns)
+        order, test = rng.permutation(len(examples)), read(options.test, options.columns, note)
         held = np.arange(len(test))
+        if both := in_both(examples, test):
+            note(
+                f"{len(both):,} of {len(examples):,} examples of {options.data} have a text that {options.test} has, too."
+            )
     else:
         if len(examples) < 4:
             raise InputError(f"{options.data} has {len(examples)} example(s): give at least 4, or a --test file.")
         # the test part is the same for every seed: only the examples to learn from may change
         rest, held = corpus.split(len(examples), min(options.held_out, len(examples) // 4), seed=0)
         order, test = rng.permutation(rest), [examples[i] for i in held]
+        if both := in_both([examples[i] for i in order], test):
+            note(
+                f"{len(both):,} of {len(order):,} examples to learn from have the same text as one that is held out, and are "
+                "left out."
+            )
+            order = np.delete(order, both)
+        if not len(order):
+            raise InputError(
+                f"every text of {options.data} is held out as well: give different texts, or a --test file."
+            )
     if options.labels is not None and not 0 < options.labels <= len(order):
         raise InputError(f"{options.labels} labels were asked for, but {options.data} has {len(order)} to learn from.")
     chosen = [int(i) for i in order[: options.labels]]
     train = [examples[i] for i in chosen]
-    drawn = options.data if options.labels is None else f"the sample of {options.data} (--labels {options.labels})"
+    drawn = options.data
+    if options.labels is not None:
+        drawn = f"the sample of {options.data} (--labels {options.labels})"
+    elif len(order) < len(examples):
+        drawn = f"the part of {options.data} to learn from"
     label_names(kind.labels_of(train), drawn)
     # all classes of the data: if a small sample lacks one, the model knows that class but never learns it
     names = label_names(kind.labels_of(examples), options.data)
+    if kind is TokenTask:
+        task: Task = TokenTask.learnt_from(names, train, drawn, note)
+    else:
+        task = TextTask(names, options.columns.pair_column is not None)
     held_part = Part(test, options.test or options.data, [int(i) for i in held])
-    return Material(kind(names), Part(train, options.data, chosen), held_part)
+    return Material(task, Part(train, options.data, chosen), held_part)
 
 
-def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> Classifier:
+def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer, note: Note = unheard) -> Classifier:
     """The model before its first step: an encoder, pretrained or new, with a new head."""
     generator = torch.Generator().manual_seed(options.seed)
     head = task.head(options.dropout, options.pooling)
@@ -166,7 +155,7 @@ def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> Cla
     model = Classifier(architecture.build_encoder(replace(config, dropout=options.dropout)), head)
     initialise(model, generator=generator)
     if not options.fresh:
-        load_encoder(model, options.model)
+        load_encoder(model, options.model, note)
     return model
 
 
@@ -179,7 +168,7 @@ def recipe_for(recipe: Recipe, model: str | Path) -> Recipe:
     )
 
 
-def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> dict[str, float]:
+def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Measured:
     """Fit the model, measure it on the examples that were held out, write the folder, and return what was measured.
 
     Raises InputError for anything that does not fit together, before any training; KeyboardInterrupt after Ctrl-C.
@@ -190,29 +179,51 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> di
         tokenizer = Tokenizer.load(options.tokenizer)
     else:  # this refuses a folder that holds no model, before the data is read
         tokenizer = tokenizer_for(encoder_config(options.model)[1], options.model)
-    material = load_material(options)
+    notes = Notes(say)
+    material = load_material(options, notes)
     task = material.task
-    model = new_model(options, task, tokenizer).to(device)
+    for part in dict.fromkeys((material.train.where, material.test.where)):
+        examples = [e for p in (material.train, material.test) if p.where == part for e in p.examples]
+        remark(tokenizer, texts_of(examples), part, notes)
+    model = new_model(options, task, tokenizer, notes).to(device)
     limit = getattr(model.config, "max_length", None)
     train, test = (
-        task.encode(part.examples, tokenizer, limit, options.truncate, part.where, part.places)
+        task.encode(part.examples, tokenizer, limit, options.truncate, part.where, part.places, notes)
         for part in (material.train, material.test)
     )
     counts = f"{len(material.train.examples):,} examples to learn from · {len(task.labels)} labels"
     say(f"{parameter_count(model):,} parameters · {counts}")
     start_metrics(options.out)
+    notes.write(options.out)
     recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model)
-    seconds = fit(model, train, recipe, options.seed, device, options.progress)
+    steps: list[int] = []
+    seconds = fit(
+        *(model, train, recipe, options.seed, device, options.progress),
+        on_epoch=lambda _, progress: steps.append(progress.step),
+    )
     measured = task.measure(model, test, device)
-    add_metrics(options.out, step=len(train), seconds=round(seconds, 1), **measured)
+    add_metrics(options.out, step=steps[-1], seconds=round(seconds, 1), **measured)
     save_model(options.out, model, tokenizer)
     say(f"{seconds:.0f} s · on {len(material.test.examples):,} held-out examples: {shown(measured)}")
     return measured
 
 
-def shown(measured: dict[str, float]) -> str:
-    """The figures in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in measured.items())
+def shown(measured: Measured) -> str:
+    """The figures in one line. One that has no value is a dash, with the reason."""
+    figures = {name: "–" if value is None else f"{value:.3f}" for name, value in measured.items()}
+    line = ", ".join(f"{name.replace('_', ' ')} {figure}" for name, figure in figures.items())
+    if None not in measured.values():
+        return line
+    return (
+        f"{line} (– is 0 divided by 0: {NO_VALUE[measured.get('precision') is None, measured.get('recall') is None]})"
+    )
+
+
+NO_VALUE = {
+    (True, True): "the data has no entities, and the model found none",
+    (True, False): "the model found no entities",
+    (False, True): "the data has no entities",
+}
 
 
 @dataclass(frozen=True)
@@ -226,18 +237,27 @@ class EvaluateOptions:
     device: str = "auto"
 
 
-def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> dict[str, float]:
-    """Measure a fine-tuned model on labelled data. Raises InputError for data of another kind than it was trained on."""
+def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Measured:
+    """Measure a fine-tuned model on labelled data. What was changed or left out is said, and kept in the run folder.
+
+    Raises InputError for data of another kind than it was trained on.
+    """
     device = choose_device(options.device)
-    loaded = open_classifier(options.model)
+    notes = Notes(say)
+    loaded = open_classifier(options.model, notes)
     model = loaded.model.to(device)
     task, wanted = task_of(model.head_config), task_for(options.data)
     if not isinstance(task, wanted):
         raise InputError(
             f"{options.model} was trained on {task.name} labels, and {options.data} has {wanted.name} labels."
         )
-    examples = read(options.data, options.columns)
-    encoded = task.encode(examples, loaded.tokenizer, loaded.max_length, options.truncate, options.data)
+    examples = read(options.data, options.columns, notes)
+    remark(loaded.tokenizer, texts_of(examples), options.data, notes)
+    if isinstance(task, TokenTask):
+        task.check_units(examples, options.data, notes)
+    encoded = task.encode(examples, loaded.tokenizer, loaded.max_length, options.truncate, options.data, note=notes)
     measured = task.measure(model, encoded, device)
+    if (options.model / "metrics.jsonl").exists():  # a run of ours, and not somebody else's folder
+        notes.write(options.model, "notes-evaluate.txt")
     say(f"{len(examples):,} examples: {shown(measured)}")
     return measured

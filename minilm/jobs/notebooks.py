@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -57,7 +58,7 @@ def notebooks(options: NotebooksOptions = NotebooksOptions(), say: Callable[[str
     if options.open:
         open_jupyter(options.to, say)
     else:
-        say(f"Begin with {INDEX} or the first notebook. To open them:  jupyter lab {options.to}")
+        say(f"Begin with {INDEX} or the first notebook. To open them:  {command(options.to)}")
     return done
 
 
@@ -155,4 +156,12 @@ def open_jupyter(folder: Path, say: Callable[[str], None]) -> None:
         except KeyboardInterrupt:  # Jupyter receives it, too, and asks whether to end
             continue
     if code > 0:
-        raise InputError(f"Jupyter ended with the code {code}. To try again:  jupyter lab {folder}")
+        raise InputError(
+            f"Jupyter ended with the code {code}. To try again:  {command(folder, server.removeprefix('jupyter'))}"
+        )
+
+
+def command(folder: Path, server: str = "lab") -> str:
+    """What to type to open the notebooks in `folder`, quoted for this system's shell where its name has a space or the like."""
+    words = ["jupyter", server, str(folder)]
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)

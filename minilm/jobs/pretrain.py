@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from minilm.errors import InputError, check_least, check_most
 from minilm.examples.batching import Batch
 from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.examples.causal_lm import TextWindows
+from minilm.examples.labels import IGNORED
+from minilm.files.notes import Note, Notes, unheard
 from minilm.jobs.tensorboard import tensorboard_writer
 from minilm.models.config import parameter_count
 from minilm.models.initialisation import SCHEMES, initialise, warm_start
@@ -27,7 +29,7 @@ from minilm.training.loop import LearningRate, choose_device
 from minilm.training.objectives import BertPretraining, CausalLM, Objective
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
-from minilm.training.state import check_corpus, check_folder, load_state, plain, read_metrics
+from minilm.training.state import check_corpus, check_folder, check_threads, load_state, plain, read_metrics
 from minilm.viz import plots
 
 # a larger number is a typing error, and one that would use up all the memory
@@ -38,7 +40,7 @@ HELD_OUT_PAIRS = 2048
 @dataclass(frozen=True)
 class PretrainOptions:
     """Pretrain on a corpus. The budget is exactly one of steps, tokens and minutes. Minutes follow the clock, so only steps
-    and tokens give the same model twice."""
+    and tokens give the same model twice, and only on the same number of threads (OMP_NUM_THREADS)."""
 
     corpus: str = "imdb"
     """A corpus by name (see `minilm data`), a text file (one sentence per line, a blank line between documents) or a folder
@@ -49,15 +51,18 @@ class PretrainOptions:
     tokens: int | None = None
     minutes: float | None = None
     resume: bool = False
-    """Continue the run in `out`, bit for bit as if it had never stopped."""
+    """Continue the run in `out`, bit for bit as if it had never stopped (on the same number of threads)."""
 
     architecture: str = "bert"
     """bert (masked words and next sentence) or lstm (a language model that reads from left to right; it has no heads, norms,
-    positions, masks or sentence pairs, and ignores the options for them)."""
+    positions, masks or sentence pairs, and refuses the options for them)."""
     vocab_size: int = 8192
     units: str = "wordpiece"
     """What a token is: wordpiece, or characters (for Chinese)."""
     lowercase: bool = True
+    strip_accents: bool | None = None
+    """Whether accents are removed, so that schön and schon become the same word, and かぎ and かき too. If you do not say it,
+    they go exactly when the text is lowercased, as in BERT. Where they tell words apart, use --strip-accents False."""
     tokenizer: Path | None = None
     """A tokenizer.json to use instead of learning one."""
     held_out: int = 4000
@@ -95,7 +100,8 @@ class PretrainOptions:
     clip: float = 1.0
     mask_rate: float = 0.15
     next_sentence_weight: float = 2.0
-    """The weight of the next-sentence loss (F26) relative to that of the masked words (F25); 0 leaves it out."""
+    """The weight of the next-sentence loss (F26) relative to that of the masked words (F25). With 0 there are no sentence
+    pairs, and any text will do, such as documents of a single sentence."""
 
     evaluations: int = 12
     """How many times over the run the model is measured on held-out text and saved."""
@@ -117,8 +123,20 @@ class PretrainOptions:
             raise InputError(f"init '{self.init}' is not known: choose one of {', '.join(SCHEMES)}.")
         if self.length < 8:
             raise InputError(f"length must be at least 8, not {self.length}: two sentences need that much room.")
+        self.refuse_what_is_ignored()
         # these check the rest before any work is done
         _ = self.budget, self.optimisation, self.model_config(self.vocab_size)
+
+    def refuse_what_is_ignored(self) -> None:
+        """Raises InputError for an option that was set, but that the architecture has no use for."""
+        known = {field.name for field in fields(self.adapter.config_class)}
+        unused = {"heads", "feed_forward", "norm", "positions"} - known
+        if self.adapter.objective != "bert":
+            unused |= {"mask_rate", "next_sentence_weight"}
+        default = {field.name: field.default for field in fields(self)}
+        for name in sorted(unused):
+            if getattr(self, name) != default[name]:
+                raise InputError(f"--{name.replace('_', '-')} means nothing to {self.architecture}: leave it out.")
 
     @property
     def budget(self) -> Budget:
@@ -144,6 +162,11 @@ class PretrainOptions:
         return BertPretraining(self.next_sentence_weight) if self.adapter.objective == "bert" else CausalLM()
 
     @property
+    def pairs(self) -> bool:
+        """Whether the model learns from sentence pairs."""
+        return self.adapter.objective == "bert" and self.next_sentence_weight > 0
+
+    @property
     def optimisation(self) -> Optimisation:
         """How the weights are updated."""
         learning_rate = LearningRate(self.learning_rate, self.warmup, self.schedule)
@@ -161,20 +184,26 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     state = load_state(options.out) if options.resume else None
     check_folder(options.out, options, state, options.resume)
     writer = tensorboard_writer(options.out, options.tensorboard)
-    prepared = prepare_for(options, say)
+    notes = Notes(say)
+    prepared = prepare_for(options, say, notes)
     check_corpus(options.out, prepared.folder, state)
+    check_words(prepared)
+    facts = check_threads(options.out, state, notes)
     model = build(options, prepared)
     batches = batches_for(options, prepared)
     run = TrainingRun(
         *(model, options.objective, batches.__getitem__, options.budget, options.optimisation, options.seed, device)
     )
-    held_out = [batch.to(device) for batch in held_out_batches(prepared, options.length, options.adapter.objective)]
+    held_out = held_out_batches(prepared, options.length, options.adapter.objective, options.pairs)
+    held_out = [batch.to(device) for batch in held_out]
+    say_lone(batches, notes)
     say(f"{parameter_count(model):,} parameters, {prepared.train}, budget {options.budget}, on {device}")
+    notes.write(options.out)
     measured = run.train_in(
         options.out,
         held_out,
         save_model=lambda: save_model(options.out, model, prepared.tokenizer),
-        facts={"options": plain(options), "corpus": prepared.folder.name},
+        facts={"options": plain(options), "corpus": prepared.folder.name} | facts,
         state=state[0] if state else None,
         evaluations=options.evaluations,
         title="pretraining",
@@ -203,37 +232,68 @@ def batches_for(options: PretrainOptions, prepared: Prepared) -> PretrainingBatc
     """The batches of the run: `batches[step]` is that of a step."""
     o = options
     if o.adapter.objective == "bert":
-        return PretrainingBatches(prepared.train, prepared.tokenizer, o.length, o.batch, o.seed, o.mask_rate)
+        return PretrainingBatches(prepared.train, prepared.tokenizer, o.length, o.batch, o.seed, o.mask_rate, o.pairs)
     return TextWindows(prepared.train, o.length, o.batch, o.seed)
 
 
-def held_out_batches(prepared: Prepared, length: int, objective: str = "bert") -> Sequence[Batch]:
+def held_out_batches(prepared: Prepared, length: int, objective: str = "bert", pairs: bool = True) -> Sequence[Batch]:
     """The same held-out examples at every measurement and in every run, whatever its seed."""
+    part = prepared.held_out
     if objective != "bert":
-        windows = TextWindows(prepared.held_out, min(length, len(prepared.held_out.ids)), 64, seed=2**31)
+        windows = TextWindows(part, min(length, len(part.ids)), 64, seed=2**31)
         return [windows[i] for i in range(HELD_OUT_PAIRS // 64)]
-    batches = PretrainingBatches(prepared.held_out, prepared.tokenizer, length, 64, seed=2**31)
+    batches = PretrainingBatches(part, prepared.tokenizer, length, 64, seed=2**31, next_sentence=pairs)
     first = batches[0]  # this draws the whole first round
     return [first, *(batches[i] for i in range(1, min(HELD_OUT_PAIRS // 64, len(batches.batches))))]
+
+
+def check_words(prepared: Prepared) -> None:
+    """Raises InputError if no token of a part is in the vocabulary: there would be nothing to guess, and a loss of 0."""
+    for part, what in ((prepared.train, "training"), (prepared.held_out, "held-out")):
+        if np.isin(np.asarray(part.ids), prepared.tokenizer.special_ids).all():
+            raise InputError(
+                f"none of the {part.tokens:,} tokens of the {what} part is in the vocabulary, so nothing can be learned from "
+                "it: give another --tokenizer, or leave it out to learn one from the text."
+            )
+
+
+def say_lone(batches: PretrainingBatches | TextWindows, note: Note) -> None:
+    """Say how much text fits into no sentence pair, and so trains masked words alone."""
+    if isinstance(batches, PretrainingBatches) and batches.next_sentence:
+        batches.open_round(0)
+        lone = batches.rows[:, 4] == IGNORED
+        if share := lone.mean():
+            note(
+                f"{lone.sum():,} of {len(lone):,} rows of the first round ({share:.1%}) are text that fits into no sentence "
+                "pair, such as documents of one sentence: they train masked words alone, without next sentence."
+            )
 
 
 def vectors_for(prepared: Prepared, options: PretrainOptions) -> np.ndarray:
     """The word vectors of a prepared corpus, counted once and kept beside it."""
     config = options.model_config(prepared.tokenizer.size)
     size, window, seed = options.adapter.vector_size(config, options.init), options.window, options.seed
+    if size > prepared.tokenizer.size:
+        raise InputError(
+            f"the vocabulary has only {prepared.tokenizer.size} tokens, too few for word vectors of size {size}: make --width "
+            "smaller, give more text, or leave the vectors out with --no-word-vectors."
+        )
     path = prepared.folder / f"vectors-{size}-{window}-{seed}.npy"
     with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
         return np.load(path, allow_pickle=False)
     ids, borders = prepared.train.ids, prepared.train.document_borders
-    vectors = local_and_document_vectors(ids, borders, prepared.tokenizer.size, size, seed, window)
+    tokenizer = prepared.tokenizer
+    vectors = local_and_document_vectors(ids, borders, tokenizer.size, size, seed, window, tokenizer.special_ids)
     growing = path.with_name(path.name + ".growing.npy")
     np.save(growing, vectors)
     os.replace(growing, path)
     return vectors
 
 
-def prepare_for(options: PretrainOptions, say: Callable[[str], None]) -> Prepared:
-    """The corpus of these options, prepared now or found prepared."""
+def prepare_for(options: PretrainOptions, say: Callable[[str], None], note: Note = unheard) -> Prepared:
+    """The corpus of these options, prepared now or found prepared. `note` hears what the tokenizer does not see of it."""
     given = Tokenizer.load(options.tokenizer) if options.tokenizer else None
     o = options
-    return prepare(o.corpus, o.cache, o.vocab_size, o.units, o.lowercase, o.held_out, tokenizer=given, say=say)
+    settings = o.vocab_size, o.units, o.lowercase, o.held_out
+    extra: dict[str, Any] = dict(tokenizer=given, strip_accents=o.strip_accents, pairs=o.pairs)
+    return prepare(o.corpus, o.cache, *settings, say=say, note=note, **extra)

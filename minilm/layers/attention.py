@@ -43,7 +43,7 @@ def fused_attention(
     v: Float[Tensor, "B H S Dv"],
     may_attend: Bool[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "B H T Dv"]:
-    """The same numbers as `attention` from PyTorch's kernel, which never stores the [T, S] weights."""
+    """The same numbers as `attention` from PyTorch's kernel, which never stores the [T, S] weights.  F18."""
     if may_attend is None:
         return F.scaled_dot_product_attention(q, k, v)
     sees_something = may_attend.any(dim=-1, keepdim=True)  # [B, ·, ·, 1]
@@ -53,13 +53,13 @@ def fused_attention(
 
 
 def causal_mask(T: int, S: int | None = None, device: torch.device | None = None) -> Bool[Tensor, "T S"]:
-    """True where key s is not after query t. With S > T the queries are the last T of the S positions."""
+    """True where key s is not after query t. With S > T the queries are the last T of the S positions.  F18."""
     S = T if S is None else S
     return torch.ones(T, S, dtype=torch.bool, device=device).tril(diagonal=S - T)
 
 
 def padding_mask(attention_mask: Bool[Tensor, "B S"]) -> Bool[Tensor, "B 1 1 S"]:
-    """From "this position is a token" [B, S] to "every query of every head may attend to it" [B, 1, 1, S]."""
+    """From "this position is a token" [B, S] to "every query of every head may attend to it" [B, 1, 1, S].  F18."""
     return attention_mask[:, None, None, :]
 
 

@@ -46,11 +46,14 @@ class Embeddings(nn.Module):
     ) -> Float[Tensor, "B T C"]:
         """`start` is the position of the first token: with a key/value cache, the number of tokens read before.
 
-        Raises InputError when the text is longer than the model's table of positions.
+        Raises InputError when the text is longer than the model's table of positions, and when a model of one segment is given
+        two of them.
         """
         end, max_length = start + input_ids.size(1), self.positions.num_embeddings
         if end > max_length:
             raise InputError(f"a text of {end} tokens does not fit: this model takes {max_length}. Shorten or cut it.")
+        if token_type_ids is not None and self.token_types.num_embeddings == 1 and token_type_ids.any():
+            raise InputError("this model was made for single texts (it has one token type), and it was given a pair.")
         segment = self.token_types.weight[0] if token_type_ids is None else self.token_types(token_type_ids)
         x = self.tokens(input_ids) + self.positions.weight[start:end] + segment  # [B, T, C]
         return self.dropout(self.norm(x))

@@ -89,9 +89,11 @@ class HeadConfig:
 @dataclass(frozen=True)
 class TextHeadConfig(HeadConfig):
     """One label per text. `pooling` says where the text's one vector comes from: "mean" is the mean of its tokens,
-    "cls" the pooler's vector at [CLS], "last" the hidden state after the last token (for recurrent encoders)."""
+    "cls" the pooler's vector at [CLS], "last" the hidden state after the last token (for recurrent encoders). `pairs` says
+    whether the model was trained on pairs of texts; None if that is not known, as with models that others published."""
 
     pooling: str = "mean"
+    pairs: bool | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,7 +103,16 @@ class TextHeadConfig(HeadConfig):
 
 @dataclass(frozen=True)
 class TokenHeadConfig(HeadConfig):
-    """One label per token."""
+    """One label per unit of the text.
+
+    `units` names the rule by which text is cut into units (`text/segmentation.py`), as the training data was. "tokenizer"
+    means the tokenizer's own words; it holds for published taggers and for folders that do not say. `longest_word` is
+    above 0 if the units include words of Chinese, or of another script without spaces: it is the length of the longest
+    such word, and text must have spaces between its words.
+    """
+
+    units: str = "tokenizer"
+    longest_word: int = 0
 
 
 class Classifier(nn.Module):

@@ -12,14 +12,17 @@ An encoder is any module that
 Every model keeps its encoder under the name `encoder`. The config is a frozen dataclass with a field `layers`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, fields
 from typing import Any
 
 from torch import Tensor, nn
 
 from minilm.errors import InputError
+from minilm.files.notes import Note
 from minilm.models.heads import Classifier, HeadConfig, TextHeadConfig, TokenHeadConfig
+from minilm.models.sentence_encoder import SentenceEncoder
+from minilm.text.segmentation import TOKENIZER, rule_named
 
 HEAD_TASKS: dict[str, type[HeadConfig]] = {"text": TextHeadConfig, "token": TokenHeadConfig}
 
@@ -75,14 +78,26 @@ class Architecture:
             kind = HEAD_TASKS[head.pop("task")]
             known = {field.name for field in fields(kind)}
             given = {name: value for name, value in head.items() if name in known}
-            return kind(**given | {"labels": tuple(head["labels"])})
+            found = kind(**given | {"labels": tuple(head["labels"])})
+            if isinstance(found, TokenHeadConfig) and found.units != TOKENIZER:
+                rule_named(found.units, where)
+            return found
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{where} does not describe a classifier: {error!r}.") from None
 
-    def other_files(self, model: nn.Module) -> dict[str, dict | list]:
-        """The JSON files, by their paths in the folder, that other libraries want beside `config.json`."""
+    def guess_head(self, entries: dict, found: dict[str, Tensor], where: str, note: Note) -> HeadConfig | None:
+        """The head of a classifier whose `config.json` does not say that it is one, by the tensors `found` in its file."""
+        return None
+
+    def other_files(self, model: nn.Module) -> dict[str, Any]:
+        """The files, by their paths in the folder, that other libraries want beside `config.json`: what goes into JSON, or
+        tensors by name for a path that ends in `.safetensors`. Raises InputError if there is no place for something."""
+        if isinstance(model, SentenceEncoder) and model.settings.stated:
+            raise InputError(
+                f"{self.name} is saved without settings for sentences: only a BERT's folder has a place for them."
+            )
         return {}
 
     def write_head(self, model: nn.Module) -> dict:
@@ -106,6 +121,18 @@ class Architecture:
     def renamed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights of a file under the names that files have today, if it is an older file with older names."""
         return weights
+
+    def used(self, expected: Container[str], found: Iterable[str]) -> list[str]:
+        """The names in a file that a model with these names reads."""
+        return [name for name in found if name in expected]
+
+    def remarks(self, entries: dict) -> list[str]:
+        """What a `config.json` says about training and minilm does otherwise, in whole sentences."""
+        return []
+
+    def strange(self, unused: Iterable[str]) -> list[str]:
+        """Of the names in a file that a model does not read, those that no model of this architecture has."""
+        return []
 
     def misfits(
         self, expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tuple[str, ...] = ()

@@ -10,19 +10,30 @@ that layout opens here:
 The names of the weights are in `bert_names.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
 
 from minilm.errors import InputError
+from minilm.files.notes import Note
 from minilm.models.bert import Bert, BertForPretraining
 from minilm.models.bert_start import reserved
 from minilm.models.config import TransformerConfig
 from minilm.models.heads import Classifier, HeadConfig, TextHeadConfig, TokenHeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
-from minilm.pretrained.bert_names import from_hf_names, misfits, renamed, to_hf_names
+from minilm.pretrained.bert_names import (
+    NAMES,
+    REPEATED,
+    from_hf_names,
+    misfits,
+    renamed,
+    to_hf_names,
+    translate,
+    used,
+)
+from minilm.pretrained.sentence_settings import sentence_files
 
 # our field → the key in config.json
 CONFIG_KEYS = {
@@ -52,6 +63,7 @@ ONLY = {
     "pruned_heads": {},
     "quantization_config": None,
 }
+SHORTEST = 3  # positions: a token between [CLS] and [SEP]
 HEADED: dict[str, type[HeadConfig]] = {
     "BertForSequenceClassification": TextHeadConfig,
     "BertForTokenClassification": TokenHeadConfig,
@@ -77,24 +89,21 @@ def config_from_hf(theirs: dict, where: str = "config.json") -> TransformerConfi
     if kind not in ("bert", "minilm-bert-prenorm"):
         raise InputError(f"{where}: model_type {kind!r} is not one that minilm opens (bert, minilm-lstm).")
     for key, only in ONLY.items():
-        if theirs.get(key, only) != only:
-            raise InputError(f"{where}: {key} {theirs[key]!r} is not implemented.")
+        if (value := theirs.get(key)) and value != only:  # null, {} and false all mean that it is not used
+            raise InputError(f"{where}: {key} {value!r} is not implemented.")
     if lacking := [key for field, key in CONFIG_KEYS.items() if field not in DEFAULTS and key not in theirs]:
         raise InputError(f"{where} does not describe a BERT: it lacks {', '.join(lacking)}.")
     fields = {field: theirs.get(key, DEFAULTS.get(field)) for field, key in CONFIG_KEYS.items()}
     for field in SIZES:
         if type(fields[field]) is not int or not 1 <= fields[field] <= LARGEST:
             raise InputError(f"{where} does not describe a BERT: {CONFIG_KEYS[field]} {fields[field]!r} is not a size.")
+    if fields["max_length"] < SHORTEST:
+        raise InputError(f"{where}: max_position_embeddings {fields['max_length']} leaves no room for a token.")
     for field in ("dropout", "epsilon"):
         if not isinstance(fields[field], int | float) or not 0 <= fields[field] < 1:
             raise InputError(
                 f"{where} does not describe a BERT: {CONFIG_KEYS[field]} {fields[field]!r} is not in [0, 1)."
             )
-    if theirs.get("attention_probs_dropout_prob", fields["dropout"]) != fields["dropout"]:
-        raise InputError(
-            f"{where}: attention_probs_dropout_prob differs from hidden_dropout_prob, and minilm has one dropout "
-            "for both; they matter in training only, so make them the same."
-        )
     activation = str(fields["activation"])
     fields |= {
         "activation": SAME_ACTIVATION.get(activation, activation),
@@ -122,34 +131,62 @@ def head_from_hf(entries: dict, where: str = "config.json") -> HeadConfig | None
 
     Raises InputError for a head that predicts numbers or several labels at once, because none of ours does.
     """
+    names = entries.get("architectures")
+    kind = HEADED.get(str(names[0])) if isinstance(names, list) and names else None
+    return None if kind is None else head_of_kind(kind, entries, where)
+
+
+def head_of_kind(kind: type[HeadConfig], entries: dict, where: str) -> HeadConfig:
+    """The head of this kind, with the labels and the dropout that a `config.json` names."""
+    if (problem := entries.get("problem_type")) not in (None, "single_label_classification"):
+        raise InputError(f"{where}: problem_type {problem!r} is not implemented.")
+    dropout: Any = next(
+        (entries[key] for key in ("classifier_dropout", CONFIG_KEYS["dropout"]) if entries.get(key) is not None),
+        DEFAULTS["dropout"],
+    )
+    labels = labels_from_hf(entries, where)
     try:
-        kind = HEADED.get((entries.get("architectures") or [""])[0])
-        if kind is None:
-            return None
-        if (problem := entries.get("problem_type")) not in (None, "single_label_classification"):
-            raise InputError(f"{where}: problem_type {problem!r} is not implemented.")
-        names = entries.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # two labels without a name are left out
-        labels = tuple(str(names[key]) for key in sorted(names, key=int))
-        dropout = entries.get("classifier_dropout")
-        dropout = entries.get(CONFIG_KEYS["dropout"], DEFAULTS["dropout"]) if dropout is None else dropout
         return kind(labels, dropout) if kind is TokenHeadConfig else TextHeadConfig(labels, dropout, "cls")
-    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
+    except TypeError as error:
         raise InputError(f"{where} does not describe a classifier: {error!r}.") from None
 
 
-def sentence_settings(width: int, max_length: int) -> dict[str, dict | list]:
-    """The files that tell `sentence-transformers` how tokens become one vector: their mean, scaled to length 1."""
-    names = ("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")
-    return {
-        "modules.json": [
-            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for i, (path, kind) in enumerate(names)
-        ],
-        "sentence_bert_config.json": {"max_seq_length": max_length, "do_lower_case": False},
-        "1_Pooling/config.json": {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True},
-    }
+def labels_from_hf(entries: dict, where: str) -> tuple[str, ...]:
+    """The labels in the order of the logits: from id2label, else from label2id, else LABEL_0, LABEL_1 …, num_labels of them.
+
+    Raises InputError for labels with a gap, and for two labels of one name, which no figure could tell apart.
+    """
+    names, numbers, count = (entries.get(key) for key in ("id2label", "label2id", "num_labels"))
+    try:
+        if names is not None:
+            named = {int(i): str(name) for i, name in names.items()}
+        elif count is None and numbers:
+            named = {int(i): str(name) for name, i in numbers.items()}
+        else:
+            named = {i: f"LABEL_{i}" for i in range(2 if count is None else count)}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{where} does not describe a classifier: {error!r}.") from None
+    if gaps := sorted(set(range(len(named))) - named.keys()):
+        raise InputError(
+            f"{where} does not describe a classifier: of its {len(named)} labels, number {gaps[0]} is missing."
+        )
+    labels = tuple(named[i] for i in range(len(named)))
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise InputError(f"{where} does not describe a classifier: two labels have the name {twice[0]!r}.")
+    return labels
+
+
+def guessed_kind(entries: dict, found: dict[str, Tensor]) -> type[HeadConfig] | None:
+    """What a classifier labels if `architectures` is missing or names the encoder alone: texts need a pooler, tokens have none.
+
+    None if there is no classifier. (In 2019 tokens had a pooler, too; their labels B-… and I-… tell them from texts.)
+    """
+    names = entries.get("architectures") or ["BertModel"]
+    if names[0] != "BertModel" or not {"classifier.weight", "classifier.bias"} <= found.keys():
+        return None
+    labels = [str(name) for name in dict(entries.get("id2label") or {}).values()]
+    tags = any(label[:2] in ("B-", "I-") for label in labels)
+    return TextHeadConfig if "bert.pooler.dense.weight" in found and not tags else TokenHeadConfig
 
 
 class BertArchitecture(Architecture):
@@ -179,11 +216,15 @@ class BertArchitecture(Architecture):
     def read_head(self, entries: dict, where: str = "config.json") -> HeadConfig | None:
         return super().read_head(entries, where) or head_from_hf(entries, where)
 
-    def other_files(self, model: nn.Module) -> dict[str, dict | list]:
-        if not isinstance(model, SentenceEncoder):
-            return {}
-        config: Any = model.config
-        return sentence_settings(config.width, config.max_length)
+    def guess_head(self, entries: dict, found: dict[str, Tensor], where: str, note: Note) -> HeadConfig | None:
+        if (kind := guessed_kind(entries, found)) is None:
+            return None
+        what = "every token" if kind is TokenHeadConfig else "a text as a whole"
+        note(f"{where} does not say what its classifier labels; by its weights and labels it is {what}.")
+        return head_of_kind(kind, entries, where)
+
+    def other_files(self, model: nn.Module) -> dict[str, Any]:
+        return sentence_files(model) if isinstance(model, SentenceEncoder) else {}
 
     def write_names(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         return to_hf_names(weights)
@@ -193,6 +234,21 @@ class BertArchitecture(Architecture):
 
     def renamed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         return renamed(weights)
+
+    def used(self, expected: Container[str], found: Iterable[str]) -> list[str]:
+        return used(expected, found)
+
+    def remarks(self, entries: dict) -> list[str]:
+        hidden, attention = (entries.get(key) for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"))
+        if hidden is None or attention in (None, hidden):
+            return []
+        return [
+            f"hidden_dropout_prob is {hidden} and attention_probs_dropout_prob {attention} there; "
+            "minilm trains with one dropout for both, which is --dropout."
+        ]
+
+    def strange(self, unused: Iterable[str]) -> list[str]:
+        return [name for name in unused if name not in REPEATED and translate(name, NAMES) is None]
 
     def misfits(
         self, expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tuple[str, ...] = ()

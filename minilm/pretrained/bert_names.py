@@ -4,7 +4,7 @@ Read `NAMES` from top to bottom: it is BERT, part by part.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -42,11 +42,13 @@ REPEATED = {
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
-POSITION_IDS = "bert.embeddings.position_ids"  # 0, 1, 2 … in older files: nothing that was learned
+# In older files: 0, 1, 2 … and 0, 0, 0 …, which nobody learned
+BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
 OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # as TensorFlow called them
 ENCODER = ("embeddings.", "encoder.", "pooler.")  # how names begin if the encoder was published alone
 # What stands on the encoder. Some models have it and others do not.
 HEADS = ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.", "classifier.")
+PARTS = ("bert.", *HEADS[1:])  # what a model of `transformers` consists of
 
 
 def modern(name: str) -> str:
@@ -89,7 +91,7 @@ def from_hf_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under today's names, without the position numbers of older files.
+    """The same tensors under today's names, without what older files store although nobody learned it.
 
     Raises InputError if a file holds one tensor under an old and a new name.
     """
@@ -97,27 +99,39 @@ def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     if len(out) < len(weights):
         twice = sorted(name for name in weights if name != modern(name) and modern(name) in weights)
         raise InputError(f"the weights hold one tensor under two names: {', '.join(twice)}.")
-    out.pop(POSITION_IDS, None)
+    for name in BUFFERS:
+        out.pop(name, None)
+    for second, first in REPEATED.items():  # a file that stores a shared tensor once may do so under either name
+        if second in out and first not in out:
+            out[first] = out.pop(second)
     return out
 
 
 def misfits(expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tuple[str, ...] = ()) -> Iterator[str]:
     """Everything that keeps the tensors of a file from filling a model: missing, of another shape, unknown.
 
-    A head that the model lacks is not a fault. One that the file lacks is not a fault if it is in `may_lack` and is
-    missing as a whole.
+    A head that the model lacks is not a fault, whatever it is made of; see `unused`. One that the file lacks is not a fault
+    if it is in `may_lack` and is missing as a whole. But a tensor that belongs to a part that the model has, and that the
+    model has no place for, is one: without it, that part would compute something else.
     """
     absent = tuple(head for head in may_lack if not any(name.startswith(head) for name in found))
     missing = [name for name in expected if name not in found and not name.startswith(absent)]
     wrong = [name for name in expected if name in found and expected[name].shape != found[name].shape]
-    heads = [name for name in found if name in REPEATED or (name.startswith(HEADS) and translate(name, NAMES))]
-    unknown = sorted(found.keys() - expected.keys() - set(heads))
+    parts = ("minilm.", *(part for part in PARTS if any(name.startswith(part) for name in expected)))
+    further = [name for name in found if name in REPEATED or name.startswith(HEADS[0]) or not name.startswith(parts)]
+    unknown = sorted(found.keys() - expected.keys() - set(further))
     if missing:
         yield f"missing {', '.join(missing)}"
     for name in wrong:
         yield f"{name} is {list(found[name].shape)} and should be {list(expected[name].shape)}"
     if unknown:
         yield f"unknown {', '.join(unknown)}"
+
+
+def used(expected: Container[str], found: Iterable[str]) -> list[str]:
+    """The names in a file that a model reads: those that it needs, and the second copies of what its head shares."""
+    head = "cls.predictions.bias" in expected
+    return [name for name in found if name in expected or (head and name in REPEATED)]
 
 
 def translate(name: str, table: dict[str, str]) -> str | None:

@@ -1,18 +1,30 @@
 """The architectures that there are, and opening a folder that holds a model of any of them."""
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from torch import nn
 
 from minilm.errors import InputError
-from minilm.files.tensors import header_of, read_config, read_safetensors, weights_file
-from minilm.models.heads import Classifier
+from minilm.files.notes import Note, unheard
+from minilm.files.tensors import header_of, read_config, weights_file
+from minilm.models.heads import Classifier, HeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.registry import locate
-from minilm.pretrained.run_folder import LoadedModel, save_folder, tensors_for, tokenizer_for
-from minilm.pretrained.weights import HEADS, load_weights
+from minilm.pretrained.run_folder import (
+    Fit,
+    LoadedModel,
+    fit_of,
+    folder_of,
+    read_weights,
+    save_folder,
+    tensors_for,
+    tokenizer_for,
+)
+from minilm.pretrained.sentence_settings import load_layers, lowercased, read_settings
+from minilm.pretrained.weights import HEADS, listed, load_weights, weights_of
 from minilm.text.tokenizer import Tokenizer
 
 # Each is a module of this room, with its adapter under the name ARCHITECTURE. To add one, add its name here.
@@ -60,28 +72,47 @@ def described(name: Path | str):
     return path, entries, architecture, architecture.read_config(entries, str(path / "config.json"))
 
 
-def open_model(name: Path | str) -> LoadedModel:
+def open_model(name: Path | str, note: Note = unheard) -> LoadedModel:
     """Whatever the folder `name` holds (or the published model of that name), ready to be used, with its tokenizer.
 
     A classifier is opened as a `Classifier`, a model that guesses tokens as what was pretrained, and a lone encoder as a
-    `SentenceEncoder`. Raises InputError, in one sentence, for whatever is wrong with the folder.
+    `SentenceEncoder`. Like all functions here that open a folder, it notes which weights in the file it has no use for.
+    Raises InputError, in one sentence, for whatever is wrong with the folder.
     """
     path, entries, architecture, _ = described(name)
-    if architecture.read_head(entries, str(path / "config.json")) is not None:
-        return open_classifier(name)
+    if head_in(path, entries, architecture) is not None:
+        return open_classifier(name, note)
     found = architecture.renamed(header_of(weights_file(path)))
-    return open_pretraining(name) if architecture.guesses_tokens(entries, found) else open_encoder(name)
+    return (open_pretraining if architecture.guesses_tokens(entries, found) else open_encoder)(name, note)
 
 
-def open_encoder(name: Path | str) -> LoadedModel:
-    """An encoder without the heads that stand on it, but with its pooler, if it has one."""
+def open_encoder(name: Path | str, note: Note = unheard) -> LoadedModel:
+    """An encoder without the heads that stand on it, but with its pooler, if it has one.
+
+    How it turns a text into a vector is what the files of `sentence-transformers` say, if there are any.
+    """
     path, _, architecture, config = described(name)
     found = architecture.renamed(header_of(weights_file(path)))
     with_pooler = any(name.endswith("pooler.dense.weight") for name in found)
-    return opened(path, architecture, config, lambda: SentenceEncoder(architecture.build_encoder(config), with_pooler))
+    folder = folder_of(path)
+    settings = read_settings(folder, getattr(config, "max_length", None))
+    loaded = opened(
+        path, architecture, config, lambda: SentenceEncoder(architecture.build_encoder(config), with_pooler), note=note
+    )
+    try:
+        model = SentenceEncoder(loaded.model.encoder, False, settings)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+    model.pooler = loaded.model.pooler
+    load_layers(model, folder)
+    return replace(
+        loaded,
+        model=model.eval(),
+        tokenizer=lowercased(loaded.tokenizer) if settings.lowercase else loaded.tokenizer,
+    )
 
 
-def open_pretraining(name: Path | str) -> LoadedModel:
+def open_pretraining(name: Path | str, note: Note = unheard) -> LoadedModel:
     """The whole pretrained model, which guesses tokens.
 
     If the folder holds a BERT that never learned next sentence, that head stays as drawn, and `lacking` names it.
@@ -91,30 +122,49 @@ def open_pretraining(name: Path | str) -> LoadedModel:
     if not architecture.guesses_tokens(entries, architecture.renamed(header_of(weights_file(path)))):
         raise InputError(f"{name} guesses no masked words: name a folder that `minilm pretrain` wrote.")
     return opened(
-        path, architecture, config, lambda: architecture.build_pretraining(config), architecture.optional_heads
+        path, architecture, config, lambda: architecture.build_pretraining(config), architecture.optional_heads, note
     )
 
 
-def open_classifier(name: Path | str) -> LoadedModel:
+def open_classifier(name: Path | str, note: Note = unheard) -> LoadedModel:
     """A model that was fine-tuned, here or in `transformers`, for texts or for tokens.
 
     Raises InputError, as `open_model` does, and also for a folder that holds no classifier.
     """
     path, entries, architecture, config = described(name)
-    head = architecture.read_head(entries, str(path / "config.json"))
+    head = head_in(path, entries, architecture, note)
     if head is None:
         raise InputError(f"{name} holds no classifier: fine-tune it first (minilm finetune --model {name} …).")
-    return opened(path, architecture, config, lambda: Classifier(architecture.build_encoder(config), head))
+    return opened(path, architecture, config, lambda: Classifier(architecture.build_encoder(config), head), note=note)
 
 
-def opened(path: Path, architecture: Architecture, config, build, may_lack: tuple[str, ...] = ()) -> LoadedModel:
+def head_in(path: Path, entries: dict, architecture: Architecture, note: Note = unheard) -> HeadConfig | None:
+    """The head of the classifier in a folder, or None if there is no classifier."""
+    where = str(path / "config.json")
+    if (head := architecture.read_head(entries, where)) is not None:
+        return head
+    return architecture.guess_head(entries, architecture.renamed(header_of(weights_file(path))), where, note)
+
+
+def opened(
+    path: Path, architecture: Architecture, config, build, may_lack: tuple[str, ...] = (), note: Note = unheard
+) -> LoadedModel:
     """Build a model and fill it. Heads in `may_lack` (by their names in the file) stay as drawn if the file has none."""
     tokenizer = tokenizer_for(config, path)
-    file = tensors_for(path, architecture, config, build, may_lack)
-    weights = architecture.read_names(read_safetensors(file))
+    fit = tensors_for(path, architecture, config, build, may_lack)
+    weights = read_weights(path, architecture, fit)
     model = build()
     lacking = load_weights(model, weights, str(path), HEADS if may_lack else ())
-    return LoadedModel(model.eval(), tokenizer, path, tuple(lacking))
+    note_unused(path, architecture, fit, note)
+    return LoadedModel(model.eval(), tokenizer, path, tuple(lacking), fit.unused)
+
+
+def note_unused(path: Path, architecture: Architecture, fit: Fit, note: Note) -> None:
+    """Say which weights in the file belong to nothing that minilm knows. (That an encoder is used without the head that it
+    was trained with is what the caller asked for.)"""
+    if strange := architecture.strange(fit.unused):
+        these = "a weight that is" if len(strange) == 1 else f"{len(strange)} weights that are"
+        note(f"{path} holds {these} not used here: {listed(strange)}.")
 
 
 def encoder_config(name: Path | str):
@@ -124,15 +174,20 @@ def encoder_config(name: Path | str):
     return architecture, config
 
 
-def load_encoder(model: Classifier, name: Path | str) -> tuple[str, ...]:
+def load_encoder(model: Classifier, name: Path | str, note: Note = unheard) -> tuple[str, ...]:
     """Copy a pretrained encoder (and its pooler, if the model has one) into a classifier; its head stays as drawn.
 
     The head of a model that was fine-tuned before is not copied either, because its rows stand for other labels. Returns the
     names that stay as drawn. Raises InputError if anything else does not fit.
     """
-    path, _, architecture, _ = described(name)
-    weights = architecture.read_names(read_safetensors(weights_file(path)))
-    weights = {name: tensor for name, tensor in weights.items() if not name.startswith("head.")}
+    path, entries, architecture, _ = described(name)
+    file = weights_file(path)
+    own = {name: tensor for name, tensor in weights_of(model).items() if not name.startswith("head.")}
+    fit = fit_of(file, architecture, architecture.write_names(own), architecture.renamed(header_of(file)))
+    weights = read_weights(path, architecture, fit)
+    note_unused(path, architecture, fit, note)
+    for remark in architecture.remarks(entries):
+        note(f"{path}: {remark}")
     return tuple(load_weights(model, weights, str(path), may_lack=("head.", "pooler.")))
 
 

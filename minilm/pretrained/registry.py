@@ -4,6 +4,7 @@ The packages only carry the files, which are opened where they lie and checked b
 """
 
 import difflib
+import operator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,11 @@ PUBLISHED_MODELS = {
             "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
             "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
             "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+            "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+            "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+            "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+            "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
         },
     )
 }
@@ -61,7 +67,7 @@ def status() -> list[Status]:
     for name, model in PUBLISHED_MODELS.items():
         paths = files_of(model)
         there = bool(paths) and all(path.is_file() for path in paths)
-        same = there and all(sha256(path) == model.files[path.name] for path in paths)
+        same = there and all(map(operator.eq, map(sha256, paths), model.files.values()))
         megabytes = sum(path.stat().st_size for path in paths) / 1e6 if there else 0.0
         state = "present" if same else "other checksum" if there else "missing"
         rows.append(Status(name, model.what, model.parameters, megabytes, state, model.pip))
@@ -90,10 +96,10 @@ def locate(name_or_path: str | Path) -> Path:
     paths = files_of(model)
     if not paths or not all(path.is_file() for path in paths):
         raise InputError(f"the model {name!r} needs the package {model.package}: {model.pip}")
-    for path in paths:
-        if (found := sha256(path)) != model.files[path.name]:
+    for path, expected in zip(paths, model.files.values(), strict=True):
+        if (found := sha256(path)) != expected:
             raise InputError(
                 f"{path} is not that of the model {name!r} (SHA-256 {found[:12]}…, expected "
-                f"{model.files[path.name][:12]}…): pip install --force-reinstall {model.package}=={model.version}"
+                f"{expected[:12]}…): pip install --force-reinstall {model.package}=={model.version}"
             )
     return paths[0].parent

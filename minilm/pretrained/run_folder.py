@@ -6,7 +6,7 @@ config.json  model.safetensors  tokenizer.json  tokenizer_config.json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,12 @@ from torch.overrides import TorchFunctionMode
 
 from minilm.errors import InputError
 from minilm.files.atomic import write_json, write_text
-from minilm.files.tensors import header_of, weights_file, write_tensors
+from minilm.files.tensors import header_of, read_safetensors, weights_file, write_tensors
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.registry import locate
-from minilm.pretrained.weights import weights_of
-from minilm.text.tokenizer import SPECIAL_TOKENS, Tokenizer
+from minilm.pretrained.weights import refuse_broken_numbers, weights_of
+from minilm.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class LoadedModel:
     tokenizer: Tokenizer
     folder: Path
     lacking: tuple[str, ...] = ()  # names of weights that the folder does not hold; they are as drawn
+    unused: tuple[str, ...] = ()  # names of weights in the file that this model does not read
 
     @property
     def max_length(self) -> int | None:
@@ -42,18 +43,24 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
 
     A BERT without a task is written so that `sentence-transformers` opens it as well.
     """
-    weights = architecture.write_names(weights_of(model))
+    others = architecture.other_files(model)
+    elsewhere = "after." if isinstance(model, SentenceEncoder) else ()  # dense layers lie in folders of their own
+    weights = architecture.write_names(
+        {name: tensor for name, tensor in weights_of(model).items() if not name.startswith(elsewhere)}
+    )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "tokenizer.json", tokenizer.to_json())
-    tokens = {token.strip("[]").lower() + "_token": token for token in SPECIAL_TOKENS}
     inputs = ["input_ids", "token_type_ids", "attention_mask"]  # without it a pair would get no segments there
-    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
-    write_json(folder / "tokenizer_config.json", facts | tokens)
+    facts: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
+    settings = model.settings if isinstance(model, SentenceEncoder) else None
+    if length := (settings and settings.max_length) or getattr(model.config, "max_length", None):
+        facts["model_max_length"] = length  # without it no text would be cut there
+    write_json(folder / "tokenizer_config.json", facts | tokenizer.names)
     if isinstance(model, SentenceEncoder):  # nothing stands on it, so `transformers` expects its names without a prefix
         weights = {name.removeprefix("bert."): tensor for name, tensor in weights.items()}
-    for path, content in architecture.other_files(model).items():
+    for path, content in others.items():
         (folder / path).parent.mkdir(exist_ok=True)
-        write_json(folder / path, content)
+        (write_tensors if path.endswith(".safetensors") else write_json)(folder / path, content)
     write_tensors(folder / "model.safetensors", weights)
     write_json(folder / "config.json", architecture.write_config(model))
 
@@ -70,9 +77,17 @@ class ShapesAlone(TorchFunctionMode):
         return args[0] if function in (Tensor.normal_, Tensor.uniform_) else function(*args, **(kwargs or {}))
 
 
+class Fit(NamedTuple):
+    """The file with a model's weights (or the index of several), and the names in it that the model reads and does not."""
+
+    file: Path
+    used: list[str]
+    unused: tuple[str, ...]
+
+
 def tensors_for(
     path: Path, architecture: Architecture, config, build: Callable[[], nn.Module], may_lack: tuple[str, ...] = ()
-) -> Path:
+) -> Fit:
     """The file with a model's weights, returned only after its header has been found to fit what `build` makes.
 
     The model is built on the device "meta" for that, where tensors have a shape and no memory: a config that is wrong by
@@ -87,21 +102,39 @@ def tensors_for(
             expected = weights_of(build())
     except RuntimeError as error:  # more numbers than can be counted
         raise InputError(f"{path}: config.json describes no model that could exist: {error}.") from None
-    problems = list(architecture.misfits(architecture.write_names(expected), architecture.renamed(found), may_lack))
-    if problems:
+    wanted, found = architecture.write_names(expected), architecture.renamed(found)
+    if problems := list(architecture.misfits(wanted, found, may_lack)):
         raise InputError(f"the weights of {path} do not fit its config.json: {'; '.join(problems)}.")
-    return file
+    return fit_of(file, architecture, wanted, found)
+
+
+def fit_of(file: Path, architecture: Architecture, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> Fit:
+    used = architecture.used(wanted, found)
+    return Fit(file, used, tuple(sorted(found.keys() - set(used))))
+
+
+def read_weights(path: Path, architecture: Architecture, fit: Fit) -> dict[str, Tensor]:
+    """The tensors that a model reads, under our names. Raises InputError if one of them is not finite."""
+    found = architecture.renamed(read_safetensors(fit.file))
+    wanted = {name: found[name] for name in fit.used}
+    refuse_broken_numbers(wanted, str(path))
+    return architecture.read_names(wanted)
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of a model that was named by its folder or by its file of weights."""
+    return path.parent if path.suffix in (".safetensors", ".json") and not path.is_dir() else path
 
 
 def tokenizer_for(config, name: Path | str) -> Tokenizer:
-    """The folder's tokenizer. Raises InputError for one that has more tokens than the embedding table has rows."""
-    path = locate(name)
-    folder = path.parent if path.suffix == ".safetensors" else path
+    """The folder's tokenizer. Raises InputError if one of its ids lies beyond the embedding table."""
+    folder = folder_of(locate(name))
     tokenizer = Tokenizer.load(folder)
     if tokenizer.size > config.vocab_size:
+        (last,) = tokenizer.tokens([tokenizer.size - 1])
         raise InputError(
-            f"{folder}: the tokenizer has {tokenizer.size:,} tokens and the model {config.vocab_size:,}; they do not "
-            "belong together."
+            f"{folder}: the tokenizer has ids up to {tokenizer.size - 1:,} ({last!r}), and the model only {config.vocab_size:,} "
+            "rows for them, from 0; they do not belong together."
         )
     return tokenizer
 

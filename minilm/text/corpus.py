@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.errors import InputError
+from minilm.files.notes import Note, unheard
 from minilm.files.packages import (
     installed_version as _installed_version,
     package_folder as _package_folder,
     sha256 as _sha256,
 )
-from minilm.text import files, tagged as tagged_text
+from minilm.text import files, tables, tagged as tagged_text
 from minilm.text.files import Example
 from minilm.text.sentences import split_sentences
 from minilm.text.tagged import TaggedLine
@@ -72,22 +73,24 @@ _SOURCES = {"imdb": "imdb", "rotten-tomatoes": "rotten_tomatoes"}  # the value i
 _LABELLED = (*_SOURCES, "chinese-reviews")
 
 
-def documents(name_or_path: str | Path, text_column: str = "text") -> Iterator[list[str]]:
+def documents(name_or_path: str | Path, text_column: str = "text", note: Note = unheard) -> Iterator[list[str]]:
     """The documents of a corpus, each a list of sentences, read one at a time.
 
     You can give the name of a corpus; a text file (one sentence per line, a blank line between documents; without blank
     lines the file is one document); a folder of such `.txt` files; or a CSV, TSV or JSON-lines file, where each row is a
-    document and its `text_column` is split into sentences. Raises InputError if the corpus, file or column does not exist,
-    a package is missing or has another checksum, or a file is empty or not UTF-8.
+    document and its `text_column` is split into sentences. `note` hears of lines and files that are left out.
+
+    Raises InputError if the corpus, file or column does not exist, a package is missing or has another checksum, or a file
+    is empty or not UTF-8; for a table whose quotation marks swallow rows; and for a file of tagged words.
     """
     if name_or_path in _LABELLED:
         return (split_sentences(example.text) for example in _labelled_corpus(str(name_or_path)))
     if name_or_path == "peoples-daily":
         return _news_documents()
     path = _existing(name_or_path)
-    if path.suffix.lower() in files.LABELLED:
-        return files.column_documents(path, text_column)
-    return files.text_documents(path)
+    if path.suffix.lower() in files.LABELLED and not path.is_dir():
+        return tables.column_documents(path, text_column, note)
+    return files.text_documents(path, note)
 
 
 def labelled(
@@ -95,20 +98,22 @@ def labelled(
     text_column: str = "text",
     label_column: str | None = "label",
     pair_column: str | None = None,
+    note: Note = unheard,
 ) -> list[Example]:
     """The labelled texts of a corpus ("negative", "positive"), or of a CSV, TSV or JSON-lines file.
 
     `label_column=None` reads texts without labels. The column names apply to files only, because a named corpus knows
-    its own. Raises InputError as `documents` does, and also for a row with a missing or empty cell.
+    its own. Labels are read without the spaces around them; `note` hears how many were changed. Raises InputError as
+    `documents` does, and also for a row with a missing or empty cell and for labels that differ only in case or the like.
     """
     if name_or_path in _LABELLED:
         return list(_labelled_corpus(str(name_or_path)))
     if name_or_path in CORPORA:
         raise InputError(f"the corpus {name_or_path!r} has no labels for whole texts; its words are tagged.")
-    return list(files.labelled_file(_existing(name_or_path), text_column, label_column, pair_column))
+    return list(tables.labelled_file(_existing(name_or_path), text_column, label_column, pair_column, note))
 
 
-def tagged(name_or_path: str | Path) -> list[TaggedLine]:
+def tagged(name_or_path: str | Path, note: Note = unheard) -> list[TaggedLine]:
     """The tagged lines of `peoples-daily`, of a CoNLL file, or of a `.txt` file of word/tag lines.
 
     Word/tag lines, including those of `peoples-daily`, are split into characters. Raises InputError as `documents` does,
@@ -123,7 +128,7 @@ def tagged(name_or_path: str | Path) -> list[TaggedLine]:
         raise InputError(f"{path} is a folder, but tagged text must be one file: give the path of a file.")
     if path.suffix.lower() == ".txt":
         return list(tagged_text.word_tag_lines(path))
-    return list(tagged_text.conll_lines(path))
+    return list(tagged_text.conll_lines(path, note))
 
 
 def articles() -> list[range]:

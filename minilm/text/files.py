@@ -1,22 +1,44 @@
-"""The user's own files: plain text as documents; CSV, TSV and JSON lines as labelled examples.
+"""The user's own text files, read as documents. (Tables are read in `tables.py`.)
 
 Every problem with a file raises an `InputError` that names the file and, if possible, the line.
 """
 
-import csv
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from minilm.errors import InputError
-from minilm.text.sentences import split_sentences
+from minilm.files.notes import Note, unheard
+from minilm.text.characters import code_points, visible
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 LABELLED = (*DELIMITERS, *JSON_LINES)
+TAGGED = (
+    ".conll",
+    ".bio",
+    ".bio2",
+    ".bioes",
+    ".bmes",
+    ".bilou",
+    ".iob",
+    ".iob2",
+    ".iobes",
+)  # a token and its tag on each line
 HALF = re.compile("[\ud800-\udfff]")
+
+# Formats whose own signs and names would be learnt as text, and what to do instead.
+_NOT_PLAIN = {
+    **dict.fromkeys((*TAGGED, ".conllu"), "write the words alone, one sentence per line, into a .txt file"),
+    **dict.fromkeys(
+        (".json", ".ipynb"), "write one object per line into a .jsonl file, or plain text into a .txt file"
+    ),
+    **dict.fromkeys((".html", ".htm", ".xml", ".xhtml", ".rtf"), "save it as plain text in a .txt file"),
+}
+_TAG_AT_END = re.compile(r"\S.*\s(O|[BIESLUMW]-\S*[^\W\d]\S*)\s*")
+_WORD_AND_TAG = re.compile(r"\S+/[A-Za-z]{1,5}\$?|(\W)/\1")
+_LOOK_AT = 20  # lines, to see whether a text is tagged
 
 
 class Example(NamedTuple):
@@ -28,18 +50,27 @@ class Example(NamedTuple):
 
 
 def text_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file, with their line ends, decoded one by one so that an error can name the line."""
+    r"""The lines of a UTF-8 file, each with its line end: `\n`, `\r\n` or `\r`. No other character ends a line.
+
+    A byte order mark at the beginning is no part of the text. Raises InputError, with the line, for a file that is not
+    UTF-8 or has a zero byte.
+    """
     try:
-        with open(path, "rb") as file:
+        # surrogateescape turns a wrong byte into half a character, so that we can say in which line it is
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             for number, line in enumerate(file, start=1):
                 try:
-                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    byte = f"byte {error.start + 1} of line {number}"
-                    raise InputError(f"{path} is not UTF-8 ({byte}): save it as UTF-8.") from None
-                if "\0" in text:
+                    line.encode()
+                except UnicodeEncodeError as error:
+                    byte = len(line[: error.start].encode()) + 1
+                    where = f"byte {byte} of line {number}"
+                    raise InputError(f"{path} is not UTF-8 ({where}): save it as UTF-8.") from None
+                if "\0" in line:
                     raise InputError(f"{path} is not plain text (a zero byte in line {number}): save it as UTF-8.")
-                yield text
+                if number > 1:
+                    yield line
+                elif line != "\ufeff":
+                    yield line.removeprefix("\ufeff")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from None
 
@@ -51,137 +82,75 @@ def refuse_half_characters(text: str, where: str) -> None:
         raise InputError(f"{where} contains {half}: remove it, or write the whole character.")
 
 
-def text_documents(path: Path) -> Iterator[list[str]]:
+def text_documents(path: Path, note: Note = unheard) -> Iterator[list[str]]:
     """Documents of a text file, or of every `.txt` file in a folder, in the order of the file names.
 
-    Each line is one sentence. A blank line or the end of a file ends a document.
+    Each line is one sentence. A line without visible text or the end of a file ends a document. `note` hears of lines with
+    invisible characters alone, and of files in the folder that are not read. Raises InputError for a file that is not
+    plain text, such as one with a tag on every line.
     """
-    found = False
-    for file in _text_files(path):
+    found, unseen, example = False, 0, ""
+    for file in text_files(path, note):
+        if advice := _NOT_PLAIN.get(file.suffix.lower()):
+            what = "has a tag for every word" if "words alone" in advice else "is not plain text"
+            raise InputError(f"{file} {what}, which a model would learn as text: {advice}.")
+        first: list[str] = []  # lines, to see whether they are tagged
         sentences: list[str] = []
-        for line in text_lines(file):
-            if sentence := line.strip():
+        for number, line in enumerate(text_lines(file), start=1):
+            sentence = line.strip()
+            if visible(sentence):
                 sentences.append(sentence)
-            elif sentences:
+                if len(first) < _LOOK_AT:
+                    first.append(line)
+                    if len(first) == _LOOK_AT:
+                        refuse_tags(first, file)
+                continue
+            if sentence:
+                unseen += 1
+                example = example or f"line {number} of {file} ({code_points(sentence)})"
+            if sentences:
                 found = True
                 yield sentences
                 sentences = []
+        if len(first) < _LOOK_AT:
+            refuse_tags(first, file)
         if sentences:
             found = True
             yield sentences
+    if unseen:
+        note(f"{unseen:,} line(s) with invisible characters alone were read as blank lines, such as {example}.")
     if not found:
         raise InputError(f"{path} is empty: write one sentence per line, with a blank line between documents.")
 
 
-def _text_files(path: Path) -> list[Path]:
+def refuse_tags(lines: list[str], file: Path) -> None:
+    """Raise InputError if all these lines are tagged words, which a model would learn as text."""
+    words = [item for line in lines for item in line.split()]
+    columns = [line for line in lines if not line.startswith("-DOCSTART-")]
+    in_columns = len(columns) >= 3 and all(_TAG_AT_END.fullmatch(line) for line in columns)
+    if in_columns or (len(words) >= 6 and all(map(_WORD_AND_TAG.fullmatch, words))):
+        shown = " ".join(lines[-1].split())[:30]
+        advice = "write the words alone, one sentence per line"
+        raise InputError(f"{file} has a tag for every word ({shown!r}), which a model would learn as text: {advice}.")
+
+
+def text_files(path: Path, note: Note = unheard) -> list[Path]:
+    """The file itself, or the `.txt` files of a folder, in the order of their names.
+
+    Hidden files (such as the `._a.txt` that macOS writes beside `a.txt`) hold no text. `note` hears of what is not read.
+    """
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".txt" and file.is_file())
-    if not files:
+    read, left_out = [], []
+    for file in sorted(path.iterdir()):
+        is_text, hidden = file.suffix.lower() == ".txt" and file.is_file(), file.name.startswith(".")
+        if is_text and not hidden:
+            read.append(file)
+        elif is_text or not hidden:
+            left_out.append(file.name)
+    if not read:
         raise InputError(f"the folder {path} has no .txt files.")
-    return files
-
-
-def column_documents(path: Path, text_column: str = "text") -> Iterator[list[str]]:
-    """The text column of a CSV, TSV or JSON-lines file: each row is one document, split into sentences."""
-    for _, (text,) in _rows(path, {"--text-column": text_column}):
-        yield split_sentences(text)
-
-
-def labelled_file(
-    path: Path, text_column: str = "text", label_column: str | None = "label", pair_column: str | None = None
-) -> Iterator[Example]:
-    """The rows of a CSV, TSV or JSON-lines file. Give `label_column=None` if you do not need labels or have none."""
-    wanted = {"--text-column": text_column}
-    if label_column is not None:
-        wanted["--label-column"] = label_column
-    if pair_column is not None:
-        wanted["--pair-column"] = pair_column
-    for _, cells in _rows(path, wanted):
-        row = dict(zip(wanted, cells, strict=True))
-        yield Example(row["--text-column"], row.get("--label-column"), row.get("--pair-column"))
-
-
-def _rows(path: Path, wanted: dict[str, str]) -> Iterator[tuple[int, list[str]]]:
-    """(line number, wanted cells) of every row. `wanted` maps each command-line option to the column that it names."""
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, but labelled data must be one file ({', '.join(LABELLED)}).")
-    if suffix not in LABELLED:
-        raise InputError(
-            f"{path} does not end in {', '.join(LABELLED)}: labelled data must be in one of these formats."
-        )
-    read = _json_rows if suffix in JSON_LINES else _csv_rows
-    empty = True
-    for number, cells in read(path, wanted):
-        empty = False
-        for cell, column in zip(cells, wanted.values(), strict=True):
-            if not cell.strip():
-                raise InputError(f"{path}, line {number}: the column {column!r} is empty.")
-        yield number, cells
-    if empty:
-        raise InputError(f"{path} is empty: it has no rows.")
-
-
-def _csv_rows(path: Path, wanted: dict[str, str]) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(2**31 - 1)  # the largest C long of Windows; sys.maxsize overflows there
-    reader = csv.reader(text_lines(path), delimiter=DELIMITERS[path.suffix.lower()])
-    header: list[str] = []
-    places: list[int] = []
-    before = 0
-    try:
-        for row in reader:
-            number, before = before + 1, reader.line_num  # the line where the row begins
-            if not row or (len(row) == 1 and not row[0].strip() and len(header) != 1):
-                continue
-            if not header:
-                header = [name.strip() for name in row]
-                places = [_place(str(path), header, option, column) for option, column in wanted.items()]
-                continue
-            if len(row) != len(header):
-                cells = f"{len(row)} cell{'s' if len(row) > 1 else ''} where the header has {len(header)}"
-                quotes = f"put quotes around a text that contains {_named(path)}"
-                raise InputError(f"{path}, line {number}: {cells}; {quotes}.")
-            yield number, [row[place] for place in places]
-    except csv.Error as error:
-        raise InputError(f"{path}, line {before + 1}: {error}.") from None
-
-
-def _named(path: Path) -> str:
-    return "tabs" if path.suffix.lower() == ".tsv" else "commas"
-
-
-def _place(where: str, header: list[str], option: str, column: str) -> int:
-    if column not in header:
-        raise InputError(f"{where} has no column {column!r} (it has: {', '.join(header)}). Name it with {option}.")
-    return header.index(column)
-
-
-def _json_rows(path: Path, wanted: dict[str, str]) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(text_lines(path), start=1):
-        if not line.strip():
-            continue
-        row = _parsed(line, f"{path}, line {number}")
-        if not isinstance(row, dict):
-            raise InputError(f'{path}, line {number}: not an object, such as {{"text": "...", "label": "..."}}.')
-        cells = []
-        for option, column in wanted.items():
-            _place(f"{path}, line {number},", list(row), option, column)
-            value = row[column]
-            if not isinstance(value, str | int):  # labels may be numbers or true/false, but not a list or null
-                raise InputError(f"{path}, line {number}: {column!r} must be text, not {json.dumps(value)[:40]}.")
-            refuse_half_characters(str(value), f"{path}, line {number}: {column!r}")
-            cells.append(str(value))
-        yield number, cells
-
-
-def _parsed(line: str, where: str):
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        why = f"not JSON ({error.msg} at column {error.colno})"
-    except RecursionError:
-        why = "brackets are nested too deeply"
-    except ValueError:  # Python limits the digits of a number
-        why = "a number has too many digits"
-    raise InputError(f"{where}: {why}.")
+    if left_out:
+        only = "only .txt files that are not hidden are"
+        note(f"{len(left_out):,} file(s) or folder(s) in {path} are not read, such as {left_out[0]}: {only}.")
+    return read

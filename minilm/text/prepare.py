@@ -3,6 +3,7 @@
 <cache>/<corpus>-<key>/
     train.txt  held_out.txt     one sentence per line, a blank line between documents; you can read them
     tokenizer.json              learned from train.txt only
+    notes.txt                   what the tokenizer does not see of train.txt, if there is anything
     train/  held_out/           the stores of token ids
     prepared.json               written last: if it exists, everything else is complete
 """
@@ -18,7 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from minilm.errors import InputError
+from minilm.files.notes import FILE as NOTES, Note, Notes, unheard
 from minilm.text import corpus
+from minilm.text.files import LABELLED, text_files
+from minilm.text.remarks import remark
 from minilm.text.store import Store, open_store, write_store
 from minilm.text.tokenizer import Tokenizer, train_characters, train_wordpiece
 
@@ -42,33 +46,46 @@ def prepare(
     seed: int = 0,
     tokenizer: Tokenizer | None = None,
     say: Callable[[str], None] = print,
+    strip_accents: bool | None = None,
+    note: Note = unheard,
+    pairs: bool = True,
 ) -> Prepared:
     """Prepare the corpus `name` (a corpus or a path) in `cache`, or reuse what an earlier run prepared.
 
-    `held_out` documents (at most a fifth of all) never enter training. `units` is "wordpiece" or "characters". If you
-    give a `tokenizer`, it is used instead of learning one. Raises InputError if the settings or the corpus do not work.
+    `held_out` documents (at most a fifth of all) never enter training. `units` is "wordpiece" or "characters".
+    `strip_accents` None: as `lowercase` says. If you give a `tokenizer`, it is used instead of learning one. `note` hears
+    what was left out and what the tokenizer does not see, also when an earlier run prepared the corpus. With `pairs`, both
+    parts of the corpus must give sentence pairs. Raises InputError if the settings or the corpus do not work.
     """
     if units not in ("wordpiece", "characters"):
         raise InputError(f"units '{units}' are not known: choose wordpiece or characters.")
     if vocab_size < 100:
         raise InputError(f"a vocabulary of {vocab_size} is too small: give at least 100.")
     given = hashlib.sha256(tokenizer.to_json().encode()).hexdigest() if tokenizer else None
-    settings = [fingerprint(name), vocab_size, units, lowercase, held_out, seed, given, VERSION]
+    settings = [fingerprint(name), vocab_size, units, lowercase, strip_accents, held_out, seed, given, VERSION]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
-    folder = cache / f"{Path(name).stem}-{key}"
+    folder = cache / f"{Path(name).stem[:LONGEST_NAME]}-{key}"
     started = time.perf_counter()
     if not (folder / "prepared.json").exists():
         say(f"reading {name}")
         folder.mkdir(parents=True, exist_ok=True)
-        write_texts(corpus.documents(name), held_out, seed, folder, name)
+        notes, keep_accents = Notes(unheard), ""
+        write_texts(corpus.documents(name, note=notes), held_out, seed, folder, name, pairs)
         if tokenizer is None:
             say("learning the vocabulary")
-            tokenizer = learn_vocabulary(folder / "train.txt", vocab_size, units, lowercase)
-        (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
+            tokenizer = learn_vocabulary(folder / "train.txt", vocab_size, units, lowercase, strip_accents, notes)
+            keep_accents = "--strip-accents False keeps accents" if strip_accents is None else ""
+        with open(folder / "train.txt", encoding="utf-8") as lines:
+            remark(tokenizer, lines, f"the text of {name}", notes, keep_accents)
+        tokenizer.save(folder)
         say("turning text into ids")
         for part in ("train", "held_out"):
-            write_store(read_documents(folder / f"{part}.txt"), tokenizer, folder / part)
+            write_store(read_documents(folder / f"{part}.txt"), tokenizer, folder / part, notes)
+        notes.write(folder)
         (folder / "prepared.json").write_text(json.dumps(settings), encoding="utf-8")
+    if (folder / NOTES).exists():
+        for line in (folder / NOTES).read_text(encoding="utf-8").rstrip("\n").split("\n"):
+            note(line)
     seconds = time.perf_counter() - started
     try:
         parts = Tokenizer.load(folder), open_store(folder / "train"), open_store(folder / "held_out")
@@ -78,26 +95,30 @@ def prepare(
     return Prepared(folder, *parts, seconds if seconds > 1 else 0.0)
 
 
-VERSION = 2  # raise it when the contents of the files change, so that old files are not reused
+VERSION = 3  # raise it when the contents of the files change, so that old files are not reused
+LONGEST_NAME = 40  # characters of the corpus in the name of a folder, where many systems allow 255 bytes
 
 
 def fingerprint(name: str) -> str:
-    """One hash of the contents of the corpus, so that an edited file counts as another corpus."""
+    """One hash of what the corpus contains and how it is read, wherever it lies: an edited file counts as another corpus."""
     if name in corpus.CORPORA:
         return "-".join(corpus.CORPORA[name].files.values())
+    corpus.documents(name)  # raises InputError if there is no such file
     path = Path(name)
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".txt") if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        if file.is_file():
-            digest.update(str(file).encode())
-            with open(file, "rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    digest = hashlib.sha256(path.suffix.lower().encode() if path.suffix.lower() in LABELLED else b"text")
+    for file in text_files(path):
+        with open(file, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 
 
 def write_texts(
-    documents: Iterator[list[str]], held_out: int, seed: int, folder: Path, name: str = "the corpus"
+    documents: Iterator[list[str]],
+    held_out: int,
+    seed: int,
+    folder: Path,
+    name: str = "the corpus",
+    pairs: bool = True,
 ) -> None:
     """Write every document to train.txt or held_out.txt, reading the corpus only once. A single document, such as a book, is
     cut in two: the last fifth of its sentences (at most `held_out`) is held out.
@@ -105,7 +126,7 @@ def write_texts(
     We can draw the held-out documents only when we know how many documents there are, but reading the corpus twice would
     cost too much. So all documents first go to a draft file, which is then split line by line.
 
-    Raises InputError if one of the two parts cannot give a sentence pair.
+    Raises InputError if one of the two parts is empty or, with `pairs`, cannot give a sentence pair.
     """
     draft = folder / "all.growing"
     sizes: list[int] = []  # sentences of each document
@@ -117,11 +138,11 @@ def write_texts(
             sizes.append(sum(map(bool, lines)))
     cut = 0  # the number of sentences before the cut through a single document
     if len(sizes) == 1:
-        cut = sizes[0] - max(3, min(held_out, sizes[0] // 5))
+        cut = sizes[0] - max(3 if pairs else 1, min(held_out, sizes[0] // 5))
         sizes, chosen = [max(cut, 0), sizes[0] - max(cut, 0)], {1}
     else:
         chosen = set(held_out_documents(len(sizes), held_out, seed).tolist())
-    check_pairs(sizes, chosen, name)
+    check_parts(sizes, chosen, name, pairs)
     paths = folder / "train.txt", folder / "held_out.txt"
     with (
         open(draft, encoding="utf-8") as source,
@@ -135,15 +156,19 @@ def write_texts(
     os.remove(draft)
 
 
-def check_pairs(sizes: list[int], chosen: set[int], name: str) -> None:
-    """Raise InputError if there are too few sentences: a pair needs two from one document, a false pair a third one."""
+def check_parts(sizes: list[int], chosen: set[int], name: str, pairs: bool = True) -> None:
+    """Raise InputError if a part has no sentence or, with `pairs`, too few: two from one document, and a third for a false pair."""
     parts = [size for i, size in enumerate(sizes) if i not in chosen], [sizes[i] for i in sorted(chosen)]
     for part, what in zip(parts, ("training", "held-out"), strict=True):
-        if max(part, default=0) < 2 or sum(part) < 3:
+        which = f"the {what} part of {name} ({sum(part)} sentence(s) in {len(part)} document(s))"
+        how = "write one sentence per line, a blank line between documents"
+        if pairs and (max(part, default=0) < 2 or sum(part) < 3):
             raise InputError(
-                f"no sentence pairs can be made from the {what} part of {name} ({sum(part)} sentence(s) in {len(part)} "
-                "document(s)): write one sentence per line, a blank line between documents, and 2 or more sentences in each."
+                f"no sentence pairs can be made from {which}: {how}, and 2 or more sentences in each; or train without pairs, "
+                "with --next-sentence-weight 0."
             )
+        if not sum(part):
+            raise InputError(f"nothing is left for {which}: {how}, and at least two sentences.")
 
 
 def held_out_documents(count: int, held_out: int, seed: int) -> np.ndarray:
@@ -152,11 +177,19 @@ def held_out_documents(count: int, held_out: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(count)[:held_out]
 
 
-def learn_vocabulary(text: Path, vocab_size: int, units: str, lowercase: bool) -> Tokenizer:
+def learn_vocabulary(
+    text: Path,
+    vocab_size: int,
+    units: str,
+    lowercase: bool,
+    strip_accents: bool | None = None,
+    note: Note = unheard,
+) -> Tokenizer:
+    """The tokenizer for these settings, learned from one text file. `strip_accents` None: as `lowercase` says."""
     if units == "wordpiece":
-        return train_wordpiece([text], vocab_size, lowercase)
+        return train_wordpiece([text], vocab_size, lowercase, strip_accents, note)
     with open(text, encoding="utf-8") as lines:
-        return train_characters(lines, vocab_size, lowercase)
+        return train_characters(lines, vocab_size, lowercase, strip_accents, note)
 
 
 def read_documents(text: Path) -> Iterator[list[str]]:

@@ -8,6 +8,7 @@ written once, batch by batch, and every later run reuses it.
     documents.raw   the first sentence of each document, and the end          [documents + 1]
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from minilm.errors import InputError
+from minilm.files.notes import Note, unheard
 from minilm.text.tokenizer import Tokenizer
 
 BATCH = 2_000  # sentences tokenised at a time: enough to use all cores, but little memory
@@ -43,10 +45,11 @@ class Store:
         return "{:,} tokens, {:,} sentences, {:,} documents".format(*counts)
 
 
-def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Path) -> Store:
+def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Path, note: Note = unheard) -> Store:
     """Tokenise `documents` (each a list of sentences) into `folder`, without holding all of them in memory.
 
     The folder appears only when it is complete, so a run that is killed half-way leaves nothing that looks finished.
+    `note` hears how many sentences were left out because the tokenizer finds no token in them.
     Raises InputError if the corpus has no words.
     """
     growing = folder.with_name(folder.name + ".growing")
@@ -54,6 +57,7 @@ def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Pa
     growing.mkdir(parents=True)
     dtype = np.uint16 if tokenizer.size <= 2**16 else np.uint32
     tokens = sentences = 0
+    left_out: list[str] = []
     with (
         open(growing / "ids.raw", "wb") as ids_file,
         open(growing / "sentences.raw", "wb") as sentences_file,
@@ -65,6 +69,7 @@ def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Pa
             counts = np.array([len(document) for document in batch], dtype=np.int64)
             starts = tokens + np.cumsum(lengths) - lengths
             kept = lengths > 0  # a sentence may have no tokens (a lone control character)
+            left_out += [sentence for sentence, some in zip(itertools.chain(*batch), kept, strict=True) if not some]
             owner = np.repeat(np.arange(len(batch)), counts)[kept]
             counts = np.bincount(owner, minlength=len(batch))
             np.concatenate([np.array(row, dtype=dtype) for row in rows] or [np.zeros(0, dtype)]).tofile(ids_file)
@@ -77,6 +82,8 @@ def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Pa
     if not tokens:
         shutil.rmtree(growing)
         raise InputError("the corpus is empty: it contains no words.")
+    if left_out:
+        note(f"{len(left_out):,} sentence(s) without any token were left out, such as {left_out[0][:40]!r}.")
     meta = {"dtype": np.dtype(dtype).name}
     (growing / "store.json").write_text(json.dumps(meta), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)

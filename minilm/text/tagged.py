@@ -4,12 +4,15 @@ BIO tags: `B-PER` begins a person, `I-PER` continues it, and `O` means no entity
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from minilm.errors import InputError
+from minilm.files.notes import Note, unheard
+from minilm.text.conll_columns import Row, sentences
 from minilm.text.files import text_lines
+from minilm.text.tag_schemes import BARE, BIO, OUTSIDE, Scheme, recognise
 
 ENTITY = {"nr": "PER", "ns": "LOC", "nt": "ORG"}  # the tag set of Peking University
 # Surnames of two characters: in 欧阳 山尊 the second word is the given name; in 沛新 小丰 it is another person.
@@ -27,43 +30,80 @@ class TaggedLine(NamedTuple):
     tags: list[str]
 
 
+class NumberedLine(TaggedLine):
+    """A tagged line of a file: `numbers` are the numbers of the file's lines in which its tokens stand, counted from 1."""
+
+    numbers: Sequence[int]
+
+
+def numbered(tokens: list[str], tags: list[str], numbers: Sequence[int]) -> NumberedLine:
+    """A tagged line that knows where it stands in its file."""
+    line = NumberedLine(tokens, tags)
+    line.numbers = numbers
+    return line
+
+
+def line_number(line: TaggedLine, token: int = 0) -> int | None:
+    """The number of the line in the file where a token of this line stands; None if it comes from no file."""
+    return line.numbers[token] if isinstance(line, NumberedLine) and token < len(line.numbers) else None
+
+
+def with_tags(line: TaggedLine, tags: list[str]) -> TaggedLine:
+    """The same line with other tags."""
+    return (
+        numbered(line.tokens, tags, line.numbers) if isinstance(line, NumberedLine) else TaggedLine(line.tokens, tags)
+    )
+
+
 # ---------------------------------------------------------------------------------------------- CoNLL
 
 
-def conll_lines(path: Path) -> Iterator[TaggedLine]:
+def conll_lines(path: Path, note: Note = unheard) -> Iterator[TaggedLine]:
     """Sentences of a CoNLL file, which has a token and its tag on each line and a blank line between sentences.
 
-    Columns are separated by a tab or spaces; the token is in the first, the tag in the last. `-DOCSTART-` lines are
-    skipped. An `I-` that continues nothing begins an entity and is read as `B-`, as older IOB1 files write it.
-    Raises InputError for an empty file, a token without a tag, or a tag other than O, B-… or I-….
+    Columns are separated by tabs (then a token may contain spaces) or by spaces; the token is in the first column, the tag
+    in the last. `-DOCSTART-` lines, comments (`# text = …`), and a first column that counts the tokens are skipped. Tags of
+    every scheme in `tag_schemes.py` but bare ones are read as BIO. An `I-` that continues nothing begins an entity and is
+    read as `B-`, as older IOB1 files write it. `note` is told what was skipped or changed.
+
+    Raises InputError, naming the line, for an empty file, a token without a tag, a line with more or fewer columns than the
+    first, and tags that do not mark entities.
     """
-    found = False
-    tokens: list[str] = []
-    tags: list[str] = []
-    for number, line in enumerate(text_lines(path), start=1):
-        columns = line.split()
-        if columns and columns[0] != "-DOCSTART-":
-            if len(columns) < 2:
-                what = f"{columns[0][:20]!r} has no tag; write a token, a tab and its tag on each line"
-                raise InputError(f"{path}, line {number}: {what}.")
-            tag = columns[-1]
-            if tag != "O" and not re.fullmatch(r"[BI]-\S+", tag):
-                raise InputError(f"{path}, line {number}: {tag[:20]!r} is not a BIO tag; write O, B-… or I-….")
-            if tag[0] == "I" and (not tags or tags[-1][1:] != tag[1:]):
-                tag = "B" + tag[1:]
-            tokens.append(columns[0])
-            tags.append(tag)
-        elif tokens:
-            found = True
-            yield TaggedLine(tokens, tags)
-            tokens, tags = [], []
-    if tokens:
-        found = True
-        yield TaggedLine(tokens, tags)
+    found = sentences(path, note)
     if not found:
         raise InputError(
             f"{path} is empty: write a token and its tag on each line, and a blank line between sentences."
         )
+    scheme = _scheme(path, found)
+    repaired: list[int] = []
+    for sentence in found:
+        tags = [row.cells[-1] for row in sentence]
+        bio = scheme.to_bio(tags)
+        repaired += [row.number for row, tag, old in zip(sentence, bio, tags, strict=True) if tag != old]
+        yield numbered([row.cells[0] for row in sentence], bio, [row.number for row in sentence])
+    if scheme != BIO:
+        note(f"{path}: the tags are {scheme.name} and were read as BIO.")
+    elif repaired:
+        what = f"tags I-… that continue nothing were read as B-…: {len(repaired):,}, the first in line {repaired[0]}"
+        note(f"{path}: {what} (older files write them so).")
+    for i in range(1, len(found[0][0].cells) - 1):
+        if tag := next((row.cells[i] for sentence in found for row in sentence if row.cells[i].startswith("B-")), None):
+            note(f"{path}: column {i + 1} holds tags, too, such as {tag}; those of the last column were read.")
+
+
+def _scheme(path: Path, found: list[list[Row]]) -> Scheme:
+    """The scheme of the tags. Raises InputError, naming a line, if there is none, or if borders between entities are lost."""
+    places: dict[str, int] = {}
+    for sentence in found:
+        for row in sentence:
+            places.setdefault(row.cells[-1], row.number)
+    scheme = recognise(places, lambda tag: f"{path}, line {places[tag]}")
+    if scheme == BARE:
+        tag = next(tag for tag in places if tag != OUTSIDE)
+        what = "it does not say where an entity begins, so neighbours cannot be told apart"
+        how = f"write B-{tag[:20]} for the first token of an entity and I-{tag[:20]} for the others"
+        raise InputError(f"{path}, line {places[tag]}: {tag[:20]!r} is not a BIO tag: {what}; {how}.")
+    return scheme
 
 
 # ------------------------------------------------------------------------- word/tag, as in the newspaper
@@ -76,7 +116,7 @@ def word_tag_lines(path: Path) -> Iterator[TaggedLine]:
         if line.strip():
             empty = False
             try:
-                yield tag_characters(line)
+                yield numbered(*(tagged := tag_characters(line)), [number] * len(tagged.tokens))
             except InputError as error:
                 raise InputError(f"{path}, line {number}: {error}") from None
     if empty:

@@ -9,6 +9,8 @@ Sources:  Levy and Goldberg (2014), Neural Word Embedding as Implicit Matrix Fac
           (2015), Improving Distributional Similarity with Lessons Learned from Word Embeddings (the smoothing, U·√S).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Int64, Integer
 from scipy import sparse
@@ -16,6 +18,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from minilm.errors import InputError
 
+SPECIAL = range(5)  # where BERT's special tokens stand in a vocabulary that we learn
 TOKENS_AT_ONCE = 1 << 19  # bounds the memory: a chunk of this size takes about 60 MB, however long the corpus is
 
 
@@ -24,13 +27,13 @@ def cooccurrences(
     borders: Int64[np.ndarray, " borders"],
     vocab_size: int,
     window: int = 5,
-    first_word: int = 5,
+    special: Sequence[int] = SPECIAL,
 ) -> sparse.csr_matrix:
     r"""n_wc [V, V]: each pair of words at a distance d ≤ `window` adds 1/d, in both directions.  F34.
 
     `ids` is the corpus in one row (a memory map works too), and document j is its part from `borders[j]` to
-    `borders[j + 1]`. No pair crosses a border. Ids below `first_word`, the special tokens, form no pairs, but they take up
-    a place: the words to the left and right of one are two apart.
+    `borders[j + 1]`. No pair crosses a border. The ids in `special`, the special tokens, form no pairs, but they take up a
+    place: the words to the left and right of one are two apart.
 
     As matrices: let X [tokens, V] hold the one-hot rows of the words, and Y [tokens, V] the weights of the words that
     follow each of them inside the window. Then XᵀY counts the pairs to the right, and XᵀY + (XᵀY)ᵀ counts all pairs.
@@ -43,6 +46,7 @@ def cooccurrences(
         raise InputError(f"the window is {window}; give the number of words to look at on each side, 1 or more.")
     if not len(borders) or borders[0] != 0 or borders[-1] != len(ids) or (np.diff(borders) < 0).any():
         raise InputError(f"the document borders must rise from 0 to {len(ids)}, the number of tokens; they do not.")
+    is_word = words_among(vocab_size, special)
     rightward = sparse.csr_matrix((vocab_size, vocab_size))
     for start in range(0, len(ids), TOKENS_AT_ONCE):
         stop = min(start + TOKENS_AT_ONCE, len(ids))
@@ -53,20 +57,27 @@ def cooccurrences(
             wrong = chunk.min() if chunk.min() < 0 else chunk.max()
             raise InputError(f"token id {wrong} is outside the vocabulary of {vocab_size}; was another tokenizer used?")
         ends = borders[np.searchsorted(borders, np.arange(start, stop), side="right")] - start
-        rightward = rightward + _rightward(chunk, ends, vocab_size, window, first_word)
+        rightward = rightward + _rightward(chunk, ends, is_word, window)
     return (rightward + rightward.T).tocsr()
 
 
-def _rightward(chunk: np.ndarray, ends: np.ndarray, V: int, window: int, first_word: int) -> sparse.csr_matrix:
+def words_among(vocab_size: int, special: Sequence[int]) -> np.ndarray:
+    """[V]: True for each id that is a word, False for the special tokens, wherever they stand."""
+    is_word = np.ones(vocab_size, dtype=bool)
+    is_word[list(special)] = False
+    return is_word
+
+
+def _rightward(chunk: np.ndarray, ends: np.ndarray, is_word: np.ndarray, window: int) -> sparse.csr_matrix:
     """XᵀY for the first len(ends) tokens of `chunk`; the document of token i ends before token `ends[i]`."""
-    N = len(ends)
+    N, V = len(ends), len(is_word)
     padded = np.concatenate([chunk, np.zeros(N + window - len(chunk), np.int32)])  # padding after the last document
     company = np.lib.stride_tricks.sliding_window_view(
         padded[1:], window
     )  # [N, window]; column d is d + 1 to the right
     distance = np.arange(1, window + 1)
-    mask = (np.arange(N)[:, None] + distance < ends[:, None]) & (company >= first_word)
-    mask &= (chunk[:N] >= first_word)[:, None]
+    mask = (np.arange(N)[:, None] + distance < ends[:, None]) & is_word[company]
+    mask &= is_word[chunk[:N]][:, None]
     weights = np.broadcast_to(1.0 / distance, (N, window))
     row_ends = np.concatenate([[0], mask.sum(axis=1).cumsum()])
     Y = sparse.csr_matrix((weights[mask], company[mask], row_ends), shape=(N, V))
@@ -80,7 +91,7 @@ def appearances(
     ids: Integer[np.ndarray, " tokens"],
     borders: Int64[np.ndarray, " borders"],
     vocab_size: int,
-    first_word: int = 5,
+    special: Sequence[int] = SPECIAL,
     most_documents: int = 50_000,
 ) -> sparse.csr_matrix:
     r"""[V, documents]: 1 where a word occurs in a document, 0 where it does not.  F34 with documents as contexts.
@@ -92,7 +103,7 @@ def appearances(
     documents = min(len(borders) - 1, most_documents)
     row = np.asarray(ids[: borders[documents]]).astype(np.int64)
     column = np.repeat(np.arange(documents), np.diff(borders[: documents + 1]))
-    words = row >= first_word
+    words = words_among(vocab_size, special)[row]
     counts = sparse.csr_matrix((np.ones(words.sum()), (row[words], column[words])), shape=(vocab_size, documents))
     counts.data[:] = 1  # duplicates were added up, but ten occurrences count like one
     return counts
@@ -105,11 +116,13 @@ def local_and_document_vectors(
     size: int,
     seed: int,
     window: int = 5,
+    special: Sequence[int] = SPECIAL,
 ) -> Float[np.ndarray, "V C"]:
     """Word vectors [V, size]: one half of each comes from neighbours in a phrase (`cooccurrences`), the other half from
     documents (`appearances`). Each half has length 1, so that neither frequency nor one of the halves dominates.
     """
-    phrases, documents = cooccurrences(ids, borders, vocab_size, window), appearances(ids, borders, vocab_size)
+    phrases = cooccurrences(ids, borders, vocab_size, window, special)
+    documents = appearances(ids, borders, vocab_size, special)
     half = size // 2
     if documents.shape[1] < 2 * half:  # too few documents to distinguish words by them
         return unit(word_vectors(phrases, size, seed))

@@ -1,6 +1,6 @@
 """Using a trained model: probabilities and labels, vectors for sentences, masked words, attention weights.  F18, F25."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -8,10 +8,9 @@ from torch import nn
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
-from minilm.examples.labelled import encode_texts
 from minilm.examples.labels import IGNORED
+from minilm.files.notes import Note, unheard
 from minilm.models.sentence_encoder import SentenceEncoder
-from minilm.text.files import Example
 from minilm.text.tokenizer import Tokenizer
 
 TOKENS = 512  # in one batch, including padding: enough to keep a processor busy, and few enough for its cache
@@ -19,7 +18,10 @@ TOKENS = 512  # in one batch, including padding: enough to keep a processor busy
 
 @torch.no_grad()
 def probabilities(model: nn.Module, examples: Dataset, device: torch.device | None = None) -> list[np.ndarray]:
-    """softmax(logits) for each row, in the order of the rows: [K] for a text, [T, K] for a tagged line."""
+    """softmax(logits) for each row, in the order of the rows: [K] for a text, [T, K] for a tagged line.
+
+    Raises InputError if a score is not a number.
+    """
     model.eval()
     out: list[np.ndarray] = [np.empty(0)] * len(examples)
     for chosen in examples.in_order():
@@ -28,6 +30,7 @@ def probabilities(model: nn.Module, examples: Dataset, device: torch.device | No
         y_hat = logits.softmax(dim=-1).float().cpu().numpy()
         for i, row in zip(chosen, y_hat, strict=True):
             out[i] = row if row.ndim == 1 else row[: len(examples.rows[i])]
+            refuse_nan(out[i][None], f"the score of example {examples.owner[i] + 1}")
     return out
 
 
@@ -65,7 +68,65 @@ def batches_by_length(lengths: np.ndarray, most: int = TOKENS) -> list[np.ndarra
     return [*batches, order[start:]] if len(order) else []
 
 
+class Sentences(NamedTuple):
+    """Texts as rows of ids, ready for a sentence encoder, and how long each was before it was cut."""
+
+    data: Dataset
+    lengths: list[int]  # with special tokens and prompt
+    limit: int | None
+    prompt_tokens: int  # of each row that take no part in the pooling
+
+    @property
+    def cut(self) -> list[int]:
+        """The places of the texts that were cut, counted from 0."""
+        return [] if self.limit is None else [i for i, n in enumerate(self.lengths) if n > self.limit]
+
+
+def encode_sentences(
+    model: SentenceEncoder, tokenizer: Tokenizer, texts: list[str], truncate: bool = False, where: str = "the texts"
+) -> Sentences:
+    """The texts with the model's prompt, cut to the length that was agreed for it, as `sentence-transformers` does.
+
+    Raises InputError for a text that is longer than the model takes, if no such length was agreed and `truncate` does not
+    allow cutting it.
+    """
+    settings = model.settings
+    limits = [n for n in (settings.max_length, getattr(model.config, "max_length", None)) if n is not None]
+    limit = min(limits, default=None)
+    ids = tokenizer.ids([settings.prompt + text for text in texts])
+    lengths = [len(row) + 2 for row in ids]
+    if limit is not None and not (truncate or settings.stated):
+        for i, length in enumerate(lengths):
+            if length > limit:
+                raise InputError(
+                    f"text {i + 1} of {where} has {length - 2} tokens and the model takes {limit - 2}: "
+                    "shorten it, or allow long texts to be cut with --truncate."
+                )
+    rows = [tokenizer.pair(row if limit is None else row[: limit - 2])[0] for row in ids]
+    data = Dataset({"input_ids": rows}, {"input_ids": tokenizer.pad}, list(range(len(rows))))
+    prompt_tokens = 0
+    if settings.prompt and not settings.include_prompt:
+        prompt_tokens = len(tokenizer.ids([settings.prompt])[0]) + 1  # with [CLS]
+        prompt_tokens = prompt_tokens if limit is None else min(prompt_tokens, limit - 1)
+    return Sentences(data, lengths, limit, prompt_tokens)
+
+
 @torch.inference_mode()
+def vectors_of(
+    model: SentenceEncoder, sentences: Sentences, where: str = "the texts", most: int = TOKENS
+) -> np.ndarray:
+    """One vector per text, [N, E], in the order of the texts. Raises InputError if one of them is not finite."""
+    device = next(model.parameters()).device
+    out = np.empty((len(sentences.data), model.output_size), dtype=np.float32)
+    for chosen in batches_by_length(sentences.data.lengths, most):
+        batch = sentences.data.batch(chosen).to(device)
+        mask = batch.attention_mask
+        mask = None if mask is None or mask.all() else mask  # most batches have texts of one length
+        out[chosen] = model(batch.input_ids, None, mask, sentences.prompt_tokens).float().cpu().numpy()
+    refuse_nan(out, f"the vector of text {{}} of {where}")
+    return out
+
+
 def sentence_vectors(
     model: SentenceEncoder,
     tokenizer: Tokenizer,
@@ -73,42 +134,60 @@ def sentence_vectors(
     truncate: bool = False,
     where: str = "the texts",
     most: int = TOKENS,
+    note: Note = unheard,
 ) -> np.ndarray:
-    """One vector per text, [N, C], in the order of the texts. All have length 1, so their dot products are cosines.
+    """One vector per text, [N, E], in the order of the texts, as the model's settings say. Unless these say otherwise, all
+    have length 1, so their dot products are cosines.
 
-    Raises InputError for a text that is longer than the model takes, unless `truncate` allows cutting it.
+    Texts that are longer than the length that was agreed for the model (`max_seq_length`) are cut, which is noted. Where none
+    was agreed, a text that is longer than the model takes raises InputError, unless `truncate` allows cutting it.
     """
-    examples = [Example(text) for text in texts]
-    limit = getattr(model.config, "max_length", None)
-    encoded = encode_texts(examples, (), tokenizer, limit, truncate, where)
-    device = next(model.parameters()).device
-    out = np.empty((len(texts), model.encoder.output_size), dtype=np.float32)
-    for chosen in batches_by_length(encoded.lengths, most):
-        batch = encoded.batch(chosen).to(device)
-        mask = batch.attention_mask
-        mask = None if mask is None or mask.all() else mask  # most batches have texts of one length
-        out[chosen] = model(batch.input_ids, None, mask).float().cpu().numpy()
-    return out
+    sentences = encode_sentences(model, tokenizer, texts, truncate, where)
+    if cut := sentences.cut:
+        note(words_about_cuts(len(cut), len(texts), where, sentences.limit, cut[0] + 1, sentences.lengths[cut[0]]))
+    return vectors_of(model, sentences, where, most)
+
+
+def words_about_cuts(cut: int, texts: int, where: str, limit: int | None, number: int, length: int) -> str:
+    """The sentence about texts that were cut, with an example: the text with this number and length."""
+    return (
+        f"{cut:,} of {texts:,} texts of {where} {'was' if cut == 1 else 'were'} cut at {limit} tokens, which is all that the "
+        f"model reads, for example text {number:,}, which has {length:,} tokens."
+    )
+
+
+def refuse_nan(numbers: np.ndarray | torch.Tensor, what: str) -> None:
+    """Raise InputError if a row of `numbers` is not finite; `what` names it, with {} for its number, counted from 1.
+
+    NaN compares as neither larger nor smaller, so a ranking of such scores would look like a result.
+    """
+    finite = np.isfinite(np.asarray(numbers)).all(axis=tuple(range(1, numbers.ndim)))  # [N]
+    if not finite.all():
+        raise InputError(
+            f"{what.format(int(finite.argmin()) + 1)} is not a number (NaN or infinity): the model's weights are broken."
+        )
 
 
 @torch.no_grad()
 def fill(model: nn.Module, tokenizer: Tokenizer, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
     """For each [MASK], the `top` tokens with the largest P(wᵢ | the tokens on both sides), the largest first.  F25.
 
+    Only tokens of the vocabulary are candidates: a table that was padded to a round size has rows without any.
     Raises InputError for a text without [MASK], for one that is too long, and for a model that does not guess masked words.
     """
     if not hasattr(model, "mlm_head"):
         raise InputError(f"{type(model).__name__} does not guess masked words: use a model that does.")
-    row = one_row(model, *tokenizer.pair(tokenizer.ids([text])[0]))
+    row = one_row(model, *tokenizer.pair(tokenizer.ids([text], special=True)[0]))
     masked = (row[0][0] == tokenizer.mask).nonzero().flatten()
     if not len(masked):
         raise InputError(f"'{text}' has no [MASK]: write one where a word is to be guessed.")
     logits = model(row[0], row[1], masked=masked).mlm_logits  # [M, V]
-    logits[:, tokenizer.special_ids] = -torch.inf
-    probabilities, ids = logits.softmax(dim=-1).topk(min(top, tokenizer.size - len(tokenizer.special_ids)))
+    refuse_nan(logits, "the score of [MASK] {}")
+    candidates = sorted(set(tokenizer.backend.get_vocab().values()) - set(tokenizer.special_ids))
+    probabilities, places = logits[:, candidates].softmax(dim=-1).topk(min(top, len(candidates)))
     return [
-        list(zip(tokenizer.tokens(tokens.tolist()), y_hat.tolist(), strict=True))
-        for tokens, y_hat in zip(ids, probabilities, strict=True)
+        list(zip(tokenizer.tokens(candidates[place] for place in row), y_hat.tolist(), strict=True))
+        for row, y_hat in zip(places.tolist(), probabilities, strict=True)
     ]
 
 
@@ -126,6 +205,8 @@ def attention_of(
     second = None if pair is None else tokenizer.ids([pair])[0]
     ids, token_type_ids = tokenizer.pair(tokenizer.ids([text])[0], second)
     weights = encoder(*one_row(model, ids, token_type_ids), need_weights=True).attentions
+    for i, layer in enumerate(weights, 1):
+        refuse_nan(layer, f"the attention of layer {i}")
     return tokenizer.tokens(ids), [layer[0].numpy() for layer in weights]
 
 

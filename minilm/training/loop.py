@@ -80,12 +80,14 @@ def train(
     Ctrl-C: evaluate and save there. Training ends early if it returns True, and after Ctrl-C. Pass the `progress` of a
     stopped run to continue it.
 
-    Raises InputError when the gradient is no longer finite; the weights are those before that step.
+    Raises InputError when the loss or its gradient is no longer finite (the weights are those before that step), and, before
+    anything is evaluated or saved, when a weight is not.
     """
     progress = Progress() if progress is None else progress
     pauses = sorted(p for p in pause_at if p > budget.progress(progress.step, progress.tokens, progress.seconds))
     shown: dict[str, float] = {}
     last = 0.0  # seconds of the previous step
+    advice = f"Lower the learning rate (it is {learning_rate.peak:g}) or clip harder (it is {clip:g})."
     with graceful_stop() as stop, progress_bar(budget, progress, title, bar) as show:
         while not budget.done(progress.step, progress.tokens, progress.seconds):
             started = time.perf_counter()
@@ -94,10 +96,9 @@ def train(
             middle = (progress.step + 0.5, progress.tokens + step.tokens / 2, progress.seconds + last / 2)
             step.loss.backward()
             norm = clip_gradients(model.parameters(), clip)
-            if not math.isfinite(norm):
+            if not (math.isfinite(norm) and math.isfinite(float(step.loss.detach()))):
                 raise InputError(
-                    f"the loss is no longer a number at step {progress.step}: the gradient has overflowed. Lower the "
-                    f"learning rate (it is {learning_rate.peak:g}) or clip harder (it is {clip:g})."
+                    f"the loss is no longer a number at step {progress.step}: the gradient has overflowed. {advice}"
                 )
             optimizer.step(learning_rate.at(budget.progress(*middle)))
             optimizer.zero_grad()
@@ -113,6 +114,8 @@ def train(
             at = budget.progress(progress.step, progress.tokens, progress.seconds)
             if stop.is_set() or at >= 1 or (pauses and at >= pauses[0]):
                 pauses = [p for p in pauses if p > at]
+                if not all(parameter.isfinite().all() for parameter in model.parameters()):
+                    raise InputError(f"the weights are no longer numbers after step {progress.step}. {advice}")
                 ended = on_pause is not None and on_pause(progress)
                 if ended or stop.is_set():
                     break

@@ -7,9 +7,12 @@ An objective is all that `training/run.py` needs to know about what is learned:
     summary(measured)        the most telling of these figures, in a few words
     curves                   the names of the figures that are drawn over the course of a run
 
+A figure over nothing (the masked words of a text that has no known word, the pairs of a batch that has none) is left out.
+
 Letters:  B batch · T length · K classes · V vocabulary
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
@@ -27,7 +30,8 @@ from minilm.training.losses import Loss, cross_entropy
 class Objective(Protocol):
     """See the top of the file."""
 
-    curves: ClassVar[tuple[str, ...]]
+    @property
+    def curves(self) -> tuple[str, ...]: ...
 
     def step(self, model: nn.Module, batch: Batch) -> Step: ...
 
@@ -47,7 +51,8 @@ class Mean:
 
     @property
     def value(self) -> float:
-        return self.total / max(self.count, 1)
+        """NaN where nothing counted, because 0 would be a perfect score."""
+        return self.total / self.count if self.count else math.nan
 
     @classmethod
     def over(cls, objective: "CausalLM | Classification", model: nn.Module, batches: Iterable[Batch]) -> float:
@@ -64,12 +69,17 @@ class BertPretraining:
     r"""L = L_MLM + w · L_NSP, each the mean over its own labels that count.  F25, F26, F27.
 
     If both shared one loss that ignores one label, every pair labelled 0 would be lost. w is `next_sentence_weight`; 0
-    leaves next sentence out. The model is called as `model(input_ids, token_type_ids, attention_mask, masked)` and returns
-    a `PretrainingOutput`; a batch needs `labels` [B, T] (−100 where nothing was masked) and `nsp_labels` [B].
+    leaves next sentence out, and a row that is no pair (labelled −100) takes no part in it. The model is called as
+    `model(input_ids, token_type_ids, attention_mask, masked)` and returns a `PretrainingOutput`; a batch needs `labels`
+    [B, T] (−100 where nothing was masked) and `nsp_labels` [B].
     """
 
     next_sentence_weight: float = 1.0
-    curves: ClassVar[tuple[str, ...]] = ("mlm_loss", "nsp_accuracy")
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """Next sentence is measured only if it is learned."""
+        return ("mlm_loss", "nsp_accuracy") if self.next_sentence_weight else ("mlm_loss",)
 
     def losses(self, model: nn.Module, batch: Batch) -> tuple[Loss, Loss, Tensor]:
         """The masked-token loss, the next-sentence loss, and the number of pairs that were classified correctly."""
@@ -83,12 +93,13 @@ class BertPretraining:
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The weighted sum of both losses to minimise, and each of them to display."""
         mlm, nsp, _ = self.losses(model, batch)
-        shown = {"masked words": mlm.value.detach(), "next sentence": nsp.value.detach()}
+        losses = {"masked words": mlm, "next sentence": nsp}
+        shown = {name: loss.value.detach() for name, loss in losses.items() if loss.count}
         return Step(mlm.value + self.next_sentence_weight * nsp.value, shown, batch.tokens)
 
     @torch.no_grad()
     def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        """Masked-token loss and next-sentence loss in nats, and the accuracy over so many pairs."""
+        """Masked-token loss and next-sentence loss in nats, and the accuracy over so many pairs. What has no value is left out."""
         model.eval()
         mlm, nsp, right = Mean(), Mean(), 0
         for batch in batches:
@@ -96,12 +107,15 @@ class BertPretraining:
             mlm.add(one)
             nsp.add(other)
             right += int(correct)
-        accuracy = right / nsp.count
-        return {"mlm_loss": mlm.value, "nsp_loss": nsp.value, "nsp_accuracy": accuracy, "pairs": nsp.count}
+        measured: dict[str, float] = {"mlm_loss": mlm.value} if mlm.count else {}
+        if nsp.count and self.next_sentence_weight:
+            measured |= {"nsp_loss": nsp.value, "nsp_accuracy": right / nsp.count, "pairs": nsp.count}
+        return measured
 
     def summary(self, measured: dict[str, float]) -> str:
         """As "masked words 5.123 nats  next sentence 61.2%"."""
-        return f"masked words {measured['mlm_loss']:.3f} nats  next sentence {measured['nsp_accuracy']:.1%}"
+        words = f"masked words {measured['mlm_loss']:.3f} nats" if "mlm_loss" in measured else "no masked words"
+        return words + (f"  next sentence {measured['nsp_accuracy']:.1%}" if "nsp_accuracy" in measured else "")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 from minilm.files.atomic import write_json, write_text
+from minilm.files.notes import Note
 from minilm.files.tensors import read_safetensors, write_tensors
 from minilm.pretrained.run_folder import refuse_to_overwrite
 from minilm.pretrained.weights import load_weights, weights_of
@@ -24,8 +25,8 @@ from minilm.training.optimizer import Optimizer
 
 VERSION = 2  # raised when names or contents change, so that an older state is refused instead of misread
 # What may differ between a run and its resumption: where files lie and what is displayed, but nothing that affects the
-# model.
-MAY_CHANGE = {"out", "resume", "cache", "progress", "tensorboard", "device"}
+# model. The contents of corpus and tokenizer may not differ: `check_corpus` compares them.
+MAY_CHANGE = {"out", "resume", "cache", "progress", "tensorboard", "device", "corpus", "tokenizer"}
 
 
 def save_state(run: Path, step: int, tensors: dict[str, Tensor], facts: dict) -> None:
@@ -137,12 +138,28 @@ def check_folder(out: Path, options, state: tuple[dict, dict] | None, resume: bo
 
 
 def check_corpus(out: Path, prepared: Path, state: tuple[dict, dict] | None) -> None:
-    """Raises InputError if the text was edited since the run began: training would continue with other token ids."""
-    before = state[1].get("corpus", prepared.name) if state else prepared.name
-    if before != prepared.name:
-        raise InputError(
-            f"{out} was started on another text: the corpus has been changed since. Begin in another --out."
+    """Raises InputError if the run began on another text or tokenizer: training would continue with other token ids.
+
+    The folder `prepared` is named after the corpus and, behind the last hyphen, after all that its contents depend on.
+    """
+    before = str(state[1].get("corpus", prepared.name)) if state else prepared.name
+    if before.rpartition("-")[2] != prepared.name.rpartition("-")[2]:
+        was, now = (name.rpartition("-")[0] for name in (before, prepared.name))
+        what = "the corpus or its tokenizer has been changed since" if was == now else f"it was {was} and is {now}"
+        raise InputError(f"{out} was started on another text ({what}): begin in another --out.")
+
+
+def check_threads(out: Path, state: tuple[dict, dict] | None, note: Note) -> dict[str, int]:
+    """The number of threads as a fact to save. If the run was started with another number, a `note` says so: sums are then
+    added in another order, and the weights differ in their last digits from those of an uninterrupted run."""
+    now = torch.get_num_threads()
+    before = state[1].get("threads", now) if state else now
+    if before != now:
+        note(
+            f"{out} was started with {before} threads and goes on with {now}: the weights will differ in their last digits "
+            f"from those of an uninterrupted run. With OMP_NUM_THREADS={before} in front of the command they do not."
         )
+    return {"threads": now}
 
 
 def snapshot(

@@ -40,6 +40,8 @@ CHINESE_FONTS = (
     *("Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "WenQuanYi", "Microsoft YaHei", "SimHei", "PingFang"),
     *("Hiragino Sans GB", "Heiti", "STHeiti", "Arial Unicode", "Droid Sans Fallback", "Noto Serif CJK", "SimSun"),
 )
+DOTS = 150  # per inch, in a picture that is written to a file
+STEPS, MOST_IN_KEY = (5, 10, 20, 50, 100, 200, 500), 150
 NO_FONT = "No installed font has all of these characters, so the tokens are numbered in reading order."
 CURVES = {
     "mlm_loss": "held-out masked-word loss (nats)",
@@ -68,7 +70,7 @@ class Picture(Figure):
     def written(self, path: Target) -> "Picture":
         if path is not None:
             growing = Path(f"{os.fspath(path)}.growing")
-            growing.write_bytes(self._repr_png_(dpi=150))
+            growing.write_bytes(self._repr_png_(dpi=DOTS))
             os.replace(growing, path)  # a run that is killed leaves the previous picture, not half of this one
         return self
 
@@ -248,15 +250,27 @@ def tick_labels(tokens: Sequence[str], room: float) -> tuple[list[int], list[str
     """The places, the labels, their text options and a note, for an axis with `room` for letters of that many points.
 
     If no font has all the characters, the tokens are numbered, because boxes all look alike. If there is no room, every
-    fifth one is numbered, and the note is the key to all of them.
+    fifth one is numbered (or tenth, or twentieth …, so that numbers do not touch), and the note is the key to all of them, as
+    long as a key can be read.
     """
     fonts = fonts_for("".join(tokens))
     words = [word if fonts else f"{i} {word}" if fonts_for(word) else f"{i}" for i, word in enumerate(tokens, 1)]
     how, note = dict(fontfamily=fonts or [FONT], fontsize=room), "" if fonts else NO_FONT
     if room >= 5:
         return list(range(len(words))), words, how, note
-    key, places = "   ".join(f"{i}\u00a0{word}" for i, word in enumerate(words, 1)), [0, *range(4, len(words), 5)]
+    step = next((step for step in STEPS if step * room >= 8), STEPS[-1])
+    places = [0, *range(step - 1, len(words), step)]
+    key = "   ".join(f"{i}\u00a0{word}" for i, word in enumerate(words, 1))
+    if len(words) > MOST_IN_KEY:
+        key = f"The {len(words)} tokens are too many to be named here; they are numbered in reading order."
     return places, [f"{i + 1}" for i in places], how | dict(fontsize=9), note or key
+
+
+def largest_in_blocks(weights: np.ndarray, k: int) -> np.ndarray:
+    """The largest weight in each block of k × k cells, [T, T] → [⌈T/k⌉, ⌈T/k⌉]; the blocks at the edges may be smaller."""
+    T = len(weights)
+    padded = np.pad(weights, (0, -T % k), constant_values=-np.inf)
+    return padded.reshape(len(padded) // k, k, -1, k).max(axis=(1, 3))
 
 
 @style.context(STYLE)
@@ -267,7 +281,8 @@ def attention_maps(
 
     `layers`: weights [H, T, T] of each layer; row = the token that looks, column = the token looked at. Words stand
     along the outer edge, or numbers where words would be too small to read or no installed font has them. `side` is the
-    size of a map in inches; if it is not given, the map is as large as words need and a page allows. Raises InputError
+    size of a map in inches; if it is not given, the map is as large as words need and a page allows. If a weight would be
+    smaller than two dots, each cell shows the largest of several weights, and the picture says so. Raises InputError
     if there are no tokens or layers, or for another shape.
     """
     weights, T = [np.asarray(layer, dtype=float) for layer in layers], len(tokens)
@@ -282,8 +297,16 @@ def attention_maps(
     figure = Picture(side * H + 2, side * 1.1 * L + 1.6, "compressed")
     axes, size = figure.subplots(L, H, squeeze=False), min(16.0, max(11.0, 0.85 * (side * H + 2)))
     places, words, how, note = tick_labels(tokens, min(size, 0.8 * 72 * side / T))
+    k = math.ceil(2 * T / (DOTS * side))
+    if k > 1:
+        note = f"Each cell shows the largest of {k} × {k} weights. {note}"
+    end = -(-T // k) * k - 0.5
     for (i, j), axis in np.ndenumerate(axes):
-        image = axis.imshow(weights[i][j], cmap="Blues", vmin=0, vmax=top, interpolation="nearest")
+        cells = largest_in_blocks(weights[i][j], k)
+        image = axis.imshow(
+            cells, cmap="Blues", vmin=0, vmax=top, interpolation="nearest", extent=(-0.5, end, end, -0.5)
+        )
+        axis.set(xlim=(-0.5, T - 0.5), ylim=(T - 0.5, -0.5))
         axis.spines[:].set(visible=True, color="#C8C8C8")
         axis.tick_params(length=0)
         axis.set_xticks(places if i == L - 1 else [], words if i == L - 1 else [], **how, rotation=90)

@@ -1,6 +1,8 @@
-"""Helpers for the notebooks: panels to draw on, and a printed sentence when two results agree.
+"""Helpers for the notebooks: panels to draw on, and what a notebook says of its own results, `claim` and `agree`.
 
 With `MINILM_FAST=1` in the environment `FAST` is true, and a notebook uses smaller sizes: it takes seconds, not a minute.
+`notebooks/build.py` sets `MINILM_BUILD=1`. Only then is a claim that fails an error: readers change the notebooks, as they
+should, and for them a sentence that has become false is a result like any other.
 """
 
 import os
@@ -62,10 +64,36 @@ def panels(rows: int = 1, columns: int = 1, width: float = 9.0, height: float = 
         return picture, picture.subplots(rows, columns, subplot_kw={"axes_class": Panel}, **options)
 
 
+def claim(sentence: str, ok: ArrayLike) -> None:
+    """Print `sentence` with a tick if `ok`, a truth value or an array of them, is true; otherwise say that it no longer is.
+
+    Raises AssertionError if it is false while the notebook is built, and TypeError if `ok` is not made of truth values.
+    """
+    truths = np.asarray(ok)
+    if truths.size and truths.dtype != bool:
+        raise TypeError(f"claim: '{sentence}' is given {truths.dtype}, not a truth value")
+    if truths.size and truths.all():
+        print(f"✓ {sentence}")
+    else:
+        failed(f"no longer true: {sentence}")
+
+
 def agree(what: str, ours: ArrayLike, theirs: ArrayLike, atol: float = 1e-10) -> None:
-    """Assert that two results have the same shape and differ by at most `atol`, and print how close they are."""
+    """Print how close two results are, or that they have other shapes or differ by more than `atol`.
+
+    Raises AssertionError if they differ while the notebook is built.
+    """
     ours, theirs = (np.asarray(a.detach() if hasattr(a, "detach") else a, dtype=float) for a in (ours, theirs))
-    assert ours.shape == theirs.shape, f"{what}: shapes {ours.shape} and {theirs.shape} differ"
-    largest = float(np.abs(ours - theirs).max())
-    assert largest <= atol, f"{what}: they differ by {largest:.1e}, more than {atol:.0e}"
+    if ours.shape != theirs.shape:
+        return failed(f"no longer equal: {what}: the shapes {ours.shape} and {theirs.shape} differ")
+    largest = float(np.abs(ours - theirs).max(initial=0))
+    if not largest <= atol:
+        return failed(f"no longer equal: {what}: they differ by {largest:.1e}, more than {atol:.0e}")
     print(f"{what}: equal to {largest:.0e}" if largest else f"{what}: equal to the last bit")
+
+
+def failed(sentence: str) -> None:
+    """Print the sentence for a reader; raise it as AssertionError while the notebook is built."""
+    if os.environ.get("MINILM_BUILD") == "1":
+        raise AssertionError(sentence)
+    print(sentence)

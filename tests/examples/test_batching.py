@@ -67,8 +67,8 @@ def test_every_index_comes_once_in_batches_of_like_lengths():
 
 def test_one_round_is_every_pair_once(make, store):
     batches = make()
-    batches._open_round(0)
-    count, pairs = len(batches.batches), len(batches.pairs)
+    batches.open_round(0)
+    count, pairs = len(batches.batches), len(batches.rows)
     assert sum(len(batches[step].nsp_labels) for step in range(count)) == pairs
     chosen = np.concatenate(batches.batches)
     assert sorted(chosen.tolist()) == list(range(pairs))
@@ -85,12 +85,12 @@ def test_F26_a_row_is_cls_a_sep_b_sep(make, store):
         T = ids.size(1)
         assert T <= LENGTH
         for row, i in enumerate(batches.batches[step]):
-            p = batches.pairs
-            a, b = store.ids[p.a_start[i] : p.a_end[i]].tolist(), store.ids[p.b_start[i] : p.b_end[i]].tolist()
+            a_start, a_end, b_start, b_end, label = batches.rows[i].tolist()
+            a, b = store.ids[a_start:a_end].tolist(), store.ids[b_start:b_end].tolist()
             fill = T - len(a) - len(b) - 3
             assert ids[row].tolist() == [CLS, *a, SEP, *b, SEP] + [PAD] * fill
             assert batch.token_type_ids[row].tolist() == [0] * (len(a) + 2) + [1] * (len(b) + 1) + [0] * fill
-            assert batch.nsp_labels[row] == p.label[i]
+            assert batch.nsp_labels[row] == label
             if batch.attention_mask is not None:
                 assert batch.attention_mask[row].tolist() == [True] * (T - fill) + [False] * fill
 
@@ -130,10 +130,10 @@ def test_a_step_is_the_same_in_any_order_and_from_a_new_object(make):
 
 def test_F25_F26_pairs_and_masks_are_new_in_every_round(make):
     batches = make()
-    batches._open_round(0)
-    first, count = batches.pairs, len(batches.batches)
+    batches.open_round(0)
+    first, count = batches.rows, len(batches.batches)
     _ = batches[count]
-    assert len(first) != len(batches.pairs) or not np.array_equal(first.b_start, batches.pairs.b_start)
+    assert len(first) != len(batches.rows) or not np.array_equal(first[:, 2], batches.rows[:, 2])
     masks = [(make()[step].labels != IGNORED).float().mean(dim=0)[:5].tolist() for step in range(4)]
     assert len({tuple(mask) for mask in masks}) == 4
     assert len({hash_of(0, step) for step in range(1000)} | {hash_of(1, step) for step in range(1000)}) == 2000
@@ -145,8 +145,8 @@ def test_blocks_of_documents_take_turns_and_cover_them_all(monkeypatch, make, st
     assert [(block.start, block.stop) for block in batches.blocks] == [(0, 25), (25, 50), (50, 60)]
     seen = []
     for number in range(6):
-        batches._open_round(number)
-        homes = np.searchsorted(store.document_borders, batches.pairs.a_start, side="right") - 1
+        batches.open_round(number)
+        homes = np.searchsorted(store.document_borders, batches.rows[:, 0], side="right") - 1
         seen.append((homes.min(), homes.max()))
         assert set(homes) == set(batches.blocks[number % 3])
     assert seen[:3] == seen[3:]

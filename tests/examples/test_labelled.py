@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from hypothesis import given, strategies as st
 
@@ -77,6 +78,33 @@ def test_F07_cut_fills_the_room_and_takes_from_the_longer_first(length_a, length
     assert cut(a, None, room) == (a[:room], None)
 
 
+def test_F07_cut_leaves_what_tokenizers_leaves():
+    """Every combination of lengths, against the library's "longest_first" truncation, special tokens included."""
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[CLS]": 0, "[SEP]": 1, "a": 2, "b": 3}))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 0), ("[SEP]", 1)]
+    )
+    for room in range(2, 15):
+        backend.enable_truncation(room + 3)
+        lengths = [(a, b) for a in range(1, 20) for b in range(1, 20)]
+        theirs = backend.encode_batch([("a " * a, "b " * b) for a, b in lengths])
+        for (a, b), encoding in zip(lengths, theirs):
+            ours = cut([2] * a, [3] * b, room)
+            assert ours == ([2] * encoding.ids.count(2), [3] * encoding.ids.count(3)), (a, b, room)
+
+
+def test_F07_how_many_texts_were_cut_is_said(tokenizer):
+    said = []
+    texts = [Example(text, "x") for text in ("abc", "abcdef", "ab", "abcdefgh")]
+    encode_texts(
+        texts, ("x", "y"), tokenizer, 6, truncate=True, where="film.csv", places=[7, 3, 0, 1], note=said.append
+    )
+    assert said == ["2 of 4 texts were cut at the end to fit into the model: text 4 of film.csv from 6 to 4 tokens."]
+    encode_texts(texts[:1], ("x", "y"), tokenizer, 6, truncate=True, note=said.append)
+    assert len(said) == 1
+
+
 # ---- batches
 
 
@@ -125,13 +153,18 @@ def test_F31_tags_of_lines_that_were_cut_come_back_whole(tokenizer, lines, max_l
     for row, token_type_ids, labels in zip(*encoded.columns.values(), strict=True):
         assert len(row) == len(token_type_ids) == len(labels) and not any(token_type_ids)
         assert (row[0], row[-1]) == (CLS, SEP) and labels[0] == labels[-1] == IGNORED
-        assert IGNORED not in labels[1:-1]
+        assert row == [CLS, SEP] or labels[1] != IGNORED  # no row begins inside a word
     assert encoded.owner == sorted(encoded.owner)
     assert true_tags(encoded, TAGS) == [list(line.tags) for line in lines]
-    ids = [[] for _ in lines]
-    for owner, row in zip(encoded.owner, encoded.rows):
+    ids, first = [[] for _ in lines], [[] for _ in lines]
+    for owner, row, labels in zip(encoded.owner, encoded.rows, encoded.labels):
         ids[owner] += row[1:-1]
-    assert ids == tokenizer.ids_of_words([line.tokens for line in lines])
+        first[owner] += [piece for piece, label in zip(row, labels) if label != IGNORED]
+    tokens = [line.tokens for line in lines]
+    assert first == tokenizer.ids_of_words(tokens)
+    room = 99 if max_length is None else max_length - 2
+    words = tokenizer.pieces_of_words(tokens)
+    assert ids == [[piece for word in line for piece in word[:room]] for line in words]
 
 
 def test_F31_padding_and_special_tokens_carry_no_tag(tokenizer):

@@ -66,7 +66,10 @@ def test_the_first_ten_minutes(run, here):
         and "Looks like: the maximum and the sum are taken over the whole array instead of over each row" in said
     )
     assert said.rstrip().endswith("next: minilm exercise hint softmax")
-    assert run("hint", "softmax")[1].startswith("softmax, hint 1 of 3: ")
+    said = run("hint", "softmax")[1]
+    assert said.startswith("softmax, about your last check: the maximum and the sum are taken over the whole array")
+    assert "hint 1 of 3" not in said and "“yours” is what this mistake makes of it:\n" in said
+    assert "softmax, hint 1 of 3: " in run("hint", "softmax")[1]
     assert "hint 2 of 3" in run("hint", "1")[1] and "✗ softmax" in run("list")[1]
 
     write(here, RIGHT)
@@ -83,7 +86,7 @@ def test_the_first_ten_minutes(run, here):
 def test_start_never_overwrites_and_reset_keeps_a_copy(run, here):
     run("start", "softmax", "2")
     path = write(here, WRONG)
-    assert "1 new file, 1 left as it was" in run("start", "softmax", "attention")[1] and WRONG in path.read_text(
+    assert "1 new file, 1 file left as it was" in run("start", "softmax", "attention")[1] and WRONG in path.read_text(
         encoding="utf-8"
     )
     code, said = run("reset", "softmax")
@@ -129,6 +132,8 @@ def test_it_works_from_inside_the_folder_and_with_a_folder_of_ones_own(run, here
 
 BAD = {
     ("nap",): "there is no action 'nap': choose one of list, start, check",
+    ("chek",): "there is no action 'chek': did you mean check?",
+    ("Soluton", "softmax"): "there is no action 'Soluton': did you mean solution?",
     ("check", "sofmax"): "there is no exercise 'sofmax': did you mean softmax",
     ("check", "99"): "there is no exercise '99': `minilm exercise list` shows them all.",
     ("check", "softmax", "--folder", "nowhere"): "there is no folder nowhere yet: `minilm exercise start` creates it.",
@@ -268,7 +273,8 @@ def test_what_is_remembered_is_a_checksum_and_its_verdict(run, here):
     path = write(here, WRONG)
     run("check", "softmax")
     record = json.loads((here / FILE).read_text(encoding="utf-8"))["softmax"]
-    assert set(record) == {"stub", "passed", "failed", "hints"} and list(record["failed"].values()) == [2]
+    assert list(record["failed"].values()) == [2] and list(record["mistakes"].values()) == ["whole"]
+    assert record["failed"].keys() == record["mistakes"].keys() and record["titles"] == {}
     wrong = path.read_text(encoding="utf-8")
     write_again = path.write_text(wrong + "\n# a note\n", encoding="utf-8")
     assert write_again and Progress(here).state(find("softmax")) == ("changed", 0)
@@ -320,18 +326,20 @@ def test_watch_ends_with_ctrl_c(here, monkeypatch):
 
 
 def test_plain_pytest_works_in_the_folder_with_our_message_first(here):
-    folder.start(here, [find("softmax"), find("log_softmax")])
+    folder.start(here, [find("softmax"), find("log_softmax"), find("cross_entropy")])
     write(here, RIGHT)
+    write(here, "return z", "log_softmax")
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"],
         cwd=here,
         env={**folder_environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         encoding="utf-8",
     )
-    assert ran.returncode == 1 and "1 failed, 1 passed" in ran.stdout, ran.stdout + ran.stderr
-    assert "\n✗ log_softmax   layer 0 of 7: not written yet\n" in ran.stdout and "Traceback" not in ran.stdout
+    assert ran.returncode == 1 and "1 failed, 1 passed, 1 skipped" in ran.stdout, ran.stdout + ran.stderr
+    assert "\n✗ log_softmax   layer 2 of 7: the tiny example\n" in ran.stdout and "Traceback" not in ran.stdout
+    assert "SKIPPED [1] test_exercises.py" in ran.stdout and "cross_entropy is not written yet" in ran.stdout
     assert Progress(here).state(find("softmax"))[0] == "passed"
 
 

@@ -200,11 +200,106 @@ def test_a_forbidden_function_is_forbidden_under_another_name_too(verdict):
     assert verdict(f"{head}def softmax(z):\n    {own}\n").passed
 
 
+def test_a_default_is_that_of_the_stub(tmp_path):
+    text = "from minilm.formulas.optimizers import adamw_step as a\ndef adamw_step(theta, g, m, v, t, learning_rate, decay, {}):\n"
+    for defaults, said in (
+        ("betas=(0.9, 0.99), eps=1e-8", "the default of `betas` in `adamw_step` is (0.9, 0.99), expected (0.9, 0.999)"),
+        ("betas=[0.9, 0.999], eps=1e-6", "the default of `eps` in `adamw_step` is 1e-06, expected 1e-08"),
+        ("betas=[0.9, 0.999], eps=1e-8", "not written yet"),
+    ):
+        (path := tmp_path / "e22_adamw.py").write_text(
+            text.format(defaults) + "    raise NotImplementedError\n", encoding="utf-8"
+        )
+        assert said in str(check_file(load("adamw"), path))
+
+
 def test_given_pieces_may_be_called_and_forbidden_ones_not():
     body = "import numpy as np\nfrom minilm.formulas.cross_entropy import softmax\ndef {}:\n    return {}\n"
     tree = learner.ast.parse(body.format("cross_entropy_gradient(z, y, dL=1.0)", "softmax(z)"))
     assert learner.forbidden_calls(load("cross_entropy_gradient"), tree) == []
-    assert learner.forbidden_calls(load("softmax"), tree) == [(4, "softmax")]
+    tree = learner.ast.parse(
+        body.format("softmax(z)", "library(z)").replace("import softmax", "import softmax as library")
+    )
+    assert learner.forbidden_calls(load("softmax"), tree) == [(4, "library")]
+
+
+SEVERAL = """
+import math
+import torch
+import torch.nn.functional as F
+from torch.nn.functional import softmax as ready
+
+def attention(q, k, v, may_attend=None, dropout=None):
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
+    if may_attend is not None:
+        scores = scores.masked_fill(~may_attend, -math.inf)
+    weights = ready(scores, -1)
+    if may_attend is not None:
+        weights = weights.masked_fill(~may_attend, 0.0)
+    return (weights if dropout is None else dropout(weights)) @ v, weights
+
+def layer_norm(x, gain, bias, epsilon):
+    return Norm(epsilon).layer_norm(x) * gain + bias
+
+class Norm:
+    def __init__(self, epsilon):
+        self.epsilon = epsilon
+    def layer_norm(self, x):
+        return self.centred(x) / (x.var(-1, keepdim=True, unbiased=False) + self.epsilon).sqrt()
+    def centred(self, x):
+        return x - x.mean(-1, keepdim=True)
+
+def compared_with_torch(x, attention):
+    return F.layer_norm(x, x.shape[-1:]), F.scaled_dot_product_attention(x, x, x), attention
+
+print(F.layer_norm(torch.ones(1, 2), (2,)).tolist(), F.scaled_dot_product_attention)
+"""
+
+
+@pytest.mark.parametrize("name", ["attention", "layer_norm"])
+def test_a_call_that_is_forbidden_may_stand_elsewhere_in_the_file(name, tmp_path):
+    path = tmp_path / "all_in_one.py"
+    path.write_text(SEVERAL, encoding="utf-8")
+    report = check_file(load(name), path)
+    assert report.passed, str(report)
+
+
+THROUGH_OTHERS = {
+    "a helper": "def layer_norm(x, gain, bias, epsilon):\n    return helper(x) * gain + bias\n"
+    "def helper(x):\n    return other(x)\ndef other(x):\n    return F.layer_norm(x, x.shape[-1:])\n",
+    "an assignment": "norm = F.layer_norm\nlayer_norm = lambda x, gain, bias, epsilon: norm(x, x.shape[-1:], gain, bias)\n",
+    "a partial": "from functools import partial\nready = partial(F.layer_norm, eps=1)\n"
+    "def layer_norm(x, gain, bias, epsilon):\n    return ready(x, x.shape[-1:])\n",
+    "a class": "class N:\n    def run(self, x):\n        return F.layer_norm(x, x.shape[-1:])\n"
+    "def layer_norm(x, gain, bias, epsilon):\n    return N().run(x)\n",
+    "a table": "T = {}\nT['n'] = F.layer_norm\ndef layer_norm(x, gain, bias, epsilon):\n    return T['n'](x, x.shape[-1:])\n",
+    "a default": "def layer_norm(x, gain, bias, epsilon, f=F.layer_norm):\n    return f(x, x.shape[-1:])\n",
+    "a decorator": "def d(f):\n    return lambda x, gain, bias, epsilon: F.layer_norm(x, x.shape[-1:])\n"
+    "@d\ndef layer_norm(x, gain, bias, epsilon):\n    return x\n",
+    "an `if`": "if True:\n    def helper(x):\n        return F.layer_norm(x, x.shape[-1:])\n"
+    "def layer_norm(x, gain, bias, epsilon):\n    return helper(x)\n",
+    "everything": "from torch import *\ndef layer_norm(x, gain, bias, epsilon):\n    return layer_norm_(x)\n"
+    "def layer_norm_(x):\n    return native_layer_norm(x, x.shape[-1:], None, None, 1.0)\n",
+    "a nested function": "def layer_norm(x, gain, bias, epsilon):\n    def inner():\n        return helper(x)\n"
+    "    return inner()\ndef helper(x):\n    return F.layer_norm(x, x.shape[-1:])\n",
+}
+
+
+@pytest.mark.parametrize("way", THROUGH_OTHERS)
+def test_a_forbidden_call_is_found_through_whatever_the_solution_uses(way, tmp_path):
+    path = tmp_path / "e07_layer_norm.py"
+    path.write_text(f"import torch.nn.functional as F\n{THROUGH_OTHERS[way]}", encoding="utf-8")
+    report = check_file(load("layer_norm"), path)
+    assert report.layer == 0 and "but in this exercise you write that by hand" in str(report), str(report)
+
+
+def test_a_parameter_that_is_called_like_another_function_of_the_file_is_not_that_function(tmp_path):
+    text = SEVERAL.replace("def layer_norm(x, gain", "def compared(y):\n    return F.layer_norm(y, y.shape[-1:])\n\n"
+                           "def layer_norm(x, gain").replace("Norm(epsilon).layer_norm(x)", "norm(x, epsilon)")  # fmt: skip
+    text += "\ndef norm(x, compared):\n    return Norm(compared).layer_norm(x)\n"
+    (path := tmp_path / "e07_layer_norm.py").write_text(text, encoding="utf-8")
+    report = check_file(load("layer_norm"), path)
+    assert report.passed, str(report)
 
 
 def test_nothing_is_left_to_load_when_the_clock_runs():

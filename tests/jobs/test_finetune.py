@@ -10,7 +10,8 @@ from tiny import DATA, same, silent, weights
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
-from minilm.jobs.finetune import Columns, EvaluateOptions, FinetuneOptions, evaluate, finetune, load_material, new_model
+from minilm.jobs.finetune import EvaluateOptions, FinetuneOptions, evaluate, finetune, load_material, new_model, shown
+from minilm.jobs.labelled_data import Columns
 from minilm.jobs.pretrain import pretrain
 from minilm.pretrained.protocol import open_classifier
 from minilm.text import corpus
@@ -69,7 +70,7 @@ def test_what_is_said_is_what_the_written_model_gets(options):
     again = evaluate(EvaluateOptions(options().out, str(test), truncate=True), silent)
     assert again == measured and measured.keys() == {"accuracy", "macro_f1"}
     (line,) = read_metrics(options().out)
-    assert line["step"] == 64 and {key: line[key] for key in measured} == measured
+    assert line["step"] == 4 and {key: line[key] for key in measured} == measured
 
 
 def test_F07_a_few_examples_that_can_be_told_apart_are_learnt(options, tmp_path):
@@ -77,7 +78,7 @@ def test_F07_a_few_examples_that_can_be_told_apart_are_learnt(options, tmp_path)
     rows = [f"the hen is {word} today,{label}" for word, label in [("good", "yes"), ("bad", "no")] * 8]
     table.write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
     recipe = Recipe(epochs=30, learning_rate=1e-2, embedding_learning_rate_scale=1.0)
-    assert finetune(options(data=str(table), recipe=recipe), silent)["accuracy"] == 1.0
+    assert finetune(options(data=str(table), test=str(table), recipe=recipe), silent)["accuracy"] == 1.0
 
 
 def test_pairs_are_told_apart_by_their_second_text(options, tmp_path):
@@ -87,7 +88,8 @@ def test_pairs_are_told_apart_by_their_second_text(options, tmp_path):
     table.write_text("text,second,label\n" + "\n".join(rows), encoding="utf-8")
     recipe = Recipe(epochs=30, learning_rate=1e-2, embedding_learning_rate_scale=1.0)
     columns = Columns(pair_column="second")
-    assert finetune(options(data=str(table), columns=columns, recipe=recipe), silent)["accuracy"] == 1.0
+    chosen = options(data=str(table), test=str(table), columns=columns, recipe=recipe)
+    assert finetune(chosen, silent)["accuracy"] == 1.0
 
 
 def test_F31_lines_longer_than_the_model_are_cut_and_put_together(options, tmp_path):
@@ -128,7 +130,9 @@ def test_the_held_out_part_is_the_same_for_every_seed_and_never_learnt_from(opti
 
 def test_a_class_that_a_small_sample_lacks_is_known_all_the_same(options, tmp_path):
     table = tmp_path / "rare.csv"
-    rows = ["good,yes", "bad,no"] * 20 + ["odd,maybe"]
+    rows = [f"{word} {i},{label}" for i in range(20) for word, label in [("good", "yes"), ("bad", "no")]] + [
+        "odd,maybe"
+    ]
     table.write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
     for seed in range(4):
         assert load_material(options(data=str(table), labels=6, seed=seed)).task.labels == ("maybe", "no", "yes")
@@ -175,7 +179,29 @@ def test_F30_entities_by_hand():
     wanted = {"precision": 2 / 4, "recall": 2 / 3, "f1": 2 * 2 / (4 + 3)}
     assert entity_scores(true, guessed) == pytest.approx(wanted)
     assert entity_scores(true, true) == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
-    assert entity_scores(true, [["O"] * 4] * 2) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
+    nothing = [["O"] * 4] * 2
+    assert entity_scores(true, nothing) == {"precision": None, "recall": 0.0, "f1": 0.0}
+    assert entity_scores(nothing, guessed) == {"precision": 0.0, "recall": None, "f1": 0.0}
+    assert entity_scores(nothing, nothing) == {"precision": None, "recall": None, "f1": None}
+
+
+@pytest.mark.parametrize(
+    ("true", "guessed", "said"),
+    [
+        (
+            "O",
+            "O",
+            "f1 –, precision –, recall – (– is 0 divided by 0: the data has no entities, and the model found none)",
+        ),
+        ("O", "B-X", "f1 0.000, precision 0.000, recall – (– is 0 divided by 0: the data has no entities)"),
+        ("B-X", "O", "f1 0.000, precision –, recall 0.000 (– is 0 divided by 0: the model found no entities)"),
+        ("B-X", "B-X", "f1 1.000, precision 1.000, recall 1.000"),
+    ],
+)
+def test_F30_what_would_be_0_divided_by_0_is_a_dash_with_its_reason(true, guessed, said):
+    measured = entity_scores([[true]], [[guessed]])
+    assert shown(measured) == said
+    assert json.loads(json.dumps(measured, allow_nan=False)) == measured
 
 
 def test_a_folder_has_everything_that_predicting_needs(options, tmp_path):
@@ -203,7 +229,123 @@ def test_a_held_out_text_that_is_too_long_is_named_by_its_place_in_the_file(opti
     path = tmp_path / "long.csv"
     chosen = options(data=str(path), truncate=False)
     place = corpus.split(20, 5, seed=0)[1][2]
-    rows = [f"{'a ' * (30 if i == place else 3)},{'yes' if i % 2 else 'no'}" for i in range(20)]
+    rows = [f"{'a ' * (30 if i == place else 3)}{chr(98 + i)},{'yes' if i % 2 else 'no'}" for i in range(20)]
     path.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
-    with pytest.raises(InputError, match=f"text {place + 1} of .*long.csv has 30 tokens"):
+    with pytest.raises(InputError, match=f"text {place + 1} of .*long.csv has 31 tokens"):
         finetune(chosen, silent)
+
+
+# ------------------------------------------------------------------------------- the same text on both sides
+
+
+def table_of(path, rows):
+    path.write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def test_a_text_that_is_held_out_is_not_learned_from(options, tmp_path):
+    """Random labels on texts that all occur several times: without this, a model that learns by heart scores 1.000."""
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{'  ' if i % 3 else ''}{'TEXT' if i % 2 else 'text'} {i % 40},{rng.choice(['yes', 'no'])}" for i in range(120)
+    ]
+    data, said = table_of(tmp_path / "dups.csv", rows), []
+    material = load_material(options(data=data, held_out=10), said.append)
+    texts = [{" ".join(e.text.casefold().split()) for e in part.examples} for part in (material.train, material.test)]
+    assert texts[0] and texts[1] and not texts[0] & texts[1]
+    assert re.match(r"40 texts occur more than once in .*dups.csv, \d+ of them with different labels", said[0])
+    assert re.fullmatch(
+        r"\d+ of 110 examples .* have the same text as one that is held out, and are left out\.", said[1]
+    )
+    assert [corpus.labelled(data)[place] for place in material.train.places] == material.train.examples
+
+
+def test_texts_that_contradict_each_other_are_said(options, tmp_path):
+    rows = [f"word {i},{'yes' if i % 2 else 'no'}" for i in range(20)] + ["word 3,no"]
+    said = []
+    load_material(options(data=table_of(tmp_path / "a.csv", rows)), said.append)
+    assert (
+        said[0].startswith("1 text occurs more than once in ")
+        and "1 of them with different labels, such as 'word 3'" in said[0]
+    )
+
+
+def test_a_test_file_is_taken_as_it_is_and_what_it_shares_is_said(options, tmp_path):
+    rows = [f"word {i},{'yes' if i % 2 else 'no'}" for i in range(20)]
+    data, test = table_of(tmp_path / "a.csv", rows), table_of(tmp_path / "b.csv", [*rows[:3], "other,no"])
+    said = []
+    material = load_material(options(data=data, test=test), said.append)
+    assert len(material.train.examples) == 20 and len(material.test.examples) == 4
+    assert said == [f"3 of 20 examples of {data} have a text that {test} has, too."]
+
+
+def test_where_every_text_is_held_out_too_nothing_is_left_to_learn_from(options, tmp_path):
+    with pytest.raises(
+        InputError, match="every text of .* is held out as well: give different texts, or a --test file"
+    ):
+        load_material(options(data=table_of(tmp_path / "one.csv", ["good,yes", "Good,no"] * 8)))
+
+
+def test_lines_of_tags_that_are_held_out_are_not_learned_from(options, tmp_path):
+    path = tmp_path / "lines.conll"
+    lines = [f"hen\tB-A\nnumber\tO\n{i % 6}\tO\n" for i in range(24)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    material = load_material(options(data=str(path)))
+    train, test = ({tuple(line.tokens) for line in part.examples} for part in (material.train, material.test))
+    assert train and test and not train & test
+
+
+def test_what_was_changed_or_left_out_is_kept_in_the_run_folder(options, tmp_path):
+    rows = [f"{'a ' * 40}{i},{'yes' if i % 2 else 'no'}" for i in range(20)]
+    said = []
+    finetune(options(data=table_of(tmp_path / "long.csv", rows)), said.append)
+    notes = [line.removeprefix("note: ") for line in said if line.startswith("note: ")]
+    assert any("were cut at the end to fit into the model" in note for note in notes)
+    assert (options().out / "notes.txt").read_text(encoding="utf-8").splitlines() == notes
+
+
+def test_what_a_tokenizer_does_not_see_is_said_and_kept(options, tmp_path):
+    rows = [f"the hen {i} said ЖЖ and schön,{'yes' if i % 2 else 'no'}" for i in range(20)]
+    data, said = table_of(tmp_path / "foreign.csv", rows), []
+    finetune(options(data=data), said.append)
+    kept = (options().out / "notes.txt").read_text(encoding="utf-8")
+    for what in ("does not know", "accents are stripped from 20 characters"):
+        assert any(what in line for line in said) and what in kept
+    heard = []
+    evaluate(EvaluateOptions(options().out, data), heard.append)
+    assert "accents are stripped" in (options().out / "notes-evaluate.txt").read_text(encoding="utf-8")
+    assert any("does not know" in line for line in heard)
+
+
+def test_the_step_of_the_metrics_is_the_number_of_steps(options):
+    finetune(options(labels=20, recipe=Recipe(epochs=3, batch=8)), silent)
+    (line,) = read_metrics(options().out)
+    assert line["step"] == 3 * 3
+
+
+# ------------------------------------------------------------------------------- pairs
+
+
+@pytest.fixture
+def pairs(options, tmp_path):
+    """A model of pairs, and the table that it was trained on."""
+    table = tmp_path / "pairs.csv"
+    rows = [
+        f"the hen {i},{word},{label}" for i in range(4) for word, label in [("a good dog", "yes"), ("a bad dog", "no")]
+    ]
+    table.write_text("text,second,label\n" + "\n".join(rows), encoding="utf-8")
+    finetune(options(data=str(table), columns=Columns(pair_column="second"), test=str(table)), silent)
+    return options().out, str(table)
+
+
+def test_a_model_knows_whether_it_wants_pairs(pairs, options, tmp_path):
+    folder, table = pairs
+    assert open_classifier(folder).model.head_config.pairs is True
+    with pytest.raises(
+        InputError, match="text 1 of .*pairs.csv has no second text, and the model was trained on pairs"
+    ):
+        evaluate(EvaluateOptions(folder, table), silent)
+    single = tmp_path / "single"
+    finetune(options(out=single), silent)
+    with pytest.raises(InputError, match="text 1 of .* has a second text, and the model was trained on single texts"):
+        evaluate(EvaluateOptions(single, table, Columns(pair_column="second")), silent)

@@ -3,6 +3,7 @@
 import configparser
 import importlib.util
 import shutil
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -163,6 +164,28 @@ def test_jupyter_opens_in_the_folder_and_has_the_ctrl_c_to_itself(here, monkeypa
     assert tiny.command("notebooks", "--to", "books") == 2
     err = "minilm: Jupyter ended with the code 1. To try again:  jupyter lab books\n"
     assert capsys.readouterr().err == err
+
+
+@pytest.mark.parametrize("folder", ["my notebooks", "it's mine", "a $HOME", "a&b", "书 本", "plain/books-1"])
+def test_the_command_that_is_printed_opens_this_folder(folder, here, monkeypatch, capsys):
+    assert tiny.command("notebooks", "--no-open", "--to", folder) == 0
+    typed = capsys.readouterr().out.splitlines()[1].split("To open them:  ")[1]
+    if sys.platform != "win32":  # what a shell makes of it
+        program = "jupyter() { printf '%s\n' \"$@\"; }; "
+        heard = subprocess.run(["sh", "-c", program + typed], capture_output=True, encoding="utf-8", check=True).stdout
+        assert heard.splitlines() == ["lab", folder]
+    assert (typed == f"jupyter lab {folder}") == (folder == "plain/books-1")
+
+    monkeypatch.setattr(job.subprocess, "Popen", FakeJupyter)
+    monkeypatch.setattr(FakeJupyter, "code", 1)
+    assert tiny.command("notebooks", "--to", folder) == 2
+    assert capsys.readouterr().err.endswith(f"To try again:  {typed}\n")
+
+
+@pytest.mark.parametrize(("folder", "typed"), [("my books", 'jupyter lab "my books"'), ("books", "jupyter lab books")])
+def test_on_windows_it_is_quoted_for_its_shell(folder, typed, monkeypatch):
+    monkeypatch.setattr(job.sys, "platform", "win32")
+    assert job.command(Path(folder)) == typed
 
 
 def test_without_jupyter_it_says_what_brings_it(here, monkeypatch, capsys):

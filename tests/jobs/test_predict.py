@@ -8,8 +8,9 @@ from minilm.errors import InputError
 from minilm.jobs.pretrain import pretrain
 from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
 from minilm.pretrained.protocol import open_encoder, open_pretraining
+from minilm.text.segmentation import mixed
 from minilm.training.inference import attention_of, fill
-from minilm.training.tasks import entities, units
+from minilm.training.tasks import found_entities
 
 
 @pytest.fixture(scope="module")
@@ -24,32 +25,27 @@ def loaded(folder):
     return open_pretraining(folder)
 
 
-def test_what_a_tagger_takes_for_words():
-    assert units("江泽民在北京") == list("江泽民在北京")
-    assert units(" 江泽民 在 NY。") == list("江泽民在NY。")
-    assert units("Ada met  Charles .") == ["Ada", "met", "Charles", "."]
-    assert units("Ada") == ["Ada"]
-
-
 @pytest.mark.parametrize(
-    ("words", "tags", "found"),
+    ("text", "tags", "found"),
     [
-        ("李鹏在北京", "B-PER I-PER O B-LOC I-LOC", [("PER", "李鹏"), ("LOC", "北京")]),
-        ("李鹏王力", "B-PER I-PER B-PER I-PER", [("PER", "李鹏"), ("PER", "王力")]),
-        ("李鹏北京", "B-PER I-PER I-LOC I-LOC", [("PER", "李鹏"), ("LOC", "北京")]),  # a new kind starts a new name
-        ("鹏在", "I-PER O", [("PER", "鹏")]),  # and so does an I- tag at the start
+        ("李鹏在北京", "B-PER I-PER O B-LOC I-LOC", [("PER", 0, 2), ("LOC", 3, 5)]),
+        ("李鹏王力", "B-PER I-PER B-PER I-PER", [("PER", 0, 2), ("PER", 2, 4)]),
+        ("李鹏北京", "B-PER I-PER I-LOC I-LOC", [("PER", 0, 2), ("LOC", 2, 4)]),  # a new kind starts a new name
+        ("鹏在", "I-PER O", [("PER", 0, 1)]),  # and so does an I- tag at the start
         ("在", "O", []),
-        (["New", "York", "and", "Rome"], "B-LOC I-LOC O B-LOC", [("LOC", "New York"), ("LOC", "Rome")]),
+        ("in New  York (Rome).", "O B-LOC I-LOC O B-LOC O O", [("LOC", 3, 12), ("LOC", 14, 18)]),
     ],
 )
-def test_F31_names_are_runs_of_tags(words, tags, found):
-    assert entities(list(words), tags.split()) == found
+def test_F31_entities_are_runs_of_tags_and_stretches_of_the_text(text, tags, found):
+    entities = found_entities(text, mixed(text), tags.split())
+    assert [(each.kind, each.start, each.end) for each in entities] == found
+    assert all(each.text == text[each.start : each.end] for each in entities)
 
 
 def test_F25_the_most_probable_tokens_without_the_special_ones(loaded):
     text = "she opens the [MASK] and the [MASK] ."
     t = loaded.tokenizer
-    ids, token_type_ids = t.pair(t.ids([text])[0])
+    ids, token_type_ids = t.pair(t.ids([text], special=True)[0])
     with torch.no_grad():
         logits = loaded.model(torch.tensor([ids]), torch.tensor([token_type_ids])).mlm_logits[0]
     for choices, place in zip(fill(loaded.model, t, text, top=4), np.flatnonzero(np.array(ids) == t.mask), strict=True):

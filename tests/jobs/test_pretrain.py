@@ -22,6 +22,7 @@ from minilm.jobs import pretrain as pretraining
 from minilm.jobs.pretrain import PretrainOptions, held_out_batches, prepare_for, pretrain, vectors_for
 from minilm.pretrained.protocol import open_pretraining
 from minilm.text import prepare as preparing
+from minilm.text.tokenizer import train_characters
 from minilm.training.objectives import BertPretraining
 from minilm.training.state import VERSION, load_state, read_metrics
 
@@ -313,7 +314,7 @@ def test_F25_F26_the_folder_opens_in_transformers_with_equal_logits(straight, ru
 
 def test_a_run_folder_holds_what_was_promised(straight):
     assert {path.name for path in straight.iterdir()} == {
-        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "notes.txt"),
         *("metrics.jsonl", "pretraining.png", "training_state"),
     }
     keys = {"step", "tokens", "seconds", "mlm_loss", "nsp_loss", "nsp_accuracy", "pairs"}
@@ -403,7 +404,7 @@ def test_budgets_in_tokens_and_minutes(run, tmp_path, no_picture):
         (dict(init="zero"), "init 'zero' is not known"),
         (dict(length=7), "length must be at least 8, not 7"),
         (dict(architecture="rnn"), "architecture 'rnn' is not known: choose one of bert, .*lstm"),
-        (dict(architecture="lstm", dropout=1.0), "dropout .*1.0"),
+        (dict(architecture="lstm", heads=4, dropout=1.0), "dropout .*1.0"),
         (dict(norm="mid"), "norm 'mid' is not known"),
         (dict(positions="none"), "positions 'none' is not known"),
     ],
@@ -457,3 +458,50 @@ def test_the_state_says_with_which_options_it_was_started(straight):
     facts = load_state(straight)[1]
     assert facts["options"]["dropout"] == 0.1 and facts["options"]["corpus"].endswith("english.txt")
     json.dumps(facts)
+
+
+# ------------------------------------------------------------------------------- what is said, and what is refused
+
+
+def test_a_text_whose_words_are_all_unknown_is_refused(run, tmp_path):
+    """There would be nothing to guess, and a loss of 0.000 looks like a perfect model."""
+    foreign = tmp_path / "tokenizer.json"
+    foreign.write_text(train_characters(["абв"]).to_json(), encoding="utf-8")
+    with pytest.raises(InputError, match="none of the [0-9,]+ tokens of the training part is in the vocabulary"):
+        pretrain(run(tokenizer=foreign), silent)
+    assert not (tmp_path / "run").exists()
+
+
+def test_text_that_fits_into_no_pair_takes_part_and_is_said(run, tmp_path, no_picture):
+    text = tmp_path / "mostly_single.txt"
+    single = [f"hen {i} sat alone on a wall .\n" for i in range(40)]
+    text.write_text("\n".join([*single, *["The hen sat .\nThe dog ran .\nA fox came .\n"] * 30]), encoding="utf-8")
+    said = []
+    options = run(corpus=str(text), steps=4, held_out=14)
+    pretrain(options, said.append)
+    (note,) = [line for line in said if "fits into no sentence pair" in line]
+    rows = int(note.split()[1])
+    train = prepare_for(options, silent).train
+    assert rows == int((np.diff(train.documents) == 1).sum()) > 20
+    assert note.removeprefix("note: ") in (options.out / "notes.txt").read_text(encoding="utf-8").splitlines()
+
+
+def test_without_next_sentence_documents_of_one_sentence_will_do(run, tmp_path, no_picture):
+    text = tmp_path / "single.txt"
+    text.write_text("\n\n".join(f"hen {i} sat alone on a wall ." for i in range(40)), encoding="utf-8")
+    measured = pretrain(run(corpus=str(text), steps=4, next_sentence_weight=0.0), silent)
+    assert "mlm_loss" in measured and not {"nsp_loss", "nsp_accuracy", "pairs"} & measured.keys()
+    with pytest.raises(InputError, match="no sentence pairs can be made.*--next-sentence-weight 0"):
+        pretrain(run(corpus=str(text), steps=4, out=tmp_path / "other"), silent)
+
+
+def test_another_number_of_threads_is_said_when_a_run_goes_on(run, monkeypatch, no_picture):
+    ctrl_c_at(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(run(), silent)
+    facts = load_state(run().out)[1]
+    assert facts["threads"] == torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: facts["threads"] + 3)
+    said = []
+    pretrain(run(resume=True), said.append)
+    assert any(f"goes on with {facts['threads'] + 3}" in line and "OMP_NUM_THREADS" in line for line in said)

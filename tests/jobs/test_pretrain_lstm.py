@@ -32,14 +32,14 @@ def shared(tmp_path_factory):
 def run(shared, tmp_path):
     """Options of a run in its own folder; the prepared corpus is shared."""
     return lambda **changes: tiny.options(
-        shared, **dict(out=tmp_path / "run", architecture="lstm", dropout=0.1) | changes
+        shared, **dict(out=tmp_path / "run", architecture="lstm", heads=4, dropout=0.1) | changes
     )
 
 
 @pytest.fixture(scope="module")
 def folder(shared):
     """An uninterrupted run, made by the command."""
-    arguments = tiny.arguments(shared, out=shared / "straight", architecture="lstm", dropout=0.1)
+    arguments = tiny.arguments(shared, out=shared / "straight", architecture="lstm", heads=4, dropout=0.1)
     assert command("pretrain", *arguments) == 0
     return shared / "straight"
 
@@ -132,3 +132,12 @@ def test_F08_with_the_head_alone_its_encoder_stays_bit_for_bit(folder, tmp_path)
     assert all(torch.equal(before[name], after[name]) for name in after if name.startswith("encoder."))
     assert {name for name in after if not name.startswith("encoder.")} == {"head.weight", "head.bias"}
     assert after["head.weight"].shape == (2, 12)  # a new head, not one row per vocabulary entry
+
+
+@pytest.mark.parametrize(
+    "given", [{"heads": 3}, {"norm": "pre"}, {"positions": "none"}, {"feed_forward": 20}, {"mask_rate": 0.3}]
+)
+def test_an_option_that_an_lstm_has_no_use_for_is_refused(given, run):
+    (name,) = given
+    with pytest.raises(InputError, match=f"--{name.replace('_', '-')} means nothing to lstm: leave it out"):
+        run(**given)

@@ -42,6 +42,15 @@ def test_the_nearest_lines_come_first_each_once_in_whatever_blocks(block, book, 
     assert found[0][0] == Hit(pytest.approx(1, abs=1e-6), "a dog barks", 2)
 
 
+def test_a_model_that_says_nothing_about_sentences_is_said(book, file):
+    said = []
+    similar(SimilarOptions(("hen",), file, book), said.append)
+    assert (
+        said[0]
+        == f"note: {book} does not say how a text becomes a vector (no modules.json): it is the mean of its tokens."
+    )
+
+
 def test_more_are_asked_for_than_there_are_and_a_file_of_columns(book, file):
     assert len(similar(SimilarOptions(("hen",), file, book, top=99), silent)[0]) == 5
     (hits,) = similar(SimilarOptions(("a fine film",), str(DATA / "reviews.csv"), book, top=2, truncate=True), silent)

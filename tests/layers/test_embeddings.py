@@ -113,6 +113,15 @@ def test_a_text_may_be_as_long_as_the_table_and_not_longer(layer):
         layer(torch.zeros(1, LONGEST + 1, dtype=torch.int64))
 
 
+def test_a_layer_of_one_segment_refuses_a_second_one():
+    ids, second = torch.zeros(1, 3, dtype=torch.int64), torch.tensor([[0, 0, 1]])
+    single = Embeddings(V, C, LONGEST, token_types=1)
+    equal(single(ids, torch.zeros_like(ids)), single(ids), atol=0)
+    with pytest.raises(InputError, match=r"made for single texts \(it has one token type\), and it was given a pair"):
+        single(ids, second)
+    Embeddings(V, C, LONGEST, token_types=2)(ids, second)
+
+
 def test_an_unknown_kind_of_positions_is_named():
     with pytest.raises(InputError, match="positions 'rotary' are not known: choose learned or sinusoidal"):
         Embeddings(V, C, LONGEST, positions="rotary")

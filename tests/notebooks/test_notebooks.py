@@ -156,6 +156,22 @@ def test_a_cell_that_fails_is_named_and_overwrites_nothing(tmp_path, capsys):
     assert (folder / "02_good.ipynb").exists()
 
 
+def test_a_claim_that_fails_is_a_fault(tmp_path, capsys):
+    cell = (
+        "# %%\nfrom minilm.viz.teaching import agree, claim\n\n# %%\nclaim('It is so.', {true})\nagree('a', 1, {one})\n"
+    )
+    books = {
+        "01_so": cell.format(true=True, one=1),
+        "02_no": cell.format(true=False, one=1),
+        "03_not": cell.format(true=True, one=2),
+    }
+    assert build.main([], folder_with(tmp_path, books)) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "02_no.py, line 5 (cell 2): AssertionError: no longer true: It is so.",
+        "03_not.py, line 6 (cell 2): AssertionError: no longer equal: a: they differ by 1.0e+00, more than 1e-10",
+    ]
+
+
 @pytest.mark.parametrize(
     ("cell", "sentence"),
     [

@@ -135,7 +135,7 @@ def test_a_folder_of_ours_gives_transformers_the_same_ids(load, units, model, to
     a, b = "Nobody came by the RIVER, café\u3000naïve.", "她住在 [MASK] 上海！ 𠀀"
     for pair in ((a, None), (a, b), (b, a), ("", None)):
         got = theirs(*[text for text in pair if text is not None], return_token_type_ids=True)
-        ids, token_type_ids = tokenizer.pair(*tokenizer.ids([text for text in pair if text is not None]))
+        ids, token_type_ids = tokenizer.pair(*tokenizer.ids([text for text in pair if text is not None], special=True))
         assert got["input_ids"] == ids
         assert got["token_type_ids"] == token_type_ids
     assert theirs.convert_tokens_to_ids(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]) == tokenizer.special_ids

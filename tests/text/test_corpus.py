@@ -197,6 +197,22 @@ def test_a_text_file_of_word_tag_lines_is_tagged(tmp_path):
     assert tagged(path)[0].tags == ["B-ORG", "I-ORG", "I-ORG", "I-ORG", "O"]
 
 
+def test_readers_say_what_they_left_out_or_changed(tmp_path):
+    heard = []
+    (tmp_path / "a.csv").write_text("text,label\na,x \nb,y\n", encoding="utf-8")
+    assert [example.label for example in labelled(tmp_path / "a.csv", note=heard.append)] == ["x", "y"]
+    (tmp_path / "a.txt").write_text("One.\n\u200b\nTwo.\n", encoding="utf-8")
+    assert list(documents(tmp_path / "a.txt", note=heard.append)) == [["One."], ["Two."]]
+    assert list(documents(tmp_path, note=heard.append)) == [["One."], ["Two."]]
+    assert [line.split(" ")[1] for line in heard] == ["label(s)", "line(s)", "file(s)", "line(s)"]
+    tagged(DATA / "entities-zh.conll", note=heard.append)
+
+
+def test_a_file_of_tagged_words_is_no_text():
+    with pytest.raises(InputError, match="entities-zh.conll has a tag for every word"):
+        list(documents(DATA / "entities-zh.conll"))
+
+
 # --------------------------------------------------------------------------------------- split
 
 

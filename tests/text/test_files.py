@@ -5,10 +5,13 @@ import io
 import json
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from minilm.errors import InputError
-from minilm.text.files import Example, column_documents, labelled_file, text_documents, text_lines
+from minilm.files.notes import Notes
+from minilm.text.characters import visible
+from minilm.text.files import Example, text_documents, text_lines
+from minilm.text.tables import column_documents, labelled_file
 
 
 @pytest.fixture
@@ -44,8 +47,73 @@ def test_a_byte_order_mark_is_no_part_of_the_text(write):
     assert list(text_documents(write("a.txt", b"\xef\xbb\xbfOne.\n"))) == [["One."]]
 
 
-def test_only_a_line_feed_ends_a_line(write):
-    assert list(text_lines(write("a.txt", "a\u2028b\x85c\nd"))) == ["a\u2028b\x85c\n", "d"]
+def test_line_feeds_and_carriage_returns_end_a_line_and_nothing_else(write):
+    path = write("a.txt", "a\u2028b\x85c\x0b\x0c\x1cd\ne\rf\r\n\r\n\rg")
+    assert list(text_lines(path)) == ["a\u2028b\x85c\x0b\x0c\x1cd\n", "e\r", "f\r\n", "\r\n", "\r", "g"]
+    assert list(text_documents(write("b.txt", "One.\rTwo.\r\rThree.\r"))) == [["One.", "Two."], ["Three."]]
+
+
+@given(st.lists(st.sampled_from(["a", "é", "\u2028", "\x85", "\r", "\n", "\ufeff", "好"]), max_size=12))
+@settings(derandomize=True)
+def test_lines_are_those_of_pythons_universal_newlines(tmp_path_factory, pieces):
+    path = tmp_path_factory.getbasetemp() / "universal.txt"
+    path.write_bytes("".join(pieces).encode())
+    with open(path, encoding="utf-8-sig", newline=None) as file:
+        assert [line.rstrip("\r\n") for line in text_lines(path)] == [line.rstrip("\n") for line in file]
+
+
+@pytest.mark.parametrize(
+    "blank", ["\u200b", "\ufeff", "\u00ad", "\u200e \u200f", "\x07", "\ufe0f", "\u3164", "\u2800", "\u0301"]
+)
+def test_a_line_of_invisible_characters_is_blank_and_said(write, blank):
+    notes = Notes(lambda text: None)
+    path = write("a.txt", f"One.\n{blank}\nTwo.\n \n{blank}\n")
+    assert list(text_documents(path, notes)) == [["One."], ["Two."]]
+    number = f"U+{ord(blank[0]):04X}"
+    said = f"2 line(s) with invisible characters alone were read as blank lines, such as line 2 of {path} ({number}"
+    assert notes.lines[0].startswith(said) and len(notes.lines) == 1
+
+
+def test_hidden_files_are_not_read_and_what_is_left_out_is_said(write, tmp_path):
+    write("a.txt", "A one.\n")
+    write("._a.txt", b"\0\5\x16\7 Mac OS X")
+    write(".DS_Store", b"\0\0")
+    write("b.md", "not this")
+    (tmp_path / "more").mkdir()
+    notes = Notes(lambda text: None)
+    assert list(text_documents(tmp_path, notes)) == [["A one."]]
+    only = "only .txt files that are not hidden are"
+    assert notes.lines == [f"3 file(s) or folder(s) in {tmp_path} are not read, such as ._a.txt: {only}."]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.conll", "EU\tB-ORG\nrejects\tO\n"),
+        ("a.iob2", "EU NNP B-ORG\n"),
+        ("a.txt", "EU NNP I-NP I-ORG\nrejects VBZ I-VP O\n\nNew York\tS-LOC\n"),
+        ("a.txt", "-DOCSTART- -X- O O\n\n王\tB-PER\n坐\tO\n下\tO\n" * 9),
+        ("a.txt", "迈向/v 充满/v 希望/n 的/u 新/a 世纪/n\n一九九八年/t 新年/t 讲话/n ./.\n"),
+    ],
+)
+def test_tagged_words_are_not_learnt_as_text(write, name, content):
+    assert "a tag for every word" in message(lambda: text_documents(write(name, content)))
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.html", "a.XML", "a.ipynb"])
+def test_formats_with_signs_of_their_own_are_no_text(write, name):
+    assert "is not plain text, which a model would learn as text: " in message(
+        lambda: text_documents(write(name, "<p>One.</p>"))
+    )
+
+
+def test_text_with_slashes_and_letters_that_look_like_tags_is_text(write):
+    for text in (
+        "He and/or she came.\nYes/no?\nand/or\n",
+        "Vitamin B-12\nVitamin B-6\nVitamin B-1\nB-1 B-2\n",
+        "O\nO\nO\n",
+    ):
+        assert len(next(text_documents(write("a.txt", text)))) >= 3
 
 
 def test_a_folder_is_read_in_the_order_of_names_and_a_file_border_is_a_document_border(write, tmp_path):
@@ -184,15 +252,170 @@ def test_a_table_that_is_not_utf8_is_refused_with_the_place(write):
     assert "not UTF-8 (byte 4 of line 2)" in message(lambda: labelled_file(path))
 
 
-@given(
-    st.lists(st.tuples(*[st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1)] * 2), min_size=1)
-)
+@settings(derandomize=True)
+@given(st.lists(st.tuples(*[st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"))] * 2), min_size=1))
 def test_whatever_the_csv_module_writes_is_read_back(tmp_path_factory, rows):
-    rows = [row for row in rows if all(cell.strip() for cell in row)] or [("a", "b")]
+    """Line breaks inside a cell have a test of their own, in test_tables_referee.py."""
+    rows = [row for row in rows if all(map(visible, row))] or [("a", "b")]
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *rows])
-    assert [(example.text, example.label) for example in labelled_file(path)] == rows
+        csv.writer(file).writerows([("text", "other"), *rows])
+    assert [(example.text, example.pair) for example in labelled_file(path, "text", None, "other")] == rows
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_every_line_end_ends_a_row(write, name, end):
+    delimiter = "\t" if name == "a.tsv" else ","
+    rows = [f"text{delimiter}label", f"a{delimiter}x", f"b{delimiter}y", ""]
+    if name == "a.jsonl":
+        rows = ['{"text": "a", "label": "x"}', '{"text": "b", "label": "y"}', ""]
+    assert list(labelled_file(write(name, end.join(rows)))) == [Example("a", "x"), Example("b", "y")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        (
+            "a.csv",
+            'label,text\npos,fine\npos,"a good film\nneg,bad\n',
+            "line 3: a cell begins with a quotation mark that is n",
+        ),
+        (
+            "a.csv",
+            'text,label\nfine,pos\n"good film,pos\n"bad,neg\n',
+            "line 3: a cell begins with a quotation mark, and the",
+        ),
+        (
+            "a.csv",
+            'label,text\npos,"a good film\nneg,bad film"\n',
+            "line 2: a quotation mark opens a cell that ends only in",
+        ),
+        (
+            "a.csv",
+            'text,label\n"a good film,pos\nbad film",neg\n',
+            "line 2: a quotation mark opens a cell that ends only in",
+        ),
+        ("a.tsv", 'text\tlabel\n"a\tb\nc"\tpos\n', "line 2: a quotation mark opens a cell that ends only in line 3"),
+        ("a.csv", '"text,label\na,b\n', "line 1: a cell begins with a quotation mark that is never closed"),
+        ("a.csv", '"text,label\na",b\n', "line 1: the header goes on in another line"),
+        ("a.csv", 'text,label\n"so \\"good\\" it is",pos\n', "line 2: more text follows a quoted cell"),
+        ("a.tsv", 'text\tlabel\n"Great" film\tpos\n', "line 2: more text follows a quoted cell"),
+        (
+            "a.csv",
+            'text,label\ngood film",pos\n',
+            "line 2: the quotation mark at the end of 'good film\"' closes a cell",
+        ),
+        ("a.csv", 'text,label\na, "pos"\n', "line 2: a space stands before the quotation mark of '\"pos\"'"),
+        ("a.csv", 'label,text\nx, "a, b"\n', "line 2: 3 cells where the header has 2; remove the space before"),
+        ("a.csv", "text,label\na,pos,\n", "line 2: 3 cells where the header has 2; remove the commas at the end"),
+        ("a.csv", "text,label,id\na,pos\n", "line 2: 2 cells where the header has 3; write one cell for each column"),
+        ("a.csv", "text,label\na,x\ntext,label\n", "line 3: this row repeats the header"),
+        ("a.csv", "text;label\na;b\n", "separates its columns with semicolons: separate them with commas."),
+        ("a.csv", "text\tlabel\na\tb\n", "separates its columns with tabs: rename it to end in .tsv"),
+        ("a.tsv", "text,label\na,b\n", "separates its columns with commas: rename it to end in .csv"),
+        ("a.csv", "sep=;\ntext;label\na;b\n", "begins with 'sep=;', which only Excel understands"),
+        ("a.csv", "text,label,label\na,b,c\n", "has 2 columns named 'label': rename all but one"),
+        ("a.csv", "text, text,label\na,b,c\n", "has 2 columns named 'text': rename all but one"),
+        (
+            "a.jsonl",
+            '{"text": "a", "label": "x", "label": "y"}',
+            "line 1, has 2 columns named 'label': rename all but one",
+        ),
+        ("a.jsonl", '{"text": "a", "label": NaN}', "line 1: 'label' must be text, not NaN"),
+        ("a.jsonl", '{"text": "a", "label": 1.0}', "line 1: 'label' must be text, not 1.0"),
+        ("a.jsonl", '{"text": true, "label": 1}', "line 1: 'text' must be text, not true"),
+        ("a.csv", "text,label\n\u200b,x\n", "line 2: the column 'text' has only invisible characters (U+200B)"),
+        ("a.csv", "text,label\nx,\ufeff\n", "line 2: the column 'label' has only invisible characters (U+FEFF)"),
+        (
+            "a.jsonl",
+            r'{"text": "\u00ad", "label": 1}',
+            "line 1: the column 'text' has only invisible characters (U+00AD)",
+        ),
+        ("a.csv", 'text,label\na,"x\ny"\n', "line 2: the label has a line break ('x\\ny'); write it in one line"),
+    ],
+)
+def test_what_could_be_read_wrongly_is_refused_with_its_place(write, name, content, what):
+    assert what in message(lambda: labelled_file(write(name, content)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'text,label\na "quoted" word,x\n',
+        "text,label\na 'quoted word,x\n",
+        'text,label\nthe size is 5",x\n',
+        'text,label\n"a ""quoted"" word",x\n',
+        'text,label,,\n"One, well.\n\nTwo.",x,,\n',
+        'text,label\r\n"One.\r\nTwo, and, so, on.",x\r\n',
+        'note,note,text,label\na,b,"c\u2028d\x85e\x0cf",x\n',
+        'id,text,label\n1,"","y"\n'.replace('""', '"a"'),
+    ],
+)
+def test_what_is_right_is_read_as_the_csv_module_reads_it(write, content):
+    header, row = csv.reader(io.StringIO(content, newline=""))
+    ((text, label, _),) = labelled_file(write("a.csv", content))
+    assert (text, label) == (row[header.index("text")], row[header.index("label")])
+
+
+def test_labels_are_tidied_and_said(write):
+    path = write("a.csv", "text,label\na,pos\nb,pos \nc, pos\nd,\u200bpos\ufeff\ne,cafe\u0301\nf,caf\xe9\n")
+    notes = Notes(lambda text: None)
+    assert [example.label for example in labelled_file(path, note=notes)] == ["pos"] * 4 + ["caf\xe9"] * 2
+    (line,) = notes.lines
+    assert line.startswith(f"4 label(s) of {path} were tidied") and line.endswith("such as 'pos ' in line 3.")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("pos", "Pos"),
+        ("pos", "ｐｏｓ"),
+        ("1", "1.0"),
+        ("1", "01"),
+        ("a b", "a  b"),
+        ("a b", "a\xa0b"),
+        ("pos", "po\u200bs"),
+        ("👍", "👍\ufe0f"),
+    ],
+)
+def test_labels_that_differ_only_in_spelling_are_refused(write, one, other):
+    said = message(lambda: labelled_file(write("a.csv", f"text,label\na,{one}\nb,no\nc,{other}\n")))
+    assert f"the labels {one!r} (line 2) and {other!r} (line 4) differ only in" in said
+
+
+def test_labels_of_json_keep_their_kind(write):
+    rows = '{{"text": "a", "label": {}}}\n{{"text": "b", "label": {}}}\n'
+    for one, other in (("1", '"1"'), ("true", '"True"'), ("true", '"true"')):
+        assert "differ only in" in message(
+            lambda one=one, other=other: labelled_file(write("a.jsonl", rows.format(one, other)))
+        )
+    assert [each.label for each in labelled_file(write("a.jsonl", rows.format(1, '"one"')))] == ["1", "one"]
+    assert [each.label for each in labelled_file(write("a.jsonl", rows.format("true", "false")))] == ["True", "False"]
+
+
+def test_rows_with_line_breaks_are_said(write):
+    path = write("a.csv", 'text,label\na,x\n"One.\n\nTwo.",y\n"Three.\nFour.",x\n')
+    notes = Notes(lambda text: None)
+    assert len(list(labelled_file(path, note=notes))) == 3
+    assert notes.lines == [f"2 row(s) of {path} have line breaks inside a cell, the first one in lines 3 to 5."]
+
+
+def test_names_of_columns_are_compared_without_spaces_and_composed(write):
+    path = write("a.csv", "\u200bGro\u0308\xdfe ,label\n1 m,x\n")
+    assert list(labelled_file(path, "Gr\xf6\xdfe")) == [Example("1 m", "x")]
+    path = write("a.jsonl", '{"text ": "a", "label": "x"}')
+    assert list(labelled_file(path)) == [Example("a", "x")]
+
+
+def test_documents_of_a_table_have_no_option_for_the_column(write):
+    said = message(lambda: column_documents(write("a.csv", "review,stars\nfine,5\n")))
+    assert said.endswith("(it has: review, stars). Rename the column with the text to 'text'.")
+
+
+def test_a_sentence_of_invisible_characters_is_no_sentence(write):
+    path = write("a.jsonl", r'{"text": "\u200b\nGood.\n\ufeff\n"}')
+    assert list(column_documents(path)) == [["Good."]]
 
 
 def test_both_halves_of_a_character_are_one_character(write):

@@ -7,7 +7,7 @@ from tiny import DATA, silent
 
 from minilm.errors import InputError
 from minilm.text import prepare as preparing
-from minilm.text.prepare import check_pairs, held_out_documents, prepare, read_documents, write_texts
+from minilm.text.prepare import check_parts, held_out_documents, prepare, read_documents, write_texts
 
 SENTENCES = st.lists(st.text(alphabet="ab .", max_size=6), max_size=4)
 
@@ -41,8 +41,8 @@ def test_a_single_document_gives_its_end(sentences, asked, held, tmp_path):
 
 
 def test_F26_both_parts_must_give_pairs():
-    check_pairs([2, 1, 2, 1], {0, 1}, "x")
-    check_pairs([3, 3], {1}, "x")
+    check_parts([2, 1, 2, 1], {0, 1}, "x")
+    check_parts([3, 3], {1}, "x")
     for sizes, chosen, what in [
         ([1, 1, 1, 2, 2], {3, 4}, "training part of x (3 sentence(s) in 3 document(s))"),
         ([2, 2, 1, 1], {2, 3}, "held-out part of x (2 sentence(s) in 2 document(s))"),
@@ -51,8 +51,16 @@ def test_F26_both_parts_must_give_pairs():
         ([], set(), "training part of x (0 sentence(s)"),
     ]:
         with pytest.raises(InputError) as refused:
-            check_pairs(sizes, chosen, "x")
+            check_parts(sizes, chosen, "x")
         assert what in str(refused.value)
+
+
+def test_without_pairs_both_parts_need_a_sentence():
+    check_parts([1, 1], {1}, "x", pairs=False)
+    with pytest.raises(InputError, match="nothing is left for the training part of x .0 sentence"):
+        check_parts([0, 2], {1}, "x", pairs=False)
+    with pytest.raises(InputError, match="nothing is left for the held-out part of x"):
+        check_parts([2, 0], {1}, "x", pairs=False)
 
 
 def test_the_held_out_documents_depend_on_the_seed_alone():
@@ -75,18 +83,18 @@ def test_other_settings_are_another_folder_and_the_same_ones_the_same(ready):
     first = ready()
     assert ready().folder == first.folder
     changes = [dict(vocab_size=150), dict(units="characters"), dict(lowercase=False), dict(held_out=1), dict(seed=1)]
-    others = [ready(**change).folder for change in changes]
+    others = [ready(**change).folder for change in [*changes, dict(strip_accents=False), dict(strip_accents=True)]]
     others.append(ready(tokenizer=first.tokenizer).folder)
-    assert len({first.folder, *others}) == 7
+    assert len({first.folder, *others}) == 9
 
 
 def test_a_preparation_that_was_broken_off_is_done_again(ready, monkeypatch):
     real = preparing.write_store
 
-    def broken(documents, tokenizer, folder):
+    def broken(documents, tokenizer, folder, note):
         if folder.name == "held_out":
             raise OSError(28, "No space left on device")
-        return real(documents, tokenizer, folder)
+        return real(documents, tokenizer, folder, note)
 
     monkeypatch.setattr(preparing, "write_store", broken)
     with pytest.raises(OSError):
@@ -117,6 +125,56 @@ def test_a_folder_of_texts_is_another_corpus_when_one_of_them_changes(ready, tmp
     with open(folder / "b.TXT", "a", encoding="utf-8") as file:
         file.write("One more.\n")
     assert ready(folder).folder != first.folder
+
+
+def test_a_file_is_the_same_corpus_wherever_it_lies_and_another_one_if_it_is_read_otherwise(
+    ready, tmp_path, monkeypatch
+):
+    text = (DATA / "english.txt").read_bytes()
+    (tmp_path / "one" / "deep").mkdir(parents=True)
+    for path in ("one/a.txt", "one/deep/a.txt", "b.txt"):
+        (tmp_path / path).write_bytes(text)
+    first = ready(tmp_path / "one/a.txt")
+    monkeypatch.chdir(tmp_path / "one")
+    assert {ready(name).folder for name in ("a.txt", "deep/a.txt", "../one/a.txt")} == {first.folder}
+    assert preparing.fingerprint(str(tmp_path / "b.txt")) == preparing.fingerprint("a.txt")
+    (tmp_path / "a.tsv").write_bytes(text)
+    assert preparing.fingerprint(str(tmp_path / "a.tsv")) != preparing.fingerprint("a.txt")
+
+
+def test_hidden_files_of_a_folder_are_no_part_of_the_corpus(tmp_path):
+    (tmp_path / "a.txt").write_text("One.\n", encoding="utf-8")
+    before = preparing.fingerprint(str(tmp_path))
+    (tmp_path / "._a.txt").write_bytes(b"\0\0")
+    assert preparing.fingerprint(str(tmp_path)) == before
+    (tmp_path / "b.txt").write_text("", encoding="utf-8")
+    assert preparing.fingerprint(str(tmp_path)) != before
+
+
+@pytest.mark.parametrize("name", ["十万字" * 27 + "一", "a" * 250, "👍" * 60])
+def test_a_long_name_makes_a_folder(name, ready, tmp_path):
+    path = tmp_path / f"{name}.txt"
+    path.write_bytes((DATA / "english.txt").read_bytes())
+    assert len(ready(path).folder.name.encode()) < 255 and ready(path).train.tokens
+
+
+def test_what_was_left_out_is_said_again_when_the_text_is_found_prepared(ready, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes((DATA / "english.txt").read_bytes() + "\n\u200b\n".encode())
+    for _ in range(2):
+        heard = []
+        ready(path, note=heard.append)
+        assert len(heard) == 1 and heard[0].startswith("1 line(s) with invisible characters alone")
+    heard = []
+    ready(note=heard.append)
+    assert heard == []
+
+
+def test_what_is_no_corpus_is_said_before_anything_is_written(tmp_path, ready):
+    for name, what in ((tmp_path / "none.txt", "no such file"), ("", "no file called ''")):
+        with pytest.raises(InputError, match=what):
+            ready(name)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_ids_are_those_of_the_text(ready):

@@ -60,7 +60,9 @@ def test_borders_begin_at_0_and_end_at_the_end(tokenizer, tmp_path):
 def test_what_leaves_no_token_is_dropped(tokenizer, tmp_path):
     """Tests a sentence of control characters, a document of such sentences, and a document without sentences."""
     documents = [["\x07"], ["ab", "\x00", "c"], [], ["\u200b", "　"], ["d", ""]]
-    store = write_store(documents, tokenizer, tmp_path / "store")
+    heard = []
+    store = write_store(documents, tokenizer, tmp_path / "store", heard.append)
+    assert heard == [r"5 sentence(s) without any token were left out, such as '\x07'."]
     assert read_back(store) == [tokenizer.ids(["ab", "c"]), tokenizer.ids(["d"])]
     assert (np.diff(store.sentences) > 0).all() and (np.diff(store.documents) > 0).all()
 

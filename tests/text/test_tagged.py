@@ -102,7 +102,7 @@ def conll(tmp_path, content):
 
 
 def test_conll_with_tabs_spaces_and_more_columns(tmp_path):
-    content = "\ufeff-DOCSTART- -X- O O\n\nAnn\tB-PER\nLee NNP I-PER\nsings O\n\n\n\nParis  B-LOC"
+    content = "\ufeff-DOCSTART- -X- O O\n\nAnn\tNNP\tB-PER\nLee NNP I-PER\nsings  VBZ O\n\n\n\nParis NNP  B-LOC"
     assert conll(tmp_path, content) == [
         TaggedLine(["Ann", "Lee", "sings"], ["B-PER", "I-PER", "O"]),
         TaggedLine(["Paris"], ["B-LOC"]),

@@ -6,7 +6,15 @@ from scipy import sparse
 
 from minilm.errors import InputError
 from minilm.text import word_vectors as module
-from minilm.text.word_vectors import cooccurrences, neighbours, ppmi, scale_to, word_vectors
+from minilm.text.word_vectors import (
+    appearances,
+    cooccurrences,
+    local_and_document_vectors,
+    neighbours,
+    ppmi,
+    scale_to,
+    word_vectors,
+)
 
 V, FIRST_WORD = 17, 5
 
@@ -52,8 +60,22 @@ def test_F34_special_tokens_keep_no_company_but_take_up_room():
     counts = cooccurrences(np.array([5, 4, 6, 3]), np.array([0, 4]), V).toarray()
     assert counts[5, 6] == counts[6, 5] == 0.5
     assert counts.sum() == 1
-    everybody = cooccurrences(np.array([5, 4, 6, 3]), np.array([0, 4]), V, first_word=0).toarray()
+    everybody = cooccurrences(np.array([5, 4, 6, 3]), np.array([0, 4]), V, special=()).toarray()
     assert everybody[5, 4] == 1 and everybody[4, 3] == 0.5
+
+
+def test_F34_special_tokens_may_have_any_id():
+    """If the ids are numbered differently, the vectors are the same, row by row."""
+    ids, borders = corpus(tokens=900)
+    order = np.random.default_rng(1).permutation(V)  # id i becomes order[i]
+    moved, special = order[ids], order[:5].tolist()
+    assert set(special) != set(range(5))
+    counts, others = cooccurrences(ids, borders, V), cooccurrences(moved, borders, V, special=special)
+    np.testing.assert_array_equal(others.toarray()[np.ix_(order, order)], counts.toarray())
+    seen, there = appearances(ids, borders, V), appearances(moved, borders, V, special=special)
+    np.testing.assert_array_equal(there.toarray()[order], seen.toarray())
+    vectors = local_and_document_vectors(moved, borders, V, 4, seed=0, special=special)
+    assert not vectors[special].any() and vectors.any(axis=1).sum() == len(np.unique(ids[ids >= 5]))
 
 
 def test_F34_a_memory_map_will_do_and_is_not_changed(tmp_path):

@@ -7,7 +7,7 @@ from minilm.errors import InputError
 from minilm.models.bert import Bert
 from minilm.models.config import TransformerConfig
 from minilm.models.initialisation import initialise
-from minilm.models.sentence_encoder import SentenceEncoder, sentence_vector
+from minilm.models.sentence_encoder import Normalize, SentenceEncoder, pooled
 from minilm.text.tokenizer import train_characters
 from minilm.training.inference import batches_by_length, sentence_vectors
 
@@ -54,7 +54,7 @@ def test_a_vector_of_zeros_stays_one_and_padding_has_no_part():
     hidden = torch.zeros(2, 3, 4)
     hidden[1, :2], hidden[1, 2] = torch.tensor([0.0, 3, 0, 4]), 99.0
     attention_mask = torch.tensor([[True] * 3, [True, True, False]])
-    torch.testing.assert_close(sentence_vector(hidden, attention_mask), torch.tensor([[0.0] * 4, [0, 0.6, 0, 0.8]]))
+    torch.testing.assert_close(Normalize()(pooled(hidden, attention_mask)), torch.tensor([[0.0] * 4, [0, 0.6, 0, 0.8]]))
 
 
 def test_a_text_that_is_too_long_is_refused_or_cut(model, tokenizer):

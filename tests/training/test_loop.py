@@ -108,6 +108,32 @@ def test_a_loss_that_is_no_number_ends_with_one_sentence_and_leaves_the_weights(
     assert run.model.w.isfinite().all() and len(run.learning_rates) == 3
 
 
+def test_a_loss_without_end_is_said_even_if_its_gradient_is_finite():
+    run = Run(lambda step: run.model.w.sum() + (math.inf if step == 2 else 0))
+    with pytest.raises(InputError, match="the loss is no longer a number at step 2"):
+        run.train(steps=5)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_weights_that_are_no_numbers_are_said_before_anything_is_evaluated_or_saved(steps):
+    """The last step may be the one that spoils them, so no later gradient would tell."""
+    run, measured = Run(), []
+    run.options |= {"on_pause": measured.append, "pause_at": [0.5]}
+    step = run.optimizer.step
+
+    def spoil(learning_rate):
+        step(learning_rate)
+        if len(run.seen) == steps:
+            run.model.w.data[0] = math.nan
+
+    run.optimizer.step = spoil
+    with pytest.raises(
+        InputError, match=f"the weights are no longer numbers after step {steps}. Lower the learning rate"
+    ):
+        run.train(steps=steps)
+    assert len(measured) == (steps > 1)
+
+
 def test_pauses_come_where_they_were_asked_for_and_at_the_end():
     assert pauses_of(Run(pause_at=[0.5, 0.25, 0.9]), steps=8) == [2, 4, 8]  # 0.9 falls in the last step: one pause
     assert pauses_of(Run(pause_at=[0.01, 0.02, 0.6]), steps=5) == [1, 3, 5]

@@ -12,7 +12,7 @@ from minilm.models.heads import TextHeadConfig, TokenHeadConfig
 from minilm.text.files import Example
 from minilm.text.tagged import TaggedLine
 from minilm.text.tokenizer import train_characters
-from minilm.training.tasks import Prediction, Task, TextTask, TokenTask, shown, task_of
+from minilm.training.tasks import Entity, Prediction, Task, TextTask, TokenTask, shown, task_of
 
 CPU = torch.device("cpu")
 TEXT, TOKEN = TextTask(("bad", "good")), TokenTask(("B-LOC", "B-PER", "I-PER", "O"))
@@ -66,7 +66,9 @@ def test_a_head_says_which_task_it_is_for():
     assert TEXT.head(0.3, "cls") == TextHeadConfig(TEXT.labels, 0.3, "cls")
     assert TEXT.head() == TextHeadConfig(TEXT.labels, 0.1, "mean")
     assert TOKEN.head(0.3, "cls") == TokenHeadConfig(TOKEN.labels, 0.3)
-    for task in (TEXT, TOKEN):
+    words = TokenTask(TOKEN.labels, "words", 3)
+    assert words.head(0.3) == TokenHeadConfig(TOKEN.labels, 0.3, "words", 3)
+    for task in (TEXT, words, TOKEN):
         assert task_of(task.head()) == task and type(task_of(task.head())) is type(task)
 
 
@@ -133,17 +135,19 @@ def test_F07_a_text_task_predicts_the_most_probable_label(tokenizer):
 
 @pytest.mark.parametrize("max_length", [None, 4])
 def test_F31_a_token_task_predicts_entities(max_length, tokenizer):
-    """Chinese is tagged by characters, other scripts by words; lines that are cut work too."""
+    """A task that does not say what it tags takes the tokenizer's own units; lines that are cut work too."""
     tags = {"李": "B-PER", "鹏": "I-PER", "北": "B-LOC", "a": "B-PER", "b": "I-PER"}
     found = TOKEN.predict(
         *(Reader(tokenizer, tags), [Example("李鹏在北京。"), Example("a b c"), Example("c d")], tokenizer, max_length)
     )
     assert found == [
-        Prediction("李鹏在北京。", "PER 李鹏, LOC 北", None),
-        Prediction("a b c", "PER ab", None),  # one-letter words are joined like Chinese
+        Prediction("李鹏在北京。", "PER 李鹏, LOC 北", None, (Entity("PER", "李鹏", 0, 2), Entity("LOC", "北", 3, 4))),
+        Prediction("a b c", "PER a b", None, (Entity("PER", "a b", 0, 3),)),
         Prediction("c d", "–", None),
     ]
 
 
 def test_entities_as_they_are_shown():
-    assert shown([("PER", "Ada"), ("LOC", "New York")]) == "PER Ada, LOC New York" and shown([]) == "–"
+    found = [Entity("PER", "Ada", 0, 3), Entity("LOC", "New York", 7, 15)]
+    assert shown(found) == "PER Ada, LOC New York" and shown([]) == shown([], offsets=True) == "–"
+    assert shown(found, offsets=True) == "PER Ada 0–3, LOC New York 7–15"

@@ -241,6 +241,34 @@ def test_words_without_room_become_numbers_with_a_key():
     assert all(f"{i} word{i}" in key.split("   ") for i in range(1, 38))
 
 
+@pytest.mark.parametrize("T", [100, 150, 151, 464, 1000])
+def test_numbers_never_touch_and_a_long_key_is_left_out(T):
+    figure = plots.attention_maps(["word"] * T, attention(1, 4, T))
+    axis, renderer = figure.axes[0], figure.canvas.get_renderer()
+    boxes = [label.get_window_extent(renderer) for label in axis.get_yticklabels()]
+    steps = {int(a) - int(b) for a, b in zip(axis_words(axis)[1][2:], axis_words(axis)[1][1:])}
+    assert len(boxes) > 4 and len(steps) == 1 and steps <= set(plots.STEPS)
+    assert all(upper.y0 > lower.y1 for upper, lower in zip(boxes[1:], boxes[2:]))
+    said = words(figure.texts)[0].replace("\n", " ")
+    assert (f"The {T} tokens are too many to be named here" in said) == (T > 150)
+
+
+def test_a_cell_is_never_smaller_than_two_dots_and_no_weight_is_lost():
+    layers = attention(2, 12, 464)
+    figure = plots.attention_maps(["word"] * 464, layers)
+    for axis, layer in zip(figure.axes[:-1], np.concatenate(layers)):
+        cells = axis.images[0].get_array()
+        k = round(464 / len(cells))
+        expected = [[layer[i : i + k, j : j + k].max() for j in range(0, 464, k)] for i in range(0, 464, k)]
+        np.testing.assert_array_equal(cells, expected)
+        box = axis.get_window_extent()
+        assert box.height / figure.dpi * plots.DOTS / len(cells) > 1.9
+        assert axis.get_xlim() == (-0.5, 463.5) and axis.get_ylim() == (463.5, -0.5)
+        assert axis.images[0].get_extent() == [-0.5, k * len(cells) - 0.5, k * len(cells) - 0.5, -0.5]
+    assert f"Each cell shows the largest of {k} × {k} weights." in words(figure.texts)[0].replace("\n", " ")
+    assert plots.largest_in_blocks(np.arange(25.0).reshape(5, 5), 2).tolist() == [[6, 8, 9], [16, 18, 19], [21, 23, 24]]
+
+
 @pytest.mark.filterwarnings("error")  # matplotlib warns about every missing glyph
 def test_without_a_font_tokens_are_numbered_and_no_box_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "CHINESE_FONTS", ())

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -9,32 +10,68 @@ import torch
 from pages import TOP
 
 from minilm.viz.plots import Picture
-from minilm.viz.teaching import agree, panels
+from minilm.viz.teaching import agree, claim, panels
+
+
+@pytest.fixture(autouse=True)
+def a_learner(monkeypatch):
+    monkeypatch.delenv("MINILM_BUILD", raising=False)
+
+
+@pytest.mark.parametrize("ok", [True, np.bool_(True), np.array([True, True]), torch.tensor(True), torch.ones(2, 2) > 0])
+@pytest.mark.parametrize("building", ["0", "1"])
+def test_a_claim_that_is_true_is_printed(ok, building, monkeypatch, capsys):
+    monkeypatch.setenv("MINILM_BUILD", building)
+    claim("The risk falls.", ok)
+    assert capsys.readouterr().out == "✓ The risk falls.\n"
+
+
+@pytest.mark.parametrize("ok", [False, np.bool_(False), np.array([True, False]), torch.tensor([False, True]), []])
+def test_a_false_claim_is_said_to_a_learner_and_raised_while_building(ok, monkeypatch, capsys):
+    claim("The risk falls.", ok)
+    assert capsys.readouterr().out == "no longer true: The risk falls.\n"
+    monkeypatch.setenv("MINILM_BUILD", "1")
+    with pytest.raises(AssertionError, match="no longer true: The risk falls."):
+        claim("The risk falls.", ok)
+
+
+@pytest.mark.parametrize("ok", [1.0, np.nan, "yes", torch.tensor(1)])
+def test_a_claim_needs_a_truth_value(ok):
+    with pytest.raises(TypeError, match="claim: 'The risk falls.' is given .*, not a truth value"):
+        claim("The risk falls.", ok)
 
 
 def test_agree_says_how_close(capsys):
     agree("by hand", np.ones(3), torch.ones(3, requires_grad=True))
     agree("by machine", [1.0, 2.0], [1.0, 2.0 + 3e-12])
     agree("roughly", 1, 1.01, atol=0.1)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == ["by hand: equal to the last bit", "by machine: equal to 3e-12", "roughly: equal to 1e-02"]
+    agree("of nothing", [], [])
+    assert capsys.readouterr().out.splitlines() == [
+        "by hand: equal to the last bit",
+        "by machine: equal to 3e-12",
+        "roughly: equal to 1e-02",
+        "of nothing: equal to the last bit",
+    ]
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "sentence"),
     [
         ([1.0], [1.0 + 2e-10], r"loss: they differ by 2\.0e-10, more than 1e-10"),
-        (np.ones((2, 3)), np.ones((3, 2)), r"loss: shapes \(2, 3\) and \(3, 2\) differ"),
+        (np.ones((2, 3)), np.ones((3, 2)), r"loss: the shapes \(2, 3\) and \(3, 2\) differ"),
         (
             np.ones(3),
             1.0,
-            r"loss: shapes \(3,\) and \(\) differ",
+            r"loss: the shapes \(3,\) and \(\) differ",
         ),  # a forgotten mean would pass because of broadcasting
         ([np.nan], [np.nan], "loss: they differ by nan"),
     ],
 )
-def test_agree_refuses_what_is_not_equal(ours, theirs, sentence, capsys):
-    with pytest.raises(AssertionError, match=sentence):
+def test_agree_says_what_is_not_equal_and_raises_it_while_building(ours, theirs, sentence, monkeypatch, capsys):
+    agree("loss", ours, theirs)
+    assert re.fullmatch(f"no longer equal: {sentence}.*\n", capsys.readouterr().out)
+    monkeypatch.setenv("MINILM_BUILD", "1")
+    with pytest.raises(AssertionError, match=f"no longer equal: {sentence}"):
         agree("loss", ours, theirs)
     assert capsys.readouterr().out == ""
 

@@ -9,6 +9,7 @@ import ast
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -142,8 +143,11 @@ def earlier_rows(path: Path, settings: Settings) -> dict[str, Row]:
 
 
 def checksum_of(name: str) -> str:
-    """A checksum of everything that determines an exercise's numbers: its spec, its reference, and the measuring code."""
+    """A checksum of everything that determines an exercise's numbers: its spec with what it takes from other specs, its
+    reference, and the measuring code."""
     text = [(SPECS / f"{find(name).stem}.py").read_text(encoding="utf-8")]
+    borrowed = re.findall(r"^from minilm\.exercises\.specs\.(\w+) import", text[0], re.MULTILINE)
+    text += [(SPECS / f"{stem}.py").read_text(encoding="utf-8") for stem in borrowed]
     text += [ast.get_source_segment(*definition(part)) or "" for part in parts(load(name))]
     text += [Path(inspect.getfile(module)).read_text(encoding="utf-8") for module in (judge, measuring, mutants)]
     return hashlib.sha256("\0".join(text).encode()).hexdigest()[:16]

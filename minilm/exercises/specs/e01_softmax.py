@@ -2,7 +2,7 @@ r"""Softmax.  F08, F10, F18."""
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, Wrong, listed
 
 
 def flawed(z, wrong=frozenset()):
@@ -16,6 +16,62 @@ def flawed(z, wrong=frozenset()):
     if wrong & {"whole", "whole_sum"}:
         return e / e.sum()
     return e / e.sum(axis=0 if "axis_0" in wrong else -1, keepdims=not wrong & {"no_keepdims", "no_keepdims_sum"})
+
+
+def shares(e):
+    """Divide each row by its sum."""
+    return e / e.sum(-1, keepdims=True)
+
+
+BASIC = {
+    "mean_shift": lambda z: shares(np.exp(z - z.mean(-1, keepdims=True))),
+    "min_shift": lambda z: shares(np.exp(z - z.min(-1, keepdims=True))),
+    "columns_max": lambda z: shares(np.exp(z - z.max(axis=0))),
+    "no_exp": shares,
+    "no_exp_shifted": lambda z: shares(z - z.max(-1, keepdims=True)),
+    "squares": lambda z: shares(z**2),
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "base_2": lambda z: shares(np.exp2(z - z.max(-1, keepdims=True))),
+    "base_10": lambda z: shares(10 ** (z - z.max(-1, keepdims=True))),
+    "minus": lambda z: shares(np.exp(z.min(-1, keepdims=True) - z)),
+    "log": lambda z: z - np.logaddexp.reduce(z, axis=-1)[..., None],
+    "not_divided": lambda z: np.exp(z - z.max(-1, keepdims=True)),
+    "by_mean": lambda z: shares(np.exp(z - z.max(-1, keepdims=True))) * z.shape[-1],
+    "twice": lambda z: shares(np.exp(shares(np.exp(z - z.max(-1, keepdims=True))))),
+    "length": lambda z: (e := np.exp(z - z.max(-1, keepdims=True))) / np.sqrt((e * e).sum(-1, keepdims=True)),
+}
+MORE = """  key · what it looks like · a question
+mean_shift · each row is shifted by its mean instead of its largest logit, so exp can still overflow ·
+    a row holds 1000 and four zeros: how large is its largest logit after you have subtracted the mean?
+min_shift · each row is shifted by its smallest logit instead of its largest ·
+    after your shift, is the largest exponent of a row 0, or can it still be 1000?
+columns_max · the maximum is taken over the first axis, the sum over the last ·
+    does your shift subtract the same number from all logits of a row?
+no_exp · the logits themselves are divided by their sum: there is no exp ·
+    what comes out for a negative logit, and can a probability be negative?
+no_exp_shifted · the shifted logits are divided by their sum: there is no exp ·
+    which of your probabilities belongs to the largest logit, and should that one be the smallest?
+squares · the logits are squared, where exp belongs ·
+    the logits −2 and 2: do they get the same probability in your code?
+sigmoid · this is the sigmoid of each logit, not the softmax of the row ·
+    what does each row of your output sum to?
+base_2 · 2 to the power of z is used instead of exp ·
+    if one logit is larger by 1, how many times as likely should its class be?
+base_10 · 10 to the power of z is used instead of exp ·
+    if one logit is larger by 1, how many times as likely should its class be?
+minus · the sign of the logits is reversed ·
+    which class should be the most likely one: that of the largest logit, or that of the smallest?
+log · this is the logarithm of the softmax ·
+    can a probability be negative?
+not_divided · the exponentials are not divided by their sum ·
+    what does each row of your output sum to?
+by_mean · the exponentials are divided by their mean instead of their sum ·
+    what does each row of your output sum to?
+twice · the softmax is applied twice ·
+    how many times does exp stand in your code, and how many times in the formula?
+length · the exponentials are divided by the length of the row, the root of the sum of squares ·
+    what does each row of your output sum to?
+"""
 
 
 def row_by_row(z):
@@ -56,7 +112,11 @@ def edges(rng):
         "logits of a thousand": {"z": 1e3 + z},
         "logits of minus a thousand": {"z": z - 1e3},
         "rows of very different size": {"z": z + np.array([[0.0], [1e3], [-1e3]])},
+        "one logit far above the others": {"z": z + 2e3 * np.eye(3, 5)},
+        "one logit far below the others": {"z": z - 2e3 * np.eye(3, 5)},
         "one class": {"z": z[:, :1]},
+        "a single row of thousands": {"z": 3e3 * z[0]},
+        "four axes": {"z": z[None, :, None] + np.zeros((2, 1, 2, 1))},
     }
 
 
@@ -129,6 +189,7 @@ EXERCISE = Exercise(
             "the sum has lost its last axis (keepdims is missing)",
             "when you divide [4, 7] by [4], which axis of the first array does NumPy line up with the 4?",
         ),
+        **listed(MORE, BASIC.get),
     },
     flawed=flawed,
     hints=(

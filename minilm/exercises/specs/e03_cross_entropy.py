@@ -1,8 +1,9 @@
 r"""Cross-entropy with labels that do not count.  F08, F11, F25."""
 
+import numpy as np
 import torch
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong, listed
 from minilm.training.losses import Loss
 
 IGNORED = -100
@@ -11,6 +12,7 @@ IGNORED = -100
 def flawed(logits, labels, label_smoothing=0.0, wrong=frozenset()):
     z, y = logits.reshape(-1, logits.shape[-1]), labels.reshape(-1).long()
     mask = y != (0 if "class_0" in wrong else IGNORED)
+    mask = y > 0 if "positive" in wrong else mask
     if "twice" in wrong:
         z = z.softmax(-1)
     log_y_hat = z.softmax(-1).log() if "log_of_softmax" in wrong else z.log_softmax(-1)
@@ -23,6 +25,81 @@ def flawed(logits, labels, label_smoothing=0.0, wrong=frozenset()):
     if "classes" in wrong:
         return Loss(total / max(N, 1) / z.shape[-1], N)
     return Loss(total / (N if "nothing" in wrong else max(N, 1)), N)
+
+
+def basic(key):
+    """The function with one of the mistakes in MORE."""
+
+    def code(logits, labels, label_smoothing=0.0):
+        K = logits.shape[-1]
+        mask = labels != IGNORED
+        at, N = labels.clamp(min=0).long()[..., None], max(int(mask.sum()), 1)
+        log_y_hat = logits.log_softmax(0 if key == "axis_0" else -1)
+        picked = {
+            "sigmoid": lambda: torch.nn.functional.logsigmoid(logits),
+            "no_log": lambda: log_y_hat.exp(),
+            "no_softmax": lambda: logits,
+            "bits": lambda: log_y_hat / torch.tensor(2.0, dtype=logits.dtype).log(),
+            "epsilon": lambda: (log_y_hat.exp() + 1e-8).log(),
+            "clipped": lambda: log_y_hat.exp().clamp(min=1e-7).log(),
+            "complement": lambda: -(1 - log_y_hat.exp()).log(),
+        }.get(key, lambda: log_y_hat)()
+        losses = -picked.gather(-1, at)[..., 0]
+        if key == "entropy":
+            losses = -(log_y_hat.exp() * log_y_hat).sum(-1)
+        elif key == "own_answer":
+            losses = -log_y_hat.amax(-1)
+        elif key == "squares":
+            losses = (log_y_hat.exp() - torch.nn.functional.one_hot(at[..., 0], K)).square().sum(-1)
+        losses = losses[mask] if key not in ("sentences", "ignored_as_0") else losses
+        if key == "sentences":
+            rows = mask.any(-1) if mask.ndim > 1 else torch.ones((), dtype=torch.bool)
+            means = (losses * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+            return Loss(means[rows].mean() if mask.any() else logits.sum() * 0, int(mask.sum()))
+        if key == "ignored_as_0":
+            return Loss(losses.sum() / N, int(mask.sum()))
+        value = losses.sum() / N * (-1 if key == "sign" else 1)
+        return Loss(value, labels.numel() if key == "count_all" else N if key == "count_one" else int(mask.sum()))
+
+    return code
+
+
+MORE = """  key · what it looks like · a question
+sentences · the mean is taken of each sentence's mean, not of all labels that count ·
+    one sentence has 2 labels, another 200: how much should each single label weigh?
+positive · labels of class 0 are left out together with those of −100: `labels > 0` ·
+    is 0 a class like any other here?
+sign · the minus sign is missing ·
+    the logarithm of a probability is negative: should a loss be negative?
+bits · the logarithm has base 2 ·
+    which base does the logarithm have that undoes exp?
+no_log · it is minus the probability of the label, without the logarithm ·
+    how much does your loss punish a model that gives the right class the probability 0?
+no_softmax · it is minus the logit of the label: there is no softmax ·
+    if you add 5 to all logits, should the loss change?
+sigmoid · each logit goes through a sigmoid instead of the softmax ·
+    what do your probabilities of one row sum to?
+axis_0 · the softmax runs along the first axis instead of the last ·
+    which axis of the logits holds the classes?
+entropy · it is the entropy of the prediction: the label is never used ·
+    if another class had been the right one, should the loss be the same?
+own_answer · the loss is taken at the class that the model finds most likely, not at the label ·
+    if another class had been the right one, should the loss be the same?
+squares · it is the squared difference between probabilities and answer ·
+    the task asks for minus a logarithm: where is it in your code?
+complement · the logarithm is taken of 1 − ŷ ·
+    if the model is certain and right, should the loss be near 0 or very large?
+epsilon · a small number is added inside the logarithm ·
+    if the model is certain and wrong, by how much does your loss differ from the true one?
+clipped · the probabilities are cut off from below before the logarithm ·
+    if the model is certain and wrong, by how much does your loss differ from the true one?
+ignored_as_0 · labels of −100 are scored as if they were class 0, and only not counted ·
+    you divide by the labels that count: which losses are in the sum?
+count_all · the value is right, but the count includes the labels that are −100 ·
+    how many labels count?
+count_one · the value is right, but the count is 1 where no label counts ·
+    how many labels count if all are −100?
+"""
 
 
 def loop(logits, labels, label_smoothing=0.0):
@@ -67,9 +144,20 @@ def batch(rng, *shape, ignored=0):
     return {"logits": tensor(logits), "labels": tensor(labels)}
 
 
+def ragged(rng, *counts, K):
+    """A batch of sentences; sentence b has `counts[b]` labels that count, at any place, the last class among them."""
+    made = batch(rng, len(counts), max(counts) + 2, K)
+    for row, count in zip(made["labels"], counts):
+        row[torch.from_numpy(rng.permutation(len(row))[count:])] = IGNORED
+        row[row != IGNORED] = tensor(np.resize([K - 1, 0, 1], count))
+    return made
+
+
 def probes(rng):
     return {
         "every label counts": batch(rng, 5, 7),
+        "sentences with different numbers of labels": ragged(rng, 1, 5, 3, K=4),
+        "a sentence without any label that counts": ragged(rng, 4, 0, 2, K=3),
         "three labels of eight do not count": batch(rng, 8, 5, ignored=3),
         "sentences, padded": batch(rng, 2, 4, 6, ignored=1),
     }
@@ -80,7 +168,16 @@ def edges(rng):
     nothing["labels"] = torch.full_like(nothing["labels"], IGNORED)
     large = batch(rng, 4, 5)
     large["logits"] = large["logits"] * 1e3
-    return {"logits of a thousand": large, "no label counts": nothing, "a single example": batch(rng, 1, 3)}
+    large["labels"] = large["logits"].argmin(-1)
+    sure = {"logits": 40.0 * torch.eye(4, dtype=torch.float64)[[2, 0, 1]], "labels": torch.tensor([2, 0, 3])}
+    return {
+        "logits of a thousand": large,
+        "a model that is certain": sure,
+        "no label counts": nothing,
+        "a single example": batch(rng, 1, 3),
+        "as many examples as classes": batch(rng, 4, 4),
+        "four axes": batch(rng, 2, 3, 2, 5, ignored=1),
+    }
 
 
 def ignored_twice(rng):
@@ -166,6 +263,7 @@ EXERCISE = Exercise(
             "the logarithm is taken of a softmax that may have rounded to 0",
             "what is the softmax of (0, 1000), and what is its log?",
         ),
+        **listed(MORE, lambda key: None if key == "positive" else basic(key)),
     },
     flawed=flawed,
     hints=(

@@ -2,7 +2,7 @@ r"""The gradient of cross-entropy, by hand.  F08, F11."""
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong, listed
 from minilm.formulas.cross_entropy import log_softmax, softmax
 
 
@@ -23,17 +23,68 @@ def cross_entropy(z, y, dL=1.0):
     return -log_softmax(z)[mask, y[mask]].sum() / max(mask.sum(), 1)
 
 
+def predicted(z, wrong):
+    """ŷ, or what stands in its place."""
+    if "sigmoid" in wrong:
+        return 1 / (1 + np.exp(-z))
+    if "axis_0" in wrong:
+        return softmax(z.T).T
+    return z if "no_softmax" in wrong else log_softmax(z) if "log" in wrong else softmax(z)
+
+
 def flawed(z, y, dL=1.0, wrong=frozenset()):
-    mask = y != -100
-    y_hat, N = softmax(z), mask.sum()
+    mask = y > 0 if "positive" in wrong else y != -100
+    y_hat, N = predicted(z, wrong), mask.sum()
     answer = np.zeros(z.shape)
     answer[mask, y[mask]] = 1
     dz = -answer / y_hat if "by_p" in wrong else y_hat - answer
+    if "slope" in wrong:
+        dz = dz * y_hat * (1 - y_hat)
+    if "no_answer" in wrong:
+        dz = y_hat
+    if "label_only" in wrong:
+        dz = dz * answer
+    if "answer_only" in wrong:
+        dz = -answer * (1 - y_hat) if "by_p" in wrong else -answer
+    if "classes" in wrong:
+        dz = dz / z.shape[1]
+    if "twice" in wrong:
+        dz = 2 * dz
+    if "upstream_added" in wrong:
+        dL, dz = 1.0, dz + dL * max(N, 1)
     if "ignored" not in wrong:
         dz = dz * mask[:, None]
     if "not_divided" not in wrong:
         dz = dz / (len(y) if "all_rows" in wrong else N if "nothing" in wrong else max(N, 1))
     return dz * (1.0 if "no_upstream" in wrong else dL) * (-1 if "sign" in wrong else 1)
+
+
+MORE = """  key · what it looks like · a question
+positive · labels of class 0 are left out together with those of −100: `y > 0` ·
+    is 0 a class like any other here?
+no_answer · this is the softmax alone: the 1 at the right class is not subtracted ·
+    if the model is certain and right, how large should its gradient be?
+answer_only · only the −1 at the right class is there, without the softmax ·
+    the loss is log Σ exp z − z_y: what is the derivative of the first term?
+label_only · only the logit of the right class gets a gradient ·
+    if the probability of the right class is to rise, what must happen to the logits of the others?
+slope · it is multiplied by ŷ(1 − ŷ) once too often ·
+    ŷ − y already contains the derivative of the softmax: where else do you multiply by it?
+no_softmax · the logits are used where the softmax belongs ·
+    is the derivative of log Σ exp z a logit or a probability?
+log · the log-softmax is used where the softmax belongs ·
+    can the derivative of log Σ exp z be negative?
+sigmoid · the sigmoid of each logit is used where the softmax belongs ·
+    what must each row of the gradient sum to?
+axis_0 · the softmax runs along the first axis instead of the last ·
+    which axis of z holds the classes?
+classes · it is divided by the number of classes as well ·
+    over what is the loss a mean: the examples, or the classes too?
+twice · it is twice as large as it should be ·
+    which function has the derivative 2x, and is it part of this loss?
+upstream_added · the upstream gradient dL is added, not multiplied ·
+    if the loss is multiplied by 3, what happens to its gradient?
+"""
 
 
 def loop(z, y, dL=1.0):
@@ -65,6 +116,7 @@ def the_long_way(z, y, dL=1.0):
 
 def batch(rng, N, K, ignored=(), dL=1.0):
     z, y = rng.normal(scale=1.5, size=(N, K)), rng.integers(K, size=N)
+    y[:1], y[-1:] = 0, K - 1
     y[list(ignored)] = -100
     return {"z": z, "y": y, "dL": dL}
 
@@ -73,6 +125,8 @@ def probes(rng):
     return {
         "every label counts": batch(rng, 4, 6),
         "two labels do not count": batch(rng, 7, 5, (1, 4), dL=rng.normal() + 3),
+        "the first and the last label do not count": batch(rng, 6, 3, (0, 5, 2), dL=2.5),
+        "as many examples as classes": batch(rng, 4, 4, (1,), dL=-1.5),
         "a class that occurs twice": {**batch(rng, 3, 4), "y": np.array([2, 2, 0]), "dL": -0.7},
     }
 
@@ -84,6 +138,7 @@ def edges(rng):
         "logits of a thousand": large,
         "no label counts": batch(rng, 3, 4, (0, 1, 2), dL=2.0),
         "a single example": batch(rng, 1, 5),
+        "a single class": batch(rng, 3, 1),
     }
 
 
@@ -142,6 +197,7 @@ EXERCISE = Exercise(
             "if no label counts, 0 is divided by 0",
             "if the loss is 0 whatever the logits are, what is its gradient?",
         ),
+        **listed(MORE),
     },
     flawed=flawed,
     hints=(

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong, listed
 
 
 def linear(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -24,6 +24,12 @@ def linear_gradients(x: np.ndarray, W: np.ndarray, b: np.ndarray, dY: np.ndarray
 def flawed_linear(x, W, b, wrong=frozenset()):
     if "not_transposed" in wrong:
         return x @ W + b
+    if "bias_twice" in wrong:
+        b = 2 * b
+    if "bias_minus" in wrong:
+        b = -b
+    if "bias_first" in wrong:  # (x + mean b) Wᵀ: the bias goes through the weights
+        return (x + b.mean()) @ W.T
     return x @ W.T + (0 if "no_bias" in wrong else b)
 
 
@@ -50,6 +56,22 @@ def flawed(x, W, b, dY, wrong=frozenset()):
         dW, db = np.swapaxes(dY, -1, -2) @ x, dY.sum(axis=-2)
     if "all_axes" in wrong:  # .T reverses all three axes
         dW, db = dY.T @ x, dY.sum(axis=0)
+    if "dx_with_bias" in wrong:
+        dx = (dY + b) @ W
+    if "dx_elementwise" in wrong:
+        dx = dY.sum(-1, keepdims=True) * W.mean(0)
+    if "dx_of_x" in wrong:
+        dx = dx * x
+    if "db_of_b" in wrong:
+        db = db * b
+    if "db_weighted" in wrong:
+        db = d_rows.sum(0) * rows.sum()
+    if "last_row" in wrong:
+        dW, db = np.outer(d_rows[-1], rows[-1]), d_rows[-1]
+    if "ones_db" in wrong:
+        db = np.full(len(b), float(N))
+    if "mean_outer" in wrong:
+        dW = np.outer(d_rows.sum(0), rows.mean(0))
     if "sign" in wrong:
         dx, dW, db = -dx, -dW, -db
     return dx, dW, db
@@ -125,6 +147,10 @@ def edges(rng):
         **both(rng, "a single vector", 4, K=3),
         **both(rng, "one output", 5, 3, K=1),
         **both(rng, "one row", 1, 3, K=4),
+        **both(rng, "one feature", 4, 1, K=3),
+        **both(rng, "sentences, tokens and heads", 2, 3, 2, 4, K=5),
+        **both(rng, "one sentence", 1, 3, 4, K=2),
+        **both(rng, "sentences of one token", 3, 1, 4, K=2),
     }
 
 
@@ -136,12 +162,37 @@ def twice(rng):
 
 def mistake(key, name, question):
     """A mistake in the output or in the gradients; the other function is right."""
-    wrong, forward = frozenset({key}), key in ("not_transposed", "no_bias")
+    wrong, forward = frozenset({key}), key in FORWARD
     code = {"linear": partial(flawed_linear, wrong=wrong)} if forward else {"linear": linear}
     code["linear_gradients"] = linear_gradients if forward else partial(flawed, wrong=wrong)
     return Wrong(name, question, code)
 
 
+FORWARD = ("not_transposed", "no_bias", "bias_twice", "bias_minus", "bias_first")
+MORE = """  key · what it looks like · a question
+bias_twice · the bias is added twice ·
+    if x is 0, what should come out?
+bias_minus · the bias is subtracted ·
+    if x is 0, what should come out?
+bias_first · the bias is added before the product instead of after it ·
+    b has one number per output: on which side of the product does it belong?
+dx_with_bias · the bias enters the gradient of x ·
+    Y = x Wᵀ + b: does ∂Y/∂x contain b?
+dx_elementwise · the gradient of x uses the sum of dY instead of the product with W ·
+    which row of W belongs to which entry of dY?
+dx_of_x · the gradient of x is multiplied by x once more ·
+    Y is linear in x: does its derivative contain x?
+db_of_b · the gradient of b is multiplied by b ·
+    Y = x Wᵀ + b: by what is b multiplied?
+db_weighted · the gradient of b is multiplied by the sum of x ·
+    Y = x Wᵀ + b: by what is b multiplied?
+last_row · only the last row contributes to dW and db ·
+    how many rows were multiplied by the same W?
+ones_db · the gradient of b counts the rows, without dY ·
+    if the upstream gradient is 0, what should db be?
+mean_outer · dW is made from the sum of dY and the mean of x: they were reduced before they were multiplied ·
+    is the mean of products the product of the means?
+"""
 BIAS = "b was added to every row: which upstream gradients flow back to it?"
 LEADING = "x may be [sentence, token, C]: how many axes does W have, and how many must its gradient have?"
 MEAN = "if the loss is a mean, its gradient contains 1/N: is this factor not in dY already?"
@@ -205,7 +256,8 @@ EXERCISE = Exercise(
         "einsum": {"linear": by_einsum, "linear_gradients": einsum},
         "tensordot": {"linear": by_tensordot, "linear_gradients": tensordot},
     },
-    wrong={key: mistake(key, *said) for key, said in WRONG.items()},
+    wrong={key: mistake(key, *said) for key, said in WRONG.items()}
+    | {key: mistake(key, known.name, known.question) for key, known in listed(MORE).items()},
     hints=(
         "Yₙₖ = Σ_c xₙ_c Wₖ_c + bₖ. Each number in a product gets the upstream gradient times the other factor, summed over all "
         "the places where the number is used. A gradient has the same shape as the array it belongs to.",

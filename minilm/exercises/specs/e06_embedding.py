@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong, listed
 
 
 def embedding(table: np.ndarray, ids: np.ndarray, pad: int) -> np.ndarray:
@@ -34,6 +34,14 @@ def flawed_output(table, ids, pad, wrong=frozenset()):
     )
     if "root_v" in wrong:
         Y = table[ids] * np.sqrt(V)
+    if "times_c" in wrong:
+        Y = C * table[ids]
+    if "normed" in wrong:
+        Y = table[ids] / np.linalg.norm(table[ids], axis=-1, keepdims=True) * np.sqrt(C)
+    if "shifted" in wrong:
+        Y = np.sqrt(C) * table[ids - 1]
+    if "root_added" in wrong:
+        Y = table[ids] + np.sqrt(C)
     if "hidden_pad" in wrong:
         Y = Y * (ids != pad)[..., None]
     return Y
@@ -44,13 +52,30 @@ def flawed(table, ids, pad, dY, wrong=frozenset()):
     gradient = np.zeros((ids.max() + 1, C) if "width" in wrong else table.shape)
     if "lost" in wrong:
         gradient[ids] += dY
+    elif "per_sentence" in wrong:  # right within a sentence, but every sentence overwrites the one before
+        for row, d in zip(np.atleast_2d(ids.reshape(-1, ids.shape[-1])), dY.reshape(-1, ids.shape[-1], C)):
+            part = np.zeros(table.shape)
+            np.add.at(part, row, d)
+            gradient = np.where(np.isin(np.arange(V), row)[:, None], part, gradient)
     elif "first" in wrong:
         gradient[ids.ravel()[::-1]] = dY.reshape(-1, C)[::-1]
     else:
         np.add.at(gradient, ids, dY)
     if "mean" in wrong:
         gradient /= np.maximum(np.bincount(ids.ravel(), minlength=V), 1)[:, None]
-    if "pad" not in wrong and pad < len(gradient):
+    if "shifted" in wrong:
+        gradient = np.roll(gradient, -1, axis=0)
+    if "of_table" in wrong:
+        gradient *= table
+    if "times_c" in wrong:
+        gradient *= np.sqrt(C)
+    if "sign" in wrong:
+        gradient *= -1
+    if "unused_too" in wrong:
+        gradient[np.bincount(ids.ravel(), minlength=V) == 0] = dY.mean()
+    if "pad_one" in wrong:
+        gradient[pad] = 1
+    elif "pad" not in wrong and pad < len(gradient):
         gradient[0 if "pad_0" in wrong else pad] = 0
     if "root_v" in wrong:
         return gradient * np.sqrt(V)
@@ -125,7 +150,16 @@ def probes(rng):
 def edges(rng):
     pads, same = text(rng, 2, 3, V=5, C=2, pad=4), text(rng, 2, 4, V=5, C=3)
     pads["ids"][:], same["ids"][:] = 4, 2
-    return {**both("padding only", pads), **both("the same token everywhere", same)}
+    return {
+        **both("padding only", pads),
+        **both("the same token everywhere", same),
+        **both("ids with three axes", text(rng, 2, 3, 4, V=6, C=5, pad=2)),
+        **both(
+            "a single token", {**text(rng, 3, V=5, C=4, pad=3), "ids": np.array([2]), "dY": rng.normal(size=(1, 4))}
+        ),
+        **both("vectors of one number", text(rng, 2, 4, V=6, C=1, pad=1)),
+        **both("a large vocabulary", text(rng, 2, 6, V=300, C=3, pad=299)),
+    }
 
 
 def one_more_word(rng):
@@ -140,6 +174,27 @@ def mistake(key, where, name, question):
     return Wrong(name, question, {"embedding": forward, "embedding_gradient": back})
 
 
+MORE = """  key · what it looks like · a question
+times_c · the factor is C instead of √C ·
+    √C · √C = C: how many times do you multiply by the root?
+normed · every vector is brought to the length √C ·
+    should a vector that is twice as long be looked up twice as long?
+shifted · every token gets the row of another token, one further ·
+    ids are counted from 0: which row belongs to id 0?
+root_added · √C is added instead of multiplied ·
+    if a row of the table is 0, what should be looked up?
+per_sentence · for a token that occurs in two sentences, only the gradient from the last one is kept ·
+    the same token stands in two sentences: what does each of them contribute to the gradient of its row?
+of_table · the gradient is multiplied by the table ·
+    Y is a multiple of the row: does its derivative contain the row?
+sign · the sign of the gradient is reversed ·
+    where would a minus sign come from in Y = √C · table[ids]?
+unused_too · rows of tokens that do not occur get a gradient too ·
+    if a token does not occur in the batch, can its row have influenced the loss?
+pad_one · the row for padding gets ones instead of zeros ·
+    padding stands for nothing: should the loss change its row?
+"""
+WHERE = {"times_c": "there back", "shifted": "there back", "normed": "there", "root_added": "there"}
 REPEATED = "the same token stands at two places: what does each place contribute to the gradient of its row?"
 ROOT = "the output should be √C times the row: what does that mean for the row's gradient?"
 WRONG = {
@@ -216,7 +271,8 @@ EXERCISE = Exercise(
         "loops": {"embedding": loop_output, "embedding_gradient": loop},
         "word by word": {"embedding": take, "embedding_gradient": word_by_word},
     },
-    wrong={key: mistake(key, *said) for key, said in WRONG.items()},
+    wrong={key: mistake(key, *said) for key, said in WRONG.items()}
+    | {key: mistake(key, WHERE.get(key, "back"), each.name, each.question) for key, each in listed(MORE).items()},
     hints=(
         "Looking up row v gives the same as multiplying a one-hot row by the table: it is a linear layer without the product. "
         "Its gradient needs no product either: each place adds its upstream gradient to its own row.",

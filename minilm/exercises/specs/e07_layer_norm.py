@@ -2,14 +2,35 @@ r"""Layer normalization.  F20."""
 
 import torch
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong, listed
 
 
 def flawed(x, gain, bias, epsilon, wrong=frozenset()):
     axes = (0,) if "batch" in wrong else tuple(range(x.ndim)) if "whole" in wrong else (-1,)
+    axes = (1,) if "dim_1" in wrong else tuple(range(x.ndim))[-2:] if "last_two" in wrong else axes
     mean = x.mean(dim=axes, keepdim=True)
     variance = x.var(dim=axes, keepdim=True, unbiased="unbiased" in wrong)
     epsilon = 0.0 if "no_epsilon" in wrong else epsilon
+    if "rms" in wrong:
+        mean, variance = 0 * mean, x.square().mean(dim=axes, keepdim=True)
+    if "squares_of_x" in wrong:
+        variance = x.square().mean(dim=axes, keepdim=True)
+    if "sum_of_squares" in wrong:
+        variance = variance * x.shape[-1]
+    if "absolute" in wrong:
+        variance = (x - mean).abs().mean(dim=axes, keepdim=True) ** 2
+    if "fixed_epsilon" in wrong:
+        epsilon = 1e-5
+    if "epsilon_squared" in wrong:
+        epsilon = epsilon**2
+    if "at_least_epsilon" in wrong:
+        variance, epsilon = variance.clamp(min=epsilon), 0.0
+    if "epsilon_subtracted" in wrong:
+        epsilon = -epsilon
+    if "range" in wrong:
+        variance = (x.amax(dim=axes, keepdim=True) - x.amin(dim=axes, keepdim=True)) ** 2
+    if "softmax" in wrong:
+        return gain * x.softmax(-1) + bias
     if "squared" in wrong:
         s = (variance + epsilon) ** 2
     elif "variance" in wrong:
@@ -17,8 +38,72 @@ def flawed(x, gain, bias, epsilon, wrong=frozenset()):
     else:
         s = variance.sqrt() + epsilon if "outside" in wrong else (variance + epsilon).sqrt()
     x_hat = (x if "no_mean" in wrong else x - mean) / s
+    if "not_divided" in wrong:
+        x_hat = x - mean
+    if "times" in wrong:
+        x_hat = (x - mean) * s
+    if "reversed" in wrong:
+        x_hat = -x_hat
+    if "one_plus" in wrong:
+        gain = 1 + gain
+    if "residual" in wrong:
+        bias = bias + x
+    if "bias_inside" in wrong:
+        return gain * (x_hat + bias)
+    if "exchanged" in wrong:
+        gain, bias = bias, gain
+    if "bias_minus" in wrong:
+        bias = -bias
+    if "gain_divides" in wrong:
+        gain = 1 / gain
     y = x_hat if "no_gain" in wrong else gain * x_hat
     return y if "no_bias" in wrong else y + bias
+
+
+MORE = """  key · what it looks like · a question
+rms · the mean is not subtracted, and the root is that of the mean of x²: this is RMSNorm, not layer norm ·
+    if you add 5 to all features, does your output stay the same?
+squares_of_x · the variance is the mean of x², without subtracting the mean first ·
+    if you add 5 to all features, does their spread change?
+dim_1 · the mean and the variance are taken over dim 1, which in [batch, position, feature] is the positions ·
+    should the output at one position change when another position does?
+last_two · the mean and the variance are taken over the positions of a sentence as well ·
+    should the output at one position change when another position does?
+bias_inside · the bias is added before the multiplication: gain · (x̂ + bias) ·
+    if a gain is 0, what should come out: 0, or the bias?
+exchanged · gain and bias are exchanged ·
+    which of the two stands in front of x̂, and which is added?
+bias_minus · the bias is subtracted ·
+    what should happen to the output when the bias grows by 1?
+gain_divides · x̂ is divided by the gain instead of multiplied by it ·
+    what should happen to the output when the gain is doubled?
+one_plus · the gain is 1 + gain ·
+    if the gain is 0, what should be left of x̂?
+sum_of_squares · the squared differences are summed, not averaged ·
+    if every feature occurred twice, would their variance change?
+absolute · the mean absolute difference is used instead of the root of the mean square ·
+    the task asks for a square and a square root: where are they?
+range · the features are divided by largest minus smallest ·
+    which number says how wide the features are spread: the variance, or the distance of the extremes?
+fixed_epsilon · ε is a constant of your own, not the argument ·
+    where does your code use the argument epsilon?
+epsilon_squared · ε is squared before it is added ·
+    in σ² + ε, what exactly is squared?
+at_least_epsilon · ε is used as a lower limit of the variance instead of being added ·
+    if the variance is 1 and ε is 0.1, what stands under the root?
+epsilon_subtracted · ε is subtracted from the variance ·
+    if all features are equal, what do you take the root of?
+not_divided · the features are not divided by anything ·
+    if you double all features, does your output stay the same?
+times · the features are multiplied by the standard deviation instead of divided by it ·
+    if you double all features, does your output stay the same?
+reversed · the sign is reversed: it is the mean minus x ·
+    should the largest feature stay the largest?
+residual · x itself is added to the output ·
+    what adds the residual: this norm, or the block around it?
+softmax · the features go through a softmax ·
+    what should the mean of the normalized features be?
+"""
 
 
 def loops(x, gain, bias, epsilon):
@@ -79,6 +164,10 @@ def edges(rng):
         "features of a thousand": batch(rng, 3, 5, scale=1e3),
         "a single feature": batch(rng, 3, 1),
         "a single position": batch(rng, 1, 1, 6),
+        "a single vector": batch(rng, 6),
+        "heads": batch(rng, 2, 3, 2, 5),
+        "a gain of zero": {**batch(rng, 3, 4), "gain": torch.zeros(4).double()},
+        "two features": batch(rng, 4, 2, epsilon=1e-3),
     }
 
 
@@ -159,6 +248,7 @@ EXERCISE = Exercise(
         "no_bias": Wrong("the bias is not used", "what should happen to the output when the bias grows by 1?"),
         "no_mean": Wrong("the mean is not subtracted", "if you add 5 to all features, does your output stay the same?"),
         "no_epsilon": Wrong("ε is not used", "what happens to a row whose features are all equal?"),
+        **listed(MORE),
     },
     flawed=flawed,
     hints=(

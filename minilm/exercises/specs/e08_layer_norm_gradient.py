@@ -2,14 +2,18 @@ r"""The gradient of layer normalization, by hand.  F20."""
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong, listed
 from minilm.formulas.transformer import layer_norm
 
 
 def flawed(x, gain, bias, epsilon, dy, wrong=frozenset()):
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = (centred**2).mean(axis=-1, keepdims=True)
-    s = np.sqrt(variance + epsilon)
+    if "unbiased" in wrong:
+        variance = variance * x.shape[-1] / (x.shape[-1] - 1)
+    if "fixed_epsilon" in wrong:
+        epsilon = 1e-5
+    s = np.sqrt(variance) + epsilon if "outside" in wrong else np.sqrt(variance + epsilon)
     x_hat = centred / s
     if "no_epsilon" in wrong:
         s = np.sqrt(variance)
@@ -21,14 +25,84 @@ def flawed(x, gain, bias, epsilon, dy, wrong=frozenset()):
         dx = dx - x_hat * (g * x_hat).mean(axis=-1, keepdims=True)
     if "gain_late" in wrong:
         dx = (dy - dy.mean(-1, keepdims=True) - x_hat * (dy * x_hat).mean(-1, keepdims=True)) * gain
+    if "mean_over_rows" in wrong:
+        dx = g - g.mean(axis=-2, keepdims=True) - x_hat * (g * x_hat).mean(axis=-2, keepdims=True)
+    if "sums" in wrong:
+        dx = g - g.sum(axis=-1, keepdims=True) - x_hat * (g * x_hat).sum(axis=-1, keepdims=True)
+    if "no_x_hat" in wrong:
+        dx = g - g.mean(-1, keepdims=True) - (g * x_hat).mean(-1, keepdims=True)
+    if "variance_sign" in wrong:
+        dx = g - g.mean(-1, keepdims=True) + x_hat * (g * x_hat).mean(-1, keepdims=True)
+    if "mean_sign" in wrong:
+        dx = g + g.mean(-1, keepdims=True) - x_hat * (g * x_hat).mean(-1, keepdims=True)
+    if "without_half" in wrong:
+        dx = g - g.mean(-1, keepdims=True) - 2 * x_hat * (g * x_hat).mean(-1, keepdims=True)
+    if "centred_path" in wrong:
+        dx = g - g.mean(-1, keepdims=True) - centred * (g * centred).mean(-1, keepdims=True)
+    if "variance_dx" in wrong:
+        s = s**2
+    if "times_s" in wrong:
+        s = 1 / s
     axes = -1 if "over_features" in wrong else tuple(range(x.ndim - 1))
     dgain, dbias = (dy * x_hat).sum(axis=axes), dy.sum(axis=axes)
     if "gain_of_x" in wrong:
         dgain = (dy * x).sum(axis=axes)
+    if "gain_centred" in wrong:
+        dgain = (dy * centred).sum(axis=axes)
+    if "gain_of_g" in wrong:
+        dgain = (g * x_hat).sum(axis=axes)
+    if "bias_of_g" in wrong:
+        dbias = g.sum(axis=axes)
+    if "gain_is_bias" in wrong:
+        dgain = dbias
+    if "first_axis" in wrong:
+        dgain, dbias = (dy * x_hat).sum(axis=0), dy.sum(axis=0)
+    if "exchanged" in wrong:
+        dgain, dbias = dbias, dgain
     if "averaged" in wrong:
         positions = x.size // x.shape[-1]
         dgain, dbias = dgain / positions, dbias / positions
     return (dx if "no_root" in wrong else dx / s), dgain, dbias
+
+
+MORE = """  key · what it looks like · a question
+unbiased · the variance is divided by C − 1 ·
+    by which number did the forward pass divide the sum of squares?
+outside · ε is added to the standard deviation, outside the root ·
+    by which s did the forward pass divide?
+fixed_epsilon · ε is a constant of your own, not the argument ·
+    where does your code use the argument epsilon?
+mean_over_rows · the two means run over the positions instead of the features ·
+    which numbers does one position's mean contain: its own features, or those of other positions?
+sums · sums stand where the two means belong ·
+    each feature has the share 1/C in the mean: where is this factor in your code?
+no_x_hat · the path through the variance is not multiplied by x̂ ·
+    which features feel a change of the variance most: those near the mean, or those far from it?
+variance_sign · the path through the variance has the wrong sign ·
+    if you stretch a row a little, does the output of the norm change?
+mean_sign · the path through the mean has the wrong sign ·
+    if you shift a row by 1, does the output change, and what must dx sum to?
+without_half · the path through the variance is twice as large as it should be ·
+    the root has the slope 1/(2√…): where does the factor ½ cancel the 2 of the square?
+centred_path · the path through the variance uses x − mean instead of x̂ ·
+    how many factors 1/s does the path through the variance have, and which of them are in your x − mean?
+variance_dx · dx is divided by s² instead of s ·
+    if x is doubled, its gradient must become about half as large: does yours?
+times_s · dx is multiplied by s instead of divided by it ·
+    if x is doubled, its gradient must become about half as large: does yours?
+gain_centred · dgain is computed with x − mean, which is not divided by s ·
+    what is the gain multiplied by in the forward pass?
+gain_of_g · dgain contains the gain itself ·
+    y = gain · x̂ + bias: does ∂y/∂gain contain the gain?
+bias_of_g · dbias contains the gain ·
+    y = gain · x̂ + bias: by what is the bias multiplied?
+gain_is_bias · dgain lacks the factor x̂, so it equals dbias ·
+    y = gain · x̂ + bias: what is the gain multiplied by?
+first_axis · dgain and dbias are summed over the first axis only ·
+    x is [sentence, position, feature]: how many axes does the gain have, and how many must its gradient have?
+exchanged · dgain and dbias are returned in the wrong order ·
+    in which order does the task list the gradients?
+"""
 
 
 def loops(x, gain, bias, epsilon, dy):
@@ -98,6 +172,9 @@ def edges(rng):
         "features that are all equal": constant,
         "a single feature": batch(rng, 3, 1),
         "a single row": batch(rng, 1, 4),
+        "a single vector": batch(rng, 5),
+        "heads": batch(rng, 2, 3, 2, 4),
+        "a gain of zero": {**batch(rng, 3, 4), "gain": np.zeros(4)},
     }
 
 
@@ -164,6 +241,7 @@ EXERCISE = Exercise(
             "dgain and dbias are averaged, not summed",
             "the same gain is used at every position: how do the contributions of the positions combine?",
         ),
+        **listed(MORE),
     },
     flawed=flawed,
     hints=(

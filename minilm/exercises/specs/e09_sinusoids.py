@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, Wrong, listed
 
 
 def flawed(T, C, wrong=frozenset()):
@@ -30,6 +30,70 @@ def flawed(T, C, wrong=frozenset()):
         angle = angle[:, 0::2]
         return np.concatenate([np.sin(angle), np.cos(angle)], axis=1)[:, :C]
     return np.where(even, np.sin(angle), np.cos(angle))
+
+
+def waves(T, C, exponent=None, base=10000.0, turn=1.0):
+    """Sines in the even columns and cosines in the odd ones, with other exponents [C]."""
+    column = np.arange(C)
+    angle = turn * np.arange(T)[:, None] / base ** (column // 2 * 2 / C if exponent is None else exponent)
+    return np.where(column % 2 == 0, np.sin(angle), np.cos(angle))
+
+
+BASIC = {
+    "not_doubled": lambda T, C: waves(T, C, np.arange(C) // 2 / C),
+    "from_pair_1": lambda T, C: waves(T, C, (np.arange(C) // 2 + 1) * 2 / C),
+    "to_the_end": lambda T, C: waves(T, C, np.arange(C) // 2 * 2 / max(C - 2, 1)),
+    "minus_1": lambda T, C: waves(T, C, np.arange(C) // 2 * 2 / max(C - 1, 1)),
+    "inverse": lambda T, C: waves(T, C, -(np.arange(C) // 2) * 2 / C),
+    "all_sines": lambda T, C: np.sin(np.arange(T)[:, None] / 10000 ** (np.arange(C) // 2 * 2 / C)),
+    "all_cosines": lambda T, C: np.cos(np.arange(T)[:, None] / 10000 ** (np.arange(C) // 2 * 2 / C)),
+    "angles": lambda T, C: np.arange(T)[:, None] / 10000 ** (np.arange(C) // 2 * 2 / C),
+    "turns": lambda T, C: waves(T, C, turn=2 * np.pi),
+    "degrees": lambda T, C: waves(T, C, turn=np.pi / 180),
+    "natural": lambda T, C: waves(T, C, base=np.e),
+    "by_length": lambda T, C: waves(T, C, turn=1 / T),
+    "linear": lambda T, C: waves(T, C, np.log(np.maximum(np.arange(C) // 2 * 2 / C * 1e4, 1)) / np.log(1e4)),
+    "last_cosine": lambda T, C: (
+        waves(T, C) * (np.arange(C) < C - C % 2)
+        + (np.arange(C) >= C - C % 2) * np.cos(np.arange(T)[:, None] / 10000 ** ((C - 1) / C))
+    ),
+    "last_zero": lambda T, C: waves(T, C) * (np.arange(C) < C - C % 2),
+    "stops_at_512": lambda T, C: waves(T, C)[np.minimum(np.arange(T), 511)],
+}
+MORE = """  key · what it looks like · a question
+not_doubled · the exponent is i/C, not 2i/C ·
+    columns 2i and 2i + 1 form pair i: is the number in the exponent i or 2i?
+from_pair_1 · the pairs are counted from 1 in the exponent ·
+    what should the frequency of the first pair be?
+to_the_end · the exponents reach 1 at the last pair, because they are divided by C − 2 ·
+    by which number does the formula divide 2i?
+minus_1 · the exponents are divided by C − 1 ·
+    by which number does the formula divide 2i?
+inverse · the position is multiplied by 10000^(2i/C) instead of divided by it ·
+    should the later pairs turn faster than the first one, or more slowly?
+all_sines · all columns hold sines ·
+    which row belongs to position 0: 0, 1, 0, 1 or 0, 0, 0, 0?
+all_cosines · all columns hold cosines ·
+    which row belongs to position 0: 0, 1, 0, 1 or 1, 1, 1, 1?
+angles · these are the angles themselves, without sine and cosine ·
+    between which two numbers must every entry of the table lie?
+turns · the angles are multiplied by 2π ·
+    how many positions does the fastest wave need for one full turn, 1 or 2π?
+degrees · the angles are taken for degrees ·
+    how many positions does the fastest wave need for one full turn, 360 or 2π?
+natural · e stands where 10000 belongs ·
+    how many positions does the slowest wave need for one full turn?
+by_length · the position is divided by the length of the text ·
+    should token 3 have another vector when the text grows?
+linear · the wavelengths grow evenly from pair to pair, not by a constant factor ·
+    2i/C is an exponent: what happens to the wavelength from one pair to the next?
+last_cosine · if C is odd, the last column is a cosine ·
+    is the number of the last column even or odd when C is odd, and what stands in such columns?
+last_zero · if C is odd, the last column is left at 0 ·
+    how many even columns does a table of width 7 have?
+stops_at_512 · from position 512 on, all rows are the same ·
+    does the task set a limit to the length?
+"""
 
 
 def loops(T, C):
@@ -82,6 +146,9 @@ EXERCISE = Exercise(
         "a single position": {"T": 1, "C": 6},
         "a single column": {"T": 5, "C": 1},
         "far away": {"T": 600, "C": 2},
+        "a long text": {"T": 6000, "C": 4},
+        "a wide table": {"T": 3, "C": 600},
+        "two columns": {"T": 4, "C": 2},
     },
     properties=(
         Property(
@@ -127,6 +194,7 @@ EXERCISE = Exercise(
         "thousand": Wrong(
             "1000 stands where 10000 belongs", "how many positions does the slowest wave need for one full turn?"
         ),
+        **listed(MORE, BASIC.get),
     },
     flawed=flawed,
     hints=(

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, listed
 
 
 def flawed(q, k, v, may_attend=None, dropout=None, wrong=frozenset()):
@@ -18,18 +18,120 @@ def flawed(q, k, v, may_attend=None, dropout=None, wrong=frozenset()):
         "heads": math.sqrt(H),
         "keys": math.sqrt(S),
         "no_root": D,
+        "values": math.sqrt(v.shape[-1]),
+        "queries_root": math.sqrt(q.shape[-2]),
     }.items():
         scale = other if key in wrong else scale
     scores = q @ k.transpose(-2, -1) * (scale if "inverse" in wrong else 1 / scale)
     hidden = None if may_attend is None else may_attend if "inverted" in wrong else ~may_attend
+    if "minus_distance" in wrong:
+        scores = -torch.cdist(q, k)
+    if "cosine" in wrong:
+        scores = torch.nn.functional.normalize(q, dim=-1) @ torch.nn.functional.normalize(k, dim=-1).mT
+    if "added" in wrong and hidden is not None:
+        scores, hidden = scores + (~hidden).to(q.dtype), None
     if hidden is not None and "after" not in wrong:
-        fill = 0.0 if "zero" in wrong else -1e9 if "finite" in wrong else -math.inf
+        fill = 0.0 if "zero" in wrong else -1e9 if wrong & {"finite", "finite_zeroed"} else -math.inf
         scores = scores.masked_fill(hidden, fill)
+    if "dropped_scores" in wrong and dropout is not None:
+        scores = dropout(scores)
     weights = scores.softmax(dim=-2 if "queries" in wrong else -1)
+    if "no_softmax" in wrong:
+        weights = scores
+    if "sigmoid" in wrong:
+        weights = scores.sigmoid()
+    if "whole" in wrong:
+        weights = scores.flatten(-2).softmax(-1).reshape(scores.shape)
+    if "shares" in wrong:
+        weights = scores / scores.masked_fill(scores.isinf(), 0.0).sum(-1, keepdim=True)
+    if "mean_shift" in wrong:
+        e = (scores - scores.masked_fill(scores.isinf(), 0.0).mean(-1, keepdim=True)).exp()
+        weights = e / e.sum(-1, keepdim=True)
     if hidden is not None and not wrong & {"nan", "zero", "finite"}:
         weights = weights.masked_fill(hidden, 0.0)
     used = weights if dropout is None or "no_dropout" in wrong else dropout(weights)
-    return used @ v, used if "dropped_weights" in wrong else weights
+    if "dropped_output" in wrong:
+        return weights @ v if dropout is None else dropout(weights @ v), weights
+    if "dropped_sum" in wrong:  # renormalised after the dropout
+        used = used / used.sum(-1, keepdim=True).clamp(min=1e-300)
+    if "scores_returned" in wrong:
+        return used @ v, scores
+    if "keys_mixed" in wrong and k.shape == v.shape:
+        v = k
+    y = used @ v
+    if "mean_values" in wrong:
+        y = y / S
+    return y + (q if "residual" in wrong and q.shape == y.shape else 0), used if "dropped_weights" in wrong else weights
+
+
+MISTAKES = """  key · what it looks like · a question
+no_scale · the scores are not divided by √D ·
+    what happens to the variance of q · k when D grows, and what does that do to the softmax?
+model · the scores are divided by the root of the whole width, √(H·D) ·
+    how many products are added up in one score?
+heads · the scores are divided by the root of the number of heads ·
+    how many products are added up in one score?
+keys · the scores are divided by the root of the number of keys ·
+    how many products are added up in one score?
+no_root · the scores are divided by D, not by its root ·
+    what happens to the variance of q · k when D grows, and what does that do to the softmax?
+inverse · the scores are multiplied by √D instead of divided by it ·
+    what happens to the variance of q · k when D grows, and what does that do to the softmax?
+queries · the softmax runs over the queries, not over the keys ·
+    which weights must sum to 1: those of one query, or those of one key?
+no_dropout · dropout is never called ·
+    `dropout` is a module that you are given: where do you have to call it?
+dropped_weights · the returned weights are those from after the dropout ·
+    which weights would you plot: those before or those after the dropout?
+values · the scores are divided by the root of the size of the values, √Dv ·
+    how many products are added up in one score?
+queries_root · the scores are divided by the root of the number of queries ·
+    how many products are added up in one score?
+no_softmax · the scores themselves are used as weights: there is no softmax ·
+    what do your weights of one query sum to?
+sigmoid · every score goes through a sigmoid instead of the softmax ·
+    what do your weights of one query sum to?
+shares · the scores are divided by their sum: there is no exp ·
+    can a weight be negative?
+whole · one softmax runs over all queries and keys together ·
+    which weights must sum to 1: those of one query, or those of all?
+mean_shift · the scores are shifted by their mean before exp, which can still overflow ·
+    what is exp of a score that is 1000 above the mean of its row?
+minus_distance · distances are compared instead of dot products ·
+    which product of Q and K stands in the formula?
+cosine · queries and keys are brought to length 1 first ·
+    what should happen to the scores when a query is twice as long?
+dropped_scores · the dropout is applied to the scores, before the softmax ·
+    a score of 0 does not mean a weight of 0: where must a dropout stand that removes weights?
+dropped_output · the dropout is applied to the output instead of the weights ·
+    what does the task say that `dropout` is called with?
+dropped_sum · the weights are brought back to the sum 1 after the dropout ·
+    a dropout that halves every weight: would it still have an effect in your code?
+scores_returned · the scores are returned instead of the weights ·
+    what do the weights of one query sum to?
+keys_mixed · the keys are mixed instead of the values, where both have the same size ·
+    which of the three inputs holds what is passed on?
+mean_values · the output is divided by the number of keys ·
+    the weights sum to 1 already: is another mean needed?
+residual · the queries are added to the output ·
+    what adds the residual: attention, or the block around it?
+"""
+MASKS = """  key · what it looks like · a question
+inverted · the mask is read the wrong way round ·
+    what does True mean here: may be attended to, or hidden?
+after · the mask is applied after the softmax, so the remaining weights no longer sum to 1 ·
+    when a key is hidden, what does a row of your weights sum to?
+zero · hidden scores are set to 0, not to −∞ ·
+    what is exp(0)?
+finite · hidden scores become a large negative number, so a query that may not attend to any key attends to all of them ·
+    what is the softmax of a row in which every score is −1e9?
+nan · a query that may not attend to any key gives NaN ·
+    what is the softmax of a row in which every score is −∞, and what should come out?
+finite_zeroed · hidden scores become a large negative number instead of −∞: too large once the real scores are lower ·
+    if a real score is −1e12 and a hidden one is −1e9, which of the two gets the larger weight?
+added · the mask is added to the scores as 0 and 1 ·
+    a hidden score is lower by 1: how much smaller is its weight, and how small should it be?
+"""
 
 
 def einsum(q, k, v, may_attend=None, dropout=None):
@@ -70,11 +172,11 @@ def loops(q, k, v, may_attend=None, dropout=None):
     return (weights if dropout is None else dropout(weights)) @ v, weights
 
 
-class Halved(nn.Module):
-    """A predictable dropout: it halves every weight."""
+class EverySecond(nn.Module):
+    """A predictable dropout: of the numbers in each row it drops every second one, and doubles the others."""
 
     def forward(self, x):
-        return x / 2
+        return x * (2.0 * (torch.arange(x.shape[-1]) % 2))
 
 
 def batch(rng, *before, T, S, D, Dv=None, mask=None, dropout=None):
@@ -86,6 +188,19 @@ def batch(rng, *before, T, S, D, Dv=None, mask=None, dropout=None):
 def ragged(rng, B, S, *lengths):
     """A mask [B, 1, 1, S]: sentence b has `lengths[b]` tokens, and the rest is padding."""
     return torch.arange(S).lt(torch.tensor(lengths)[:, None])[:, None, None, :]
+
+
+def any_mask(rng, *shape):
+    """A random mask in which every query sees its first key."""
+    mask = torch.from_numpy(rng.random(shape) < 0.5)
+    mask[..., 0] = True
+    return mask
+
+
+def far_below(rng):
+    """The scores that count are about −1e40, far below any large negative number that one would think of."""
+    inputs = batch(rng, 2, 2, T=3, S=4, D=5, mask=ragged(rng, 2, 4, 3, 2))
+    return {**inputs, "q": inputs["q"].abs() * 1e20, "k": -inputs["k"].abs() * 1e20}
 
 
 def padded(rng):
@@ -101,7 +216,9 @@ def probes(rng):
         "no heads": batch(rng, 3, T=4, S=4, D=6),
         "padding with keys of a thousand": padded(rng),
         "a mask for each query": batch(rng, 2, 3, T=4, S=4, D=5, mask=torch.ones(4, 4, dtype=torch.bool).tril()),
-        "a dropout that halves": batch(rng, 2, 3, T=2, S=4, D=5, dropout=Halved()),
+        "a mask for each head": batch(rng, 2, 3, T=4, S=5, D=3, mask=any_mask(rng, 2, 3, 4, 5)),
+        "sentences without heads, a mask for each": batch(rng, 3, T=4, S=5, D=2, Dv=3, mask=any_mask(rng, 3, 4, 5)),
+        "a dropout of every second weight": batch(rng, 2, 3, T=2, S=4, D=5, dropout=EverySecond()),
     }
 
 
@@ -111,6 +228,8 @@ def edges(rng):
     return {
         "a sentence of padding only": batch(rng, 2, 3, T=3, S=4, D=5, mask=ragged(rng, 2, 4, 4, 0)),
         "scores of several thousand": large,
+        "a mask, and scores far below zero": far_below(rng),
+        "a mask, a dropout and no batch": batch(rng, T=3, S=4, D=2, mask=any_mask(rng, 3, 4), dropout=EverySecond()),
         "one query, one key": batch(rng, 2, 3, T=1, S=1, D=4),
     }
 
@@ -130,7 +249,6 @@ def tiny():
     return {"q": q, "k": k, "v": torch.tensor([[1.0, 0.0], [0.0, 2.0]]).double(), "may_attend": None, "dropout": None}
 
 
-SQUARE = "what happens to the variance of q · k when D grows, and what does that do to the softmax?"
 EXERCISE = Exercise(
     target="minilm.layers.attention.attention",
     section=("04", "Why √D?"),
@@ -138,6 +256,7 @@ EXERCISE = Exercise(
     "T, D] and keys [.., S, D]. The mask is True where a query may attend to a key. If `dropout` is given, call it "
     "with the weights, but return the weights from before the dropout.",
     returns={"y": "batch head query feature", "weights": "batch head query key"},
+    shown_first=("weights",),
     tiny=tiny,
     probes=probes,
     edges=edges,
@@ -166,55 +285,7 @@ EXERCISE = Exercise(
         "dropout on the weights, if there is any; then the product with the values [.., T, Dv]",
     ),
     right={"einsum": einsum, "an additive mask": additive, "loops": loops},
-    wrong={
-        "no_scale": Wrong("the scores are not divided by √D", SQUARE),
-        "model": Wrong(
-            "the scores are divided by the root of the whole width, √(H·D)",
-            "how many products are added up in one score?",
-        ),
-        "heads": Wrong(
-            "the scores are divided by the root of the number of heads", "how many products are added up in one score?"
-        ),
-        "keys": Wrong(
-            "the scores are divided by the root of the number of keys", "how many products are added up in one score?"
-        ),
-        "no_root": Wrong("the scores are divided by D, not by its root", SQUARE),
-        "inverse": Wrong("the scores are multiplied by √D instead of divided by it", SQUARE),
-        "queries": Wrong(
-            "the softmax runs over the queries, not over the keys",
-            "which weights must sum to 1: those of one query, or those of one key?",
-        ),
-        "inverted": Wrong(
-            "the mask is read the wrong way round",
-            "what does True mean here: may be attended to, or hidden?",
-            section=("04", "Masks: padding and the future"),
-        ),
-        "after": Wrong(
-            "the mask is applied after the softmax, so the remaining weights no longer sum to 1",
-            "when a key is hidden, what does a row of your weights sum to?",
-            section=("04", "Masks: padding and the future"),
-        ),
-        "zero": Wrong(
-            "hidden scores are set to 0, not to −∞", "what is exp(0)?", section=("04", "Masks: padding and the future")
-        ),
-        "finite": Wrong(
-            "hidden scores become a large negative number, so a query that may not attend to any key attends to all of them",
-            "what is the softmax of a row in which every score is −1e9?",
-            section=("04", "Masks: padding and the future"),
-        ),
-        "nan": Wrong(
-            "a query that may not attend to any key gives NaN",
-            "what is the softmax of a row in which every score is −∞, and what should come out?",
-            section=("04", "Masks: padding and the future"),
-        ),
-        "no_dropout": Wrong(
-            "dropout is never called", "`dropout` is a module that you are given: where do you have to call it?"
-        ),
-        "dropped_weights": Wrong(
-            "the returned weights are those from after the dropout",
-            "which weights would you plot: those before or those after the dropout?",
-        ),
-    },
+    wrong=listed(MISTAKES) | listed(MASKS, section=("04", "Masks: padding and the future")),
     flawed=flawed,
     hints=(
         "Attention is a soft dictionary: a dot product compares each query with every key, a softmax turns the scores into "

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong, listed
 
 
 def padded_weights(scores: Float[Tensor, "B H T S"], attention_mask: Bool[Tensor, "B S"]) -> Float[Tensor, "B H T S"]:
@@ -31,9 +31,58 @@ def flawed(scores, attention_mask, wrong=frozenset()):
     hidden = may_attend if "inverted" in wrong else ~may_attend
     if "after" in wrong:
         return scores.softmax(-1).masked_fill(hidden, 0.0)
-    fill = 0.0 if "zero" in wrong else -1e9 if "finite" in wrong else -math.inf
-    weights = scores.masked_fill(hidden, fill).softmax(-1)
+    fill = 0.0 if "zero" in wrong else -1e9 if wrong & {"finite", "finite_zeroed"} else -math.inf
+    if "added" in wrong:
+        return (scores + (~hidden).to(scores.dtype)).softmax(-1)
+    filled = scores.masked_fill(hidden, fill)
+    weights = filled.softmax(-2 if "over_queries" in wrong else -1)
+    if "sigmoid" in wrong:
+        weights = filled.sigmoid()
+    if "no_softmax" in wrong:
+        weights = scores
+    if "shares" in wrong:
+        kept = scores.masked_fill(hidden, 0.0)
+        weights = kept / kept.sum(-1, keepdim=True)
+    if "renormalised" in wrong:  # right on paper, 0/0 where the padding has all the weight
+        weights = scores.softmax(-1).masked_fill(hidden, 0.0)
+        weights = weights / weights.sum(-1, keepdim=True)
+    if "one_max" in wrong:
+        e = (scores - scores.max()).exp().masked_fill(hidden, 0.0)
+        weights = e / e.sum(-1, keepdim=True)
+    if "max_with_0" in wrong:
+        e = (scores - scores.masked_fill(hidden, 0.0).amax(-1, keepdim=True)).exp().masked_fill(hidden, 0.0)
+        weights = e / e.sum(-1, keepdim=True)
+    if "uniform" in wrong:  # a sentence of padding only shares its attention evenly
+        return torch.where((~hidden).any(-1, keepdim=True), weights, 1 / scores.shape[-1])
+    if "last_hidden" in wrong:
+        weights = scores.masked_fill(hidden | hidden.roll(-1, -1), fill).softmax(-1)
     return weights if wrong & {"zero", "finite", "nan"} else weights.masked_fill(hidden, 0.0)
+
+
+MORE = """  key · what it looks like · a question
+finite_zeroed · padding gets a large negative score instead of −∞: too large once the real scores are lower ·
+    if a real score is −1e12 and that of padding is −1e9, which of the two gets the larger weight?
+added · the mask is added to the scores as 0 and 1 ·
+    the score of padding is lower by 1: how much smaller is its weight, and how small should it be?
+over_queries · the softmax runs over the queries, not over the keys ·
+    which weights must sum to 1: those of one query, or those of one key?
+sigmoid · every score goes through a sigmoid instead of the softmax ·
+    what does each of your rows sum to?
+no_softmax · the scores themselves are used as weights: there is no softmax ·
+    what does each of your rows sum to?
+shares · the scores are divided by their sum: there is no exp ·
+    can a weight be negative?
+renormalised · the softmax includes the padding, and what is left is renormalised, which can be 0/0 ·
+    padding has the score 1000 and all tokens have 0: what is left of the softmax after the mask?
+one_max · one maximum is subtracted from all rows, that of padding included ·
+    padding has the score 1000 and all tokens have 0: what is exp(0 − 1000)?
+max_with_0 · the maximum that is subtracted includes zeros in place of the padding ·
+    all real scores are −1000: what is exp(−1000 − 0)?
+uniform · a sentence of padding only shares its attention evenly ·
+    what does the docstring say about a sentence of padding only?
+last_hidden · the last token before the padding is hidden too ·
+    how many keys of a sentence of 3 tokens can be attended to?
+"""
 
 
 def loops(scores, attention_mask):
@@ -55,8 +104,9 @@ def exponentials(scores, attention_mask):
 
 def einsum(scores, attention_mask):
     words = attention_mask.to(scores.dtype)
-    visible = torch.where(attention_mask[:, None, None], scores, 0.0)
-    e = torch.einsum("bhts,bs->bhts", (visible - visible.amax(-1, keepdim=True)).exp(), words)
+    visible = torch.where(attention_mask[:, None, None], scores, -torch.inf)
+    largest = visible.amax(-1, keepdim=True).nan_to_num(neginf=0.0)
+    e = torch.einsum("bhts,bs->bhts", (visible - largest).exp(), words)
     total = torch.einsum("bhts->bht", e)
     return torch.einsum("bhts,bht->bhts", e, 1 / torch.where(total == 0, 1.0, total))
 
@@ -90,6 +140,12 @@ def edges(rng):
     return {
         "a sentence of padding only": batch(rng, 2, 3, 4, 0, 2, S=4),
         "a single token": batch(rng, 2, 1, 1, S=1),
+        "scores far below zero": {**(b := batch(rng, 2, 3, 4, 2, S=4)), "scores": -1e40 * b["scores"].abs()},
+        "padding in the middle": {
+            **(b := batch(rng, 2, 3, 5, 5, S=5, large=False)),
+            "attention_mask": torch.tensor([[True, False, True, False, True], [False, True, True, False, False]]),
+        },
+        "one sentence": batch(rng, 1, 2, 3, S=5),
         "no padding, large scores": {**(b := batch(rng, 2, 3, 5, 5, 5, S=5)), "scores": b["scores"] * 1e3},
     }
 
@@ -164,6 +220,7 @@ EXERCISE = Exercise(
             "a sentence of padding only gives NaN",
             "what is the softmax of a row in which every score is −∞, and what should come out?",
         ),
+        **listed(MORE),
     },
     flawed=flawed,
     hints=(

@@ -3,7 +3,7 @@ r"""The causal mask.  F18."""
 import numpy as np
 import torch
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, Wrong, listed
 
 
 def flawed(T, S=None, device=None, wrong=frozenset()):
@@ -17,6 +17,48 @@ def flawed(T, S=None, device=None, wrong=frozenset()):
         return everything.triu(diagonal=offset)
     mask = everything.tril(diagonal=offset)
     return ~mask if "inverted" in wrong else mask.T.reshape(T, S) if "transposed" in wrong else mask
+
+
+def grid(T, S):
+    S = T if S is None else S
+    return torch.arange(S - T, S)[:, None], torch.arange(S)  # the positions of the queries, and those of the keys
+
+
+def basic(compare):
+    return lambda T, S=None, device=None: compare(*grid(T, S))
+
+
+BASIC = {
+    "all": basic(lambda t, s: (s >= 0) & (t >= 0)),
+    "itself": basic(lambda t, s: s == t),
+    "one_before": basic(lambda t, s: (s == t) | (s == t - 1)),
+    "not_first": basic(lambda t, s: (s <= t) & ((s > 0) | (t == 0))),
+    "last_sees_all": basic(lambda t, s: (s == t) | (t == t.max()) & (s >= 0)),
+    "mirrored": basic(lambda t, s: (s <= t).flip(-1)),
+    "backwards": basic(lambda t, s: (s <= t).flip(0)),
+    "window": basic(lambda t, s: (s <= t) & (s > t - 8)),
+    "S_ignored": lambda T, S=None, device=None: torch.ones(T, T, dtype=torch.bool).tril(),
+}
+MORE = """  key · what it looks like · a question
+all · every query sees every key: nothing is hidden ·
+    the model has to predict token t + 1: may it see that token?
+itself · each token sees only itself ·
+    which keys may the third token see?
+one_before · each token sees only itself and the one before it ·
+    which keys may the last token see?
+not_first · the first key is hidden from all queries but the first ·
+    may the third token see the first one?
+last_sees_all · only the last query sees the keys before it ·
+    which keys may the second token see?
+mirrored · the columns are in reverse order ·
+    which key is at the left, the first or the last?
+backwards · the rows are in reverse order ·
+    which query is at the top, the first or the last?
+window · only the last eight keys are visible ·
+    does the task set a limit to how far back a token may look?
+S_ignored · the number of keys is ignored: the mask is [T, T] ·
+    which argument says how many keys there are?
+"""
 
 
 def loops(T, S=None, device=None):
@@ -57,7 +99,13 @@ EXERCISE = Exercise(
         "the last queries of many keys": {"T": (T := int(rng.integers(2, 5))), "S": T + int(rng.integers(2, 5))},
         "S given, and equal to T": {"T": 5, "S": 5},
     },
-    edges=lambda rng: {"a single token": {"T": 1, "S": 1}, "one query, many keys": {"T": 1, "S": 6}},
+    edges=lambda rng: {
+        "a single token": {"T": 1, "S": 1},
+        "a single token, S not given": {"T": 1},
+        "one query, many keys": {"T": 1, "S": 6},
+        "long texts": {"T": 30, "S": 70},
+        "two tokens": {"T": 2, "S": None},
+    },
     properties=(
         Property(
             "every query sees one key more than the query before it, and the last query sees all keys",
@@ -97,6 +145,7 @@ EXERCISE = Exercise(
             "the last query is the last token of the text: how many keys must it see?",
         ),
         "inverted": Wrong("True and False are swapped", "what does True mean here: may be attended to, or hidden?"),
+        **listed(MORE, BASIC.get),
     },
     flawed=flawed,
     hints=(

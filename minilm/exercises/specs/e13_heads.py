@@ -2,14 +2,20 @@ r"""Many heads: split, attend, merge.  F19."""
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
 from minilm.formulas.attention import attention
 
 
 def flawed(X, W, b, W_O, b_O, H, may_attend=None, wrong=frozenset()):
     *before, T, C = X.shape
     D = C // H
+    b = 0 * b if "no_b" in wrong else b
+    W_O = W_O.T if "output_transposed" in wrong else W_O
     qkv = np.split(X @ W.T + b, 3, axis=-1)
+    if "v_first" in wrong:
+        qkv = qkv[::-1]
+    if "raw_values" in wrong:
+        qkv[2] = X
     if "one_projection" in wrong:
         qkv = [qkv[0]] * 3
     if "kv_shared" in wrong:
@@ -30,6 +36,8 @@ def flawed(X, W, b, W_O, b_O, H, may_attend=None, wrong=frozenset()):
         return np.swapaxes(Z.reshape(*before, T, H, D), -2, -3)
 
     Q, K, V = (split(each) for each in qkv)
+    if "one_query" in wrong:
+        Q = np.broadcast_to(Q[..., :1, :, :], Q.shape)
     mask = None if may_attend is None else np.broadcast_to(may_attend, (*before, T, T))
     if "mask_order" in wrong and mask is not None and before:  # [B·H, T, T], with the masks of all sentences in turn
         mask = np.concatenate([mask] * H).reshape(*before, H, T, T)
@@ -37,17 +45,33 @@ def flawed(X, W, b, W_O, b_O, H, may_attend=None, wrong=frozenset()):
         mask = mask[..., None, :, :]
     if "mask_one_head" in wrong and mask is not None:
         mask = mask | (np.arange(H) > 0)[:, None, None]
+    if "inverted" in wrong and mask is not None:
+        mask = ~mask
+    if "mask_queries" in wrong and mask is not None:
+        mask = np.swapaxes(mask, -1, -2)
+    if "mask_first" in wrong and mask is not None and before:
+        mask = mask[:1]
     if "no_mask" in wrong:
         mask = None
     heads = attention(Q * np.sqrt(D / C), K, V, mask) if "scale" in wrong else attention(Q, K, V, mask)
+    if "scale_twice" in wrong:
+        heads = attention(Q / np.sqrt(D), K, V, mask)
+    if "reversed_heads" in wrong:
+        heads = heads[..., ::-1, :, :]
     if "not_back" in wrong:
         Y = heads.reshape(*before, T, C)
     elif "merged_dh" in wrong:
         Y = np.moveaxis(heads, -3, -1).reshape(*before, T, C)
     elif "mean" in wrong:
         Y = np.concatenate([heads.mean(-3)] * H, axis=-1)
+    elif "added" in wrong:
+        Y = np.concatenate([heads.sum(-3)] * H, axis=-1)
+    elif "last_head" in wrong:
+        Y = np.concatenate([heads[..., -1, :, :]] * H, axis=-1)
     else:
         Y = np.swapaxes(heads, -2, -3).reshape(*before, T, C)
+    if "residual" in wrong:
+        b_O = b_O + X
     return Y if "no_output" in wrong else Y @ W_O.T + (0 if "no_bias" in wrong else b_O)
 
 
@@ -108,6 +132,8 @@ def probes(rng):
         "a batch": batch(rng, 2, T=4, H=3, D=2),
         "as many heads as tokens": batch(rng, 2, T=3, H=3, D=4),
         "padding, as many sentences as heads": batch(rng, 2, T=4, H=2, D=3, mask=ragged(4, 4, 2)),
+        "a causal mask, the same for all sentences": batch(rng, 3, T=4, H=2, D=3, mask=np.tri(4, dtype=bool)),
+        "one sentence with a causal mask": batch(rng, T=5, H=3, D=2, mask=np.tri(5, dtype=bool)),
         "a different mask for each sentence and query": batch(
             rng, 3, T=4, H=2, D=2, mask=np.eye(4, dtype=bool) | (rng.random((3, 4, 4)) < 0.5)
         ),
@@ -120,6 +146,8 @@ def edges(rng):
         "a single head": batch(rng, 2, T=3, H=1, D=4),
         "heads of one feature": batch(rng, 2, T=3, H=4, D=1),
         "one token": batch(rng, 3, T=1, H=2, D=3),
+        "one sentence in a batch": batch(rng, 1, T=4, H=2, D=3, mask=ragged(4, 3)),
+        "many heads": batch(rng, 2, T=3, H=8, D=2),
     }
 
 
@@ -145,39 +173,66 @@ def tiny():
     }
 
 
-WORDS = "if [T, H·D] is reshaped to [H, T, D] without a transpose, whose numbers end up in head 0?"
-COLUMNS = "which columns belong to the first head: the first D, or every H-th?"
-MASK = "the scores are [B, H, T, T]: does the mask differ between sentences or between heads?"
-WRONG = {
-    "view": ("the width is split into heads by a reshape alone, without a transpose", WORDS),
-    "not_back": ("the heads are merged by a reshape alone, without the transpose back", WORDS),
-    "dh": ("the width is split as [D, H] instead of [H, D]", COLUMNS),
-    "merged_dh": ("the heads are merged as [D, H] instead of [H, D]", COLUMNS),
-    "mask_order": (
-        "the masks are not repeated in the same order as the heads",
-        "there are B·H rows: which come first, all heads of sentence 0 or head 0 of all sentences?",
-    ),
-    "mask_one_head": ("the mask is used only in the first head", MASK),
-    "no_mask": ("the mask is not used", MASK),
-    "one_projection": ("the same projection is used for Q, K and V", "W has 3C rows: how many of them have you used?"),
-    "kv_shared": ("the projection for K is used for V as well", "W has 3C rows: how many of them have you used?"),
-    "order": ("Q and K are swapped", "in which order are the rows of W stored?"),
-    "per_head": (
-        "the rows of W are read head by head, each head with its own q, k and v",
-        "what do the first C rows of W compute?",
-    ),
-    "first_head": (
-        "all heads read the first D columns: one projection is reused for all of them",
-        "what makes one head different from another?",
-    ),
-    "scale": ("the scores are divided by √C instead of √D", "how many products are added up in the score of one head?"),
-    "mean": (
-        "the heads are averaged instead of concatenated",
-        "H heads with D numbers each: how many numbers is that in total?",
-    ),
-    "no_output": ("the output projection W_O is missing", "which step can mix the results of the heads?"),
-    "no_bias": ("the bias b_O is missing", "how many of the four parameters have you used?"),
-}
+MISTAKES = """  key · what it looks like · a question
+view · the width is split into heads by a reshape alone, without a transpose ·
+    if [T, H·D] is reshaped to [H, T, D] without a transpose, whose numbers end up in head 0?
+not_back · the heads are merged by a reshape alone, without the transpose back ·
+    if [T, H·D] is reshaped to [H, T, D] without a transpose, whose numbers end up in head 0?
+dh · the width is split as [D, H] instead of [H, D] ·
+    which columns belong to the first head: the first D, or every H-th?
+merged_dh · the heads are merged as [D, H] instead of [H, D] ·
+    which columns belong to the first head: the first D, or every H-th?
+mask_order · the masks are not repeated in the same order as the heads ·
+    there are B·H rows: which come first, all heads of sentence 0 or head 0 of all sentences?
+mask_one_head · the mask is used only in the first head ·
+    the scores are [B, H, T, T]: does the mask differ between sentences or between heads?
+no_mask · the mask is not used ·
+    the scores are [B, H, T, T]: does the mask differ between sentences or between heads?
+one_projection · the same projection is used for Q, K and V ·
+    W has 3C rows: how many of them have you used?
+kv_shared · the projection for K is used for V as well ·
+    W has 3C rows: how many of them have you used?
+order · Q and K are swapped ·
+    in which order are the rows of W stored?
+per_head · the rows of W are read head by head, each head with its own q, k and v ·
+    what do the first C rows of W compute?
+first_head · all heads read the first D columns: one projection is reused for all of them ·
+    what makes one head different from another?
+scale · the scores are divided by √C instead of √D ·
+    how many products are added up in the score of one head?
+mean · the heads are averaged instead of concatenated ·
+    H heads with D numbers each: how many numbers is that in total?
+no_output · the output projection W_O is missing ·
+    which step can mix the results of the heads?
+no_bias · the bias b_O is missing ·
+    how many of the four parameters have you used?
+no_b · the bias b of the first product is missing ·
+    how many of the four parameters have you used?
+output_transposed · W_O is not transposed ·
+    `W_O` is stored as in nn.Linear: which axis of it belongs to the output?
+v_first · the rows of W are read as V, K, Q ·
+    in which order are the rows of W stored?
+raw_values · the values are X itself, without a projection ·
+    W has 3C rows: what are the last C of them for?
+one_query · all heads use the queries of the first head ·
+    what makes one head different from another?
+inverted · the mask is read the wrong way round ·
+    what does True mean: may be attended to, or hidden?
+mask_queries · the mask is transposed: it hides queries instead of keys ·
+    may_attend broadcasts to [.., T, T]: which of the two axes belongs to the keys?
+mask_first · the mask of the first sentence is used for all of them ·
+    are the sentences of a batch equally long?
+scale_twice · the scores are divided by √D twice ·
+    which function divides by √D already?
+reversed_heads · the heads are concatenated in reverse order ·
+    which columns of the concatenation belong to the first head?
+added · the heads are added up instead of concatenated ·
+    H heads with D numbers each: how many numbers is that in total?
+last_head · the result of the last head stands in the place of all heads ·
+    H heads with D numbers each: how many numbers is that in total?
+residual · X is added to the output ·
+    what adds the residual: attention, or the block around it?
+"""
 EXERCISE = Exercise(
     target="minilm.formulas.attention.fused_self_attention",
     section=("04", "Many heads, one product"),
@@ -214,7 +269,7 @@ EXERCISE = Exercise(
         "heads in the batch": heads_in_the_batch,
         "concatenated": concatenated,
     },
-    wrong={key: Wrong(name, question) for key, (name, question) in WRONG.items()},
+    wrong=listed(MISTAKES),
     flawed=flawed,
     hints=(
         "A head is attention on D of the C columns. Instead of H small products, compute one large product and split it: "

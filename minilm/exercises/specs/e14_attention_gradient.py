@@ -2,7 +2,7 @@ r"""The gradient of attention, by hand.  F18."""
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong, listed
 from minilm.formulas.attention import attention, attention_weights
 
 
@@ -16,6 +16,19 @@ def flawed(Q, K, V, may_attend, dY, wrong=frozenset()):
     used = Z if "scores" in wrong else A
     dV = swapped(used) @ dY
     dA = dY @ swapped(V)
+    if "dv_scaled" in wrong:
+        dV = dV / root
+    if "mask_lost" in wrong:
+        dV = swapped(attention_weights(Q, K)) @ dY
+    if "dv_softmax" in wrong:
+        dV = swapped(A * (1 - A)) @ dY
+    for key, other in {
+        "d_squared": Q.shape[-1],
+        "d_values": np.sqrt(V.shape[-1]),
+        "inverse": 1 / root,
+        "keys": np.sqrt(K.shape[-2]),
+    }.items():
+        root = other if key in wrong else root
     through = attention_weights(Q, K) if "leak" in wrong else A
     if "no_row_sum" in wrong:
         dZ = through * dA
@@ -25,8 +38,66 @@ def flawed(Q, K, V, may_attend, dY, wrong=frozenset()):
         dZ = through * (dA - (dA * through).sum(-1, keepdims=True))
     if "no_softmax" in wrong:
         dZ = dA
+    if "sigmoid" in wrong:
+        dZ = A * (1 - A) * dA
+    if "no_weights" in wrong:
+        dZ = dA - (dA * A).sum(-1, keepdims=True)
+    if "plus_row_sum" in wrong:
+        dZ = A * (dA + (dA * A).sum(-1, keepdims=True))
+    if "plain_sum" in wrong:
+        dZ = A * (dA - dA.sum(-1, keepdims=True))
+    if "plain_mean" in wrong:
+        dZ = A * (dA - dA.mean(-1, keepdims=True))
+    if "squared" in wrong:
+        dZ = A * A * (dA - (dA * A).sum(-1, keepdims=True))
+    if "whole_sum" in wrong:
+        dZ = A * (dA - (dA * A).sum((-1, -2), keepdims=True))
+    if "sign" in wrong:
+        dZ = -dZ
+    if "of_itself" in wrong:
+        return dZ.sum(-1, keepdims=True) * Q / root, swapped(dZ).sum(-1, keepdims=True) * K / root, dV
+    if "exchanged" in wrong:
+        return swapped(dZ) @ Q / root, dZ @ K / root, dV
     root_q, root_k = (1.0 if wrong & {"no_scale", key} else root for key in ("no_scale_q", "no_scale_k"))
     return dZ @ K / root_q, (dZ if "not_transposed" in wrong else swapped(dZ)) @ Q / root_k, dV
+
+
+MORE = """  key · what it looks like · a question
+d_squared · the gradient is divided by D instead of √D ·
+    the forward pass divided the scores by √D: how often does this factor occur on the way back?
+d_values · it is divided by the root of the size of the values, √Dv ·
+    by which number did the forward pass divide the scores?
+keys · it is divided by the root of the number of keys ·
+    by which number did the forward pass divide the scores?
+inverse · dQ and dK are multiplied by √D instead of divided by it ·
+    the forward pass divided the scores by √D: what happens to the gradient on the way back?
+dv_scaled · dV is divided by √D as well ·
+    Y = A V: on the way from V to Y, is there a division by √D?
+mask_lost · dV is computed with weights that know nothing of the mask ·
+    what was V multiplied by in the forward pass?
+dv_softmax · dV goes through the derivative of the softmax ·
+    Y = A V: does the softmax lie between V and Y?
+sigmoid · the derivative of the sigmoid, a(1 − a), is used for the softmax ·
+    when one score rises, what happens to the weights of the others in its row?
+no_weights · the gradient of the scores lacks the factor A in front ·
+    what is the gradient of a score whose weight is 0?
+plus_row_sum · the row sum is added instead of subtracted ·
+    if dA is the same for all keys of a row, what is the gradient of its scores?
+plain_sum · the row sum is that of dA alone, without the weights ·
+    if dA is the same for all keys of a row, what is the gradient of its scores?
+plain_mean · the plain mean of dA is subtracted instead of its mean weighted by A ·
+    which keys should count most in this mean?
+squared · the weights stand in the gradient of the scores squared ·
+    ∂aᵢ/∂zⱼ = aᵢ(1[i = j] − aⱼ): how many factors a stand in front?
+whole_sum · one sum runs over all queries and keys ·
+    which weights share one denominator?
+sign · the sign of dQ and dK is reversed ·
+    the diagonal of the softmax's Jacobian is a(1 − a): positive or negative?
+of_itself · dQ is made from Q and dK from K ·
+    z = q · k: what is the derivative with respect to q?
+exchanged · dQ and dK are returned in the wrong order ·
+    in which order does the task list the gradients?
+"""
 
 
 def loops(Q, K, V, may_attend, dY):
@@ -95,6 +166,11 @@ def edges(rng):
             rng, T=4, S=5, D=3, Dv=2, mask=ragged(rng, 4, 5, hidden_query=1)
         ),
         "scores of several thousand": large,
+        "a mask for each head": batch(
+            rng, 2, 3, T=3, S=4, D=2, Dv=3, mask=ragged(rng, 3, 4)[None, None] | (rng.random((2, 3, 3, 4)) < 0.3)
+        ),
+        "a single query": batch(rng, 2, T=1, S=4, D=3, Dv=2),
+        "all sizes the same": batch(rng, 3, T=3, S=3, D=3, Dv=3),
         "a single key": batch(rng, T=3, S=1, D=2, Dv=4),
     }
 
@@ -181,6 +257,7 @@ EXERCISE = Exercise(
         "scores": Wrong(
             "dV is computed with the scores instead of the weights", "what was V multiplied by in the forward pass?"
         ),
+        **listed(MORE),
     },
     flawed=flawed,
     hints=(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.special import erf, ndtr
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, Wrong, listed
 
 
 def flawed(x, W_1, b_1, W_2, b_2, wrong=frozenset()):
@@ -16,6 +16,30 @@ def flawed(x, W_1, b_1, W_2, b_2, wrong=frozenset()):
             return z / (1 + np.exp(-1.702 * z))
         if "relu" in wrong:
             return np.maximum(z, 0)
+        if "tanh_alone" in wrong:
+            return np.tanh(z)
+        if "sigmoid" in wrong:
+            return 1 / (1 + np.exp(-z))
+        if "silu" in wrong:
+            return z / (1 + np.exp(-z))
+        if "softplus" in wrong:
+            return np.logaddexp(0, z)
+        if "erf_alone" in wrong:
+            return erf(z / np.sqrt(2))
+        if "leaky" in wrong:
+            return np.where(z > 0, z, 0.01 * z)
+        if "by_2" in wrong:
+            return z * 0.5 * (1 + erf(z / 2))
+        if "times_root" in wrong:
+            return z * 0.5 * (1 + erf(z * np.sqrt(2)))
+        if "root_outside" in wrong:
+            return z * 0.5 * (1 + erf(z) / np.sqrt(2))
+        if "minus_erf" in wrong:
+            return z * 0.5 * (1 - erf(z / np.sqrt(2)))
+        if "density" in wrong:
+            return z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+        if "squared" in wrong:
+            return z * z * 0.5 * (1 + erf(z / np.sqrt(2)))
         share = 0.5 * (1 + erf(z if "no_root" in wrong else z / np.sqrt(2)))
         if "no_one" in wrong:
             share = 0.5 * erf(z / np.sqrt(2))
@@ -23,13 +47,53 @@ def flawed(x, W_1, b_1, W_2, b_2, wrong=frozenset()):
             share = 1 + erf(z / np.sqrt(2))
         return share if "no_x" in wrong else z * share
 
-    inner = x @ W_1.T + (0 if "no_b_1" in wrong else b_1)
+    if "biases_exchanged" in wrong and len(b_1) == len(b_2):
+        b_1, b_2 = b_2, b_1
+    inner = x @ W_1.T + (0 if wrong & {"no_b_1", "b_1_late"} else b_1)
     if not wrong & {"after", "none"}:
         inner = activation(inner)
+    if "b_1_late" in wrong:
+        inner = inner + b_1
+    if "first_twice" in wrong and W_1.shape == W_2.T.shape:
+        W_2 = W_1.T
     y = inner @ W_2.T + (0 if "no_b_2" in wrong else b_2)
     if wrong & {"after", "twice"}:
         y = activation(y)
     return x + y if "residual" in wrong else y
+
+
+MORE = """  key · what it looks like · a question
+b_1_late · the first bias is added after the activation ·
+    gelu(W₁ x + b₁): does the bias stand inside or outside?
+biases_exchanged · the two biases are exchanged, where they have the same size ·
+    which of them has F numbers, and which has C?
+first_twice · W₁ transposed is used again in place of W₂ ·
+    how many of the four parameters have you used?
+tanh_alone · the activation is tanh ·
+    what is gelu(100): 1, or about 100?
+sigmoid · the activation is the sigmoid ·
+    what is gelu(100): 1, or about 100?
+silu · the activation is x · σ(x), which is called SiLU or swish ·
+    gelu(1) is 0.8413: what does your formula give?
+softplus · the activation is log(1 + exp x) ·
+    what is gelu(0)?
+leaky · the activation is a leaky ReLU ·
+    what is gelu(−0.5), and what does yours give?
+erf_alone · the activation is erf(x/√2) alone ·
+    what is gelu(100): 1, or about 100?
+by_2 · x is divided by 2 instead of √2 inside erf ·
+    gelu(1) is 0.8413: what does your formula give?
+times_root · x is multiplied by √2 inside erf instead of divided by it ·
+    gelu(1) is 0.8413: what does your formula give?
+root_outside · √2 divides the result of erf instead of its argument ·
+    Φ(x) is the share of a normal distribution below x: what is Φ(∞)?
+minus_erf · 1 − erf stands where 1 + erf belongs ·
+    what is gelu(100), and what is gelu(−100)?
+density · the density of the normal distribution is used instead of the share below x ·
+    Φ(x) is the share of a normal distribution below x: what is Φ(∞)?
+squared · the factor x occurs twice ·
+    what is gelu(100): about 100, or about 10,000?
+"""
 
 
 def loops(x, W_1, b_1, W_2, b_2):
@@ -80,6 +144,9 @@ def edges(rng):
         "features of a thousand": network(rng, 3, 4, F=5, scale=1e3),
         "a single vector": network(rng, 4, F=6),
         "one feature": network(rng, 3, 1, F=4),
+        "one hidden unit": network(rng, 4, 3, F=1),
+        "heads": network(rng, 2, 3, 2, 4, F=5),
+        "as many hidden units as features": network(rng, 2, 3, 5, F=5),
     }
 
 
@@ -169,6 +236,7 @@ EXERCISE = Exercise(
         "residual": Wrong(
             "x itself is added to the output", "what adds the residual: this network, or the block around it?"
         ),
+        **listed(MORE),
     },
     flawed=flawed,
     hints=(

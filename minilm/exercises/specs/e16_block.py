@@ -4,9 +4,14 @@ from functools import partial
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, Wrong, listed
 from minilm.formulas.attention import fused_self_attention
 from minilm.formulas.transformer import feed_forward, gelu, layer_norm, parts, post_norm_block, pre_norm_block
+
+
+def outcome(part, name, wrong):
+    """What a part adds: nothing, its negative, or twice as much, if the mistake is about this part."""
+    return part * (0 if f"no_{name}" in wrong else -1 if f"minus_{name}" in wrong else 1)
 
 
 def flawed_post(X, weights, H, may_attend=None, wrong=frozenset()):
@@ -18,7 +23,11 @@ def flawed_post(X, weights, H, may_attend=None, wrong=frozenset()):
     if "norms_exchanged" in wrong:
         norm_1, norm_2 = norm_2, norm_1
     mask = None if "no_mask" in wrong else may_attend
-    A = fused_self_attention(X, *attention, H, mask)
+    X = layer_norm(X, *norm_1) if "extra_norm" in wrong else X
+    if "network_first" in wrong:
+        U = layer_norm(X + feed_forward(X, *ffn), *norm_2)
+        return layer_norm(U + fused_self_attention(U, *attention, H, mask), *norm_1)
+    A = outcome(fused_self_attention(X, *attention, H, mask), "attention", wrong)
     if "parallel" in wrong:
         return layer_norm(layer_norm(X + A, *norm_1) + feed_forward(X, *ffn), *norm_2)
     if "inside" in wrong:  # the norm is applied to the part, not to the sum
@@ -29,7 +38,7 @@ def flawed_post(X, weights, H, may_attend=None, wrong=frozenset()):
     U = kept + A if "no_norm_1" in wrong else layer_norm(kept + A, *norm_1)
     kept = 0 if wrong & {"no_residual", "no_residual_2"} else layer_norm(U, *norm_2) if "adds_norm" in wrong else U
     kept = X if "from_x" in wrong else kept
-    S = kept + feed_forward(U, *ffn)
+    S = kept + outcome(feed_forward(U, *ffn), "network", wrong)
     S = S + U if "twice" in wrong else S
     return S if "no_norm_2" in wrong else layer_norm(S, *norm_2)
 
@@ -43,8 +52,12 @@ def flawed_pre(X, weights, H, may_attend=None, wrong=frozenset()):
     if "norms_exchanged" in wrong:
         norm_1, norm_2 = norm_2, norm_1
     mask = None if "no_mask" in wrong else may_attend
+    if "network_first" in wrong:
+        U = X + feed_forward(layer_norm(X, *norm_2), *ffn)
+        return U + fused_self_attention(layer_norm(U, *norm_1), *attention, H, mask)
     N = layer_norm(X, *norm_1)
     A = fused_self_attention(X if "no_norm_1" in wrong else N, *attention, H, mask)
+    A = outcome(A, "attention", wrong)
     if "parallel" in wrong:
         return X + A + feed_forward(layer_norm(X, *norm_2), *ffn)
     if "inside" in wrong:
@@ -53,10 +66,11 @@ def flawed_pre(X, weights, H, may_attend=None, wrong=frozenset()):
     U = A + (0 if wrong & {"no_residual", "no_residual_1"} else N if "adds_norm" in wrong else X)
     U = U + X if "twice" in wrong else U
     M = layer_norm(U, *norm_2)
-    F = feed_forward(U if "no_norm_2" in wrong else M, *ffn)
+    F = outcome(feed_forward(U if "no_norm_2" in wrong else M, *ffn), "network", wrong)
     kept = 0 if wrong & {"no_residual", "no_residual_2"} else M if "adds_norm" in wrong else U
     kept = X if "from_x" in wrong else kept
-    return F + kept + (U if "twice" in wrong else 0)
+    Y = F + kept + (U if "twice" in wrong else 0)
+    return layer_norm(Y, *norm_2) if "extra_norm" in wrong else Y
 
 
 def flawed_block(wrong, orders=("post", "pre")):
@@ -140,7 +154,12 @@ def probes(rng):
 def edges(rng):
     large = batch(rng, 2, T=3, H=2, D=3, F=5)
     large["X"] = large["X"] * 1e3
-    return {"features of several thousand": large, "one token": batch(rng, 2, T=1, H=2, D=2, F=3)}
+    return {
+        "a sentence of padding only": batch(rng, 2, T=3, H=2, D=2, F=4, mask=np.array([[[True] * 3], [[False] * 3]])),
+        "one sentence with a mask": batch(rng, T=4, H=3, D=2, F=5, mask=np.tri(4, dtype=bool)),
+        "features of several thousand": large,
+        "one token": batch(rng, 2, T=1, H=2, D=2, F=3),
+    }
 
 
 def words_reversed(rng):
@@ -163,6 +182,20 @@ def tiny():
     return {"X": np.array([[1.0, -1.0], [0.0, 2.0]]), "weights": weights, "H": 1, "may_attend": None}
 
 
+MORE = """  key · what it looks like · a question
+extra_norm · there is one norm too many: X is normalized first (post-norm), or the result at the end (pre-norm) ·
+    how many norms does each of the two formulas contain?
+network_first · the feed-forward network comes before attention ·
+    which of the two parts comes first in the formula?
+no_attention · the result of attention is not added ·
+    if one token changes, do the outputs of the others change?
+no_network · the result of the feed-forward network is not added ·
+    how many parts add something to X?
+minus_attention · the result of attention is subtracted ·
+    both parts only add to their input: where would a minus sign come from?
+minus_network · the result of the feed-forward network is subtracted ·
+    both parts only add to their input: where would a minus sign come from?
+"""
 ADDED = "suppose that a part f returns 0: what should u + f(u) be then?"
 NORMS = "there are two norms, each with its own gain: where does each of them stand in the formula?"
 WAY = "follow the residual path from X to Y: what lies on this path in each of the two orders?"
@@ -196,6 +229,7 @@ def mistakes():
         for order in ("post", "pre"):
             said = f"{name} (only in the {order}-norm block)"
             yield f"{key}_{order}", Wrong(said, question, flawed_block(frozenset({key}), (order,)))
+    yield from listed(MORE, lambda key: flawed_block(frozenset({key}))).items()
 
 
 EXERCISE = Exercise(

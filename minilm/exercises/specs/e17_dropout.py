@@ -2,7 +2,8 @@ r"""Dropout, forwards and backwards.  F03."""
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
+from minilm.exercises.specs.rates import different, largest, share, smallest, spread
 
 
 class Dropout:
@@ -35,6 +36,10 @@ class Flawed:
     def mask(self, shape):
         if "rows" in self.wrong and len(shape) > 1:
             shape = (1, *shape[1:])
+        if "last_axis" in self.wrong and len(shape) > 1:
+            shape = (*(1 for _ in shape[1:]), shape[-1])
+        if "tokens" in self.wrong and len(shape) > 2:
+            shape = (shape[0], 1, *shape[2:])
         if "columns" in self.wrong and len(shape) > 1:
             shape = (*shape[:-1], 1)
         if "own_seed" in self.wrong:
@@ -61,11 +66,25 @@ class Flawed:
         if "exact" in self.wrong:  # every row loses the same count of numbers
             ranks = self.rng.random(x.shape).argsort(-1).argsort(-1)
             self.keep = ranks >= round(self.p * x.shape[-1])
+        if "root" in self.wrong:
+            self.scale = 1 / np.sqrt(1 - self.p)
+        if "as_many_as_kept" in self.wrong:  # divided by the share that was really kept
+            self.scale = 1 / max(self.keep.mean(), 1e-9)
+        if "positive_only" in self.wrong:
+            self.keep = self.keep | (x < 0)
+        if "two_scales" in self.wrong:
+            self.keep = np.where(x < 0, self.keep * (1 - self.p), self.keep)
         return x * self.keep * self.scale
 
     def backward(self, dY):
         if "new_mask" in self.wrong and not self.off:
             return dY * self.mask(dY.shape) * self.scale
+        if "back_on" in self.wrong and self.off:
+            return dY / (1 - self.p)
+        if "back_complement" in self.wrong and not self.off:
+            return dY * (1 - self.keep) * self.scale
+        if "back_scale_twice" in self.wrong:
+            return dY * self.keep * self.scale**2
         keep = np.ones(dY.shape) if "no_mask" in self.wrong else self.keep
         return dY * keep * (1.0 if "back_no_scale" in self.wrong else self.scale)
 
@@ -114,34 +133,6 @@ class ByChoice:
         return dY if self.picked is None else np.where(self.picked, dY * self.table[1], 0)
 
 
-def share(found, p):
-    """The measured share; p or 1 − p instead, if the difference can be chance (z ≤ 6)."""
-    measured = found.mean()
-    for meant in (p, 1 - p):
-        if abs(measured - meant) <= 6 * np.sqrt(max(meant * (1 - meant), 1e-12) / found.size):
-            return meant
-    return round(float(measured), 1)
-
-
-def spread(found, p):
-    """How much the shares of the rows differ: 1 if each number is drawn independently, far from 1 if not."""
-    if not 0 < p < 1 or not 0 < found.mean() < 1 or min(found.shape) < 100:
-        return 1.0
-    expected = found.mean() * (1 - found.mean())
-    by_row = found.mean(axis=1).var() * found.shape[1] / expected
-    return 1.0 if 0.5 < by_row < 2 else np.sign(by_row - 1) * 10.0
-
-
-def largest(factors):
-    """The factor that is farthest from 0, with its sign."""
-    return factors.flat[np.abs(factors).argmax()]
-
-
-def different(masks):
-    """How many different rows there are, as a share of all rows."""
-    return len({row.tobytes() for row in masks}) / len(masks)
-
-
 def counted(made, x, dY, p, seed):
     """What can be measured of a dropout layer without knowing the order of its draws."""
     layer = made(p, np.random.default_rng(seed))
@@ -151,29 +142,31 @@ def counted(made, x, dY, p, seed):
     other = np.array(made(p, np.random.default_rng(seed + 1)).forward(x, True))
     used = np.array(layer.forward(x, False))
     used_back = np.array(layer.backward(dY))
-    off = first == 0
+    off = (first == 0).reshape(-1, x.shape[-1])
     some = 0 < off.mean() < 1
     return {
         "share dropped": share(off, p),
         "factor of the kept numbers": largest(first / x),
+        "smallest factor of the kept numbers": smallest(first / x),
         "share of rows with their own mask": different(off) if some else 1.0,
         "share of columns with their own mask": different(off.T) if some else 1.0,
         "spread of the rows' shares": spread(off, p),
-        "a new mask at each call": bool(not some or (off != (second == 0)).any()),
+        "a new mask at each call": bool(not some or ((first == 0) != (second == 0)).any()),
         "the same seed gives the same numbers": bool((first == again).all()),
         "another seed gives other numbers": bool(not some or (first != other).any()),
         "change at inference": np.abs(used / x - 1).max() if (used / x - 1).any() else 0.0,
         "backward: drops what forward dropped": bool(((dx == 0) == (second == 0)).all()),
         "backward: share dropped": share(dx == 0, p),
         "backward: factor of the kept numbers": largest(dx / dY),
+        "backward: smallest factor": smallest(dx / dY),
         "backward: factor at inference": largest(used_back / dY),
     }
 
 
 def batch(rng, p, *shape, seed=None):
-    """Numbers that are not 0: 200,000 of them, unless `shape` says otherwise."""
+    """Numbers that are not 0: 120,000 of them, unless `shape` says otherwise."""
     x, dY = (
-        rng.uniform(0.5, 2, size=shape or (400, 500)) * rng.choice([-1, 1], size=shape or (400, 500)) for _ in "xd"
+        rng.uniform(0.5, 2, size=shape or (300, 400)) * rng.choice([-1, 1], size=shape or (300, 400)) for _ in "xd"
     )
     return {"x": x, "dY": dY, "p": p, "seed": int(rng.integers(10**6)) if seed is None else seed}
 
@@ -182,43 +175,54 @@ def tiny():
     return {"x": np.ones((100, 200)), "dY": np.ones((100, 200)), "p": 0.2, "seed": 1}
 
 
-MASK = "which numbers influenced the output, and which of them should get a gradient?"
-SCALE = "with p = 0.5 half of the numbers are dropped: how large is their sum in training, and how large at inference?"
-OWN = "should all tokens of a batch lose the same features?"
-WRONG = {
-    "no_scale": ("the remaining numbers are not divided by 1 − p", SCALE),
-    "by_p": ("the remaining numbers are divided by p instead of 1 − p", SCALE),
-    "times": ("the remaining numbers are multiplied by 1 − p instead of divided by it", SCALE),
-    "scaled_in_use": (
-        "the factor 1 − p is applied at inference instead (the form of 2014)",
-        "should anything change at inference here?",
-    ),
-    "keeps_p": (
-        "a number is kept with probability p instead of 1 − p",
-        "if p = 0.1, what share of the numbers should be dropped?",
-    ),
-    "in_use": (
-        "numbers are dropped at inference as well",
-        "if you ask a finished model the same question twice, should it give the same answer?",
-    ),
-    "rows": ("every row has the same mask", OWN),
-    "columns": ("every row is dropped or kept as a whole", "should single numbers be dropped, or whole tokens?"),
-    "once": (
-        "the mask is drawn once and kept for all calls",
-        "when the next batch comes, should it lose the same numbers?",
-    ),
-    "own_seed": (
-        "it draws from a generator of its own, not from `rng`",
-        "if the seed is different, should the same numbers be dropped?",
-    ),
-    "exact": (
-        "exactly the same number of entries is dropped in every row",
-        "each number is drawn independently: can a row lose none of its numbers?",
-    ),
-    "new_mask": ("backward draws a new mask", MASK),
-    "no_mask": ("backward lets every gradient through", MASK),
-    "back_no_scale": ("the factor 1/(1 − p) is missing in backward", "Y = x ⊙ m / (1 − p): what is ∂Y/∂x where m = 1?"),
-}
+MISTAKES = """  key · what it looks like · a question
+no_scale · the remaining numbers are not divided by 1 − p ·
+    with p = 0.5 half of the numbers are dropped: how large is their sum in training, and how large at inference?
+by_p · the remaining numbers are divided by p instead of 1 − p ·
+    with p = 0.5 half of the numbers are dropped: how large is their sum in training, and how large at inference?
+times · the remaining numbers are multiplied by 1 − p instead of divided by it ·
+    with p = 0.5 half of the numbers are dropped: how large is their sum in training, and how large at inference?
+scaled_in_use · the factor 1 − p is applied at inference instead (the form of 2014) ·
+    should anything change at inference here?
+keeps_p · a number is kept with probability p instead of 1 − p ·
+    if p = 0.1, what share of the numbers should be dropped?
+in_use · numbers are dropped at inference as well ·
+    if you ask a finished model the same question twice, should it give the same answer?
+rows · every row has the same mask ·
+    should all tokens of a batch lose the same features?
+columns · every row is dropped or kept as a whole ·
+    should single numbers be dropped, or whole tokens?
+once · the mask is drawn once and kept for all calls ·
+    when the next batch comes, should it lose the same numbers?
+own_seed · it draws from a generator of its own, not from `rng` ·
+    if the seed is different, should the same numbers be dropped?
+exact · exactly the same number of entries is dropped in every row ·
+    each number is drawn independently: can a row lose none of its numbers?
+new_mask · backward draws a new mask ·
+    which numbers influenced the output, and which of them should get a gradient?
+no_mask · backward lets every gradient through ·
+    which numbers influenced the output, and which of them should get a gradient?
+back_no_scale · the factor 1/(1 − p) is missing in backward ·
+    Y = x ⊙ m / (1 − p): what is ∂Y/∂x where m = 1?
+last_axis · one mask of the size of the last axis serves the whole batch ·
+    should all tokens of a batch lose the same features?
+tokens · all tokens of a sentence have the same mask ·
+    should all tokens of a sentence lose the same features?
+root · the numbers that are left are divided by the root of 1 − p ·
+    with p = 0.5 half of the numbers are dropped: how large is their sum in training, and how large at inference?
+as_many_as_kept · the numbers that are left are divided by the share that was really kept, not by 1 − p ·
+    does the formula contain the mask's own mean, or the probability?
+positive_only · only positive numbers are dropped ·
+    does the probability to be dropped depend on the number itself?
+two_scales · only the positive numbers are scaled ·
+    does the factor depend on the number itself?
+back_on · backward scales the gradients at inference as well ·
+    at inference Y is x: what is ∂Y/∂x?
+back_complement · backward lets through exactly what forward dropped ·
+    which numbers influenced the output, and which of them should get a gradient?
+back_scale_twice · backward divides by 1 − p twice ·
+    Y = x ⊙ m / (1 − p): what is ∂Y/∂x where m = 1?
+"""
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e17_dropout.Dropout",
     section=("10", "Learning by heart, and what helps"),
@@ -228,11 +232,12 @@ EXERCISE = Exercise(
     returns={"dropout": ""},
     tiny=tiny,
     probes=lambda rng: {
-        "200,000 numbers, p = 0.3": batch(rng, 0.3),
-        "a small p": batch(rng, 0.1, 200, 300),
-        "as many rows as columns": batch(rng, 0.6, 200, 200),
+        "120,000 numbers, p = 0.3": batch(rng, 0.3),
+        "a small p": batch(rng, 0.1, 120, 150),
+        "as many rows as columns": batch(rng, 0.6, 150, 150),
+        "sentences, tokens, features": batch(rng, 0.25, 10, 20, 50),
     },
-    edges=lambda rng: {"p = 0": batch(rng, 0.0, 20, 30), "nearly all dropped": batch(rng, 0.9, 200, 300)},
+    edges=lambda rng: {"p = 0": batch(rng, 0.0, 20, 30), "nearly all dropped": batch(rng, 0.9, 120, 150)},
     properties=(
         Property(
             "the expected value of every number stays the same: the share that is kept times the factor is 1",
@@ -248,7 +253,7 @@ EXERCISE = Exercise(
         "backward: each gradient gets the same factor as its number got in forward",
     ),
     right={"indexed": Indexed, "binomial": Binomial, "by choice": ByChoice},
-    wrong={key: Wrong(name, question) for key, (name, question) in WRONG.items()},
+    wrong=listed(MISTAKES),
     flawed=Flawed,
     hints=(
         "Draw a new mask m of zeros and ones at each call, one draw per number. On average the share 1 − p remains, so a "

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
 
 
 def initial_bias(H: int) -> np.ndarray:
@@ -25,8 +25,11 @@ def flawed(x, h0, c0, W_x, W_h, b, wrong=frozenset()):
     h, c, hs, cs = h0, c0, [], []
     if "one_bias" in wrong:
         b = np.tile(b[: len(h0)], 4)
+    b = 0 * b if "no_bias" in wrong else b
+    b = b + initial_bias(len(h0)) if "forget_plus_1" in wrong else b
     for x_t in x:
         a = W_x @ x_t + W_h @ h + b
+        a = a - W_h @ h if "no_recurrence" in wrong else a
         if "interleaved" in wrong:
             i, f, g, o = a.reshape(-1, 4).T
         else:
@@ -39,15 +42,104 @@ def flawed(x, h0, c0, W_x, W_h, b, wrong=frozenset()):
         g = sigmoid(g) if "sigmoid_g" in wrong else np.tanh(g)
         old = c
         c = (f * c + i + g) if "sum" in wrong else f * c + (g if "no_i" in wrong else i * g)
+        if "minus" in wrong:
+            c = f * old - i * g
+        if "tanh_c" in wrong:
+            c = np.tanh(c)
         if "no_f" in wrong:
             c = old + i * g
         if "coupled" in wrong:
             c = f * old + (1 - f) * g
         h = o * (c if "no_tanh" in wrong else np.tanh(old) if "old_c" in wrong else np.tanh(c))
+        if "tanh_outside" in wrong:
+            h = np.tanh(o * c)
+        if "sigmoid_c" in wrong:
+            h = o * sigmoid(c)
+        h = np.tanh(c) if "no_o" in wrong else c if "state_is_c" in wrong else h
         hs.append(h)
         cs.append(c)
         h, c = (h0 if "no_h" in wrong else h), (c0 if "no_c" in wrong else c)
+    if "started" in wrong:  # h0 and c0 stand in front, and the last step is missing
+        return np.stack([h0, *hs[:-1]]), np.stack([c0, *cs[:-1]])
+    if "turned" in wrong:
+        return np.stack(cs), np.stack(hs)
     return np.stack(hs), np.stack(cs)
+
+
+MISTAKES = """  key · what it looks like · a question
+swapped · input gate and forget gate are swapped ·
+    in which order are the blocks stored?
+g_o · the candidate and the output gate are swapped ·
+    in which order are the blocks stored?
+interleaved · the rows are given to the four blocks in turn, one at a time ·
+    which rows belong to the input gate: 0, 4, 8 … or 0 … H − 1?
+sum · i + g is used instead of i ⊙ g ·
+    i = 0 closes the gate: what enters the memory then?
+no_i · the input gate is never used ·
+    how can the cell refuse an input?
+no_f · the forget gate is never used ·
+    how can the cell clear its memory?
+coupled · 1 − f is used instead of the input gate ·
+    can a cell keep everything and still take in more?
+one_bias · one bias is used for all four blocks ·
+    b has 4H numbers: how many of them have you used?
+sigmoid_g · the candidate goes through σ instead of tanh ·
+    can an input still make the memory smaller?
+tanh_o · the output gate goes through tanh instead of σ ·
+    what would a gate of −0.5 do?
+no_tanh · h = o ⊙ c, without the tanh ·
+    the memory may grow to 10: may h grow like that?
+old_c · the hidden state is computed from the old memory ·
+    which must be computed first: c or h?
+no_h · h is not passed on to the next step ·
+    what does step 3 know about the h of step 2?
+no_c · c is not passed on to the next step ·
+    what does step 3 know about the c of step 2?
+no_bias · the bias is not added ·
+    how many of the three parameters have you used?
+no_recurrence · the product with the hidden state is missing ·
+    what can the gates of step 3 know about step 2?
+forget_plus_1 · 1 is added to the forget gate at every call, not only in the initial bias ·
+    the initial bias is the value at the start of training: should it be added again later?
+minus · the new part is subtracted from the memory ·
+    c = f ⊙ c plus or minus i ⊙ g?
+tanh_c · the memory itself goes through tanh at every step ·
+    what happens to a large memory over many steps if it is squeezed each time?
+tanh_outside · tanh is applied to o ⊙ c instead of to c ·
+    h = o ⊙ tanh c: what exactly is inside the tanh?
+sigmoid_c · the memory goes through σ instead of tanh before the output gate ·
+    can a hidden unit of yours be negative?
+no_o · the output gate is never used ·
+    how can the cell keep something in memory without showing it?
+state_is_c · h is the memory itself ·
+    how can the cell keep something in memory without showing it?
+started · h0 and c0 stand in front of the results, and the last step is missing ·
+    the task says what to return after each step: which state belongs to the first step?
+turned · h and c are returned in the wrong order ·
+    which of the two does the docstring name first?
+"""
+CODES = {
+    "forget_first": lambda H: start(H, 0),
+    "forget_third": lambda H: start(H, 2),
+    "forget_last": lambda H: start(H, 3),
+    "forget_none": lambda H: start(H, value=0.0),
+    "bias_all": lambda H: np.ones(4 * H),
+    "bias_every_fourth": lambda H: np.tile([0.0, 1.0, 0.0, 0.0], H),
+}
+BIAS = """  key · what it looks like · a question
+forget_first · the ones stand in the first block, that of the input gate ·
+    the rows are in the order i, f, g, o: at which row does the second block begin?
+forget_third · the ones stand in the third block, that of the candidate ·
+    the rows are in the order i, f, g, o: at which row does the second block begin?
+forget_last · the ones stand in the last block, that of the output gate ·
+    the rows are in the order i, f, g, o: at which row does the second block begin?
+forget_none · the initial bias is zero everywhere ·
+    f = σ(0) = 0.5: how much of the first input is left after ten steps?
+bias_all · the initial bias is 1 everywhere ·
+    which of the four blocks should start open?
+bias_every_fourth · every fourth number of the initial bias is 1, not one whole block ·
+    which rows belong to the forget gate: 1, 5, 9 … or H … 2H − 1?
+"""
 
 
 def loops(x, h0, c0, W_x, W_h, b):
@@ -124,7 +216,13 @@ def edges(rng):
     large, still = sequence(rng, 3, 2, 4), sequence(rng, 4, 2, 3)
     large["x"] = large["x"] * 1e3
     still["h0"], still["c0"] = still["h0"] * 0, still["c0"] * 0
-    return {"inputs of a thousand": large, "a single step": sequence(rng, 1, 3, 2), "an initial state of zero": still}
+    return {
+        "as many inputs as 4 units": sequence(rng, 3, 4, 1),
+        "many steps": sequence(rng, 40, 2, 3),
+        "inputs of a thousand": large,
+        "a single step": sequence(rng, 1, 3, 2),
+        "an initial state of zero": still,
+    }
 
 
 def shut(rng):
@@ -145,12 +243,6 @@ def tiny():
     }
 
 
-def mistake(name, question, key, code=None):
-    bias = code or initial_bias
-    return Wrong(name, question, {"lstm": partial(flawed, wrong=frozenset({key})), "initial_bias": bias})
-
-
-FORGET = "the rows are in the order i, f, g, o: at which row does the second block begin?"
 EXERCISE = Exercise(
     target="minilm.formulas.lstm.lstm",
     also=("minilm.exercises.specs.e18_lstm_cell.initial_bias",),
@@ -179,6 +271,7 @@ EXERCISE = Exercise(
         ),
     ),
     run=walk,
+    shown_first=("c",),
     forbidden=("lstm_gates", "lstm_gradients", "LSTM", "LSTMCell"),
     steps=(
         "for each step: the product with the input plus the product with the hidden state plus the bias [4H], split into four "
@@ -193,51 +286,8 @@ EXERCISE = Exercise(
         "one wide product": {"lstm": one_wide_product, "initial_bias": by_repeat},
     },
     wrong={
-        "swapped": mistake(
-            "input gate and forget gate are swapped", "in which order are the blocks stored?", "swapped"
-        ),
-        "g_o": mistake("the candidate and the output gate are swapped", "in which order are the blocks stored?", "g_o"),
-        "interleaved": mistake(
-            "the rows are given to the four blocks in turn, one at a time",
-            "which rows belong to the input gate: 0, 4, 8 … or 0 … H − 1?",
-            "interleaved",
-        ),
-        "sum": mistake("i + g is used instead of i ⊙ g", "i = 0 closes the gate: what enters the memory then?", "sum"),
-        "no_i": mistake("the input gate is never used", "how can the cell refuse an input?", "no_i"),
-        "no_f": mistake("the forget gate is never used", "how can the cell clear its memory?", "no_f"),
-        "coupled": mistake(
-            "1 − f is used instead of the input gate", "can a cell keep everything and still take in more?", "coupled"
-        ),
-        "one_bias": mistake(
-            "one bias is used for all four blocks", "b has 4H numbers: how many of them have you used?", "one_bias"
-        ),
-        "sigmoid_g": mistake(
-            "the candidate goes through σ instead of tanh", "can an input still make the memory smaller?", "sigmoid_g"
-        ),
-        "tanh_o": mistake("the output gate goes through tanh instead of σ", "what would a gate of −0.5 do?", "tanh_o"),
-        "no_tanh": mistake(
-            "h = o ⊙ c, without the tanh", "the memory may grow to 10: may h grow like that?", "no_tanh"
-        ),
-        "old_c": mistake(
-            "the hidden state is computed from the old memory", "which must be computed first: c or h?", "old_c"
-        ),
-        "no_h": mistake("h is not passed on to the next step", "what does step 3 know about the h of step 2?", "no_h"),
-        "no_c": mistake("c is not passed on to the next step", "what does step 3 know about the c of step 2?", "no_c"),
-        "forget_first": mistake(
-            "the ones stand in the first block, that of the input gate", FORGET, "", partial(start, block=0)
-        ),
-        "forget_third": mistake(
-            "the ones stand in the third block, that of the candidate", FORGET, "", partial(start, block=2)
-        ),
-        "forget_last": mistake(
-            "the ones stand in the last block, that of the output gate", FORGET, "", partial(start, block=3)
-        ),
-        "forget_none": mistake(
-            "the initial bias is zero everywhere",
-            "f = σ(0) = 0.5: how much of the first input is left after ten steps?",
-            "",
-            partial(start, value=0.0),
-        ),
+        **listed(MISTAKES, lambda key: {"lstm": partial(flawed, wrong=frozenset({key})), "initial_bias": initial_bias}),
+        **listed(BIAS, lambda key: {"lstm": flawed, "initial_bias": CODES[key]}),
     },
     hints=(
         "There are three gates between 0 and 1 and one candidate between −1 and 1. The memory is a sum of what the forget gate "

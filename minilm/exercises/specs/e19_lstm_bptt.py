@@ -2,7 +2,7 @@ r"""The LSTM's gradient through time, by hand.  F15."""
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, listed
 from minilm.formulas.lstm import lstm, lstm_gates
 
 
@@ -42,6 +42,10 @@ def flawed(x, h0, c0, W_x, W_h, b, length, dh, wrong=frozenset()):
         dh = dh * (np.arange(len(x)) < T)[:, None]
     elif "pads_run" in wrong:  # padding is processed like tokens
         T = len(x)
+    elif "last_pad_only" in wrong and T < len(x):
+        dh = np.vstack([dh[:T], 0 * dh[T:-1], dh[-1:]])
+    elif "one_pad_too_few" in wrong:
+        dh = dh * (np.arange(len(x)) != T)[:, None]
     x_real = x[:T]
     h, c = lstm(x_real, h0, c0, W_x, W_h, b)
     gates = lstm_gates(x_real, h0, c0, W_x, W_h, b)
@@ -62,13 +66,34 @@ def flawed(x, h0, c0, W_x, W_h, b, length, dh, wrong=frozenset()):
         da_g = dc_t * i * (g * (1 - g) if "sigmoid_g" in wrong else 1 - g**2)
         da_o = dh_t * (c[t] if "c_for_tanh" in wrong else tanh_c) * gate_slope(o)
         da[t] = np.concatenate([dc_t * g * gate_slope(i), dc_t * before * gate_slope(f), da_g, da_o])
+        if "no_gate_slope" in wrong:
+            da[t] = np.concatenate([dc_t * g, dc_t * before, dc_t * i, dh_t * tanh_c])
+        if "g_and_i" in wrong:  # each gate gets its own value instead of its partner's
+            da[t, : len(h0)] = dc_t * i * i * (1 - i)
+        if "blocks" in wrong:
+            da[t] = np.concatenate([*np.split(da[t], 4)[1::-1], *np.split(da[t], 4)[2:]])
         dh_later, dc_later = W_h.T @ da[t], dc_t if "no_f" in wrong else dc_t * f
+        if "dc_times_i" in wrong:
+            dc_later = dc_t * i
+        if "no_dh0" in wrong and t == 0:
+            dh_later = np.zeros(len(h0))
+        if "no_dc0" in wrong and t == 0:
+            dc_later = np.zeros(len(h0))
+        if "later_added" in wrong:
+            dc_later = dc_later + dh_later
     dW_x, dW_h, db = da[:T].T @ x_real, da[:T].T @ (h if "h_after" in wrong else h_before), da.sum(axis=0)
     if "overwritten" in wrong:
         dW_x, dW_h, db = np.outer(da[0], x[0]), np.outer(da[0], h0), da[0]
     if "averaged" in wrong:
         dW_x, dW_h, db = dW_x / T, dW_h / T, db / T
-    return da @ W_x, dh_later, dc_later, dW_x, dW_h, db
+    dx = da @ W_x
+    if "dx_of_h" in wrong and W_x.shape == W_h.shape:
+        dx = da @ W_h
+    if "sign" in wrong:
+        return tuple(-each for each in (dx, dh_later, dc_later, dW_x, dW_h, db))
+    if "exchanged" in wrong:
+        dh_later, dc_later = dc_later, dh_later
+    return dx, dh_later, dc_later, dW_x, dW_h, db
 
 
 def factors_first(x, h0, c0, W_x, W_h, b, length, dh):
@@ -144,6 +169,9 @@ def edges(rng):
         "a single step": sequence(rng, 1, 3, 2),
         "one token, then padding": sequence(rng, 4, 2, 3, 1),
         "inputs of 1e3": large,
+        "much padding": sequence(rng, 9, 2, 3, 3),
+        "a long sentence": sequence(rng, 24, 2, 3, 22),
+        "one unit": sequence(rng, 4, 3, 1, 3),
     }
 
 
@@ -157,61 +185,66 @@ def tiny():
     return {name: value if name == "length" else np.round(value, 1) for name, value in fixed.items()}
 
 
-PADS = (
-    "a padded step has a gradient in dh: which token's hidden state stands there?",
-    "should a weight learn anything from padding?",
-)
-MEMORY = "hₜ = o ⊙ tanh cₜ and cₜ₊₁ = f ⊙ cₜ + …: on how many paths does cₜ reach the loss?"
-# A mistake, its name and its question.
-WRONG = {
-    "no_h_path": ("the gradient of c lacks the path through h of the same step (except at the last step)", MEMORY),
-    "no_dc_later": ("the gradient of c lacks the path through c of the next step", MEMORY),
-    "no_dh_later": (
-        "the gradient of h lacks the path through the gates of the next step",
-        "the loss uses hₜ: what else uses it?",
-    ),
-    "no_f": (
-        "the gradient of c is passed back without the factor f",
-        "what was cₜ₋₁ multiplied by on its way into cₜ?",
-    ),
-    "slope_of_h": (
-        "tanh′ is computed from h instead of tanh c",
-        "the slope of the tanh is 1 − y² with y = tanh(c): is h equal to this y?",
-    ),
-    "slope_of_c": ("tanh′ is computed as 1 − c²", "tanh′ is 1 − tanh²: which number has to be squared?"),
-    "no_slope": (
-        "the slope of the tanh around c is missing",
-        "hₜ = o ⊙ tanh cₜ: which factor is missing on your way back?",
-    ),
-    "no_o": (
-        "the path from h back to c lacks the output gate",
-        "hₜ = o ⊙ tanh cₜ: which factor is missing on your way back?",
-    ),
-    "c_after": ("the gradient of the forget gate uses cₜ instead of cₜ₋₁", "what is f multiplied by in cₜ = f ⊙ … ?"),
-    "gate_slope": (
-        "the slope of σ is computed as y instead of y(1 − y)",
-        "where σ is nearly 1, its curve is flat: what is its slope there?",
-    ),
-    "sigmoid_g": (
-        "the candidate gets the slope of σ instead of the slope of tanh",
-        "which function was applied to the candidate?",
-    ),
-    "c_for_tanh": (
-        "the gradient of the output gate uses c instead of tanh c",
-        "what is o multiplied by in hₜ = o ⊙ … ?",
-    ),
-    "h_after": ("the gradient of W_h uses hₜ instead of hₜ₋₁", "what was W_h multiplied by at step t?"),
-    "overwritten": (
-        "the gradients of the weights are overwritten at each step, not summed",
-        "how many steps used the same W_h?",
-    ),
-    "averaged": (
-        "the gradients of the weights are divided by the number of steps",
-        "does the task ask for a mean over the steps, or is dh used as it is?",
-    ),
-    "pads_run": ("padded steps are processed like tokens: they update the state and the weights", PADS[1]),
-    "pads_lost": ("the gradients in dh at padded steps are thrown away", PADS[0]),
-}
+MISTAKES = """  key · what it looks like · a question
+no_h_path · the gradient of c lacks the path through h of the same step (except at the last step) ·
+    hₜ = o ⊙ tanh cₜ and cₜ₊₁ = f ⊙ cₜ + …: on how many paths does cₜ reach the loss?
+no_dc_later · the gradient of c lacks the path through c of the next step ·
+    hₜ = o ⊙ tanh cₜ and cₜ₊₁ = f ⊙ cₜ + …: on how many paths does cₜ reach the loss?
+no_dh_later · the gradient of h lacks the path through the gates of the next step ·
+    the loss uses hₜ: what else uses it?
+no_f · the gradient of c is passed back without the factor f ·
+    what was cₜ₋₁ multiplied by on its way into cₜ?
+slope_of_h · tanh′ is computed from h instead of tanh c ·
+    the slope of the tanh is 1 − y² with y = tanh(c): is h equal to this y?
+slope_of_c · tanh′ is computed as 1 − c² ·
+    tanh′ is 1 − tanh²: which number has to be squared?
+no_slope · the slope of the tanh around c is missing ·
+    hₜ = o ⊙ tanh cₜ: which factor is missing on your way back?
+no_o · the path from h back to c lacks the output gate ·
+    hₜ = o ⊙ tanh cₜ: which factor is missing on your way back?
+c_after · the gradient of the forget gate uses cₜ instead of cₜ₋₁ ·
+    what is f multiplied by in cₜ = f ⊙ … ?
+gate_slope · the slope of σ is computed as y instead of y(1 − y) ·
+    where σ is nearly 1, its curve is flat: what is its slope there?
+sigmoid_g · the candidate gets the slope of σ instead of the slope of tanh ·
+    which function was applied to the candidate?
+c_for_tanh · the gradient of the output gate uses c instead of tanh c ·
+    what is o multiplied by in hₜ = o ⊙ … ?
+h_after · the gradient of W_h uses hₜ instead of hₜ₋₁ ·
+    what was W_h multiplied by at step t?
+overwritten · the gradients of the weights are overwritten at each step, not summed ·
+    how many steps used the same W_h?
+averaged · the gradients of the weights are divided by the number of steps ·
+    does the task ask for a mean over the steps, or is dh used as it is?
+pads_run · padded steps are processed like tokens: they update the state and the weights ·
+    should a weight learn anything from padding?
+pads_lost · the gradients in dh at padded steps are thrown away ·
+    a padded step has a gradient in dh: which token's hidden state stands there?
+last_pad_only · of the gradients in dh at padded steps, only the last one is used ·
+    several padded steps hold copies of one hidden state: how do their gradients combine?
+one_pad_too_few · the gradient in dh at the first padded step is lost ·
+    `length` is the number of tokens: which index has the first padded step?
+no_gate_slope · the slopes of σ and tanh are missing in all four blocks ·
+    i = σ(a): what do you multiply by on the way back from i to a?
+g_and_i · the gradient of the input gate contains the gate itself instead of the candidate ·
+    what is i multiplied by in cₜ = … + i ⊙ … ?
+blocks · the blocks of i and f are in the wrong order ·
+    in which order are the rows of the weights stored?
+dc_times_i · the gradient of c is passed back with the input gate instead of the forget gate ·
+    what was cₜ₋₁ multiplied by on its way into cₜ?
+no_dh0 · the gradient of h0 is 0 ·
+    does the first step not use h0?
+no_dc0 · the gradient of c0 is 0 ·
+    does the first step not use c0?
+later_added · what goes back to h is added to what goes back to c ·
+    does hₜ₋₁ reach the loss through cₜ₋₁, or through the gates of step t?
+dx_of_h · the gradient of x is computed with W_h, where both matrices have the same shape ·
+    which matrix was x multiplied by?
+sign · the sign of all gradients is reversed ·
+    dh is the gradient of the loss: where would another minus sign come from?
+exchanged · the gradients of h0 and c0 are returned in the wrong order ·
+    in which order does the docstring list them?
+"""
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e19_lstm_bptt.lstm_gradients",
     section=("06", "The LSTM"),
@@ -250,7 +283,7 @@ EXERCISE = Exercise(
         "all steps use the same weights: sum over the steps",
     ),
     right={"factors first": factors_first, "gate by gate": gate_by_gate, "autograd": autograd},
-    wrong={key: Wrong(name, question) for key, (name, question) in WRONG.items()},
+    wrong=listed(MISTAKES),
     flawed=flawed,
     hints=(
         "Each line of the forward pass is a product or a function of one number: its gradient is the upstream gradient times "

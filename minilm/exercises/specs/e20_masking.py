@@ -1,22 +1,35 @@
 r"""Masked words: which ones are hidden, and what the labels are.  F25."""
 
-import re
+from functools import lru_cache
 
 import numpy as np
 import torch
 
-from minilm.exercises.spec import Exercise, Wrong
+from minilm.exercises.spec import Exercise, listed
+from minilm.exercises.specs.rates import apart, even, near, steady
 
 
 def flawed(ids, special_ids, mask_id, vocab_size, generator, mask_rate=0.15, wrong=frozenset()):
+    if "own_seed" in wrong:
+        generator = torch.Generator().manual_seed(0)
+    if "fixed_id" in wrong:
+        mask_id = special_ids[3]
+
     def draw():
         return torch.rand(ids.shape, generator=generator)
 
     special = torch.tensor(special_ids)
     is_word = torch.ones_like(ids, dtype=torch.bool) if "special" in wrong else ~torch.isin(ids, special)
+    if "up_to_the_last" in wrong:  # takes all ids up to the number of special tokens for special
+        is_word = ids >= len(special_ids)
     if "pad_only" in wrong:
         is_word = ids != special_ids[0]
     chosen = is_word & (draw() < (1 - mask_rate if "keeps" in wrong else mask_rate))
+    if "exact" in wrong:  # exactly the same share of every row
+        ranks = draw().masked_fill(~is_word, 2.0).argsort(-1).argsort(-1)
+        chosen = is_word & (ranks < (mask_rate * is_word.sum(-1, keepdim=True)).round())
+    if "pairs" in wrong:  # whole stretches of two
+        chosen = is_word & (draw()[:, ::2] < mask_rate).repeat_interleave(2, -1)[:, : ids.shape[1]]
     if "fixed" in wrong:  # always the first places of a row instead of one draw per word
         chosen = is_word & (torch.arange(ids.shape[1]) < mask_rate * ids.shape[1])
     u, ordinary = draw(), torch.ones(vocab_size, dtype=torch.bool)
@@ -24,9 +37,15 @@ def flawed(ids, special_ids, mask_id, vocab_size, generator, mask_rate=0.15, wro
         ordinary[special] = False
     ordinary = ordinary.nonzero().flatten()
     words = ordinary[torch.randint(len(ordinary), ids.shape, generator=generator)]
+    if "first_half" in wrong:
+        words = ordinary[torch.randint(len(ordinary) // 2, ids.shape, generator=generator)]
+    if "never_first" in wrong:
+        words = ordinary[torch.randint(1, len(ordinary), ids.shape, generator=generator)]
     if "one_word" in wrong:
         words = ordinary[torch.randint(len(ordinary), (1,), generator=generator)].expand_as(ids)
     masked, random = u < 0.8, (u >= 0.8) & (u < 0.9)
+    if "shares_turned" in wrong:
+        random, masked = u < 0.8, (u >= 0.8) & (u < 0.9)
     if "always_mask" in wrong:
         masked, random = u < 2, u > 2
     if "no_kept" in wrong:
@@ -45,6 +64,13 @@ def flawed(ids, special_ids, mask_id, vocab_size, generator, mask_rate=0.15, wro
     corrupted = torch.where(where & masked, mask_id, ids)
     corrupted = torch.where(where & random, words, corrupted)
     labels = corrupted if "after" in wrong else ids
+    if "in_place" in wrong:
+        labels = ids.clone()
+        ids.copy_(corrupted)
+    if "random_unlabelled" in wrong:
+        return corrupted, labels.masked_fill(~(chosen & masked), -100)
+    if "turned" in wrong:
+        return labels.masked_fill(~chosen, -100), corrupted
     if "all_labels" in wrong:
         return corrupted, labels.clone()
     if "only_changed" in wrong:
@@ -93,12 +119,7 @@ def masks_from_numpy(ids, special_ids, mask_id, vocab_size, generator, mask_rate
     return torch.from_numpy(out), torch.from_numpy(np.where(chosen, a, -100))
 
 
-def near(share, n):
-    """The share, rounded to a grid so coarse that chance cannot change it (z > 5 for 0.01 with n of 150,000 and for 0.1 with
-    4,000). So the order of draws does not matter."""
-    return round(float(share) * 100) / 100 if n > 120_000 else round(float(share) * 10) / 10
-
-
+@lru_cache(maxsize=8)
 def text(special, V, share, rows, seed):
     """Rows of 500 tokens: `share` of them special, the rest words. All words are equally frequent, except id 0 if it is a word."""
     rng = np.random.default_rng(seed)
@@ -109,18 +130,22 @@ def text(special, V, share, rows, seed):
     return torch.from_numpy(np.where((u > 0.95) & (0 not in special), 0, ids))
 
 
-def run(mask_tokens, special, mask_rate, V, share, rows, seed):
+def run(mask_tokens, special, mask_id, mask_rate, V, share, rows, seed):
     """Shares over many words, and what must hold for every single one."""
-    tokens = text(special, V, share, rows, seed)
-    before = tokens.clone()
-    corrupted, labels = mask_tokens(tokens, special, special[3], V, torch.Generator().manual_seed(seed), mask_rate)
+    before = text(tuple(special), V, share, rows, seed)
+    tokens = before.clone()
+    corrupted, labels = mask_tokens(tokens, special, mask_id, V, torch.Generator().manual_seed(seed), mask_rate)
+    few = before[:20].clone()
+    again, _ = mask_tokens(few, special, mask_id, V, torch.Generator().manual_seed(seed), mask_rate)
+    other, _ = mask_tokens(before[:20].clone(), special, mask_id, V, torch.Generator().manual_seed(seed + 1), mask_rate)
     if corrupted.shape != before.shape or labels.shape != before.shape:
         return {"corrupted": corrupted, "labels": labels}
     is_special = torch.zeros(V, dtype=torch.bool)
     is_special[special] = True
     word, asked, changed = ~is_special[before], labels != -100, corrupted != before
-    hidden = changed & (corrupted == special[3])
-    others, mine = corrupted[changed & ~hidden], asked & word
+    hidden = changed & (corrupted == mask_id)
+    others, mine = corrupted[changed & ~hidden & (corrupted >= 0) & (corrupted < V)], asked & word
+    counts = torch.bincount(others, minlength=V)[~is_special].double()
     n, words = max(int(mine.sum()), 1), int(word.sum())
     return {
         "share of the words that get a label": near(mine.sum() / words, words),
@@ -133,15 +158,21 @@ def run(mask_tokens, special, mask_rate, V, share, rows, seed):
         "words without a label are changed": bool((changed & ~asked & word).any()),
         "every label is the original word": bool((labels[asked] == before[asked]).all()),
         "random words that are special tokens": bool(is_special[others].any()),
-        "there are many different random words": len(others.unique()) > 20,
+        "there are many different random words": int((counts > 0).sum()) > 20,
+        "random words come from the whole vocabulary": even(torch.stack([c.mean() for c in counts.chunk(10)]), 0.3),
+        "every word can be a random word": even(counts, 30),
         "the first word of the vocabulary gets a label": bool((asked & (before == before[word].min())).any()),
         "every place of a row gets a label at times": bool(asked.any(0).float().mean() > 0.9),
+        "each word is chosen on its own": steady(asked & word, mask_rate * float(word.float().mean())),
+        "neighbours are chosen independently": apart(mine, float(mine.float().mean())),
+        "another seed hides other words": bool((again != other).any()),
+        "ids is left as it was": bool((tokens == before).all()),
     }
 
 
-def case(rng, mask_rate=0.9, special=(0, 1, 2, 3, 4), V=1500, share=0.1, rows=400):
+def case(rng, mask_rate=0.9, special=(0, 1, 2, 3, 4), mask_id=4, V=1500, share=0.1, rows=400):
     return {
-        "special": list(special),
+        **{"special": list(special), "mask_id": mask_id},
         "mask_rate": mask_rate,
         "V": V,
         "share": share,
@@ -154,15 +185,22 @@ def probes(rng):
     return {
         "200,000 tokens, nine in ten words are chosen": case(rng),
         "200,000 tokens, BERT's rate": case(rng, mask_rate=0.15, share=0.3),
-        "a vocabulary in which 0 is a word": case(rng, mask_rate=0.6, special=(1, 2, 3, 4, 5), share=0.2, rows=200),
+        "a vocabulary in which 0 is a word": case(
+            rng, mask_rate=0.6, special=(1, 2, 3, 4, 5), mask_id=3, share=0.2, rows=100
+        ),
+        "special tokens anywhere in a small vocabulary": case(
+            rng, 0.5, (0, 17, 59, 40, 8), 17, V=60, share=0.2, rows=100
+        ),
     }
 
 
 OUTPUTS = (
     "share of the words that get a label, of these replaced by [MASK], of these replaced by another word, of these kept, "
     "padding gets a label, special tokens get a label, special tokens are changed, words without a label are changed, every "
-    "label is the original word, random words that are special tokens, there are many different random words, the first "
-    "word of the vocabulary gets a label, every place of a row gets a label at times"
+    "label is the original word, random words that are special tokens, there are many different random words, random words "
+    "come from the whole vocabulary, every word can be a random word, the first "
+    "word of the vocabulary gets a label, every place of a row gets a label at times, each word is chosen on its own, "
+    "neighbours are chosen independently, another seed hides other words, ids is left as it was"
 )
 
 MISTAKES = """  key · what it looks like · a question
@@ -202,6 +240,28 @@ zero · `labels > 0` loses the word with the id 0 ·
     is 0 an id like any other?
 ignored_0 · labels that do not count are 0 instead of −100 ·
     is 0 an id like any other?
+own_seed · it draws from a generator of its own, not from the one it is given ·
+    if the seed is different, should the same words be hidden?
+fixed_id · [MASK] is taken from a fixed place of special_ids instead of from mask_id ·
+    which argument says what the id of [MASK] is?
+up_to_the_last · the special tokens are recognised by their number being small ·
+    where in a vocabulary do the special tokens have to stand?
+exact · exactly the same share of every row is chosen ·
+    each word is chosen on its own: can a row have none of its words chosen?
+pairs · words are chosen two at a time ·
+    each word is chosen on its own: how often should two neighbours be chosen together?
+first_half · the random words come from one half of the vocabulary ·
+    which ids can your random word have?
+never_first · the first word of the vocabulary is never drawn as a random word ·
+    which ids can your random word have, and is the smallest one among them?
+shares_turned · 80 per cent become random words and 10 per cent become [MASK] ·
+    80 + 10 + 10: what does the first number stand for?
+random_unlabelled · only the words that became [MASK] get a label ·
+    the model should also find out which words were replaced: what must their label be?
+turned · corrupted ids and labels are returned in the wrong order ·
+    which of the two does the docstring name first?
+in_place · the ids that were passed in are overwritten ·
+    does the caller still need the original text?
 """
 
 EXERCISE = Exercise(
@@ -226,7 +286,7 @@ EXERCISE = Exercise(
         "one draw for all": one_draw_for_all,
         "another order of draws": masks_from_numpy,
     },
-    wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
+    wrong=listed(MISTAKES),
     flawed=flawed,
     hints=(
         "The model must predict the chosen words, and the labels are the right answers; −100 means that there is "

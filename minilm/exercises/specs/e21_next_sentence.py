@@ -1,11 +1,10 @@
 r"""Next-sentence prediction: pairs, segments and the head.  F26."""
 
-import re
 from functools import partial
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Wrong
+from minilm.exercises.spec import Exercise, listed
 
 CLS, SEP = 1, 2
 
@@ -39,6 +38,7 @@ def pair(a: list[int], b: list[int]) -> tuple[list[int], list[int]]:
 
 
 def flawed_pairs(sizes, N, rng, wrong=frozenset()):
+    rng = np.random.default_rng(0) if "own_seed" in wrong else rng
     out = next_sentence_pairs(sizes, N, rng)
     if "share" in wrong:
         out = next_sentence_pairs(sizes, 3 * N, rng)
@@ -51,6 +51,12 @@ def flawed_pairs(sizes, N, rng, wrong=frozenset()):
         out[negative, 2] = out[negative, 0]
     if wrong & {"true_next", "same_document"}:
         out[negative, 3] = rng.integers(np.array(sizes)[out[negative, 2]])
+    if "documents_first" in wrong:  # a document, then a sentence in it: sentences of short documents come too often
+        weight = 1 / (np.array(sizes)[out[:, 0]] - 1)
+        out = out[rng.choice(N, size=N, p=weight / weight.sum())]
+        negative = out[:, 4] == 1
+    if "any_a" in wrong:  # with label 1, A can also be the last sentence of its document
+        out[negative, 1] = rng.integers(np.array(sizes)[out[negative, 0]])
     if "openings" in wrong:
         out[negative, 3] = 0
     if "before" in wrong:
@@ -67,6 +73,15 @@ def flawed_pair(a, b, wrong=frozenset()):
         segments = [0] * (n + 1) + [1] * (len(b) + 2)
     if "last_sep" in wrong:
         segments = [0] * (n + 2) + [1] * len(b) + [0]
+    if "no_cls" in wrong:
+        ids, segments = ids[1:], segments[1:]
+    if "reversed" in wrong:
+        ids = [CLS, *b, SEP, *a, SEP]
+        segments = [0] * (len(b) + 2) + [1] * (n + 1)
+    if "in_place" in wrong:
+        a.append(SEP)
+    if "all_zero" in wrong:
+        segments = [0] * len(ids)
     if "no_last" in wrong:
         ids, segments = ids[:-1], segments[:-1]
     return ids, segments
@@ -74,7 +89,12 @@ def flawed_pair(a, b, wrong=frozenset()):
 
 def flawed_head(x, W_p, b_p, W, b, wrong=frozenset()):
     first = x.mean(1) if "mean" in wrong else x[:, -1 if "last" in wrong else 0]
-    inner = first @ W_p + b_p
+    inner = first @ (W_p.T if "transposed" in wrong else W_p) + b_p
+    if "sigmoid" in wrong:
+        return 1 / (1 + np.exp(-inner)) @ W + b
+    if "probabilities" in wrong:
+        e = np.exp(np.tanh(inner) @ W + b)
+        return e / e.sum(-1, keepdims=True)
     return (inner if "no_tanh" in wrong else np.tanh(inner)) @ W + (0 if "no_b" in wrong else b)
 
 
@@ -129,26 +149,40 @@ def head_rows(x, W_p, b_p, W, b):
 
 def run(made, sizes, N, seed, a, b, head):
     """Pairs are judged by facts and by rates, rounded so that chance does not matter; the other two functions by values."""
-    d, s, e, t, label = np.asarray(made.next_sentence_pairs(sizes, N, np.random.default_rng(seed))).T
+    pairs = np.asarray(made.next_sentence_pairs(sizes, N, np.random.default_rng(seed)))
+    other = np.asarray(made.next_sentence_pairs(sizes, N, np.random.default_rng(seed + 1)))
+    d, s, e, t, label = pairs.T
+    borders, firsts = np.cumsum([0, *sizes]), np.concatenate([np.arange(n) < n - 1 for n in sizes])
+    place = borders[np.clip(d, 0, len(sizes) - 1)] + s
+    drawn = [np.bincount(np.clip(place[label == k], 0, borders[-1] - 1), minlength=borders[-1]) for k in (0, 1)]
     follows, negative = (d == e) & (t == s + 1), label == 1
 
     def how_often(which):
         return "always" if which.all() else "sometimes" if which.any() else "never"
 
-    ids, segments = made.pair(list(a), list(b))
+    def evenly(counts):
+        return not counts[~firsts].any() and bool(abs(counts[firsts] / counts[firsts].mean() - 1).max() < 0.35)
+
+    first, second = list(a), list(b)
+    ids, segments = made.pair(first, second)
     return {
         "share of label 0": round(float((label == 0).mean()) * 20) / 20,
         "with label 0, B follows A": how_often(follows[~negative]),
         "with label 1, B follows A": how_often(follows[negative]),
         "with label 1, B is from A's document": how_often((d == e)[negative]),
-        "number of different B with label 1": len(np.unique(np.stack([e, t])[:, negative], axis=1).T),
+        "number of different B with label 1": len(np.unique((e * 999 + t)[negative])),
+        "number of different pairs of documents with label 1": len(np.unique((d * 999 + e)[negative])),
+        "with label 0, all A are equally likely": evenly(drawn[0]),
+        "with label 1, all A are equally likely": evenly(drawn[1]),
+        "another seed gives other pairs": bool(pairs.shape != other.shape or (pairs != other).any()),
+        "pair leaves a and b as they were": first == list(a) and second == list(b),
         "ids": np.array(ids),
         "segments": np.array(segments),
         "logits": made.next_sentence_logits(*head),
     }
 
 
-def case(rng, sizes, a, b, B=3, T=4, C=5, N=20_000):
+def case(rng, sizes, a, b, B=3, T=4, C=5, N=12_000):
     shapes = ((B, T, C), (C, C), (C,), (C, 2), (2,))
     return {
         "sizes": sizes,
@@ -168,7 +202,10 @@ def probes(rng):
 
 
 def edges(rng):
-    return {"two documents of two sentences": case(rng, [2, 2], 1, 1, B=1, T=1, C=3)}
+    return {
+        "an empty sentence": case(rng, [3, 4], 0, 2),
+        "two documents of two sentences": case(rng, [2, 2], 1, 1, B=1, T=1, C=3),
+    }
 
 
 MISTAKES = """  key · what it looks like · a question
@@ -198,6 +235,26 @@ no_tanh · tanh is missing ·
     two linear layers with nothing between them: how many linear layers could replace them?
 no_b · the bias of the last layer is missing ·
     where does your code use the argument `b`?
+own_seed · it draws from a generator of its own, not from `rng` ·
+    if the seed is different, should the same pairs be drawn?
+documents_first · a document is drawn first and then a sentence in it, so sentences of short documents come too often ·
+    one document has 2 sentences, another 200: how often should each single sentence be drawn?
+any_a · with label 1, A can also be the last sentence of its document ·
+    could a model tell the two labels apart from A alone, without reading B?
+no_cls · [CLS] is missing ·
+    which token does the head read?
+all_zero · every token is in segment 0 ·
+    how can the model tell the two sentences apart?
+reversed · the second sentence stands first in the row ·
+    which of the two sentences comes first in the text?
+in_place · the list `a` that was passed in gets another token ·
+    does the caller still need the sentence as it was?
+transposed · W_p is transposed ·
+    the docstring writes x W: which axis of W_p meets the features?
+sigmoid · the sigmoid stands where tanh belongs ·
+    can a number between the two layers of yours be negative?
+probabilities · the logits go through a softmax ·
+    does the loss that follows expect logits or probabilities?
 """
 
 EXERCISE = Exercise(
@@ -205,11 +262,14 @@ EXERCISE = Exercise(
     also=("minilm.exercises.specs.e21_next_sentence.pair", "minilm.formulas.pretraining.next_sentence_logits"),
     section=("09", "Does B follow A?"),
     task="Write three functions for BERT's second objective: one draws pairs of sentences, one writes a pair as one row of "
-    "tokens, and one judges a row. Each is checked on its own. Your draws are judged by rates over 20,000 pairs, so their order "
+    "tokens, and one judges a row. Each is checked on its own. Your draws are judged by rates over 12,000 pairs, so their order "
     "does not matter.",
     returns={
         **dict.fromkeys(("share of label 0", "with label 0, B follows A", "with label 1, B follows A"), ""),
         **dict.fromkeys(("with label 1, B is from A's document", "number of different B with label 1"), ""),
+        "number of different pairs of documents with label 1": "",
+        **dict.fromkeys(("with label 0, all A are equally likely", "with label 1, all A are equally likely"), ""),
+        **dict.fromkeys(("another seed gives other pairs", "pair leaves a and b as they were"), ""),
         **{"ids": "token", "segments": "token", "logits": "pair class"},
     },
     tiny=lambda: case(np.random.default_rng(0), [3, 2], 2, 1, B=1, T=2, C=2),
@@ -227,10 +287,7 @@ EXERCISE = Exercise(
         "halves": {"next_sentence_pairs": halves, "pair": by_marks, "next_sentence_logits": head_rows},
         "after the book": having(),
     },
-    wrong={
-        key: Wrong(name, question, having(key))
-        for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
-    },
+    wrong=listed(MISTAKES, having),
     hints=(
         "Half of the pairs are true neighbours and half are not. Apart from that, the two halves must look alike; otherwise a "
         "model could guess the label without comparing A with B. The head reads only one position, that of [CLS].",

@@ -2,19 +2,42 @@ r"""One step of AdamW.  F03."""
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, Wrong, listed
 
 
 def flawed(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=1e-8, wrong=frozenset()):
-    b1, b2 = betas
+    b1, b2 = betas[::-1] if "betas" in wrong else betas
     before = theta
+    if "own_constants" in wrong:
+        b1, b2, eps = 0.9, 0.999, 1e-8
+    if "forgets" in wrong:
+        m, v = 0 * m, 0 * v
+    gain = (1.0, 1.0) if "sums" in wrong else (b1, b2) if "weights_turned" in wrong else (1 - b1, 1 - b2)
+    b1, b2 = (1 - b1, 1 - b2) if "weights_turned" in wrong else (b1, b2)
     if "l2" in wrong:
         g = g + decay * theta
-    m = b1 * m + (1 - b1) * (g**2 if "squared_m" in wrong else g)
-    v = b2 * v + (1 - b2) * (np.abs(g) if "abs_v" in wrong else g**2)
-    power = t - 1 if "from_0" in wrong else t
+    old_m, old_v = m, v
+    m = b1 * m + gain[0] * (g**2 if "squared_m" in wrong else g)
+    v = b2 * v + gain[1] * (np.abs(g) if "abs_v" in wrong else g**2)
+    if "largest_v" in wrong:
+        v = np.maximum(v, old_v)
+    if "v_of_m" in wrong:
+        v = b2 * old_v + gain[1] * m**2
+    power = t - 1 if "from_0" in wrong else t + 1 if "t_plus_1" in wrong else 1 if "always_1" in wrong else t
     m_hat = m if wrong & {"no_bias", "no_bias_m"} else m / (1 - b1**power)
     v_hat = v if wrong & {"no_bias", "no_bias_v"} else v / (1 - b2**power)
+    if "times_t" in wrong:
+        m_hat, v_hat = m / (1 - b1 * t), v / (1 - b2 * t)
+    if "corrected_twice" in wrong:
+        m_hat, v_hat = m * (1 - b1**power), v * (1 - b2**power)
+    if "written_back" in wrong:
+        m, v = m_hat, v_hat
+    if "plain_g" in wrong:
+        m_hat = g / (1 - b1**power)
+    if "signs" in wrong:
+        m_hat, v_hat = np.sign(m_hat), np.ones_like(v_hat)
+    if "before" in wrong:  # the means of before this step
+        m_hat, v_hat = old_m / (1 - b1**power), old_v / (1 - b2**power)
     if "eps_inside" in wrong:
         root = np.sqrt(v_hat + eps)
     elif "eps_scaled" in wrong:
@@ -23,14 +46,80 @@ def flawed(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=1e-8
         root = np.sqrt(v_hat) + eps
     if "no_root" in wrong:
         root = v_hat + eps
-    theta = theta - learning_rate * m_hat / root
+    if "no_epsilon" in wrong:
+        root = np.sqrt(v_hat) + (v_hat == 0)
+    if "at_least_eps" in wrong:
+        root = np.maximum(np.sqrt(v_hat), eps)
+    theta = theta - learning_rate * (m_hat * root if "times_root" in wrong else m_hat / root)
+    if "uphill" in wrong:
+        theta = before + learning_rate * m_hat / root
+    if "no_rate_step" in wrong:
+        theta = before - m_hat / root
     if wrong & {"l2", "no_decay"}:
         return theta, m, v
     return (
-        theta - (1.0 if "no_rate" in wrong else learning_rate) * decay * (theta if "updated" in wrong else before),
+        theta - shrinking(before if "updated" not in wrong else theta, learning_rate, decay, wrong),
         m,
         v,
     )
+
+
+def shrinking(theta, learning_rate, decay, wrong):
+    """What the decay subtracts."""
+    rate = 1.0 if "no_rate" in wrong else learning_rate**2 if "rate_twice" in wrong else learning_rate
+    return rate * decay * theta * (-1 if "decay_plus" in wrong else 1)
+
+
+MORE = """  key · what it looks like · a question
+betas · the two betas are exchanged ·
+    which of the two, 0.9 or 0.999, belongs to the mean of the gradients?
+written_back · the corrected m and v are kept for the next step ·
+    which m does the next step start from, m or m̂, and how often is it corrected then?
+sums · the factors 1 − β are missing: m and v are sums, not means ·
+    with a constant gradient g, towards which number should m go?
+weights_turned · β and 1 − β are exchanged ·
+    with β = 0.9, how much of the old mean should stay?
+own_constants · the betas and ε are constants of your own, not the arguments ·
+    where does your code use the arguments betas and eps?
+forgets · the m and v that are passed in are not used ·
+    where does your code use the arguments m and v?
+squared_m · m is the running mean of g² ·
+    m must say in which direction to go: can a square do that?
+abs_v · v is the running mean of |g| ·
+    what is the root taken of in the formula?
+v_of_m · v is made from m² instead of g² ·
+    what is squared in the formula, this step's gradient or its running mean?
+largest_v · v never falls (that is AMSGrad) ·
+    after one very large gradient, should the steps stay short for ever?
+t_plus_1 · t is counted one too high in the correction ·
+    t counts from 1: how much is 1 − β at the first step, and what do you divide by?
+always_1 · the correction is that of the first step at every step ·
+    how large is 1 − βᵗ after a thousand steps?
+times_t · the correction uses β · t instead of β to the power of t ·
+    after a thousand steps, should m still be corrected?
+corrected_twice · m and v are multiplied by the correction instead of divided by it ·
+    both start at 0 and are too small at first: does your correction make them larger?
+plain_g · the step uses the gradient itself instead of its running mean ·
+    what is m for?
+before · the step uses the m and v from before this step ·
+    which is computed first in the docstring, the new m or the step?
+signs · only the sign of m is used, without its size ·
+    what is m̂/√v̂ if the gradients change their sign at every step?
+no_epsilon · ε is not used ·
+    if v̂ is 1e-12 and ε is 0.01, how long is the step?
+at_least_eps · ε is used as a lower limit of the root instead of being added ·
+    if √v̂ is 1 and ε is 0.1, by what do you divide?
+times_root · the step is multiplied by the root of v̂ instead of divided by it ·
+    if all gradients were a hundred times as large, how long should the step be?
+uphill · the step goes in the direction of the gradient ·
+    does the loss rise or fall in the direction of its gradient?
+no_rate_step · the step is not multiplied by the learning rate ·
+    where does your code use learning_rate?
+rate_twice · the decay is multiplied by the learning rate twice ·
+    how many times does η stand in front of λθ?
+decay_plus · the decay makes the weights larger ·
+    if the gradient is 0, should the weights grow or shrink?
+"""
 
 
 def loops(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=1e-8):
@@ -63,10 +152,10 @@ def decay_last(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=
     return moved - learning_rate * decay * theta, new["m"], new["v"]
 
 
-def several_steps(step, theta, gradients, m, v, rates, decay, betas, eps):
-    """Make one step for each of `gradients`; return θ, m and v after each of them."""
+def several_steps(step, theta, gradients, m, v, rates, decay, betas, eps, first=1):
+    """Make one step for each of `gradients`, the first of them number `first`; return θ, m and v after each of them."""
     history = {"theta": [], "m": [], "v": []}
-    for t, (g, learning_rate) in enumerate(zip(gradients, rates), 1):
+    for t, (g, learning_rate) in enumerate(zip(gradients, rates), first):
         made = step(theta, g, m, v, t, learning_rate, decay, betas, eps)
         theta, m, v = made  # raises ValueError unless there are three
         for name, array in zip(history, made):
@@ -79,7 +168,7 @@ def run_of(rng, *shape, steps=5, decay=0.1, betas=(0.8, 0.95), eps=1e-2):
     gradients[2 % steps] = 0  # one gradient is zero
     rates = [0.1] * 3 + [0.03] * (steps - 3)  # the learning rate changes midway
     zeros = np.zeros(shape)
-    theta = rng.normal(size=shape) + 2
+    theta = 2 * rng.normal(size=shape)
     return {
         "theta": theta,
         "gradients": gradients,
@@ -102,6 +191,8 @@ def edges(rng):
         "gradients of a thousand": tall,
         "a single number": run_of(rng, 1),
         "no decay": run_of(rng, 3, decay=0.0),
+        "many steps": run_of(rng, 2, steps=30),
+        "three axes": run_of(rng, 2, 1, 3),
     }
 
 
@@ -133,6 +224,10 @@ EXERCISE = Exercise(
     probes=lambda rng: {
         "five steps": run_of(rng, 4),
         "a matrix": run_of(rng, 2, 3, decay=0.3, betas=(0.9, 0.99), eps=0.1),
+        "a run that goes on": {
+            **run_of(rng, 4, decay=0.2),
+            **{"m": rng.normal(size=4), "v": rng.uniform(0.5, 2, size=4), "first": 7},
+        },
         "gradients far below epsilon": {**(r := run_of(rng, 3)), "gradients": r["gradients"] * 1e-3},
     },
     edges=edges,
@@ -144,6 +239,7 @@ EXERCISE = Exercise(
         ),
     ),
     run=several_steps,
+    shown_first=("m", "v"),
     forbidden=("adam_step", "adamw_step", "AdamW", "Adam"),
     steps=(
         "the running means of g and of g²",
@@ -188,6 +284,7 @@ EXERCISE = Exercise(
             "the step is divided by v̂ instead of its root",
             "if all gradients were a hundred times as large, how long should the step be?",
         ),
+        **listed(MORE),
     },
     flawed=flawed,
     hints=(

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, Wrong, listed
 
 
 def progress(n: int, N: int) -> float:
@@ -28,9 +28,21 @@ def noam(n: int | float, C: int, warmup: int) -> float:
 def flawed_cosine(p, w=0.05, floor=0.0, wrong=frozenset()):
     if p < w or ("at_0" in wrong and p <= w):
         start = floor if "warm_from_floor" in wrong else 0.0
+        if wrong & {"warm_squared", "warm_cosine", "warm_by_1"}:
+            share = {"warm_squared": (p / w) ** 2, "warm_by_1": p}
+            return share.get(*wrong) if "warm_cosine" not in wrong else 0.5 * (1 - math.cos(math.pi * p / w))
         return 1.0 if "no_warmup" in wrong else start + (1 - start) * p / w
     u = p if "total" in wrong else (p - w) if "not_stretched" in wrong else (p - w) / (1 - w)
     half = 1 - u if "line" in wrong else 0.5 * (1 + math.cos((2 * math.pi if "whole" in wrong else math.pi) * u))
+    for key, other in {
+        "no_pi": 0.5 * (1 + math.cos(u)),
+        "squared": math.cos(math.pi / 2 * u) ** 4,
+        "minus": 0.5 * (1 - math.cos(math.pi * u)),
+        "half_wave": max(math.cos(math.pi * u), 0.0),
+    }.items():
+        half = other if key in wrong else half
+    if "steady" in wrong:
+        return 1.0
     if "no_half" in wrong:
         half = 1 + math.cos(math.pi * u)
     if "sine" in wrong:
@@ -39,13 +51,25 @@ def flawed_cosine(p, w=0.05, floor=0.0, wrong=frozenset()):
         return half
     if "clipped" in wrong:
         return max(floor, half)
+    if "floor_twice" in wrong:
+        return floor + (1 - 2 * floor) * half
     return floor + (half if "too_high" in wrong else (1 - floor) * half)
 
 
 def flawed_noam(n, C, warmup, wrong=frozenset()):
     n = n - 1 if "noam_from_0" in wrong else n
     both = n**-0.5, n * warmup ** (-0.5 if "noam_power" in wrong else -1.5)
+    for key, other in {
+        "noam_linear": (1 / n, n * warmup**-2.0),
+        "noam_no_warmup": (n**-0.5, math.inf),
+        "noam_line": (warmup**-0.5, n * warmup**-1.5),
+        "noam_squared": (n**-0.5, n**2 * warmup**-2.5),
+    }.items():
+        both = other if key in wrong else both
+    if "noam_sum" in wrong:
+        return C**-0.5 * sum(both)
     scale = 1.0 if "noam_width" in wrong else C**0.5 if "noam_root" in wrong else C**-0.5
+    scale = 1 / C if "noam_c" in wrong else scale
     return scale * (max(both) if "noam_max" in wrong else min(both))
 
 
@@ -102,6 +126,7 @@ def edges(rng):
     return {
         "no warm-up": run_of(rng, 6, 0.0, 0.1, 16, 1),
         "a single step": run_of(rng, 1, 0.5, 0.2, 64, 3),
+        "a long run, a long warm-up": run_of(rng, 40, 0.9, 0.05, 100, 25),
         "a floor as high as the peak": run_of(rng, 5, 0.4, 1.0, 9, 2),
     }
 
@@ -115,7 +140,7 @@ def longer(rng):
 def mistake(key, name, question):
     wrong = frozenset({key})
     cosine = partial(flawed_cosine, wrong=wrong)  # also accepts p above 1, which the library refuses
-    second = partial(flawed_noam, wrong=wrong) if key.startswith("noam") else noam
+    second = partial(flawed_noam, wrong=wrong) if key.startswith("noam_") else noam
     return Wrong(name, question, {"warmup_cosine": cosine, "progress": PROGRESS.get(key, progress), "noam": second})
 
 
@@ -124,7 +149,48 @@ PROGRESS = {
     "from_1": lambda n, N: n / N,
     "one_less": lambda n, N: (n - 1) / (N - 1) if N > 1 else 0.0,
     "zero_based": lambda n, N: (n + 0.5) / N,
+    "one_more": lambda n, N: n / (N + 1),
+    "half_once": lambda n, N: n / N - 0.5,
+    "remaining": lambda n, N: 1 - (n - 0.5) / N,
 }
+MORE = """  key · what it looks like · a question
+warm_squared · the warm-up rises as a square ·
+    the docstring asks for a straight line up to p = w: what should the value be at p = w/2?
+warm_cosine · the warm-up is half a cosine as well ·
+    the docstring asks for a straight line up to p = w: which curve does yours follow there?
+warm_by_1 · the warm-up is p itself, not divided by w ·
+    what should the value be just before p = w?
+no_pi · π is missing inside the cosine ·
+    at which angle does the cosine reach −1?
+squared · the curve is the square of what it should be ·
+    what should the value be in the middle, at u = ½, with the floor 0?
+minus · the cosine rises instead of falling ·
+    what should the value be at p = w, and what at p = 1?
+half_wave · the cosine is cut off at 0, so the second half of the run has the learning rate of the floor ·
+    what should the value be at u = ½: half of the way down, or already at the bottom?
+steady · after the warm-up, the learning rate does not fall ·
+    which curve does the docstring ask for after the warm-up?
+floor_twice · the floor is subtracted twice, so the peak is below 1 ·
+    what should the value be at p = w?
+one_more · the steps are divided by N + 1 ·
+    if N = 1, where in the run is the middle of its only step?
+half_once · half of the run is subtracted instead of half a step ·
+    can the progress be negative?
+remaining · it is the share that is still to come ·
+    is the progress small at the first step or at the last?
+noam_linear · the second curve falls as 1/n, not as 1/√n ·
+    which power of n does the docstring give?
+noam_no_warmup · the second schedule has no warm-up ·
+    which of the two terms is the smaller one at n = 1?
+noam_line · after the warm-up, the rate stays the same ·
+    which of the two terms should fall?
+noam_squared · the warm-up of the second schedule rises as a square ·
+    which power of n does the docstring give for the warm-up?
+noam_sum · the two terms are added instead of taking the smaller one ·
+    the docstring has a function with two arguments in its middle: which one?
+noam_c · it is divided by C instead of √C ·
+    which power of C does the docstring give?
+"""
 OFF = "if N = 2, where in the run are the middles of the two steps?"
 FLOOR = "what should the value be at p = w, and what at p = 1?"
 REST = "the cosine begins at p = w and ends at p = 1: what is u at these two points?"
@@ -220,7 +286,8 @@ EXERCISE = Exercise(
             "noam": noam_from_the_peak,
         },
     },
-    wrong={key: mistake(key, *said) for key, said in WRONG.items()},
+    wrong={key: mistake(key, *said) for key, said in WRONG.items()}
+    | {key: mistake(key, each.name, each.question) for key, each in listed(MORE).items()},
     hints=(
         "½(1 + cos πu) falls from 1 at u = 0 to 0 at u = 1. Stretch it over the part after the warm-up, and squeeze it between "
         "the floor and 1. The other schedule consists of two curves, and at every step the lower one applies.",

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, Wrong, listed
 
 
 def flawed(parameters, max_norm, wrong=frozenset()):
@@ -14,6 +14,10 @@ def flawed(parameters, max_norm, wrong=frozenset()):
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return 0.0
+    if "first_only" in wrong:
+        gradients = gradients[:1]
+    if "in_place_lost" in wrong:
+        gradients = [gradient.clone() for gradient in gradients]
     squares = [gradient.square().sum() for gradient in gradients]
     if "sum_of_norms" in wrong:
         norm = sum(square.sqrt() for square in squares).item()
@@ -23,11 +27,35 @@ def flawed(parameters, max_norm, wrong=frozenset()):
         norm = sum(squares).item()
     elif "mean" in wrong:
         norm = (sum(squares) / sum(gradient.numel() for gradient in gradients)).sqrt().item()
+    elif "absolute" in wrong:
+        norm = sum(gradient.abs().sum() for gradient in gradients).item()
+    elif "largest_norm" in wrong:
+        norm = max(squares).sqrt().item()
+    elif "mean_of_norms" in wrong:
+        norm = sum(square.sqrt() for square in squares).item() / len(squares)
+    elif "root_of_mean" in wrong:
+        norm = (sum(squares) / len(squares)).sqrt().item()
+    elif "deviation" in wrong:
+        norm = sum((gradient - gradient.mean()).square().sum() for gradient in gradients).sqrt().item()
     elif "largest" in wrong:
         norm = max(gradient.abs().max() for gradient in gradients).item()
     else:
         norm = sum(squares).sqrt().item()
     factor = max_norm / norm if "nothing" in wrong else max_norm / (norm + 1e-6)
+    for key, other in {
+        "root": factor**0.5,
+        "squared": factor**2,
+        "by_norm": 1 / (norm + 1e-6),
+        "one": min(factor, 1 / (norm + 1e-6)),
+        "large_epsilon": max_norm / (norm + 1e-2),
+        "added": max_norm / (norm + max_norm),
+        "difference": 1 - (norm - max_norm) / (norm + 1.0),
+    }.items():
+        factor = other if key in wrong and factor < 1 else factor
+    if "upside_down" in wrong:
+        factor = norm / max_norm
+    if "zeros" in wrong and factor < 1:
+        factor = 0.0
     for gradient in gradients:
         if "by_value" in wrong:
             gradient.clamp_(-max_norm, max_norm)
@@ -35,7 +63,47 @@ def flawed(parameters, max_norm, wrong=frozenset()):
             gradient.mul_(min(1.0, max_norm / (gradient.norm().item() + 1e-6)))
         else:
             gradient.mul_(factor if "up" in wrong or factor < 1 else 1.0)
+    if wrong & {"factor_returned", "square_returned"}:
+        return factor if "factor_returned" in wrong else norm**2
     return min(norm, max_norm) if "after" in wrong else norm
+
+
+MORE = """  key · what it looks like · a question
+absolute · the absolute values are added up, without squares and root ·
+    which norm of (3, 4) is 5, and which is 7?
+largest_norm · the largest norm of an array is taken for the norm of all ·
+    (3) and (4) are two gradients: how long is the vector of both together?
+mean_of_norms · the mean of the arrays' norms is taken ·
+    (3) and (4) are two gradients: how long is the vector of both together?
+root_of_mean · the squares of the arrays are averaged instead of added up ·
+    (3) and (4) are two gradients: how long is the vector of both together?
+deviation · the mean of each array is subtracted first ·
+    the gradient (5, 5): how long is it, and how far is it from its mean?
+first_only · only the first array is measured and clipped ·
+    how many parameters have a gradient?
+in_place_lost · the gradients are not changed: the shortened ones are never stored ·
+    what does parameter.grad hold after your function has returned?
+root · the factor is the root of what it should be ·
+    how long are the gradients after clipping?
+squared · the factor is the square of what it should be ·
+    how long are the gradients after clipping?
+by_norm · gradients that are too long are shortened to the length 1 instead of the bound ·
+    where does your code use max_norm?
+large_epsilon · the number that is added to the norm is 10⁻² ·
+    how long should the gradients be after clipping, and how long are yours?
+added · the bound is divided by the norm plus the bound ·
+    how long are the gradients after clipping?
+difference · the gradients are shortened by a difference, not by a quotient ·
+    a gradient that is four times too long: by which factor must it be multiplied?
+upside_down · the factor is upside down: norm over bound ·
+    if the norm is twice the bound, is your factor 2 or one half?
+zeros · gradients that are too long are set to 0 ·
+    a bad batch should still move the model a little: in which direction?
+factor_returned · the factor is returned instead of the norm ·
+    what does the docstring promise to return?
+square_returned · the square of the norm is returned ·
+    is 25 the length of (3, 4)?
+"""
 
 
 def one_vector(parameters, max_norm):
@@ -57,6 +125,15 @@ def numbers_one_by_one(parameters, max_norm):
         for parameter in parameters:
             if parameter.grad is not None:
                 parameter.grad /= (norm + 1e-6) / max_norm
+    return norm
+
+
+def as_in_the_notebook(parameters, max_norm):
+    """g ← g · min(1, c/‖g‖), without the 10⁻⁶, as notebook 06 prints it."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    norm = math.sqrt(sum(float(g.square().sum()) for g in grads))
+    for g in grads:
+        g *= min(1.0, max_norm / norm) if norm else 1.0
     return norm
 
 
@@ -96,6 +173,8 @@ def probes(rng):
         "small gradients": gradients(rng, (4,), (2, 3), scale=1e-2),
         "just above the bound": gradients(rng, (3,), (4,), (5, 2), scale=0.5, max_norm=2.0),
         "just below the bound": shortened(gradients(rng, (3,), (2, 4), max_norm=2.0), 1.5),
+        "a bound below 1": gradients(rng, (3,), (4,), max_norm=0.25),
+        "a large bound": gradients(rng, (3, 3), (4,), scale=30.0, max_norm=40.0),
     }
 
 
@@ -103,6 +182,8 @@ def edges(rng):
     zeros = gradients(rng, (3,), (2, 2), scale=0.0)
     return {
         "a parameter without a gradient": gradients(rng, (3,), (2, 2), (4,), missing=(1,), max_norm=0.5),
+        "the first and the last parameter without a gradient": gradients(rng, (3,), (2,), (4,), (1,), missing=(0, 3)),
+        "a single number": gradients(rng, (), scale=9.0),
         "no gradient at all": gradients(rng, (3,), (2,), missing=(0, 1)),
         "gradients of zero": zeros,
         "gradients of a thousand": gradients(rng, (3, 2), scale=1e3),
@@ -143,7 +224,7 @@ EXERCISE = Exercise(
         Property(
             "after clipping, the norm is at most the bound",
             lambda rng: {"large": gradients(rng, (4,), (2, 3), scale=10.0, max_norm=0.7)},
-            lambda out: lengths(out) <= 0.7,
+            lambda out: lengths(out) <= 0.7 * (1 + 1e-9),
         ),
         Property("the direction of the gradient stays the same", two_bounds, direction),
     ),
@@ -152,10 +233,16 @@ EXERCISE = Exercise(
     steps=(
         "the gradients of the parameters that have one",
         "one norm for all of them together",
-        "the factor: the bound divided by (the norm + 10⁻⁶)",
+        "the factor: the bound divided by the norm; plus 10⁻⁶, torch's precaution, or as it is, but never by 0",
         "if the factor is below 1: multiply every gradient by it, in place",
     ),
-    right={"one long vector": one_vector, "numbers one by one": numbers_one_by_one, "torch's own": torchs},
+    right={
+        "one long vector": one_vector,
+        "numbers one by one": numbers_one_by_one,
+        "torch's own": torchs,
+        "as in the notebook": as_in_the_notebook,
+    },
+    rtol=3e-6,  # with and without the 10⁻⁶
     wrong={
         "each": Wrong(
             "every array is clipped by its own norm",
@@ -192,6 +279,7 @@ EXERCISE = Exercise(
             "the norm that is returned is the one after clipping",
             "the norm should warn you of a bad batch: does the norm before or after clipping do that?",
         ),
+        **listed(MORE),
     },
     flawed=flawed,
     hints=(

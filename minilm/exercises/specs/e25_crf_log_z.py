@@ -1,11 +1,10 @@
 r"""The CRF: log Z by the forward pass.  F31."""
 
 import itertools
-import re
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
 
 
 def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
@@ -13,6 +12,21 @@ def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
     attention_mask = np.ones((B, T), bool) if attention_mask is None or "padding" in wrong else attention_mask
 
     def total(scores, axis):
+        if "mean" in wrong:
+            return np.logaddexp.reduce(scores, axis=axis) - np.log(scores.shape[axis])
+        if "nan" in wrong:  # −∞ minus −∞, where no path leads to a tag
+            top = scores.max(axis, keepdims=True)
+            return np.log(np.exp(scores - top).sum(axis)) + top.squeeze(axis)
+        if "one_max" in wrong:
+            top = scores.max()
+            return np.log(np.exp(scores - top).sum(axis)) + top
+        if "mean_shift" in wrong:
+            top = np.where(np.isfinite(scores), scores, 0).mean(axis, keepdims=True)
+            return np.log(np.exp(scores - top).sum(axis)) + top.squeeze(axis)
+        if "max_lost" in wrong:
+            return np.logaddexp.reduce(scores, axis=axis) - scores.max(axis)
+        if "plain_sum" in wrong:
+            return scores.sum(axis)
         if "max" in wrong:
             return scores.max(axis)
         if "overflow" in wrong:
@@ -20,6 +34,13 @@ def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
         return np.logaddexp.reduce(scores, axis=axis)
 
     A = A.T if "transposed" in wrong else A
+    A = np.maximum(A, -100.0) if "allowed" in wrong else 2 * A if "twice" in wrong else A
+    E = 2 * E if "emissions_twice" in wrong else E
+    start, end = (end, start) if "exchanged" in wrong else (start, end)
+    if "log_E" in wrong:
+        E = E - np.logaddexp.reduce(E, axis=-1)[..., None]
+    if "first_length" in wrong:
+        attention_mask = np.broadcast_to(attention_mask[:1], attention_mask.shape)
     if "into_row" in wrong:
         A = A - np.logaddexp.reduce(A, axis=1)[:, None]
     alpha = (0 if "no_start" in wrong else start) + (0 if "no_first" in wrong else E[:, 0])
@@ -35,6 +56,10 @@ def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
             alpha = np.where(attention_mask[:, t, None], step, 0.0)
         else:
             alpha = np.where(attention_mask[:, t - 1 if "mask_late" in wrong else t, None], step, alpha)
+    if "no_log" in wrong:
+        return np.exp(total(alpha + end, 1))
+    if "sign" in wrong:
+        return -total(alpha + end, 1)
     if "no_sum" in wrong:
         return (alpha + end).max(1)
     return total(alpha + (0 if "no_end" in wrong else end), 1)
@@ -123,7 +148,28 @@ def edges(rng):
         "a word and much padding": crf(rng, 1, 4, T=4, K=3),
         "scores of a thousand": crf(rng, 3, 2, T=3, K=3, scale=1e3),
         "a single tag": crf(rng, 3, T=3, K=1),
+        "a tag that no step leads to": closed(rng),
+        "two sentences far apart": apart(rng),
+        "a forbidden step among very unlikely ones": low(rng, -1e40),
     }
+
+
+def apart(rng):
+    made = crf(rng, 3, 3, T=3, K=3)
+    return {**made, "E": made["E"] + np.array([2e3, -2e3])[:, None, None]}
+
+
+def low(rng, size):
+    """All steps are nearly impossible, and one of them is forbidden."""
+    made = crf(rng, 3, 3, T=3, K=3)
+    return {**made, "A": np.where(np.arange(9).reshape(3, 3) == rng.integers(9), -np.inf, size)}
+
+
+def closed(rng):
+    """Tag 2 cannot be reached at all, tag 0 cannot begin a sentence, and tag 1 cannot end one."""
+    made = crf(rng, 4, 3, T=4, K=4, forbidden=[(i, 2) for i in range(4)])
+    made["start"][[0, 2]], made["end"][1] = -np.inf, -np.inf
+    return made
 
 
 def shifted(rng):
@@ -171,6 +217,34 @@ no_transitions · the transitions are missing ·
     which scores connect each word with the next one?
 into_row · each row of A is normalised to probabilities ·
     are the entries of A log-probabilities, or scores of any size that only Z normalises?
+log_E · the emissions of each word are normalised to probabilities ·
+    are the entries of E log-probabilities, or scores of any size that only Z normalises?
+mean · the mean over the tags is taken instead of the sum ·
+    if all scores are 0, what is the logarithm of the number of paths?
+nan · a tag that no step leads to gives NaN ·
+    all ways into a tag have the score −∞: what is −∞ minus their maximum?
+one_max · one maximum is subtracted from the whole batch instead of one from each row ·
+    one sentence has scores of 2000 and another of −2000: what is exp(−4000)?
+mean_shift · the mean is subtracted before exp instead of the maximum ·
+    one score is 1000 above the mean of the others: what is its exp?
+max_lost · the maximum that is subtracted before exp is not added back after log ·
+    log Σ exp(s − m) is not log Σ exp s: what is the difference?
+plain_sum · the scores are added up: there is neither exp nor log ·
+    Z is a sum of exp(score): where is the exp in your code?
+allowed · a forbidden step gets a large negative score instead of −∞ ·
+    all other scores are below −100: is your forbidden step still impossible?
+twice · the transitions are counted twice ·
+    how often does A[yₜ, yₜ₊₁] stand in the score of a path?
+emissions_twice · the emissions are counted twice ·
+    how often does E[t, yₜ] stand in the score of a path?
+exchanged · start and end scores are exchanged ·
+    which of the two belongs to the first word?
+first_length · all sentences get the length of the first one ·
+    whose row of attention_mask do you read?
+no_log · this is Z itself, without the logarithm ·
+    how large is exp(1000) on a computer?
+sign · this is minus log Z ·
+    the loss is log Z minus the score: which sign does log Z have in it, and which one is asked for?
 """
 
 EXERCISE = Exercise(
@@ -210,7 +284,7 @@ EXERCISE = Exercise(
         "matrix products": products,
         "tag by tag": tag_by_tag,
     },
-    wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
+    wrong=listed(MISTAKES),
     flawed=flawed,
     hints=(
         "All paths that reach tag i at some word continue in the same ways. So it is enough to keep one number for each tag: "

@@ -1,12 +1,11 @@
 r"""Viterbi: the best path of tags.  F31."""
 
 import itertools
-import re
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
-from minilm.exercises.specs.e25_crf_log_z import crf
+from minilm.exercises.spec import Exercise, Property, listed
+from minilm.exercises.specs.e25_crf_log_z import closed, crf, low
 
 
 def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
@@ -14,6 +13,15 @@ def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
     given = np.ones((B, T), bool) if attention_mask is None else attention_mask
     attention_mask = np.ones((B, T), bool) if "padding" in wrong else given
     A = A.T if "transposed" in wrong else A
+    A = np.maximum(A, -100.0) if "allowed" in wrong else A
+    start, end = (end, start) if "exchanged" in wrong else (start, end)
+    if "ties" in wrong:  # of equal scores, the higher tag
+        turn = {**{"E": E[..., ::-1], "A": A[::-1, ::-1]}, "start": start[::-1], "end": end[::-1]}
+        y, score = flawed(**turn, attention_mask=attention_mask)
+        return np.where(y >= 0, K - 1 - y, y), score
+    if "worst" in wrong:
+        y, score = flawed(-E, np.where(np.isfinite(A), -A, A), -start, -end, attention_mask)
+        return y, -score
     if "greedy" in wrong:
         A, start, end = 0 * A.clip(-1e9), 0 * start, 0 * end
     start = 0 * start if "no_start" in wrong else start
@@ -44,6 +52,16 @@ def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
     if "unchained" in wrong:
         y_hat = np.stack([*(d.argmax(1) for d in all_delta[:-1]), last], axis=1)
     score = (delta + stop).max(1)
+    if "score_sum" in wrong:
+        score = np.logaddexp.reduce(delta + stop, axis=1)
+    if "score_mean" in wrong:
+        score = score / given.sum(1)
+    if "score_e" in wrong:
+        score = np.array([E[b, given[b]][np.arange(given[b].sum()), y_hat[b, given[b]]].sum() for b in range(B)])
+    if "from_1" in wrong:
+        y_hat = y_hat + 1
+    if "zero_padding" in wrong:
+        return np.where(given, y_hat, 0), score
     if "length_1" in wrong and T == 1:
         y_hat = E[:, 0].argmax(1)[:, None]
     y_hat = y_hat if "not_ignored" in wrong else np.where(given, y_hat, -100)
@@ -135,6 +153,15 @@ def probes(rng):
         "ragged sentences": telling(rng, 5, 2, 4, 3, 5, 1, T=5, K=3),
         "padding with large scores": loud,
         "forbidden steps": telling(rng, 5, 4, 5, T=5, K=4, forbidden=[(0, 2), (1, 3)]),
+        "equal scores at every word": {
+            **telling(rng, 5, 5, 5, T=5, K=3, padded=False),
+            **{
+                "E": rng.integers(2, size=(3, 5, 3)) * 2.0,
+                "A": np.zeros((3, 3)),
+                "start": np.zeros(3),
+                "end": np.zeros(3),
+            },
+        },
         "many words": telling(rng, *[9] * 8, T=9, K=4, padded=False),
     }
 
@@ -143,6 +170,10 @@ def edges(rng):
     return {
         "single words": telling(rng, *[1] * 6, T=1, K=4),
         "scores of a thousand": crf(rng, 3, 2, T=3, K=3, scale=1e3),
+        "scores far below zero": {**(deep := telling(rng, 4, 3, T=4, K=3)), "E": deep["E"] - 1e12},
+        "a forbidden step among very unlikely ones": low(rng, -1e12),
+        "a tag that no step leads to": closed(rng),
+        "a word and much padding": telling(rng, 1, 6, T=6, K=3),
         "a single tag": crf(rng, 3, T=3, K=1),
     }
 
@@ -190,6 +221,24 @@ reversed · the path is returned backwards ·
     in which order did you collect the tags?
 score_without_end · the score does not include the end score ·
     is the score that you return the score of the whole path?
+score_sum · the path is right, but the score is summed over the last tags ·
+    is the score that you return the score of one path?
+score_mean · the score is divided by the number of words ·
+    is the score that you return the score of the whole path?
+score_e · the score contains only the emissions of the path ·
+    what else is added up in the score of a path?
+ties · if scores are equal, the higher tag wins ·
+    two tags have the same score: which one does the docstring ask for?
+worst · it is the worst path ·
+    do you look for the largest or for the smallest score?
+exchanged · start and end scores are exchanged ·
+    which of the two belongs to the first word?
+allowed · a forbidden step gets a large negative score instead of −∞ ·
+    all other steps are below −100: is your forbidden step still impossible?
+from_1 · the tags are counted from 1 ·
+    which number has the first tag?
+zero_padding · padding gets the tag 0 instead of −100 ·
+    what does the docstring say about padding?
 """
 
 EXERCISE = Exercise(
@@ -232,7 +281,7 @@ EXERCISE = Exercise(
         "whole paths": whole_paths,
         "from the right": from_the_right,
     },
-    wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
+    wrong=listed(MISTAKES),
     flawed=flawed,
     hints=(
         "The best path into tag j came from some tag i, and up to there it was the best path into i. So K numbers per word are "

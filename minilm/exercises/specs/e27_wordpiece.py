@@ -4,7 +4,7 @@ import re
 from functools import partial
 from itertools import pairwise
 
-from minilm.exercises.spec import Exercise, Wrong
+from minilm.exercises.spec import Exercise, listed
 
 
 def learn_joins(words: dict[str, int], n: int) -> list[tuple[str, str]]:
@@ -59,7 +59,10 @@ def flawed_learn(words, n, wrong=frozenset()):
         counts = {}
         for word, row in pieces.items():
             last, skip = None, False
-            for pair in pairwise(row):
+            neighbours = list(pairwise(row))
+            if "once_per_word" in wrong:
+                neighbours = list(dict.fromkeys(neighbours))
+            for pair in neighbours:
                 skip = "once" in wrong and pair == last and pair[0] == pair[1] and not skip
                 if not skip:
                     counts[pair] = counts.get(pair, 0) + (1 if "types" in wrong else words[word])
@@ -67,12 +70,24 @@ def flawed_learn(words, n, wrong=frozenset()):
         if not counts:
             break
         ranked = sorted(counts, reverse="last_tie" in wrong) if "first_seen" not in wrong else counts
-        best = max(ranked, key=counts.get)  # of equals, the first one
+        best = (min if "rarest" in wrong else max)(ranked, key=counts.get)  # of equals, the first one
+        if "score" in wrong:  # WordPiece's own rule: the count over the product of the parts' counts
+            single = {
+                piece: sum(words[w] * row.count(piece) for w, row in pieces.items())
+                for pair in ranked
+                for piece in pair
+            }
+            best = max(ranked, key=lambda pair: counts[pair] / single[pair[0]] / single[pair[1]])
         joins.append(best)
         for word, row in pieces.items():
+            if "replaced" in wrong:  # also joins a piece that only ends with the first part
+                pieces[word] = " ".join(row).replace(" ".join(best), "".join(best)).split(" ")
+                continue
             out, i = [], 0
             while i < len(row):
-                if tuple(row[i : i + 2]) == best:
+                if "one_place" in wrong and "".join(best) in out:
+                    out, i = [*out, row[i]], i + 1
+                elif tuple(row[i : i + 2]) == best:
                     out.append("".join(best))
                     i += 1 if "overlap" in wrong and tuple(row[i + 1 : i + 3]) == best else 2
                     if "third_lost" in wrong and best[0] == best[1] and row[i : i + 1] == [best[0]]:
@@ -84,6 +99,17 @@ def flawed_learn(words, n, wrong=frozenset()):
 
 
 def flawed_cut(word, vocabulary, wrong=frozenset()):
+    if "limit" in wrong and len(word) > 100:
+        return ["[UNK]"]
+    if "backwards" in wrong:
+        pieces, end = [], len(word)
+        while end > 0:
+            starts = [s for s in range(end) if "##" * (s > 0) + word[s:end] in vocabulary]
+            if not starts:
+                return ["[UNK]"]
+            pieces.insert(0, "##" * (starts[0] > 0) + word[starts[0] : end])
+            end = starts[0]
+        return pieces
     pieces, start = [], 0
     while start < len(word):
         mark = "" if "no_marks" in wrong else "##" * (start > 0)
@@ -92,7 +118,8 @@ def flawed_cut(word, vocabulary, wrong=frozenset()):
         if not found:
             return [*pieces, "[UNK]"] if "partly" in wrong else ["[UNK]"]
         end = found[-1] if "shortest" in wrong else found[0]
-        pieces.append(("" if "unwritten" in wrong else mark) + word[start:end])
+        shown = "" if "unwritten" in wrong else "" if "marks_turned" in wrong and mark else mark
+        pieces.append(("##" if "marks_turned" in wrong and end < len(word) else shown) + word[start:end])
         start = end
     return pieces
 
@@ -179,9 +206,19 @@ FIXED = {  # doubled letters, ties whose order in the text is not alphabetical, 
 }
 
 
+SAME_END = {  # once (a, b) is joined, "xa b" must stay two pieces; (x, a) came first
+    "words": {"xab": 5, "xac": 4, "ab": 8, "cab": 7, "abab": 1, "bxa": 6},
+    "n": 9,
+    "word": ["xab", "xaxab", "b", "bab"],
+    "vocabulary": "x a b xa ab ##a ##b ##ab ##x ##xa ##xab".split(),
+}
+
+
 def probes(rng):
+    long = {"words": {"ab" * 30: 2, "abc": 1}, "n": 8, "word": ["ab" * 60, "abcabcabcabc", "cab", "Ab"]}
+    long["vocabulary"] = ["a", "##a", "##b", "##c", "c", "##cabcabcabc", "ab", "##cab"]
     some = {f"words of {letters}": drawn(rng, 10, letters, 9) for letters in ("abc", "hugs")}
-    return {"doubled letters and ties": FIXED} | some
+    return {"doubled letters and ties": FIXED, "long words": long, "pieces with the same end": SAME_END} | some
 
 
 def edges(rng):
@@ -210,6 +247,20 @@ unwritten · pieces are looked up with ## but returned without it ·
     can you tell from your pieces where a word begins?
 partly · a word with an unknown end keeps its first pieces ·
     what does the docstring return as soon as no piece fits?
+once_per_word · a pair that occurs twice in a word is counted once ·
+    at how many places in a b a b do a and b stand side by side?
+rarest · the rarest pair is joined ·
+    which pair saves the most pieces, a frequent or a rare one?
+score · the pair is chosen by its count divided by the counts of its parts ·
+    which pair does the docstring join: the most frequent, or the most surprising?
+replaced · a pair is also joined where a piece only ends or begins like it, because text is replaced ·
+    the pieces xa and b: do they contain the pair (a, b)?
+one_place · in every word, a pair is joined at one place only ·
+    a b a b after joining (a, b): how many pieces are left?
+backwards · the word is cut from right to left ·
+    at which end of the word does the docstring begin?
+marks_turned · ## stands behind the cut, at pieces that are continued, not at those that continue ·
+    which piece of "un able" should carry the ##?
 """
 
 EXERCISE = Exercise(
@@ -235,10 +286,7 @@ EXERCISE = Exercise(
         "recursion": {"learn_joins": joins_by_recursion, "cut": cut_by_recursion},
         "counted step by step": having(),
     },
-    wrong={
-        key: Wrong(name, question, having(key))
-        for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
-    },
+    wrong=listed(MISTAKES, having),
     hints=(
         "Pieces that often stand together become one piece, and pieces can be joined again. Cutting is greedy: it always takes "
         "the longest piece that fits.",

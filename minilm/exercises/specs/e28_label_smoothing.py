@@ -2,7 +2,8 @@ r"""Label smoothing.  F08."""
 
 import torch
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong, listed
+from minilm.exercises.specs.e03_cross_entropy import ragged
 from minilm.training.losses import Loss
 
 IGNORED = -100
@@ -11,14 +12,34 @@ IGNORED = -100
 def flawed(logits, labels, label_smoothing=0.0, wrong=frozenset()):
     K, eps = logits.shape[-1], label_smoothing
     z, y = logits.reshape(-1, K), labels.reshape(-1).long()
-    mask = y != IGNORED
+    mask = y > 0 if "positive" in wrong else y != IGNORED
     log_y_hat = z.log_softmax(-1)
+    if "no_log" in wrong:
+        log_y_hat = log_y_hat.exp()
+    if "no_softmax" in wrong:
+        log_y_hat = z
+    if "axis_0" in wrong and len(z):
+        log_y_hat = z.log_softmax(0)
+    if "bits" in wrong:
+        log_y_hat = log_y_hat / torch.tensor(2.0, dtype=z.dtype).log()
+    if "epsilon" in wrong:
+        log_y_hat = (log_y_hat.exp() + 1e-8).log()
+    if "fixed" in wrong:
+        eps = 0.1
     share = 1 / K if "one_v" in wrong else eps / (K - 1) if "others" in wrong else eps / K
     if "column_0" in wrong:
         share = eps / (K - 1)
     kept = 1.0 if "kept" in wrong else eps if "polarity" in wrong else 1 - eps
     if "polarity" in wrong:
         share = (1 - eps) / K
+    if "not_shared" in wrong:
+        share = eps
+    if "only_shared" in wrong:
+        kept = 0.0
+    if "half" in wrong:
+        kept, share = 1 - eps / 2, eps / 2 / K
+    if "others_full" in wrong:
+        kept = 1 - eps - share
     if "no_smoothing" in wrong:
         kept, share = 1.0, 0.0
     label = torch.nn.functional.one_hot(y.clamp(min=0), K).to(z.dtype)
@@ -31,11 +52,65 @@ def flawed(logits, labels, label_smoothing=0.0, wrong=frozenset()):
         losses = -kept * (label * log_y_hat).sum(-1) - eps * (log_y_hat.exp().mean(-1)).log()
     else:
         losses = -((kept * label + spread) * log_y_hat).sum(-1)
+    if "sign" in wrong:
+        losses = -losses
+    if "entropy" in wrong:  # the entropy of the answer is subtracted: a KL divergence
+        q = (1 - eps) * label + eps / K
+        losses = losses + torch.special.xlogy(q, q).sum(-1)
+    if "sentences" in wrong:
+        rows = losses.masked_fill(~mask, 0.0).reshape(labels.shape).sum(-1), mask.reshape(labels.shape).sum(-1)
+        some = rows[1] > 0
+        return Loss((rows[0] / rows[1].clamp(min=1)).sum() / max(int(some.sum()), 1), int(mask.sum()))
+    if "classes" in wrong:
+        losses = losses / K
     if "rows" in wrong:  # a row that does not count loses its label, but keeps its ε/K
         losses = torch.where(mask, losses, -(spread * log_y_hat).sum(-1))
         return Loss(losses.sum() / max(int(mask.sum()), 1), int(mask.sum()))
     total = losses[mask].sum()
+    if wrong & {"sum", "count_all"}:
+        return Loss(
+            total / (1 if "sum" in wrong else max(int(mask.sum()), 1)),
+            len(y) if "sum" not in wrong else int(mask.sum()),
+        )
     return Loss(total / (len(y) if "over_pads" in wrong else max(int(mask.sum()), 1)), int(mask.sum()))
+
+
+MORE = """  key · what it looks like · a question
+sentences · the mean is taken of each sentence's mean, not of all labels that count ·
+    one sentence has 2 labels, another 200: how much should each single label weigh?
+positive · labels of class 0 are left out together with those of −100: `labels > 0` ·
+    is 0 a class like any other here?
+sign · the minus sign is missing ·
+    the logarithm of a probability is negative: should a loss be negative?
+bits · the logarithm has base 2 ·
+    which base does the logarithm have that undoes exp?
+no_log · the probabilities are used without the logarithm ·
+    the docstring asks for a cross-entropy: where is its logarithm?
+no_softmax · the logits are used as log-probabilities ·
+    does exp of a row of logits sum to 1?
+axis_0 · the softmax runs along the first axis instead of the last ·
+    which axis of the logits holds the classes?
+epsilon · a small number is added inside the logarithm ·
+    if the model is certain and wrong, by how much does your loss differ from the true one?
+fixed · ε is a constant of your own, not label_smoothing ·
+    where does your code use label_smoothing?
+not_shared · every class gets ε, instead of a share of it ·
+    what do all the shares of one answer sum to in your code?
+only_shared · the label keeps nothing of its own: all classes get ε/K ·
+    what do all the shares of one answer sum to in your code?
+half · only half of ε is shared ·
+    what share does the label keep in the formula?
+others_full · the label keeps 1 − ε and no share of ε ·
+    who shares ε here: only the other classes, or all K?
+entropy · the entropy of the answer is subtracted: this is the KL divergence ·
+    if ŷ is exactly the answer q, should a cross-entropy be 0?
+sum · the losses are summed, not averaged ·
+    what happens to your loss when the batch is twice as large?
+classes · the mean is taken over the classes as well ·
+    if all logits are equal, should the loss be log K or log K / K?
+count_all · the value is right, but the count includes the labels that are −100 ·
+    how many labels count?
+"""
 
 
 def loops(logits, labels, label_smoothing=0.0):
@@ -94,6 +169,8 @@ def probes(rng):
         "three labels of eight do not count": batch(rng, 8, 5, ignored=3, label_smoothing=0.1),
         "sentences, padded": batch(rng, 2, 4, 6, ignored=1, label_smoothing=0.3),
         "two classes": batch(rng, 4, 2, label_smoothing=0.15),
+        "sentences with different numbers of labels": {**ragged(rng, 1, 5, 3, K=4), "label_smoothing": 0.25},
+        "a sentence without any label that counts": {**ragged(rng, 4, 0, 2, K=3), "label_smoothing": 0.05},
     }
 
 
@@ -191,6 +268,7 @@ EXERCISE = Exercise(
             "the logarithm of the mean probability is taken, not the mean of the logarithms",
             "Σₖ ε/K · log ŷₖ: is the sum inside the logarithm?",
         ),
+        **listed(MORE),
     },
     flawed=flawed,
     hints=(

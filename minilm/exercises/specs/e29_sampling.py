@@ -1,10 +1,8 @@
 r"""Sampling: temperature, top-k, top-p.  F23."""
 
-import re
-
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
 
 
 def softmax(z):
@@ -13,6 +11,27 @@ def softmax(z):
 
 
 def flawed(z, temperature, top_k, top_p, wrong=frozenset()):
+    if "late" in wrong:  # the cuts at temperature 1, and the temperature at the end
+        kept = np.where(flawed(z, 1.0, top_k, top_p) > 0, z / temperature, -np.inf)
+        return softmax(kept)
+    if "mean_shift" in wrong:
+        e = np.exp((z - z.mean()) / temperature)
+        z = np.where(np.isfinite(e).all(), z, np.nan)
+    if "one" in wrong:
+        top_k = 1
+    if "uniform" in wrong:
+        z = np.where(flawed(z, temperature, top_k, top_p) > 0, 0.0, -np.inf)
+        return softmax(z)
+    if "logits" in wrong:
+        return np.where(flawed(z, temperature, top_k, top_p) > 0, z / temperature, -np.inf)
+    if "log" in wrong:
+        return np.log(flawed(z, temperature, top_k, top_p))
+    if "squared" in wrong:
+        temperature = temperature**2
+    if "added" in wrong:
+        z, temperature = z + temperature, 1.0
+    if "root" in wrong:
+        temperature = np.sqrt(temperature)
     order = np.argsort(z if "unlikeliest" in wrong else -z)
     if "after_softmax" in wrong:
         p = softmax(z)[order] / temperature
@@ -40,6 +59,12 @@ def flawed(z, temperature, top_k, top_p, wrong=frozenset()):
     if "no_p" not in wrong:
         reached = np.cumsum(q)
         dropped = reached > top_p if "drops_crossing" in wrong else reached - q >= top_p
+        if "rest" in wrong:  # top_p is taken for the share that may be cut off
+            dropped = reached - q >= 1 - top_p
+        if "one_more_p" in wrong:
+            dropped = reached - q >= top_p + q
+        if "at_least_2" in wrong:
+            dropped[:2] = False
         if "each" in wrong:
             dropped = q < 1 - top_p
         q = np.where(dropped, 0, p if "p_of_all" in wrong else q)
@@ -106,6 +131,14 @@ def edges(rng):
         "logits of a thousand": case(*p, top_k=3, rng=rng, plus=1e3),
         "a temperature near 0": case(*p, rng=rng) | {"temperature": 1e-3},
         "one token": case(1.0),
+        "one logit far above the others": {
+            "z": np.array([0.0, 3e3, 1.0, 2.0]),
+            "temperature": 1.0,
+            "top_k": 2,
+            "top_p": 1.0,
+        },
+        "top-k of all": case(*p, top_k=4, rng=rng),
+        "a large vocabulary": case(*(0.8 ** np.arange(60)), top_k=25, top_p=0.905, temperature=1.3, rng=rng),
     }
 
 
@@ -140,8 +173,34 @@ sorted · the probabilities are returned in sorted order ·
     to which token does the first entry of your result belong?
 unlikeliest · the least likely tokens are kept ·
     in which order does argsort sort numbers?
+late · the two cuts are made at temperature 1, and the temperature comes at the end ·
+    which probabilities does top-p add up, those with or those without the temperature?
+mean_shift · the logits are shifted by their mean before exp, which can still overflow ·
+    what is exp of a logit that is 1000 above the mean?
+one · only the most likely token is left ·
+    how many tokens do you keep when top_k is 3?
+uniform · all tokens that are left are equally likely ·
+    should the most likely token still be drawn most often?
+logits · these are the logits, not the probabilities ·
+    what do your numbers sum to?
+log · these are the logarithms of the probabilities ·
+    what do your numbers sum to?
+squared · the logits are divided by the temperature twice ·
+    where does the temperature stand in your code, and how often?
+root · the logits are divided by the root of the temperature ·
+    softmax(z / τ): is there a root in it?
+added · the temperature is added to the logits ·
+    if you add 5 to all logits, does the softmax change?
+rest · top_p is taken for the share that is cut off ·
+    top_p = 0.9: do you keep nine tenths, or one tenth?
+one_more_p · top-p keeps tokens after the sum has reached top_p ·
+    the first two tokens sum to top_p: is the third one needed?
+at_least_2 · top-p always keeps two tokens ·
+    the most likely token has 0.55 and top_p is 0.3: how many are needed?
 """
-FAMILY = dict.fromkeys(("after_softmax", "no_temperature"), "no temperature")  # once renormalised, they are the same
+FAMILY = dict.fromkeys(
+    ("after_softmax", "no_temperature", "added"), "no temperature"
+)  # once renormalised, they are the same
 
 EXERCISE = Exercise(
     target="minilm.models.sampling.sampling_probabilities",
@@ -168,10 +227,7 @@ EXERCISE = Exercise(
         "restore the order of the vocabulary, and renormalise",
     ),
     right={"minus infinity": by_minus_infinity, "word by word": word_by_word, "ranks": by_ranks},
-    wrong={
-        key: Wrong(name, question, family=FAMILY.get(key, ""))
-        for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
-    },
+    wrong=listed(MISTAKES, families=FAMILY),
     flawed=flawed,
     hints=(
         "Temperature changes how strongly likely tokens are preferred. Top-k and top-p cut off the long tail: tokens that are "

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong, listed
 from minilm.formulas.binary_cross_entropy import binary_cross_entropy_with_logits, parameter_gradient_from_logits
 
 
@@ -23,7 +23,23 @@ def flawed_loss(z, y, wrong=frozenset()):
         return -(y * np.log(y_hat + tiny) + (1 - y) * np.log(1 - y_hat + tiny)).mean()
     if "twice" in wrong:
         z = sigmoid(z)
+    if "no_sigmoid" in wrong:
+        return -(y * np.log(np.abs(z)) + (1 - y) * np.log(np.abs(1 - z))).mean()
+    if "cut_off" in wrong:
+        z = np.clip(z, -30, 30)
     loss = np.logaddexp(0, z) - y * z
+    if "turned" in wrong:
+        loss = np.logaddexp(0, z) - (1 - y) * z
+    if "plus" in wrong:
+        loss = np.logaddexp(0, z) + y * z
+    if "no_product" in wrong:
+        loss = np.logaddexp(0, z) - z
+    if "squared_loss" in wrong:
+        loss = (sigmoid(z) - y) ** 2
+    if "rounded" in wrong:
+        loss = np.where(y > 0.5, np.logaddexp(0, -z), np.logaddexp(0, z))
+    if "double" in wrong:
+        loss = 2 * loss
     if "half" in wrong:  # the answer "no" costs nothing
         loss = y * np.logaddexp(0, -z)
     if "bits" in wrong:
@@ -39,6 +55,20 @@ def flawed(z, y, dz, wrong=frozenset()):
         error = -(y / y_hat - (1 - y) / (1 - y_hat))
     if "quotient" in wrong:  # right on paper, 0/0 where the model is certain
         error = -(y / y_hat - (1 - y) / (1 - y_hat)) * y_hat * (1 - y_hat)
+    if "no_sigmoid" in wrong:
+        error = z - y
+    if "turned" in wrong:
+        error = y_hat - (1 - y)
+    if "plus" in wrong:
+        error = y_hat + y
+    if "no_answer" in wrong:
+        error = y_hat
+    if "rounded" in wrong:
+        error = y_hat - (y > 0.5)
+    if "slope_only" in wrong:
+        error = y_hat * (1 - y_hat)
+    if "double" in wrong:
+        error = 2 * error
     if "slope_again" in wrong:
         error = error * y_hat * (1 - y_hat)
     if "half" in wrong:
@@ -113,6 +143,8 @@ def probes(rng):
     return {
         **both("six examples", regression(rng, 6, 4)),
         **both("as many parameters as examples", regression(rng, 4, 4)),
+        **both("only the answer no", {**regression(rng, 5, 3), "y": np.zeros(5)}),
+        **both("only the answer yes", {**regression(rng, 3, 5), "y": np.ones(3)}),
         **both("answers that are probabilities", regression(rng, 7, 3, soft=True)),
     }
 
@@ -131,6 +163,8 @@ def edges(rng):
     return {
         **both("certain and right", certain(rng, 6, 3, True)),
         **both("certain and wrong", certain(rng, 4, 2, False)),
+        **both("nearly certain", regression(rng, 6, 2, scale=25.0)),
+        **both("logits of zero", {**regression(rng, 4, 2), "theta": np.zeros(2)}),
         **both("a single example", {**regression(rng, 2, 3), "X": rng.normal(size=(1, 3)), "y": np.array([1.0])}),
     }
 
@@ -146,62 +180,72 @@ def tiny():
     return {"X": X, "theta": np.array([1.0, 0.5]), "y": np.array([1.0, 0.0, 1.0]), "loss": False}
 
 
-def mistake(key, where, name, question):
+def mistake(key, each):
+    where, _, name = each.name.partition(": ")
     wrong = frozenset({key})
     loss = partial(flawed_loss, wrong=wrong) if "loss" in where else binary_cross_entropy_with_logits
     gradient = partial(flawed, wrong=wrong) if "gradient" in where else parameter_gradient_from_logits
-    return Wrong(name, question, pair(gradient, loss))
+    return Wrong(name, each.question, pair(gradient, loss))
 
 
 def pair(gradient, loss):
     return {"parameter_gradient_from_logits": gradient, "binary_cross_entropy_with_logits": loss}
 
 
-LOG = "to a computer, σ(1000) is 1: what does log(1 − σ(1000)) give, and what should it be?"
-PATH = "the chain is θ → z → ŷ → L: which of its three steps does your formula leave out?"
-MEAN = "what is L averaged over, and what does that mean for its gradient?"
-WRONG = {
-    "log_0": ("loss", "the logarithm is taken of a ŷ that was rounded to 0 or 1", LOG),
-    "clipped": ("loss", "ŷ is clipped before the logarithm, so being certain and wrong costs too little", LOG),
-    "epsilon": ("loss", "a small number is added inside the logarithm", LOG),
-    "overflow": (
-        "loss",
-        "exp is applied to the logits as they are, and overflows",
-        "how large is exp(1000), and how large is log(1 + exp(1000))?",
-    ),
-    "by_p": ("gradient", "it is the gradient with respect to ŷ, not with respect to the logit", PATH),
-    "slope_again": (
-        "gradient",
-        "it is multiplied by ŷ(1 − ŷ) once too often",
-        "does ŷ − y not already contain the slope of σ?",
-    ),
-    "quotient": (
-        "gradient",
-        "it divides by ŷ or 1 − ŷ, which may be 0",
-        "multiply out −(y/ŷ − (1 − y)/(1 − ŷ)) · ŷ(1 − ŷ): what is left?",
-    ),
-    "axis": (
-        "gradient",
-        "the mean runs over the parameters, not over the examples",
-        "how many numbers should come out, N or n?",
-    ),
-    "wrong_mean": ("gradient", "the sum is divided by the number of parameters", MEAN),
-    "error_mean": (
-        "gradient",
-        "error and input are averaged before they are multiplied",
-        "is the mean of a product the product of the means?",
-    ),
-    "sum": ("loss gradient", "it is the sum over the examples instead of the mean", MEAN),
-    "sign": ("gradient", "the sign of the gradient is reversed", "if y = 1 and ŷ = 0, should z rise or fall?"),
-    "sign_loss": ("loss", "the minus sign of the loss is missing", "log ŷ is negative: should a loss be negative?"),
-    "half": (
-        "loss gradient",
-        "examples with the answer no are not counted",
-        "what is your loss for a model that says yes to everything?",
-    ),
-    "twice": ("loss gradient", "σ is applied twice", "if 0.7 is already a probability, what is σ(0.7)?"),
-    "bits": ("loss", "the loss is measured in bits", "which base does the logarithm have whose slope is 1/x?"),
-}
+MISTAKES = """  key · where: what it looks like · a question
+log_0 · loss: the logarithm is taken of a ŷ that was rounded to 0 or 1 ·
+    to a computer, σ(1000) is 1: what does log(1 − σ(1000)) give, and what should it be?
+clipped · loss: ŷ is clipped before the logarithm, so being certain and wrong costs too little ·
+    to a computer, σ(1000) is 1: what does log(1 − σ(1000)) give, and what should it be?
+epsilon · loss: a small number is added inside the logarithm ·
+    to a computer, σ(1000) is 1: what does log(1 − σ(1000)) give, and what should it be?
+overflow · loss: exp is applied to the logits as they are, and overflows ·
+    how large is exp(1000), and how large is log(1 + exp(1000))?
+by_p · gradient: it is the gradient with respect to ŷ, not with respect to the logit ·
+    the chain is θ → z → ŷ → L: which of its three steps does your formula leave out?
+slope_again · gradient: it is multiplied by ŷ(1 − ŷ) once too often ·
+    does ŷ − y not already contain the slope of σ?
+quotient · gradient: it divides by ŷ or 1 − ŷ, which may be 0 ·
+    multiply out −(y/ŷ − (1 − y)/(1 − ŷ)) · ŷ(1 − ŷ): what is left?
+axis · gradient: the mean runs over the parameters, not over the examples ·
+    how many numbers should come out, N or n?
+wrong_mean · gradient: the sum is divided by the number of parameters ·
+    what is L averaged over, and what does that mean for its gradient?
+error_mean · gradient: error and input are averaged before they are multiplied ·
+    is the mean of a product the product of the means?
+sum · loss gradient: it is the sum over the examples instead of the mean ·
+    what is L averaged over, and what does that mean for its gradient?
+sign · gradient: the sign of the gradient is reversed ·
+    if y = 1 and ŷ = 0, should z rise or fall?
+sign_loss · loss: the minus sign of the loss is missing ·
+    log ŷ is negative: should a loss be negative?
+half · loss gradient: examples with the answer no are not counted ·
+    what is your loss for a model that says yes to everything?
+twice · loss gradient: σ is applied twice ·
+    if 0.7 is already a probability, what is σ(0.7)?
+bits · loss: the loss is measured in bits ·
+    which base does the logarithm have whose slope is 1/x?
+no_sigmoid · loss gradient: the logits are used as if they were probabilities ·
+    can a probability be 3, or −1?
+turned · loss gradient: yes and no are exchanged ·
+    if y = 1, which of the two terms of the loss is left?
+plus · loss gradient: y is added where it should be subtracted ·
+    if the model is certain and right, how large should its loss be?
+rounded · loss gradient: answers between 0 and 1 are rounded ·
+    an answer of 0.6: is that a yes?
+double · loss gradient: it is twice as large as it should be ·
+    where would a factor 2 come from?
+no_product · loss: z is subtracted whatever the answer is ·
+    what is your loss if the answer is no?
+squared_loss · loss: it is the squared difference of ŷ and y ·
+    the task asks for a cross-entropy: where is its logarithm?
+cut_off · loss: large logits are cut off, so being certain and wrong costs too little ·
+    what should the loss be for z = 1000 and y = 0?
+no_answer · gradient: the answer is not subtracted ·
+    if the model is certain and right, how large should its gradient be?
+slope_only · gradient: it is the slope of σ alone ·
+    if the model is certain and wrong, should its gradient be near 0?
+"""
 EXERCISE = Exercise(
     target="minilm.formulas.binary_cross_entropy.parameter_gradient_from_logits",
     also=("minilm.formulas.binary_cross_entropy.binary_cross_entropy_with_logits",),
@@ -244,7 +288,7 @@ EXERCISE = Exercise(
         "softplus": pair(gradient_by_average, loss_by_softplus),
         "as two classes": pair(gradient_by_einsum, loss_of_two_classes),
     },
-    wrong={key: mistake(key, *said) for key, said in WRONG.items()},
+    wrong={key: mistake(key, each) for key, each in listed(MISTAKES).items()},
     hints=(
         "−log σ(z) = log(1 + exp −z) and −log(1 − σ(z)) = log(1 + exp z), so you do not need ŷ for the loss. np.logaddexp(a, b) "
         "is log(exp a + exp b), without overflow. For the gradient: what is the derivative of log(1 + exp z)?",

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Gradient, Property, Wrong
+from minilm.exercises.spec import Exercise, Gradient, Property, Wrong, listed
 from minilm.formulas.cross_entropy import log_softmax, softmax
 from minilm.formulas.rnn import rnn_loss, rnn_loss_gradients
 
@@ -31,6 +31,14 @@ def flawed_loss(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation="tanh", wrong=froz
     if "entropy" in wrong:
         return float(-(np.exp(log_y_hat) * log_y_hat).sum())
     losses = -log_y_hat[np.arange(len(y)), y]
+    if "bits" in wrong:
+        losses = losses / np.log(2)
+    if "minus" in wrong:
+        losses = -losses
+    if "own_answer" in wrong:
+        losses = -log_y_hat.max(-1)
+    if "zero_word" in wrong:
+        losses = losses[y > 0]
     return float(losses.mean() if "mean" in wrong else losses[-1] if "last" in wrong else losses.sum())
 
 
@@ -48,13 +56,22 @@ def flawed(x, y, h0, W_h, W_x, b_h, W_y, b_y, activation="tanh", wrong=frozenset
         up = dh[t] + (0 if "single" in wrong else later)
         if "last_only" in wrong:
             up = later if t < len(x) - 1 else up
-        slope = SIGMA["tanh" if "always_tanh" in wrong else activation][1](h[t + 1])
+        slope_at = h[t] if "slope_before" in wrong else h[t + 1]
+        slope = SIGMA["tanh" if "always_tanh" in wrong else activation][1](slope_at)
+        if "sigmoid_slope" in wrong and activation == "tanh":
+            slope = slope_at * (1 - slope_at)
         da[t] = up * (1 if "no_slope" in wrong else slope)
         later = (W_h if "not_transposed" in wrong else W_h.T) @ da[t]
     before = h[1:] if "h_after" in wrong else h[:-1]
+    if "minus" in wrong:
+        da, dz, later = -da, -dz, -later
     dW_h, dW_x, db = da.T @ before, da.T @ x, da.sum(0)
     if "overwritten" in wrong:
         dW_h, dW_x, db = np.outer(da[0], h0), np.outer(da[0], x[0]), da[0]
+    if "no_dh0" in wrong:
+        later = 0 * later
+    if "out_before" in wrong:
+        return da @ W_x, later, dW_h, dW_x, db, dz.T @ h[:-1], dz.sum(0)
     if "zero" in wrong:
         dW_h, dW_x, db = 0 * dW_h, 0 * dW_x, 0 * db
     if "printed" in wrong:
@@ -148,6 +165,9 @@ def edges(rng):
     return {
         "the loss, logits of thousands": sure,
         "the gradients, logits of thousands": {**sure, "loss": False},
+        "the loss, word 0": {**(zero := sequence(rng, 4, 2, 3, 4, loss=True)), "y": np.array([0, 2, 0, 3])},
+        "the gradients, word 0": {**zero, "y": np.array([0, 2, 0, 3]), "loss": False},
+        "the gradients, a long sentence": sequence(rng, 24, 2, 3, 4),
         "the loss, a single step": (one := sequence(rng, 1, 2, 3, 4, loss=True)),
         "the gradients, a single step": {**one, "loss": False},
     }
@@ -158,59 +178,69 @@ def tiny():
     return {name: np.round(a, 1) if isinstance(a, np.ndarray) and name != "y" else a for name, a in fixed.items()}
 
 
-# Name and question of each mistake; IN_BOTH and IN_LOSS below say which function has it.
-WRONG = {
-    "entropy": (
-        "it is the entropy of ŷ, as printed: y is never used",
-        "which word really came next, and where do you use it?",
-    ),
-    "zero": (
-        "the gradients through time are zero, as printed: y − y",
-        "what is a number minus itself, whatever W_h is?",
-    ),
-    "printed": (
-        "the gradients through time are the printed sums, vectors of zeros",
-        "which shape must the gradient of W_h [H, H] have?",
-    ),
-    "repaired": ("W_yᵀ, σ′ and the path through time are missing, as printed", "what lies between W_h and ŷₜ − yₜ?"),
-    "no_slope": ("the slope σ′ is missing", "hₜ = σ(aₜ): what do you multiply by on the way back from h to a?"),
-    "single": (
-        "it stops after a single step: no gradient goes back in time",
-        "does hₜ affect the loss only through ŷₜ?",
-    ),
-    "last_only": (
-        "only the loss of the last step sends a gradient back",
-        "L is a sum Σₜ: how many steps have a loss of their own?",
-    ),
-    "not_transposed": (
-        "W_h is not transposed on the way back",
-        "with H = 2, by hand: which entry of h does W_h[0, 1] multiply?",
-    ),
-    "h_after": ("the gradient of W_h uses hₜ instead of hₜ₋₁", "what is W_h multiplied by at step t?"),
-    "overwritten": ("the gradients are overwritten at each step, not summed", "how many steps use the same W_h?"),
-    "mean": ("it is the mean over the steps instead of the sum", "L = −Σₜ …: is anything divided here?"),
-    "entropy_loss": (
-        "the loss alone is the entropy of ŷ, as printed",
-        "if another word had come, should the loss be the same?",
-    ),
-    "last": ("only the loss of the last step is counted", "L is a sum Σₜ: how many words were predicted?"),
-    "before": ("ŷₜ is computed from hₜ₋₁", "has this state already read xₜ?"),
-    "not_handed_on": ("every step starts from h0", "what does the third step know about the second?"),
-    "sigma_out": ("the output goes through σ, as printed, not through softmax", "what must the numbers of ŷₜ sum to?"),
-    "always_tanh": (
-        "tanh is used, whatever `activation` says",
-        "what is σ when activation is relu, and what is its slope?",
-    ),
-}
+MISTAKES = """  key · what it looks like · a question
+entropy · it is the entropy of ŷ, as printed: y is never used ·
+    which word really came next, and where do you use it?
+zero · the gradients through time are zero, as printed: y − y ·
+    what is a number minus itself, whatever W_h is?
+printed · the gradients through time are the printed sums, vectors of zeros ·
+    which shape must the gradient of W_h [H, H] have?
+repaired · W_yᵀ, σ′ and the path through time are missing, as printed ·
+    what lies between W_h and ŷₜ − yₜ?
+no_slope · the slope σ′ is missing ·
+    hₜ = σ(aₜ): what do you multiply by on the way back from h to a?
+single · it stops after a single step: no gradient goes back in time ·
+    does hₜ affect the loss only through ŷₜ?
+last_only · only the loss of the last step sends a gradient back ·
+    L is a sum Σₜ: how many steps have a loss of their own?
+not_transposed · W_h is not transposed on the way back ·
+    with H = 2, by hand: which entry of h does W_h[0, 1] multiply?
+h_after · the gradient of W_h uses hₜ instead of hₜ₋₁ ·
+    what is W_h multiplied by at step t?
+overwritten · the gradients are overwritten at each step, not summed ·
+    how many steps use the same W_h?
+mean · it is the mean over the steps instead of the sum ·
+    L = −Σₜ …: is anything divided here?
+entropy_loss · the loss alone is the entropy of ŷ, as printed ·
+    if another word had come, should the loss be the same?
+last · only the loss of the last step is counted ·
+    L is a sum Σₜ: how many words were predicted?
+before · ŷₜ is computed from hₜ₋₁ ·
+    has this state already read xₜ?
+not_handed_on · every step starts from h0 ·
+    what does the third step know about the second?
+sigma_out · the output goes through σ, as printed, not through softmax ·
+    what must the numbers of ŷₜ sum to?
+always_tanh · tanh is used, whatever `activation` says ·
+    what is σ when activation is relu, and what is its slope?
+bits_loss · the loss is in bits: its logarithm has base 2 ·
+    which base does the logarithm have that undoes exp?
+minus · the sign is reversed ·
+    the logarithm of a probability is negative: should a loss be negative?
+own_answer_loss · the loss is taken at the word that the model finds most likely ·
+    if another word had come, should the loss be the same?
+zero_word_loss · the words with the id 0 are left out of the loss ·
+    is 0 an id like any other?
+slope_before · the slope is taken at hₜ₋₁ instead of hₜ ·
+    hₜ = σ(aₜ): at which of the two states does 1 − h² give the slope at aₜ?
+sigmoid_slope · the slope of the sigmoid, h(1 − h), is used for tanh ·
+    what is the slope of tanh at 0, and what does your formula give there?
+no_dh0 · the gradient of h0 is 0 ·
+    does the first step not use h0?
+out_before · the gradient of W_y uses hₜ₋₁ instead of hₜ ·
+    what was W_y multiplied by at step t?
+"""
 RETURNS = {"dx": "step input", "dh0": "unit", "dW_h": "unit unit", "dW_x": "unit input", "db_h": "unit"}
 RETURNS |= {"dW_y": "word unit", "db_y": "word"}
-IN_BOTH, IN_LOSS = ("entropy", "mean", "always_tanh"), ("entropy_loss", "last", "before", "not_handed_on", "sigma_out")
+IN_BOTH = ("entropy", "mean", "always_tanh", "minus")
+IN_LOSS = ("entropy_loss", "last", "before", "not_handed_on", "sigma_out")
 
 
 def mistake(key, name, question):
     wrong = frozenset({key.removesuffix("_loss")})
-    loss = partial(flawed_loss, wrong=wrong) if key in IN_BOTH + IN_LOSS else rnn_loss
-    gradients = rnn_loss_gradients if key in IN_LOSS else partial(flawed, wrong=wrong)
+    loss_only = key in IN_LOSS or key.endswith("_loss")
+    loss = partial(flawed_loss, wrong=wrong) if key in IN_BOTH or loss_only else rnn_loss
+    gradients = rnn_loss_gradients if loss_only else partial(flawed, wrong=wrong)
     return Wrong(name, question, {"rnn_loss_gradients": gradients, "rnn_loss": loss})
 
 
@@ -257,7 +287,7 @@ EXERCISE = Exercise(
         "through one matrix": {"rnn_loss_gradients": through_one_matrix, "rnn_loss": loss_by_logaddexp},
         "autograd": {"rnn_loss_gradients": autograd, "rnn_loss": loss_in_a_loop},
     },
-    wrong={key: mistake(key, *rest) for key, rest in WRONG.items()},
+    wrong={key: mistake(key, each.name, each.question) for key, each in listed(MISTAKES).items()},
     hints=(
         "The loss of every step is the cross-entropy of exercise 4: the gradient of its logits is ŷₜ minus the one-hot answer. "
         "Each state affects the loss in two ways: through its own ŷₜ, and through the state after it.",

@@ -2,7 +2,7 @@ r"""The GRU, step by step.  F16."""
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, Wrong, listed
 
 
 def sigmoid(a):
@@ -11,12 +11,24 @@ def sigmoid(a):
 
 def flawed(x, h0, W_x, W_h, b, b_h, wrong=frozenset()):
     h, out = h0, []
+    b = 0 * b if "no_b" in wrong else b
+    b_h = 0 * b_h if "no_b_h" in wrong else b_h
+    b_h = np.where(np.arange(len(b_h)) < 2 * len(h0), 0, b_h) if "no_b_h_gates" in wrong else b_h
+    W_x = 0 * W_x if "no_x" in wrong else W_x
     for x_t in x:
         (a_r, a_z, a_n), (u_r, u_z, u_n) = np.split(W_x @ x_t + b, 3), np.split(W_h @ h + b_h, 3)
         H = len(h)
         if "swapped" in wrong:
             a_r, a_z, u_r, u_z = a_z, a_r, u_z, u_r
+        if "z_first" in wrong:  # n, r, z
+            a_n, a_r, a_z, u_n, u_r, u_z = a_r, a_z, a_n, u_r, u_z, u_n
         r, z = sigmoid(a_r + u_r), sigmoid(a_z + u_z)
+        if "tanh_gates" in wrong:
+            r, z = np.tanh(a_r + u_r), np.tanh(a_z + u_z)
+        if "reset_turned" in wrong:
+            r = 1 - r
+        if "one_gate" in wrong:
+            r = z
         bias = b_h[2 * H :]
         inside = W_h[2 * H :] @ (r * h) + r * bias if "before" in wrong else r * u_n
         if "one_bias" in wrong:  # the effect of merging the two biases
@@ -26,11 +38,74 @@ def flawed(x, h0, W_x, W_h, b, b_h, wrong=frozenset()):
         if "no_reset" in wrong:
             inside = u_n
         n = (sigmoid if "sigmoid_n" in wrong else np.tanh)(a_n + inside)
+        if "relu_n" in wrong:
+            n = np.maximum(a_n + inside, 0)
+        if "linear_n" in wrong:
+            n = a_n + inside
+        if "reset_all" in wrong:
+            n = np.tanh(r * (a_n + u_n))
+        if "no_recurrence" in wrong:
+            n = np.tanh(a_n)
+        if "tanh_again" in wrong:
+            n = np.tanh(n)
         z = 1 - z if "update" in wrong else z
         h_new = (1 - z) * n + z * (h0 if "start" in wrong else h)
+        for key, other in {
+            "sum": n + z * h,
+            "no_old": (1 - z) * n,
+            "candidate": n,
+            "both_gates": (1 - z) * n + r * h,
+            "half": (n + h) / 2,
+            "squeezed": np.tanh((1 - z) * n + z * h),
+        }.items():
+            h_new = other if key in wrong else h_new
         out.append(h_new)
         h = h if "no_step" in wrong else h_new
-    return np.stack(out)
+    return np.stack([h0, *out[:-1]] if "started" in wrong else out)
+
+
+MORE = """  key · what it looks like · a question
+no_b · the bias b is missing ·
+    how many of the four parameters have you used?
+no_b_h · the bias b_h is missing everywhere ·
+    how many of the four parameters have you used?
+no_b_h_gates · the two gates lack the bias b_h ·
+    to how many of the three blocks do you add b_h?
+no_x · the input is never used ·
+    if another word comes in, does your state change?
+z_first · the rows are read as n, r, z ·
+    in which order are the rows of W_x and W_h?
+tanh_gates · the gates go through tanh instead of σ ·
+    between which two numbers must a gate lie?
+reset_turned · the reset gate is used the wrong way round ·
+    r = 0 should let the candidate forget the past: does yours?
+one_gate · one gate is used as reset and as update gate ·
+    the weights hold three blocks: how many of them have you used?
+relu_n · the candidate goes through ReLU instead of tanh ·
+    can a unit of your cell ever become negative?
+linear_n · the candidate goes through no function at all ·
+    if h0 lies within ±1, can your state leave this range?
+reset_all · the reset gate multiplies the input's part as well ·
+    r = 0 means that the past is ignored: what about the input?
+no_recurrence · the candidate does not see the state at all ·
+    what does the reset gate multiply?
+tanh_again · the candidate goes through tanh twice ·
+    how many times does tanh stand in the formula?
+sum · the candidate is added in full, without the factor 1 − z ·
+    the new state is a mean: what must its two weights sum to?
+no_old · the old state is not added ·
+    how does the cell keep something for many steps?
+candidate · the new state is the candidate: the update gate is never used ·
+    how does the cell keep something for many steps?
+both_gates · the old state is multiplied by the reset gate ·
+    which of the two gates says how much of the old state stays?
+half · candidate and old state have the weight ½ each ·
+    which gate says how much of the old state stays?
+squeezed · the new state goes through another tanh ·
+    z = 1 means that the state stays as it is: does yours?
+started · h0 stands in front of the results, and the last step is missing ·
+    the task says what to return: which state belongs to the first step?
+"""
 
 
 def loops(x, h0, W_x, W_h, b, b_h):
@@ -81,7 +156,13 @@ def edges(rng):
     large["x"] = large["x"] * 1e3
     still = sequence(rng, 4, 2, 3)
     still["h0"] = still["h0"] * 0
-    return {"inputs of a thousand": large, "a single step": sequence(rng, 1, 3, 2), "a start at zero": still}
+    return {
+        "inputs of a thousand": large,
+        "a single step": sequence(rng, 1, 3, 2),
+        "a start at zero": still,
+        "many steps": sequence(rng, 40, 2, 3),
+        "one unit": sequence(rng, 4, 3, 1),
+    }
 
 
 def closed(rng):
@@ -164,6 +245,7 @@ EXERCISE = Exercise(
             "the cell keeps part of h0, not of the state before",
             "what does z multiply, the start or the state of the step before?",
         ),
+        **listed(MORE),
     },
     flawed=flawed,
     hints=(

@@ -1,10 +1,11 @@
 r"""Perplexity, and the loss of a language model.  F23."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
 from minilm.formulas.cross_entropy import log_softmax
 
 
@@ -12,6 +13,14 @@ def flawed_loss(z, w, mask=None, wrong=frozenset()):
     B, T, _ = z.shape
     mask = np.ones((B, T), bool) if mask is None or "padding" in wrong else mask
     logs = z if "no_softmax" in wrong else log_softmax(z)
+    if "axis_0" in wrong:
+        logs = log_softmax(z.T).T
+    if "no_log" in wrong:
+        logs = np.exp(logs)
+    if "log_of_softmax" in wrong:
+        logs = np.log(np.exp(z) / np.exp(z).sum(-1, keepdims=True))
+    if "epsilon" in wrong:
+        logs = np.log(np.exp(logs) + 1e-9)
     guessed, use = np.roll(w, -1, axis=1), np.roll(mask, -1, axis=1)
     use[:, -1] = False
     if "first" in wrong:  # the last row of z predicts the first word
@@ -24,9 +33,23 @@ def flawed_loss(z, w, mask=None, wrong=frozenset()):
     if "mask_unshifted" in wrong:
         use = mask.copy()
         use[:, -1] = False
+    if "word_0" in wrong:
+        use = use & (guessed > 0)
+    if "mask_prefix" in wrong:  # only the number of words is looked at, not where they are
+        use = np.arange(T) < mask.sum(1)[:, None] - 1
+    if "before_too" in wrong:  # the row that predicts must count as well
+        use = use & mask
     losses = -np.take_along_axis(logs, guessed[..., None], axis=2)[..., 0] * use
     if "base_2" in wrong:
         losses = losses / np.log(2)
+    if "minus" in wrong:
+        losses = -losses
+    if "own_answer" in wrong:
+        losses = -logs.max(-1) * use
+    if "exp" in wrong:
+        return float(np.exp(losses.sum() / use.sum()))
+    if "by_mask" in wrong:
+        return float(losses.sum() / mask.sum())
     if "sequences" in wrong:
         kept = use.any(axis=1)
         return float((losses.sum(1)[kept] / use.sum(1)[kept]).mean())
@@ -38,6 +61,21 @@ def flawed_loss(z, w, mask=None, wrong=frozenset()):
 def flawed_perplexity(p, wrong=frozenset()):
     if "product" in wrong:
         return float(np.prod(p) ** (-1 / len(p)))
+    p = p + 1e-10 if "plus" in wrong else p
+    if "mean_inverse" in wrong:
+        return float(np.mean(1 / p))
+    if "no_exp" in wrong:
+        return float(-np.log(p).mean())
+    if "two_to" in wrong:
+        return float(2 ** (-np.log(p).mean()))
+    if "log_10" in wrong:
+        return float(np.exp(-np.log10(p).mean()))
+    if "bits_p" in wrong:
+        return float(-np.log2(p).mean())
+    if "n_less_1" in wrong:
+        return float(np.exp(-np.log(p).sum() / max(len(p) - 1, 1)))
+    if "entropy" in wrong:
+        return float(np.exp(-(p * np.log(p)).sum()))
     if "mean_p" in wrong:
         return float(1 / np.mean(p))
     total = np.log2(p).sum() if "log_2" in wrong else np.log(p).sum()
@@ -49,6 +87,81 @@ def flawed_perplexity(p, wrong=frozenset()):
 def having(*wrong):
     wrong = frozenset(wrong)
     return {"causal_loss": partial(flawed_loss, wrong=wrong), "perplexity": partial(flawed_perplexity, wrong=wrong)}
+
+
+MISTAKES = """  key · what it looks like · a question
+sequences · the mean is taken per sequence and then over the sequences, instead of over all words ·
+    one row has 2 words, another 200: how much should each single word weigh?
+base_2 · the loss has base 2 and is in bits ·
+    exp(loss) should be the perplexity: which logarithm does exp undo?
+log_2 · perplexity combines the logarithm to base 2 with exp to base e ·
+    is exp(log₂ 8) equal to 8?
+first · the first word is scored as well, with the last row of z ·
+    which row of z could have read what comes before the first word?
+mask_unshifted · `mask` is read at the row that predicts, not at the word that is predicted ·
+    the last word of a short row is followed by padding: should this word's row count as a prediction?
+unshifted · row t is scored on word t, which it has already read ·
+    what has row t read, and which word should it predict?
+sum · the losses are summed, not averaged ·
+    is a longer text a worse one?
+no_softmax · the logits are used as log-probabilities ·
+    does exp of a row of logits sum to 1?
+product · perplexity multiplies the probabilities before it takes the root ·
+    what does a computer return for 0.1 to the power of 400?
+mean_p · perplexity is one over the mean probability ·
+    the probability of a text is a product: which kind of mean fits a product?
+per_text · perplexity is computed for the whole text, not per word ·
+    what happens to your result if the text is twice as long?
+sign · the minus sign is missing from the exponent ·
+    can a perplexity be below 1?
+axis_0 · the softmax runs along the first axis instead of the last ·
+    which axis of z holds the vocabulary?
+no_log · the loss is minus the probability, without the logarithm ·
+    how much does your loss punish a model that gives the right word the probability 0?
+log_of_softmax · the softmax is computed first, without subtracting the maximum, and then its logarithm ·
+    what is exp(1000) on a computer?
+epsilon · a small number is added inside the logarithm of the loss ·
+    if the model is certain and wrong, by how much does your loss differ from the true one?
+minus · the minus sign of the loss is missing ·
+    the logarithm of a probability is negative: should a loss be negative?
+own_answer · the loss is taken at the word that the model finds most likely ·
+    if another word had come, should the loss be the same?
+word_0 · the words with the id 0 are left out, as if they were padding ·
+    how is padding marked here: by an id, or by `mask`?
+mask_prefix · only the number of words in `mask` is used, not where they are ·
+    which words count if the mask is False at the beginning of a row?
+before_too · a word counts only if the word before it counts, too ·
+    the mask is True at the word that is predicted: does it matter what it is at the row that predicts?
+exp · this is the perplexity, not the loss ·
+    exp(loss) is the perplexity: which of the two is asked for?
+by_mask · the sum is divided by the number of words, the first one of each row included ·
+    how many words of a row of five are predicted?
+mean_inverse · perplexity is the mean of one over each probability ·
+    the probability of a text is a product: which kind of mean fits a product?
+plus · perplexity adds a small number to the probabilities ·
+    how surprised is a model by a word to which it gave the probability 0?
+no_exp · perplexity lacks the exp at the end ·
+    a model gives every word the probability 1/8: what is its perplexity?
+two_to · perplexity combines the natural logarithm with powers of 2 ·
+    is 2 to the power of ln 8 equal to 8?
+log_10 · perplexity combines the logarithm to base 10 with exp to base e ·
+    is exp(log₁₀ 8) equal to 8?
+bits_p · this is the entropy in bits per word, not the perplexity ·
+    a model gives every word the probability 1/8: what is its perplexity?
+n_less_1 · perplexity divides by one word less than there are ·
+    how many probabilities are in p?
+entropy · perplexity weighs every logarithm with its probability ·
+    each word of the text really came once: how much should each of them weigh?
+"""
+IN_12 = """  key · what it looks like · a question
+padding · padding is counted as words ·
+    what is `mask` for, and where do you use it?
+all_places · the sum is divided by all positions, not by the words that count ·
+    if half of a batch is padding, is the model twice as good?
+twice · the labels are shifted by two words ·
+    where in your program are the labels shifted, and does it happen only once?
+"""
+SECTIONS = ("Padding that counts", "Shifted twice")
 
 
 def word_by_word(z, w, mask=None):
@@ -111,6 +224,7 @@ def probes(rng):
         "every word counts": text(rng, 5, 5, V=7, n=4, all_count=True),
         "only some words count": only,
         "as many words as rows": text(rng, 4, 2, 3, 4, V=4, n=9),
+        "a row of one word, and one of none": text(rng, 1, 5, 0, 4, V=6, n=3),
     }
 
 
@@ -120,6 +234,8 @@ def edges(rng):
         "logits of a thousand": large | {"z": large["z"] * 1e3},
         "a text of two thousand words": text(rng, 3, 2, V=5, n=2000),
         "a word with the probability 0": text(rng, 2, V=3) | {"p": np.array([0.5, 0.0, 0.5])},
+        "one row": text(rng, 5, V=4, n=1),
+        "the word 0": text(rng, 4, 3, V=3) | {"w": np.array([[0, 0, 1, 0], [1, 0, 0, 2]])},
         "a model that knows the text": text(rng, 3, V=3) | {"p": np.ones(4)},
     }
 
@@ -161,78 +277,8 @@ EXERCISE = Exercise(
         "slices": {"causal_loss": by_slices, "perplexity": geometric_mean},
         "one-hot": {"causal_loss": by_onehot, "perplexity": lambda p: np.exp(np.mean(-np.log(p)))},
     },
-    wrong={
-        "sequences": Wrong(
-            "the mean is taken per sequence and then over the sequences, instead of over all words",
-            "one row has 2 words, another 200: how much should each single word weigh?",
-            having("sequences"),
-        ),
-        "base_2": Wrong(
-            "the loss has base 2 and is in bits",
-            "exp(loss) should be the perplexity: which logarithm does exp undo?",
-            having("base_2"),
-        ),
-        "log_2": Wrong(
-            "perplexity combines the logarithm to base 2 with exp to base e",
-            "is exp(log₂ 8) equal to 8?",
-            having("log_2"),
-        ),
-        "first": Wrong(
-            "the first word is scored as well, with the last row of z",
-            "which row of z could have read what comes before the first word?",
-            having("first"),
-        ),
-        "padding": Wrong(
-            "padding is counted as words",
-            "what is `mask` for, and where do you use it?",
-            having("padding"),
-            ("12", "Padding that counts"),
-        ),
-        "all_places": Wrong(
-            "the sum is divided by all positions, not by the words that count",
-            "if half of a batch is padding, is the model twice as good?",
-            having("all_places"),
-            ("12", "Padding that counts"),
-        ),
-        "mask_unshifted": Wrong(
-            "`mask` is read at the row that predicts, not at the word that is predicted",
-            "the last word of a short row is followed by padding: should this word's row count as a prediction?",
-            having("mask_unshifted"),
-        ),
-        "unshifted": Wrong(
-            "row t is scored on word t, which it has already read",
-            "what has row t read, and which word should it predict?",
-            having("unshifted"),
-        ),
-        "twice": Wrong(
-            "the labels are shifted by two words",
-            "where in your program are the labels shifted, and does it happen only once?",
-            having("twice"),
-            ("12", "Shifted twice"),
-        ),
-        "sum": Wrong("the losses are summed, not averaged", "is a longer text a worse one?", having("sum")),
-        "no_softmax": Wrong(
-            "the logits are used as log-probabilities",
-            "does exp of a row of logits sum to 1?",
-            having("no_softmax"),
-        ),
-        "product": Wrong(
-            "perplexity multiplies the probabilities before it takes the root",
-            "what does a computer return for 0.1 to the power of 400?",
-            having("product"),
-        ),
-        "mean_p": Wrong(
-            "perplexity is one over the mean probability",
-            "the probability of a text is a product: which kind of mean fits a product?",
-            having("mean_p"),
-        ),
-        "per_text": Wrong(
-            "perplexity is computed for the whole text, not per word",
-            "what happens to your result if the text is twice as long?",
-            having("per_text"),
-        ),
-        "sign": Wrong("the minus sign is missing from the exponent", "can a perplexity be below 1?", having("sign")),
-    },
+    wrong=listed(MISTAKES, having)
+    | {key: replace(each, section=("12", SECTIONS[key == "twice"])) for key, each in listed(IN_12, having).items()},
     hints=(
         "The probability of a text is the product of the probabilities that the model gave to each word, given the words before "
         "it. Its logarithm is a sum. Divide it by the number of words and change its sign: that is the loss, and exp of the loss "

@@ -1,10 +1,8 @@
 r"""Both sides of a masked word.  F25."""
 
-import re
-
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
 
 
 def masked_word_contexts(x: np.ndarray, y: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
@@ -41,12 +39,40 @@ def flawed(x, y, attention_mask, wrong=frozenset()):
         if "whole_batch" in wrong:
             out.append(x[attention_mask].mean(0))
             continue
+        if "window" in wrong:
+            see &= abs(place - t) <= 5
+        if "last" in wrong:
+            see = place == attention_mask[b].nonzero()[0][-1]
+        if "first" in wrong:
+            see = place == 0
+        if "itself" in wrong:
+            see = place == t
+        if "no_first" in wrong and see[1:].any():
+            see &= place > 0
+        if "largest" in wrong or "median" in wrong:
+            out.append(x[b][see].max(0) if "largest" in wrong else np.median(x[b][see], axis=0))
+            continue
+        if "two_sides" in wrong:  # the mean of the left mean and the right mean
+            sides = [x[b][see & side].mean(0) for side in (place <= t, place >= t)]
+            out.append(np.mean(sides, axis=0))
+            continue
+        if "nearer" in wrong:
+            weight = see / (1.0 + abs(place - t))
+            out.append(weight @ np.where(see[:, None], x[b], 0) / weight.sum())
+            continue
         if "sum" in wrong:
             out.append(x[b][see].sum(0))
             continue
         n = len(place) if "all_places" in wrong else see.sum()
+        n = n - 1 if "one_less" in wrong else len(y[b][y[b] != -100]) if "by_masked" in wrong else n
+        n = np.sqrt(n) if "root" in wrong else n
         out.append(x[b][see].sum(0) / max(n, 1))
-    return np.array(out).reshape(-1, x.shape[2])
+    out = np.array(out).reshape(-1, x.shape[2])
+    if "by_place" in wrong:  # all sentences at place 0, then all at place 1 …
+        return out[np.argsort(np.argwhere(y != -100)[:, 1], kind="stable")]
+    if "once" in wrong:
+        return out[np.unique(np.argwhere(y != -100)[:, 0], return_index=True)[1]]
+    return out[::-1] if "backwards" in wrong else out
 
 
 def word_by_word(x, y, attention_mask):
@@ -94,6 +120,8 @@ def probes(rng):
     return {
         "one masked word in the middle": batch(rng, (5, [2]), C=2),
         "several sentences": batch(rng, (6, [1, 4]), (3, [1]), (4, [0, 3]), C=5),
+        "long sentences": batch(rng, (14, [3, 11]), (12, [6]), (9, [0]), C=3),
+        "all sizes the same": batch(rng, (3, [1]), (2, [0, 1]), (3, [0, 2]), (1, [0]), C=4),
         "the first and the last word": batch(rng, (5, [0]), (7, [6]), C=4),
     }
 
@@ -139,6 +167,36 @@ whole_batch · the other sentences of the batch are used ·
     do two sentences of a batch have anything to do with each other?
 zero · `y > 0` loses the word with the id 0 ·
     is 0 an id like any other?
+window · only words at most five places away are used ·
+    how far does attention reach in an encoder?
+first · only the first word is used ·
+    which words of a sentence help you to guess a masked one?
+last · only the last word is used ·
+    which words of a sentence help you to guess a masked one?
+itself · only the masked position itself is used ·
+    which words of a sentence help you to guess a masked one?
+no_first · the first word of every sentence is left out ·
+    why should the first word not help?
+largest · it is the largest value of each feature, not the mean ·
+    the task says which function of the vectors is asked for: which one?
+median · it is the median of each feature, not the mean ·
+    the task says which function of the vectors is asked for: which one?
+two_sides · the left side and the right side weigh the same, however many words they have ·
+    in a plain mean, how much does each single word weigh?
+nearer · near words weigh more ·
+    in a plain mean, how much does each single word weigh?
+one_less · the sum is divided by one word less than there are ·
+    how many vectors did you add up?
+by_masked · the sum is divided by the number of masked words ·
+    how many vectors did you add up?
+root · the sum is divided by the root of the number of words ·
+    how many vectors did you add up?
+by_place · the results are in the order of the places, not of the sentences ·
+    in which order does the docstring ask for the contexts?
+backwards · the results are in reverse order ·
+    in which order does the docstring ask for the contexts?
+once · there is one result per sentence, not one per masked word ·
+    how many masked words are there?
 """
 
 EXERCISE = Exercise(
@@ -161,7 +219,7 @@ EXERCISE = Exercise(
         "for each masked word, in order, the mean of its sentence [N, C]",
     ),
     right={"word by word": word_by_word, "attention": by_attention, "einsum": einsum, "selection": by_selection},
-    wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
+    wrong=listed(MISTAKES),
     flawed=flawed,
     hints=(
         "A language model predicts the next word and must not see it. Here, [MASK] already replaces the word, so nothing else "

@@ -5,11 +5,13 @@ from functools import partial
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
 
 
 def flawed_entities(tags, wrong=frozenset()):
     found, start, kind = set(), 0, None
+    if "hyphens" in wrong:
+        tags = ["-".join(tag.split("-")[:2]) for tag in tags]
     for i, tag in enumerate([*tags, "O"]):
         goes_on = tag.startswith("I-") if "joined" in wrong else tag == f"I-{kind}"
         if "opens_too" in wrong:
@@ -19,6 +21,8 @@ def flawed_entities(tags, wrong=frozenset()):
             kind = None
         if kind is None and tag != "O" and not ("orphans" in wrong and tag.startswith("I-")):
             start, kind = i, tag[2:]
+    if "last_inclusive" in wrong:
+        return {(k, a, b - 1) for k, a, b in found}
     return {(k, a, b) for k, a, b in found if b < len(tags)} if "at_the_end" in wrong else found
 
 
@@ -32,6 +36,11 @@ def flawed_counts(y, y_hat, wrong=frozenset()):
         return found | ({("O", i, i + 1) for i, tag in enumerate(tags) if tag == "O"} if "o" in wrong else set())
 
     pairs = [(of(true), of(guess)) for true, guess in zip(y, y_hat)]
+    if "lines_merged" in wrong:  # the same entity in two lines counts once
+        pairs = [tuple(set().union(*side) for side in zip(*pairs))]
+    if "starts" in wrong or "ends" in wrong:
+        cut = (lambda e: (e[0], e[1], 0)) if "starts" in wrong else (lambda e: (e[0], 0, e[2]))
+        pairs = [tuple({cut(e) for e in side} for side in pair) for pair in pairs]
     kinds = sorted({kind for pair in pairs for found in pair for kind, _, _ in found})
     rows = []
     for kind in kinds:
@@ -51,11 +60,21 @@ def flawed_averages(TP, FP, FN, wrong=frozenset()):
 
     def three(TP, FP, FN):
         P, R = ratio(TP, TP + FP), ratio(TP, TP + FN)
-        return np.array([P, R, (P + R) / 2 if "arithmetic" in wrong else ratio(2 * P * R, P + R)])
+        if "turned" in wrong:
+            P, R = R, P
+        F1 = (P + R) / 2 if "arithmetic" in wrong else ratio((1 if "no_2" in wrong else 2) * P * R, P + R)
+        F1 = ratio(TP, TP + FP + FN) if "jaccard" in wrong else np.sqrt(P * R) if "geometric" in wrong else F1
+        return np.array([P, R, F1])
 
     micro, each = three(TP.sum(), FP.sum(), FN.sum()), three(TP, FP, FN)
     weight = TP + (FP if "by_guesses" in wrong else FN)
     macro, weighted = each.mean(1), each @ ratio(weight, weight.sum())
+    if "seen_only" in wrong:
+        macro = each[:, TP + FN > 0].mean(1) if (TP + FN).any() else 0 * macro
+    if "weighted_f1" in wrong:
+        weighted[2] = ratio(2 * weighted[0] * weighted[1], weighted[0] + weighted[1])
+    if "exchanged" in wrong:
+        macro, weighted = weighted, macro
     if "f1_of_means" in wrong:
         macro[2] = ratio(2 * macro[0] * macro[1], macro[0] + macro[1])
     return {"micro": micro, "macro": micro if "micro" in wrong else macro, "weighted": weighted}
@@ -137,6 +156,10 @@ def lines(rng, *lengths):
     return {"y": y, "y_hat": guess}
 
 
+HYPHENS = {  # types with a hyphen, types that begin alike, the same name in two lines, and an empty line
+    "y": ["B-geo-loc I-geo-loc O".split(), [], "B-geo-loc I-geo-loc B-geo".split(), "B-PRODUCT B-PROJECT".split()],
+    "y_hat": ["B-geo-loc I-geo-loc O".split(), [], "B-geo-loc I-geo-loc O".split(), "B-PRODUCT B-PRODUCT".split()],
+}
 FIXED = {  # names side by side, an I- that opens a name, an I- of another type, half a name, a name that reaches the end
     "y": ["B-PER I-PER O B-LOC B-LOC O".split(), "I-ORG I-ORG O B-PER I-LOC".split(), "O B-ORG I-ORG I-ORG".split()],
     "y_hat": ["B-PER O O B-LOC I-LOC O".split(), "B-ORG I-ORG O B-PER I-PER".split(), "O B-ORG I-ORG B-PER".split()],
@@ -150,6 +173,7 @@ def counted(*rows):
 def probes(rng):
     return {
         "names side by side": FIXED | counted(*rng.integers(1, 30, size=(3, 4))),
+        "types with hyphens": HYPHENS | counted(*rng.integers(1, 30, size=(3, 6))),
         "a few lines": lines(rng, 9, 5, 12, 7) | counted(*rng.integers(1, 30, size=(3, 5))),
         "a class that never occurs": lines(rng, 8, 15) | counted([7, 0, 3], [2, 4, 1], [1, 0, 6]),
     }
@@ -171,6 +195,12 @@ f1_of_means · macro F1 is computed from the mean precision and the mean recall 
     is the F1 of two means the same as the mean of two F1 scores?
 by_guesses · the weighted average is weighted by the number of predictions ·
     is support how often a class occurs, or how often it was predicted?
+weighted_f1 · weighted F1 is computed from the weighted precision and the weighted recall ·
+    is the F1 of two means the same as the mean of two F1 scores?
+seen_only · the macro average leaves out classes that never occur ·
+    over how many classes does the docstring take the mean?
+exchanged · macro and weighted average are exchanged ·
+    in which of the two does every class have the same weight?
 """,
     "Four counts, and what is made of them": """
 nan · a class that was never predicted causes a division by zero ·
@@ -179,6 +209,14 @@ one · 0/0 counts as 1 ·
     does a tagger that finds nothing deserve full marks for precision?
 arithmetic · F1 is the plain mean of precision and recall ·
     if precision is 1 and recall is 0, is the result half as good as perfect?
+turned · precision and recall are exchanged ·
+    which of the two asks: of all that I predicted, how much was right?
+jaccard · F1 is TP / (TP + FP + FN) ·
+    if precision and recall are both ½, what is their harmonic mean?
+no_2 · the factor 2 of F1 is missing ·
+    if precision and recall are both 1, what should F1 be?
+geometric · F1 is the root of precision times recall ·
+    which kind of mean is 2PR / (P + R)?
 swapped · false positives and false negatives are swapped ·
     if only the prediction has an entity, is it a false positive or a false negative?
 """,
@@ -199,6 +237,16 @@ orphans · an I- that continues nothing is dropped ·
     what does the docstring say about an I-X when no entity of type X is open?
 at_the_end · an entity that reaches the end of its line is lost ·
     what closes the last entity if no further tag follows?
+hyphens · of a type with a hyphen, only the first part is kept ·
+    B-geo-loc: what is its type?
+last_inclusive · the second number is the last token, not the one after it ·
+    in (type, first, last + 1), what is the third number of a name at token 4 alone?
+lines_merged · the same name at the same place of two lines is counted once ·
+    are two names in two sentences one entity?
+starts · an entity counts as found if its type and its first token are right ·
+    if only “New” of “New York” is found, is the city found?
+ends · an entity counts as found if its type and its last token are right ·
+    if only “York” of “New York” is found, is the city found?
 """,
 }
 
@@ -233,9 +281,7 @@ EXERCISE = Exercise(
         "sets and a dictionary": having(),
     },
     wrong={
-        key: Wrong(name, question, having(key), ("11", section))
-        for section, text in MISTAKES.items()
-        for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", text)
+        key: known for section, text in MISTAKES.items() for key, known in listed(text, having, ("11", section)).items()
     },
     hints=(
         "All three scores are ratios of counts. An average over classes either adds up the counts first (micro), or takes the "

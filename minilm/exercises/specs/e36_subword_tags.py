@@ -1,10 +1,8 @@
 r"""Tags on sub-words.  F30, F31."""
 
-import re
-
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
 
 
 def flawed(tags, words, wrong=frozenset()):
@@ -20,6 +18,9 @@ def flawed(tags, words, wrong=frozenset()):
             n = min(len(tags[b]), len(row) - offset)
             y[b, offset : n + offset] = tags[b][:n]
             continue
+        if "counted" in wrong:  # the n-th word that appears gets the n-th tag
+            new = [word for t, word in enumerate(row) if word is not None and (t == 0 or word != row[t - 1])]
+            row = [None if word is None else new.index(word) for word in row]
         for t, word in enumerate(row):
             following = row[t + 1] if t + 1 < len(row) else None
             if word is None:
@@ -36,10 +37,20 @@ def flawed(tags, words, wrong=frozenset()):
                 y[b, t] = tag if word != following else -100
             elif first or "every_piece" in wrong:
                 y[b, t] = tag
+            elif "second_too" in wrong and (t < 2 or word != row[t - 2]):
+                y[b, t] = tag
             elif "inside" in wrong:
                 y[b, t] = tag + (tag % 2)  # B-X has an odd number, I-X the next
             elif "rest_o" in wrong:
                 y[b, t] = 0
+            if "word_0" in wrong and word == 0:  # `if word`, which is False for word 0
+                y[b, t] = -100
+            if "b_only" in wrong and y[b, t] > 0 and y[b, t] % 2 == 0:
+                y[b, t] = -100
+            if "numbers" in wrong and y[b, t] >= 0:
+                y[b, t] = word
+            if "from_1" in wrong and y[b, t] >= 0:
+                y[b, t] += 1
             if "o_ignored" in wrong and y[b, t] == 0:
                 y[b, t] = -100
             if "single" in wrong and word == following:
@@ -47,7 +58,16 @@ def flawed(tags, words, wrong=frozenset()):
         if "pieces_dropped" in wrong:
             kept = [y[b, t] for t in range(T) if y[b, t] != -100]
             y[b] = [*kept, *[-100] * (T - len(kept))]
-    return y
+    if "ignored_minus_1" in wrong:
+        y[y == -100] = -1
+    if "ignored_0" in wrong:
+        y[y == -100] = 0
+    if "padded_left" in wrong:
+        for b, row in enumerate(words):
+            y[b] = np.roll(y[b], T - len(row))
+    if "to_the_shortest" in wrong:
+        y[:, min(map(len, words)) :] = -100
+    return y[::-1] if "backwards" in wrong else y
 
 
 def by_where(tags, words):
@@ -100,6 +120,8 @@ def batch(*sentences):
 def probes(rng):
     cut = ([3, 1, 2, 0, 1], [None, 0, 0, 0, 1, 2, 2, 3, 4, None])
     return {
+        "a word without pieces in the middle": batch(([2, 1, 0, 3], [None, 0, 0, 2, 3, 3, None]), sentence(rng, 5)),
+        "a special token in the middle": batch(([1, 2, 3], [None, 0, None, 1, 1, None, 2, None]), sentence(rng, 4)),
         "words in pieces": batch(sentence(rng, 6), cut, sentence(rng, 4)),
         "whole words": batch(sentence(rng, 5, pieces=1), sentence(rng, 3, pieces=1)),
         "words that were cut off": batch(sentence(rng, 7, cut=2), sentence(rng, 5, cut=3), cut),
@@ -145,6 +167,28 @@ single · words with several pieces have no label at all ·
     which words are usually split into pieces, names or the word “the”?
 pieces_dropped · the labels have moved to the front of their row ·
     does label t belong to piece t?
+counted · words are counted as they appear, instead of being looked up by their number ·
+    word 1 has no pieces: whose tag does the piece of word 2 get?
+second_too · the second piece of a word gets a label as well ·
+    if each word is judged once, how many labels should it have?
+word_0 · word 0 is taken for no word: `if word` ·
+    is 0 a number of a word like any other?
+b_only · only B- tags and O are kept ·
+    how does the model learn where a name goes on?
+numbers · the labels are the numbers of the words, not their tags ·
+    what does `tags` hold?
+from_1 · the tags are counted from 1 ·
+    which number does the docstring give to O?
+ignored_minus_1 · positions that do not count get −1 instead of −100 ·
+    which number marks what does not count?
+ignored_0 · positions that do not count get 0 ·
+    is 0 a tag, or does it mean that there is no tag?
+padded_left · short rows are filled up on the left ·
+    does label t belong to piece t?
+to_the_shortest · rows are cut off at the length of the shortest ·
+    T is the length of which sentence?
+backwards · the sentences are in reverse order ·
+    which sentence does the first row belong to?
 """
 
 EXERCISE = Exercise(
@@ -169,7 +213,7 @@ EXERCISE = Exercise(
         "each of these pieces gets the tag of its word, looked up by the word's number",
     ),
     right={"where a word begins": by_where, "arrays": by_arrays, "what was seen before": by_memory},
-    wrong={key: Wrong(name, question) for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)},
+    wrong=listed(MISTAKES),
     flawed=flawed,
     hints=(
         "Each piece knows its word, and each word knows its tag. To judge every word once, give a label to only one of its "

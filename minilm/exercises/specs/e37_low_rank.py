@@ -1,12 +1,12 @@
 r"""Low-rank adaptation: two thin matrices beside a frozen one.  F28."""
 
-import re
+import copy
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
 
 
 def having(*wrong, style=""):
@@ -22,10 +22,22 @@ def having(*wrong, style=""):
                 if linear.bias is not None:
                     linear.bias.requires_grad_("bias_trained" in wrong)
             shape = (r, size)
+            if "own_seed" in wrong:
+                generator = torch.Generator().manual_seed(0)
             A = torch.randn(shape, generator=generator, dtype=linear.weight.dtype) / size**0.5
+            if "uniform" in wrong:  # as torch initialises a linear layer
+                A = (2 * torch.rand(shape, generator=generator, dtype=A.dtype) - 1) / size**0.5
+            if "uniform_wide" in wrong:
+                A = (2 * torch.rand(shape, generator=generator, dtype=A.dtype) - 1) * (3 / size) ** 0.5
             B = A.new_zeros(out, r)
             if "both_random" in wrong:
                 B = torch.randn(B.shape, generator=generator, dtype=A.dtype) / r**0.5
+            if "narrow" in wrong:
+                A = A / size**0.5
+            if "turned" in wrong:
+                A, B = A * 0, torch.randn(B.shape, generator=generator, dtype=A.dtype) / r**0.5
+            if "ones" in wrong:
+                A = A * 0 + 1 / size**0.5
             if "both_zero" in wrong:
                 A = A * 0
             if "wide" in wrong:
@@ -33,12 +45,18 @@ def having(*wrong, style=""):
             self.A, self.B = nn.Parameter(A), nn.Parameter(B)
             if "A_frozen" in wrong:
                 self.A.requires_grad_(False)
+            if "B_frozen" in wrong:
+                self.B.requires_grad_(False)
             self.scale = alpha / r
             for key, scale in (
                 ("no_scale", 1.0),
                 ("no_r", alpha),
                 ("upside_down", r / alpha),
                 ("root", alpha / r**0.5),
+                ("by_in", alpha / size),
+                ("squared", (alpha / r) ** 2),
+                ("minus", -alpha / r),
+                ("one_more", alpha / (r + 1)),
             ):
                 self.scale = scale if key in wrong else self.scale
 
@@ -57,6 +75,12 @@ def having(*wrong, style=""):
             if "no_old" in wrong:
                 return low
             old = F.linear(x, W) if "no_bias" in wrong else self.linear(x)
+            if "activation" in wrong:
+                low = torch.relu(x @ self.A.T) @ self.B.T * self.scale
+            if "bias_scaled" in wrong and b is not None:
+                low = low + (self.scale - 1) * b
+            if "detached_b" in wrong:
+                low = x @ self.A.T @ self.B.T.detach() * self.scale
             if "detached" in wrong:
                 low = (x @ self.A.T).detach() @ self.B.T * self.scale
             return old * (1 + low) if "product" in wrong else old + low
@@ -73,7 +97,10 @@ def run(adapted, W, b, x, A, B, alpha, upstream, seed):
         if b is not None:
             linear.bias.copy_(b)
     layer = adapted(linear, len(A), alpha, torch.Generator().manual_seed(seed))
-    spread = float(layer.A.detach().std() * W.shape[1] ** 0.5)  # about 1
+    other = adapted(copy.deepcopy(linear), len(A), alpha, torch.Generator().manual_seed(seed + 1))
+    drawn = layer.A.detach().flatten() * W.shape[1] ** 0.5
+    spread, chance = float(drawn.std()), 6 / (2 * drawn.numel()) ** 0.5  # about 1, give or take what chance can do
+    layer_A, layer_B = layer.A.detach().clone(), layer.B.detach().clone()
     start, shapes = layer(x).detach(), f"A {list(layer.A.shape)}, B {list(layer.B.shape)}"
     trained = sum(p.numel() for p in layer.parameters() if p.requires_grad)
     with torch.no_grad():
@@ -91,7 +118,11 @@ def run(adapted, W, b, x, A, B, alpha, upstream, seed):
         "output after a step": layer(x).detach(),
         "shapes": shapes,
         "how many numbers are trained": trained,
-        "A's spread": "0" if spread == 0 else "about 1/√in" if 0.45 < spread < 1.7 else "far from 1/√in",
+        "A's spread": "0" if spread < 1e-9 else "1/√in" if abs(spread - 1) < chance else "not 1/√in",
+        "A at the start is": "not 0" if drawn.any() else "0",
+        "B at the start is": "not 0" if layer_B.any() else "0",
+        "some numbers of A are beyond 2.3/√in": bool(drawn.numel() < 1500 or drawn.abs().max() > 2.3),
+        "another seed gives another A": bool((other.A != layer_A).any() or spread < 1e-9),
     }
 
 
@@ -123,6 +154,9 @@ def edges(rng):
     return {
         "no bias": case(rng, 3, size=20, out=4, r=4, alpha=1.0, bias=False),
         "rank 1": case(rng, 3, size=60, out=6, r=1, alpha=3.0),
+        "a wide layer": case(rng, 2, size=500, out=3, r=8, alpha=4.0),
+        "a single vector": case(rng, size=18, out=4, r=2, alpha=3.0),
+        "α equal to the rank": case(rng, 2, size=30, out=4, r=3, alpha=3.0),
     }
 
 
@@ -155,6 +189,34 @@ no_bias · the bias of the old layer is lost ·
     which terms does the output of the old layer have?
 product · the change is multiplied by the old output instead of added to it ·
     what stands between the two parts of the formula?
+own_seed · A is drawn from a generator of its own, not from the one that is given ·
+    if the seed is different, should A be the same?
+uniform · A is drawn from a uniform distribution between −1/√in and 1/√in ·
+    the docstring names a distribution and its standard deviation: which ones?
+uniform_wide · A has the right standard deviation, but is drawn from a uniform distribution ·
+    the docstring names a distribution: which one?
+narrow · A is drawn with too small a standard deviation, 1/in ·
+    what is the variance of a sum of `in` numbers of variance 1?
+turned · B is random and A is 0 ·
+    which of the two does the docstring set to 0?
+ones · all numbers of A are the same ·
+    if all rows of A are equal, can the r numbers in between ever differ?
+B_frozen · B is frozen too ·
+    how many numbers did you want to train, and how many have requires_grad?
+by_in · the scale is α divided by the number of inputs ·
+    by what does the docstring divide α?
+squared · the scale is applied twice ·
+    how many times does α/r stand in the formula?
+minus · the change is subtracted ·
+    what stands between the two parts of the formula?
+one_more · the scale is α/(r + 1) ·
+    by what does the docstring divide α?
+activation · there is an activation between the two thin matrices ·
+    the product of the two is added to W: can it still be added if something lies between them?
+bias_scaled · the old bias is multiplied by the scale as well ·
+    which term of the formula does the scale belong to?
+detached_b · no gradient reaches B ·
+    what does .detach() do in the backward pass?
 """
 
 EXERCISE = Exercise(
@@ -169,6 +231,10 @@ EXERCISE = Exercise(
         "shapes": "",
         "how many numbers are trained": "",
         "A's spread": "",
+        "A at the start is": "",
+        "B at the start is": "",
+        "some numbers of A are beyond 2.3/√in": "",
+        "another seed gives another A": "",
     },
     tiny=lambda: {
         "W": torch.eye(20, dtype=torch.float64)[:2],
@@ -199,10 +265,7 @@ EXERCISE = Exercise(
         "einsum": having(style="einsum"),
         "one direction after the other": having(style="loop"),
     },
-    wrong={
-        key: Wrong(name, question, having(key))
-        for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
-    },
+    wrong=listed(MISTAKES, having),
     hints=(
         "A matrix of rank r is the product of a tall and a flat one. They hold only a few numbers, and yet they can move every "
         "weight. At the start their product must be 0, but it must not stay 0: so one factor is 0 and the other is not.",

@@ -1,11 +1,10 @@
 r"""Early stopping.  F03."""
 
 import copy
-import re
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
 
 
 def fit(model, train_epoch, held_out_loss, patience: int, most: int) -> int:
@@ -32,12 +31,34 @@ def fit(model, train_epoch, held_out_loss, patience: int, most: int) -> int:
 def flawed(model, train_epoch, held_out_loss, patience, most, wrong=frozenset()):
     best, least, waited, epochs, before = None, np.inf, 0, 0, np.inf
     patience += ("late" in wrong) - ("early" in wrong)
+    for key, first in {"from_0": 0.0, "from_9999": 9999.0}.items():
+        least = first if key in wrong else least
+    if "start_counts" in wrong:
+        best, least = model.weights.copy(), held_out_loss(model)
+    if "first_kept" in wrong:
+        best = model.weights.copy()
+    if "three" in wrong:
+        patience = 3
+    if "no_patience" in wrong:
+        patience = most + 1
     while epochs < most and waited < patience:
         old = model.weights.copy()
         train = train_epoch(model)
         epochs += 1
         loss = train if "training" in wrong else held_out_loss(model)
         better = loss <= least if "ties" in wrong else loss < least
+        if "min_delta" in wrong:
+            better = loss < least - 1e-4
+        if "relative" in wrong:
+            better = loss < least * (1 - 1e-3) if np.isfinite(least) else loss < least
+        if "rounded" in wrong:
+            better = round(loss, 4) < round(least, 4) if np.isfinite(loss) and np.isfinite(least) else loss < least
+        if "absolute" in wrong:
+            better = abs(loss) < abs(least)
+        if "smoothed" in wrong and np.isfinite(before) and np.isfinite(loss):
+            better = (loss + before) / 2 < least
+        if "stops_at_nan" in wrong and loss != loss:
+            break
         if "nan" in wrong:
             better = not loss >= least
         if "last_epoch" in wrong:
@@ -48,9 +69,14 @@ def flawed(model, train_epoch, held_out_loss, patience, most, wrong=frozenset())
         if better:
             best, least = model.weights if "reference" in wrong else model.weights.copy(), loss
             best = old if "one_before" in wrong else best
+            best = model.weights.mean() + 0 * best if "mean" in wrong else best
             waited = waited if "not_reset" in wrong else 0
         else:
-            waited += 1
+            waited += 2 if "twice" in wrong else 1
+    if "only_early" in wrong and waited < patience:  # restored only after a stop, not after the last epoch
+        return epochs
+    if "loss_returned" in wrong:
+        epochs = least
     if best is not None and "last" not in wrong:
         model.weights[:] = best
     return int(epochs - waited) if "best_returned" in wrong else epochs
@@ -123,6 +149,8 @@ def run(fit, start, path, training, held_out, patience):
         return float(training[now()])
 
     def held_out_loss(model):
+        if t[0] < 0:  # before the first epoch, a loss that no epoch will reach
+            return -1e18
         return float(held_out[now()]) if np.array_equal(model.weights, path[now()]) else np.inf
 
     epochs = fit(model, train_epoch, held_out_loss, patience, len(path))
@@ -133,7 +161,7 @@ def course(rng, *held_out, patience):
     """The training loss always falls, except for one pause as long as the patience, which stops a loop that watches it."""
     T = len(held_out)
     training = np.sort(rng.uniform(0.1, 3, size=T))[::-1].copy()
-    training[1 : 1 + patience] = training[0] + 0.1
+    training[1 : 1 + patience] = training[:1] + 0.1
     return {
         "start": rng.normal(size=3),
         "path": rng.normal(size=(T, 3)),
@@ -150,6 +178,9 @@ def probes(rng):
         "the same loss again": course(rng, 5, 2, 2, 2, 2, 2, 2, 3, 1, patience=2),
         "up and down": course(rng, 6, 5, 5.5, 4, 4.5, 4.2, 3, 3.9, 3.8, 3.7, 3.6, patience=4),
         "better to the end": course(rng, 4, 3, 2, 1, patience=2),
+        "better by very little": course(rng, 2, *(2 - 1e-7 * np.arange(1, 7)), 2.5, patience=2),
+        "losses of a million": course(rng, 3e6, 2e6, 2.5e6, 2e6 - 1e-3, 3e6, 3e6, 3e6, 1e6, patience=3),
+        "losses below zero": course(rng, 0.5, -1, -3, -2, -2.5, -4, -3, patience=3),
     }
 
 
@@ -158,6 +189,10 @@ def edges(rng):
         "a patience of 1": course(rng, 3, 2, 2.5, 1, patience=1),
         "the first epoch was the best": course(rng, 1, 2, 3, 4, 5, 6, patience=2),
         "NaN now and then": course(rng, 3, np.nan, 2, np.nan, np.nan, np.nan, 1, 1, patience=3),
+        "infinite at first": course(rng, np.inf, np.inf, 3, 4, 2, np.inf, patience=3),
+        "the last epoch was not the best": course(rng, 4, 2, 3, patience=3),
+        "a long patience": course(rng, *rng.permutation(np.arange(2.0, 12.0)), 1, 3, patience=9),
+        "no epoch is allowed": course(rng, patience=2),
         "NaN from the start": course(rng, np.nan, np.nan, np.nan, np.nan, patience=2),
     }
 
@@ -185,10 +220,43 @@ nan · NaN counts as better ·
     is NaN < 1 true, and is NaN >= 1 true?
 largest · the largest loss is taken as the best ·
     should a loss be large or small?
+min_delta · an improvement counts only if it is larger than a small number ·
+    what does the docstring say about better: strictly lower, or lower by something?
+relative · an improvement counts only if it is larger than a small share of the loss ·
+    what does the docstring say about better: strictly lower, or lower by something?
+rounded · the losses are rounded before they are compared ·
+    is 1.99999 lower than 2?
+absolute · the absolute values of the losses are compared ·
+    which is lower, −3 or −1?
+smoothed · each loss is averaged with the one before it ·
+    whose weights are kept, and whose loss was looked at?
+from_0 · the lowest loss starts at 0 ·
+    which loss is lower than your first value of "lowest"?
+from_9999 · the lowest loss starts at a number that a real loss can exceed ·
+    a loss of a million: is it lower than your first value of "lowest"?
+start_counts · the loss before the first epoch counts as well ·
+    after what does the docstring say that held_out_loss is called?
+first_kept · if no epoch was ever better, the weights from the start come back ·
+    what does the docstring say if no epoch was ever better?
+three · the patience is a constant of your own ·
+    where does your code use the argument patience?
+no_patience · it always trains to the end ·
+    where does your code use the argument patience?
+stops_at_nan · it stops as soon as a loss is NaN ·
+    NaN is not better: how many epochs that are not better may there be in a row?
+mean · every weight becomes the mean of the best weights ·
+    what exactly did you keep of the best weights?
+twice · every epoch without a new best counts twice ·
+    patience 3: how many epochs in a row may pass without a new best?
+only_early · the best weights come back only if training was stopped early ·
+    the last epoch was not the best: which weights do you want in the end?
+loss_returned · it returns the lowest loss, not how many epochs were trained ·
+    what does the docstring promise to return?
 best_returned · it returns the best epoch, not how many epochs were trained ·
     what does the docstring promise to return?
 """
 FAMILY = dict.fromkeys(("last", "reference"), "the weights of the last epoch")  # both mistakes leave these
+FAMILY |= dict.fromkeys(("min_delta", "rounded"), "very small improvements")
 
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e38_early_stopping.fit",
@@ -205,6 +273,7 @@ EXERCISE = Exercise(
     probes=probes,
     edges=edges,
     run=run,
+    shown_first=("epochs trained", "epochs returned"),
     properties=(
         Property(
             "if every epoch is better, training goes on to the end",
@@ -221,10 +290,7 @@ EXERCISE = Exercise(
         "at the end, copy the best weights back into the model, if there are any",
     ),
     right={"looking back": all_then_look, "deep copies": deep_copies, "recursive": recursive},
-    wrong={
-        key: Wrong(name, question, family=FAMILY.get(key, ""))
-        for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
-    },
+    wrong=listed(MISTAKES, families=FAMILY),
     flawed=flawed,
     hints=(
         "The training loss falls as long as you train. The loss on held-out examples falls too, but rises again when the model "

@@ -1,11 +1,10 @@
 r"""Word vectors by counting: PPMI and its singular vectors.  F34."""
 
-import re
 from functools import partial
 
 import numpy as np
 
-from minilm.exercises.spec import Exercise, Property, Wrong
+from minilm.exercises.spec import Exercise, Property, listed
 
 
 def flawed_ppmi(n, smoothing=0.75, wrong=frozenset()):
@@ -25,7 +24,31 @@ def flawed_ppmi(n, smoothing=0.75, wrong=frozenset()):
         P_c = (n_c / n_c.sum()) ** smoothing
     if "on_words" in wrong:
         P_w, P_c = P_w**smoothing / (P_w**smoothing).sum(), n_c / n_c.sum()
+    P_w = 1.0 if "no_words" in wrong else P_w
+    P_c = 1.0 if "no_contexts" in wrong else P_c
     ratio = P / (P_w * P_c)
+    for key, other in {
+        "sum": P / (P_w + P_c),
+        "upside_down": P_w * P_c / np.where(P > 0, P, 1),
+        "root": P / np.sqrt(P_w * P_c),
+        "fixed": P / (P_w * n.sum(0) ** 0.75 / (n.sum(0) ** 0.75).sum()),
+        "symmetric": (P + P.T) / 2 / (P_w * P_c),
+    }.items():
+        ratio = other if key in wrong else ratio
+    if "no_log" in wrong:
+        return np.where(P > 0, ratio, 0)
+    if "minus_1" in wrong:
+        return np.where(P > 0, np.maximum(ratio - 1, 0), 0)
+    if "difference" in wrong:
+        return np.maximum(P - P_w * P_c, 0)
+    if "base_10" in wrong:
+        ratio = np.where(P > 0, ratio ** (1 / np.log(10)), ratio)
+    if "shifted" in wrong:
+        ratio = ratio / 5
+    if "normalised" in wrong:
+        return np.where(P > 0, np.maximum(np.log(ratio), 0) / -np.log(P), 0)
+    if "weighted" in wrong:
+        return np.where(P > 0, P * np.maximum(np.log(ratio), 0), 0)
     pmi = np.log1p(ratio) if "plus_one" in wrong else np.log2(ratio) if "base_2" in wrong else np.log(ratio)
     if "negative" in wrong:
         return np.where(P > 0, pmi, 0)
@@ -42,6 +65,15 @@ def flawed_vectors(M, C, wrong=frozenset()):
     U, S, Wt = np.linalg.svd(M)
     if "contexts" in wrong:
         U = Wt.T
+    if "whole_root" in wrong:
+        return np.sqrt(np.abs(U[:, :C] * S[:C]))
+    if "length_1" in wrong:
+        E = U[:, :C] * np.sqrt(S[:C])
+        return E / np.linalg.norm(E, axis=1, keepdims=True)
+    if "gram" in wrong:
+        U, S, _ = np.linalg.svd(M.T @ M)
+    if "centred" in wrong:
+        U, S, _ = np.linalg.svd(M - M.mean(0))
     if "rows" in wrong:
         return U[:C].T * np.sqrt(S[:C])
     if "smallest" in wrong:
@@ -125,6 +157,9 @@ def edges(rng):
     return {
         "a word that was never seen": unseen,
         "no smoothing": counts(rng, 4, 1, smoothing=1.0),
+        "many words": counts(rng, 30, 5, zeros=0.8),
+        "counts of a thousandth": {**(few := counts(rng, 5, 2)), "n": few["n"] * 1e-3},
+        "counts of a million": {**(many := counts(rng, 5, 3)), "n": many["n"] * 1e6},
         "a single word": {"n": np.ones((1, 1)), "smoothing": 0.75, "M": np.full((1, 1), 2.0), "C": 1},
     }
 
@@ -175,6 +210,42 @@ rows · the first C rows of U are taken instead of its columns ·
     U is [V, V]: which part of it belongs to one word?
 smallest · the C smallest singular values are taken ·
     in which order does svd return them?
+no_words · the quotient lacks the words' probabilities ·
+    two words meet exactly as often as chance predicts: what should their value be?
+no_contexts · the quotient lacks the contexts' probabilities ·
+    two words meet exactly as often as chance predicts: what should their value be?
+sum · the two probabilities are added instead of multiplied ·
+    how likely are two independent events together?
+upside_down · the quotient is upside down ·
+    should two words that meet often have a large value or a small one?
+root · the root of the two probabilities' product is taken ·
+    two words meet exactly as often as chance predicts: what should their value be?
+fixed · α is a constant of your own, not the argument ·
+    where does your code use the argument smoothing?
+symmetric · n is made symmetric first ·
+    n[w, c]: is it the same as n[c, w] for all words?
+no_log · the logarithm is missing ·
+    two words meet exactly as often as chance predicts: what should their value be?
+minus_1 · 1 is subtracted instead of taking the logarithm ·
+    two words meet twice as often as chance predicts: what should their value be?
+difference · the probabilities are subtracted instead of divided ·
+    the docstring compares two probabilities: as a difference, or as a quotient?
+base_10 · the logarithm has base 10 ·
+    which base does the log in the formula have?
+shifted · a constant is subtracted from every value (shifted PPMI) ·
+    two words meet twice as often as chance predicts: what should their value be?
+normalised · the values are divided by −log P(w, c) (normalised PMI) ·
+    the formula has one logarithm: how many has your code?
+weighted · the values are multiplied by P(w, c) ·
+    what stands in front of the logarithm in the formula?
+whole_root · the root is taken of U as well ·
+    U √S: what exactly is under the root?
+length_1 · the vectors are brought to length 1 ·
+    should a word that was never seen have a vector as long as the others?
+gram · the vectors are computed from MᵀM, which belongs to the contexts ·
+    M Mᵀ = U S² Uᵀ: which product belongs to the words?
+centred · the mean of each column is subtracted first ·
+    the formula is M = U S Wᵀ: where is a mean in it?
 """
 
 EXERCISE = Exercise(
@@ -209,10 +280,7 @@ EXERCISE = Exercise(
         "sums of logarithms": {"ppmi": by_logarithms, "word_vectors": column_by_column},
         "against what chance expects": {"ppmi": by_expectation, "word_vectors": diagonal},
     },
-    wrong={
-        key: Wrong(name, question, having(key))
-        for key, name, question in re.findall(r"(\w+) · (.+) ·\n +(.+)", MISTAKES)
-    },
+    wrong=listed(MISTAKES, having, families=dict.fromkeys(("no_words", "no_contexts", "sum", "root"), "nearly all 0")),
     hints=(
         "If two words met only by chance, P(w, c) would be P(w)·P(c). The logarithm of the quotient says how far they are from "
         "that; only the positive part is kept. The singular vectors then say the same with fewer numbers.",
