@@ -101,6 +101,8 @@ def verdict(learner: str, entry: Entry, found: Found, tried: Attempt | None, see
         return Grade(learner, entry, NOT_RUN, f"the answers could not be compared ({what[:200]})", **rest)
     if not report.passed and report.lines[0] == f"stopped by {GONE}":
         return Grade(learner, entry, *tried.ended, **rest)
+    if tried.failed and any("NameError" in line for line in report.lines):  # probably the reason
+        report = replace(report, lines=(*report.lines, tried.failed))
     return graded(learner, entry, report, rest)
 
 

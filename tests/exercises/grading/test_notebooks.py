@@ -108,6 +108,12 @@ CASES: dict[str, tuple[str, bytes, str, str]] = {
         "",
     ),
     "lost": ("n.ipynb", notebook(NUMPY, f"1 / 0\n{RIGHT}"), "failed", "cell 2 stops with ZeroDivisionError"),
+    "import_lost": (
+        "n.ipynb",
+        notebook(f"import nothing_of_this_name\n{NUMPY}", RIGHT),
+        "failed",
+        "| cell 1 stops with ModuleNotFoundError: No module named 'nothing_of_this_name'",
+    ),
     "overwritten": ("n.ipynb", notebook(NUMPY, RIGHT, "softmax = softmax(np.ones((1, 2)))"), "failed", "type ndarray"),
     "scipys": ("n.ipynb", notebook("import scipy.special as s\nsoftmax = s.softmax"), "failed", "comes from scipy"),
     "only_used": (
