@@ -18,12 +18,13 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 FORKS = sys.platform == "linux"
+RAISED: list[BaseException | None] = []  # what IPython would have shown, also while a picture is drawn
 
 
 def shell() -> InteractiveShell:
     """IPython without its history (a database and a thread): cells, magics, and the picture in a cell's last line."""
     made = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
-    made.showtraceback = lambda *arguments, **options: None  # run says what was raised
+    made.showtraceback = lambda *arguments, **options: RAISED.append(sys.exc_info()[1])
     return made
 
 
@@ -38,7 +39,7 @@ def run(cells: list[str], building: bool, first: int = 0, drawn: int | None = No
             if drawn is not None and number == first + drawn:
                 InteractiveShell.instance().display_formatter.active_types = ["text/plain"]
             result = InteractiveShell.instance().run_cell(cell)
-            if error := result.error_before_exec or result.error_in_exec:
+            if error := result.error_before_exec or result.error_in_exec or (RAISED and RAISED[0]):
                 return f"code cell {number + 1}: {type(error).__name__}: {error}\n{cell}", printed.getvalue()
     return "", printed.getvalue()
 

@@ -217,28 +217,110 @@ def test_every_section_is_varied(source):
     assert not missing, f"no variation in the section of code cell {missing[0][0] + 1}: {cells[missing[0][0]][:200]}"
 
 
+@by_notebook
+def test_a_picture_comes_before_what_is_claimed_about_it(source):
+    for number, cell in enumerate(code(source)):
+        tree = ast.parse(cell)
+        assert not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)], (
+            f"code cell {number + 1}: use claim"
+        )
+        claims = [
+            n
+            for n in ast.walk(tree)
+            if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "claim"
+        ]
+        assert not (claims and cell.splitlines()[-1] == "picture"), f"code cell {number + 1}: its picture comes last"
+
+
 # ------------------------------------------------------------------------------- following them
+
+
+def followed(cells: list[str], changes: list[dict], folder: Path, ipython: Path) -> dict:
+    """The report of `learner.py` on these cells and changes, at the small sizes, in `folder`."""
+    path = os.pathsep.join([str(TOP), os.environ.get("PYTHONPATH", "")])
+    small = {"MINILM_FAST": "1", "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(
+        [sys.executable, HERE / "learner.py"],
+        input=json.dumps({"cells": cells, "changes": changes}),
+        cwd=folder,
+        env=os.environ | small | {"IPYTHONDIR": str(ipython)},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 @by_notebook
 def test_the_notebook_runs_and_no_suggestion_raises(source, tmp_path, tmp_path_factory):
     chosen = tries(source)
-    work = {"cells": code(source), "changes": [change for _, change in chosen]}
-    path = os.pathsep.join([str(TOP), os.environ.get("PYTHONPATH", "")])
-    small = {"MINILM_FAST": "1", "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(
-        [sys.executable, HERE / "learner.py"],
-        input=json.dumps(work),
-        cwd=tmp_path,
-        env=os.environ | small | {"IPYTHONDIR": str(tmp_path_factory.mktemp("ipython"))},
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    report = followed(code(source), [change for _, change in chosen], tmp_path, tmp_path_factory.mktemp("ipython"))
     assert report["whole"] == "" and "Warning" not in report["printed"] and not list(tmp_path.iterdir())
-    if slow := os.environ.get("SLOW"):
-        for (what, _), seconds in sorted(zip(chosen, report["seconds"]), key=lambda p: -p[1])[: int(slow)]:
-            print(seconds, what[-150:])
     raised = [f"{text}\n  {said}" for (text, _), said in zip(chosen, report["changes"]) if said]
     assert not raised, f"{len(raised)} of {len(chosen)}:\n" + "\n\n".join(raised)
+
+
+# ------------------------------------------------------------------------------- the test can fail
+
+
+def test_what_raises_is_seen(tmp_path, tmp_path_factory):
+    picture = "class Broken:\n    def _repr_png_(self):\n        raise ValueError('drawn')\n\n\n"
+    cells = ["from minilm.viz.teaching import claim", "x = [1]", "y = 1 / x[0]\nclaim('x is 1', y == 1)", "x"]
+    changes = [
+        {"first": 1, "cells": ["x = [2]", *cells[2:]], "drawn": 3},  # false, but not an error
+        {"first": 1, "cells": ["x = [0]", *cells[2:]], "drawn": 3},
+        {"first": 2, "cells": ["x.append(0)\nx.pop(0)\nundefined", cells[3]], "drawn": 2},
+        {"first": 2, "cells": ["import os\nos._exit(3)"], "drawn": 1},
+        {"first": 4, "cells": ["1 / (len(x) - 1)"], "drawn": 1},  # no change has reached the others
+        {"first": 3, "cells": [picture + "Broken()"], "drawn": 1},
+        {"first": 3, "cells": [picture + "Broken()"], "drawn": 0},
+        {"first": 3, "cells": ["%timeit -n 1 -r 1 x", "%no_such_magic"], "drawn": 2},
+    ]
+    report = followed(cells, changes, tmp_path, tmp_path_factory.mktemp("ipython"))
+    assert report["whole"] == "" and "✓ x is 1" in report["printed"]
+    said = [said.split("\n")[0] for said in report["changes"]]
+    assert said == [
+        "",
+        "code cell 3: ZeroDivisionError: division by zero",
+        "code cell 3: NameError: name 'undefined' is not defined",
+        "the process died (status 768)",
+        "code cell 5: ZeroDivisionError: division by zero",
+        "code cell 4: ValueError: drawn",
+        "",  # it is not drawn
+        "code cell 5: UsageError: Line magic function `%no_such_magic` not found.",
+    ]
+    false = followed([cells[0], "claim('no', False)"], [], tmp_path, tmp_path_factory.mktemp("ipython"))
+    assert false["whole"].startswith("code cell 2: AssertionError: no longer true: no")
+
+
+def test_a_change_runs_as_far_as_it_reaches():
+    cells = [
+        "import numpy as np",
+        "x = 1",
+        "def f(a):\n    x_ = a\n    return x_ + x",
+        "z = [x for x in range(3)]",  # this x is the list's own
+        "y = f(2)",
+        "for k in range(3):\n    k += y",
+        "x = 5\nx += 1",
+        "w = x",  # not the x of above
+        "g = lambda: k",
+        "table = {}",
+        "table['a'] = g()",
+        "table",
+        "np.ones(3)",
+    ]
+    assert [last_affected(cells, first, first) for first in range(len(cells))] == [
+        12,
+        11,
+        11,
+        3,
+        11,
+        11,
+        7,
+        7,
+        11,
+        11,
+        11,
+        11,
+        12,
+    ]
