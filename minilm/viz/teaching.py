@@ -70,7 +70,7 @@ def claim(sentence: str, ok: ArrayLike) -> None:
     Raises AssertionError if it is false while the notebook is built, and TypeError if `ok` is not made of truth values.
     """
     truths = np.asarray(ok)
-    if truths.dtype != bool:
+    if truths.size and truths.dtype != bool:
         raise TypeError(f"claim: '{sentence}' is given {truths.dtype}, not a truth value")
     if truths.size and truths.all():
         print(f"✓ {sentence}")
