@@ -135,9 +135,7 @@ class Model:
 
 def run(fit, start, path, training, held_out, patience):
     """Training with a known course: after epoch t the weights are path[t] and the losses training[t] and held_out[t].
-
-    After the last epoch nothing changes any more, so that a loop that never ends meets the time limit.
-    """
+    After the last epoch nothing changes any more, so that a loop that never ends meets the time limit."""
     model, t = Model(np.array(start, dtype=float)), [-1]
 
     def now() -> int:
