@@ -86,7 +86,7 @@ def load(exercise: Exercise, path: Path, around: contextlib.AbstractContextManag
 
 def find_pieces(exercise: Exercise, names: dict, tree: ast.Module, file: str) -> Pieces:
     """The functions or classes of the exercise among the `names` of a module or a notebook. Raises Unready."""
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     defined |= {
         n.id for node in tree.body for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
     }
