@@ -61,8 +61,8 @@ def test_the_time_limit_wakes_whatever_waits(tmp_path):
 def test_nobody_answers_input(tmp_path, where):
     asking = input
     (path := tmp_path / "e01_softmax.py").write_text(where.format("name = input('your name? ')"), encoding="utf-8")
-    report = str(check_file(load("softmax"), path))
-    assert "EOFError: input() waits for somebody to type, but nobody does while your code is checked" in report
+    report = " ".join(str(check_file(load("softmax"), path)).split())
+    assert "EOFError: input() waits for somebody to type, but nobody does" in report
     path.write_text(where.format("import sys; sys.stdin.readline()"), encoding="utf-8")
     assert "layer 2 of 7" in str(check_file(load("softmax"), path))  # an empty line, and on it goes
     assert input is asking
@@ -70,7 +70,7 @@ def test_nobody_answers_input(tmp_path, where):
 
 @pytest.mark.parametrize(
     ("loop", "said"),
-    [("while True", "is there a loop that never ends?"), ("for _ in range(most + 1)", "first difference")],
+    [("while True", "is there a loop that never ends?"), ("for _ in range(most + 1)", "expected")],
 )
 def test_a_loop_that_outlasts_the_epochs_is_no_mistake_in_an_index(tmp_path, loop, said):
     """`fit` may train for `most` epochs; what comes after the last one is a loop that never ends, or too many epochs."""
