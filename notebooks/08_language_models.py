@@ -23,7 +23,7 @@ from minilm.training.objectives import CausalLM
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
 from minilm.viz.plots import COLOURS
-from minilm.viz.teaching import FAST, agree, panels
+from minilm.viz.teaching import FAST, agree, claim, panels
 
 rng = np.random.default_rng(0)
 torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
@@ -40,6 +40,13 @@ alphabet = sorted(set(text))
 V = len(alphabet)
 w = np.searchsorted(alphabet, list(text))  # [T]
 seen, held_out = w[: len(w) * 9 // 10], w[len(w) * 9 // 10 :]
+
+
+def ids_of(text):
+    """The number of each letter [T]; what is not in the alphabet is left out."""
+    return np.array([alphabet.index(letter) for letter in text.lower() if letter in alphabet], dtype=int)
+
+
 print(f"{len(seen):,} letters to learn from, {len(held_out):,} held out, V = {V}:", "".join(alphabet))
 
 # %% [markdown]
@@ -55,11 +62,12 @@ print(f"{len(seen):,} letters to learn from, {len(held_out):,} held out, V = {V}
 # probability 0.
 
 # %%
+added = 1
 n = np.zeros((V, V))
 np.add.at(n, (seen[:-1], seen[1:]), 1)
-P = (n + 1) / (n + 1).sum(axis=1, keepdims=True)  # P(b | a), rows sum to 1
+P = (n + added) / (n + added).sum(axis=1, keepdims=True)  # P(b | a), rows sum to 1
 p = P[held_out[:-1], held_out[1:]]  # the probability of each letter that really came: [N]
-agree("P(b | a)", P, formulas.bigram_probabilities(formulas.bigram_counts(seen, V), k=1))
+agree("P(b | a)", P, formulas.bigram_probabilities(formulas.bigram_counts(seen, V), k=added))
 
 # %% [markdown]
 # **Wrong, then right.** If you multiply the factors as printed, the computer says that the text is impossible: the
@@ -71,26 +79,30 @@ agree("P(b | a)", P, formulas.bigram_probabilities(formulas.bigram_counts(seen, 
 
 # %%
 print("product of 1,000 letters:", np.prod(p[:1000]), "  sum of logarithms:", round(np.log(p[:1000]).sum()))
-assert np.prod(p[:1000]) == 0 == formulas.sequence_probability(p[:1000])
+agree("the product", np.prod(p[:1000]), formulas.sequence_probability(p[:1000]))
 agree("log P", np.log(p).sum(), formulas.sequence_log_probability(p))
 agree("perplexity", np.exp(-np.log(p).mean()), formulas.perplexity(p))
 
 frequency = (np.bincount(seen, minlength=V) + 1) / (len(seen) + V)
 knowing = {"nothing": V, "frequencies": formulas.perplexity(frequency[held_out]), "one letter": formulas.perplexity(p)}
 print("perplexity, by what is known:", {what: round(float(value), 1) for what, value in knowing.items()})
-assert knowing["one letter"] < 0.7 * knowing["frequencies"] < 0.5 * V
 
 # %%
 picture, (left, right) = panels(1, 2, width=10, height=5, width_ratios=(1.7, 1))
-order = [alphabet.index(letter) for letter in " etaoinshrdlucmfwygpbvkxjqz"]
+order = ids_of(" etaoinshrdlucmfwygpbvkxjqz")
 image = left.imshow(np.sqrt(P[np.ix_(order, order)]), cmap="Blues")
-names = ["␣", *"etaoinshrdlucmfwygpbvkxjqz"]
-left.set_xticks(range(27), names, fontsize=9)
-left.set_yticks(range(27), names, fontsize=9)
+names = [alphabet[j].replace(" ", "␣") for j in order]
+left.set_xticks(range(len(order)), names, fontsize=9)
+left.set_yticks(range(len(order)), names, fontsize=9)
 left.set(title="P(b | a): after q comes u", xlabel="next letter b", ylabel="letter a")
 right.bar(list(knowing), knowing.values(), color=[COLOURS[7], COLOURS[1], COLOURS[0]])
 right.set(title="Perplexity, by what the model knows", ylabel="perplexity")
 picture
+
+# %%
+claim("The product of 1,000 letters is 0 in a computer.", np.prod(p[:1000]) == 0)
+claim("Knowing the frequencies lowers the perplexity by more than 30 %.", knowing["frequencies"] < 0.7 * V)
+claim("One letter of memory lowers it by more than 30 % again.", knowing["one letter"] < 0.7 * knowing["frequencies"])
 
 # %% [markdown]
 # (The colours show $\sqrt P$, so that small probabilities are visible too.)
@@ -101,14 +113,15 @@ picture
 # %%
 with np.errstate(divide="ignore", invalid="ignore"):
     unsmoothed = n / n.sum(axis=1, keepdims=True)
-    strange = np.searchsorted(alphabet, list("quartz? jazzq!"))
-    print("perplexity of 'quartz? jazzq!':", formulas.perplexity(unsmoothed[strange[:-1], strange[1:]]))
-print("with one added:", round(formulas.perplexity(P[strange[:-1], strange[1:]])))
-assert formulas.perplexity(unsmoothed[strange[:-1], strange[1:]]) == np.inf
+    strange = ids_of("quartz? jazzq!")
+    impossible = formulas.perplexity(unsmoothed[strange[:-1], strange[1:]])
+print("perplexity of 'quartz? jazzq!':", impossible)
+print(f"with {added:,} added:", round(formulas.perplexity(P[strange[:-1], strange[1:]])))
+claim("Without an addition the perplexity is infinite.", impossible == np.inf)
 
 # %% [markdown]
 # **What to try.** After which letter is the next one hardest to predict? (Look for the row of $P$ with the smallest
-# maximum.) · Add a million instead of one. Which perplexity do you get, and why?
+# maximum, `alphabet[P.max(axis=1).argmin()]`.) · Set `added` to a million. Which perplexity do you get, and why?
 #
 # **Exercise.** `minilm exercise start perplexity`
 #
@@ -136,8 +149,8 @@ agree(
 # %%
 memory = range(4 if FAST else 9)
 offsets = {k: tuple(-1 - j for j in range(k)) for k in memory}  # 3 letters: (−1, −2, −3)
-new = [formulas.perplexity(formulas.counted_probability(seen, held_out, i, offsets[k], V)) for k in memory]
-old = [formulas.perplexity(formulas.counted_probability(seen, seen, i, offsets[k], V)) for k in memory]
+new = [formulas.perplexity(formulas.counted_probability(seen, held_out, i, offsets[k], V, s)) for k in memory]
+old = [formulas.perplexity(formulas.counted_probability(seen, seen, i, offsets[k], V, s)) for k in memory]
 best = int(np.argmin(new))
 print("perplexity, held-out text:", np.round(new, 2), "  counted text:", np.round(old, 2))
 
@@ -157,12 +170,15 @@ picture
 
 # %%
 if not FAST:
-    assert min(memory) < best < max(memory) and new[-1] > 1.05 * new[best] and old == sorted(old, reverse=True)
-    assert old[-1] < new[-1] / 2
+    print(f"the best memory has {best} letters")
+    claim("A medium memory is best on text that it has not seen.", min(memory) < best < max(memory))
+    claim("The longest one is at least 5 % worse.", new[-1] > 1.05 * new[best])
+    claim("On the text that was counted, longer is always better.", old == sorted(old, reverse=True))
+    claim("There the longest memory has less than half the perplexity.", old[-1] < new[-1] / 2)
 
 # %% [markdown]
-# **What to try.** Set $s = 20$. Does the best memory become longer or shorter? · Use ten times as much text (change
-# `60` to `6`). What is the best memory now?
+# **What to try.** Set `s` to 20. Does the best memory become longer or shorter? · Use ten times as much text (change
+# `60` to `6` where the reviews are read). What is the best memory now?
 #
 # ## A network instead of a table  (F23, F17 · D1 §5.2)
 # A table has a cell for every context, and no cell knows about similar ones. A network turns the context into a
@@ -188,9 +204,8 @@ def rows(text, B, generator):
 lstm = LSTMLanguageModel(LSTMConfig(V, embedding=32, hidden=128, layers=1), torch.Generator().manual_seed(0))
 ids = rows(unseen, 4, torch.Generator().manual_seed(9))
 z = lstm(ids).detach().double()
-by_hand = -np.log(softmax(z.numpy())[:, :-1])[
-    np.arange(4)[:, None], np.arange(T - 1), ids[:, 1:]
-].mean()  # row t predicts letter t + 1
+logs = np.log(softmax(z.numpy()))[:, :-1]  # row t predicts letter t + 1
+by_hand = -logs[np.arange(4)[:, None], np.arange(T - 1), ids[:, 1:]].mean()
 labels = torch.cat([ids[:, 1:], torch.full((4, 1), -100)], dim=1)
 agree("causal loss, formulas", by_hand, formulas.causal_loss(z.numpy(), ids.numpy()))
 agree("causal loss, library", by_hand, cross_entropy(z, labels).value)
@@ -220,18 +235,19 @@ def fit(model, objective, batch_at, steps, learning_rate, test):
     return np.array(curve)
 
 
+steps = 20 if FAST else 250
 generator = torch.Generator().manual_seed(1)
 test = rows(unseen, 40 if FAST else 200, torch.Generator().manual_seed(2))
 curve = fit(
     *(lstm, CausalLM(), lambda step: Batch(rows(letters, B, generator))),
-    *(20 if FAST else 250, 1e-2, Batch(test)),
+    *(steps, 1e-2, Batch(test)),
 )  # columns: step, loss, perplexity
 print("perplexity of the LSTM:", curve[:, 2].round(1))
 
 # %%
 picture, axis = panels(1, 1, width=7.5)
 axis.plot(curve[:, 0], curve[:, 2], "o-", color=COLOURS[2])
-for k in (1, 2, best) if not FAST else (1, 2):
+for k in {min(k, max(memory)) for k in (1, 2, best)}:
     axis.axhline(new[k], color="grey", ls=":", lw=1)
     axis.text(curve[-1, 0], new[k], f"counting, memory of {k}", color="grey", ha="right", va="bottom", fontsize=10)
 axis.set(title="An LSTM learns what counting knows", xlabel="step", ylabel="perplexity, held out", yscale="log")
@@ -247,7 +263,8 @@ picture
 
 # %%
 if not FAST:
-    assert new[best] < curve[-1, 2] < 0.9 * new[1]
+    claim("The network has overtaken the table of pairs.", curve[-1, 2] < 0.9 * new[1])
+    claim("The best table is still ahead.", new[best] < curve[-1, 2])
 
 # %% [markdown]
 # **Wrong, then right.** The labels are the inputs, shifted by one. A program in D2 shifts them and then gives them to
@@ -260,10 +277,11 @@ with torch.no_grad():
     once = float(cross_entropy(z[:, :-1], test[:, 1:]).value)
     twice = float(cross_entropy(z[:, :-2], test[:, 2:]).value)
 print(f"shifted once: {once:.2f} nats, shifted twice: {twice:.2f} nats")
-assert twice > once + (0.5 if not FAST else 0)
+more = 0 if FAST else 0.5
+claim(f"Shifted twice, the loss is more than {more} nats higher.", twice > once + more)
 
 # %% [markdown]
-# **What to try.** Train for four times as many steps. Which tables does the network overtake? · Set `layers=2`, the
+# **What to try.** Train for four times as many `steps`. Which tables does the network overtake? · Set `layers=2`, the
 # depth that D1 uses. Is it better after the same number of steps, or only slower?
 #
 # ## Letting it write  (F23 · D0 §2.1, D2 §4.3.1)
@@ -276,7 +294,7 @@ assert twice > once + (0.5 if not FAST else 0)
 # %%
 def write(logits_after, start, length, temperature, seed):
     """Continue the text `start`. `logits_after` returns z [V] for the ids so far."""
-    drawing, ids = np.random.default_rng(seed), list(np.searchsorted(alphabet, list(start)))
+    drawing, ids = np.random.default_rng(seed), ids_of(start).tolist()
     for _ in range(length):
         ids.append(formulas.sample_word(logits_after(ids), temperature, drawing))
     return "".join(alphabet[i] for i in ids)
@@ -284,27 +302,27 @@ def write(logits_after, start, length, temperature, seed):
 
 @torch.no_grad()
 def after(ids):
-    return lstm(torch.tensor([ids[-T:]]))[0, -1].double().numpy()
+    z = lstm(torch.tensor([ids[-T:]]))[0, -1].double().numpy()
+    return z
 
 
 length = 20 if FAST else 90
-print("pairs,  τ = 1   ", write(lambda ids: np.log(P[ids[-1]]), "the movie ", length, 1.0, seed=0))
+for temperature in (1.0,):
+    print(
+        f"pairs,  τ = {temperature:<4}",
+        write(lambda ids: np.log(P[ids[-1]]), "the movie ", length, temperature, seed=0),
+    )
 for temperature in (0.0, 0.5, 1.0, 2.0):
     print(f"LSTM,   τ = {temperature:<4}", write(after, "the movie ", length, temperature, seed=0))
 
 # %%
-z = after(np.searchsorted(alphabet, list("the mo")).tolist())
+z = after(ids_of("the mo").tolist())
 order = np.argsort(-z)[:12]
 picture, axis = panels(1, 1, width=8, height=2.8)
 for j, temperature in enumerate((0.5, 1.0, 2.0)):
-    axis.bar(
-        np.arange(12) + 0.27 * (j - 1),
-        softmax(z / temperature)[order],
-        0.25,
-        color=COLOURS[j],
-        label=f"τ = {temperature}",
-    )
-axis.set_xticks(range(12), [alphabet[j].replace(" ", "␣") for j in order])
+    places, heights = np.arange(len(order)) + 0.27 * (j - 1), softmax(z / temperature)[order]
+    axis.bar(places, heights, 0.25, color=COLOURS[j], label=f"τ = {temperature}")
+axis.set_xticks(range(len(order)), [alphabet[j].replace(" ", "␣") for j in order])
 axis.set(title="The same logits after “the mo”, at three temperatures", ylabel="probability")
 axis.legend()
 picture
@@ -323,11 +341,13 @@ def variety(temperature):
 
 print(f"different sequences: {variety(0):.0%} with the likeliest letter, {variety(1):.0%} when drawing with τ = 1")
 if not FAST:
-    assert variety(0) < 0.5 < 0.9 < variety(1)
+    claim("With the likeliest letter, fewer than half of them are different.", variety(0) < 0.5)
+    claim("When drawing, more than 90 % are.", variety(1) > 0.9)
 
 # %% [markdown]
-# **What to try.** Draw only from the three likeliest letters. · At which τ does the table of letter pairs write most
-# like the LSTM?
+# **What to try.** Draw only from the three likeliest letters: `return np.where(z < np.sort(z)[-3], -np.inf, z)` in
+# `after`. · Let the table of pairs write at several temperatures, `(0.25, 0.5, 1.0)` instead of `(1.0,)`: at which τ does
+# it write most like the LSTM?
 #
 # **Exercise.** `minilm exercise start sampling`
 #
@@ -342,9 +362,9 @@ if not FAST:
 # are −100, which means that they do not count.
 
 # %%
-exchange = ["how did you like the film? ", "it was a joy!"]
-ids = np.searchsorted(alphabet, list("".join(exchange)))[None]  # [1, T]
-is_answer = np.arange(ids.shape[1])[None] >= len(exchange[0])
+question, reply = "how did you like the film? ", "it was a joy!"
+ids = ids_of(question + reply)[None]  # [1, T]
+is_answer = np.arange(ids.shape[1])[None] >= len(ids_of(question))
 with torch.no_grad():
     z = lstm(torch.tensor(ids)).double().numpy()
 logs = np.log(softmax(z))[0, np.arange(ids.shape[1] - 1), ids[0, 1:]]  # log P of each letter, given those before it
@@ -355,9 +375,11 @@ agree("F29, library", answer_only, cross_entropy(torch.tensor(z[:, :-1]), labels
 
 # %%
 picture, axes = panels(2, 1, width=11, height=3.2)
+predicts_answer = np.append(is_answer[0, 1:], False)  # each row predicts the next letter
 for axis, mask, title in zip(axes, (None, is_answer), ("every letter counts", "only the answer counts (F29)")):
     slope = np.linalg.norm(formulas.causal_loss_gradient(z, ids, mask)[0], axis=-1)
-    axis.bar(range(len(slope)), slope, color=np.where(np.append(is_answer[0, 1:], False), COLOURS[0], COLOURS[7]))
+    print(f"{title}: {slope[predicts_answer].sum() / slope.sum():.0%} of the gradient belongs to the answer")
+    axis.bar(range(len(slope)), slope, color=np.where(predicts_answer, COLOURS[0], COLOURS[7]))
     axis.set_xticks(range(len(slope)), [alphabet[j].replace(" ", "␣") for j in ids[0]], fontsize=10)
     axis.set(title=f"Size of ∂L/∂z in each row: {title}", yticks=[])
 picture
@@ -370,11 +392,12 @@ picture
 # %%
 slope = np.abs(formulas.dialogue_loss_gradient(z, ids, is_answer)).sum(axis=-1)[0]
 print("rows with a gradient:", np.flatnonzero(slope), " rows of the answer:", np.flatnonzero(is_answer[0]))
-assert np.flatnonzero(slope)[0] == len(exchange[0]) - 1 and slope[-1] == 0
+claim("The first one is the row before the answer.", np.flatnonzero(slope)[:1] == len(ids_of(question)) - 1)
+claim("The last row has none, because nothing follows it.", slope[-1] == 0)
 
 # %% [markdown]
-# **What to try.** Count the question too, and divide by the number of all words. How does the answer's share of the
-# gradient shrink as questions grow longer?
+# **What to try.** Make the question longer, `question = 3 * "how did you like the film? "`: how does the answer's share of
+# the gradient shrink when every letter counts?
 #
 # ## The left side only?  (F25 · D3 §4.2.1)
 # For the masked language model (掩码语言模型) D3 prints the left formula, where the right one is correct:
@@ -396,10 +419,10 @@ def nearest(seen, k, i=8):
     return tuple(sorted(places[places != 0].tolist(), key=abs)[:k])
 
 
-counted = {}
+counted, neighbours = {}, (2, 4)
 for name, mask in (("left only, as printed", printed), ("both sides", context)):
-    ways = [nearest(mask, k) for k in (2, 4)]
-    losses = [-np.log(formulas.counted_probability(seen, held_out, i, way, V)) for way in ways]
+    ways = [nearest(mask, k) for k in neighbours]
+    losses = [-np.log(formulas.counted_probability(seen, held_out, i, way, V, s)) for way in ways]
     counted[name] = [loss.mean() for loss in losses]
     print(f"{name:22}", dict(zip(map(str, ways), np.round(counted[name], 2).tolist())))
 
@@ -412,6 +435,7 @@ for name, mask in (("left only, as printed", printed), ("both sides", context)):
 
 # %%
 T, MASK = 24, V  # [MASK] is one more id
+share_hidden = 0.15
 
 
 class HiddenLetters:
@@ -436,8 +460,8 @@ class HiddenLetters:
 
 
 def hide(ids, generator):
-    """Hide 15 % of the letters; they are the labels."""
-    chosen = torch.rand(ids.shape, generator=generator) < 0.15
+    """Hide a share of the letters; they are the labels."""
+    chosen = torch.rand(ids.shape, generator=generator) < share_hidden
     return Batch(ids.masked_fill(chosen, MASK), labels=ids.masked_fill(~chosen, -100))
 
 
@@ -467,8 +491,8 @@ for name, (_, loss, accuracy) in ((name, curve[-1]) for name, curve in curves.it
 # %%
 picture, (left, right) = panels(1, 2, width=10, width_ratios=(1, 1.2))
 for j, (name, losses) in enumerate(counted.items()):
-    left.bar(np.arange(2) + 0.4 * (j - 0.5), losses, 0.36, color=COLOURS[1 - j], label=name)
-left.set_xticks([0, 1], ["2", "4"])
+    left.bar(np.arange(len(losses)) + 0.4 * (j - 0.5), losses, 0.36, color=COLOURS[1 - j], label=name)
+left.set_xticks(range(len(neighbours)), [str(k) for k in neighbours])
 left.set(title="By counting", xlabel="neighbours seen", ylabel="loss on held-out text (nats)")
 for j, (name, curve) in enumerate(curves.items()):
     right.plot(curve[:, 0], curve[:, 1], "o-", color=COLOURS[1 - j], label=name)
@@ -493,13 +517,13 @@ picture
 # worse.
 
 # %%
-loss = {name: curve[-1, 1] for name, curve in curves.items()}
-share = {name: curve[-1, 2] for name, curve in curves.items()}
 if not FAST:
-    assert counted["left only, as printed"][0] > counted["both sides"][0] + 0.3
-    assert counted["left only, as printed"][1] > counted["both sides"][1] + 0.5
-    assert loss["left only, as printed"] > loss["both sides"] + 0.1
-    assert share["both sides"] > share["left only, as printed"]
+    left, both = (curves[name][-1] for name in ("left only, as printed", "both sides"))  # step, loss, accuracy
+    apart = np.subtract(counted["left only, as printed"], counted["both sides"])
+    claim("With two neighbours, both sides are more than 0.3 nats better.", apart[0] > 0.3)
+    claim("With four, they are more than half a nat better.", apart[-1] > 0.5)
+    claim("The Transformer that sees both sides is more than 0.1 nats better.", left[1] > both[1] + 0.1)
+    claim("It guesses more letters right.", both[2] > left[2])
 
 # %% [markdown]
 # **Wrong, then right.** "So perplexity is the better score, and accuracy the coarser one?" They answer different
@@ -515,13 +539,14 @@ with torch.no_grad():
         for factor in (1, 4)
     ]
 print("accuracy, perplexity:", [(f"{accuracy:.1%}", round(float(np.exp(loss)), 1)) for accuracy, loss in scores])
-assert scores[0][0] == scores[1][0]
+claim("The accuracy stays the same.", scores[0][0] == scores[1][0])
 if not FAST:
-    assert scores[1][1] > scores[0][1] + 0.5
+    claim("The loss grows by more than half a nat.", scores[1][1] > scores[0][1] + 0.5)
 
 # %% [markdown]
-# **What to try.** Let the left side see four letters and both sides only two. Which one wins? · Allow each row to see
-# its own position too (`tril(…, 0)`). Why does hardly anything change? · Mask half of the letters. Does the advantage
-# of both sides grow or shrink?
+# **What to try.** Compare the left side with four letters, `counted["left only, as printed"][1]`, and both sides with
+# two, `counted["both sides"][0]`. Which one wins? · Allow each row to see its own position too: in `curves`, use
+# `lambda T: np.tril(np.ones((T, T), dtype=bool), 0)` instead of `masked_word_context_as_printed`. Why does hardly anything
+# change? · Mask half of the letters, `share_hidden = 0.5`. Does the advantage of both sides grow or shrink?
 #
 # **Exercise.** `minilm exercise start both_sides`
