@@ -36,6 +36,8 @@ def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
         else:
             best = ways.max(1)
         came = ways.argmax(2 if "axis" in wrong else 1)
+        if "from_0" in wrong:  # ways with a negative score are never taken
+            came, best = np.where(best > 0, came, 0), np.maximum(best, 0.0)
         came_from[:, t] = np.where(attention_mask[:, t, None], came, np.arange(K) if "lost" not in wrong else 0)
         delta = np.where(attention_mask[:, t, None], best + (0 if "no_emission" in wrong else E[:, t]), delta)
     all_delta.append(delta)
@@ -175,6 +177,7 @@ def edges(rng):
         "tags that cannot begin or end a sentence": closed(rng),
         "a word and much padding": telling(rng, 1, 6, T=6, K=3),
         "a single tag": crf(rng, 3, T=3, K=1),
+        "300 tags": {**(many := telling(rng, 2, 2, T=2, K=300)), "E": many["E"] + 1e4 * np.eye(300)[[290, 7]]},
     }
 
 
@@ -229,6 +232,8 @@ score_e · the score contains only the emissions of the path ·
     what else is added up in the score of a path?
 ties · if scores are equal, the higher tag wins ·
     two tags have the same score: which one does the docstring ask for?
+from_0 · the search for the best way starts at 0, so negative scores are never taken ·
+    which score is lower than your first value of "best"?
 worst · it is the worst path ·
     do you look for the largest or for the smallest score?
 exchanged · start and end scores are exchanged ·
