@@ -53,6 +53,8 @@ class Flawed:
     def forward(self, x, training):
         training = not training if "turned" in self.wrong else training
         self.off = not training and "in_use" not in self.wrong
+        if self.off and "stale" in self.wrong:
+            return x * 1.0
         if self.off:
             self.keep, self.scale = np.ones(x.shape), 1.0
             return x * (1 - self.p) if "scaled_in_use" in self.wrong else x * 1.0
@@ -166,6 +168,7 @@ def counted(made, x, dY, p, seed):
         "backward: share dropped where x is 0": share(back_from_zeros == 0, p),
         "backward: factor of the kept numbers": largest(dx / dY),
         "backward: smallest factor": smallest(dx / dY),
+        "backward: share dropped at inference": share(used_back == 0, p),
         "backward: factor at inference": largest(used_back / dY),
     }
 
@@ -225,6 +228,8 @@ positive_only · only positive numbers are dropped ·
     does the probability to be dropped depend on the number itself?
 two_scales · only the positive numbers are scaled ·
     does the factor depend on the number itself?
+stale · at inference, backward still uses the mask of the last training step ·
+    at inference Y is x: what is ∂Y/∂x?
 back_on · backward scales the gradients at inference as well ·
     at inference Y is x: what is ∂Y/∂x?
 back_by_output · backward takes every 0 of the output for a dropped number ·

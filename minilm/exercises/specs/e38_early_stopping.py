@@ -174,7 +174,7 @@ def probes(rng):
         "up and down": course(rng, 6, 5, 5.5, 4, 4.5, 4.2, 3, 3.9, 3.8, 3.7, 3.6, patience=4),
         "better to the end": course(rng, 4, 3, 2, 1, patience=2),
         "better by very little": course(rng, 2, *(2 - 1e-7 * np.arange(1, 7)), 2.5, patience=2),
-        "losses of a million": course(rng, 3e6, 2e6, 2.5e6, 2e6 - 1e-3, 3e6, 3e6, 3e6, 1e6, patience=3),
+        "losses of a million": course(rng, 3e6, 2e6, 2.5e6, 2e6 - 0.5, 3e6, 3e6, 3e6, 1e6, patience=3),
         "losses below zero": course(rng, 0.5, -1, -3, -2, -2.5, -4, -3, patience=3),
     }
 
