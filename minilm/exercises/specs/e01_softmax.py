@@ -23,9 +23,15 @@ def shares(e):
     return e / e.sum(-1, keepdims=True)
 
 
+def exponentials(z):
+    return np.exp(z - z.max(-1, keepdims=True))
+
+
 BASIC = {
     "mean_shift": lambda z: shares(np.exp(z - z.mean(-1, keepdims=True))),
     "min_shift": lambda z: shares(np.exp(z - z.min(-1, keepdims=True))),
+    "first_shift": lambda z: shares(np.exp(z - z[..., :1])),
+    "axis_1": lambda z: np.moveaxis(shares(exponentials(np.moveaxis(z, axis := min(1, z.ndim - 1), -1))), -1, axis),
     "columns_max": lambda z: shares(np.exp(z - z.max(axis=0))),
     "no_exp": shares,
     "no_exp_shifted": lambda z: shares(z - z.max(-1, keepdims=True)),
@@ -45,6 +51,10 @@ mean_shift · each row is shifted by its mean instead of its largest logit, so e
     a row holds 1000 and four zeros: how large is its largest logit after you have subtracted the mean?
 min_shift · each row is shifted by its smallest logit instead of its largest ·
     after your shift, is the largest exponent of a row 0, or can it still be 1000?
+first_shift · each row is shifted by its first logit instead of its largest, so exp can still overflow ·
+    a row begins with 0 and ends with 1000: what is its largest logit after you have subtracted the first?
+axis_1 · the softmax runs along axis 1, whatever the number of axes ·
+    which axis of an array [2, 3, 4] is the last one?
 columns_max · the maximum is taken over the first axis, the sum over the last ·
     does your shift subtract the same number from all logits of a row?
 no_exp · the logits themselves are divided by their sum: there is no exp ·

@@ -24,6 +24,8 @@ def shifted_by(z, m):
 BASIC = {
     "mean_shift": lambda z: shifted_by(z, z.mean(-1, keepdims=True)),
     "min_shift": lambda z: shifted_by(z, z.min(-1, keepdims=True)),
+    "first_shift": lambda z: shifted_by(z, z[..., :1]),
+    "absolute": lambda z: shifted_by(z, np.abs(z).max(-1, keepdims=True)),
     "one_max": lambda z: shifted_by(z, z.max()),
     "whole": lambda z: z - z.max() - np.log(np.exp(z - z.max()).sum()),
     "no_log": lambda z: np.exp(pairwise(z)),
@@ -47,6 +49,10 @@ mean_shift · each row is shifted by its mean instead of its largest logit, so e
     a row holds 1000 and four zeros: how large is its largest logit after you have subtracted the mean?
 min_shift · each row is shifted by its smallest logit instead of its largest ·
     after your shift, is the largest exponent of a row 0, or can it still be 1000?
+first_shift · each row is shifted by its first logit instead of its largest, so exp can still overflow ·
+    a row begins with 0 and ends with 1000: what is its largest logit after you have subtracted the first?
+absolute · each row is shifted by its largest absolute value instead of its largest logit ·
+    all logits are near −1000: what is exp(−1000 − 1000)?
 one_max · one maximum is subtracted from the whole array instead of one from each row ·
     one row holds 1000 and another holds 0: what is the log of the sum of exp(0 − 1000)?
 whole · the maximum and the sum are taken over the whole array instead of over each row ·

@@ -51,6 +51,8 @@ def basic(key):
             losses = -log_y_hat.amax(-1)
         elif key == "squares":
             losses = (log_y_hat.exp() - torch.nn.functional.one_hot(at[..., 0], K)).square().sum(-1)
+        if key == "unconnected" and not mask.any():
+            return Loss(torch.zeros((), dtype=logits.dtype), 0)
         losses = losses[mask] if key not in ("sentences", "ignored_as_0") else losses
         if key == "sentences":
             rows = mask.any(-1) if mask.ndim > 1 else torch.ones((), dtype=torch.bool)
@@ -97,6 +99,8 @@ ignored_as_0 · labels of −100 are scored as if they were class 0, and only no
     you divide by the labels that count: which losses are in the sum?
 count_all · the value is right, but the count includes the labels that are −100 ·
     how many labels count?
+unconnected · if no label counts, the 0 has nothing to do with the logits: no gradient of 0 can flow back ·
+    what does backward() do with a number that was not computed from the logits?
 count_one · the value is right, but the count is 1 where no label counts ·
     how many labels count if all are −100?
 """
@@ -213,7 +217,11 @@ EXERCISE = Exercise(
         ),
     ),
     gradient=Gradient(
-        inputs=lambda rng: {"one label of four does not count": batch(rng, 4, 3, ignored=1)}, wrt=("logits",)
+        inputs=lambda rng: {
+            "one label of four does not count": batch(rng, 4, 3, ignored=1),
+            "no label counts": batch(rng, 2, 3) | {"labels": torch.tensor([IGNORED, IGNORED])},
+        },
+        wrt=("logits",),
     ),
     needs=("softmax", "log_softmax"),
     forbidden=("cross_entropy", "CrossEntropyLoss", "nll_loss", "NLLLoss"),

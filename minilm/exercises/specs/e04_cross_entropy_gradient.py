@@ -35,8 +35,9 @@ def predicted(z, wrong):
 def flawed(z, y, dL=1.0, wrong=frozenset()):
     mask = y > 0 if "positive" in wrong else y != -100
     y_hat, N = predicted(z, wrong), mask.sum()
-    answer = np.zeros(z.shape)
-    answer[mask, y[mask]] = 1
+    answer = np.zeros((len(y), np.where(mask, y, 0).max() + 1) if "width" in wrong else z.shape)
+    answer[slice(None) if "every_row" in wrong else mask, y[mask]] = 1
+    dL = dL or 1.0 if "zero_is_none" in wrong else dL
     dz = -answer / y_hat if "by_p" in wrong else y_hat - answer
     if "slope" in wrong:
         dz = dz * y_hat * (1 - y_hat)
@@ -82,6 +83,12 @@ classes · it is divided by the number of classes as well ·
     over what is the loss a mean: the examples, or the classes too?
 twice · it is twice as large as it should be ·
     which function has the derivative 2x, and is it part of this loss?
+zero_is_none · an upstream gradient of 0 is taken for one that was not given ·
+    what is `0 or 1` in Python, and what should the gradient be if dL is 0?
+width · the one-hot rows are only as wide as the largest label ·
+    how many classes are there if the last one does not occur in this batch?
+every_row · the 1 is subtracted in the columns of all labels, in every row: `dz[:, y]` ·
+    how many ones does the answer of one example contain?
 upstream_added · the upstream gradient dL is added, not multiplied ·
     if the loss is multiplied by 3, what happens to its gradient?
 """
@@ -139,6 +146,7 @@ def edges(rng):
         "no label counts": batch(rng, 3, 4, (0, 1, 2), dL=2.0),
         "a single example": batch(rng, 1, 5),
         "a single class": batch(rng, 3, 1),
+        "an upstream gradient of 0": batch(rng, 3, 4, (1,), dL=0.0),
     }
 
 

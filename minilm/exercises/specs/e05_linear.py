@@ -40,6 +40,8 @@ def flawed(x, W, b, dY, wrong=frozenset()):
         dx = dY @ W.T
     if "dW_transposed" in wrong:
         dW = dW.T
+    if "reshaped" in wrong:  # [N, K] to [K, N] by a reshape instead of a transpose
+        dW, db = dY.reshape(dY.shape[-1], -1) @ rows, dY.reshape(dY.shape[-1], -1).sum(axis=1)
     if "dW_averaged" in wrong:
         dW = dW / N
     if "averaged" in wrong:
@@ -211,6 +213,10 @@ WRONG = {
         "a gradient has the same shape as the array it belongs to: what is the shape of W?",
     ),
     "dW_averaged": ("dW is averaged over the rows instead of summed", MEAN),
+    "reshaped": (
+        "dY is brought to [K, N] by a reshape instead of a transpose, so its numbers are in the wrong order",
+        "[[1, 2, 3], [4, 5, 6]] reshaped to three rows: is that its transpose?",
+    ),
     "db_averaged": ("db is averaged over the rows instead of summed", BIAS),
     "averaged": ("dW and db are averaged over the rows instead of summed", MEAN),
     "db_axis": ("db is summed over the outputs instead of over the rows", BIAS),

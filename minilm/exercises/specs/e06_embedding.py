@@ -34,8 +34,8 @@ def flawed_output(table, ids, pad, wrong=frozenset()):
     )
     if "root_v" in wrong:
         Y = table[ids] * np.sqrt(V)
-    if "times_c" in wrong:
-        Y = C * table[ids]
+    if wrong & {"times_c", "floor_root"}:
+        Y = (C if "times_c" in wrong else int(np.sqrt(C))) * table[ids]
     if "normed" in wrong:
         Y = table[ids] / np.linalg.norm(table[ids], axis=-1, keepdims=True) * np.sqrt(C)
     if "shifted" in wrong:
@@ -77,8 +77,10 @@ def flawed(table, ids, pad, dY, wrong=frozenset()):
         gradient[pad] = 1
     elif "pad" not in wrong and pad < len(gradient):
         gradient[0 if "pad_0" in wrong else pad] = 0
-    if "root_v" in wrong:
-        return gradient * np.sqrt(V)
+    if "below_pad" in wrong:
+        gradient[: pad + 1] = 0
+    if wrong & {"root_v", "floor_root"}:
+        return gradient * (np.sqrt(V) if "root_v" in wrong else int(np.sqrt(C)))
     return gradient * (
         1 if wrong & {"no_root", "no_root_back"} else 1 / np.sqrt(C) if "divided" in wrong else np.sqrt(C)
     )
@@ -150,6 +152,9 @@ def probes(rng):
 def edges(rng):
     pads, same = text(rng, 2, 3, V=5, C=2, pad=4), text(rng, 2, 4, V=5, C=3)
     pads["ids"][:], same["ids"][:] = 4, 2
+    short = text(rng, 2, 6, V=700, C=60, pad=299)
+    short["ids"][0, 3] = 699  # 699 · 60 does not fit into 16 bits
+    short["ids"] = short["ids"].astype(np.int16)
     return {
         **both("padding only", pads),
         **both("the same token everywhere", same),
@@ -159,6 +164,7 @@ def edges(rng):
         ),
         **both("vectors of one number", text(rng, 2, 4, V=6, C=1, pad=1)),
         **both("a large vocabulary", text(rng, 2, 6, V=300, C=3, pad=299)),
+        **both("ids of 16 bits", short),
     }
 
 
@@ -191,10 +197,20 @@ sign · the sign of the gradient is reversed ·
     where would a minus sign come from in Y = √C · table[ids]?
 unused_too · rows of tokens that do not occur get a gradient too ·
     if a token does not occur in the batch, can its row have influenced the loss?
+below_pad · all rows below that for padding get no gradient either: `ids > pad` ·
+    pad is 3: is a token with the id 1 padding?
+floor_root · the root of C is rounded to a whole number ·
+    how large is the root of 5?
 pad_one · the row for padding gets ones instead of zeros ·
     padding stands for nothing: should the loss change its row?
 """
-WHERE = {"times_c": "there back", "shifted": "there back", "normed": "there", "root_added": "there"}
+WHERE = {
+    "times_c": "there back",
+    "floor_root": "there back",
+    "shifted": "there back",
+    "normed": "there",
+    "root_added": "there",
+}
 REPEATED = "the same token stands at two places: what does each place contribute to the gradient of its row?"
 ROOT = "the output should be √C times the row: what does that mean for the row's gradient?"
 WRONG = {

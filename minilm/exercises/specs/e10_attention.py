@@ -36,6 +36,8 @@ def flawed(q, k, v, may_attend=None, dropout=None, wrong=frozenset()):
     if "dropped_scores" in wrong and dropout is not None:
         scores = dropout(scores)
     weights = scores.softmax(dim=-2 if "queries" in wrong else -1)
+    if "overflow" in wrong:
+        weights = (e := scores.exp()) / e.sum(-1, keepdim=True).masked_fill(e.sum(-1, keepdim=True) == 0, 1.0)
     if "no_softmax" in wrong:
         weights = scores
     if "sigmoid" in wrong:
@@ -97,6 +99,8 @@ whole · one softmax runs over all queries and keys together ·
     which weights must sum to 1: those of one query, or those of all?
 mean_shift · the scores are shifted by their mean before exp, which can still overflow ·
     what is exp of a score that is 1000 above the mean of its row?
+overflow · exp is applied to the scores as they are ·
+    what does a computer return for exp(1000)?
 minus_distance · distances are compared instead of dot products ·
     which product of Q and K stands in the formula?
 cosine · queries and keys are brought to length 1 first ·
@@ -198,9 +202,9 @@ def any_mask(rng, *shape):
 
 
 def far_below(rng):
-    """The scores that count are about −1e40, far below any large negative number that one would think of."""
+    """The scores that count are about −1e20: far below −1e9, and far above −1e30."""
     inputs = batch(rng, 2, 2, T=3, S=4, D=5, mask=ragged(rng, 2, 4, 3, 2))
-    return {**inputs, "q": inputs["q"].abs() * 1e20, "k": -inputs["k"].abs() * 1e20}
+    return {**inputs, "q": inputs["q"].abs() * 1e10, "k": -inputs["k"].abs() * 1e10}
 
 
 def padded(rng):
@@ -242,10 +246,8 @@ def hidden_moves(rng):
 
 
 def tiny():
-    q, k = (
-        torch.tensor([[1.0, 0.0, 2.0, 1.0]]).double(),
-        torch.tensor([[1.0, 1.0, 0.0, 1.0], [0.0, 0.0, 2.0, 0.0]]).double(),
-    )
+    pair = [[1.0, 0.0, 2.0, 1.0]], [[1.0, 1.0, 0.0, 1.0], [0.0, 0.0, 2.0, 0.0]]
+    q, k = (torch.tensor(rows).double() for rows in pair)
     return {"q": q, "k": k, "v": torch.tensor([[1.0, 0.0], [0.0, 2.0]]).double(), "may_attend": None, "dropout": None}
 
 

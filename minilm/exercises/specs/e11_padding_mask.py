@@ -20,6 +20,8 @@ def padded_weights(scores: Float[Tensor, "B H T S"], attention_mask: Bool[Tensor
 
 
 def flawed(scores, attention_mask, wrong=frozenset()):
+    if "prefix" in wrong:
+        attention_mask = torch.arange(scores.shape[-1]) < attention_mask.sum(1)[:, None]
     if "queries" in wrong:
         may_attend = attention_mask[:, None, :, None]
     elif "no_heads" in wrong:
@@ -32,6 +34,8 @@ def flawed(scores, attention_mask, wrong=frozenset()):
     if "after" in wrong:
         return scores.softmax(-1).masked_fill(hidden, 0.0)
     fill = 0.0 if "zero" in wrong else -1e9 if wrong & {"finite", "finite_zeroed"} else -math.inf
+    if "times_infinity" in wrong:
+        return (scores + hidden.to(scores.dtype) * -math.inf).softmax(-1)
     if "added" in wrong:
         return (scores + (~hidden).to(scores.dtype)).softmax(-1)
     filled = scores.masked_fill(hidden, fill)
@@ -62,6 +66,10 @@ def flawed(scores, attention_mask, wrong=frozenset()):
 MORE = """  key · what it looks like · a question
 finite_zeroed · padding gets a large negative score instead of −∞: too large once the real scores are lower ·
     if a real score is −1e12 and that of padding is −1e9, which of the two gets the larger weight?
+prefix · the first n keys are visible, where n is the number of tokens ·
+    where is the padding: always at the end?
+times_infinity · the mask is multiplied by −∞, which gives NaN at every token ·
+    what is 0 · ∞ on a computer?
 added · the mask is added to the scores as 0 and 1 ·
     the score of padding is lower by 1: how much smaller is its weight, and how small should it be?
 over_queries · the softmax runs over the queries, not over the keys ·
@@ -140,7 +148,7 @@ def edges(rng):
     return {
         "a sentence of padding only": batch(rng, 2, 3, 4, 0, 2, S=4),
         "a single token": batch(rng, 2, 1, 1, S=1),
-        "scores far below zero": {**(b := batch(rng, 2, 3, 4, 2, S=4)), "scores": -1e40 * b["scores"].abs()},
+        "scores far below zero": {**(b := batch(rng, 2, 3, 4, 2, S=4)), "scores": -1e20 * b["scores"].abs()},
         "padding in the middle": {
             **(b := batch(rng, 2, 3, 5, 5, S=5, large=False)),
             "attention_mask": torch.tensor([[True, False, True, False, True], [False, True, True, False, False]]),

@@ -104,6 +104,7 @@ EXERCISE = Exercise(
         "a single token, S not given": {"T": 1},
         "one query, many keys": {"T": 1, "S": 6},
         "long texts": {"T": 30, "S": 70},
+        "the end of a very long text": {"T": 12, "S": 2100},
         "two tokens": {"T": 2, "S": None},
     },
     properties=(

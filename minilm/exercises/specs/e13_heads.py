@@ -10,6 +10,7 @@ def flawed(X, W, b, W_O, b_O, H, may_attend=None, wrong=frozenset()):
     *before, T, C = X.shape
     D = C // H
     b = 0 * b if "no_b" in wrong else b
+    b_O = H * b_O if "bias_each" in wrong else b_O
     W_O = W_O.T if "output_transposed" in wrong else W_O
     qkv = np.split(X @ W.T + b, 3, axis=-1)
     if "v_first" in wrong:
@@ -144,6 +145,7 @@ def edges(rng):
     return {
         "a sentence of padding only": batch(rng, 2, T=3, H=2, D=2, mask=ragged(3, 3, 0)),
         "a single head": batch(rng, 2, T=3, H=1, D=4),
+        "a single head and a mask": batch(rng, 2, T=3, H=1, D=4, mask=ragged(3, 2, 3)),
         "heads of one feature": batch(rng, 2, T=3, H=4, D=1),
         "one token": batch(rng, 3, T=1, H=2, D=3),
         "one sentence in a batch": batch(rng, 1, T=4, H=2, D=3, mask=ragged(4, 3)),
@@ -206,6 +208,8 @@ no_output · the output projection W_O is missing ·
     which step can mix the results of the heads?
 no_bias · the bias b_O is missing ·
     how many of the four parameters have you used?
+bias_each · every head adds the bias b_O once more ·
+    if all heads return 0, what should come out?
 no_b · the bias b of the first product is missing ·
     how many of the four parameters have you used?
 output_transposed · W_O is not transposed ·
@@ -241,7 +245,7 @@ EXERCISE = Exercise(
     docstring="""Self-attention Y [.., T, C] of X [.., T, C] with H heads, from one product: Q, K, V = X Wᵀ + b.  F19.
 
     `W` [3·C, C] and `b` [3·C]: first the rows for Q, then those for K, then those for V, each of them head by head.
-    `W_O` [C, C] and `b_O` [C] are as in `nn.Linear`. `may_attend` broadcasts to [.., T, T] and is the same for all heads.""",
+    `W_O` [C, C] and `b_O` [C] are as in `nn.Linear`. `may_attend`, [T, T], [.., T, T] or [.., 1, T], is the same for all heads.""",
     returns={"Y": "sentence token feature"},
     tiny=tiny,
     probes=probes,

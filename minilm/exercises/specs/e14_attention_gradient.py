@@ -54,6 +54,8 @@ def flawed(Q, K, V, may_attend, dY, wrong=frozenset()):
         dZ = A * (dA - (dA * A).sum((-1, -2), keepdims=True))
     if "sign" in wrong:
         dZ = -dZ
+    if "averaged" in wrong and Q.ndim > 2:
+        dZ, dV = dZ / len(Q), dV / len(Q)
     if "of_itself" in wrong:
         return dZ.sum(-1, keepdims=True) * Q / root, swapped(dZ).sum(-1, keepdims=True) * K / root, dV
     if "exchanged" in wrong:
@@ -91,6 +93,8 @@ squared · the weights stand in the gradient of the scores squared ·
     ∂aᵢ/∂zⱼ = aᵢ(1[i = j] − aⱼ): how many factors a stand in front?
 whole_sum · one sum runs over all queries and keys ·
     which weights share one denominator?
+averaged · the gradients are divided by the number of sentences ·
+    is there a mean over the sentences in Y = A V?
 sign · the sign of dQ and dK is reversed ·
     the diagonal of the softmax's Jacobian is a(1 − a): positive or negative?
 of_itself · dQ is made from Q and dK from K ·

@@ -16,6 +16,7 @@ def outcome(part, name, wrong):
 
 def flawed_post(X, weights, H, may_attend=None, wrong=frozenset()):
     attention, norm_1, ffn, norm_2 = parts(weights)
+    H = 1 if "one_head" in wrong else H
     if "swapped" in wrong:
         return pre_norm_block(X, weights, H, may_attend)
     if "one_norm" in wrong:
@@ -45,6 +46,7 @@ def flawed_post(X, weights, H, may_attend=None, wrong=frozenset()):
 
 def flawed_pre(X, weights, H, may_attend=None, wrong=frozenset()):
     attention, norm_1, ffn, norm_2 = parts(weights)
+    H = 1 if "one_head" in wrong else H
     if "swapped" in wrong:
         return post_norm_block(X, weights, H, may_attend)
     if "one_norm" in wrong:
@@ -154,7 +156,9 @@ def probes(rng):
 def edges(rng):
     large = batch(rng, 2, T=3, H=2, D=3, F=5)
     large["X"] = large["X"] * 1e3
+    other = batch(rng, T=3, H=2, D=2, F=5)
     return {
+        "the weights in another order": {**other, "weights": dict(sorted(other["weights"].items()))},
         "a sentence of padding only": batch(rng, 2, T=3, H=2, D=2, F=4, mask=np.array([[[True] * 3], [[False] * 3]])),
         "one sentence with a mask": batch(rng, T=4, H=3, D=2, F=5, mask=np.tri(4, dtype=bool)),
         "features of several thousand": large,
@@ -185,6 +189,8 @@ def tiny():
 MORE = """  key · what it looks like · a question
 extra_norm · there is one norm too many: X is normalized first (post-norm), or the result at the end (pre-norm) ·
     how many norms does each of the two formulas contain?
+one_head · attention always gets one head ·
+    where does your code use the argument H?
 network_first · the feed-forward network comes before attention ·
     which of the two parts comes first in the formula?
 no_attention · the result of attention is not added ·

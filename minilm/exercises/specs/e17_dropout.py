@@ -51,7 +51,10 @@ class Flawed:
         return drawn < self.p if "keeps_p" in self.wrong else drawn >= self.p
 
     def forward(self, x, training):
+        training = not training if "turned" in self.wrong else training
         self.off = not training and "in_use" not in self.wrong
+        if self.off and "stale" in self.wrong:
+            return x * 1.0
         if self.off:
             self.keep, self.scale = np.ones(x.shape), 1.0
             return x * (1 - self.p) if "scaled_in_use" in self.wrong else x * 1.0
@@ -74,6 +77,8 @@ class Flawed:
             self.keep = self.keep | (x < 0)
         if "two_scales" in self.wrong:
             self.keep = np.where(x < 0, self.keep * (1 - self.p), self.keep)
+        if "back_by_output" in self.wrong:
+            self.keep = self.keep & (x != 0)
         return x * self.keep * self.scale
 
     def backward(self, dY):
@@ -142,6 +147,9 @@ def counted(made, x, dY, p, seed):
     other = np.array(made(p, np.random.default_rng(seed + 1)).forward(x, True))
     used = np.array(layer.forward(x, False))
     used_back = np.array(layer.backward(dY))
+    zeros = np.zeros_like(x)
+    layer.forward(zeros, True)
+    back_from_zeros = np.array(layer.backward(dY))
     off = (first == 0).reshape(-1, x.shape[-1])
     some = 0 < off.mean() < 1
     return {
@@ -157,8 +165,10 @@ def counted(made, x, dY, p, seed):
         "change at inference": np.abs(used / x - 1).max() if (used / x - 1).any() else 0.0,
         "backward: drops what forward dropped": bool(((dx == 0) == (second == 0)).all()),
         "backward: share dropped": share(dx == 0, p),
+        "backward: share dropped where x is 0": share(back_from_zeros == 0, p),
         "backward: factor of the kept numbers": largest(dx / dY),
         "backward: smallest factor": smallest(dx / dY),
+        "backward: share dropped at inference": share(used_back == 0, p),
         "backward: factor at inference": largest(used_back / dY),
     }
 
@@ -186,6 +196,8 @@ scaled_in_use · the factor 1 − p is applied at inference instead (the form of
     should anything change at inference here?
 keeps_p · a number is kept with probability p instead of 1 − p ·
     if p = 0.1, what share of the numbers should be dropped?
+turned · numbers are dropped at inference and not during training ·
+    what does `training` say: when should numbers be dropped?
 in_use · numbers are dropped at inference as well ·
     if you ask a finished model the same question twice, should it give the same answer?
 rows · every row has the same mask ·
@@ -216,8 +228,12 @@ positive_only · only positive numbers are dropped ·
     does the probability to be dropped depend on the number itself?
 two_scales · only the positive numbers are scaled ·
     does the factor depend on the number itself?
+stale · at inference, backward still uses the mask of the last training step ·
+    at inference Y is x: what is ∂Y/∂x?
 back_on · backward scales the gradients at inference as well ·
     at inference Y is x: what is ∂Y/∂x?
+back_by_output · backward takes every 0 of the output for a dropped number ·
+    if x is 0 and was kept, may its gradient pass?
 back_complement · backward lets through exactly what forward dropped ·
     which numbers influenced the output, and which of them should get a gradient?
 back_scale_twice · backward divides by 1 − p twice ·

@@ -8,8 +8,8 @@ from minilm.exercises.spec import Exercise, Property, Wrong, listed
 def flawed(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=1e-8, wrong=frozenset()):
     b1, b2 = betas[::-1] if "betas" in wrong else betas
     before = theta
-    if "own_constants" in wrong:
-        b1, b2, eps = 0.9, 0.999, 1e-8
+    if wrong & {"own_constants", "own_betas"}:
+        b1, b2, eps = 0.9, 0.999, 1e-8 if "own_constants" in wrong else eps
     if "forgets" in wrong:
         m, v = 0 * m, 0 * v
     gain = (1.0, 1.0) if "sums" in wrong else (b1, b2) if "weights_turned" in wrong else (1 - b1, 1 - b2)
@@ -18,7 +18,7 @@ def flawed(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=1e-8
         g = g + decay * theta
     old_m, old_v = m, v
     m = b1 * m + gain[0] * (g**2 if "squared_m" in wrong else g)
-    v = b2 * v + gain[1] * (np.abs(g) if "abs_v" in wrong else g**2)
+    v = b2 * v + gain[1] * (np.abs(g) if "abs_v" in wrong else g if "plain_v" in wrong else g**2)
     if "largest_v" in wrong:
         v = np.maximum(v, old_v)
     if "v_of_m" in wrong:
@@ -57,11 +57,7 @@ def flawed(theta, g, m, v, t, learning_rate, decay, betas=(0.9, 0.999), eps=1e-8
         theta = before - m_hat / root
     if wrong & {"l2", "no_decay"}:
         return theta, m, v
-    return (
-        theta - shrinking(before if "updated" not in wrong else theta, learning_rate, decay, wrong),
-        m,
-        v,
-    )
+    return theta - shrinking(theta if "updated" in wrong else before, learning_rate, decay, wrong), m, v
 
 
 def shrinking(theta, learning_rate, decay, wrong):
@@ -85,6 +81,10 @@ forgets · the m and v that are passed in are not used ·
     where does your code use the arguments m and v?
 squared_m · m is the running mean of g² ·
     m must say in which direction to go: can a square do that?
+own_betas · the betas are constants of your own, not the argument ·
+    where does your code use the argument betas?
+plain_v · v is the running mean of g instead of g² ·
+    can you take the root of a gradient?
 abs_v · v is the running mean of |g| ·
     what is the root taken of in the formula?
 v_of_m · v is made from m² instead of g² ·

@@ -211,8 +211,9 @@ def two_bounds(rng):
 EXERCISE = Exercise(
     target="minilm.training.optimizer.clip_gradients",
     section=("06", "Clipping"),
-    task="One bad batch must not throw a model off course. Shorten all gradients (`parameter.grad`, in place) by one common "
-    "factor, and return the norm as a plain number. `parameters` may be a generator, so you can walk through it only once.",
+    task="One bad batch must not throw a model off course. Shorten all gradients by one common factor, so that "
+    "`parameter.grad` holds the shortened ones, and return the norm as a plain number. `parameters` may be a generator, so you "
+    "can walk through it only once.",
     returns={"norm": ""},
     tiny=lambda: {
         "gradients": [torch.tensor([3.0], dtype=torch.float64), torch.tensor([0.0, 4.0], dtype=torch.float64)],

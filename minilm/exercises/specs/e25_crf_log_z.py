@@ -17,8 +17,9 @@ def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
         if "one_max" in wrong:
             top = scores.max()
             return np.log(np.exp(scores - top).sum(axis)) + top
-        if "mean_shift" in wrong:
+        if wrong & {"mean_shift", "unreachable"}:
             top = np.where(np.isfinite(scores), scores, 0).mean(axis, keepdims=True)
+            top = scores.max(axis, keepdims=True) if "unreachable" in wrong else top
             return np.log(np.exp(scores - top).sum(axis)) + top.squeeze(axis)
         if "max_lost" in wrong:
             return np.logaddexp.reduce(scores, axis=axis) - scores.max(axis)
@@ -147,7 +148,8 @@ def edges(rng):
         "a single tag": crf(rng, 3, T=3, K=1),
         "tags that cannot begin or end a sentence": closed(rng),
         "two sentences far apart": apart(rng),
-        "a forbidden step among very unlikely ones": low(rng, -1e40),
+        "a forbidden step among very unlikely ones": low(rng, -1e20),
+        "a tag that no step leads to": crf(rng, 4, 2, T=4, K=3, forbidden=[(slice(None), 1)]),
     }
 
 
@@ -222,6 +224,8 @@ one_max · one maximum is subtracted from the whole batch instead of one from ea
     one sentence has scores of 2000 and another of −2000: what is exp(−4000)?
 mean_shift · the mean is subtracted before exp instead of the maximum ·
     one score is 1000 above the mean of the others: what is its exp?
+unreachable · a tag that no step leads to gives NaN, because −∞ is subtracted from −∞ ·
+    if all ways into a tag have the score −∞, what is the largest of them?
 max_lost · the maximum that is subtracted before exp is not added back after log ·
     log Σ exp(s − m) is not log Σ exp s: what is the difference?
 plain_sum · the scores are added up: there is neither exp nor log ·

@@ -11,6 +11,7 @@ from minilm.exercises.specs.e25_crf_log_z import closed, crf, low
 def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
     B, T, K = E.shape
     given = np.ones((B, T), bool) if attention_mask is None else attention_mask
+    given = np.broadcast_to(given[:1], given.shape) if "first_length" in wrong else given
     attention_mask = np.ones((B, T), bool) if "padding" in wrong else given
     A = A.T if "transposed" in wrong else A
     A = np.maximum(A, -100.0) if "allowed" in wrong else A
@@ -36,6 +37,8 @@ def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
         else:
             best = ways.max(1)
         came = ways.argmax(2 if "axis" in wrong else 1)
+        if "from_0" in wrong:  # ways with a negative score are never taken
+            came, best = np.where(best > 0, came, 0), np.maximum(best, 0.0)
         came_from[:, t] = np.where(attention_mask[:, t, None], came, np.arange(K) if "lost" not in wrong else 0)
         delta = np.where(attention_mask[:, t, None], best + (0 if "no_emission" in wrong else E[:, t]), delta)
     all_delta.append(delta)
@@ -150,17 +153,13 @@ def probes(rng):
     loud["E"][~loud["attention_mask"]] += 50 * rng.random((10, 3))
     return {
         "eight sentences": telling(rng, *[7] * 8, T=7, K=4, padded=False),
-        "ragged sentences": telling(rng, 5, 2, 4, 3, 5, 1, T=5, K=3),
+        "ragged sentences": telling(rng, 2, 5, 4, 3, 5, 1, T=5, K=3),
         "padding with large scores": loud,
         "forbidden steps": telling(rng, 5, 4, 5, T=5, K=4, forbidden=[(0, 2), (1, 3)]),
         "equal scores at every word": {
             **telling(rng, 5, 5, 5, T=5, K=3, padded=False),
-            **{
-                "E": rng.integers(2, size=(3, 5, 3)) * 2.0,
-                "A": np.zeros((3, 3)),
-                "start": np.zeros(3),
-                "end": np.zeros(3),
-            },
+            **{"A": np.zeros((3, 3)), "start": np.zeros(3), "end": np.zeros(3)},
+            "E": rng.integers(2, size=(3, 5, 3)) * 2.0,
         },
         "many words": telling(rng, *[9] * 8, T=9, K=3, padded=False),
     }
@@ -175,6 +174,7 @@ def edges(rng):
         "tags that cannot begin or end a sentence": closed(rng),
         "a word and much padding": telling(rng, 1, 6, T=6, K=3),
         "a single tag": crf(rng, 3, T=3, K=1),
+        "300 tags": {**(many := telling(rng, 2, 2, T=2, K=300)), "E": many["E"] + 1e4 * np.eye(300)[[290, 7]]},
     }
 
 
@@ -207,6 +207,8 @@ sum · the sum over all paths is taken instead of the best path ·
     are you computing the best path, or log Z?
 padding · padding is counted as words ·
     a sentence of 2 words in a batch of length 5: at which word does its path end?
+first_length · all sentences get the length of the first one ·
+    whose row of attention_mask do you read?
 lost · in padding the pointers are 0 instead of pointing to the same tag ·
     when you trace back through padding, with which tag should you arrive at the last word?
 not_ignored · padding gets tags instead of −100 ·
@@ -229,6 +231,8 @@ score_e · the score contains only the emissions of the path ·
     what else is added up in the score of a path?
 ties · if scores are equal, the higher tag wins ·
     two tags have the same score: which one does the docstring ask for?
+from_0 · the search for the best way starts at 0, so negative scores are never taken ·
+    which score is lower than your first value of "best"?
 worst · it is the worst path ·
     do you look for the largest or for the smallest score?
 exchanged · start and end scores are exchanged ·

@@ -11,6 +11,7 @@ from minilm.formulas.cross_entropy import log_softmax
 
 def flawed_loss(z, w, mask=None, wrong=frozenset()):
     B, T, _ = z.shape
+    mask = w > 0 if "no_mask_0" in wrong and mask is None else mask
     mask = np.ones((B, T), bool) if mask is None or "padding" in wrong else mask
     logs = z if "no_softmax" in wrong else log_softmax(z)
     if "axis_0" in wrong:
@@ -128,6 +129,8 @@ own_answer · the loss is taken at the word that the model finds most likely ·
     if another word had come, should the loss be the same?
 word_0 · the words with the id 0 are left out, as if they were padding ·
     how is padding marked here: by an id, or by `mask`?
+no_mask_0 · without a mask, the words with the id 0 are taken for padding ·
+    which words count if there is no mask?
 mask_prefix · only the number of words in `mask` is used, not where they are ·
     which words count if the mask is False at the beginning of a row?
 before_too · a word counts only if the word before it counts, too ·
@@ -245,7 +248,7 @@ EXERCISE = Exercise(
     also=("minilm.formulas.language_models.perplexity",),
     section=("08", "A text's probability is a product"),
     task="Write two functions: the mean loss of a model that predicts each next word, and the perplexity for the probabilities "
-    "that a model gave to the words of a text. Use natural logarithms. Each function is checked on its own.",
+    "that a model gave to the words of a text. Use natural logarithms. All logits are finite. Each function is checked on its own.",
     returns={"loss": "", "perplexity": ""},
     tiny=lambda: {
         "z": np.log(np.array([[[1.0, 1.0, 2.0], [1.0, 6.0, 1.0], [1.0, 1.0, 1.0]]])),

@@ -36,6 +36,8 @@ def flawed(x, y, attention_mask, wrong=frozenset()):
             see &= y[b] == -100
         if "chosen_only" in wrong:
             see &= y[b] != -100
+        if "prefix" in wrong:
+            see = place < see.sum()
         if "whole_batch" in wrong:
             out.append(x[attention_mask].mean(0))
             continue
@@ -68,6 +70,9 @@ def flawed(x, y, attention_mask, wrong=frozenset()):
         n = np.sqrt(n) if "root" in wrong else n
         out.append(x[b][see].sum(0) / max(n, 1))
     out = np.array(out).reshape(-1, x.shape[2])
+    if "counted" in wrong:  # the first sentence with a masked word is taken for the first of all
+        means = np.stack([x[b][attention_mask[b]].mean(0) for b in range(len(x))])
+        return means[np.unique(np.argwhere(y != -100)[:, 0], return_inverse=True)[1]]
     if "by_place" in wrong:  # all sentences at place 0, then all at place 1 …
         return out[np.argsort(np.argwhere(y != -100)[:, 1], kind="stable")]
     if "once" in wrong:
@@ -126,11 +131,18 @@ def probes(rng):
     }
 
 
+def turned(inputs, axis):
+    """The sentences (axis 0) or the places (axis 1) in reverse order."""
+    return {name: np.flip(array, axis).copy() for name, array in inputs.items()}
+
+
 def edges(rng):
     return {
         "a sentence of one word, masked": batch(rng, (1, [0]), (3, [1])),
         "everything is masked": batch(rng, (3, [0, 1, 2]), (2, [0, 1])),
         "a sentence without a masked word": batch(rng, (4, [2]), (3, [])),
+        "a first sentence without a masked word": turned(batch(rng, (4, [2]), (5, [0, 1]), (3, [])), 0),
+        "padding on the left": turned(batch(rng, (4, [1]), (6, [0, 3])), 1),
     }
 
 
@@ -159,6 +171,10 @@ chosen_only · only the masked positions are used ·
     which words of a sentence help you to guess a masked one?
 padding · padding is used ·
     what is `attention_mask` for?
+prefix · the first n vectors are averaged, where n is the number of words ·
+    where is the padding: always at the end?
+counted · sentences without a masked word are not counted, so the contexts of later ones are shifted ·
+    the first sentence has no masked word: whose context does the first one in the second sentence get?
 all_places · the sum is divided by the number of all positions, including padding ·
     how many vectors did you add up?
 sum · the vectors are added up, but not divided ·

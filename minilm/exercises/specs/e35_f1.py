@@ -10,6 +10,7 @@ from minilm.exercises.spec import Exercise, Property, listed
 
 def flawed_entities(tags, wrong=frozenset()):
     found, start, kind = set(), 0, None
+    tags = ["-".join(tag.split("-")[:2]) for tag in tags] if "hyphen" in wrong else tags
     for i, tag in enumerate([*tags, "O"]):
         goes_on = tag.startswith("I-") if "joined" in wrong else tag == f"I-{kind}"
         if "opens_too" in wrong:
@@ -155,8 +156,8 @@ def lines(rng, *lengths):
 
 
 ALIKE = {  # types that begin alike, the same name in two lines, and an empty line
-    "y": ["B-LOC I-LOC O".split(), [], "B-LOC I-LOC B-MISC".split(), "B-PRODUCT B-PROJECT".split()],
-    "y_hat": ["B-LOC I-LOC O".split(), [], "B-LOC I-LOC O".split(), "B-PRODUCT B-PRODUCT".split()],
+    "y": ["B-LOC I-LOC O".split(), [], "B-LOC I-LOC B-MISC".split(), "B-PRODUCT B-PROJECT B-geo-loc".split()],
+    "y_hat": ["B-LOC I-LOC O".split(), [], "B-LOC I-LOC O".split(), "B-PRODUCT B-PRODUCT B-geo-pol".split()],
 }
 FIXED = {  # names side by side, an I- that opens a name, an I- of another type, half a name, a name that reaches the end
     "y": ["B-PER I-PER O B-LOC B-LOC O".split(), "I-ORG I-ORG O B-PER I-LOC".split(), "O B-ORG I-ORG I-ORG".split()],
@@ -235,6 +236,8 @@ orphans · an I- that continues nothing is dropped ·
     what does the docstring say about an I-X when no entity of type X is open?
 at_the_end · an entity that reaches the end of its line is lost ·
     what closes the last entity if no further tag follows?
+hyphen · a type that contains a hyphen is cut off there ·
+    B-geo-loc: where does the type begin, and where does it end?
 last_inclusive · the second number is the last token, not the one after it ·
     in (type, first, last + 1), what is the third number of a name at token 4 alone?
 lines_merged · the same name at the same place of two lines is counted once ·

@@ -26,6 +26,10 @@ def flawed(tags, words, wrong=frozenset()):
             if word is None:
                 continue
             first = t == 0 or word != row[t - 1]
+            if "wraps" in wrong:
+                first = word != row[t - 1]
+            if "carried" in wrong and t == 0:
+                first = b == 0 or word != words[b - 1][-1]
             if "cls_shift" in wrong:
                 first, word = first, word + 1
                 if word >= len(tags[b]):
@@ -131,6 +135,7 @@ def probes(rng):
 def edges(rng):
     return {
         "without [CLS] and [SEP]": batch(sentence(rng, 4, markers=False), ([1, 2], [0, 0, 1, 1])),
+        "one word each, without [CLS] and [SEP]": batch(([2], [0, 0]), ([1], [0]), ([3, 1], [0, 1, 1])),
         "one word": batch(([3], [None, 0, 0, 0, None])),
         "nothing but [CLS] and [SEP]": batch(([0], [None, None]), ([2, 1], [None, 0, 1, None])),
     }
@@ -141,6 +146,10 @@ def every_word_once(y):
 
 
 MISTAKES = """  key · what it looks like · a question
+wraps · at the first piece of a row, the piece before is looked up as row[-1], which is the last one ·
+    which piece is row[t − 1] if t is 0?
+carried · the last word of a row still counts as the word before when the next row begins ·
+    the next sentence begins with its word 0: is that the word 0 of this one?
 nth · the n-th tag goes to the n-th piece ·
     does the first piece belong to a word, and which word is split into three pieces?
 nth_after_cls · the n-th tag goes to the n-th piece after [CLS] ·

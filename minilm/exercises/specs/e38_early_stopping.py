@@ -33,14 +33,10 @@ def flawed(model, train_epoch, held_out_loss, patience, most, wrong=frozenset())
     patience += ("late" in wrong) - ("early" in wrong)
     for key, first in {"from_0": 0.0, "from_9999": 9999.0}.items():
         least = first if key in wrong else least
-    if "start_counts" in wrong:
-        best, least = model.weights.copy(), held_out_loss(model)
-    if "first_kept" in wrong:
-        best = model.weights.copy()
-    if "three" in wrong:
-        patience = 3
-    if "no_patience" in wrong:
-        patience = most + 1
+    if wrong & {"start_counts", "first_kept"}:
+        best, least = model.weights.copy(), held_out_loss(model) if "start_counts" in wrong else least
+    for key, other in {"three": 3, "one": 1, "no_patience": most + 1}.items():
+        patience = other if key in wrong else patience
     while epochs < most and waited < patience:
         old = model.weights.copy()
         train = train_epoch(model)
@@ -55,6 +51,8 @@ def flawed(model, train_epoch, held_out_loss, patience, most, wrong=frozenset())
             better = round(loss, 4) < round(least, 4) if np.isfinite(loss) and np.isfinite(least) else loss < least
         if "absolute" in wrong:
             better = abs(loss) < abs(least)
+        if "zero_is_none" in wrong and least == 0:
+            better = loss == loss
         if "smoothed" in wrong and np.isfinite(before) and np.isfinite(loss):
             better = (loss + before) / 2 < least
         if "stops_at_nan" in wrong and loss != loss:
@@ -161,8 +159,7 @@ def course(rng, *held_out, patience):
     training = np.sort(rng.uniform(0.1, 3, size=T))[::-1].copy()
     training[1 : 1 + patience] = training[0] + 0.1
     return {
-        "start": rng.normal(size=3),
-        "path": rng.normal(size=(T, 3)),
+        **{"start": rng.normal(size=3), "path": rng.normal(size=(T, 3))},
         "training": training,
         "held_out": np.array(held_out, dtype=float),
         "patience": patience,
@@ -177,7 +174,7 @@ def probes(rng):
         "up and down": course(rng, 6, 5, 5.5, 4, 4.5, 4.2, 3, 3.9, 3.8, 3.7, 3.6, patience=4),
         "better to the end": course(rng, 4, 3, 2, 1, patience=2),
         "better by very little": course(rng, 2, *(2 - 1e-7 * np.arange(1, 7)), 2.5, patience=2),
-        "losses of a million": course(rng, 3e6, 2e6, 2.5e6, 2e6 - 1e-3, 3e6, 3e6, 3e6, 1e6, patience=3),
+        "losses of a million": course(rng, 3e6, 2e6, 2.5e6, 2e6 - 0.5, 3e6, 3e6, 3e6, 1e6, patience=3),
         "losses below zero": course(rng, 0.5, -1, -3, -2, -2.5, -4, -3, patience=3),
     }
 
@@ -189,6 +186,7 @@ def edges(rng):
         "NaN now and then": course(rng, 3, np.nan, 2, np.nan, np.nan, np.nan, 1, 1, patience=3),
         "the last epoch was not the best": course(rng, 4, 2, 3, patience=3),
         "a long patience": course(rng, *rng.permutation(np.arange(2.0, 12.0)), 1, 3, patience=9),
+        "a loss of 0": course(rng, 2, 0, 5, 4, 3, 2, patience=3),
         "NaN from the start": course(rng, np.nan, np.nan, np.nan, np.nan, patience=2),
     }
 
@@ -236,6 +234,10 @@ first_kept · if no epoch was ever better, the weights from the start come back 
     what does the docstring say if no epoch was ever better?
 three · the patience is a constant of your own ·
     where does your code use the argument patience?
+one · the first epoch without a new best ends the training ·
+    where does your code use the argument patience?
+zero_is_none · a lowest loss of 0 is taken for "there is no best yet" ·
+    what is `not 0.0` in Python?
 no_patience · it always trains to the end ·
     where does your code use the argument patience?
 stops_at_nan · it stops as soon as a loss is NaN ·
@@ -261,8 +263,7 @@ EXERCISE = Exercise(
     returns={"weights": "weight", "epochs returned": "", "epochs trained": ""},
     tiny=lambda: {
         "start": np.array([0.0]),
-        "path": np.array([[1.0], [2.0], [3.0], [4.0], [5.0]]),
-        "training": np.array([5.0, 4.0, 3.0, 2.0, 1.0]),
+        **{"path": np.arange(1.0, 6)[:, None], "training": np.array([5.0, 4.0, 3.0, 2.0, 1.0])},
         "held_out": np.array([5.0, 3.0, 3.5, 4.0, 2.0]),
         "patience": 2,
     },

@@ -30,6 +30,7 @@ def flawed_ppmi(n, smoothing=0.75, wrong=frozenset()):
     for key, other in {
         "sum": P / (P_w + P_c),
         "upside_down": P_w * P_c / np.where(P > 0, P, 1),
+        "contexts_times": P / P_w * P_c,
         "root": P / np.sqrt(P_w * P_c),
         "fixed": P / (P_w * n.sum(0) ** 0.75 / (n.sum(0) ** 0.75).sum()),
         "symmetric": (P + P.T) / 2 / (P_w * P_c),
@@ -214,6 +215,8 @@ no_words · the quotient lacks the words' probabilities ·
     two words meet exactly as often as chance predicts: what should their value be?
 no_contexts · the quotient lacks the contexts' probabilities ·
     two words meet exactly as often as chance predicts: what should their value be?
+contexts_times · the contexts' probabilities are multiplied, or their logarithm added, instead of divided or subtracted ·
+    two words meet exactly as often as chance predicts: what should their value be?
 sum · the two probabilities are added instead of multiplied ·
     how likely are two independent events together?
 upside_down · the quotient is upside down ·
@@ -280,7 +283,11 @@ EXERCISE = Exercise(
         "sums of logarithms": {"ppmi": by_logarithms, "word_vectors": column_by_column},
         "against what chance expects": {"ppmi": by_expectation, "word_vectors": diagonal},
     },
-    wrong=listed(MISTAKES, having, families=dict.fromkeys(("no_words", "no_contexts", "sum", "root"), "nearly all 0")),
+    wrong=listed(
+        MISTAKES,
+        having,
+        families=dict.fromkeys(("no_words", "no_contexts", "contexts_times", "sum", "root"), "nearly all 0"),
+    ),
     hints=(
         "If two words met only by chance, P(w, c) would be P(w)·P(c). The logarithm of the quotient says how far they are from "
         "that; only the positive part is kept. The singular vectors then say the same with fewer numbers.",
