@@ -377,7 +377,7 @@ def test_labels_that_training_has_not_seen(here, complaint):
 
     write("test.conll", "王\tB-PER\n坐\tB-CAR\n")
     unseen = complaint("evaluate", "--model", "names", "--data", "test.conll")
-    assert "line 1 of test.conll has the tag 'B-CAR', which was not seen in training (the tags are B-LOC" in unseen
+    assert "line 2 of test.conll has the tag 'B-CAR', which was not seen in training (the tags are B-LOC" in unseen
     assert "are of different kinds" in complaint(*train, "--out", "c", "--test", "test.conll")
     assert "was trained on text labels" in complaint("evaluate", "--model", "b", "--data", "test.conll")
     assert "was trained on token labels" in complaint("evaluate", "--model", "names", "--data", "train.csv")

@@ -1,6 +1,7 @@
 """How fast a pretraining step is: forward, both losses, backward, clipping and AdamW on the same batches of real text."""
 
 from collections.abc import Callable
+from itertools import count, islice
 
 import torch
 
@@ -9,6 +10,7 @@ from minilm.bench.options import BenchOptions
 from minilm.bench.report import alternate, compared, table_of
 from minilm.examples.batching import Batch
 from minilm.examples.bert_pretraining import PretrainingBatches
+from minilm.examples.labels import IGNORED
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.initialisation import initialise
@@ -38,10 +40,19 @@ def new_model(options: BenchOptions, vocab_size: int) -> BertForPretraining:
 
 
 def batches_for(options: BenchOptions, prepared: Prepared, number: int) -> list[Batch]:
-    """The first `number` batches of pretraining on this corpus, made before any clock is started."""
+    """The first `number` batches of pretraining that hold pairs alone, made before any clock is started.
+
+    Text without a second part has no next-sentence label, and a contender's mean over no label would be NaN.
+    """
     s = options.size
     drawn = PretrainingBatches(prepared.train, prepared.tokenizer, s.length, s.batch, options.seed)
-    return [drawn[step] for step in range(number)]
+    pairs = (batch for batch in map(drawn.__getitem__, count()) if all_pairs(batch))
+    return list(islice(pairs, number))
+
+
+def all_pairs(batch: Batch) -> bool:
+    """Whether every row is a pair of texts."""
+    return batch.nsp_labels is not None and bool((batch.nsp_labels != IGNORED).all())
 
 
 def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:

@@ -106,10 +106,10 @@ def test_bad_files_get_a_sentence_each(what, verdict):
 
 
 def test_a_missing_file_and_a_folder_in_its_place(tmp_path):
-    report = check_file(load("softmax"), tmp_path / "e01_softmax.py")
-    assert "there is no file" in str(report) and "`minilm exercise start` creates it." in str(report)
+    said = " ".join(str(check_file(load("softmax"), tmp_path / "e01_softmax.py")).split())  # long paths fold the lines
+    assert "there is no file" in said and "`minilm exercise start` creates it." in said
     (tmp_path / "e01_softmax.py").mkdir()
-    assert "cannot be read" in str(check_file(load("softmax"), tmp_path / "e01_softmax.py"))
+    assert "cannot be read" in " ".join(str(check_file(load("softmax"), tmp_path / "e01_softmax.py")).split())
 
 
 def test_good_files_pass(verdict):

@@ -48,7 +48,7 @@ ALLOWED = {
     "temporary": ("import tempfile", "tempfile.TemporaryFile().write(b'x')"),
     "imports": ("import requests", "z"),
     "asyncio": ("import asyncio", "asyncio.run(asyncio.sleep(0))"),
-    "threads": ("import threading", "threading.Thread(target=print).start()"),
+    "threads": ("import threading", "threading.Thread(target=int).start()"),
 }
 
 
@@ -110,7 +110,7 @@ tries = {
     "program": lambda: subprocess.run([sys.executable, "-c", ""]),
     "fork": lambda: os.fork() or os._exit(0),
     "signal": lambda: os.kill(os.getppid(), 0),
-    "thread": lambda: threading.Thread(target=print).start(),
+    "thread": lambda: threading.Thread(target=int).start(),
     "pair": socket.socketpair,
     "inside": lambda: (inside / "new").write_text("x"),
     "nothing": lambda: Path(os.devnull).write_text("x"),
