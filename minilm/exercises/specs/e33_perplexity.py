@@ -211,9 +211,11 @@ def run(made, z, w, mask, p):
 def text(rng, *lengths, V, n=6, all_count=False):
     B, T = len(lengths), max(lengths)
     mask = None if all_count else np.arange(T) < np.array(lengths)[:, None]
+    words = rng.integers(V, size=(B, T))
+    words[0, 1] = 0 if all_count else words[0, 1]  # 0 is an id like any other
     return {
         "z": rng.normal(scale=2, size=(B, T, V)),
-        "w": rng.integers(V, size=(B, T)),
+        "w": words,
         "mask": mask,
         "p": rng.uniform(0.05, 0.9, size=n),
     }
