@@ -32,9 +32,10 @@ from minilm.training.inference import attention_of, sentence_vectors
 from minilm.training.supervised import Recipe, fit
 from minilm.viz import plots
 from minilm.viz.plots import COLOURS
-from minilm.viz.teaching import FAST, agree, panels
+from minilm.viz.teaching import FAST, agree, claim, panels
 
 rng = np.random.default_rng(0)
+torch.set_num_threads(1)  # one thread is enough, also beside other programs
 CPU, TASK = torch.device("cpu"), TextTask(("negative", "positive"))
 
 # %% [markdown]
@@ -68,7 +69,8 @@ W = {name: tensor.numpy() for name, tensor in read_safetensors(folder / "model.s
 for name in [name for name in W if "layer" not in name or "layer.0." in name]:
     print(f"{name:52} {list(W[name].shape)}")
 print(f"… and so on: {len(W)} tensors, {sum(w.size for w in W.values()):,} numbers")
-assert len(W) == 6 * 16 + 5 + 2 + 1 + 1 - 1 and W["embeddings.position_ids"].tolist() == [list(range(512))]
+claim("16 tensors for each of the six blocks, 6 for the embeddings, 2 for the pooler.", len(W) == 6 * 16 + 6 + 2)
+claim("The positions are 0, 1, …, 511.", np.array_equal(W["embeddings.position_ids"], [range(512)]))
 
 # %% [markdown]
 # There are tables for tokens, positions and segments, with a norm. Then the same block comes six times: query, key,
@@ -160,22 +162,30 @@ agree("the same in 64 bits", bert(ids)[-1], states_of(in_double, ids)[-1], atol=
 # any token:
 
 # %%
-picture, axis = panels(1, 1, width=7.5)
-kinds = ((torch.float64, in_double, COLOURS[0]), (torch.float32, model, COLOURS[1]))
+apart = {}
 if transformers:
-    for kind, mine, colour in kinds[:1] if FAST else kinds:
+    for kind, mine in ((torch.float64, in_double), (torch.float32, model)):
         original = transformers.BertModel.from_pretrained(folder).to(kind).eval()
         with torch.inference_mode():
             expected = original(torch.tensor([ids]), output_hidden_states=True).hidden_states
-        apart = [np.abs(a - b[0].numpy()).max() for a, b in zip(states_of(mine, ids), expected)]
-        axis.plot(np.maximum(apart, 1e-17), "o-", color=colour, label=str(kind).removeprefix("torch."))
-        assert max(apart) < {torch.float32: 2e-5, torch.float64: 1e-9}[kind]
-        print(f"{kind}: the largest difference is below {'2e-5' if kind == torch.float32 else '1e-9'}")
-axis.set(yscale="log", ylim=(3e-18, 1e-3), xlabel="number of blocks", ylabel="largest difference")
+        bits = str(kind).removeprefix("torch.")
+        apart[bits] = [float(np.abs(a - b[0].numpy()).max()) for a, b in zip(states_of(mine, ids), expected)]
+
+# %%
+picture, axis = panels(1, 1, width=7.5)
+for (bits, differences), colour in zip(apart.items(), COLOURS):
+    axis.plot(np.maximum(differences, 1e-17), "o-", color=colour, label=bits)
+top = max([1e-3, *(10 * max(differences) for differences in apart.values())])
+axis.set(yscale="log", ylim=(3e-18, top), xlabel="number of blocks", ylabel="largest difference")
 axis.set_yticks([1e-17, 1e-13, 1e-9, 1e-5], ["none at all", "10⁻¹³", "10⁻⁹", "10⁻⁵"])
 axis.set_title("Nothing but rounding: 64 bits have nine more digits")
-axis.legend(loc="center right") if transformers else None
+if apart:
+    axis.legend(loc="center right")
 picture
+
+# %%
+for bits, limit in (("float64", 1e-9), ("float32", 2e-5)) if transformers else ():
+    claim(f"{bits}: after every layer the largest difference is below {limit:g}.", max(apart[bits]) < limit)
 
 # %% [markdown]
 # **Wrong, then right.** What would a mistake look like? We try the most likely ones, each a single line: another ε in
@@ -189,18 +199,20 @@ wrong = {
     "GELU by tanh": replace(model.config, activation="gelu_new"),
     "ReLU": replace(model.config, activation="relu"),
 }
-for what, config in list(wrong.items())[: 1 if FAST else 3]:
+changes = {}
+for what, config in list(wrong.items())[: 1 if FAST else None]:
     other = deepcopy(in_double)
     other.encoder = Bert(config).double().eval()
     other.encoder.load_state_dict(in_double.encoder.state_dict())
-    apart = np.abs(states_of(other, ids)[-1] - right).max()
-    print(f"{what:28} the hidden states change by up to {apart:.0e}")
-    assert apart > 1e-7
+    changes[what] = np.abs(states_of(other, ids)[-1] - right).max()
 segments = in_double.encoder.embeddings.token_types.weight.data
 first_segment = segments[0].clone()
 segments[0] = 0
-print(f"{'no segment':28} the hidden states change by up to {np.abs(states_of(in_double, ids)[-1] - right).max():.0e}")
+changes["no segment"] = np.abs(states_of(in_double, ids)[-1] - right).max()
 segments[0] = first_segment
+for what, change in changes.items():
+    print(f"{what:28} the hidden states change by up to {change:.0e}")
+claim("None of these could pass for rounding in 64 bits.", [change > 1e-7 for change in changes.values()])
 
 # %% [markdown]
 # A wrong ε changes the hidden states by less than a thousandth. If you do not know how small rounding is, you will take
@@ -208,13 +220,13 @@ segments[0] = first_segment
 # refuses, by name, every setting that it does not implement, and lists every tensor that is missing, unknown or of
 # another shape.
 #
-# **What to try.** Swap `query` and `key` in `attention` above. The shape of `softmax(…)` does not change, but what
-# happens to the numbers? · Leave out the `1/√D`.
+# **What to try.** Swap the words `"query"` and `"key"` in `attention` above: the shape of `weights` does not change, but
+# what happens to the numbers? · Leave out the root, `softmax(q @ k.swapaxes(1, 2), axis=-1)`.
 #
 # ## What trained heads look at  (F18, F19 · D4 §2.1.5)
 # There are six layers of twelve heads. Which tokens do they look at, on average over real sentences? We put four simple
 # questions to each head: how much of its attention goes to the token on the left, to the token on the right, to the
-# token itself, and to [CLS]?
+# token itself, and to [CLS]? (We count layers and heads from 1, as the pictures of this library do.)
 
 # %%
 films = [example.text for example in corpus.labelled("rotten-tomatoes")]
@@ -232,12 +244,20 @@ picture, axes = panels(1, 4, width=10, height=2.9, sharey=True)
 for axis, (name, each) in zip(axes, share.items()):
     axis.imshow(each, cmap="Blues", vmin=0, vmax=1)
     layer, head = np.unravel_index(each.argmax(), each.shape)
-    axis.set(title=name, xlabel="head", xticks=[0, 5, 11], yticks=range(6))
+    axis.set(title=name, xlabel="head")
+    axis.set_xticks([0, each.shape[1] // 2, each.shape[1] - 1], [1, each.shape[1] // 2 + 1, each.shape[1]])
+    axis.set_yticks(range(len(each)), range(1, len(each) + 1))
     axis.text(head, layer, f"{each.max():.2f}".removeprefix("0"), ha="center", va="center", fontsize=8,
               color="white" if each.max() > 0.5 else "black")  # fmt: skip
-    print(f"{name:16}: layer {layer}, head {head} gives it {each.max():.0%} of its attention")
+    print(f"{name:16}: layer {layer + 1}, head {head + 1} gives it {each.max():.0%} of its attention")
 axes[0].set_ylabel("layer")
 picture
+
+# %%
+claim("One head of layer 1 looks nowhere but to the left.", share["one to the left"][0].max() > 0.95)
+claim("One head of layer 2 mostly looks to the right.", share["one to the right"][1].max() > 0.5)
+claim("From layer 2 on, more than 40 % of the attention goes to [CLS].", share["[CLS]"][1:].mean() > 0.4)
+claim("No head gives 30 % to the token itself.", share["itself"].max() < 0.3)
 
 # %% [markdown]
 # One head of the first layer always looks one token back, whatever the tokens are, and nobody told it to. One head of
@@ -247,16 +267,16 @@ picture
 # there when it has found nothing (Clark et al., 2019, call this a no-op).
 
 # %%
-assert share["one to the left"][0, 2] > 0.95 and share["one to the right"][1, 8] > 0.5
-assert share["[CLS]"][1:].mean() > 0.4 and share["itself"].max() < 0.3
 tokens, A = attention_of(model, tokenizer, sentence)
-picture = plots.head_map(tokens, A[0][2], title="Layer 0, head 2: one token back")
-picture
+left = share["one to the left"]
+layer, head = np.unravel_index(left.argmax(), left.shape)
+plots.head_map(tokens, A[layer][head], title=f"Layer {layer + 1} · head {head + 1}: one token back")
 
 # %% [markdown]
-# **What to try.** Draw all 72 heads with `plots.attention_maps(tokens, A)`. Find a head in which "it" looks at
-# "animal", then replace "tired" by "wide" in the sentence. Does "it" look at "street" now? (Do not be disappointed.
-# Notebook 04 says what a heat map does not show.)
+# **What to try.** Draw all 72 heads with `plots.attention_maps(tokens, A)`. · Find the head in which *it* looks most at
+# *animal*: `weights = np.stack(A)[..., tokens.index("it"), tokens.index("animal")]`, then
+# `np.argwhere(weights == weights.max()) + 1`. · Replace *tired* by *wide* in `sentence`: does *it* look at *street* now?
+# (Do not be disappointed. Notebook 04 says what a heat map does not show.)
 #
 # ## Sentences as vectors  (F20 · D0 §4.1)
 # This model was trained further, so that the mean of a sentence's token vectors, scaled to length 1, says what the
@@ -272,7 +292,8 @@ sentences = [
     "The cat sleeps on the sofa.",
     "A kitten naps on the couch.",
 ]
-u = np.stack([states[-1].mean(axis=0) for states in (bert(tokenizer.pair(row)[0]) for row in tokenizer.ids(sentences))])
+all_states = [bert(tokenizer.pair(row)[0]) for row in tokenizer.ids(sentences)]
+u = np.stack([states[-1].mean(axis=0) for states in all_states])
 u /= np.linalg.norm(u, axis=1, keepdims=True)
 vectors = sentence_vectors(model, tokenizer, sentences)
 agree("by hand, and minilm/training/inference.py", u, vectors, atol=1e-5)
@@ -283,14 +304,23 @@ shared = np.array([[len(a & b) / len(a | b) for b in words] for a in words])
 picture, axes = panels(1, 2, width=10, height=4.2, sharey=True)
 for axis, each, title in (
     (axes[0], shared, "Share of words in common"),
-    (axes[1], vectors @ vectors.T, "Cosine of the vectors"),
+    (axes[1], u @ u.T, "Cosine of the vectors"),
 ):
     axis.imshow(each, cmap="Blues", vmin=0, vmax=1)
     for (i, j), value in np.ndenumerate(each):
         axis.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if value > 0.6 else "black", fontsize=9)
     axis.set(title=title, xticks=[])
-axes[0].set_yticks(range(6), sentences)
+axes[0].set_yticks(range(len(sentences)), sentences)
 picture
+
+# %%
+not_itself = 2 * np.eye(len(sentences))
+nearest, most_words = ((each - not_itself).argmax(axis=1) for each in (u @ u.T, shared))
+claim(
+    "For every sentence, the nearest vector is that of its neighbour in meaning.",
+    nearest.tolist() == [1, 0, 3, 2, 5, 4],
+)
+claim("Counting words, the first sentence is nearest to the other one with “bank”.", most_words[0] == 2)
 
 # %% [markdown]
 # The first two sentences have no word in common, but the two sentences with "bank" have some. The vectors see it the
@@ -298,8 +328,6 @@ picture
 # a search by meaning is a single matrix product. Which of these sentences about films are nearest to a query?
 
 # %%
-near = vectors @ vectors.T - 2 * np.eye(6)
-assert near.argmax(axis=1).tolist() == [1, 0, 3, 2, 5, 4] and shared[0, 2] > shared[0, 1]
 shelf = films[: 24 if FAST else 300]
 on_shelf = sentence_vectors(model, tokenizer, shelf)  # [N, C]
 for query in ("it is about children and their parents", "lots of special effects"):
@@ -325,7 +353,8 @@ with torch.inference_mode():
     careless = model.encoder(padded).hidden.mean(dim=1)[0].numpy()
 careless /= np.linalg.norm(careless)
 print(f"cosine of alone and in a batch: {alone @ with_mask:.4f} with the mask, {alone @ careless:.2f} without it")
-assert alone @ with_mask > 0.9999 and alone @ careless < 0.9
+claim("With the mask the vector does not depend on the padding.", alone @ with_mask > 0.9999)
+claim("Without it the vector is another one.", alone @ careless < 0.9)
 
 # %% [markdown]
 # The second is to think that "near" means "of the same opinion". These vectors say what a sentence is *about*, and a
@@ -336,12 +365,13 @@ love, hate, joy = sentence_vectors(
     model, tokenizer, ["I loved this film.", "I hated this film.", "What a wonderful movie!"]
 )
 print(f"loved and hated: {love @ hate:.2f}; loved and wonderful: {love @ joy:.2f}")
-assert love @ hate > love @ joy
+claim("Hatred of the same film is nearer than love in other words.", love @ hate > love @ joy)
 
 # %% [markdown]
-# **What to try.** Search your own text file with `minilm similar`. Ask a question whose words differ from those of the
-# answer, and a question with "not" in it. · Average the word vectors of notebook 03 over a sentence. How far do you get
-# with that?
+# **What to try.** Search your own text file: `minilm similar "lots of special effects" --file lines.txt`. · In place of
+# `"lots of special effects"`, ask for something in words that a good answer need not contain, `"a film to weep over"`, or
+# for something with *not* in it, `"not for children"`. · Take the vectors of the words before the first block,
+# `states[0]` in place of `states[-1]` in the line of `u`: which sentences are nearest without any context?
 #
 # ## Fine-tuning it  (F02, F07, F28 · D0 §4.3, §5.3)
 # To tell praise from blame, the model must learn something new from few labels. We put the head of notebook 10 on this
@@ -352,7 +382,7 @@ assert love @ hate > love @ joy
 reviews = corpus.labelled("rotten-tomatoes")
 order = rng.permutation(len(reviews))
 LEARN, TEST, EPOCHS = (4, 8, 1) if FAST else (500, 300, 3)
-FIRST = range(8 if FAST else 40)
+FIRST = range(min(TEST, 40))
 learn, test = (
     TASK.encode([reviews[i] for i in part], tokenizer, 128, truncate=True) for part in (order[:LEARN], order[-TEST:])
 )
@@ -386,13 +416,25 @@ bars = axis.barh(list(ladder), list(ladder.values()), color=[COLOURS[7]] * 4 + [
 axis.bar_label(bars, fmt="{:.2f}", padding=3)
 axis.axvline(0.5, color="black", ls=":", lw=1)
 axis.invert_yaxis()
-axis.set(xlim=(0.45, 0.85), xlabel="accuracy (dotted: guessing)", title="What scale brings, with 500 labels each")
+ends = min(0.45, after - 0.05), max(0.85, after + 0.1)
+axis.set(xlim=ends, xlabel="accuracy (dotted: guessing)", title=f"What scale brings, with {LEARN} labels each")
 picture
+
+# %%
+ours = 1_462_274  # parameters of the model behind "… pretrained ten minutes"
+claim(f"This model is more than fifteen times as large as one with {ours:,}.", parameter_count(model) > 15 * ours)
+if not FAST:
+    claim("It is right on more than 72 % of new sentences.", after > 0.72)
 
 # %% [markdown]
 # This is what scale brings: a model fifteen times as large, which has read a billion pairs of sentences instead of
 # 21,000 reviews, is better with the same 500 labels. (The README says by how much, over three seeds.) And here is what
-# scale does not change: the classes, the formulas, and the way you fine-tune.
+# scale does not change: the classes, the formulas, and the way you fine-tune. On the command line it is
+# `minilm finetune --data rotten-tomatoes --model all-minilm-l6-v2 --labels 500`, then `minilm predict` on the folder it
+# makes.
+#
+# **What to try.** Learn from 100 labels instead of 500, `LEARN, TEST, EPOCHS = 100, 300, 3`: how much is left of the
+# lead?
 #
 # ## And back  (F20 · D0 §5.2)
 # We can export what we imported: our folder opens in `transformers` (and in `sentence-transformers`), with every bit
@@ -406,14 +448,33 @@ with tempfile.TemporaryDirectory() as place:
     if transformers:
         theirs = transformers.BertModel.from_pretrained(place).state_dict()
         ours = {name.removeprefix("bert."): w for name, w in to_hf_names(weights_of(model)).items()}
-        assert theirs.keys() - {"embeddings.position_ids"} == ours.keys()
-        assert all(torch.equal(theirs[name], ours[name]) for name in ours)
-assert all(torch.equal(a, b) for a, b in zip(weights_of(again).values(), weights_of(model).values()))
-print("ours → file → ours: every bit is the same")
-if not FAST:
-    assert after > 0.72 and parameter_count(model) > 15 * 1_462_274
+        same_names = theirs.keys() - {"embeddings.position_ids"} == ours.keys()
+        same_bits = same_names and all(torch.equal(theirs[name], ours[name]) for name in ours)
+        claim("ours → file → transformers: every bit is the same", same_bits)
+pairs = zip(weights_of(again).values(), weights_of(model).values(), strict=True)
+claim("ours → file → ours: every bit is the same", [torch.equal(a, b) for a, b in pairs])
 
 # %% [markdown]
-# **What to try.** Run `minilm finetune --data rotten-tomatoes --model all-minilm-l6-v2 --labels 500`, then
-# `minilm predict` on the folder it makes. · Open a folder of your own from the hub, if it is a BERT:
-# `open_encoder("path/to/it")`. If it is not a BERT, read the error message.
+# **Wrong, then right.** Not every folder holds a BERT. A program that looks only for tensors with fitting names and
+# shapes may open something else and give an answer. This library reads in `config.json` what the folder holds, and says
+# in one sentence why it does not open it:
+
+
+# %%
+def opened(folder):
+    """The sizes of the encoder in a folder, or the sentence that says why it does not open."""
+    try:
+        return open_encoder(folder).model.config
+    except ValueError as error:
+        return error
+
+
+with tempfile.TemporaryDirectory() as place:
+    (Path(place) / "config.json").write_text('{"model_type": "gpt2", "n_layer": 12}', encoding="utf-8")
+    answer = opened(place)
+print(str(answer).replace(place, "…"))
+claim("GPT-2 is refused.", isinstance(answer, ValueError))
+
+# %% [markdown]
+# **What to try.** Open a folder of your own from the hub, `opened("path/to/it")`: is it a BERT, and if not, what does
+# the sentence say?

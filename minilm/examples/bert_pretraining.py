@@ -45,15 +45,15 @@ class PretrainingBatches:
     def open_round(self, number: int) -> None:
         """Draw the rows of round `number` from one block of documents; the blocks take turns."""
         rng = np.random.default_rng([self.seed, number])
-        self.rows = self.draw(rng, self.blocks[number % len(self.blocks)])
+        self.rows = self.draw(rng, self.blocks[number % len(self.blocks)], moving=number >= len(self.blocks))
         lengths = self.rows[:, 1] - self.rows[:, 0] + self.rows[:, 3] - self.rows[:, 2]
         self.batches = batches_of_like_length(lengths, self.size, rng)
         self.round = number
 
-    def draw(self, rng: np.random.Generator, documents: range) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, documents: range, moving: bool = False) -> np.ndarray:
         """Rows of [a_start, a_end, b_start, b_end, label]: pairs first, then text without a second part, labelled −100."""
         if self.next_sentence:
-            p = draw_pairs(self.store, self.length - 3, rng, documents)
+            p = draw_pairs(self.store, self.length - 3, rng, documents, moving)
             pairs = np.stack([p.a_start, p.a_end, p.b_start, p.b_end, p.label], axis=1)
             lone = lone_windows(self.store, self.length - 3, rng, documents)
         else:

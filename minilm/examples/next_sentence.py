@@ -4,8 +4,8 @@ A negative example must differ from a positive one only in where B comes from. S
 the same length and with the same kind of end. If the length of B, or whether B ends with its sentence or document, gave
 the answer away, a model could score well above chance (63 % on film reviews) without reading a word.
 
-No text is lost: what a pair has to cut away differs from epoch to epoch, and text that fits into no pair (a document of
-one sentence, a sentence as long as a pair) comes as `lone_windows`, which train masked tokens alone.
+No text is lost: what a pair has to cut away differs from epoch to epoch after the first one, and text that fits into no
+pair (a document of one sentence, a sentence as long as a pair) comes as `lone_windows`, which train masked tokens alone.
 
 Source:  Devlin et al. (2019), BERT, §3.1, task 2 and appendix A.2.
 """
@@ -40,12 +40,16 @@ class Pairs:
         return self.a_end - self.a_start + self.b_end - self.b_start
 
 
-def draw_pairs(store: Store, room: int, rng: np.random.Generator, documents: range | None = None) -> Pairs:
+def draw_pairs(
+    store: Store, room: int, rng: np.random.Generator, documents: range | None = None, moving: bool = False
+) -> Pairs:
     """Cut `documents` (None: all) into pairs of at most `room` tokens; half of the pairs get a B from somewhere else.
 
     We walk through each document once, gather sentences until `room` is full, and cut them at the sentence border nearest
     to the middle, because two halves of equal length say the most about each other. For a negative example the second half
-    is replaced, and its own sentences start the next pair. Raises InputError if the store has too few sentences.
+    is replaced, and its own sentences start the next pair. A pair that is still too long is cut to equal halves or, with
+    `moving`, to halves of any length, so that over several epochs all of it is seen.
+    Raises InputError if the store has too few sentences.
     """
     sentences, borders = np.asarray(store.sentences), np.asarray(store.documents)
     sizes = np.diff(borders)
@@ -73,7 +77,7 @@ def draw_pairs(store: Store, room: int, rng: np.random.Generator, documents: ran
             half = (starts[first] + min(starts[last], starts[first] + room)) / 2
             middle = min(range(first + 1, last), key=lambda i: abs(starts[i] - half))  # A = [first, middle), B to last
             label = int(rng.integers(2))
-            pair = trim(starts[first], starts[middle], starts[last], room, rng)
+            pair = trim(starts[first], starts[middle], starts[last], room, rng if moving else None)
             rows.append((*pair, label, document))
             first = last if label == IS_NEXT else middle
     *columns, origin = np.array(rows, dtype=np.int64).reshape(-1, 6).T  # no rows if every document is one sentence
@@ -133,16 +137,25 @@ def elsewhere(
     return int(sentences[start]), int(min(sentences[start] + wanted, sentences[end]))
 
 
-def trim(start: int, middle: int, end: int, room: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+def trim(
+    start: int, middle: int, end: int, room: int, rng: np.random.Generator | None = None
+) -> tuple[int, int, int, int]:
     """A = [start, middle) and B = [middle, end), cut to `room` tokens together: A at its front and B at its end.
 
-    The border between them stays intact. How much of the cut falls on A is drawn, so that no text is cut away in every epoch.
+    The border between them stays intact. The longer one is cut first, until they are equally long. With a generator, how
+    much of the cut falls on A is drawn instead, so that no text is cut away in every epoch.
     """
     a, b = middle - start, end - middle
     over = max(0, a + b - room)
-    least, most = max(0, over - b + 1), min(over, a - 1)
-    beyond = (most - least) // 8  # both ends of the range are drawn more often, or the outermost tokens would be rare
-    cut_a = int(np.clip(rng.integers(least - beyond, most + beyond + 1), least, most)) if over else 0
+    if rng is None or not over:
+        from_longer = min(over, abs(a - b))
+        cut_a = (over - from_longer) // 2 + (from_longer if a > b else 0)
+    else:
+        least, most = max(0, over - b + 1), min(over, a - 1)
+        beyond = (
+            most - least
+        ) // 8  # both ends of the range are drawn more often, or the outermost tokens would be rare
+        cut_a = int(np.clip(rng.integers(least - beyond, most + beyond + 1), least, most))
     return start + cut_a, middle, middle, end - (over - cut_a)
 
 

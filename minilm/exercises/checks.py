@@ -190,8 +190,8 @@ def properties(plan: Plan, work: Work) -> Problem | None:
             if lines := differs_in_kind(plan.exercise, outcome, plan.expected(case)):
                 return Problem(4, (*lines, describe(case)), case=case)
         if not prop.holds(*(o.arrays[0] if len(o.arrays) == 1 else tuple(o.arrays) for o in outcomes)):
-            lines = (f"this property does not hold: {prop.name}", *(describe(case) for case in cases[:2]))
-            return Problem(4, lines, case=cases[0])
+            said = f"this property does not hold: {prop.name}"
+            return Problem(4, (said, *(describe(case) for case in cases[:2])), case=cases[0])
     return None
 
 

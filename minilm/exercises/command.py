@@ -53,7 +53,7 @@ class ExerciseOptions:
     seed: int | None = None
     """grade: the seed of the random test inputs; drawn at random if you give none. The tables show it."""
     seconds: float = 20.0
-    """grade: how many seconds of processor time one submission to one exercise may take."""
+    """grade: how many seconds of processor time one submission to one exercise may take, all cells of a notebook included."""
     memory: int = 1024
     """grade: how many megabytes of memory it may use."""
     seeds: int = 20

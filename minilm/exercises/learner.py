@@ -86,7 +86,7 @@ def load(exercise: Exercise, path: Path, around: contextlib.AbstractContextManag
 
 def find_pieces(exercise: Exercise, names: dict, tree: ast.Module, file: str) -> Pieces:
     """The functions or classes of the exercise among the `names` of a module or a notebook. Raises Unready."""
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     defined |= {
         n.id for node in tree.body for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
     }
@@ -123,9 +123,19 @@ def other_signature(name: str, mine: Callable, right: Callable) -> tuple[str, ..
     same = [p.name for p in yours[: len(wanted)]] == [p.name for p in wanted]
     free = all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in yours[len(wanted) :])
     if same and free:
-        return ()
+        return other_default(name, yours, wanted)
     names = [", ".join(p.name for p in parameters) for parameters in (yours, wanted)]
     return f"the parameters of `{name}` are ({names[0]})", f"expected                 ({names[1]}), in this order"
+
+
+def other_default(name: str, yours: list[inspect.Parameter], wanted: list[inspect.Parameter]) -> tuple[str, ...]:
+    """A line if a default value is not that of the stub: a call without this argument would give something else."""
+    for mine, right in zip(yours, wanted):
+        values = [tuple(p.default) if isinstance(p.default, list) else p.default for p in (mine, right)]
+        plain = all(isinstance(value, int | float | str | tuple | None) for value in values)
+        if mine.default is not mine.empty and right.default is not right.empty and plain and values[0] != values[1]:
+            return (f"the default of `{mine.name}` in `{name}` is {values[0]!r}, expected {values[1]!r}",)
+    return ()
 
 
 def read(path: Path) -> str:

@@ -91,9 +91,9 @@ def missing(exercise: Exercise, pieces: Pieces) -> str:
                     codes[f"`{name}.{method}`"] = getattr(function, "__code__", None)
         else:
             codes[f"`{name}`"] = getattr(piece, "__code__", None)
-    codes = {name: code for name, code in codes.items() if code is not None}
-    still = [name for name, code in codes.items() if "NotImplementedError" in code.co_names]
-    return ALL_OF_IT if len(still) == len(codes) else " and ".join(still)
+    known = {name: code for name, code in codes.items() if code is not None}
+    still = [name for name, code in known.items() if "NotImplementedError" in code.co_names]
+    return ALL_OF_IT if len(still) == len(known) else " and ".join(still)
 
 
 def prepare(exercise: Exercise) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,10 @@ class Wrong:
 
 
 def listed(
-    text: str, code: Callable[[str], Code | None] | None = None, section: Section | None = None, **families: str
+    text: str,
+    code: Callable[[str], Code | None] | None = None,
+    section: Section | None = None,
+    families: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Wrong]:
     """Mistakes from a text that reads `key · what it looks like ·`, and on the next line the question.
 

@@ -92,6 +92,8 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
     Raises InputError if there are too few examples or labels, or if the test file is of another kind.
     """
     examples, kind = read(options.data, options.columns, note), task_for(options.data)
+    # all classes of the data: if a small sample lacks one, the model knows that class but never learns it
+    names = label_names(kind.labels_of(examples), options.data)
     say_duplicates(examples, options.data, note)
     rng = np.random.default_rng(options.seed)
     if options.test:
@@ -131,8 +133,6 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
     elif len(order) < len(examples):
         drawn = f"the part of {options.data} to learn from"
     label_names(kind.labels_of(train), drawn)
-    # all classes of the data: if a small sample lacks one, the model knows that class but never learns it
-    names = label_names(kind.labels_of(examples), options.data)
     if kind is TokenTask:
         task: Task = TokenTask.learnt_from(names, train, drawn, note)
     else:
@@ -141,7 +141,7 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
     return Material(task, Part(train, options.data, chosen), held_part)
 
 
-def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> Classifier:
+def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer, note: Note = unheard) -> Classifier:
     """The model before its first step: an encoder, pretrained or new, with a new head."""
     generator = torch.Generator().manual_seed(options.seed)
     head = task.head(options.dropout, options.pooling)
@@ -155,7 +155,7 @@ def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer) -> Cla
     model = Classifier(architecture.build_encoder(replace(config, dropout=options.dropout)), head)
     initialise(model, generator=generator)
     if not options.fresh:
-        load_encoder(model, options.model)
+        load_encoder(model, options.model, note)
     return model
 
 
@@ -185,7 +185,7 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
     for part in dict.fromkeys((material.train.where, material.test.where)):
         examples = [e for p in (material.train, material.test) if p.where == part for e in p.examples]
         remark(tokenizer, texts_of(examples), part, notes)
-    model = new_model(options, task, tokenizer).to(device)
+    model = new_model(options, task, tokenizer, notes).to(device)
     limit = getattr(model.config, "max_length", None)
     train, test = (
         task.encode(part.examples, tokenizer, limit, options.truncate, part.where, part.places, notes)
@@ -243,14 +243,14 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Me
     Raises InputError for data of another kind than it was trained on.
     """
     device = choose_device(options.device)
-    loaded = open_classifier(options.model)
+    notes = Notes(say)
+    loaded = open_classifier(options.model, notes)
     model = loaded.model.to(device)
     task, wanted = task_of(model.head_config), task_for(options.data)
     if not isinstance(task, wanted):
         raise InputError(
             f"{options.model} was trained on {task.name} labels, and {options.data} has {wanted.name} labels."
         )
-    notes = Notes(say)
     examples = read(options.data, options.columns, notes)
     remark(loaded.tokenizer, texts_of(examples), options.data, notes)
     if isinstance(task, TokenTask):

@@ -15,6 +15,7 @@ from minilm.files.notes import Note, Notes, aside
 from minilm.pretrained.protocol import open_encoder
 from minilm.pretrained.run_folder import LoadedModel
 from minilm.text import corpus, files
+from minilm.text.characters import visible
 from minilm.text.remarks import Seen, remark
 from minilm.training.inference import encode_sentences, sentence_vectors, vectors_of, words_about_cuts
 from minilm.training.loop import choose_device
@@ -120,7 +121,11 @@ def nearest(best: list[Hit], cosines: np.ndarray, block: list[str], before: int,
 
 
 def lines_of(name: str) -> Iterator[str]:
-    """The lines that are not blank, or the sentences of a corpus. They are read one after another, as they are needed."""
-    if Path(name).is_file() and Path(name).suffix.lower() not in files.LABELLED:
-        return (line.strip() for line in files.text_lines(Path(name)) if line.strip())
+    """The lines that show something, or the sentences of a corpus. They are read one after another, as they are needed.
+
+    Raises InputError for a file of tagged words, because its lines are no text.
+    """
+    path = Path(name)
+    if path.is_file() and path.suffix.lower() not in (*files.LABELLED, *files.TAGGED):
+        return (line.strip() for line in files.text_lines(path) if visible(line))
     return (sentence for document in corpus.documents(name) for sentence in document)

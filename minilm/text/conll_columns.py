@@ -51,19 +51,10 @@ def sentences(path: Path, note: Note) -> list[list[Row]]:
     return _without_invisible(path, _without_numbers(path, found, note), note)
 
 
-def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers, whatever ends them: \\n, \\r\\n or \\r."""
-    number = 0
-    for line in text_lines(path):
-        for part in re.split(r"\r\n|\r|\n", re.sub(r"(\r\n|\r|\n)\Z", "", line)):
-            number += 1
-            yield number, part
-
-
 def _sentences(path: Path) -> Iterator[list[Row]]:
     sentence: list[Row] = []
-    for number, line in _numbered_lines(path):
-        cells = _cells(line)
+    for number, line in enumerate(text_lines(path), start=1):
+        cells = _cells(line.rstrip("\r\n"))
         if cells and not cells[0].startswith("-DOCSTART-"):
             sentence.append(Row(number, cells))
         elif sentence:

@@ -29,10 +29,7 @@ _MARK = re.compile(r'(?<![\d"])"+')  # after a digit it is the sign for inches
 _QUOTE_AFTER_SPACE = re.compile(f'[{_SPACES}]+"')
 _FEW = 1_000  # a column with more values than this holds texts or numbers, not labels
 _ENOUGH = 20  # rows, to know the values of such a column
-_NAME, _SHORT = (
-    16,
-    40,
-)  # characters: a label or a number has about 16; above 40, it is a text, which may have any length
+_NAME = 16  # characters that a label may have, even if the others are shorter
 _THOUSANDS = re.compile(r"\d{3}(?!\d)")
 _TWICE = 'write a quotation mark inside a quoted cell twice ("")'
 
@@ -129,7 +126,7 @@ class _Doubtful(NamedTuple):
     last: int
     prose: bool  # a space follows a comma
     cells: list[str]  # "" in columns that have too many values to compare
-    others: dict[int, str]  # the beginnings of the cells in columns where the long row has no line break
+    others: dict[int, str]  # the cells in columns where the long row has no line break
 
 
 class _Shape:
@@ -167,6 +164,8 @@ class _Shape:
 
     def like_rows(self, row: list[str], lines: list[str], first: int, broken: set[int]) -> Iterator[_Doubtful]:
         """The lines of a row of several lines that could be rows. `broken`: the places of its cells with line breaks."""
+        if self.delimiter == "\t" and any("\t" in row[place] for place in broken):  # hardly any text has a tab
+            yield _Doubtful(first, first + len(lines) - 1, False, [], {})
         for number, line in enumerate(lines):
             # the beginning of a text in the last column looks like a whole row anyway, and so does the end of one in the first
             if (number == 0 and min(broken) == len(row) - 1) or (number == len(lines) - 1 and max(broken) == 0):
@@ -178,7 +177,7 @@ class _Shape:
                     few = [
                         "" if known is None else _plain(cell) for cell, known in zip(cells, self.values, strict=True)
                     ]
-                    others = {other: cell[: 2 * _SHORT + 3] for other, cell in enumerate(cells) if other not in broken}
+                    others = {other: cell for other, cell in enumerate(cells) if other not in broken}
                     yield _Doubtful(first, first + len(lines) - 1, prose, few, others)
 
     def cells_of(self, line: str, place: int) -> list[str]:
@@ -193,10 +192,11 @@ class _Shape:
         return [*cells[:place], text, *cells[place + more + 1 :]] if more >= 0 else []
 
     def fits(self, cell: str, place: int) -> bool:
-        """Whether a cell looks like those of its column. If they are short, it is, too; if they are also ASCII, so is it."""
-        longest = self.longest[place]
-        short = len(cell) <= max(2 * longest + 2, _NAME)
-        return longest > _SHORT or (short and (longest > _NAME or cell.isascii() or not self.ascii[place]))
+        """Whether a cell looks like those of its column, where values come again: as short as they are, and ASCII like them."""
+        known = self.values[place]
+        if known is None or len(known) == self.rows:
+            return True  # a column of texts, or too few rows to say anything
+        return len(cell) <= max(2 * self.longest[place] + 2, _NAME) and (cell.isascii() or not self.ascii[place])
 
     def refuse_swallowed_rows(self) -> None:
         """Raise InputError if a line of a long row reads as a row of its own.
@@ -207,6 +207,8 @@ class _Shape:
         enough = [(i, known) for i, known in enumerate(self.values) if known and self.rows >= 4 * len(known)]
         few = enough if self.rows >= _ENOUGH else []
         for line in self.doubtful:
+            if few and not line.cells:
+                continue
             if labels := [(i, known) for i, known in few if i in line.others]:
                 swallowed = all(line.cells[i] in known for i, known in labels)
             else:

@@ -21,7 +21,10 @@ def store_of(documents):
 
 def drawn(store, room, seeds=1, **options):
     """The pairs of several epochs, as rows of a_start, a_end, b_start, b_end and label."""
-    pairs = [draw_pairs(store, room, np.random.default_rng([26, seed]), **options) for seed in range(seeds)]
+    pairs = [
+        draw_pairs(store, room, np.random.default_rng([26, seed]), moving=seed % 2 == 1, **options)
+        for seed in range(seeds)
+    ]
     return np.concatenate([np.stack([p.a_start, p.a_end, p.b_start, p.b_end, p.label], axis=1) for p in pairs])
 
 
@@ -170,14 +173,18 @@ def test_F26_a_part_of_the_documents_gives_the_pairs_of_that_part():
     assert len(nothing) == 0 and len(nothing.lengths) == 0
 
 
-@given(st.tuples(*[st.integers(1, 40)] * 2), st.integers(2, 30))
-def test_F26_trim_cuts_a_at_its_front_and_b_at_its_end_and_fills_the_room(lengths, room):
+@given(st.tuples(*[st.integers(1, 40)] * 2), st.integers(2, 30), st.sampled_from([None, 0, 1, 2, 3]))
+def test_F26_trim_cuts_a_at_its_front_and_b_at_its_end_and_fills_the_room(lengths, room, seed):
     a, b = lengths
-    for seed in range(5):
-        a_start, a_end, b_start, b_end = trim(100, 100 + a, 100 + a + b, room, np.random.default_rng(seed))
-        assert (a_end, b_start) == (100 + a, 100 + a)
-        assert 100 <= a_start < a_end and b_start < b_end <= 100 + a + b
-        assert b_end - a_start == min(a + b, room)
+    rng = None if seed is None else np.random.default_rng(seed)
+    a_start, a_end, b_start, b_end = trim(100, 100 + a, 100 + a + b, room, rng)
+    assert (a_end, b_start) == (100 + a, 100 + a)
+    assert 100 <= a_start < a_end and b_start < b_end <= 100 + a + b
+    assert b_end - a_start == min(a + b, room)
+    if seed is None and a + b > room:  # the longer one is cut first
+        assert all(
+            kept == whole or kept >= room // 2 for kept, whole in zip((a_end - a_start, b_end - b_start), lengths)
+        )
 
 
 def test_F26_trim_cuts_every_place_in_some_epoch():
@@ -190,7 +197,7 @@ def share_seen(store, room, epochs):
     seen = np.zeros(store.tokens, dtype=bool)
     for epoch in range(epochs):
         rng = np.random.default_rng([1, epoch])
-        pairs = draw_pairs(store, room, rng)
+        pairs = draw_pairs(store, room, rng, moving=epoch > 0)
         stretches = [*zip(pairs.a_start, pairs.a_end), *zip(pairs.b_start, pairs.b_end)]
         for start, end in [*stretches, *lone_windows(store, room, rng).tolist()]:
             seen[start:end] = True

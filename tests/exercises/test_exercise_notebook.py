@@ -6,7 +6,10 @@ from traitlets.config import Config
 
 from minilm.errors import InputError
 from minilm.exercises import notebook
+from minilm.exercises.catalogue import load
+from minilm.exercises.plan import plan_of
 
+CASES = len(plan_of(load("softmax"), 0).cases)
 RIGHT = """
 import numpy as np
 def softmax(z):
@@ -32,11 +35,11 @@ def test_a_cell_is_run_and_checked(shell, capsys):
     said = capsys.readouterr().out
     assert (
         "two mistakes at once: exp is applied to the logits as they are, without subtracting the largest one first; and"
-        in said
+        in " ".join(said.split())
     )
     assert said.startswith("✗ softmax   layer 2 of 7: the tiny example") and 'next: hint("softmax")' in said
     shell.run_cell("%%exercise softmax\n" + RIGHT)
-    assert capsys.readouterr().out == "✓ softmax   passed: all layers, 12 cases\n  next: %exercise log_softmax\n"
+    assert capsys.readouterr().out == f"✓ softmax   passed: all layers, {CASES} cases\n  next: %exercise log_softmax\n"
     shell.run_cell("solution('softmax')")
     assert "return e / e.sum" in capsys.readouterr().out
 

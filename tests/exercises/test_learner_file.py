@@ -200,6 +200,19 @@ def test_a_forbidden_function_is_forbidden_under_another_name_too(verdict):
     assert verdict(f"{head}def softmax(z):\n    {own}\n").passed
 
 
+def test_a_default_is_that_of_the_stub(tmp_path):
+    text = "from minilm.formulas.optimizers import adamw_step as a\ndef adamw_step(theta, g, m, v, t, learning_rate, decay, {}):\n"
+    for defaults, said in (
+        ("betas=(0.9, 0.99), eps=1e-8", "the default of `betas` in `adamw_step` is (0.9, 0.99), expected (0.9, 0.999)"),
+        ("betas=[0.9, 0.999], eps=1e-6", "the default of `eps` in `adamw_step` is 1e-06, expected 1e-08"),
+        ("betas=[0.9, 0.999], eps=1e-8", "not written yet"),
+    ):
+        (path := tmp_path / "e22_adamw.py").write_text(
+            text.format(defaults) + "    raise NotImplementedError\n", encoding="utf-8"
+        )
+        assert said in str(check_file(load("adamw"), path))
+
+
 def test_given_pieces_may_be_called_and_forbidden_ones_not():
     body = "import numpy as np\nfrom minilm.formulas.cross_entropy import softmax\ndef {}:\n    return {}\n"
     tree = learner.ast.parse(body.format("cross_entropy_gradient(z, y, dL=1.0)", "softmax(z)"))

@@ -88,7 +88,7 @@ DIALECTS = list(
 def test_what_a_writer_writes_is_read_as_the_referees_read_it(breaks, tmp_path):
     rng = random.Random(1)
     refused = 0
-    for suffix, line_end, quoting, mark in DIALECTS * 6:
+    for suffix, line_end, quoting, mark in DIALECTS * 4:
         pieces = (*PIECES, *BREAKS) if breaks else PIECES
         if quoting == csv.QUOTE_MINIMAL:  # the writer of Python 3.11 quotes no other line end than its own
             pieces = tuple(piece for piece in pieces if piece not in BREAKS or set(piece) <= set(line_end))
@@ -103,7 +103,7 @@ def test_what_a_writer_writes_is_read_as_the_referees_read_it(breaks, tmp_path):
         assert found in (rows, None)
         refused += found is None
         assert by_pandas(path) == rows
-    assert refused <= (0.25 if breaks else 0) * len(DIALECTS) * 6
+    assert refused <= (0.25 if breaks else 0) * len(DIALECTS) * 4
 
 
 RAW = (
@@ -128,7 +128,7 @@ RAW = (
 def test_lines_that_no_writer_writes_are_read_as_the_referees_read_them_or_refused(suffix, tmp_path):
     rng, delimiter = random.Random(2), DELIMITERS[suffix]
     accepted = 0
-    for _ in range(600):
+    for _ in range(400):
         lines = [delimiter.join(("text", "pair", "label")) + rng.choice(("\n", "\r\n", "\r"))]
         for _ in range(rng.randint(1, 4)):
             end = rng.choice(("\n", "\n", "\r\n", "\r", ""))
@@ -144,7 +144,7 @@ def test_lines_that_no_writer_writes_are_read_as_the_referees_read_them_or_refus
             accepted += 1
             expected = [(text, pair, characters.tidy(label)) for text, pair, label in by_csv(path, strict=True)]
             assert found == expected, path.read_text(encoding="utf-8", newline="")
-    assert 60 < accepted < 560
+    assert 40 < accepted < 370
 
 
 # ------------------------------------------------------------------- one or two quotation marks too many or too few
@@ -182,7 +182,7 @@ def without_marks(rows):
 def test_quotation_marks_too_many_or_too_few_never_lose_a_row(suffix, marks, tmp_path):
     rng = random.Random(marks)
     accepted = total = 0
-    for _ in range(50):
+    for _ in range(30):
         labels = rng.choice((("yes", "no"), ("1", "2", "3"), ("label A", "label B")))
         lines, rows = right_table(rng, suffix, rng.choice((0, 0, 0.3, 1)), labels)
         text = "".join(lines)
@@ -235,8 +235,8 @@ def test_a_stray_mark_is_named_with_the_line_in_which_it_stands(suffix, column, 
 @pytest.mark.parametrize("suffix", DELIMITERS)
 @pytest.mark.parametrize("names", [("text", "label"), ("label", "text")])
 def test_reviews_with_paragraphs_are_read(suffix, names, tmp_path):
-    """2,000 film reviews, a third of them with line breaks: none of them looks like rows that were swallowed."""
-    reviews = corpus.labelled("imdb")[::13][:2_000]
+    """1,000 film reviews, a third of them with line breaks: none of them looks like rows that were swallowed."""
+    reviews = corpus.labelled("imdb")[::25]
     reviews = [each._replace(text=each.text.replace("\n\n", "\n")) if i % 2 else each for i, each in enumerate(reviews)]
     path = tmp_path / f"reviews{suffix}"
     with open(path, "w", encoding="utf-8", newline="") as file:
@@ -246,7 +246,7 @@ def test_reviews_with_paragraphs_are_read(suffix, names, tmp_path):
     notes = Notes(lambda text: None)
     assert list(labelled_file(path, note=notes)) == reviews
     broken = sum("\n" in each.text for each in reviews)
-    assert broken > 300 and notes.lines[0].startswith(f"{broken:,} row(s) of {path} have line breaks inside a cell")
+    assert broken > 150 and notes.lines[0].startswith(f"{broken:,} row(s) of {path} have line breaks inside a cell")
 
 
 def test_labels_tell_a_long_text_from_swallowed_rows(tmp_path):

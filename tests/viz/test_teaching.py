@@ -26,7 +26,9 @@ def test_a_claim_that_is_true_is_printed(ok, building, monkeypatch, capsys):
     assert capsys.readouterr().out == "✓ The risk falls.\n"
 
 
-@pytest.mark.parametrize("ok", [False, np.bool_(False), np.array([True, False]), torch.tensor([False, True]), []])
+@pytest.mark.parametrize(
+    "ok", [False, np.bool_(False), np.array([True, False]), torch.tensor([False, True]), np.ones(0) > 0, []]
+)
 def test_a_false_claim_is_said_to_a_learner_and_raised_while_building(ok, monkeypatch, capsys):
     claim("The risk falls.", ok)
     assert capsys.readouterr().out == "no longer true: The risk falls.\n"

@@ -17,7 +17,7 @@ UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 # cell magics whose body is Python code that runs in the notebook's own namespace
 TRANSPARENT = {"capture", "time", "prun", "exercise"}
-NEEDED = "grading notebooks needs IPython, which is not installed: pip install 'minilm[teach]'"
+NEEDED = "grading notebooks needs IPython, which is not installed: pip install ipython"
 
 
 class NoNotebook(Exception):

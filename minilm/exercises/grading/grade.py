@@ -7,10 +7,11 @@ from typing import Any
 
 from minilm.exercises.catalogue import Entry, load
 from minilm.exercises.checks import decide
+from minilm.exercises.grading.cells import has_ipython, transformed
 from minilm.exercises.grading.isolated import GONE, Attempt, attempt, printable
 from minilm.exercises.grading.own_work import ABSENT, FOREIGN, REFUSED, UNREADY
 from minilm.exercises.grading.sources import Found, source_for
-from minilm.exercises.grading.submissions import Submission
+from minilm.exercises.grading.submissions import LARGEST, Submission, suffix
 from minilm.exercises.plan import plan_of
 from minilm.exercises.report import Report
 
@@ -51,6 +52,8 @@ def grade(submissions: list[Submission], wanted: list[Entry], seed: int, limits:
     """Yield the grades in order, learner by learner. Ending the iteration early starts no further submissions."""
     for entry in wanted:
         load(entry.name)  # now, in one thread: Python crashes if this thread uses torch while another is importing it
+    if any(suffix(path) in LARGEST for submission in submissions for path in submission.files) and has_ipython():
+        transformed("")  # IPython, too
     pairs = [(submission, entry) for submission in submissions for entry in wanted]
     pool = ThreadPoolExecutor(WORKERS)
 
@@ -98,6 +101,8 @@ def verdict(learner: str, entry: Entry, found: Found, tried: Attempt | None, see
         return Grade(learner, entry, NOT_RUN, f"the answers could not be compared ({what[:200]})", **rest)
     if not report.passed and report.lines[0] == f"stopped by {GONE}":
         return Grade(learner, entry, *tried.ended, **rest)
+    if tried.failed and any("NameError" in line for line in report.lines):  # probably the reason
+        report = replace(report, lines=(*report.lines, tried.failed))
     return graded(learner, entry, report, rest)
 
 

@@ -48,6 +48,7 @@ class Attempt:
     said: tuple[str, ...] = ()
     ended: tuple[str, str] = ("", "")  # (verdict, sentence) if it did not end normally
     seconds: float = 0.0
+    failed: str = ""  # which cells of a notebook stopped with an error, in words
     held: tuple[str, ...] = ()  # what the system refused it, as `sandbox.hold_back` says
 
     def work(self, plan: Plan) -> Work:
@@ -92,7 +93,7 @@ def attempt(
         while size <= MOST and (outcome := unpacked(results / f"{len(outcomes)}.npz")) is not None:
             size += sum(array.nbytes for array in outcome.arrays)
             outcomes[len(outcomes)] = outcome
-        return Attempt(outcomes, said, ended, took, held)
+        return Attempt(outcomes, said, ended, took, failed_cells(results / "failed.json"), held)
 
 
 def start(job: dict, home: Path, seconds: float, megabytes: int) -> tuple[tuple[str, str], float, tuple[str, ...]]:
@@ -174,6 +175,16 @@ def said_before_running(path: Path) -> tuple[str, ...]:
     except (OSError, ValueError, TypeError, RecursionError):
         return ()
     return (verdict, *lines) if verdict in (UNREADY, ABSENT, FOREIGN, REFUSED) else ()
+
+
+def failed_cells(path: Path) -> str:
+    """Which cells of a notebook stopped with an error, and with which."""
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(1 << 12))
+        return "; ".join(f"cell {int(cell)} stops with {printable(error, 160)}" for cell, error in found)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return ""
 
 
 def stopped_in(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from minilm.exercises import learner
 from minilm.exercises.grading import guard
+from minilm.exercises.grading.cells import Definition, names_bound
 from minilm.exercises.grading.own_work import (
     ABSENT,
     FOREIGN,
@@ -69,7 +70,11 @@ def from_notebook(
     for name in targets:
         if strange := not_of_the_notebook(name, names[name], makers[name], notebook):
             return {}, strange
-    tree.body += ast.parse("\n".join(f"{name} = None" for name in targets)).body  # also what stands inside an `if`
+    # All that is kept belongs to the solution, also what stands inside an `if` or `match`, or is defined by a `global`.
+    bound = [(name, node) for _, statement in kept for name, node in names_bound(statement)]
+    tree.body += [node for _, node in bound if isinstance(node, Definition)]
+    used = "".join(f"{name}, " for name in dict.fromkeys(name for name, _ in bound))
+    tree.body += ast.parse("\n".join(f"{name} = ({used})" for name in targets)).body
     return learner.find_pieces(exercise, dict(names), tree, "the notebook"), ()
 
 

@@ -78,6 +78,8 @@ SURVIVORS = (
         "they differ only where a draw equals the bound, once in 17 million draws of 24 bits; rates do not show that",
     ),
     Explained("schedule", r"^swapped: (p - w → w - p|1 - w → w - 1)$", "same", "it is the argument of a cosine, which is even"),
+    Explained("clipping", r"^constant: norm \+ 1e-06 → norm \+ 2e-06$", "not asked",
+              "both forms are accepted, with the 10⁻⁶ and without it, so the tolerance is wider than this difference"),
     Explained("clipping", r"factor >= 1 → factor > 1$", "same", "multiplying by exactly 1 changes nothing"),
     Explained(
         "wordpiece",

@@ -170,6 +170,7 @@ def edges(rng):
         "one token, then padding": sequence(rng, 4, 2, 3, 1),
         "inputs of 1e3": large,
         "much padding": sequence(rng, 9, 2, 3, 3),
+        "a long sentence": sequence(rng, 24, 2, 3, 22),
         "one unit": sequence(rng, 4, 3, 1, 3),
     }
 

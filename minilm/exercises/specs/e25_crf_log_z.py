@@ -14,9 +14,6 @@ def flawed(E, A, start, end, attention_mask=None, wrong=frozenset()):
     def total(scores, axis):
         if "mean" in wrong:
             return np.logaddexp.reduce(scores, axis=axis) - np.log(scores.shape[axis])
-        if "nan" in wrong:  # −∞ minus −∞, where no path leads to a tag
-            top = scores.max(axis, keepdims=True)
-            return np.log(np.exp(scores - top).sum(axis)) + top.squeeze(axis)
         if "one_max" in wrong:
             top = scores.max()
             return np.log(np.exp(scores - top).sum(axis)) + top
@@ -148,7 +145,7 @@ def edges(rng):
         "a word and much padding": crf(rng, 1, 4, T=4, K=3),
         "scores of a thousand": crf(rng, 3, 2, T=3, K=3, scale=1e3),
         "a single tag": crf(rng, 3, T=3, K=1),
-        "a tag that no step leads to": closed(rng),
+        "tags that cannot begin or end a sentence": closed(rng),
         "two sentences far apart": apart(rng),
         "a forbidden step among very unlikely ones": low(rng, -1e40),
     }
@@ -166,8 +163,8 @@ def low(rng, size):
 
 
 def closed(rng):
-    """Tag 2 cannot be reached at all, tag 0 cannot begin a sentence, and tag 1 cannot end one."""
-    made = crf(rng, 4, 3, T=4, K=4, forbidden=[(i, 2) for i in range(4)])
+    """Tags 0 and 2 cannot begin a sentence, tag 1 cannot end one, and two steps are forbidden; every tag can be reached."""
+    made = crf(rng, 4, 3, T=4, K=4, forbidden=[(0, 2), (1, 3)])
     made["start"][[0, 2]], made["end"][1] = -np.inf, -np.inf
     return made
 
@@ -221,8 +218,6 @@ log_E · the emissions of each word are normalised to probabilities ·
     are the entries of E log-probabilities, or scores of any size that only Z normalises?
 mean · the mean over the tags is taken instead of the sum ·
     if all scores are 0, what is the logarithm of the number of paths?
-nan · a tag that no step leads to gives NaN ·
-    all ways into a tag have the score −∞: what is −∞ minus their maximum?
 one_max · one maximum is subtracted from the whole batch instead of one from each row ·
     one sentence has scores of 2000 and another of −2000: what is exp(−4000)?
 mean_shift · the mean is subtracted before exp instead of the maximum ·

@@ -162,7 +162,7 @@ def probes(rng):
                 "end": np.zeros(3),
             },
         },
-        "many words": telling(rng, *[9] * 8, T=9, K=4, padded=False),
+        "many words": telling(rng, *[9] * 8, T=9, K=3, padded=False),
     }
 
 
@@ -172,7 +172,7 @@ def edges(rng):
         "scores of a thousand": crf(rng, 3, 2, T=3, K=3, scale=1e3),
         "scores far below zero": {**(deep := telling(rng, 4, 3, T=4, K=3)), "E": deep["E"] - 1e12},
         "a forbidden step among very unlikely ones": low(rng, -1e12),
-        "a tag that no step leads to": closed(rng),
+        "tags that cannot begin or end a sentence": closed(rng),
         "a word and much padding": telling(rng, 1, 6, T=6, K=3),
         "a single tag": crf(rng, 3, T=3, K=1),
     }

@@ -227,7 +227,7 @@ EXERCISE = Exercise(
         "restore the order of the vocabulary, and renormalise",
     ),
     right={"minus infinity": by_minus_infinity, "word by word": word_by_word, "ranks": by_ranks},
-    wrong=listed(MISTAKES, **FAMILY),
+    wrong=listed(MISTAKES, families=FAMILY),
     flawed=flawed,
     hints=(
         "Temperature changes how strongly likely tokens are preferred. Top-k and top-p cut off the long tail: tokens that are "

@@ -180,11 +180,12 @@ def tiny():
     return {"X": X, "theta": np.array([1.0, 0.5]), "y": np.array([1.0, 0.0, 1.0]), "loss": False}
 
 
-def mistake(key, where, name, question):
+def mistake(key, each):
+    where, _, name = each.name.partition(": ")
     wrong = frozenset({key})
     loss = partial(flawed_loss, wrong=wrong) if "loss" in where else binary_cross_entropy_with_logits
     gradient = partial(flawed, wrong=wrong) if "gradient" in where else parameter_gradient_from_logits
-    return Wrong(name, question, pair(gradient, loss))
+    return Wrong(name, each.question, pair(gradient, loss))
 
 
 def pair(gradient, loss):
@@ -287,7 +288,7 @@ EXERCISE = Exercise(
         "softplus": pair(gradient_by_average, loss_by_softplus),
         "as two classes": pair(gradient_by_einsum, loss_of_two_classes),
     },
-    wrong={key: mistake(key, *each.name.split(": ", 1), each.question) for key, each in listed(MISTAKES).items()},
+    wrong={key: mistake(key, each) for key, each in listed(MISTAKES).items()},
     hints=(
         "−log σ(z) = log(1 + exp −z) and −log(1 − σ(z)) = log(1 + exp z), so you do not need ŷ for the loss. np.logaddexp(a, b) "
         "is log(exp a + exp b), without overflow. For the gradient: what is the derivative of log(1 + exp z)?",

@@ -167,6 +167,7 @@ def edges(rng):
         "the gradients, logits of thousands": {**sure, "loss": False},
         "the loss, word 0": {**(zero := sequence(rng, 4, 2, 3, 4, loss=True)), "y": np.array([0, 2, 0, 3])},
         "the gradients, word 0": {**zero, "y": np.array([0, 2, 0, 3]), "loss": False},
+        "the gradients, a long sentence": sequence(rng, 24, 2, 3, 4),
         "the loss, a single step": (one := sequence(rng, 1, 2, 3, 4, loss=True)),
         "the gradients, a single step": {**one, "loss": False},
     }

@@ -134,22 +134,22 @@ class Model:
 
 
 def run(fit, start, path, training, held_out, patience):
-    """Training with a known course: after epoch t the weights are path[t] and the losses training[t] and held_out[t]."""
+    """Training with a known course: after epoch t the weights are path[t] and the losses training[t] and held_out[t].
+    After the last epoch nothing changes any more, so that a loop that never ends meets the time limit."""
     model, t = Model(np.array(start, dtype=float)), [-1]
 
+    def now() -> int:
+        return min(t[0], len(path) - 1)
+
     def train_epoch(model):
-        if t[0] + 1 == len(path):
-            raise RuntimeError(
-                f"train_epoch is called more than most = {len(path)} times: is there a loop that never ends?"
-            )
         t[0] += 1
-        model.weights[:] = path[t[0]]
-        return float(training[t[0]])
+        model.weights[:] = path[now()]
+        return float(training[now()])
 
     def held_out_loss(model):
         if t[0] < 0:  # before the first epoch, a loss that no epoch will reach
             return -1e18
-        return float(held_out[t[0]]) if np.array_equal(model.weights, path[t[0]]) else np.inf
+        return float(held_out[now()]) if np.array_equal(model.weights, path[now()]) else np.inf
 
     epochs = fit(model, train_epoch, held_out_loss, patience, len(path))
     return {"weights": np.array(model.weights), "epochs returned": epochs, "epochs trained": t[0] + 1}
@@ -159,7 +159,7 @@ def course(rng, *held_out, patience):
     """The training loss always falls, except for one pause as long as the patience, which stops a loop that watches it."""
     T = len(held_out)
     training = np.sort(rng.uniform(0.1, 3, size=T))[::-1].copy()
-    training[1 : 1 + patience] = training[:1] + 0.1
+    training[1 : 1 + patience] = training[0] + 0.1
     return {
         "start": rng.normal(size=3),
         "path": rng.normal(size=(T, 3)),
@@ -187,10 +187,8 @@ def edges(rng):
         "a patience of 1": course(rng, 3, 2, 2.5, 1, patience=1),
         "the first epoch was the best": course(rng, 1, 2, 3, 4, 5, 6, patience=2),
         "NaN now and then": course(rng, 3, np.nan, 2, np.nan, np.nan, np.nan, 1, 1, patience=3),
-        "infinite at first": course(rng, np.inf, np.inf, 3, 4, 2, np.inf, patience=3),
         "the last epoch was not the best": course(rng, 4, 2, 3, patience=3),
         "a long patience": course(rng, *rng.permutation(np.arange(2.0, 12.0)), 1, 3, patience=9),
-        "no epoch is allowed": course(rng, patience=2),
         "NaN from the start": course(rng, np.nan, np.nan, np.nan, np.nan, patience=2),
     }
 
@@ -288,7 +286,7 @@ EXERCISE = Exercise(
         "at the end, copy the best weights back into the model, if there are any",
     ),
     right={"looking back": all_then_look, "deep copies": deep_copies, "recursive": recursive},
-    wrong=listed(MISTAKES, **FAMILY),
+    wrong=listed(MISTAKES, families=FAMILY),
     flawed=flawed,
     hints=(
         "The training loss falls as long as you train. The loss on held-out examples falls too, but rises again when the model "

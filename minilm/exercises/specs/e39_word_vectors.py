@@ -280,7 +280,7 @@ EXERCISE = Exercise(
         "sums of logarithms": {"ppmi": by_logarithms, "word_vectors": column_by_column},
         "against what chance expects": {"ppmi": by_expectation, "word_vectors": diagonal},
     },
-    wrong=listed(MISTAKES, having, **dict.fromkeys(("no_words", "no_contexts", "sum", "root"), "nearly all 0")),
+    wrong=listed(MISTAKES, having, families=dict.fromkeys(("no_words", "no_contexts", "sum", "root"), "nearly all 0")),
     hints=(
         "If two words met only by chance, P(w, c) would be P(w)·P(c). The logarithm of the quotient says how far they are from "
         "that; only the positive part is kept. The singular vectors then say the same with fewer numbers.",

@@ -1,10 +1,13 @@
 """What a submission may not do, by itself or through a package, and what the operating system refuses it in any case."""
 
 import ast
+import ctypes
 import json
+import platform
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +46,7 @@ IN_C = {"torch_save": ("import torch", "torch.save(torch.ones(2), '{}')")}
 ALLOWED = {
     "inside": ("", "np.save('mine.npy', z); np.load('mine.npy'); __import__"),
     "temporary": ("import tempfile", "tempfile.TemporaryFile().write(b'x')"),
+    "imports": ("import requests", "z"),
     "asyncio": ("import asyncio", "asyncio.run(asyncio.sleep(0))"),
     "threads": ("import threading", "threading.Thread(target=print).start()"),
 }
@@ -139,6 +143,19 @@ def test_the_system_refuses_what_the_page_says_it_refuses(tmp_path):
     assert not any(raised[name] for name in ("thread", "pair", "inside", "nothing", "read"))
     if not held:
         pytest.skip("this kernel has neither Landlock nor seccomp (2026-11-26)")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp belong to Linux (2026-11-26)")
+def test_what_this_kernel_offers_is_used(tmp_path):
+    """The kernel is asked here in another way, so that a mistake in ours cannot look like a kernel that has neither."""
+    version = ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1)  # landlock_create_ruleset: the version
+    filters = "\nSeccomp_filters:" in Path("/proc/self/status").read_text(encoding="utf-8")
+    probe = "import sys; from pathlib import Path; from minilm.exercises.grading.sandbox import hold_back; "
+    probe += "print(*hold_back(Path(sys.argv[1])))"
+    ran = subprocess.run([sys.executable, "-c", probe, tmp_path], capture_output=True, text=True, encoding="utf-8")
+    held = ran.stdout.split()
+    assert (FILES in held) == (version > 0)
+    assert (NETWORK in held) == (filters and platform.machine() in sandbox.CALLS)
 
 
 def test_on_other_systems_nothing_is_promised(monkeypatch, tmp_path):

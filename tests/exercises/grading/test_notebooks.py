@@ -8,6 +8,7 @@ The random notebooks are compared with IPython itself. The suite takes a sample;
 import csv
 import json
 import os
+import textwrap
 from pathlib import Path
 
 import generated_notebooks as generated
@@ -108,8 +109,31 @@ CASES: dict[str, tuple[str, bytes, str, str]] = {
         "",
     ),
     "lost": ("n.ipynb", notebook(NUMPY, f"1 / 0\n{RIGHT}"), "failed", "cell 2 stops with ZeroDivisionError"),
+    "import_lost": (
+        "n.ipynb",
+        notebook(f"import nothing_of_this_name\n{NUMPY}", RIGHT),
+        "failed",
+        "| cell 1 stops with ModuleNotFoundError: No module named 'nothing_of_this_name'",
+    ),
     "overwritten": ("n.ipynb", notebook(NUMPY, RIGHT, "softmax = softmax(np.ones((1, 2)))"), "failed", "type ndarray"),
     "scipys": ("n.ipynb", notebook("import scipy.special as s\nsoftmax = s.softmax"), "failed", "comes from scipy"),
+    "scipys_in_match": (
+        "n.ipynb",
+        notebook(
+            "import scipy.special as s\nmatch 1:\n    case 1:\n        def softmax(z):\n            return s.softmax(z, -1)"
+        ),
+        "failed",
+        "calls s.softmax",
+    ),
+    "scipys_by_global": (
+        "n.ipynb",
+        notebook(
+            "import scipy.special as s\ndef f():\n    global softmax\n    def softmax(z):\n        return s.softmax(z)\nf()"
+        ),
+        "failed",
+        "calls s.softmax",
+    ),
+    "def_in_if_in_script": ("anna.py", f"{NUMPY}\nif True:\n{textwrap.indent(RIGHT, '    ')}\n".encode(), "passed", ""),
     "only_used": (
         "n.ipynb",
         notebook("from scipy.special import softmax\nsoftmax([1, 2])"),
