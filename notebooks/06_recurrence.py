@@ -153,6 +153,7 @@ for name, mine, theirs in zip(("F12: δW_h", "F13: δW_x", "F14: δb_h"), (dW_h,
 
 # %%
 logits = layer(torch.tensor(x)[None])[0][0] @ torch.tensor(W_y).T + torch.tensor(b_y)
+layer.zero_grad()  # so that you can run this cell again
 (cross_entropy(logits, torch.tensor(y)).value * T).backward()  # the library takes the mean over the T words
 cell = layer.cells[0]
 for name, mine, theirs in zip(("δW_h", "δW_x", "δb_h"), (dW_h, dW_x, db_h), (cell.W_h, cell.W_x, cell.b)):
