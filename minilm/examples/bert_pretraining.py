@@ -55,7 +55,7 @@ class PretrainingBatches:
         if self.next_sentence:
             p = draw_pairs(self.store, self.length - 3, rng, documents, moving)
             pairs = np.stack([p.a_start, p.a_end, p.b_start, p.b_end, p.label], axis=1)
-            lone = lone_windows(self.store, self.length - 3, rng, documents)
+            lone = lone_windows(self.store, self.length - 3, rng, documents, len(pairs))
         else:
             pairs = np.zeros((0, 5), dtype=np.int64)
             lone = document_windows(self.store, self.length - 2, rng, documents)

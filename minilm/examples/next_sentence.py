@@ -159,18 +159,29 @@ def trim(
     return start + cut_a, middle, middle, end - (over - cut_a)
 
 
-def lone_windows(store: Store, room: int, rng: np.random.Generator, documents: range | None = None) -> np.ndarray:
+def lone_windows(
+    store: Store, room: int, rng: np.random.Generator, documents: range | None = None, pairs: int | None = None
+) -> np.ndarray:
     """Where the text that fits into no pair is in the store's ids, in windows of at most `room` + 1 tokens: int64 [N, 2].
 
-    This is the text of documents of a single sentence, and of every sentence that leaves no room for another one.
+    This is the text of documents of a single sentence, and of every sentence that leaves no room for another one. Where
+    the latter would be more than a tenth of all rows (with so many `pairs`), an epoch gets a quarter of them, drawn at random,
+    or a tenth if that is more. They do not crowd out next sentence then, and a few epochs still show all of them.
     """
     sentences, borders = np.asarray(store.sentences), np.asarray(store.documents)
     chosen = range(len(borders) - 1) if documents is None else documents
     sizes = np.diff(borders[chosen.start : chosen.stop + 1])  # sentences of each document
     first, last = borders[chosen.start], borders[chosen.stop]
     starts, ends = sentences[first:last], sentences[first + 1 : last + 1]
-    lone = np.repeat(sizes == 1, sizes) | (ends - starts >= room)
-    return windows(np.stack([starts[lone], ends[lone]], axis=1), room + 1, rng)
+    stretches, single = np.stack([starts, ends], axis=1), np.repeat(sizes == 1, sizes)
+    lone = single | (ends - starts >= room)
+    found = windows(stretches[lone], room + 1, rng)
+    from_single = np.isin(np.searchsorted(starts, found[:, 0], side="right") - 1, np.flatnonzero(single))
+    long = np.flatnonzero(~from_single)
+    if pairs is None or 9 * len(long) <= pairs:
+        return found
+    kept = rng.permutation(long)[: max(len(long) // 4, pairs // 9)]
+    return found[np.sort(np.concatenate([np.flatnonzero(from_single), kept]))]
 
 
 def document_windows(store: Store, size: int, rng: np.random.Generator, documents: range | None = None) -> np.ndarray:

@@ -199,7 +199,7 @@ def share_seen(store, room, epochs):
         rng = np.random.default_rng([1, epoch])
         pairs = draw_pairs(store, room, rng, moving=epoch > 0)
         stretches = [*zip(pairs.a_start, pairs.a_end), *zip(pairs.b_start, pairs.b_end)]
-        for start, end in [*stretches, *lone_windows(store, room, rng).tolist()]:
+        for start, end in [*stretches, *lone_windows(store, room, rng, pairs=len(pairs)).tolist()]:
             seen[start:end] = True
     return seen.mean()
 
@@ -235,6 +235,19 @@ def test_F25_lone_windows_hold_what_fits_into_no_pair_and_nothing_else(documents
             assert inside == [(start, start + length)]
     part = lone_windows(store, room, np.random.default_rng(0), range(1, len(documents)))
     assert all(a >= store.document_borders[1] for a, _ in part.tolist())
+
+
+def test_F25_long_sentences_do_not_crowd_out_the_pairs_and_single_ones_all_come():
+    store = store_of([[70, 80, 90, 100] * 3] * 20 + [[12]] * 30)
+    every = lone_windows(store, 61, np.random.default_rng(0))
+    few = lone_windows(store, 61, np.random.default_rng(0), pairs=200)
+    single = every[:, 1] - every[:, 0] == 12
+    assert single.sum() == 30 and (few[:, 1] - few[:, 0] == 12).sum() >= 30
+    assert len(few) - 30 == max((len(every) - 30) // 4, 200 // 9) < len(every) - 30
+    assert {tuple(row) for row in few.tolist()} <= {tuple(row) for row in every.tolist()}
+    assert np.array_equal(lone_windows(store, 61, np.random.default_rng(0), pairs=9 * len(every)), every)
+    again = lone_windows(store, 61, np.random.default_rng(1), pairs=200)
+    assert not np.array_equal(few, again)
 
 
 @given(corpora, st.integers(2, 25))
