@@ -3,24 +3,20 @@
 import base64
 import io
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
-from pages import NOTEBOOKS, TOP, program
+from pages import NOTEBOOKS, program
 from PIL import Image
 
 from minilm.viz.teaching import panels
 
 build = program("build")
 SOURCES = build.sources()
-# Those are run by test_suggestions.py, and everything that a reader may change in them.
-FOLLOWED = [path.name for path in (Path(__file__).parent / "suggestions").glob("*.py")]
 by_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 
 
@@ -30,21 +26,6 @@ by_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.s
 def test_they_are_numbered_without_a_gap():
     assert [int(path.name[:2]) for path in SOURCES] == list(range(1, len(SOURCES) + 1)) and len(SOURCES) >= 12
     assert [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))] == [path.stem for path in SOURCES]
-
-
-@pytest.mark.parametrize("source", [path for path in SOURCES if path.name not in FOLLOWED], ids=lambda path: path.stem)
-def test_runs_whole_at_small_sizes(source, tmp_path):
-    """The notebook runs as a script in an empty folder, which stays empty, and it causes no warning."""
-    path = os.pathsep.join([str(TOP), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, source],
-        cwd=tmp_path,
-        env=os.environ | {"MINILM_FAST": "1", "MINILM_BUILD": "1", "PYTHONPATH": path},
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr and not list(tmp_path.iterdir())
 
 
 @by_notebook

@@ -26,7 +26,7 @@ from pages import TOP, program
 HERE = Path(__file__).parent
 EVERY_CELL = os.environ.get("EVERY_CELL") == "1"
 build = program("build")
-SOURCES = [path for path in build.sources() if (HERE / "suggestions" / path.name).exists()]
+SOURCES = build.sources()
 by_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 
 
