@@ -1,4 +1,4 @@
-r"""Scaled dot-product and multi-head attention, written out.  F18, F19.
+r"""Scaled dot-product and multi-head attention, written out.  F18, F19, F21.
 
 Letters:  B batch · T query length · S key length · H heads · D size of a head · C = H·D model width
 Source:   Vaswani et al. (2017), Attention Is All You Need, §3.2.
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from minilm.errors import InputError
 from minilm.layers.dropout import Dropout
+from minilm.layers.positions import rotate
 
 
 def attention(
@@ -21,13 +22,17 @@ def attention(
     v: Float[Tensor, "*batch S Dv"],
     may_attend: Bool[Tensor, "..."] | None = None,
     dropout: nn.Module | None = None,
+    bias: Float[Tensor, "..."] | None = None,
 ) -> tuple[Float[Tensor, "*batch T Dv"], Float[Tensor, "*batch T S"]]:
-    r"""softmax(Q Kᵀ / √D) V, and the weights.  F18.
+    r"""softmax(Q Kᵀ / √D + bias) V, and the weights.  F18.
 
     `may_attend` (broadcast to [*, T, S]) is True where a query may attend. A query that may attend to no key gets zeros.
+    `bias` (broadcast to the same shape) is what positions add to the scores (F21).
     `dropout` is applied to the weights; the weights that are returned are those before it.
     """
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # [*, T, S]; √D keeps their variance at 1
+    if bias is not None:
+        scores = scores + bias
     if may_attend is not None:
         scores = scores.masked_fill(~may_attend, -math.inf)
     weights = scores.softmax(dim=-1)
@@ -42,13 +47,15 @@ def fused_attention(
     k: Float[Tensor, "B H S D"],
     v: Float[Tensor, "B H S Dv"],
     may_attend: Bool[Tensor, "..."] | None = None,
+    bias: Float[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "B H T Dv"]:
     """The same numbers as `attention` from PyTorch's kernel, which never stores the [T, S] weights.  F18."""
     if may_attend is None:
-        return F.scaled_dot_product_attention(q, k, v)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     sees_something = may_attend.any(dim=-1, keepdim=True)  # [B, ·, ·, 1]
     # The kernel may return NaN for a query that sees nothing: let it attend to everything, then set its result to 0.
-    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=may_attend | ~sees_something)
+    mask = may_attend | ~sees_something
+    heads = F.scaled_dot_product_attention(q, k, v, mask if bias is None else bias.masked_fill(~mask, -math.inf))
     return heads.masked_fill(~sees_something, 0.0)
 
 
@@ -131,11 +138,13 @@ class MultiHeadAttention(nn.Module):
         is_causal: bool = False,
         cache: KVCache | None = None,
         query_positions: Int[Tensor, "B T"] | None = None,
+        bias: Float[Tensor, "#B H T S"] | None = None,
     ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B H T S"] | None]:
         """The attended vectors and, when `need_weights`, the attention weights of every head (else None).
 
         `is_causal` also forbids query t to attend to the keys after t. With a `cache`, the keys and values are those of all
-        S tokens read so far, and `x` holds the T new ones. `query_positions` is explained at `project`.
+        S tokens read so far, and `x` holds the T new ones. `query_positions` is explained at `project`. `bias` is added to
+        the scores.
         Raises InputError if a cache is given together with a memory, whose keys and values would be appended every time.
         """
         if cache is not None and memory is not None:
@@ -148,10 +157,32 @@ class MultiHeadAttention(nn.Module):
             may_attend = earlier if may_attend is None else may_attend & earlier
         weights = None
         if self.fused and not need_weights and not self.dropout.active:
-            heads = fused_attention(q, k, v, may_attend)
+            heads = fused_attention(q, k, v, may_attend, bias)
         else:
-            heads, weights = attention(q, k, v, may_attend, self.dropout)
+            heads, weights = attention(q, k, v, may_attend, self.dropout, bias)
         return self.output(merge_heads(heads)), weights if need_weights else None
+
+
+class RotaryAttention(MultiHeadAttention):
+    """Multi-head attention whose queries and keys are turned by their positions (`rotate`); values are not.  F19, F21.
+
+    Raises InputError, as `MultiHeadAttention` does, and for heads of an odd size, because features are turned in pairs.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0):
+        super().__init__(width, heads, dropout)
+        if width // heads % 2:
+            raise InputError(f"rotary positions turn pairs of features: {width} / {heads} = {width // heads} is odd.")
+
+    def project(
+        self, x: Tensor, memory: Tensor | None, start: int = 0, query_positions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `MultiHeadAttention.project`, turned. In cross-attention, nothing is: the two texts have no common positions."""
+        q, k, v = super().project(x, memory, start, query_positions)
+        if memory is not None and query_positions is None:
+            return q, k, v
+        position = torch.arange(start, start + k.size(-2), device=x.device)[None]  # [1, S]
+        return rotate(q, position if query_positions is None else query_positions), rotate(k, position), v
 
 
 def split_heads(x: Float[Tensor, "B T C"], heads: int) -> Float[Tensor, "B H T D"]:

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from minilm.errors import InputError
 from minilm.layers.dropout import Dropout
 from minilm.layers.normalization import LayerNorm
-from minilm.layers.positions import sinusoids
+from minilm.layers.positions import POSITIONS, sinusoids
 
 
 class Embeddings(nn.Module):
     r"""LayerNorm(token + position + segment): what enters the first block.  F21.
 
-    `positions` is "learned" (BERT's choice) or "sinusoidal" (fixed, with nothing to learn). Without either, attention could
-    not tell one order of the tokens from another.
+    `positions` is "learned" (BERT's choice) or "sinusoidal" (fixed, with nothing to learn); with "relative" and "rotary"
+    nothing is added here, because attention itself knows how far apart two tokens are. Without any of the four, attention
+    could not tell one order of the tokens from another.
     """
 
     def __init__(
@@ -31,10 +32,11 @@ class Embeddings(nn.Module):
         epsilon: float = 1e-12,
     ):
         super().__init__()
-        if positions not in ("learned", "sinusoidal"):
-            raise InputError(f"positions '{positions}' are not known: choose learned or sinusoidal.")
+        if positions not in POSITIONS:
+            raise InputError(f"positions '{positions}' are not known: choose one of {', '.join(POSITIONS)}.")
+        self.max_length = max_length
         self.tokens = nn.Embedding(vocab_size, width)
-        self.positions = nn.Embedding(max_length, width)
+        self.positions = nn.Embedding(max_length, width) if positions in ("learned", "sinusoidal") else None
         if positions == "sinusoidal":
             self.positions.weight = nn.Parameter(sinusoids(max_length, width), requires_grad=False)
         self.token_types = nn.Embedding(token_types, width)
@@ -46,14 +48,17 @@ class Embeddings(nn.Module):
     ) -> Float[Tensor, "B T C"]:
         """`start` is the position of the first token: with a key/value cache, the number of tokens read before.
 
-        Raises InputError when the text is longer than the model's table of positions, and when a model of one segment is given
-        two of them.
+        Raises InputError when the text is longer than `max_length`, and when a model of one segment is given two of them.
         """
-        end, max_length = start + input_ids.size(1), self.positions.num_embeddings
-        if end > max_length:
-            raise InputError(f"a text of {end} tokens does not fit: this model takes {max_length}. Shorten or cut it.")
+        end = start + input_ids.size(1)
+        if end > self.max_length:
+            raise InputError(
+                f"a text of {end} tokens does not fit: this model takes {self.max_length}. Shorten or cut it."
+            )
         if token_type_ids is not None and self.token_types.num_embeddings == 1 and token_type_ids.any():
             raise InputError("this model was made for single texts (it has one token type), and it was given a pair.")
         segment = self.token_types.weight[0] if token_type_ids is None else self.token_types(token_type_ids)
-        x = self.tokens(input_ids) + self.positions.weight[start:end] + segment  # [B, T, C]
+        x = self.tokens(input_ids) + segment  # [B, T, C]
+        if self.positions is not None:
+            x = x + self.positions.weight[start:end]
         return self.dropout(self.norm(x))

@@ -1,12 +1,21 @@
-r"""The position of a token as a vector.  F21.
+r"""Where a token stands: waves, a bias by relative position, and rotary positions. (Learned positions are a table.)  F21.
 
-Letters:  T length · C model width
-Source:   Vaswani et al. (2017), Attention Is All You Need, §3.5.
+Letters:  B batch · H heads · T query length · S key length · D size of a head · C model width
+Sources:  Vaswani et al. (2017), Attention Is All You Need, §3.5 (waves); Raffel et al. (2020), Exploring the Limits of
+          Transfer Learning, §2.1 (the bias in buckets, which MPNet took over); Su et al. (2021), RoFormer (rotary).
 """
 
+import math
+
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from minilm.errors import InputError
+
+POSITIONS = ("relative", "learned", "sinusoidal", "rotary")
+BUCKETS, FARTHEST = 32, 128
+ROTARY_BASE = 10000.0
 
 
 def sinusoids(length: int, width: int) -> Float[Tensor, "T C"]:
@@ -21,3 +30,63 @@ def sinusoids(length: int, width: int) -> Float[Tensor, "T C"]:
     table[:, 0::2] = angle.sin()
     table[:, 1::2] = angle.cos()[:, : width // 2]
     return table.to(torch.get_default_dtype())
+
+
+def bucket(offset: Int[Tensor, "*any"], buckets: int = BUCKETS, farthest: int = FARTHEST) -> Int[Tensor, "*any"]:
+    r"""The bucket of each offset s − t, from 0 to `buckets` − 1: half of them for keys before the query, half for those after.
+
+    With n = |s − t| and E = `buckets` / 4, the first E distances have a bucket each, and from there on the buckets grow:
+
+        n if n < E,   otherwise E + ⌊E · log(n / E) / log(farthest / E)⌋, and never more than 2E − 1.
+
+    With 32 buckets, the distances 0 to 7 stand alone, 8 to 11 share one, 12 to 15 the next, and everything beyond 90 shares
+    the last. For a key after the query, 2E is added.  F21.
+    """
+    half, exact = buckets // 2, buckets // 4
+    n = offset.abs()
+    growth = (n.clamp(min=1).float() / exact).log() / math.log(farthest / exact)
+    far = (exact + (growth * (half - exact)).long()).clamp(max=half - 1)
+    return torch.where(n < exact, n, far) + half * (offset > 0)
+
+
+class RelativeBias(nn.Module):
+    r"""b[h, s − t], which head h adds to the score of query t and key s: one learned number per head and bucket.  F21.
+
+    It says nothing about where in the text a token stands, only how far before or after another one. So a text that is
+    moved has the same scores (shift invariance), and a head can prefer a neighbour from the first step of training: it has
+    to learn one number for that, where a table of positions has to learn which pairs of its vectors are neighbours.
+    Raises InputError for fewer than 4 buckets or a number that is not divisible by 4, and if the last bucket begins where
+    each distance still has its own.
+    """
+
+    def __init__(self, heads: int, buckets: int = BUCKETS, farthest: int = FARTHEST):
+        super().__init__()
+        if buckets < 4 or buckets % 4:
+            raise InputError(f"buckets must be a multiple of 4, not {buckets}: two directions, each near and far.")
+        if farthest <= buckets // 4:
+            raise InputError(f"farthest must be above {buckets // 4} with {buckets} buckets, not {farthest}.")
+        self.buckets, self.farthest = buckets, farthest
+        self.table = nn.Parameter(torch.zeros(buckets, heads))
+
+    def forward(self, T: int, S: int, start: int = 0) -> Float[Tensor, "1 H T S"]:
+        """The bias of T queries, the first of which stands at position `start`, for the keys at the positions 0 to S − 1."""
+        offsets = torch.arange(1 - T - start, S - start, device=self.table.device)  # every s − t, in rising order
+        b = self.table[bucket(offsets, self.buckets, self.farthest)]  # [T+S−1, H]
+        # Row t reads S neighbouring entries of b, and begins one entry earlier than the row above it.
+        return b.T.unfold(1, S, 1).flip(1)[None]  # [H, T, S] → [1, H, T, S]
+
+
+def rotate(x: Float[Tensor, "B H T D"], position: Int[Tensor, "#B T"], base: float = ROTARY_BASE) -> Tensor:
+    r"""Turn the pair (xᵢ, xᵢ₊D/₂) of features by the angle m ωᵢ, where m is the `position` of the vector.  F21.
+
+        x'ᵢ = xᵢ cos mωᵢ − xᵢ₊D/₂ sin mωᵢ,   x'ᵢ₊D/₂ = xᵢ₊D/₂ cos mωᵢ + xᵢ sin mωᵢ,   ωᵢ = base^{−2i/D}
+
+    If queries and keys are both turned, their product depends on s − t alone, because turning one by tω and the other by sω
+    leaves the angle (s − t)ω between them.
+    """
+    half = x.size(-1) // 2
+    frequency = base ** (-torch.arange(half, device=x.device, dtype=torch.float64) / half)  # ω [D/2]
+    angle = (position[:, None, :, None] * frequency).to(x.dtype)  # [B, 1, T, D/2]
+    first, second = x[..., :half], x[..., half:]
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

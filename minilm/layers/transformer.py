@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilm.errors import InputError
-from minilm.layers.attention import KVCache, MultiHeadAttention
+from minilm.layers.attention import KVCache, MultiHeadAttention, RotaryAttention
 from minilm.layers.dropout import Dropout
 from minilm.layers.normalization import LayerNorm
+from minilm.layers.positions import RelativeBias
 
 
 def gelu(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
@@ -96,9 +97,11 @@ class TransformerBlock(nn.Module):
         memory: Float[Tensor, "B M C"] | None = None,
         memory_may_attend: Bool[Tensor, "#B #H #T M"] | None = None,
         cache: KVCache | None = None,
+        bias: Float[Tensor, "1 H T S"] | None = None,
     ) -> tuple[Float[Tensor, "B _ C"], Float[Tensor, "B H _ S"] | None]:
         """The hidden states after the block and, when `need_weights`, the weights of its self-attention.
 
+        `bias` is added to the scores of the self-attention.
         Given `query_positions`, only these positions of each row are computed, [B, Q, C]: they alone act as queries, while
         all positions act as keys and values. The numbers equal those of the full computation, for less work.
         Raises InputError if `memory` is given to a block without cross-attention or is missing for a block that has it, and
@@ -110,13 +113,15 @@ class TransformerBlock(nn.Module):
             raise InputError("this block takes no memory: make it with cross_attention=True.")
         normed = x if self.norm == "post" else self.attention_norm(x)
         if query_positions is None:
-            attended, weights = self.attention(normed, may_attend, None, need_weights, is_causal, cache)
+            attended, weights = self.attention(normed, may_attend, None, need_weights, is_causal, cache, bias=bias)
         else:
             may_attend = rows_of_mask(may_attend, query_positions, x.size(1), is_causal)
             memory_may_attend = rows_of_mask(memory_may_attend, query_positions, x.size(1))
             x, queries = at_positions(x, query_positions), at_positions(normed, query_positions)  # [B, Q, C]
+            if bias is not None:
+                bias = bias[0, :, query_positions].transpose(0, 1)  # [H, B, Q, S] → [B, H, Q, S]
             attended, weights = self.attention(
-                queries, may_attend, normed, need_weights, cache=cache, query_positions=query_positions
+                queries, may_attend, normed, need_weights, cache=cache, query_positions=query_positions, bias=bias
             )
         x = x + self.dropout(attended)
         if self.norm == "post":
@@ -152,11 +157,15 @@ def rows_of_mask(
 class TransformerStack(nn.Module):
     """Blocks, one after the other. Pre-norm needs one more norm at the end, because nothing else has normed the sum.
 
-    `options` are those of `TransformerBlock`.
+    With `positions` "relative", all blocks share one `RelativeBias`; with "rotary", their attention is `RotaryAttention`.
+    Other positions are part of the embeddings. `options` are those of `TransformerBlock`.
     """
 
-    def __init__(self, layers: int, width: int, heads: int, feed_forward: int, **options):
+    def __init__(self, layers: int, width: int, heads: int, feed_forward: int, positions: str = "learned", **options):
         super().__init__()
+        if positions == "rotary":
+            options["attention"] = RotaryAttention
+        self.relative_bias = RelativeBias(heads) if positions == "relative" else None
         blocks = [TransformerBlock(width, heads, feed_forward, **options) for _ in range(layers)]
         self.layers: Any = nn.ModuleList(blocks)
         pre_norm = options.get("norm", "post") == "pre"
@@ -180,20 +189,29 @@ class TransformerStack(nn.Module):
         """
         if caches is not None and len(caches) != len(self.layers):
             raise InputError(f"{len(caches)} caches do not fit {len(self.layers)} blocks: give one for each.")
+        bias = None
+        if self.relative_bias is not None:
+            start = len(caches[0]) if caches else 0
+            bias = self.relative_bias(x.size(1), start + x.size(1), start)
         every_layer = []
         for i, block in enumerate(self.layers):
             positions = query_positions if i == len(self.layers) - 1 else None
             cache = None if caches is None else caches[i]
-            x, weights = block(x, may_attend, need_weights, positions, is_causal, memory, memory_may_attend, cache)
+            x, weights = block(
+                x, may_attend, need_weights, positions, is_causal, memory, memory_may_attend, cache, bias
+            )
             every_layer.append(weights)
         return self.final_norm(x), every_layer if need_weights else []
 
     def depth_of(self, name: str) -> int:
         """How many blocks lie between the input and the parameter `name`, counting its own: 1 for "layers.0.…".
 
-        The final norm, which comes after the last block, counts as part of it.
+        The final norm, which comes after the last block, counts as part of it; the bias that all blocks share, as part of the
+        first.
         """
         part, _, rest = name.partition(".")
+        if part == "relative_bias":
+            return 1
         return 1 + int(rest.split(".")[0]) if part == "layers" else len(self.layers)
 
 

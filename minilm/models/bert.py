@@ -30,7 +30,7 @@ class Bert(nn.Module):
             c.vocab_size, c.width, c.max_length, c.token_types, positions=c.positions, **options
         )
         self.stack = TransformerStack(
-            c.layers, c.width, c.heads, c.feed_forward, activation=c.activation, norm=c.norm, **options
+            *(c.layers, c.width, c.heads, c.feed_forward, c.positions), activation=c.activation, norm=c.norm, **options
         )
 
     @property

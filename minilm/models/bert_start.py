@@ -25,8 +25,8 @@ GAIN = 3.0  # what such a head brings back is a small difference of two weights;
 
 def positions_from_sinusoids(embeddings: Embeddings) -> None:
     """Learned positions start as the waves of F21, at the size of a token's embedding."""
-    table = embeddings.positions.weight
-    if table.requires_grad:
+    if embeddings.positions is not None and embeddings.positions.weight.requires_grad:
+        table = embeddings.positions.weight
         table.copy_(sinusoids(*table.shape) * TOKENS)
 
 
@@ -57,7 +57,7 @@ def look_at_neighbours(config: TransformerConfig, embeddings: Embeddings, stack:
     C, heads = config.width, config.heads
     D, (p, s) = C // heads, reserved(C, heads)
     s //= 2  # one half for the segment of a token, the other for the segments in which it occurs again
-    if not p or not embeddings.positions.weight.requires_grad:
+    if not p or embeddings.positions is None or not embeddings.positions.weight.requires_grad:
         return
     for table in (embeddings.tokens, embeddings.positions, embeddings.token_types):
         table.weight[:, : p + 2 * s] = 0

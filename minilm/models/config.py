@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from minilm.errors import InputError, check_least, check_most
+from minilm.layers.positions import POSITIONS
 from minilm.layers.transformer import ACTIVATIONS
 
 SIZES = ("vocab_size", "width", "layers", "heads", "feed_forward", "max_length", "token_types")
@@ -42,7 +43,7 @@ class TransformerConfig:
             )
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout {self.dropout} is not in [0, 1).")
-        choices = {"norm": ("post", "pre"), "positions": ("learned", "sinusoidal"), "activation": tuple(ACTIVATIONS)}
+        choices = {"norm": ("post", "pre"), "positions": POSITIONS, "activation": tuple(ACTIVATIONS)}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} '{getattr(self, name)}' is not known: choose one of {', '.join(allowed)}.")

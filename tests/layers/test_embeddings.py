@@ -123,8 +123,10 @@ def test_a_layer_of_one_segment_refuses_a_second_one():
 
 
 def test_an_unknown_kind_of_positions_is_named():
-    with pytest.raises(InputError, match="positions 'rotary' are not known: choose learned or sinusoidal"):
-        Embeddings(V, C, LONGEST, positions="rotary")
+    with pytest.raises(
+        InputError, match="positions 'round' are not known: choose one of relative, learned, sinusoidal, rotary"
+    ):
+        Embeddings(V, C, LONGEST, positions="round")
 
 
 def test_dropout_comes_last_and_only_in_training():
