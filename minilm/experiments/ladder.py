@@ -1,10 +1,11 @@
 """One honest table: the same task, the same labels, the same test set, and one model per rung."""
 
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -69,6 +70,20 @@ class Material:
             raise InputError(f"{labels:,} labels were asked for, but there are {n:,} examples to learn from.")
         return sorted(np.random.default_rng(seed).permutation(n)[:labels].tolist())
 
+    def development(self, size: int) -> "Material":
+        """The same material with a development part in the place of the test set: `size` examples that are not in the test
+        set, the same ones every time, and no longer there to learn from. Choices (epochs, rates) are made on it.
+
+        Raises InputError if that leaves nothing to learn from.
+        """
+        n = len(self.examples)
+        if size >= n:
+            raise InputError(f"a development part of {size:,} leaves nothing of {n:,} examples to learn from.")
+        aside = np.random.default_rng(n).permutation(n)[:size]
+        inside = np.setdiff1d(np.arange(n), aside)
+        parts = [self.examples[i] for i in inside], [self.examples[i] for i in aside]
+        return Material.encoded(self.task, parts, self.tokenizer, self.max_length, self.device)
+
     def sample(self, labels: int, seed: int) -> Dataset:
         """These examples, encoded."""
         chosen = set(self.drawn(labels, seed))
@@ -94,7 +109,8 @@ class Rung:
     """A row of the table that is trained: its name, how its model is built for a seed, what is trained, and the recipe.
 
     `keep` is a folder for the model of the first seed; `material` takes the place of the ladder's, for a model with a
-    tokenizer of its own.
+    tokenizer of its own. `epochs` (number of labels → epochs, found by `minilm bench epochs`) takes the place of the recipe's:
+    few labels need more rounds. The entry for the nearest number of labels (by their ratio) counts.
     """
 
     name: str
@@ -104,12 +120,21 @@ class Rung:
     what: str = ""
     keep: Path | None = None
     material: Material | None = None
+    epochs: Mapping[int, int] = field(default_factory=dict)
+
+    def recipe_for(self, labels: int) -> Recipe:
+        """The recipe for so many labels."""
+        recipe = replace(self.recipe, head_only=self.trained == "head")
+        if not self.epochs:
+            return recipe
+        nearest = min(self.epochs, key=lambda known: (abs(math.log(known / labels)), known))
+        return replace(recipe, epochs=self.epochs[nearest])
 
     def run(self, material: Material, labels: int, seed: int) -> Outcome:
         """Fit the model to `labels` examples, and measure it on the test set."""
         material = self.material or material
         model = self.build(material.task, seed).to(material.device)
-        recipe = replace(self.recipe, head_only=self.trained == "head")
+        recipe = self.recipe_for(labels)
         seconds = fit(model, material.sample(labels, seed), recipe, seed, material.device, bar=False)
         score = material.task.measure(model, material.test, material.device)[material.task.metric]
         assert score is not None  # the test set of a ladder has something to find
