@@ -165,23 +165,23 @@ class Start:
     pretrained: Path
 
 
-def lstm(task: Task, seed: int, start: Start, vectors: bool = False) -> Classifier:
+def lstm(task: Task, seed: int, start: Start, vectors: bool = False, crf: bool = False) -> Classifier:
     """D1's two layers of 128 (F17), on embeddings as wide as the Transformer's; both ways for tagging."""
     generator = torch.Generator().manual_seed(seed)
     both_ways = task.per_token
     config = LSTMConfig(start.config.vocab_size, start.config.width, bidirectional=both_ways, dropout=DROPOUT)
-    model = Classifier(LSTMEncoder(config, generator), task.head(DROPOUT), generator)
+    model = Classifier(LSTMEncoder(config, generator), task.head(DROPOUT, crf=crf), generator)
     if vectors:
         warm_start(model.encoder.token_table, start.vectors)
     return model
 
 
 def transformer(
-    task: Task, seed: int, start: Start, scheme: str, vectors: bool = False, pretrained: bool = False
+    task: Task, seed: int, start: Start, scheme: str, vectors: bool = False, pretrained: bool = False, crf: bool = False
 ) -> Classifier:
     """The Transformer of the quickstart, drawn by `scheme`, with word vectors or with everything that pretraining learned."""
     encoder = architecture_named("bert").build_encoder(replace(start.config, dropout=DROPOUT))
-    model = Classifier(encoder, task.head(DROPOUT))
+    model = Classifier(encoder, task.head(DROPOUT, crf=crf))
     initialise(model, scheme, torch.Generator().manual_seed(seed))
     if vectors:
         warm_start(model.encoder.token_table, start.vectors)

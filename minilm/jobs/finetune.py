@@ -17,6 +17,7 @@ from minilm.jobs.labelled_data import (
     Material,
     Part,
     in_both,
+    is_tagged,
     read,
     say_duplicates,
     task_for,
@@ -60,6 +61,10 @@ class FinetuneOptions:
     """For scratch and lstm: the folder or the file of the tokenizer."""
     pooling: str = "mean"
     """How a text becomes one vector: the mean of its tokens (mean), or the pooler at [CLS] (cls)."""
+    crf: bool = False
+    """For tagged words: put a CRF on the logits, which scores the tags of a line together, and answer with its best path."""
+    crf_constraints: bool = False
+    """Let the CRF take only the steps that the tags' scheme allows, such as none from O to I-PER."""
     dropout: float = 0.1
     truncate: bool = False
     """Cut texts that are longer than the model takes, instead of refusing them."""
@@ -74,6 +79,12 @@ class FinetuneOptions:
         check_least(self, 1, "held_out")
         if self.pooling not in ("mean", "cls"):
             raise InputError(f"pooling '{self.pooling}' is not known: choose mean or cls.")
+        if self.crf and not is_tagged(self.data):
+            raise InputError(f"--crf is for tagged words, and {self.data} has labels of whole texts: leave it out.")
+        if self.crf_constraints and not self.crf:
+            raise InputError("--crf-constraints is for a CRF: add --crf, or leave it out.")
+        if self.crf and self.recipe.label_smoothing:
+            raise InputError("label smoothing is not for a CRF, which scores whole paths: leave one of the two out.")
         if self.fresh and self.tokenizer is None:
             raise InputError(f"--model {self.model} needs a vocabulary: give a folder that has one with --tokenizer.")
         if not self.fresh and self.tokenizer is not None:
@@ -144,7 +155,7 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
 def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer, note: Note = unheard) -> Classifier:
     """The model before its first step: an encoder, pretrained or new, with a new head."""
     generator = torch.Generator().manual_seed(options.seed)
-    head = task.head(options.dropout, options.pooling)
+    head = task.head(options.dropout, options.pooling, options.crf, options.crf_constraints)
     if options.model == "lstm":
         sizes = LSTMConfig(tokenizer.size, bidirectional=task.per_token, dropout=options.dropout)
         return Classifier(LSTMEncoder(sizes, generator), head, generator)

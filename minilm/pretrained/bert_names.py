@@ -36,6 +36,9 @@ NAMES = {
     "cls.predictions.bias": "mlm_head.bias",
     "cls.seq_relationship.{p}": "nsp_head.{p}",
     "classifier.{p}": "head.{p}",
+    "crf.A": "crf.A",  # `transformers` has no CRF and leaves these out
+    "crf.start": "crf.start",
+    "crf.end": "crf.end",
 }
 # In files of `transformers` the output matrix and its bias may appear a second time; both are the tensors named here.
 REPEATED = {
@@ -47,7 +50,8 @@ BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
 OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # as TensorFlow called them
 ENCODER = ("embeddings.", "encoder.", "pooler.")  # how names begin if the encoder was published alone
 # What stands on the encoder. Some models have it and others do not.
-HEADS = ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.", "classifier.")
+HEADS = ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.", "classifier.", "crf.")
+OWN_CRF = ("crf.A", "crf.start", "crf.end")
 PARTS = ("bert.", *HEADS[1:])  # what a model of `transformers` consists of
 
 
@@ -118,6 +122,9 @@ def misfits(expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tup
     missing = [name for name in expected if name not in found and not name.startswith(absent)]
     wrong = [name for name in expected if name in found and expected[name].shape != found[name].shape]
     parts = ("minilm.", *(part for part in PARTS if any(name.startswith(part) for name in expected)))
+    parts += (
+        OWN_CRF if "classifier.weight" in expected else ()
+    )  # the logits of a CRF are not what another head computes
     further = [name for name in found if name in REPEATED or name.startswith(HEADS[0]) or not name.startswith(parts)]
     unknown = sorted(found.keys() - expected.keys() - set(further))
     if missing:

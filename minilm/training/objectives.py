@@ -15,15 +15,16 @@ Letters:  B batch · T length · K classes · V vocabulary
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from minilm.errors import InputError
 from minilm.examples.batching import Batch
 from minilm.examples.labels import IGNORED
 from minilm.training.loop import Step
-from minilm.training.losses import Loss, cross_entropy
+from minilm.training.losses import Loss, crf_loss, cross_entropy
 
 
 @runtime_checkable
@@ -157,6 +158,9 @@ class CausalLM:
 class Classification:
     r"""−1/N Σ log softmax(logits)(y): over texts [B, K], or over the tokens that carry a tag [B, T, K].  F08, F28.
 
+    For a model with a CRF it is −1/N Σ log P(y ∣ x), over the lines of the batch and divided by their tokens (F31). The parts
+    of a line that was cut count as lines without the start, or the end, that they do not have.
+
     `head_only` is for an encoder that is frozen: training then computes everything as it will be used later, without
     dropout.
     """
@@ -169,7 +173,14 @@ class Classification:
         """The mean in nats over the labels that are not −100, and how many they are."""
         assert batch.labels is not None
         logits = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
-        return cross_entropy(logits, batch.labels, label_smoothing)
+        crf: Any = getattr(model, "crf", None)
+        if crf is None:
+            return cross_entropy(logits, batch.labels, label_smoothing)
+        if label_smoothing:
+            raise InputError(
+                f"label_smoothing {label_smoothing} is not for a CRF, which scores whole paths: set it to 0."
+            )
+        return crf_loss(crf, logits, batch.labels, batch.begins, batch.ends)
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The loss with label smoothing to minimise, and the same to display."""

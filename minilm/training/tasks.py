@@ -60,8 +60,11 @@ class Task:
         """Every label that occurs in the examples."""
         raise NotImplementedError
 
-    def head(self, dropout: float = 0.1, pooling: str = "mean") -> HeadConfig:
-        """The head that a model needs for this task."""
+    def head(
+        self, dropout: float = 0.1, pooling: str = "mean", crf: bool = False, crf_constraints: bool = False
+    ) -> HeadConfig:
+        """The head that a model needs for this task. With `crf`, tags are scored together; with `crf_constraints`, only in
+        the order that their scheme allows. Raises InputError for a CRF on labels of texts, and for constraints without it."""
         raise NotImplementedError
 
     def encode(
@@ -107,7 +110,9 @@ class TextTask(Task):
     def labels_of(examples):
         return [example.label for example in examples if example.label is not None]
 
-    def head(self, dropout=0.1, pooling="mean"):
+    def head(self, dropout=0.1, pooling="mean", crf=False, crf_constraints=False):
+        if crf or crf_constraints:
+            raise InputError("a CRF is for tagged words, and these are labels of whole texts: leave it out.")
         return TextHeadConfig(self.labels, dropout, pooling, self.pairs)
 
     def encode(
@@ -173,9 +178,13 @@ class TokenTask(Task):
     def labels_of(examples):
         return [tag for line in examples for tag in line.tags]
 
-    def head(self, dropout=0.1, pooling="mean"):
+    def head(self, dropout=0.1, pooling="mean", crf=False, crf_constraints=False):
         """No pooling, because every token has its own vector."""
-        return TokenHeadConfig(self.labels, dropout, self.units, self.longest_word)
+        if crf_constraints and not crf:
+            raise InputError("constraints are for a CRF: ask for one as well, or leave them out.")
+        steps = self.scheme.allowed_steps(self.labels) if crf_constraints else []
+        allowed = tuple("".join("01"[step] for step in row) for row in steps)
+        return TokenHeadConfig(self.labels, dropout, self.units, self.longest_word, crf, allowed)
 
     def encode(self, examples, tokenizer, max_length, truncate=False, where="the data", places=None, note=unheard):
         """Long lines are cut into several rows and joined again later, so `truncate` is not needed."""
