@@ -1,7 +1,7 @@
 """How often each row of a ladder should see its labelled examples, found on a development part that is not the test set."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from minilm.bench.options import BenchOptions
@@ -16,7 +16,6 @@ from minilm.jobs.pretrain import prepare_for, vectors_for
 from minilm.training.loop import choose_device
 
 DEVELOPMENT = 1_000  # examples of the development part
-GRID = (4, 8, 12, 20, 30, 45)  # epochs; few labels need more
 
 
 def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:

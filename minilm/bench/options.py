@@ -28,6 +28,7 @@ SIZES = {
     "lstm": Size(steps=10, width=256, layers=1, heads=1, batch=32, length=64),
     "bridge": Size(steps=4, width=384, layers=6, heads=12, batch=16, length=512),
     "padding": Size(steps=32, width=128, layers=2, heads=4, batch=16, length=128),
+    "epochs": Size(steps=1, width=128, layers=3, heads=4, batch=16, length=128),
 }
 
 
@@ -37,10 +38,11 @@ class BenchOptions:
 
     speed: a pretraining step here, in transformers and with PyTorch's own encoder · initialisation: pretraining from the
     published initialisation and from ours · lstm: our recurrence and nn.LSTM · padding: what padding costs · bridge: a
-    published model here, in transformers and in sentence-transformers.
+    published model here, in transformers and in sentence-transformers · epochs: how often each row of a ladder should see its
+    labels, on a development part.
     """
 
-    what: tyro.conf.Positional[Literal["speed", "initialisation", "lstm", "padding", "bridge"]]
+    what: tyro.conf.Positional[Literal["speed", "initialisation", "lstm", "padding", "bridge", "epochs"]]
     out: Path = Path("runs/bench")
     corpus: str = "imdb"
     """The text of speed and initialisation, and of the vocabulary of padding: a corpus by name (see `minilm data`), a text
@@ -64,6 +66,12 @@ class BenchOptions:
     """bridge: how many texts to measure on; 2000 are the test set of the ladder."""
     seeds: int = 3
     """bridge: how many times to fine-tune, each time on other labelled texts."""
+    language: str = "en"
+    """epochs: the quickstart whose rows are measured, en or zh."""
+    rows: tuple[str, ...] = ()
+    """epochs: the names of the rows; all if not given."""
+    grid: tuple[int, ...] = (4, 8, 12, 20, 30, 45)
+    """epochs: the numbers of epochs that are tried."""
     epochs: int | None = None
     """bridge: how many times to go through these texts; as in the ladder if not given."""
 

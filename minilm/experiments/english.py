@@ -11,7 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from minilm.experiments.ladder import Baseline, Climber, Material, Outcome, Start, mean_of, neural_rungs
+from minilm.experiments.ladder import Baseline, Climber, Material, Outcome
+from minilm.experiments.rungs import Start, neural_rungs
+from minilm.experiments.table import mean_of
 from minilm.experiments.tracks import Track
 from minilm.jobs.pretrain import PretrainOptions
 from minilm.pretrained.run_folder import LoadedModel

@@ -17,15 +17,12 @@ from tqdm import tqdm
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
-from minilm.models.config import TransformerConfig, parameter_count
+from minilm.experiments.table import deviation
+from minilm.models.config import parameter_count
 from minilm.models.heads import Classifier
-from minilm.models.initialisation import initialise, warm_start
-from minilm.models.lstm import LSTMConfig, LSTMEncoder
-from minilm.pretrained.protocol import architecture_named, encoder_config, load_encoder, save_model
-from minilm.pretrained.registry import PUBLISHED_MODELS
-from minilm.pretrained.run_folder import tokenizer_for
+from minilm.pretrained.protocol import save_model
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.supervised import PUBLISHED_LEARNING_RATE, Recipe, fit
+from minilm.training.supervised import Recipe, fit
 from minilm.training.tasks import Task
 
 DROPOUT = 0.1
@@ -155,92 +152,6 @@ class Baseline:
         return self.score(material, labels, seed)
 
 
-@dataclass(frozen=True)
-class Start:
-    """What the models of a ladder may start from: the shape and the folder of a pretrained Transformer, and word vectors [V, n]
-    with n ≤ C features."""
-
-    config: TransformerConfig
-    vectors: np.ndarray
-    pretrained: Path
-
-
-def lstm(task: Task, seed: int, start: Start, vectors: bool = False, crf: bool = False) -> Classifier:
-    """D1's two layers of 128 (F17), on embeddings as wide as the Transformer's; both ways for tagging."""
-    generator = torch.Generator().manual_seed(seed)
-    both_ways = task.per_token
-    config = LSTMConfig(start.config.vocab_size, start.config.width, bidirectional=both_ways, dropout=DROPOUT)
-    model = Classifier(LSTMEncoder(config, generator), task.head(DROPOUT, crf=crf), generator)
-    if vectors:
-        warm_start(model.encoder.token_table, start.vectors)
-    return model
-
-
-def transformer(
-    task: Task, seed: int, start: Start, scheme: str, vectors: bool = False, pretrained: bool = False, crf: bool = False
-) -> Classifier:
-    """The Transformer of the quickstart, drawn by `scheme`, with word vectors or with everything that pretraining learned."""
-    encoder = architecture_named("bert").build_encoder(replace(start.config, dropout=DROPOUT))
-    model = Classifier(encoder, task.head(DROPOUT, crf=crf))
-    initialise(model, scheme, torch.Generator().manual_seed(seed))
-    if vectors:
-        warm_start(model.encoder.token_table, start.vectors)
-    if pretrained:
-        load_encoder(model, start.pretrained)
-    return model
-
-
-def neural_rungs(start: Start, recipes: dict[str, Recipe], keep: Path | None = None) -> list[Rung]:
-    """The rungs that both ladders have. The fine-tuned model of the first seed is kept in the folder `keep`."""
-    with_vectors, scratch = partial(lstm, start=start, vectors=True), partial(transformer, start=start, scheme="fan-in")
-    neighbours = partial(transformer, start=start, scheme="neighbours", vectors=True)
-    pretrained = partial(transformer, start=start, scheme="neighbours", pretrained=True)
-    return [
-        Rung("LSTM", partial(lstm, start=start), "everything", recipes["lstm"], "two layers of 128 (F17)"),
-        Rung("LSTM + word vectors", with_vectors, "everything", recipes["lstm"], "its embeddings start from F34"),
-        Rung("Transformer", scratch, "everything", recipes["scratch"], "from scratch"),
-        Rung(
-            *("Transformer + word vectors", partial(scratch, vectors=True), "everything", recipes["vectors"]),
-            what="its embeddings start from F34",
-        ),
-        Rung(
-            *("Transformer + word vectors + neighbour heads", neighbours, "everything", recipes["start"]),
-            what="where pretraining starts",
-        ),
-        Rung(
-            *("Transformer pretrained, head only", pretrained, "head", recipes["head"]),
-            what="F08 as printed: W⁰ and b⁰ alone",
-        ),
-        Rung(
-            *("Transformer pretrained, fine-tuned", pretrained, "everything", recipes["pretrained"]),
-            what="F02: all of θ moves",
-            keep=keep,
-        ),
-    ]
-
-
-PUBLISHED_RECIPE = Recipe(epochs=4, learning_rate=PUBLISHED_LEARNING_RATE, embedding_learning_rate_scale=0.1)
-
-
-def published(task: Task, seed: int, model: str | Path) -> Classifier:
-    """A model that others trained, with a fresh head."""
-    architecture, config = encoder_config(model)
-    out = Classifier(architecture.build_encoder(replace(config, dropout=DROPOUT)), task.head(DROPOUT))
-    initialise(out, "neighbours", torch.Generator().manual_seed(seed))
-    load_encoder(out, model)
-    return out
-
-
-def published_rung(model: str | Path, material: Material, recipe: Recipe = PUBLISHED_RECIPE) -> Rung:
-    """A model that others trained, on the same texts, cut into its own tokens."""
-    config = encoder_config(model)[1]
-    parts = material.examples, material.test_examples
-    own = Material.encoded(material.task, parts, tokenizer_for(config, model), config.max_length, material.device)
-    title = PUBLISHED_MODELS[str(model)].title if str(model) in PUBLISHED_MODELS else Path(model).name
-    build = partial(published, model=model)
-    return Rung(f"{title}, fine-tuned", build, "everything", recipe, "what scale brings", material=own)
-
-
 def climb(
     rungs: list[Climber],
     material: Material,
@@ -288,35 +199,3 @@ def pool_of(workers: int) -> Iterator[Callable[..., Callable[[], Outcome]]]:
 def workers_for(device: torch.device) -> int:
     """One fit per core, at most four; one at a time if a graphics card does the work."""
     return min(4, os.cpu_count() or 1) if device.type == "cpu" else 1
-
-
-def deviation(scores: list[float]) -> float:
-    """The standard deviation over the seeds (n − 1)."""
-    return float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
-
-
-def summarise(rows: list[dict], metric: str) -> list[dict]:
-    """One row per model and number of labels, in the order of the table."""
-    out = []
-    for key in dict.fromkeys((row["model"], row["labels"]) for row in rows):
-        same = [row for row in rows if (row["model"], row["labels"]) == key]
-        scores = [row[metric] for row in same]
-        seconds = float(np.mean([row["seconds"] for row in same]))
-        facts = {"model": key[0], "labels": key[1], "mean": float(np.mean(scores)), "deviation": deviation(scores)}
-        out.append(facts | {"seconds": seconds, "parameters": same[0]["parameters"]})
-    return out
-
-
-def markdown_table(rows: list[dict], metric: str) -> str:
-    """The table as it is printed, written to `report.md`, and shown in the README."""
-    lines = [f"| model | labels | {metric} | training | parameters |", "|---|---:|---:|---:|---:|"]
-    for row in summarise(rows, metric):
-        score = f"{row['mean']:.3f} ± {row['deviation']:.3f}"
-        parameters = f"{row['parameters']:,}" if row["parameters"] else "–"
-        lines.append(f"| {row['model']} | {row['labels']:,} | {score} | {row['seconds']:.0f} s | {parameters} |")
-    return "\n".join(lines)
-
-
-def mean_of(rows: list[dict], metric: str, model: str, labels: int) -> float:
-    """The mean over the seeds of one model with so many labels."""
-    return next(row["mean"] for row in summarise(rows, metric) if (row["model"], row["labels"]) == (model, labels))

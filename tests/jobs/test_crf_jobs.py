@@ -1,30 +1,17 @@
 """`finetune --crf` from the data to the folder and back; `transformers` and brute force over all paths are the referees."""
 
-import itertools
-import json
 import random
 
-import numpy as np
 import pytest
 import tiny
-import torch
-import transformers
-from tiny import DATA, command, same, silent, weights
+from tiny import same, silent, weights
 
-from minilm.errors import InputError
-from minilm.experiments import ladder
-from minilm.jobs.finetune import EvaluateOptions, FinetuneOptions, evaluate, finetune, load_material, new_model
+from minilm.jobs.finetune import EvaluateOptions, FinetuneOptions, evaluate, finetune
 from minilm.jobs.predict import PredictOptions, predict
 from minilm.jobs.pretrain import pretrain
-from minilm.models.config import TransformerConfig
-from minilm.models.heads import Classifier, TokenHeadConfig
-from minilm.models.lstm import LSTMConfig, LSTMEncoder
-from minilm.pretrained.protocol import open_classifier, open_encoder, save_model
-from minilm.text.tagged import TaggedLine
+from minilm.pretrained.protocol import open_classifier, save_model
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.inference import predicted_tags
 from minilm.training.supervised import Recipe
-from minilm.training.tasks import TextTask, TokenTask, task_of
 
 FAST = Recipe(epochs=4, learning_rate=1e-2, embedding_learning_rate_scale=1.0)
 TAGS = ("B-HEN", "I-HEN", "O")
