@@ -30,7 +30,7 @@ class Chinese(Track):
     task = "persons, places and organisations in lines of the newspaper: which characters are names, and of what?"
     title = "Names found in 1,000 unseen lines of People's Daily"
     metric = "f1"
-    labels = (1_000,)
+    labels = (200,)
     steps = 3_000
     pretraining = PretrainOptions(
         corpus="peoples-daily",
@@ -41,7 +41,9 @@ class Chinese(Track):
         warmup=0.05,
         embedding_learning_rate_scale=1.0,
         mask_rate=0.3,
-        next_sentence_weight=1.0,
+        next_sentence_weight=0.4,
+        layers=3,
+        positions="relative",
         steps=steps,
     )
     probes = ("京", "江", "三", "钱", "说")
