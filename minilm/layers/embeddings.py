@@ -4,6 +4,7 @@ Letters:  B batch · T length · V vocabulary · C model width
 Sources:  Vaswani et al. (2017), §3.5 (sinusoids); Devlin et al. (2019), BERT, figure 2 (the sum of three).
 """
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -18,7 +19,8 @@ class Embeddings(nn.Module):
 
     `positions` is "learned" (BERT's choice) or "sinusoidal" (fixed, with nothing to learn); with "relative" and "rotary"
     nothing is added here, because attention itself knows how far apart two tokens are. Without any of the four, attention
-    could not tell one order of the tokens from another.
+    could not tell one order of the tokens from another. With "mpnet", there is a table beside the bias of "relative", as in
+    published MPNets (`rows_of_mpnet`).
     """
 
     def __init__(
@@ -32,11 +34,12 @@ class Embeddings(nn.Module):
         epsilon: float = 1e-12,
     ):
         super().__init__()
-        if positions not in POSITIONS:
-            raise InputError(f"positions '{positions}' are not known: choose one of {', '.join(POSITIONS)}.")
-        self.max_length = max_length
+        if positions not in (*POSITIONS, "mpnet"):
+            raise InputError(f"positions '{positions}' are not known: choose one of {', '.join(POSITIONS)}, mpnet.")
+        self.max_length, self.rows_of_mpnet = max_length, positions == "mpnet"
         self.tokens = nn.Embedding(vocab_size, width)
-        self.positions = nn.Embedding(max_length, width) if positions in ("learned", "sinusoidal") else None
+        rows = {"learned": max_length, "sinusoidal": max_length, "mpnet": max_length + 2}.get(positions)
+        self.positions = nn.Embedding(rows, width) if rows else None
         if positions == "sinusoidal":
             self.positions.weight = nn.Parameter(sinusoids(max_length, width), requires_grad=False)
         self.token_types = nn.Embedding(token_types, width)
@@ -60,5 +63,15 @@ class Embeddings(nn.Module):
         segment = self.token_types.weight[0] if token_type_ids is None else self.token_types(token_type_ids)
         x = self.tokens(input_ids) + segment  # [B, T, C]
         if self.positions is not None:
-            x = x + self.positions.weight[start:end]
+            rows = rows_of_mpnet(input_ids, start) if self.rows_of_mpnet else slice(start, end)
+            x = x + self.positions.weight[rows]
         return self.dropout(self.norm(x))
+
+
+def rows_of_mpnet(input_ids: Int[Tensor, "B T"], start: int = 0) -> Int[Tensor, "B T"]:
+    """The row of MPNet's table of positions for each token: 2, 3, 4 … for the tokens of a text, and 1 for padding.
+
+    Token 1 counts as padding, whatever stands for it in the vocabulary, and takes no place.
+    """
+    counts = input_ids != 1
+    return torch.where(counts, counts.cumsum(dim=1) + start + 1, 1)

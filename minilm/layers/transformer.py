@@ -157,7 +157,8 @@ def rows_of_mask(
 class TransformerStack(nn.Module):
     """Blocks, one after the other. Pre-norm needs one more norm at the end, because nothing else has normed the sum.
 
-    With `positions` "relative", all blocks share one `RelativeBias`; with "rotary", their attention is `RotaryAttention`.
+    With `positions` "relative" (or "mpnet"), all blocks share one `RelativeBias`; with "rotary", their attention is
+    `RotaryAttention`.
     Other positions are part of the embeddings. `options` are those of `TransformerBlock`.
     """
 
@@ -165,7 +166,7 @@ class TransformerStack(nn.Module):
         super().__init__()
         if positions == "rotary":
             options["attention"] = RotaryAttention
-        self.relative_bias = RelativeBias(heads) if positions == "relative" else None
+        self.relative_bias = RelativeBias(heads) if positions in ("relative", "mpnet") else None
         blocks = [TransformerBlock(width, heads, feed_forward, **options) for _ in range(layers)]
         self.layers: Any = nn.ModuleList(blocks)
         pre_norm = options.get("norm", "post") == "pre"

@@ -43,7 +43,8 @@ class TransformerConfig:
             )
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout {self.dropout} is not in [0, 1).")
-        choices = {"norm": ("post", "pre"), "positions": POSITIONS, "activation": tuple(ACTIVATIONS)}
+        positions = (*POSITIONS, "mpnet")  # the last is that of published MPNets: a learned table, and a relative bias
+        choices = {"norm": ("post", "pre"), "positions": positions, "activation": tuple(ACTIVATIONS)}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} '{getattr(self, name)}' is not known: choose one of {', '.join(allowed)}.")

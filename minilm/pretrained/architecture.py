@@ -14,6 +14,7 @@ Every model keeps its encoder under the name `encoder`. The config is a frozen d
 
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,6 +41,12 @@ class Architecture:
     pretraining_class: type[nn.Module] | None = None  # the model that `minilm pretrain` trains; None: it has none
     objective = "causal"  # what that model is trained for: "bert" or "causal"
     optional_heads: tuple[str, ...] = ()  # heads of that model, by their names in the file, that a file may lack
+    has_name = True  # whether `--architecture` takes the name
+    inputs: tuple[str, ...] = ("input_ids", "token_type_ids", "attention_mask")  # of the model in `transformers`
+
+    def serves(self, model: nn.Module) -> bool:
+        """Whether `model` is of this architecture. The first adapter that says so saves it."""
+        return type(getattr(model, "encoder", model)) is self.encoder_class
 
     # -- config.json --------------------------------------------------------------------------------------------------
 
@@ -62,6 +69,10 @@ class Architecture:
             raise InputError(f"{where}: {error}") from None
         except TypeError as error:
             raise InputError(f"{where} does not describe a model: {error}.") from None
+
+    def as_stored(self, config, path: Path):
+        """The config, after a look at the weights in `path`, for layouts where `config.json` does not say everything."""
+        return config
 
     def write_config(self, model: nn.Module) -> dict:
         """The entries of `config.json` for `model`."""
@@ -112,6 +123,10 @@ class Architecture:
 
     def write_names(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Our weights under the names that stand in the file."""
+        return weights
+
+    def as_file(self, weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        """What `write_names` returned for `model`, completed and named as other libraries expect it of such a model."""
         return weights
 
     def read_names(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:

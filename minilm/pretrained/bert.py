@@ -24,8 +24,7 @@ from minilm.models.heads import Classifier, HeadConfig, TextHeadConfig, TokenHea
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.bert_names import (
-    NAMES,
-    REPEATED,
+    BERT,
     from_hf_names,
     misfits,
     renamed,
@@ -63,6 +62,8 @@ ONLY = {
     "pruned_heads": {},
     "quantization_config": None,
 }
+# bert, and models that `transformers` has not: the types keep it from opening them as something else.
+MODEL_TYPES = ("bert", *(f"minilm-bert-{kind}" for kind in ("prenorm", "rotary", "relative", "mpnet")))
 SHORTEST = 3  # positions: a token between [CLS] and [SEP]
 HEADED: dict[str, type[HeadConfig]] = {
     "BertForSequenceClassification": TextHeadConfig,
@@ -71,10 +72,10 @@ HEADED: dict[str, type[HeadConfig]] = {
 
 
 def hf_config(config: TransformerConfig, architecture: str, **extra) -> dict:
-    """`config.json` as `transformers` reads it. As it has no pre-norm BERT, a pre-norm model gets a type of its own."""
+    """`config.json` as `transformers` reads it. A model that is no BERT there gets a type of its own, which it refuses."""
     theirs = {
         "architectures": [architecture],
-        "model_type": "bert" if config.norm == "post" else "minilm-bert-prenorm",
+        "model_type": model_type_of(config),
         **{key: getattr(config, field) for field, key in CONFIG_KEYS.items()},
         "attention_probs_dropout_prob": config.dropout,
         "position_embedding_type": "absolute",
@@ -83,35 +84,55 @@ def hf_config(config: TransformerConfig, architecture: str, **extra) -> dict:
     return theirs | extra
 
 
+def model_type_of(config: TransformerConfig) -> str:
+    """bert for post-norm with a table of positions; else a name that says why it is none."""
+    if config.norm == "pre":
+        return "minilm-bert-prenorm"
+    return "bert" if config.positions in ("learned", "sinusoidal") else f"minilm-bert-{config.positions}"
+
+
 def config_from_hf(theirs: dict, where: str = "config.json") -> TransformerConfig:
     """The shape of the model from a `config.json`. Raises InputError for what is wrong, or is not implemented here."""
     kind = theirs.get("model_type", "bert")  # the oldest files have none
-    if kind not in ("bert", "minilm-bert-prenorm"):
-        raise InputError(f"{where}: model_type {kind!r} is not one that minilm opens (bert, minilm-lstm).")
+    if kind not in MODEL_TYPES:
+        raise InputError(f"{where}: model_type {kind!r} is not one that minilm opens (bert, mpnet, minilm-lstm).")
+    norm, positions = "pre" if kind == "minilm-bert-prenorm" else "post", str(theirs.get("minilm_positions", "learned"))
+    return shape_from_hf(theirs, where, norm=norm, positions=positions)
+
+
+def shape_from_hf(
+    theirs: dict, where: str, what: str = "BERT", defaults: dict[str, Any] = DEFAULTS, rows: int = 0, **choices
+) -> TransformerConfig:
+    """The shape of a model whose `config.json` has BERT's keys. `rows` of its positions stand for no place in a text.
+
+    Raises InputError for what is wrong, or is not implemented here.
+    """
     for key, only in ONLY.items():
         if (value := theirs.get(key)) and value != only:  # null, {} and false all mean that it is not used
             raise InputError(f"{where}: {key} {value!r} is not implemented.")
-    if lacking := [key for field, key in CONFIG_KEYS.items() if field not in DEFAULTS and key not in theirs]:
-        raise InputError(f"{where} does not describe a BERT: it lacks {', '.join(lacking)}.")
-    fields = {field: theirs.get(key, DEFAULTS.get(field)) for field, key in CONFIG_KEYS.items()}
+    if lacking := [key for field, key in CONFIG_KEYS.items() if field not in defaults and key not in theirs]:
+        raise InputError(f"{where} does not describe a {what}: it lacks {', '.join(lacking)}.")
+    fields = {field: theirs.get(key, defaults.get(field)) for field, key in CONFIG_KEYS.items()}
     for field in SIZES:
         if type(fields[field]) is not int or not 1 <= fields[field] <= LARGEST:
-            raise InputError(f"{where} does not describe a BERT: {CONFIG_KEYS[field]} {fields[field]!r} is not a size.")
-    if fields["max_length"] < SHORTEST:
+            raise InputError(
+                f"{where} does not describe a {what}: {CONFIG_KEYS[field]} {fields[field]!r} is not a size."
+            )
+    if fields["max_length"] - rows < SHORTEST:
         raise InputError(f"{where}: max_position_embeddings {fields['max_length']} leaves no room for a token.")
     for field in ("dropout", "epsilon"):
         if not isinstance(fields[field], int | float) or not 0 <= fields[field] < 1:
             raise InputError(
-                f"{where} does not describe a BERT: {CONFIG_KEYS[field]} {fields[field]!r} is not in [0, 1)."
+                f"{where} does not describe a {what}: {CONFIG_KEYS[field]} {fields[field]!r} is not in [0, 1)."
             )
     activation = str(fields["activation"])
     fields |= {
         "activation": SAME_ACTIVATION.get(activation, activation),
-        "pad_id": fields["pad_id"] if type(fields["pad_id"]) is int else 0,
+        "max_length": fields["max_length"] - rows,
+        "pad_id": fields["pad_id"] if type(fields["pad_id"]) is int else defaults["pad_id"],
     }
-    order = {"norm": "post" if kind == "bert" else "pre", "positions": str(theirs.get("minilm_positions", "learned"))}
     try:
-        return TransformerConfig(**fields | order)
+        return TransformerConfig(**fields | choices)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
@@ -194,11 +215,11 @@ class BertArchitecture(Architecture):
 
     name, model_type = "bert", "bert"
     config_class, encoder_class, pretraining_class = TransformerConfig, Bert, BertForPretraining
-    objective = "bert"
+    objective, layout = "bert", BERT
     optional_heads = ("bert.pooler.", "cls.seq_relationship.")
 
     def matches(self, entries: dict) -> bool:
-        return entries.get("model_type", "bert") in ("bert", "minilm-bert-prenorm")  # the oldest files have none
+        return entries.get("model_type", "bert") in MODEL_TYPES  # the oldest files have none
 
     def read_config(self, entries: dict, where: str = "config.json") -> TransformerConfig:
         return config_from_hf(entries, where)
@@ -227,16 +248,22 @@ class BertArchitecture(Architecture):
         return sentence_files(model) if isinstance(model, SentenceEncoder) else {}
 
     def write_names(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        return to_hf_names(weights)
+        return to_hf_names(weights, self.layout)
+
+    def as_file(self, weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        if not isinstance(model, SentenceEncoder):
+            return weights
+        # nothing stands on it, so `transformers` expects its names without a prefix
+        return {name.removeprefix(self.layout.prefix): tensor for name, tensor in weights.items()}
 
     def read_names(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        return from_hf_names(weights)
+        return from_hf_names(weights, self.layout)
 
     def renamed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        return renamed(weights)
+        return renamed(weights, self.layout)
 
     def used(self, expected: Container[str], found: Iterable[str]) -> list[str]:
-        return used(expected, found)
+        return used(expected, found, self.layout)
 
     def remarks(self, entries: dict) -> list[str]:
         hidden, attention = (entries.get(key) for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"))
@@ -248,12 +275,13 @@ class BertArchitecture(Architecture):
         ]
 
     def strange(self, unused: Iterable[str]) -> list[str]:
-        return [name for name in unused if name not in REPEATED and translate(name, NAMES) is None]
+        known = self.layout
+        return [name for name in unused if name not in known.repeated and translate(name, known.names) is None]
 
     def misfits(
         self, expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tuple[str, ...] = ()
     ) -> Iterator[str]:
-        return misfits(expected, found, may_lack)
+        return misfits(expected, found, may_lack, self.layout)
 
     def guesses_tokens(self, entries: dict, found: dict[str, Tensor]) -> bool:
         return "cls.predictions.transform.dense.weight" in found

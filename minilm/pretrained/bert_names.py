@@ -5,6 +5,7 @@ Read `NAMES` from top to bottom: it is BERT, part by part.
 
 import re
 from collections.abc import Container, Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,39 +53,56 @@ ENCODER = ("embeddings.", "encoder.", "pooler.")  # how names begin if the encod
 # What stands on the encoder. Some models have it and others do not.
 HEADS = ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.", "classifier.", "crf.")
 OWN_CRF = ("crf.A", "crf.start", "crf.end")
-PARTS = ("bert.", *HEADS[1:])  # what a model of `transformers` consists of
 
 
-def modern(name: str) -> str:
+class Layout(NamedTuple):
+    """How a file of `transformers` names the weights of one architecture: the tables above, for BERT."""
+
+    prefix: str = "bert."  # of everything that is not a head
+    names: dict[str, str] = NAMES
+    repeated: dict[str, str] = REPEATED
+    buffers: tuple[str, ...] = BUFFERS
+    heads: tuple[str, ...] = HEADS  # the pooler first
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What a model of `transformers` consists of."""
+        return (self.prefix, *self.heads[1:])
+
+
+BERT = Layout()
+
+
+def modern(name: str, layout: Layout = BERT) -> str:
     """A name of `transformers` as it is today: with `bert.` in front, and a norm's vectors called weight and bias."""
-    name = f"bert.{name}" if name.startswith(ENCODER) else name
+    name = f"{layout.prefix}{name}" if name.startswith(ENCODER) else name
     for old, new in OLD.items():
         name = f"{name.removesuffix(old)}{new}" if name.endswith(old) else name
     return name
 
 
-def to_hf_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def to_hf_names(weights: dict[str, Tensor], layout: Layout = BERT) -> dict[str, Tensor]:
     """Our weights under the names of `transformers`. A tensor without a name there gets "minilm." in front of ours."""
-    out, table = {}, {ours: theirs for theirs, ours in NAMES.items()}
+    out, table = {}, {ours: theirs for theirs, ours in layout.names.items()}
     for name, tensor in split_qkv(weights).items():
         out[translate(name, table) or f"minilm.{name}"] = tensor.contiguous()
     return out
 
 
-def from_hf_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_hf_names(weights: dict[str, Tensor], layout: Layout = BERT) -> dict[str, Tensor]:
     """The tensors of a file of `transformers` under our names.
 
     Raises InputError for tensors that have no counterpart here (one message names them all), and for an output matrix that
     is not the embedding table: it would be left out, and the model would score every token wrongly.
     """
     out, unknown = {}, []
-    weights = renamed(weights)
+    weights = renamed(weights, layout)
     for name, tensor in weights.items():
-        if name in REPEATED:
-            if not torch.equal(tensor, weights.get(REPEATED[name], tensor)):
-                raise InputError(f"{name} is a tensor of its own; a model of minilm shares it with {REPEATED[name]}.")
+        if first := layout.repeated.get(name):
+            if not torch.equal(tensor, weights.get(first, tensor)):
+                raise InputError(f"{name} is a tensor of its own; a model of minilm shares it with {first}.")
             continue
-        translated = name.removeprefix("minilm.") if name.startswith("minilm.") else translate(name, NAMES)
+        translated = name.removeprefix("minilm.") if name.startswith("minilm.") else translate(name, layout.names)
         if translated is None:
             unknown.append(name)
         else:
@@ -94,24 +112,26 @@ def from_hf_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return join_qkv(out)
 
 
-def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def renamed(weights: dict[str, Tensor], layout: Layout = BERT) -> dict[str, Tensor]:
     """The same tensors under today's names, without what older files store although nobody learned it.
 
     Raises InputError if a file holds one tensor under an old and a new name.
     """
-    out = {modern(name): tensor for name, tensor in weights.items()}
+    out = {modern(name, layout): tensor for name, tensor in weights.items()}
     if len(out) < len(weights):
-        twice = sorted(name for name in weights if name != modern(name) and modern(name) in weights)
+        twice = sorted(name for name in weights if name != (new := modern(name, layout)) and new in weights)
         raise InputError(f"the weights hold one tensor under two names: {', '.join(twice)}.")
-    for name in BUFFERS:
+    for name in layout.buffers:
         out.pop(name, None)
-    for second, first in REPEATED.items():  # a file that stores a shared tensor once may do so under either name
+    for second, first in layout.repeated.items():  # a file that stores a shared tensor once may do so under either name
         if second in out and first not in out:
             out[first] = out.pop(second)
     return out
 
 
-def misfits(expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tuple[str, ...] = ()) -> Iterator[str]:
+def misfits(
+    expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tuple[str, ...] = (), layout: Layout = BERT
+) -> Iterator[str]:
     """Everything that keeps the tensors of a file from filling a model: missing, of another shape, unknown.
 
     A head that the model lacks is not a fault, whatever it is made of; see `unused`. One that the file lacks is not a fault
@@ -121,11 +141,11 @@ def misfits(expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tup
     absent = tuple(head for head in may_lack if not any(name.startswith(head) for name in found))
     missing = [name for name in expected if name not in found and not name.startswith(absent)]
     wrong = [name for name in expected if name in found and expected[name].shape != found[name].shape]
-    parts = ("minilm.", *(part for part in PARTS if any(name.startswith(part) for name in expected)))
-    parts += (
-        OWN_CRF if "classifier.weight" in expected else ()
-    )  # the logits of a CRF are not what another head computes
-    further = [name for name in found if name in REPEATED or name.startswith(HEADS[0]) or not name.startswith(parts)]
+    parts = ("minilm.", *(part for part in layout.parts if any(name.startswith(part) for name in expected)))
+    # the logits of a CRF are not what another head computes
+    parts += OWN_CRF if "classifier.weight" in expected else ()
+    pooler = layout.heads[0]
+    further = [n for n in found if n in layout.repeated or n.startswith(pooler) or not n.startswith(parts)]
     unknown = sorted(found.keys() - expected.keys() - set(further))
     if missing:
         yield f"missing {', '.join(missing)}"
@@ -135,10 +155,10 @@ def misfits(expected: dict[str, Tensor], found: dict[str, Tensor], may_lack: tup
         yield f"unknown {', '.join(unknown)}"
 
 
-def used(expected: Container[str], found: Iterable[str]) -> list[str]:
+def used(expected: Container[str], found: Iterable[str], layout: Layout = BERT) -> list[str]:
     """The names in a file that a model reads: those that it needs, and the second copies of what its head shares."""
-    head = "cls.predictions.bias" in expected
-    return [name for name in found if name in expected or (head and name in REPEATED)]
+    head = all(first in expected for first in layout.repeated.values())
+    return [name for name in found if name in expected or (head and name in layout.repeated)]
 
 
 def translate(name: str, table: dict[str, str]) -> str | None:

@@ -27,8 +27,9 @@ from minilm.pretrained.sentence_settings import load_layers, lowercased, read_se
 from minilm.pretrained.weights import HEADS, listed, load_weights, weights_of
 from minilm.text.tokenizer import Tokenizer
 
-# Each is a module of this room, with its adapter under the name ARCHITECTURE. To add one, add its name here.
-NAMES = ("bert", "lstm")
+# Each is a module of this room, with its adapter under the name ARCHITECTURE. To add one, add its name here. A model is saved
+# by the first that serves it: MPNet is a choice of BERT's positions.
+NAMES = ("mpnet", "bert", "lstm")
 ARCHITECTURES: tuple[Architecture, ...] = tuple(
     import_module(f"minilm.pretrained.{name}").ARCHITECTURE for name in NAMES
 )
@@ -36,19 +37,20 @@ ARCHITECTURES: tuple[Architecture, ...] = tuple(
 
 def architecture_named(name: str) -> Architecture:
     """The adapter by the name that `--architecture` takes. Raises InputError for a name that is not known."""
-    for architecture in ARCHITECTURES:
+    named = [architecture for architecture in ARCHITECTURES if architecture.has_name]
+    for architecture in named:
         if architecture.name == name:
             return architecture
-    names = ", ".join(architecture.name for architecture in ARCHITECTURES)
+    names = ", ".join(architecture.name for architecture in named)
     raise InputError(f"architecture '{name}' is not known: choose one of {names}.")
 
 
 def architecture_of(model: nn.Module) -> Architecture:
-    """The adapter of a model, by the class of its encoder. Raises InputError if there is none."""
-    encoder = getattr(model, "encoder", model)
+    """The adapter of a model, by its encoder. Raises InputError if there is none."""
     for architecture in ARCHITECTURES:
-        if type(encoder) is architecture.encoder_class:
+        if architecture.serves(model):
             return architecture
+    encoder = getattr(model, "encoder", model)
     raise InputError(
         f"{type(encoder).__name__} has no adapter: write one and add its name to NAMES in minilm/pretrained/protocol.py."
     )
@@ -69,7 +71,8 @@ def described(name: Path | str):
     path = locate(name)
     entries = read_config(path)
     architecture = architecture_in(path, entries)
-    return path, entries, architecture, architecture.read_config(entries, str(path / "config.json"))
+    config = architecture.read_config(entries, str(path / "config.json"))
+    return path, entries, architecture, architecture.as_stored(config, path)
 
 
 def open_model(name: Path | str, note: Note = unheard) -> LoadedModel:

@@ -45,19 +45,16 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
     """
     others = architecture.other_files(model)
     elsewhere = "after." if isinstance(model, SentenceEncoder) else ()  # dense layers lie in folders of their own
-    weights = architecture.write_names(
-        {name: tensor for name, tensor in weights_of(model).items() if not name.startswith(elsewhere)}
-    )
+    own = {name: tensor for name, tensor in weights_of(model).items() if not name.startswith(elsewhere)}
+    weights = architecture.as_file(architecture.write_names(own), model)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "tokenizer.json", tokenizer.to_json())
-    inputs = ["input_ids", "token_type_ids", "attention_mask"]  # without it a pair would get no segments there
-    facts: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
+    facts: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    facts["model_input_names"] = list(architecture.inputs)  # without it a pair would get no segments there
     settings = model.settings if isinstance(model, SentenceEncoder) else None
     if length := (settings and settings.max_length) or getattr(model.config, "max_length", None):
         facts["model_max_length"] = length  # without it no text would be cut there
     write_json(folder / "tokenizer_config.json", facts | tokenizer.names)
-    if isinstance(model, SentenceEncoder):  # nothing stands on it, so `transformers` expects its names without a prefix
-        weights = {name.removeprefix("bert."): tensor for name, tensor in weights.items()}
     for path, content in others.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (write_tensors if path.endswith(".safetensors") else write_json)(folder / path, content)
