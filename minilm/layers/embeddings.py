@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from minilm.errors import InputError
 from minilm.layers.dropout import Dropout
 from minilm.layers.normalization import LayerNorm
-from minilm.layers.positions import POSITIONS, sinusoids
+from minilm.layers.positions import check_positions, sinusoids
 
 
 class Embeddings(nn.Module):
@@ -32,8 +32,7 @@ class Embeddings(nn.Module):
         epsilon: float = 1e-12,
     ):
         super().__init__()
-        if positions not in POSITIONS:
-            raise InputError(f"positions '{positions}' are not known: choose one of {', '.join(POSITIONS)}.")
+        check_positions(positions)
         self.max_length = max_length
         self.tokens = nn.Embedding(vocab_size, width)
         self.positions = nn.Embedding(max_length, width) if positions in ("learned", "sinusoidal") else None

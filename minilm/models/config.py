@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from minilm.errors import InputError, check_least, check_most
-from minilm.layers.positions import POSITIONS
+from minilm.layers.positions import POSITIONS, check_pairs
 from minilm.layers.transformer import ACTIVATIONS
 
 SIZES = ("vocab_size", "width", "layers", "heads", "feed_forward", "max_length", "token_types")
@@ -17,7 +17,8 @@ MOST = dict.fromkeys(SIZES, 10_000_000) | {"layers": 1_000, "feed_forward": 40_0
 class TransformerConfig:
     """The shape of a model. It is checked when it is made, so that a wrong size is named before anything is built.
 
-    Raises InputError for a size below 1, a width that is not divisible by the heads, or a choice that is not known.
+    Raises InputError for a size below 1, a width that is not divisible by the heads, a choice that is not known, or heads of
+    an odd size together with rotary positions.
     """
 
     vocab_size: int = 8192
@@ -47,6 +48,8 @@ class TransformerConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} '{getattr(self, name)}' is not known: choose one of {', '.join(allowed)}.")
+        if self.positions == "rotary":
+            check_pairs(self.width // self.heads)
 
 
 def parameter_count(model: nn.Module) -> int:
