@@ -89,7 +89,7 @@ def look_up_gradient(table: np.ndarray, index: np.ndarray, dY: np.ndarray) -> np
     return gradient
 
 
-def bucket(offset: ArrayLike, buckets: int = 32, farthest: int = 128) -> np.ndarray:
+def bucket(offset: ArrayLike, buckets: int = 32, farthest: int = 128) -> np.ndarray | np.integer:
     r"""The bucket of each offset s − t, of any shape, from 0 to `buckets` − 1.  F21.
 
     With n = |s − t| and E = `buckets` / 4, the near distances have a bucket each, and the far ones share buckets that grow:
@@ -131,7 +131,7 @@ def relative_bias_gradient(table: np.ndarray, T: int, S: int, dZ: np.ndarray, fa
     return gradient
 
 
-def rotate(X: np.ndarray, position: np.ndarray, base: float = 10000.0) -> np.ndarray:
+def rotate(X: np.ndarray, position: ArrayLike, base: float = 10000.0) -> np.ndarray:
     r"""Y = R_m X [.., T, D]: the pair (xᵢ, xᵢ₊D/₂) is turned by mωᵢ, where m is the `position` [.., T] of the vector.  F21.
 
         yᵢ = xᵢ cos mωᵢ − xᵢ₊D/₂ sin mωᵢ,   yᵢ₊D/₂ = xᵢ sin mωᵢ + xᵢ₊D/₂ cos mωᵢ,   ωᵢ = base^{−2i/D}
@@ -152,7 +152,7 @@ def rotate(X: np.ndarray, position: np.ndarray, base: float = 10000.0) -> np.nda
     return np.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
 
 
-def rotate_gradient(position: np.ndarray, dY: np.ndarray, base: float = 10000.0) -> np.ndarray:
+def rotate_gradient(position: ArrayLike, dY: np.ndarray, base: float = 10000.0) -> np.ndarray:
     r"""∂L/∂X = R_{−m} ∂L/∂Y [.., T, D] for `dY` [.., T, D]: the gradient is turned by the opposite angle.  F21.
 
     Y = R_m X is linear, so dX = R_mᵀ dY. The transpose of a rotation is its inverse, the rotation by −m. The positions and
