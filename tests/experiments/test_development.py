@@ -47,6 +47,10 @@ def test_tagged_lines_and_pairs_are_texts_too():
     lines = [TaggedLine(list(word), ["O"] * 3) for word in ("abc", "def", "abc", "ghi", "jkl")]
     rest, part = development(lines, [TaggedLine(list("jkl"), ["B-X"] * 3)], 2, seed=0, run=2)
     assert part == [lines[1], lines[3]] and rest == [lines[0], lines[2], lines[4]]
+    near = [
+        TaggedLine(list(word), ["O"] * 8) for word in ("mnopqrst", "mnopqxst")
+    ]  # five of seven runs of two are shared
+    assert development([*lines, *near], [], 3, seed=1, run=2)[1] == [lines[1], lines[3], lines[4]]
     assert spaced(lines[0]) == "a b c" and spaced(Example("one", "x", "two")) == "one two"
 
 

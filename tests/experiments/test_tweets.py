@@ -67,7 +67,7 @@ def test_a_tweet_that_stands_in_the_pretraining_text_is_left_out(lines, three):
 
 def test_the_labels_and_the_units_are_those_of_the_tweets(lines):
     assert {tag for line in lines for tag in line.tags} == set(TASK.labels) and len(TASK.labels) == 21
-    assert choose_rule([line.tokens for line in lines]).rule == TASK.units
+    assert choose_rule([line.tokens for line in lines[:500]]).rule == TASK.units
     assert TASK.scheme.name == "BIO"
 
 
