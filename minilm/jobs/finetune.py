@@ -32,9 +32,11 @@ from minilm.pretrained.registry import locate
 from minilm.pretrained.run_folder import refuse_to_overwrite, tokenizer_for
 from minilm.text import corpus
 from minilm.text.remarks import remark
+from minilm.text.tagged import with_tags
 from minilm.text.tokenizer import Tokenizer
+from minilm.training.entity_report import as_markdown, names_in, report
 from minilm.training.loop import choose_device
-from minilm.training.metrics import Measured
+from minilm.training.metrics import Measured, bio_tags, entity_scores
 from minilm.training.state import add_metrics, start_metrics
 from minilm.training.supervised import PUBLISHED_LEARNING_RATE, Recipe, fit
 from minilm.training.tasks import Task, TextTask, TokenTask, task_of
@@ -45,8 +47,8 @@ class FinetuneOptions:
     """Fit a pretrained model (or a new Transformer or LSTM) to labelled examples."""
 
     data: str
-    """A labelled corpus by name (imdb, rotten-tomatoes, chinese-reviews, peoples-daily), a CSV, TSV or JSON-lines file, or a
-    CoNLL file of tagged words."""
+    """A labelled corpus by name (imdb, rotten-tomatoes, tweets, chinese-reviews, peoples-daily), a CSV, TSV or JSON-lines
+    file, or a CoNLL file of tagged words."""
     model: str
     """A folder that `pretrain` wrote or that others published in the layout of transformers; a published model by name
     (all-minilm-l6-v2); or "scratch" or "lstm" for a new Transformer or LSTM."""
@@ -239,10 +241,13 @@ NO_VALUE = {
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Measure a fine-tuned model on labelled data."""
+    """Measure a fine-tuned model on labelled data; for a tagger, also each kind of entity."""
 
     model: Path
     data: str
+    known: str | None = None
+    """For a tagger: the tagged data that it learned from. Its report then has a row for the names that occur there, and a
+    row for new names."""
     columns: InOwnFile = field(default_factory=Columns)
     truncate: bool = False
     device: str = "auto"
@@ -251,7 +256,7 @@ class EvaluateOptions:
 def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Measured:
     """Measure a fine-tuned model on labelled data. What was changed or left out is said, and kept in the run folder.
 
-    Raises InputError for data of another kind than it was trained on.
+    A tagger gets a report of entities, kind by kind. Raises InputError for data of another kind than it was trained on.
     """
     device = choose_device(options.device)
     notes = Notes(say)
@@ -262,12 +267,22 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Me
         raise InputError(
             f"{options.model} was trained on {task.name} labels, and {options.data} has {wanted.name} labels."
         )
+    if options.known is not None and not (wanted is TokenTask and task_for(options.known) is TokenTask):
+        raise InputError("--known is for taggers: give the tagged file or corpus that the tagger learned from.")
+    known = None if options.known is None else names_in(read(options.known, options.columns, notes))
     examples = read(options.data, options.columns, notes)
     remark(loaded.tokenizer, texts_of(examples), options.data, notes)
     if isinstance(task, TokenTask):
         task.check_units(examples, options.data, notes)
     encoded = task.encode(examples, loaded.tokenizer, loaded.max_length, options.truncate, options.data, note=notes)
-    measured = task.measure(model, encoded, device)
+    if isinstance(task, TokenTask):
+        true, guessed = bio_tags(model, encoded, task.labels, device)
+        measured = entity_scores(true, guessed)
+        rows = report([with_tags(line, tags) for line, tags in zip(examples, true, strict=True)], guessed, known)
+        if rows:
+            say(as_markdown(rows))
+    else:
+        measured = task.measure(model, encoded, device)
     if (options.model / "metrics.jsonl").exists():  # a run of ours, and not somebody else's folder
         notes.write(options.model, "notes-evaluate.txt")
     say(f"{len(examples):,} examples: {shown(measured)}")

@@ -49,7 +49,7 @@ class Material:
 
 def is_tagged(name: str) -> bool:
     """Whether the data has a tag for every word, judging by its name."""
-    return name == "peoples-daily" or Path(name).suffix.lower() in TAGGED
+    return name in corpus.TAGGED or Path(name).suffix.lower() in TAGGED
 
 
 def task_for(name: str) -> type[TextTask] | type[TokenTask]:
