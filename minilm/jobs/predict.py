@@ -4,14 +4,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tyro
 
 from minilm.errors import InputError, check_least
 from minilm.files.notes import Note, Notes, aside, unheard
-from minilm.jobs.labelled_data import Columns, InOwnFile, is_tagged, looks_like_conll, texts_of
+from minilm.jobs.labelled_data import Columns, InOwnFile, Part, is_tagged, looks_like_conll, texts_of
 from minilm.pretrained.protocol import open_classifier, open_encoder, open_pretraining
 from minilm.text import corpus
 from minilm.text.characters import visible
@@ -37,14 +36,6 @@ class PredictOptions:
     columns: InOwnFile = field(default_factory=Columns)
     truncate: bool = False
     device: str = "auto"
-
-
-class Part(NamedTuple):
-    """Texts, or lines of tokens, of one source, and their places there, counted from 0."""
-
-    examples: list
-    where: str
-    places: list[int]
 
 
 def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list[Prediction]:

@@ -310,6 +310,12 @@ def test_a_file_is_answered_line_by_line_with_numbers(tagger):
     assert rows == ["1\tHEN hen 2–5, HEN hen 9–12\ta hen, a hen", "2\t–\tthe dog"]
 
 
+def test_texts_that_end_in_what_looks_like_a_tag_are_texts(tagger):
+    here, _ = tagger
+    (here / "t.txt").write_text("a hen needs B-12\na dog needs B-6\n", encoding="utf-8")
+    assert len(predict(PredictOptions(here / "out", file=here / "t.txt"), silent)) == 2
+
+
 def test_a_conll_file_is_tagged_by_its_own_tokens(tagger):
     here, _ = tagger
     (here / "t.iob2").write_text("# text = a hen\na\tO\nhen\tB-HEN\n\n\nhen,\tO\nhen\tO\n", encoding="utf-8")

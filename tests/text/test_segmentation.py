@@ -8,7 +8,8 @@ from tokenizers import pre_tokenizers
 
 from minilm.errors import InputError
 from minilm.text import corpus
-from minilm.text.segmentation import RULES, mixed, rule_named, visible
+from minilm.text.characters import shows
+from minilm.text.segmentation import RULES, mixed, rule_named
 from minilm.text.segmentation_choice import (
     Choice,
     as_shown,
@@ -45,9 +46,9 @@ def test_every_visible_character_lies_in_exactly_one_unit(rule, text):
     assert borders == sorted(borders) and all(start < end for start, end in spans)
     covered = [i for start, end in spans for i in range(start, end)]
     assert len(covered) == len(set(covered))
-    assert {i for i, character in enumerate(text) if visible(character)} <= set(covered)
+    assert {i for i, character in enumerate(text) if shows(character)} <= set(covered)
     for start, end in spans:
-        assert not any(map(str.isspace, text[start:end])) and any(map(visible, text[start:end]))
+        assert not any(map(str.isspace, text[start:end])) and any(map(shows, text[start:end]))
 
 
 @pytest.mark.parametrize("rule", RULES)
