@@ -63,7 +63,11 @@ def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list
     for examples, where, places in parts:
         remark(loaded.tokenizer, texts_of(examples), where, notes)
         predictions = task.predict(
-            *(model, examples, loaded.tokenizer, loaded.max_length, options.truncate, where, notes, places)
+            *(model, examples, loaded.tokenizer, loaded.max_length),
+            truncate=options.truncate,
+            where=where,
+            places=places,
+            note=notes,
         )
         for prediction, place in zip(predictions, places, strict=True):
             number = f"{place + 1}\t" if where == str(options.file) else ""

@@ -48,7 +48,7 @@ def sentences(path: Path, note: Note) -> list[list[Row]]:
     for sentence in found:
         for row in sentence:
             _check_width(path, row, found[0][0])
-    return _without_inshows(path, _without_numbers(path, found, note), note)
+    return _without_invisible(path, _without_numbers(path, found, note), note)
 
 
 def _sentences(path: Path) -> Iterator[list[Row]]:
@@ -167,7 +167,7 @@ def _counts_tokens(found: list[list[Row]]) -> bool:
     return bool(found)
 
 
-def _without_inshows(path: Path, found: list[list[Row]], note: Note) -> list[list[Row]]:
+def _without_invisible(path: Path, found: list[list[Row]], note: Note) -> list[list[Row]]:
     """The sentences without tokens that cannot be seen, such as a zero-width space."""
     lost = [row.number for sentence in found for row in sentence if not row.cells[0]]
     if lost:

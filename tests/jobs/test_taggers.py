@@ -377,7 +377,7 @@ def test_an_unknown_tag_and_no_entities_at_all_are_said_with_their_place(tagger)
     said = []
     assert evaluate(EvaluateOptions(here / "out", str(path)), said.append) == entity_scores([["O"]], [["O"]])
     reason = "the data has no entities, and the model found none"
-    assert said == [f"1 examples: f1 –, precision –, recall – (– is 0 divided by 0: {reason})"]
+    assert said == [f"1 example: f1 –, precision –, recall – (– is 0 divided by 0: {reason})"]
 
 
 def test_tokens_that_are_not_the_units_of_the_model_are_said(tagger):
