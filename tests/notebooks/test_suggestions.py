@@ -243,7 +243,7 @@ def followed(cells: list[str], changes: list[dict], folder: Path, ipython: Path)
         [sys.executable, HERE / "learner.py"],
         input=json.dumps({"cells": cells, "changes": changes}),
         cwd=folder,
-        env=os.environ | small | {"IPYTHONDIR": str(ipython)},
+        env=os.environ | small | {"IPYTHONDIR": str(ipython), "TMPDIR": str(ipython)},  # forks leave their files behind
         capture_output=True,
         encoding="utf-8",
     )
