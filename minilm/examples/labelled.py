@@ -79,8 +79,10 @@ def encode_texts(
         token_type_ids.append(segments)
         numbers.append(IGNORED if example.label is None else number[example.label])
     if were_cut:
-        texts = "text was" if len(examples) == 1 else "texts were"
-        note(f"{len(were_cut):,} of {len(examples):,} {texts} cut at the end to fit into the model: {were_cut[0]}.")
+        were = "was" if len(were_cut) == 1 else "were"
+        note(
+            f"{len(were_cut):,} of {len(examples):,} texts {were} cut at the end to fit into the model: {were_cut[0]}."
+        )
     return dataset(rows, token_type_ids, numbers, tokenizer, list(range(len(rows))))
 
 

@@ -31,7 +31,7 @@ from minilm.pretrained.protocol import architecture_named, encoder_config, load_
 from minilm.pretrained.registry import locate
 from minilm.pretrained.run_folder import refuse_to_overwrite, tokenizer_for
 from minilm.text import corpus
-from minilm.text.remarks import remark
+from minilm.text.remarks import counted, remark
 from minilm.text.tagged import with_tags
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.entity_report import as_markdown, names_in, report
@@ -201,10 +201,16 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
     model = new_model(options, task, tokenizer, notes).to(device)
     limit = getattr(model.config, "max_length", None)
     train, test = (
-        task.encode(part.examples, tokenizer, limit, options.truncate, part.where, part.places, notes)
+        task.encode(
+            *(part.examples, tokenizer, limit),
+            truncate=options.truncate,
+            where=part.where,
+            places=part.places,
+            note=notes,
+        )
         for part in (material.train, material.test)
     )
-    counts = f"{len(material.train.examples):,} examples to learn from · {len(task.labels)} labels"
+    counts = f"{counted(len(material.train.examples), 'example')} to learn from · {len(task.labels)} labels"
     say(f"{parameter_count(model):,} parameters · {counts}")
     start_metrics(options.out)
     notes.write(options.out)
@@ -217,7 +223,7 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
     measured = task.measure(model, test, device)
     add_metrics(options.out, step=steps[-1], seconds=round(seconds, 1), **measured)
     save_model(options.out, model, tokenizer)
-    say(f"{seconds:.0f} s · on {len(material.test.examples):,} held-out examples: {shown(measured)}")
+    say(f"{seconds:.0f} s · on {counted(len(material.test.examples), 'held-out example')}: {shown(measured)}")
     return measured
 
 
@@ -254,9 +260,11 @@ class EvaluateOptions:
 
 
 def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Measured:
-    """Measure a fine-tuned model on labelled data. What was changed or left out is said, and kept in the run folder.
+    """Measure a fine-tuned model on labelled data.
 
-    A tagger gets a report of entities, kind by kind. Raises InputError for data of another kind than it was trained on.
+    A tagger gets a report of entities, kind by kind. What was changed or left out is said. If the folder is one of our runs,
+    it is also kept there, in `notes-evaluate.txt`, until the model is measured again.
+    Raises InputError for data of another kind than it was trained on.
     """
     device = choose_device(options.device)
     notes = Notes(say)
@@ -274,7 +282,9 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Me
     remark(loaded.tokenizer, texts_of(examples), options.data, notes)
     if isinstance(task, TokenTask):
         task.check_units(examples, options.data, notes)
-    encoded = task.encode(examples, loaded.tokenizer, loaded.max_length, options.truncate, options.data, note=notes)
+    encoded = task.encode(
+        *(examples, loaded.tokenizer, loaded.max_length), truncate=options.truncate, where=options.data, note=notes
+    )
     if isinstance(task, TokenTask):
         true, guessed = bio_tags(model, encoded, task.labels, device)
         measured = entity_scores(true, guessed)
@@ -285,5 +295,5 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Me
         measured = task.measure(model, encoded, device)
     if (options.model / "metrics.jsonl").exists():  # a run of ours, and not somebody else's folder
         notes.write(options.model, "notes-evaluate.txt")
-    say(f"{len(examples):,} examples: {shown(measured)}")
+    say(f"{counted(len(examples), 'example')}: {shown(measured)}")
     return measured

@@ -99,6 +99,7 @@ def open_encoder(name: Path | str, note: Note = unheard) -> LoadedModel:
     with_pooler = any(name.endswith("pooler.dense.weight") for name in found)
     folder = folder_of(path)
     settings = read_settings(folder, getattr(config, "max_length", None))
+    # the weights of dense layers lie in files of their own, so the encoder is filled first, without them
     loaded = opened(
         path, architecture, config, lambda: SentenceEncoder(architecture.build_encoder(config), with_pooler), note=note
     )

@@ -187,8 +187,8 @@ def sentence_vectors(
 def words_about_cuts(cut: int, texts: int, where: str, limit: int | None, number: int, length: int) -> str:
     """The sentence about texts that were cut, with an example: the text with this number and length."""
     return (
-        f"{cut:,} of {texts:,} texts of {where} {'was' if cut == 1 else 'were'} cut at {limit} tokens, which is all that the "
-        f"model reads, for example text {number:,}, which has {length:,} tokens."
+        f"{cut:,} of {texts:,} texts {'was' if cut == 1 else 'were'} cut at {limit} tokens, which is all that the model reads: "
+        f"text {number:,} of {where}{', for example,' if cut > 1 else ''} has {length:,}."
     )
 
 

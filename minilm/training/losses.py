@@ -5,7 +5,7 @@ All of them are the same empirical risk, L(θ) = 1/N Σᵢ ℓ(yᵢ, P(y∣xᵢ;
     F05  a yes or no per example      binary_cross_entropy(logits [N], targets [N])
     F08  a class per example          cross_entropy(logits [N, K], labels [N])
     F25  the masked words             cross_entropy(logits [B, T, V], labels [B, T]), −100 where nothing was masked
-    F26  "is next" or "is not"        cross_entropy(logits [B, 2], labels [B])
+    F26  "is next" or "is not"        cross_entropy(logits [B, 2], labels [B]), −100 for a row that is no pair
     F27  pretraining                  F25 + F26
     F28  a task, F11 a sequence       cross_entropy with the K of that task
     F31  the tags of a sentence       crf_loss(crf, logits [B, T, K], labels [B, T]), scored together

@@ -7,8 +7,6 @@ An objective is all that `training/run.py` needs to know about what is learned:
     summary(measured)        the most telling of these figures, in a few words
     curves                   the names of the figures that are drawn over the course of a run
 
-A figure over nothing (the masked words of a text that has no known word, the pairs of a batch that has none) is left out.
-
 Letters:  B batch · T length · K classes · V vocabulary
 """
 
@@ -69,10 +67,10 @@ class Mean:
 class BertPretraining:
     r"""L = L_MLM + w · L_NSP, each the mean over its own labels that count.  F25, F26, F27.
 
-    If both shared one loss that ignores one label, every pair labelled 0 would be lost. w is `next_sentence_weight`; 0
-    leaves next sentence out, and a row that is no pair (labelled −100) takes no part in it. The model is called as
+    In both, −100 marks what does not count; if they shared a loss that ignores label 0 instead, every pair whose B does
+    follow A (label 0) would be lost. w is `next_sentence_weight`; 0 leaves next sentence out. The model is called as
     `model(input_ids, token_type_ids, attention_mask, masked)` and returns a `PretrainingOutput`; a batch needs `labels`
-    [B, T] (−100 where nothing was masked) and `nsp_labels` [B].
+    [B, T] (−100 where nothing was masked) and `nsp_labels` [B] (−100 for a row that is no pair).
     """
 
     next_sentence_weight: float = 1.0
@@ -100,7 +98,10 @@ class BertPretraining:
 
     @torch.no_grad()
     def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        """Masked-token loss and next-sentence loss in nats, and the accuracy over so many pairs. What has no value is left out."""
+        """The masked-token loss and the next-sentence loss in nats, the accuracy of next sentence, and the number of pairs.
+
+        A figure over nothing is left out: of a text without a known word, or of batches without a pair.
+        """
         model.eval()
         mlm, nsp, right = Mean(), Mean(), 0
         for batch in batches:

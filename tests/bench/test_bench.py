@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from minilm.bench import contenders as rivals_of, initialisation, padding
+from minilm.bench import contenders as rivals_of, initialisation, padding, speed
 from minilm.bench.contenders import OURS, READABLE, SDPA, TORCH, contenders
 from minilm.bench.options import SIZES, BenchOptions
 from minilm.bench.report import Clocks, alternate, compared, ratios, table, threads
@@ -113,6 +113,15 @@ def test_speed(tmp_path, cache):
     losses = [written["first_loss"][name] for name in names]
     np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
     assert "fused=True" in said and all(name in said for name in names)
+
+
+def test_speed_measures_pairs_alone_even_if_most_text_fits_into_none(tmp_path):
+    text = tmp_path / "single.txt"
+    single = [f"hen {i} sat alone on a wall .\n" for i in range(60)]
+    text.write_text("\n".join([*single, *["The hen sat .\nThe dog ran .\nA fox came .\n"] * 9]), encoding="utf-8")
+    options = BenchOptions("speed", cache=tmp_path, corpus=str(text), **TINY)
+    batches = speed.batches_for(options, prepare(str(text), tmp_path, 200, held_out=20, say=lambda _: None), 8)
+    assert len(batches) == 8 and not any((batch.nsp_labels == -100).any() for batch in batches)
 
 
 def test_speed_refuses_to_compare_different_models(tmp_path, cache, monkeypatch):

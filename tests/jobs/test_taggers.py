@@ -310,6 +310,12 @@ def test_a_file_is_answered_line_by_line_with_numbers(tagger):
     assert rows == ["1\tHEN hen 2–5, HEN hen 9–12\ta hen, a hen", "2\t–\tthe dog"]
 
 
+def test_texts_that_end_in_what_looks_like_a_tag_are_texts(tagger):
+    here, _ = tagger
+    (here / "t.txt").write_text("a hen needs B-12\na dog needs B-6\n", encoding="utf-8")
+    assert len(predict(PredictOptions(here / "out", file=here / "t.txt"), silent)) == 2
+
+
 def test_a_conll_file_is_tagged_by_its_own_tokens(tagger):
     here, _ = tagger
     (here / "t.iob2").write_text("# text = a hen\na\tO\nhen\tB-HEN\n\n\nhen,\tO\nhen\tO\n", encoding="utf-8")
@@ -371,7 +377,7 @@ def test_an_unknown_tag_and_no_entities_at_all_are_said_with_their_place(tagger)
     said = []
     assert evaluate(EvaluateOptions(here / "out", str(path)), said.append) == entity_scores([["O"]], [["O"]])
     reason = "the data has no entities, and the model found none"
-    assert said == [f"1 examples: f1 –, precision –, recall – (– is 0 divided by 0: {reason})"]
+    assert said == [f"1 example: f1 –, precision –, recall – (– is 0 divided by 0: {reason})"]
 
 
 def test_F30_a_tagger_is_measured_kind_by_kind_and_on_names_that_it_does_not_know(tagger):
