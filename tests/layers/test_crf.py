@@ -72,7 +72,9 @@ def assert_close(ours, theirs, atol=1e-11):
         torch.testing.assert_close(a, b, rtol=0, atol=atol)
 
 
-WEIGHTS = torch.tensor([1.0, -0.5, 2.0, 0.7, 3.0], dtype=torch.float64)  # of the sentences in a sum, so that none is like another
+WEIGHTS = torch.tensor(
+    [1.0, -0.5, 2.0, 0.7, 3.0], dtype=torch.float64
+)  # of the sentences in a sum, so that none is like another
 
 
 @pytest.mark.parametrize("cut", [False, True])
@@ -83,7 +85,9 @@ def test_F31_every_path_written_out(K, constrained, cut):
     lengths = [5, 1, 4, 2, 3]
     allowed = random_steps(K, K) if constrained else None
     crf, E, y, attention_mask = drawn(10 * K, lengths, K, allowed)
-    borders = [(True, True)] * 5 if not cut else [(False, True), (True, False), (False, False), (True, True), (False, True)]
+    borders = (
+        [(True, True)] * 5 if not cut else [(False, True), (True, False), (False, False), (True, True), (False, True)]
+    )
     begins, ends = torch.tensor(borders).T
 
     def brute_log_z(E, b):
@@ -122,7 +126,10 @@ def test_F31_pytorch_crf_is_equal_on_200_ragged_batches():
         E0 = clean.requires_grad_()
         loss = -theirs(E0, tags, attention_mask, reduction="none")
         weights = WEIGHTS[: len(lengths)]
-        expected = loss, *torch.autograd.grad((loss * weights).sum(), [E0, *referee_parameters(theirs)], allow_unused=True)
+        expected = (
+            loss,
+            *torch.autograd.grad((loss * weights).sum(), [E0, *referee_parameters(theirs)], allow_unused=True),
+        )
         expected = [torch.zeros_like(crf.A) if each is None else each.detach() for each in expected]  # one word: no A
         for by_hand in (True, False):
             E1 = E.detach().requires_grad_()
@@ -170,7 +177,10 @@ def test_F31_finite_differences(constrained, by_hand):
         named = dict(zip(("A", "start", "end"), scores, strict=True))
         return torch.func.functional_call(crf, named, (E, y, attention_mask, begins, ends, by_hand))
 
-    inputs = [E.nan_to_num(0).requires_grad_(), *(each.detach().clone().requires_grad_() for each in parameters_of(crf))]
+    inputs = [
+        E.nan_to_num(0).requires_grad_(),
+        *(each.detach().clone().requires_grad_() for each in parameters_of(crf)),
+    ]
     assert gradcheck(loss, inputs, eps=1e-6, atol=1e-7)
 
 
