@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchcrf
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch.autograd import gradcheck
 
 from minilm.errors import InputError
@@ -107,9 +106,9 @@ def test_F31_every_path_written_out(K, constrained, cut):
         torch.testing.assert_close(crf.log_z(E, attention_mask), torch.stack([brute_log_z(E, b) for b in range(5)]))
         y_hat, score = crf.viterbi(E, attention_mask)
         for b, n in enumerate(lengths):
-            best = max(paths_of(K, n, allowed), key=lambda path: float(score_of(crf, E[b], path)))
+            best = max(paths_of(K, n, allowed), key=lambda path: score_of(crf, E[b], path).item())
             assert y_hat[b].tolist() == [*best] + [IGNORED] * (5 - n)
-            assert float(score[b]) == pytest.approx(float(score_of(crf, E[b], best)), abs=1e-12)
+            assert float(score[b]) == pytest.approx(score_of(crf, E[b], best).item(), abs=1e-12)
 
 
 def test_F31_pytorch_crf_is_equal_on_200_ragged_batches():
