@@ -584,6 +584,9 @@ claim("Its score is lower.", score(tuple(alone)) < scores.max())
 #
 # **Exercises.** `minilm exercise start crf_log_z` · `viterbi`
 #
+# The library trains its taggers with the same formulas in PyTorch, in [minilm/layers/crf.py](../minilm/layers/crf.py):
+# `minilm finetune --crf`.
+#
 # ## What transitions learn from real tags  (F31 · D4 §4.3.2)
 # Now we return to the newspaper. The emissions are as poor as possible:
 # $E_{tk} = \log P(\text{tag } k \mid \text{character})$, counted, without looking at the neighbours. Only $A$, start

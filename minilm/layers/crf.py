@@ -91,7 +91,7 @@ class _LossByHand(torch.autograd.Function):
         p_last = softmax(α_last),   qₜ(i, j) = wₜ(i ∣ j) pₜ₊₁(j),   pₜ(i) = Σⱼ qₜ(i, j).
     A path uses E[t, j] if yₜ = j, and A[i, j] at each of its steps from i to j. Hence
         ∂loss/∂E = p − onehot(y),   ∂loss/∂A = Σₜ qₜ − onehot(yₜ) onehot(yₜ₊₁)ᵀ.
-    (`formulas/crf.py` has p and q from α and β. They are the same numbers, and β would cost a second loop of logarithms.)
+    (`formulas/crf.py` has p and q from α and β. They are the same numbers, but β would cost a second loop of logarithms.)
     """
 
     @staticmethod

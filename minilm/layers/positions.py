@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 
-POSITIONS = ("relative", "learned", "sinusoidal", "rotary", "mpnet")  # the last: a table and a bias, as published MPNets
+POSITIONS = (
+    "relative",
+    "learned",
+    "sinusoidal",
+    "rotary",
+    "mpnet",
+)  # the last: a table and a bias, as published MPNets
 BUCKETS, FARTHEST = 32, 128
 ROTARY_BASE = 10000.0
 

@@ -123,7 +123,6 @@ class TokenHeadConfig(HeadConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "crf_allowed", tuple(self.crf_allowed))  # from JSON it comes as a list
         size = len(self.labels) + 1
         table = [row for row in self.crf_allowed if isinstance(row, str) and len(row) == size and {*row} <= {*"01"}]
         if self.crf_allowed and not (self.crf and len(table) == len(self.crf_allowed) == size):

@@ -88,7 +88,7 @@ class Architecture:
             head = dict(entries["minilm_head"])
             kind = HEAD_TASKS[head.pop("task")]
             known = {field.name for field in fields(kind)}
-            given = {name: value for name, value in head.items() if name in known}
+            given = {name: tuple(v) if isinstance(v, list) else v for name, v in head.items() if name in known}
             found = kind(**given | {"labels": tuple(head["labels"])})
             if isinstance(found, TokenHeadConfig) and found.units != TOKENIZER:
                 rule_named(found.units, where)

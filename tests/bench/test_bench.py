@@ -15,6 +15,7 @@ from minilm.bench.run import bench
 from minilm.cli import COMMANDS, main
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
+from minilm.layers import crf
 from minilm.layers.transformer import use_fused
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig
@@ -153,6 +154,28 @@ def test_lstm(tmp_path, cache):
         assert written[part]["ours_over_nn_lstm"] == pytest.approx(expected)
     assert written["outputs_and_gradients_apart"] < 1e-5
     assert "nn.LSTM" in said
+
+
+def test_F31_crf(tmp_path, cache):
+    written, said = run("crf", tmp_path, cache)
+    names = ["ours, gradient by hand", "ours, autograd", "pytorch-crf"]
+    race = written["forward_and_backward"]
+    check_race(race, names, names[0], "words")
+    assert race["ours_over_pytorch_crf"] == pytest.approx(1 / race["ratios"]["pytorch-crf"]["median"])
+    assert written["losses_and_gradients_apart"] < 1e-5
+    assert "× the time of pytorch-crf" in said
+
+
+def test_F31_crf_refuses_to_compare_different_ones(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(crf, "path_score", lambda E, A, y, attention_mask: E.sum((1, 2)))
+    with pytest.raises(RuntimeError, match="the CRFs are not the same"):
+        run("crf", tmp_path, cache)
+
+
+def test_F31_the_crfs_referee_missing_is_said_in_one_sentence(tmp_path, cache, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchcrf", None)
+    with pytest.raises(InputError, match="pip install pytorch-crf"):
+        run("crf", tmp_path, cache)
 
 
 def test_padding(tmp_path, cache):
