@@ -38,20 +38,12 @@ class BenchOptions:
     """Measure the figures of the README again. They are written to <out>/<what>.json, together with facts about the machine.
 
     speed: a pretraining step here, in transformers and with PyTorch's own encoder · initialisation: pretraining from the
-<<<<<<< HEAD
-    published initialisation and from ours · lstm: our recurrence and nn.LSTM · padding: what padding costs · bridge: a
-    published model here, in transformers and in sentence-transformers · epochs: how often each row of a ladder should see its
-    labels, on a development part.
-    """
-
-    what: tyro.conf.Positional[Literal["speed", "initialisation", "lstm", "padding", "bridge", "epochs"]]
-=======
     published initialisation and from ours · lstm: our recurrence and nn.LSTM · crf: our CRF and pytorch-crf · padding: what
-    padding costs · bridge: a published model here, in transformers and in sentence-transformers.
+    padding costs · bridge: a published model here, in transformers and in sentence-transformers · epochs: how often each row
+    of a ladder should see its labels, on a development part.
     """
 
-    what: tyro.conf.Positional[Literal["speed", "initialisation", "lstm", "crf", "padding", "bridge"]]
->>>>>>> 74fd80d3c78055549e1189e77118576a8358c3df
+    what: tyro.conf.Positional[Literal["speed", "initialisation", "lstm", "crf", "padding", "bridge", "epochs"]]
     out: Path = Path("runs/bench")
     corpus: str = "imdb"
     """The text of speed and initialisation, and of the vocabulary of padding: a corpus by name (see `minilm data`), a text

@@ -17,10 +17,12 @@ from tqdm import tqdm
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
+from minilm.experiments.development import development
 from minilm.experiments.table import deviation
 from minilm.models.config import parameter_count
 from minilm.models.heads import Classifier
 from minilm.pretrained.protocol import save_model
+from minilm.text.duplicates import RUN
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.supervised import Recipe, fit
 from minilm.training.tasks import Task
@@ -67,18 +69,10 @@ class Material:
             raise InputError(f"{labels:,} labels were asked for, but there are {n:,} examples to learn from.")
         return sorted(np.random.default_rng(seed).permutation(n)[:labels].tolist())
 
-    def development(self, size: int) -> "Material":
-        """The same material with a development part in the place of the test set: `size` examples that are not in the test
-        set, the same ones every time, and no longer there to learn from. Choices (epochs, rates) are made on it.
-
-        Raises InputError if that leaves nothing to learn from.
-        """
-        n = len(self.examples)
-        if size >= n:
-            raise InputError(f"a development part of {size:,} leaves nothing of {n:,} examples to learn from.")
-        aside = np.random.default_rng(n).permutation(n)[:size]
-        inside = np.setdiff1d(np.arange(n), aside)
-        parts = [self.examples[i] for i in inside], [self.examples[i] for i in aside]
+    def development(self, size: int, run: int = RUN) -> "Material":
+        """The same material with a development part in the place of the test set (see `development`): on it, choices such as
+        the number of epochs are made. What is in it is no longer there to learn from."""
+        parts = development(self.examples, self.test_examples, size, seed=0, run=run)
         return Material.encoded(self.task, parts, self.tokenizer, self.max_length, self.device)
 
     def sample(self, labels: int, seed: int) -> Dataset:
