@@ -50,7 +50,7 @@ def prepared(options: BenchOptions, say: Callable[[str], None]) -> tuple[Materia
         raise InputError(f"{settings.out} holds no pretrained model: run the quickstart for {options.language} first.")
     text = prepare_for(settings, say)
     start = Start(settings.model_config(text.tokenizer.size), vectors_for(text, settings), settings.out)
-    material = track.material(text, settings, choose_device("auto"), say).development(DEVELOPMENT)
+    material = track.material(text, settings, choose_device("auto"), say).development(DEVELOPMENT, track.run)
     return material, [rung for rung in track.rungs(start) if isinstance(rung, Rung) and chosen(rung, options.rows)]
 
 

@@ -24,6 +24,8 @@ from minilm.models.heads import Classifier
 from minilm.pretrained.protocol import save_model
 from minilm.text.duplicates import RUN
 from minilm.text.tokenizer import Tokenizer
+from minilm.training.entity_report import MACRO, MICRO, names_in, report
+from minilm.training.inference import predicted_tags
 from minilm.training.supervised import Recipe, fit
 from minilm.training.tasks import Task
 
@@ -31,11 +33,13 @@ DROPOUT = 0.1
 
 
 class Outcome(NamedTuple):
-    """One model, fitted once."""
+    """One model, fitted once. `details` are further figures by name; for a tagger, the F1 of each kind of entity, of the
+    names that its labelled lines contain, and of new ones."""
 
     score: float
     seconds: float
     parameters: int
+    details: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,20 @@ class Material:
         the number of epochs are made. What is in it is no longer there to learn from."""
         parts = development(self.examples, self.test_examples, size, seed=0, run=run)
         return Material.encoded(self.task, parts, self.tokenizer, self.max_length, self.device)
+
+    def measured(self, model: Classifier, labels: int, seed: int) -> tuple[float, dict[str, float]]:
+        """The score of a model on the test set, and the details of an `Outcome`, for the labels that it was fitted to."""
+        if self.task.per_token:
+            return self.found(predicted_tags(model, self.test, self.task.labels, self.device), labels, seed)
+        score = self.task.measure(model, self.test, self.device)[self.task.metric]
+        assert score is not None  # the test set of a ladder has something to find
+        return score, {}
+
+    def found(self, guessed: list[list[str]], labels: int, seed: int) -> tuple[float, dict[str, float]]:
+        """The F1 of the BIO tags that were guessed for the test lines, and the details of an `Outcome`."""
+        known = names_in([self.examples[i] for i in self.drawn(labels, seed)])
+        rows = {row.name: row.f1 or 0.0 for row in report(self.test_examples, guessed, known)}
+        return rows.pop(MICRO), {name: round(f1, 4) for name, f1 in rows.items() if name != MACRO}
 
     def sample(self, labels: int, seed: int) -> Dataset:
         """These examples, encoded."""
@@ -127,11 +145,10 @@ class Rung:
         model = self.build(material.task, seed).to(material.device)
         recipe = self.recipe_for(labels)
         seconds = fit(model, material.sample(labels, seed), recipe, seed, material.device, bar=False)
-        score = material.task.measure(model, material.test, material.device)[material.task.metric]
-        assert score is not None  # the test set of a ladder has something to find
+        score, details = material.measured(model, labels, seed)
         if self.keep is not None and seed == 0:
             save_model(self.keep, model.cpu(), material.tokenizer)
-        return Outcome(score, seconds, parameter_count(model))
+        return Outcome(score, seconds, parameter_count(model), details)
 
 
 @dataclass(frozen=True)
@@ -154,7 +171,8 @@ def climb(
     workers: int = 1,
     bar: bool = True,
 ) -> list[dict]:
-    """Every rung with every number of labels and every seed: rows {model, labels, seed, <metric>, seconds, parameters}.
+    """Every rung with every number of labels and every seed: rows {model, labels, seed, <metric>, seconds, parameters, and
+    the details of the outcome}.
 
     Each fit gets one thread, and `workers` of them run side by side: small products gain little from a second thread, and
     the figures are the same on any number of cores.
@@ -166,10 +184,10 @@ def climb(
     with pool_of(workers) as submit, progress:
         waiting = [(rung, count, submit(rung.run, material, count, seed)) for rung, count, seed in jobs]
         for i, (rung, count, outcome) in enumerate(waiting):
-            score, seconds, parameters = outcome()
+            score, seconds, parameters, details = outcome()
             progress.update()
             facts = {"model": rung.name, "labels": count, "seed": i % seeds, metric: round(score, 4)}
-            rows.append(facts | {"seconds": round(seconds, 1), "parameters": parameters})
+            rows.append(facts | {"seconds": round(seconds, 1), "parameters": parameters} | dict(details))
             if i % seeds == seeds - 1:
                 scores = [row[metric] for row in rows[-seeds:]]
                 progress.write(f"{count:6,} labels  {rung.name:44} {np.mean(scores):.3f} ± {deviation(scores):.3f}")

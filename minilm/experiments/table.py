@@ -1,5 +1,7 @@
 """The table of a ladder: means and standard deviations over the seeds, as they are printed."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -33,3 +35,13 @@ def markdown_table(rows: list[dict], metric: str) -> str:
 def mean_of(rows: list[dict], metric: str, model: str, labels: int) -> float:
     """The mean over the seeds of one model with so many labels."""
     return next(row["mean"] for row in summarise(rows, metric) if (row["model"], row["labels"]) == (model, labels))
+
+
+def details_table(rows: list[dict], labels: int, names: Sequence[str]) -> str:
+    """The means over the seeds of further figures, one row per model, as a markdown table."""
+    lines = [f"| model ({labels:,} labels) | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
+    for model in dict.fromkeys(row["model"] for row in rows if row["labels"] == labels):
+        mine = [row for row in rows if (row["model"], row["labels"]) == (model, labels)]
+        figures = (f"{np.mean([row[name] for row in mine]):.3f}" for name in names)
+        lines.append(f"| {model} | {' | '.join(figures)} |")
+    return "\n".join(lines)

@@ -22,6 +22,7 @@ class Track(Protocol):
     title: str
     metric: str
     labels: tuple[int, ...]
+    run: int  # so many tokens in a row, found in two examples, make them copies (`text/duplicates.py`)
     steps: int
     pretraining: PretrainOptions
     probes: tuple[str, ...]
