@@ -1,6 +1,7 @@
 """Our CRF, its gradient by hand and by autograd, compared with `pytorch-crf`: one loss with its gradient.  F31."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ AGREE = 1e-4  # the largest difference between two losses per word or gradients,
 Call = Callable[[Tensor], Tensor]
 
 
-def twins(seed: int) -> tuple[CRF, torch.nn.Module]:
+def twins(seed: int) -> tuple[CRF, Any]:
     """Ours and theirs with the same random scores. Raises InputError if the package is not installed."""
     try:
         import torchcrf

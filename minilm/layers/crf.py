@@ -22,7 +22,9 @@ from minilm.errors import InputError
 IGNORED = -100  # the tag in padding
 FORBIDDEN = float("-inf")
 
-Emissions, Transitions, Words = Float[Tensor, "B T K"], Float[Tensor, "K K"], Bool[Tensor, "B T"]
+Emissions = Float[Tensor, "B T K"]
+Transitions = Float[Tensor, "K K"]
+Words = Bool[Tensor, "B T"]  # an attention_mask
 
 
 def with_borders(
@@ -223,7 +225,9 @@ class CRF(nn.Module):
             attention_mask = torch.ones(E.shape[:2], dtype=torch.bool, device=E.device)
         elif (attention_mask[:, 1:] & ~attention_mask[:, :-1]).any():
             raise InputError("attention_mask has a word after padding: move the words of each row to its beginning.")
-        A, start, end = self.A, self.start, self.end
+        A: Tensor = self.A
+        start: Tensor = self.start
+        end: Tensor = self.end
         if self.forbidden is not None:
             forbidden = self.forbidden.to(E.device)
             A = A.masked_fill(forbidden[:-1, :-1], FORBIDDEN)

@@ -163,8 +163,9 @@ class Classifier(nn.Module):
         with torch.no_grad():
             self.head.weight.uniform_(-bound, bound, generator=generator)
             self.head.bias.zero_()
-        with_crf = isinstance(head, TokenHeadConfig) and head.crf
-        self.crf = CRF(len(head.labels), head.allowed_steps) if with_crf else None
+        self.crf: CRF | None = None
+        if isinstance(head, TokenHeadConfig) and head.crf:
+            self.crf = CRF(len(head.labels), head.allowed_steps)
 
     @property
     def labels(self) -> tuple[str, ...]:
