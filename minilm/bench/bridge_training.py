@@ -28,6 +28,7 @@ from minilm.training.supervised import Recipe
 from minilm.training.tasks import TextTask
 
 OURS, THEIRS = "minilm", "transformers"
+LABELS = 500  # to learn from, if no other number is given
 NOTE = (
     "Same texts, batch size, steps, peak learning rate, warm-up, decay, clipping and dropout. transformers as in its "
     "examples: BertForSequenceClassification (pooler at [CLS]), shuffled, padded to the batch's longest (with "
@@ -104,14 +105,15 @@ def finetuning(
 
     labels = label_names(TextTask.labels_of(pool), options.texts)
     recipe = replace(PUBLISHED_RECIPE, epochs=options.epochs or PUBLISHED_RECIPE.epochs)
+    count = options.labels or LABELS
     task, cpu = TextTask(labels), torch.device("cpu")
     material = Material.encoded(task, (pool, test), opened.tokenizer, opened.max_length, cpu)
     rung = published_rung(options.model, material, recipe)
     tokenizer = transformers.AutoTokenizer.from_pretrained(opened.folder)
     found: dict[str, dict[str, list[float]]] = {name: {"accuracy": [], "seconds": []} for name in (OURS, THEIRS)}
     for seed in range(options.seeds):
-        chosen = [pool[i] for i in material.drawn(options.labels, seed)]
-        outcome = rung.run(material, options.labels, seed)
+        chosen = [pool[i] for i in material.drawn(count, seed)]
+        outcome = rung.run(material, count, seed)
         texts = tokenizer([example.text for example in chosen], truncation=True, max_length=opened.max_length)
         rows = [
             {name: texts[name][i] for name in texts} | {"labels": labels.index(example.label)}
@@ -127,10 +129,10 @@ def finetuning(
         say(
             f"seed {seed}: minilm {outcome.score:.3f} in {outcome.seconds:.0f} s, transformers {theirs:.3f} in {seconds:.0f} s"
         )
-    first = [pool[i] for i in material.drawn(options.labels, 0)]
+    first = [pool[i] for i in material.drawn(count, 0)]
     each = [a / b for a, b in zip(found[OURS]["seconds"], found[THEIRS]["seconds"], strict=True)]
     summary: dict[str, Any] = {
-        "labels": options.labels,
+        "labels": count,
         "tested_on": len(test),
         "ladder_row": rung.name,
         "recipe": vars(recipe),
@@ -139,7 +141,7 @@ def finetuning(
         "seconds_ours_over_theirs": float(np.median(each)),
         "step": step_race(opened, first, labels, recipe, options, say),
     }
-    head = f"{options.labels} labels, {options.seeds} seeds", "accuracy", "seconds"
+    head = f"{count} labels, {options.seeds} seeds", "accuracy", "seconds"
     lines = [
         (name, f"{s['accuracy']:.3f} ± {s['deviation']:.3f}", f"{s['seconds']:.1f}")
         for name, s in ((OURS, summary["ours"]), (THEIRS, summary["theirs"]))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from minilm.bench.options import BenchOptions
+from minilm.bench.recipe import on_development
 from minilm.errors import InputError
 from minilm.experiments.ladder import Material, Rung, climb, workers_for
 from minilm.experiments.quickstart import QuickstartOptions, pretraining_settings
@@ -15,19 +16,17 @@ from minilm.files.atomic import write_json
 from minilm.jobs.pretrain import prepare_for, vectors_for
 from minilm.training.loop import choose_device
 
-DEVELOPMENT = 1_000  # examples of the development part
-
 
 def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     """Fit every row for several numbers of epochs, and report the best of each on the development part.
 
-    The pretrained model is that of the quickstart. Rows that are measured already (in <out>/epochs.json, for the same
-    language and number of labels) are kept.
+    The pretrained model is that of the quickstart. Rows that are measured already (for the same language and number of
+    labels) are kept.
     Raises InputError if there is no pretrained model.
     """
     material, rungs = prepared(options, say)
-    labels = options.labels
-    path = options.out / f"epochs-{options.language}.json"
+    labels = options.labels or track_for(options.language).labels[0]
+    path = options.out / f"epochs-{options.language}-rows.json"
     rows: list[dict] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     for rung in rungs:
         grid = [epochs for epochs in options.grid if not measured(rows, rung.name, labels, epochs, options.seeds)]
@@ -50,7 +49,7 @@ def prepared(options: BenchOptions, say: Callable[[str], None]) -> tuple[Materia
         raise InputError(f"{settings.out} holds no pretrained model: run the quickstart for {options.language} first.")
     text = prepare_for(settings, say)
     start = Start(settings.model_config(text.tokenizer.size), vectors_for(text, settings), settings.out)
-    material = track.material(text, settings, choose_device("auto"), say).development(DEVELOPMENT, track.run)
+    material = on_development(track, track.material(text, settings, choose_device("auto"), say), settings)
     return material, [rung for rung in track.rungs(start) if isinstance(rung, Rung) and chosen(rung, options.rows)]
 
 

@@ -29,8 +29,16 @@ SIZES = {
     "crf": Size(steps=10, width=1, layers=1, heads=1, batch=16, length=64),
     "bridge": Size(steps=4, width=384, layers=6, heads=12, batch=16, length=512),
     "padding": Size(steps=32, width=128, layers=2, heads=4, batch=16, length=128),
-    "epochs": Size(steps=1, width=128, layers=3, heads=4, batch=16, length=128),
-}
+}  # recipe, race and epochs have the size of the quickstart
+
+
+def size_of(language: str) -> Size:
+    """The size of the quickstart's model."""
+    from minilm.experiments import tracks
+
+    track = tracks.track_for(language)
+    o = track.pretraining
+    return Size(track.steps, o.width, o.layers, o.heads, o.batch, o.length, o.vocab_size)
 
 
 @dataclass(frozen=True)
@@ -39,21 +47,25 @@ class BenchOptions:
 
     speed: a pretraining step here, in transformers and with PyTorch's own encoder · initialisation: pretraining from the
     published initialisation and from ours · lstm: our recurrence and nn.LSTM · crf: our CRF and pytorch-crf · padding: what
-    padding costs · bridge: a published model here, in transformers and in sentence-transformers · epochs: how often each row
-    of a ladder should see its labels, on a development part.
+    padding costs · bridge: a published model here, in transformers and in sentence-transformers · recipe: a grid of
+    pretraining variants on equal budgets · race: minutes from nothing to a held-out loss, here and with the Trainer of
+    transformers · epochs: how often each row of a ladder should see its labels, on a development part.
     """
 
-    what: tyro.conf.Positional[Literal["speed", "initialisation", "lstm", "crf", "padding", "bridge", "epochs"]]
+    what: tyro.conf.Positional[
+        Literal["speed", "initialisation", "lstm", "crf", "padding", "bridge", "recipe", "race", "epochs"]
+    ]
     out: Path = Path("runs/bench")
     corpus: str = "imdb"
-    """The text of speed and initialisation, and of the vocabulary of padding: a corpus by name (see `minilm data`), a text
+    """The text of speed, initialisation and race, and of the vocabulary of padding: a corpus by name (see `minilm data`), a text
     file or a folder."""
     texts: str = "rotten-tomatoes"
     """The labelled texts of padding and bridge: a corpus by name, or a CSV, TSV or JSON-lines file."""
     rounds: int = 7
     """How many times every contender runs, in turn: A B C A B C … The result is the median."""
     steps: int | None = None
-    """Steps of one run: 2 (speed), 32 (padding), 10 (lstm, crf), 4 (bridge); or of the whole pretraining: 1500 (initialisation)."""
+    """Steps of one run: 2 (speed), 32 (padding), 10 (lstm, crf), 4 (bridge); or of the whole pretraining: 1500
+    (initialisation), the quickstart's (recipe, race)."""
     all: bool = False
     """initialisation: also what lies between the two, fan-in with word vectors."""
 
@@ -61,20 +73,37 @@ class BenchOptions:
     """bridge: a published model by name, or the folder of a BERT."""
     sentences: int = 1000
     """bridge: how many sentences are turned into vectors."""
-    labels: int = 500
-    """bridge: how many labelled texts to learn from."""
+    labels: int | None = None
+    """bridge and recipe: how many labelled examples to learn from; 500 (bridge) or the
+    quickstart's (recipe, epochs) if not given."""
     held_out: int = 2000
     """bridge: how many texts to measure on; 2000 are the test set of the ladder."""
     seeds: int = 3
-    """bridge: how many times to fine-tune, each time on other labelled texts."""
-    language: str = "en"
-    """epochs: the quickstart whose rows are measured, en or zh."""
+    """bridge, recipe and epochs: how many times to fine-tune, each time on other labelled examples."""
     rows: tuple[str, ...] = ()
     """epochs: the names of the rows; all if not given."""
     grid: tuple[int, ...] = (4, 8, 12, 20, 30, 45)
     """epochs: the numbers of epochs that are tried."""
     epochs: int | None = None
     """bridge: how many times to go through these texts; as in the ladder if not given."""
+
+    language: Literal["en", "zh"] = "en"
+    """recipe and epochs: the quickstart whose recipe is varied, or whose rows are fitted."""
+    variants: tuple[str, ...] = ()
+    """recipe: the names of the variants to run; all that are declared if not given. The recipe itself always runs first."""
+    again: bool = False
+    """recipe: run variants again that an earlier run has finished."""
+    workers: int | None = None
+    """recipe: how many variants run side by side, with one thread each; one per core, at most four, if not given."""
+
+    target: float = 5.0
+    """race: the held-out masked-word loss to reach, in nats."""
+    limit_minutes: float = 30.0
+    """race: when a contender that has not reached it is stopped."""
+    every_seconds: float = 15.0
+    """race: how often the held-out loss is measured. The clock stands still meanwhile."""
+    tuned: bool = False
+    """race: also the Trainer with a tuned learning rate and batch size, which shows how much is due to its defaults."""
 
     width: int | None = None
     layers: int | None = None
@@ -89,17 +118,25 @@ class BenchOptions:
     progress: bool = True
 
     def __post_init__(self):
-        limits = {"rounds": 1000, "threads": 1024, "seeds": 100, "epochs": 1000}
+        limits = {"rounds": 1000, "threads": 1024, "seeds": 100, "epochs": 1000, "workers": 1024}
         limits |= dict.fromkeys(["sentences", "labels", "held_out", *vars(self.size)], 10**9)
         for name, most in limits.items():
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
                 raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}.")
+        for name in ("target", "limit_minutes", "every_seconds"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0, not {getattr(self, name)}.")
         if self.size.width % self.size.heads:
             raise InputError(f"width {self.size.width} is not divisible by {self.size.heads} heads.")
 
     @property
+    def name(self) -> str:
+        """The name of the file with the figures."""
+        return f"{self.what}-{self.language}" if self.what in ("recipe", "epochs") else self.what
+
+    @property
     def size(self) -> Size:
         """The sizes that were given, and this measurement's own sizes for the rest."""
-        own = SIZES[self.what]
+        own = SIZES.get(self.what) or size_of("en" if self.what == "race" else self.language)
         return replace(own, **{name: value for name in vars(own) if (value := getattr(self, name)) is not None})

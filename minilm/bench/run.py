@@ -14,7 +14,7 @@ __all__ = ["BenchOptions", "bench"]
 
 
 def bench(options: BenchOptions, say: Callable[[str], None] = print) -> dict:
-    """Measure, write `<out>/<what>.json`, and return what was written.
+    """Measure, write `<out>/<what>.json` (recipe: `<out>/recipe-<language>.json`), and return what was written.
 
     Raises InputError if something that the measurement needs is missing (a corpus, the package transformers).
     """
@@ -25,7 +25,7 @@ def bench(options: BenchOptions, say: Callable[[str], None] = print) -> dict:
         measured = measure(options, say)
         facts = {"what": options.what, "machine": before | {"load_after": machine()["load"]}}
     facts |= {"options": plain(options), "size": asdict(options.size)} | measured
-    path = options.out / f"{options.what}.json"
+    path = options.out / f"{options.name}.json"
     write_json(path, facts)
     say(f"{before['processor']}, {before['threads']} thread(s), torch {before['torch']}. All figures are in {path}.")
     return json.loads(path.read_text(encoding="utf-8"))

@@ -31,7 +31,6 @@ class Chinese(Track):
     title = "Names found in 1,000 unseen lines of People's Daily"
     metric = "f1"
     labels = (200,)
-    run = 12
     steps = 3_000
     pretraining = PretrainOptions(
         corpus="peoples-daily",
@@ -83,7 +82,7 @@ class Chinese(Track):
         inside = [line for i, article in enumerate(articles) if i not in held for line in article]
         outside = [line for i, article in enumerate(articles) if i in held for line in article]
         spaced = [" ".join(lines[i].tokens) for i in outside]
-        found = duplicates(spaced, (" ".join(lines[i].tokens) for i in inside), run=self.run)
+        found = duplicates(spaced, (" ".join(lines[i].tokens) for i in inside), run=12)
         kept = [line for i, line in enumerate(outside) if i not in found]
         test = np.random.default_rng(0).permutation(kept)[:TEST]
         say(

@@ -18,7 +18,7 @@ from minilm.experiments.tracks import Track
 from minilm.jobs.pretrain import PretrainOptions
 from minilm.pretrained.run_folder import LoadedModel
 from minilm.text import corpus
-from minilm.text.duplicates import RUN, duplicates
+from minilm.text.duplicates import duplicates
 from minilm.text.files import Example
 from minilm.text.prepare import Prepared, read_documents
 from minilm.training.supervised import Recipe
@@ -48,7 +48,6 @@ class English(Track):
     title = "Sentiment of 2,000 unseen sentences"
     metric = "accuracy"
     labels = (500,)
-    run = RUN
     steps = 4_000
     pretraining = PretrainOptions(corpus="imdb", mask_rate=0.3, steps=steps)
     probes = ("terrible", "masterpiece", "funny", "actress", "murder")

@@ -17,12 +17,10 @@ from tqdm import tqdm
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
-from minilm.experiments.development import development
 from minilm.experiments.table import deviation
 from minilm.models.config import parameter_count
 from minilm.models.heads import Classifier
 from minilm.pretrained.protocol import save_model
-from minilm.text.duplicates import RUN
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.entity_report import MACRO, MICRO, names_in, report
 from minilm.training.inference import predicted_tags
@@ -72,12 +70,6 @@ class Material:
         if labels > n:
             raise InputError(f"{labels:,} labels were asked for, but there are {n:,} examples to learn from.")
         return sorted(np.random.default_rng(seed).permutation(n)[:labels].tolist())
-
-    def development(self, size: int, run: int = RUN) -> "Material":
-        """The same material with a development part in the place of the test set (see `development`): on it, choices such as
-        the number of epochs are made. What is in it is no longer there to learn from."""
-        parts = development(self.examples, self.test_examples, size, seed=0, run=run)
-        return Material.encoded(self.task, parts, self.tokenizer, self.max_length, self.device)
 
     def measured(self, model: Classifier, labels: int, seed: int) -> tuple[float, dict[str, float]]:
         """The score of a model on the test set, and the details of an `Outcome`, for the labels that it was fitted to."""

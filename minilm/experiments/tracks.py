@@ -22,7 +22,6 @@ class Track(Protocol):
     title: str
     metric: str
     labels: tuple[int, ...]
-    run: int  # so many tokens in a row, found in two examples, make them copies (`text/duplicates.py`)
     steps: int
     pretraining: PretrainOptions
     probes: tuple[str, ...]

@@ -126,19 +126,37 @@ def label_ends(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
         axis.annotate(text, (x, y), **place, fontsize=11, arrowprops=tie)
 
 
+def reached(rows: Rows, level: int | float, x: str = "step", y: str = "mlm_loss") -> float | None:
+    """The x at which a falling curve of measurements first reaches `level`, on the straight line between two of them.
+
+    A loss falls ever more slowly, so it lies below that line: the x is a little too late rather than too early. None if no
+    measurement is so low. Raises InputError for a missing number.
+    """
+    xs, ys = numbers(rows, x, "the run"), numbers(rows, y, "the run")
+    low = np.flatnonzero(ys <= level)
+    if not low.size:
+        return None
+    i = int(low[0])
+    if i == 0 or not ys[i - 1] > level:  # the first measurement, or one after a gap
+        return float(xs[i])
+    return float(xs[i - 1] + (xs[i] - xs[i - 1]) * (ys[i - 1] - level) / (ys[i - 1] - ys[i]))
+
+
 @style.context(STYLE)
 def pretraining_curves(
     runs: Mapping[str, Rows],
     path: Target = None,
     unigram: int | float | None = None,
     curves: Sequence[str] = ("mlm_loss", "nsp_accuracy"),
+    until: str | None = None,
 ) -> Picture:
     """Held-out masked-word loss (nats) and next-sentence accuracy (95 % band: `wilson`) over millions of tokens.
 
     `runs`: name → rows of metrics.jsonl, each with tokens, mlm_loss, nsp_accuracy, pairs and, where known, seconds.
     `curves`: which figures to draw, side by side, if not those two (see `CURVES`).
     `unigram`: the loss of guessing by word frequency alone, a dotted line. Minutes stand on a second scale, or in
-    the legend where there are several runs. Raises InputError if there is nothing to draw or a number is missing.
+    the legend where there are several runs. `until` names a run whose final loss is drawn across, with the place where each
+    of the others reaches it. Raises InputError if there is nothing to draw or a number is missing.
     """
     if not runs:
         raise InputError("There are no runs to draw: give at least one, name → rows of its metrics.jsonl.")
@@ -163,6 +181,8 @@ def pretraining_curves(
         axes[0].lines[-1].set_label(f"{name} ({minutes[-1]:.1f} min)" if minutes is not None else name)
     if len(runs) > 1:
         figure.legend(handles=list(axes[0].lines), loc="outside lower center", ncols=2)
+    if until is not None:
+        mark_crossings(axes[0], runs, until, curves[0])
     for axis, key, end in zip(axes, curves, ends):
         axis.set_title(CURVES[key])
         level, text = (0.5, "chance") if key == "nsp_accuracy" else (unigram, "unigram {:.2f}")
@@ -176,6 +196,21 @@ def pretraining_curves(
         axis.set_xlabel("tokens seen (million)")
         label_ends(axis, end)
     return figure.written(path)
+
+
+def mark_crossings(axis: Axes, runs: Mapping[str, Rows], until: str, key: str) -> None:
+    """A line across at the final loss of the run `until`, and where the others reach it: after which step and minute."""
+    if until not in runs:
+        raise InputError(f"There is no run {until!r} to compare with: choose one of {', '.join(map(repr, runs))}.")
+    level = float(runs[until][-1][key])
+    axis.axhline(level, color=GREY, ls="--", lw=1)
+    for i, (name, rows) in enumerate(runs.items()):
+        places = [reached(rows, level, x, key) for x in ("tokens", "step", "seconds")]
+        if name != until and places[0] is not None:
+            tokens, step, seconds = places
+            text = f"{level:.2f} after step {step:,.0f}, {(seconds or 0) / 60:.1f} min"
+            axis.plot(tokens / 1e6, level, "o", color=COLOURS[i % len(COLOURS)], mfc="white", ms=9, zorder=3)
+            axis.annotate(text, (tokens / 1e6, level), (10, 12 + 16 * i), textcoords="offset points", fontsize=11)
 
 
 @style.context(STYLE)
