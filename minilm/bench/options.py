@@ -38,7 +38,7 @@ def size_of(language: str) -> Size:
 
     track = tracks.track_for(language)
     o = track.pretraining
-    return Size(track.steps, o.width, o.layers, o.heads, o.batch, o.length, o.vocab_size)
+    return Size(track.steps, o.width, o.depth, o.heads, o.batch, o.length, o.vocab_size)
 
 
 @dataclass(frozen=True)

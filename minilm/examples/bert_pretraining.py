@@ -11,6 +11,7 @@ from minilm.examples.batching import Batch, batches_of_like_length, hash_of, pad
 from minilm.examples.labels import IGNORED
 from minilm.examples.masked_lm import mask_tokens
 from minilm.examples.next_sentence import BLOCK, document_windows, draw_pairs, lone_windows
+from minilm.files.notes import Note
 from minilm.text.store import Store
 from minilm.text.tokenizer import Tokenizer
 
@@ -62,6 +63,18 @@ class PretrainingBatches:
             lone = document_windows(self.store, self.length - 2, rng, documents)
         nothing = np.zeros((len(lone), 2), dtype=np.int64)
         return np.concatenate([pairs, np.hstack([lone, nothing, np.full((len(lone), 1), IGNORED)])])
+
+    def say_lone(self, note: Note) -> None:
+        """Say how much text fits into no sentence pair, and so trains masked words alone."""
+        if not self.next_sentence:
+            return
+        self.open_round(0)
+        lone = self.rows[:, 4] == IGNORED
+        if share := lone.mean():
+            note(
+                f"{lone.sum():,} of {len(lone):,} rows of the first round ({share:.1%}) are text that fits into no sentence "
+                "pair, such as documents of one sentence: they train masked words alone, without next sentence."
+            )
 
     def __getitem__(self, step: int) -> Batch:
         if self.round < 0 or step < self.first_step:

@@ -42,8 +42,6 @@ class Chinese(Track):
         embedding_learning_rate_scale=1.0,
         mask_rate=0.3,
         next_sentence_weight=0.4,
-        layers=3,
-        positions="relative",
         steps=steps,
     )
     probes = ("京", "江", "三", "钱", "说")

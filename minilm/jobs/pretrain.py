@@ -15,7 +15,6 @@ from minilm.errors import InputError, check_least, check_most
 from minilm.examples.batching import Batch
 from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.examples.causal_lm import TextWindows
-from minilm.examples.labels import IGNORED
 from minilm.files.notes import Note, Notes, unheard
 from minilm.jobs.tensorboard import tensorboard_writer
 from minilm.models.config import parameter_count
@@ -25,7 +24,6 @@ from minilm.pretrained.protocol import architecture_named, save_model
 from minilm.text.prepare import Prepared, prepare
 from minilm.text.remarks import unknown_share
 from minilm.text.tokenizer import Tokenizer
-from minilm.text.vocabulary import percent
 from minilm.text.word_vectors import local_and_document_vectors
 from minilm.training.loop import LearningRate, choose_device
 from minilm.training.objectives import BertPretraining, CausalLM, Objective
@@ -71,14 +69,15 @@ class PretrainOptions:
     """How many documents are kept apart to measure on (at most a fifth of the corpus)."""
 
     width: int = 128
-    layers: int = 2
+    layers: int | None = None
+    """3, or 2 for an LSTM, if not given."""
     heads: int = 4
     feed_forward: int | None = None
     """The width inside the feed-forward network; 4 × width if not given."""
     length: int = 128
     """The longest input of the model in tokens, for BERT with the three special tokens of a sentence pair."""
     norm: str = "post"
-    positions: str = "learned"
+    positions: str = "relative"
     """How the model knows where a token stands: relative (every head learns how much to prefer each distance, before and
     after; one table for all layers, as in MPNet), learned (a vector per position, as in BERT; choose it to exchange models
     with BERT), sinusoidal (a fixed vector per position, made of waves), or rotary (queries and keys are turned by an angle
@@ -149,10 +148,15 @@ class PretrainOptions:
         """How long to train."""
         return Budget(self.steps, self.tokens, self.minutes)
 
+    @property
+    def depth(self) -> int:
+        """The number of layers."""
+        return (3 if self.architecture == "bert" else 2) if self.layers is None else self.layers
+
     def model_config(self, vocab_size: int):
         """The config of the model, for a vocabulary of this size."""
         feed_forward = self.feed_forward or 4 * self.width
-        sizes = dict(vocab_size=vocab_size, layers=self.layers, max_length=self.length, feed_forward=feed_forward)
+        sizes = dict(vocab_size=vocab_size, layers=self.depth, max_length=self.length, feed_forward=feed_forward)
         widths = dict.fromkeys(("width", "embedding", "hidden"), self.width)
         choices = dict(heads=self.heads, norm=self.norm, positions=self.positions, dropout=self.dropout)
         return self.adapter.config_from(**sizes, **widths, **choices)
@@ -202,7 +206,8 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     )
     held_out = held_out_batches(prepared, options.length, options.adapter.objective, options.pairs)
     held_out = [batch.to(device) for batch in held_out]
-    say_lone(batches, notes)
+    if isinstance(batches, PretrainingBatches):
+        batches.say_lone(notes)
     say(f"{parameter_count(model):,} parameters, {prepared.train}, budget {options.budget}, on {device}")
     notes.write(options.out, add=options.resume)
     measured = run.train_in(
@@ -260,18 +265,6 @@ def check_words(prepared: Prepared) -> None:
             raise InputError(
                 f"none of the {part.tokens:,} tokens of the {what} part is in the vocabulary, so nothing can be learned from "
                 "it: give another --tokenizer, or leave it out to learn one from the text."
-            )
-
-
-def say_lone(batches: PretrainingBatches | TextWindows, note: Note) -> None:
-    """Say how much text fits into no sentence pair, and so trains masked words only."""
-    if isinstance(batches, PretrainingBatches) and batches.next_sentence:
-        batches.open_round(0)
-        lone = batches.rows[:, 4] == IGNORED
-        if share := lone.mean():
-            note(
-                f"{lone.sum():,} of the first {len(lone):,} rows ({percent(share)}) hold text that fits into no sentence pair, "
-                "such as a document of one sentence: they train masked words only, not next sentence."
             )
 
 
