@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from minilm.bench.options import BenchOptions
-from minilm.bench.recipe import on_development
 from minilm.errors import InputError
 from minilm.experiments.ladder import Material, Rung, climb, workers_for
 from minilm.experiments.quickstart import QuickstartOptions, pretraining_settings
@@ -43,13 +42,14 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
 def prepared(options: BenchOptions, say: Callable[[str], None]) -> tuple[Material, list[Rung]]:
     """The development material of a track, and the rows that are trained."""
     track = track_for(options.language)
-    quickstart = QuickstartOptions(options.language, cache=options.cache, progress=options.progress)
+    language = "zh" if options.language == "zh" else "en"
+    quickstart = QuickstartOptions(language, cache=options.cache, progress=options.progress)
     settings = pretraining_settings(quickstart, track)
     if not (settings.out / "config.json").exists():
         raise InputError(f"{settings.out} holds no pretrained model: run the quickstart for {options.language} first.")
     text = prepare_for(settings, say)
     start = Start(settings.model_config(text.tokenizer.size), vectors_for(text, settings), settings.out)
-    material = on_development(track, track.material(text, settings, choose_device("auto"), say), settings)
+    material = track.development(track.material(text, settings, choose_device("auto"), say), settings)
     return material, [rung for rung in track.rungs(start) if isinstance(rung, Rung) and chosen(rung, options.rows)]
 
 

@@ -87,7 +87,7 @@ class BenchOptions:
     epochs: int | None = None
     """bridge: how many times to go through these texts; as in the ladder if not given."""
 
-    language: Literal["en", "zh"] = "en"
+    language: Literal["en", "zh", "tweets"] = "en"
     """recipe and epochs: the quickstart whose recipe is varied, or whose rows are fitted."""
     variants: tuple[str, ...] = ()
     """recipe: the names of the variants to run; all that are declared if not given. The recipe itself always runs first."""

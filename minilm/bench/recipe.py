@@ -28,14 +28,10 @@ from minilm.experiments.table import deviation
 from minilm.experiments.tracks import Track
 from minilm.files.atomic import write_json
 from minilm.jobs.pretrain import PretrainOptions, prepare_for, pretrain, vectors_for
-from minilm.text import corpus
-from minilm.text.duplicates import duplicates
-from minilm.text.prepare import held_out_documents
 from minilm.training.state import MAY_CHANGE, plain, read_metrics
 from minilm.viz import plots
 
 CPU = torch.device("cpu")
-DEVELOPMENT = 1_000  # examples to measure the fine-tuned models on
 
 
 @dataclass(frozen=True)
@@ -129,30 +125,6 @@ def head_start(old: dict, new: dict) -> dict[str, Any] | None:
     return {"loss": old["loss"], "step": step, "minutes": seconds / 60} | shares
 
 
-def on_development(track: Track, material: Material, settings: PretrainOptions) -> Material:
-    """The same task, measured on a development part instead of the test set.
-
-    Tagged lines: lines of the held-out articles that are not in the test set, and occur nowhere in what is learned from. Other
-    texts: examples from the pool, which then has fewer; they occur in no text that was pretrained on.
-    """
-    if material.task.per_token:
-        lines, articles = corpus.tagged(settings.corpus), corpus.articles()
-        held = held_out_documents(len(articles), settings.held_out, 0).tolist()
-        outside = [lines[i] for article in sorted(held) for i in articles[article]]
-        known = [" ".join(line.tokens) for line in material.examples + material.test_examples]
-        found = duplicates([" ".join(line.tokens) for line in outside], known, run=12)
-        pool, free = material.examples, [line for i, line in enumerate(outside) if i not in found]
-    else:
-        order = np.random.default_rng(1).permutation(len(material.examples)).tolist()
-        size = min(DEVELOPMENT, len(order) // 4)
-        free = [material.examples[i] for i in order[:size]]
-        pool = [material.examples[i] for i in sorted(order[size:])]
-    if not free:
-        raise InputError("there is no example left for a development part.")
-    parts = pool, free[:DEVELOPMENT]
-    return Material.encoded(material.task, parts, material.tokenizer, material.max_length, material.device)
-
-
 def best_row(track: Track, start: Start) -> Rung:
     """The last row of the quickstart's table that fine-tunes all of the pretrained Transformer, with a CRF if there is one."""
     rungs = [rung for rung in track.rungs(start) if isinstance(rung, Rung) and rung.trained == "everything"]
@@ -172,7 +144,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     variants = declared(options.language, base)
     wanted = [variant.name for variant in chosen(options.variants, variants)]
     prepared = prepare_for(base, say)
-    material = on_development(track, track.material(prepared, base, CPU, say), base)
+    material = track.development(track.material(prepared, base, CPU, say), base)
     say(f"{len(material.test_examples):,} other examples are the development part, which the variants are measured on.")
     jobs = []
     for variant in variants:

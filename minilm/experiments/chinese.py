@@ -1,15 +1,14 @@
 """The Chinese quickstart: a newspaper, and the persons, places and organisations in it.  F31's task, D4 §5's example."""
 
-import time
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
 
-from minilm.experiments.ladder import Baseline, Climber, Material, Outcome
+from minilm.experiments.ladder import Climber, Material
+from minilm.experiments.names import DICTIONARY, remarks_on_names
 from minilm.experiments.rungs import Start, neural_rungs
-from minilm.experiments.table import mean_of
 from minilm.experiments.tracks import Track
 from minilm.jobs.pretrain import PretrainOptions
 from minilm.pretrained.run_folder import LoadedModel
@@ -17,11 +16,10 @@ from minilm.text import corpus
 from minilm.text.duplicates import duplicates
 from minilm.text.files import Example
 from minilm.text.prepare import Prepared, held_out_documents
-from minilm.training.metrics import entities
 from minilm.training.supervised import Recipe
 from minilm.training.tasks import TokenTask
 
-TEST = 1_000
+TEST, DEVELOPMENT = 1_000, 1_000
 TASK = TokenTask(("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"), units="characters")
 
 
@@ -90,9 +88,18 @@ class Chinese(Track):
         parts = [lines[i] for i in inside], [lines[i] for i in test]
         return Material.encoded(TASK, parts, prepared.tokenizer, settings.length, device)
 
+    def development(self, material: Material, settings: PretrainOptions) -> Material:
+        """Other lines of the held-out articles, which occur nowhere in what is learned from."""
+        lines, articles = corpus.tagged("peoples-daily"), corpus.articles()
+        held = held_out_documents(len(articles), settings.held_out, 0).tolist()
+        outside = [lines[i] for article in sorted(held) for i in articles[article]]
+        known = [" ".join(line.tokens) for line in material.examples + material.test_examples]
+        found = duplicates([" ".join(line.tokens) for line in outside], known, run=12)
+        free = [line for i, line in enumerate(outside) if i not in found]
+        return material.with_examples(material.examples, free[:DEVELOPMENT])
+
     def rungs(self, start: Start, keep: Path | None = None) -> list[Climber]:
-        names = Baseline("dictionary", dictionary, "the names seen in training, the longest first")
-        return [names, *neural_rungs(start, self.recipes, keep, self.epochs, crf=True)]
+        return [DICTIONARY, *neural_rungs(start, self.recipes, keep, self.epochs, crf=True)]
 
     def predictions(self, loaded: LoadedModel) -> list[str]:
         examples = [Example(text) for text in self.sentences]
@@ -101,46 +108,4 @@ class Chinese(Track):
 
     def remarks(self, rows: list[dict], labels: tuple[int, ...], measured: dict) -> str:
         """What the table says, in sentences that follow the figures."""
-        few = labels[0]
-        mean = {model: mean_of(rows, self.metric, model, few) for model in dict.fromkeys(r["model"] for r in rows)}
-        best, scratch = mean["Transformer pretrained, fine-tuned"], mean["Transformer"]
-        vectors, head = mean["Transformer + word vectors"], mean["Transformer pretrained, head only"]
-        start = mean["Transformer + word vectors + neighbour heads"]
-        lines = [
-            f"With {few:,} labelled lines, pretraining lifts the entity F1 from {scratch:.3f} to {best:.3f}; the vectors of the "
-            f"characters alone give {vectors:.3f}, and heads that start out looking next door {start:.3f}: a character says little "
-            "about names, what stands around it does.",
-            f"Training the head alone (F08 as printed) gives {head:.3f}; moving all of θ (F02) gives {best:.3f}.",
-            f"The dictionary of the names seen in training gives {mean['dictionary']:.3f}: it never finds a new name.",
-        ]
-        if best < mean["LSTM"]:
-            lines.append("Here the LSTM from scratch is ahead of the pretrained Transformer.")
-        return "\n".join(f"* {line}" for line in lines)
-
-
-def dictionary(material: Material, labels: int, seed: int) -> Outcome:
-    """Tag every name that occurs in the labelled lines wherever it turns up, the longest that fits first."""
-    started = time.perf_counter()
-    learnt = [material.examples[i] for i in material.drawn(labels, seed)]
-    names = {"".join(line.tokens[a:b]): kind for line in learnt for kind, a, b in entities(line.tags)}
-    longest = max(map(len, names), default=0)
-    test = material.test_examples
-    guessed = [look_up(line.tokens, names, longest) for line in test]
-    seconds = time.perf_counter() - started
-    score, details = material.found(guessed, labels, seed)
-    return Outcome(score, seconds, len(names), details)
-
-
-def look_up(characters: list[str], names: dict[str, str], longest: int) -> list[str]:
-    """BIO tags for every name of the dictionary in a line, from left to right, the longest first."""
-    tags, start = ["O"] * len(characters), 0
-    while start < len(characters):
-        for length in range(min(longest, len(characters) - start), 0, -1):
-            kind = names.get("".join(characters[start : start + length]))
-            if kind:
-                tags[start : start + length] = [f"B-{kind}"] + [f"I-{kind}"] * (length - 1)
-                break
-        else:
-            length = 1
-        start += length
-    return tags
+        return remarks_on_names(rows, labels[0], "lines")

@@ -24,7 +24,7 @@ from minilm.text.prepare import Prepared, read_documents
 from minilm.training.supervised import Recipe
 from minilm.training.tasks import TextTask
 
-TEST = 2_000
+TEST, DEVELOPMENT = 2_000, 1_000
 TASK = TextTask(("negative", "positive"))
 
 
@@ -85,6 +85,13 @@ class English(Track):
             f"and are left out. {len(test):,} are the test set, and {len(pool):,} are there to learn from."
         )
         return Material.encoded(TASK, (pool, test), prepared.tokenizer, settings.length, device)
+
+    def development(self, material: Material, settings: PretrainOptions) -> Material:
+        """A quarter of the examples to learn from, at most; they occur in no text that was pretrained on."""
+        order = np.random.default_rng(1).permutation(len(material.examples)).tolist()
+        size = min(DEVELOPMENT, len(order) // 4)
+        parts = [[material.examples[i] for i in some] for some in (sorted(order[size:]), order[:size])]
+        return material.with_examples(*parts)
 
     def rungs(self, start: Start, keep: Path | None = None) -> list[Climber]:
         return [

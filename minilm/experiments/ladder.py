@@ -71,6 +71,11 @@ class Material:
             raise InputError(f"{labels:,} labels were asked for, but there are {n:,} examples to learn from.")
         return sorted(np.random.default_rng(seed).permutation(n)[:labels].tolist())
 
+    def with_examples(self, examples: list, test_examples: list) -> "Material":
+        """The same task with other examples."""
+        parts = examples, test_examples
+        return Material.encoded(self.task, parts, self.tokenizer, self.max_length, self.device)
+
     def measured(self, model: Classifier, labels: int, seed: int) -> tuple[float, dict[str, float]]:
         """The score of a model on the test set, and the details of an `Outcome`, for the labels that it was fitted to."""
         if self.task.per_token:

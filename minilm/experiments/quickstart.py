@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -41,8 +41,12 @@ class QuickstartOptions:
 
     language: str = "en"
     """en: film reviews and their sentiment. zh: a newspaper and the names in it."""
+    task: Literal["", "names"] = ""
+    """names: after the English pretraining, find names in tweets instead of telling sentiment; the results are in the
+    subfolder `tweets`. (In Chinese it is names anyway.)"""
     labels: tuple[int, ...] = ()
-    """How many labelled examples the models learn from, for instance 100,500,2000; 500 (en) or 1000 (zh) if not given."""
+    """How many labelled examples the models learn from, for instance 100,500,2000; 500 (en), 200 (zh) or 1000 (tweets) if
+    not given."""
     seeds: int = 3
     """How many times each model is fitted, each time to other labelled examples."""
     steps: int | None = None
@@ -63,7 +67,7 @@ class QuickstartOptions:
     def __post_init__(self):
         if self.language not in ("en", "zh"):
             raise InputError(f"language '{self.language}' is not known: choose en or zh.")
-        if self.with_pretrained and self.language != "en":
+        if self.with_pretrained and self.track != "en":
             raise InputError("--with-pretrained is for English: there is no published Chinese model with a name here.")
         if self.seeds < 1 or any(count < 1 for count in self.labels):
             raise InputError("--seeds and --labels must be 1 or more.")
@@ -74,6 +78,16 @@ class QuickstartOptions:
     def folder(self) -> Path:
         return self.out or Path("runs/quickstart" if self.language == "en" else "runs/quickstart-zh")
 
+    @property
+    def track(self) -> str:
+        """The name of the track (`track_for`)."""
+        return "tweets" if (self.language, self.task) == ("en", "names") else self.language
+
+    @property
+    def results(self) -> Path:
+        """Where the table is written: beside the pretrained model, or in a subfolder for the second task."""
+        return self.folder / "tweets" if self.track == "tweets" else self.folder
+
 
 def quickstart(
     options: QuickstartOptions,
@@ -82,8 +96,8 @@ def quickstart(
 ) -> list[dict]:
     """Run everything; returns the rows of `ladder.json`. `more_rungs` adds rows of your own to the table."""
     started = time.perf_counter()
-    track = track_for(options.language)
-    folder, device = options.folder, choose_device(options.device)
+    track = track_for(options.track)
+    folder, device = options.results, choose_device(options.device)
     if options.with_pretrained:
         locate(PRETRAINED)  # complains before the long part, not after it
     folder.mkdir(parents=True, exist_ok=True)

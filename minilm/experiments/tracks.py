@@ -33,6 +33,9 @@ class Track(Protocol):
         self, prepared: Prepared, settings: PretrainOptions, device: torch.device, say: Callable[[str], None]
     ) -> Material: ...
 
+    def development(self, material: Material, settings: PretrainOptions) -> Material:
+        """The same task, measured on a development part instead of the test set: choices are made on it."""
+
     def rungs(self, start: Start, keep: Path | None = None) -> list[Climber]: ...
 
     def predictions(self, loaded: LoadedModel) -> list[str]: ...
@@ -40,8 +43,11 @@ class Track(Protocol):
     def remarks(self, rows: list[dict], labels: tuple[int, ...], measured: dict) -> str: ...
 
 
-def track_for(language: str) -> Track:
+def track_for(name: str) -> Track:
+    """The track of this name: en, zh, or tweets (the second English task)."""
     from minilm.experiments.chinese import Chinese
     from minilm.experiments.english import English
+    from minilm.experiments.tweets import Tweets
 
-    return English() if language == "en" else Chinese()
+    tracks: dict[str, type[Track]] = {"en": English, "zh": Chinese, "tweets": Tweets}
+    return tracks[name]()

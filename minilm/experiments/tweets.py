@@ -6,20 +6,26 @@ name, a name occurs 1.3 times on average, and people retweet, so near copies hav
 """
 
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from minilm.errors import InputError
 from minilm.experiments.development import development, spaced
-from minilm.experiments.english import pretraining_text
-from minilm.experiments.ladder import Material
-from minilm.jobs.pretrain import PretrainOptions
+from minilm.experiments.english import English, pretraining_text
+from minilm.experiments.ladder import Climber, Material
+from minilm.experiments.names import DICTIONARY, remarks_on_names
+from minilm.experiments.rungs import Epochs, Start, neural_rungs
+from minilm.jobs.pretrain import PretrainOptions, prepare_for
+from minilm.pretrained.run_folder import LoadedModel
 from minilm.text import corpus
 from minilm.text.duplicates import duplicates
+from minilm.text.files import Example
 from minilm.text.prepare import Prepared
 from minilm.text.tagged import TaggedLine
+from minilm.training.supervised import Recipe
 from minilm.training.tasks import TokenTask
 
 TEST, DEVELOPMENT = 700, 300
@@ -55,7 +61,7 @@ def parts(lines: list[TaggedLine], text: Iterable[str] = ()) -> Parts:
     return Parts(*development(others, test, DEVELOPMENT, seed=0), test, len(found))
 
 
-def material(
+def tweets(
     prepared: Prepared,
     settings: PretrainOptions,
     device: torch.device,
@@ -72,3 +78,49 @@ def material(
     )
     measured = found.test if measure_on == "test" else found.development
     return Material.encoded(TASK, (found.pool, measured), prepared.tokenizer, settings.length, device)
+
+
+class Tweets(English):
+    """The English track with another task: the pretrained model is the same."""
+
+    task = "names in tweets: which words are names, and of what? There are ten kinds of them."
+    title = f"Names found in {TEST} unseen tweets"
+    metric = "f1"
+    labels = (1_000,)
+    example = "just saw taylor swift in new york city !"
+    sentences = (
+        "just saw taylor swift in new york city !",
+        "watching the lakers game at madison square garden tonight",
+        "my new iphone from apple is so good",
+        "harry potter is on tv again",
+        "good morning everyone , have a great day",
+    )
+    recipes = {
+        "lstm": Recipe(epochs=20, learning_rate=3e-3, embedding_learning_rate_scale=0.3),
+        "scratch": Recipe(epochs=20, learning_rate=1e-3, embedding_learning_rate_scale=1.0),
+        "vectors": Recipe(epochs=20, learning_rate=1e-3, embedding_learning_rate_scale=0.3),
+        "start": Recipe(epochs=20, learning_rate=1e-3, embedding_learning_rate_scale=0.3),
+        "head": Recipe(epochs=20, learning_rate=1e-2, head_only=True),
+        "pretrained": Recipe(epochs=20, learning_rate=1e-3, embedding_learning_rate_scale=0.3),
+    }
+    epochs: ClassVar[Epochs] = {}
+
+    def material(self, prepared: Prepared, settings: PretrainOptions, device: torch.device, say) -> Material:
+        """The tweets; see `tweets`."""
+        return tweets(prepared, settings, device, say)
+
+    def development(self, material: Material, settings: PretrainOptions) -> Material:
+        """The development part of `parts`."""
+        prepared = prepare_for(settings, lambda line: None)
+        return tweets(prepared, settings, material.device, lambda line: None, "development")
+
+    def rungs(self, start: Start, keep: Path | None = None) -> list[Climber]:
+        return [DICTIONARY, *neural_rungs(start, self.recipes, keep, self.epochs, crf=True)]
+
+    def predictions(self, loaded: LoadedModel) -> list[str]:
+        examples = [Example(text) for text in self.sentences]
+        found = TASK.predict(loaded.model, examples, loaded.tokenizer, loaded.max_length)
+        return [f"{each.text} → {each.label}" for each in found]
+
+    def remarks(self, rows: list[dict], labels: tuple[int, ...], measured: dict) -> str:
+        return remarks_on_names(rows, labels[0], "tweets")

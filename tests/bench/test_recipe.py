@@ -11,7 +11,7 @@ from tiny import DATA
 
 from minilm.bench import recipe
 from minilm.bench.options import BenchOptions
-from minilm.bench.recipe import CPU, head_start, markdown, on_development
+from minilm.bench.recipe import CPU, head_start, markdown
 from minilm.bench.run import bench
 from minilm.bench.variants import GRID, OLD, OLD_RECIPE, RECIPE, Variant, chosen, declared
 from minilm.errors import InputError
@@ -221,7 +221,7 @@ def test_texts_are_measured_on_a_part_of_the_pool():
     examples = [Example(f"text number {i}", "negative" if i % 2 else "positive") for i in range(50)]
     tokenizer = train_characters([example.text for example in examples], 60)
     material = Material.encoded(TextTask(("negative", "positive")), (examples[:40], examples[40:]), tokenizer, 40, CPU)
-    found = on_development(Tiny(), material, Tiny.pretraining)
+    found = Tiny().development(material, Tiny.pretraining)
     learned, measured = ({example.text for example in part} for part in (found.examples, found.test_examples))
     assert len(measured) == 10 and len(learned) == 30 and not learned & measured
     assert learned | measured == {example.text for example in examples[:40]}  # and nothing of the test set
@@ -243,7 +243,7 @@ def test_tagged_lines_are_measured_on_held_out_articles(monkeypatch):
     tokenizer = train_characters(["".join(line.tokens) for line in lines], 1000)
     task = TokenTask(("O", "B-PER", "I-PER"), units="characters")
     material = Material.encoded(task, (inside, [lines[i] for i in test]), tokenizer, 40, torch.device("cpu"))
-    found = on_development(Tiny(), material, settings)
+    found = Tiny().development(material, settings)
     assert found.examples == inside and found.test_examples == [lines[i] for i in outside[4:]]
 
 

@@ -9,7 +9,7 @@ import torch
 from minilm.errors import InputError
 from minilm.experiments import tweets
 from minilm.experiments.english import English
-from minilm.experiments.tweets import DEVELOPMENT, TASK, TEST, material, parts
+from minilm.experiments.tweets import DEVELOPMENT, TASK, TEST, parts
 from minilm.text import corpus
 from minilm.text.duplicates import shingles
 from minilm.text.prepare import prepare
@@ -74,10 +74,10 @@ def test_the_labels_and_the_units_are_those_of_the_tweets(lines):
 def test_material_for_a_ladder(prepared, three):
     """The first piece of a word carries its tag, so every tag comes back; the development part can take the test's place."""
     settings, said = replace(English().pretraining, length=64), []
-    on_test = material(prepared, settings, CPU, said.append)
-    on_development = material(prepared, settings, CPU, said.append, measure_on="development")
+    on_test = tweets(prepared, settings, CPU, said.append)
+    on_development = tweets(prepared, settings, CPU, said.append, measure_on="development")
     assert on_test.test_examples == three.test and on_development.test_examples == three.development
-    assert on_test.examples == on_development.examples == three.pool and on_test.task is tweets.TASK
+    assert on_test.examples == on_development.examples == three.pool and on_test.task is TASK
     for own in (on_test, on_development):
         assert true_tags(own.test, TASK.labels) == [line.tags for line in own.test_examples]
     assert true_tags(on_test.pool, TASK.labels) == [line.tags for line in three.pool]
