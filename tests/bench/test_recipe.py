@@ -16,11 +16,15 @@ from minilm.bench.run import bench
 from minilm.bench.variants import GRID, OLD, OLD_RECIPE, RECIPE, Variant, chosen, declared
 from minilm.errors import InputError
 from minilm.experiments import tracks
-from minilm.experiments.ladder import Material, Rung, neural_rungs
+from minilm.experiments.chinese import Chinese
+from minilm.experiments.english import English
+from minilm.experiments.ladder import Material, Rung
+from minilm.experiments.rungs import neural_rungs
 from minilm.experiments.tracks import track_for
 from minilm.jobs.pretrain import PretrainOptions
 from minilm.text import corpus
 from minilm.text.files import Example
+from minilm.text.prepare import held_out_documents
 from minilm.text.tagged import TaggedLine
 from minilm.text.tokenizer import train_characters
 from minilm.training.state import read_metrics
@@ -40,6 +44,9 @@ class Tiny:
         examples = corpus.labelled(str(DATA / "reviews.csv"))
         parts = examples[:24], examples[-8:]
         return Material.encoded(TextTask(("negative", "positive")), parts, prepared.tokenizer, settings.length, device)
+
+    def development(self, material, settings):
+        return English().development(material, settings)
 
     def rungs(self, start, keep=None):
         one = Recipe(epochs=1, learning_rate=1e-3)
@@ -221,7 +228,7 @@ def test_texts_are_measured_on_a_part_of_the_pool():
     examples = [Example(f"text number {i}", "negative" if i % 2 else "positive") for i in range(50)]
     tokenizer = train_characters([example.text for example in examples], 60)
     material = Material.encoded(TextTask(("negative", "positive")), (examples[:40], examples[40:]), tokenizer, 40, CPU)
-    found = Tiny().development(material, Tiny.pretraining)
+    found = English().development(material, Tiny.pretraining)
     learned, measured = ({example.text for example in part} for part in (found.examples, found.test_examples))
     assert len(measured) == 10 and len(learned) == 30 and not learned & measured
     assert learned | measured == {example.text for example in examples[:40]}  # and nothing of the test set
@@ -235,7 +242,7 @@ def test_tagged_lines_are_measured_on_held_out_articles(monkeypatch):
     monkeypatch.setattr(corpus, "tagged", lambda name: lines)
     monkeypatch.setattr(corpus, "articles", lambda: articles)
     settings = replace(Tiny.pretraining, held_out=4)
-    held = recipe.held_out_documents(20, 4, 0).tolist()
+    held = held_out_documents(20, 4, 0).tolist()
     outside = [i for article in sorted(held) for i in articles[article]]
     inside = [line for i, line in enumerate(lines) if i not in outside]
     test, copied = outside[:3], outside[3]
@@ -243,7 +250,7 @@ def test_tagged_lines_are_measured_on_held_out_articles(monkeypatch):
     tokenizer = train_characters(["".join(line.tokens) for line in lines], 1000)
     task = TokenTask(("O", "B-PER", "I-PER"), units="characters")
     material = Material.encoded(task, (inside, [lines[i] for i in test]), tokenizer, 40, torch.device("cpu"))
-    found = Tiny().development(material, settings)
+    found = Chinese().development(material, settings)
     assert found.examples == inside and found.test_examples == [lines[i] for i in outside[4:]]
 
 
