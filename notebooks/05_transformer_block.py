@@ -148,7 +148,7 @@ claim("The other rows get none.", np.delete(dP, looked_up, axis=0) == 0)
 # **What to try.** Print `dP`: which rows of a position table never learn anything if all training texts are short? Make
 # the third text a later piece, `[2, 3, 4, 5]`: which rows learn now, and which of them are right with `+=`?
 #
-# **Exercise.** `minilm exercise start embedding`
+# **Exercises.** `minilm exercise start embedding` · `relative_bucket`
 
 # %% [markdown]
 # ## Layer norm  (F20 · D4 §2.1.9)

@@ -368,7 +368,7 @@ if not FAST:
     claim(
         "A decay of 0.01 takes less than one per cent in 182 steps.", steps == 182 and (1 - 1e-3 * 0.01) ** steps > 0.99
     )
-    claim("A decay of 10 takes five sixths.", (1 - 1e-3 * 10) ** steps < 1 / 6)
+    claim("A decay of 10 takes more than four fifths.", (1 - 1e-3 * 10) ** steps < 0.2)
 
 # %% [markdown]
 # Over a million steps, a decay of 0.01 is a strong force. Over the two hundred steps of a fine-tuning it does almost

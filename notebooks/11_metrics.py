@@ -584,6 +584,9 @@ claim("Its score is lower.", score(tuple(alone)) < scores.max())
 #
 # **Exercises.** `minilm exercise start crf_log_z` · `viterbi`
 #
+# The library trains its taggers with the same formulas in PyTorch, in [minilm/layers/crf.py](../minilm/layers/crf.py):
+# `minilm finetune --crf`.
+#
 # ## What transitions learn from real tags  (F31 · D4 §4.3.2)
 # Now we return to the newspaper. The emissions are as poor as possible:
 # $E_{tk} = \log P(\text{tag } k \mid \text{character})$, counted, without looking at the neighbours. Only $A$, start
@@ -662,7 +665,7 @@ if not FAST:
 # %% [markdown]
 # Nobody told the CRF the grammar of BIO tags. It found that `I-PER` follows `B-PER` (red), that O never leads to an I
 # (blue, first row), and that a name that has begun is rarely broken off. With the same poor emissions, entity F1 rises
-# from under 0.2 to over 0.55, and impossible tags almost vanish. A network under the CRF would give better emissions;
+# from under 0.2 to over 0.6, and impossible tags almost vanish. A network under the CRF would give better emissions;
 # the CRF itself would stay as it is.
 #
 # **Wrong, then right.** Padding must not count. Without the `attention_mask` the forward algorithm continues through

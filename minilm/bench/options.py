@@ -26,8 +26,10 @@ SIZES = {
     "speed": Size(steps=2, width=256, layers=4, heads=4, batch=32, length=128),
     "initialisation": Size(steps=1500, width=128, layers=2, heads=4, batch=16, length=128),
     "lstm": Size(steps=10, width=256, layers=1, heads=1, batch=32, length=64),
+    "crf": Size(steps=10, width=1, layers=1, heads=1, batch=16, length=64),
     "bridge": Size(steps=4, width=384, layers=6, heads=12, batch=16, length=512),
     "padding": Size(steps=32, width=128, layers=2, heads=4, batch=16, length=128),
+    "epochs": Size(steps=1, width=128, layers=3, heads=4, batch=16, length=128),
 }
 
 
@@ -36,11 +38,12 @@ class BenchOptions:
     """Measure the figures of the README again. They are written to <out>/<what>.json, together with facts about the machine.
 
     speed: a pretraining step here, in transformers and with PyTorch's own encoder · initialisation: pretraining from the
-    published initialisation and from ours · lstm: our recurrence and nn.LSTM · padding: what padding costs · bridge: a
-    published model here, in transformers and in sentence-transformers.
+    published initialisation and from ours · lstm: our recurrence and nn.LSTM · crf: our CRF and pytorch-crf · padding: what
+    padding costs · bridge: a published model here, in transformers and in sentence-transformers · epochs: how often each row
+    of a ladder should see its labels, on a development part.
     """
 
-    what: tyro.conf.Positional[Literal["speed", "initialisation", "lstm", "padding", "bridge"]]
+    what: tyro.conf.Positional[Literal["speed", "initialisation", "lstm", "crf", "padding", "bridge", "epochs"]]
     out: Path = Path("runs/bench")
     corpus: str = "imdb"
     """The text of speed and initialisation, and of the vocabulary of padding: a corpus by name (see `minilm data`), a text
@@ -50,7 +53,7 @@ class BenchOptions:
     rounds: int = 7
     """How many times every contender runs, in turn: A B C A B C … The result is the median."""
     steps: int | None = None
-    """Steps of one run: 2 (speed), 32 (padding), 10 (lstm), 4 (bridge); or of the whole pretraining: 1500 (initialisation)."""
+    """Steps of one run: 2 (speed), 32 (padding), 10 (lstm, crf), 4 (bridge); or of the whole pretraining: 1500 (initialisation)."""
     all: bool = False
     """initialisation: also what lies between the two, fan-in with word vectors."""
 
@@ -64,6 +67,12 @@ class BenchOptions:
     """bridge: how many texts to measure on; 2000 are the test set of the ladder."""
     seeds: int = 3
     """bridge: how many times to fine-tune, each time on other labelled texts."""
+    language: str = "en"
+    """epochs: the quickstart whose rows are measured, en or zh."""
+    rows: tuple[str, ...] = ()
+    """epochs: the names of the rows; all if not given."""
+    grid: tuple[int, ...] = (4, 8, 12, 20, 30, 45)
+    """epochs: the numbers of epochs that are tried."""
     epochs: int | None = None
     """bridge: how many times to go through these texts; as in the ladder if not given."""
 

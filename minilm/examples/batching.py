@@ -46,8 +46,9 @@ class Batch:
     """The examples of one step. `attention_mask` is False for padding, and None if there is none.
 
     `labels` are what the objective needs: one class per text [B], or one class or token per position [B, T], where −100
-    marks the positions that do not count. `nsp_labels` are 0 where the second sentence follows the first. Columns that the
-    objective does not need are None.
+    marks the positions that do not count. `nsp_labels` are 0 where the second sentence follows the first. `begins` and `ends`
+    are False for a row that does not begin, or end, where its line does, because the line was cut. Columns that the objective
+    does not need are None.
     """
 
     input_ids: Int[Tensor, "B T"]
@@ -55,6 +56,8 @@ class Batch:
     attention_mask: Bool[Tensor, "B T"] | None = None
     labels: Int[Tensor, "..."] | None = None
     nsp_labels: Int[Tensor, " B"] | None = None
+    begins: Bool[Tensor, " B"] | None = None
+    ends: Bool[Tensor, " B"] | None = None
 
     @property
     def tokens(self) -> int:

@@ -18,7 +18,8 @@ from minilm.text.tokenizer import Tokenizer
 class PretrainingBatches:
     """`batches[step]`, without end: rows [CLS] A [SEP] B [SEP] with masked tokens, and the labels of both objectives.
 
-    Each row has at most `length` tokens, and a batch has at most `size` rows. Pairs and masks are drawn anew in every epoch.
+    Each row has at most `length` tokens, and a batch has at most `size` rows. Pairs and masks are drawn anew in every epoch,
+    and from the second epoch on, a pair that is too long loses other parts of its text each time.
     Without `next_sentence` there are no pairs: every document is cut into rows [CLS] A [SEP], so any text will do.
     Raises InputError, when the first batch is asked for, if pairs are wanted and the text has too few sentences for them.
     """

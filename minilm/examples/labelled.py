@@ -21,10 +21,15 @@ def label_names(labels: list[str], where: str) -> tuple[str, ...]:
 
 
 def dataset(
-    rows: list[list[int]], token_type_ids: list[list[int]], labels: list, tokenizer: Tokenizer, owner: list[int]
+    rows: list[list[int]],
+    token_type_ids: list[list[int]],
+    labels: list,
+    tokenizer: Tokenizer,
+    owner: list[int],
+    **more: list,
 ) -> Dataset:
     """The columns of a data set for fine-tuning, with the values that pad them."""
-    columns = {"input_ids": rows, "token_type_ids": token_type_ids, "labels": labels}
+    columns = {"input_ids": rows, "token_type_ids": token_type_ids, "labels": labels, **more}
     return Dataset(columns, {"input_ids": tokenizer.pad, "token_type_ids": 0, "labels": IGNORED}, owner)
 
 
@@ -74,8 +79,10 @@ def encode_texts(
         token_type_ids.append(segments)
         numbers.append(IGNORED if example.label is None else number[example.label])
     if were_cut:
-        texts = "text was" if len(examples) == 1 else "texts were"
-        note(f"{len(were_cut):,} of {len(examples):,} {texts} cut at the end to fit into the model: {were_cut[0]}.")
+        were = "was" if len(were_cut) == 1 else "were"
+        note(
+            f"{len(were_cut):,} of {len(examples):,} texts {were} cut at the end to fit into the model: {were_cut[0]}."
+        )
     return dataset(rows, token_type_ids, numbers, tokenizer, list(range(len(rows))))
 
 
@@ -105,7 +112,8 @@ def encode_tagged(
 ) -> Dataset:
     """All pieces of each word, of which the first carries the tag; the others, and special tokens, carry −100.
 
-    A line that does not fit into a row is cut after a sentence, or else between two words. Special tokens are not words:
+    A line that does not fit into a row is cut after a sentence, or else between two words; the columns `begins` and `ends` say
+    of each row whether it begins and ends where its line does. Special tokens are not words:
     counting them as O would make the score look better than it is. `note` is told of words that are longer than a row.
     Raises InputError for a tag that is not among `tags`, and for a model whose rows have no room for a word.
     """
@@ -114,6 +122,7 @@ def encode_tagged(
     if room is not None and room < 1:
         raise InputError(f"the model takes {max_length} tokens, and [CLS], a word and [SEP] need at least 3.")
     rows, token_type_ids, labels, owner, cut_short = [], [], [], [], []
+    begins, ends = [], []
     for i, (line, words) in enumerate(
         zip(lines, tokenizer.pieces_of_words([line.tokens for line in lines]), strict=True)
     ):
@@ -132,12 +141,14 @@ def encode_tagged(
             token_type_ids.append(segments)
             labels.append(targets.tolist())
             owner.append(i)
+            begins.append(start == 0)
+            ends.append(end == len(line.tokens))
     if cut_short:
         what = (
             f"words with more pieces than a row of the model holds ({room}) were cut at their ends: {len(cut_short):,}"
         )
         note(f"{where}: {what}, such as '{cut_short[0][:20]}…'.")
-    return dataset(rows, token_type_ids, labels, tokenizer, owner)
+    return dataset(rows, token_type_ids, labels, tokenizer, owner, begins=begins, ends=ends)
 
 
 def pieces(tokens: list[str], room: int | None, sizes: Sequence[int] | None = None) -> list[tuple[int, int]]:

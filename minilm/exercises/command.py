@@ -13,10 +13,9 @@ import tyro
 from minilm.errors import InputError
 from minilm.exercises import folder as files
 from minilm.exercises.catalogue import Entry, entries, find, load, next_entry
-from minilm.exercises.hints import about
+from minilm.exercises.hints import next_hint
 from minilm.exercises.progress import TRIES, Progress, checksum
 from minilm.exercises.report import DIM, GREEN, LAYERS, RED, YELLOW, Report, columns, may_colour, painter
-from minilm.exercises.spec import where
 from minilm.exercises.stub import solution
 
 Say = Callable[[str], None]
@@ -88,8 +87,8 @@ def exercise(options: ExerciseOptions = ExerciseOptions(), say: Say = print) -> 
 def show_list(options: ExerciseOptions, say: Say) -> int:
     """Show every exercise with its mark, and what comes next."""
     paint = painter(may_colour())
-    progress = Progress(files.find_folder(options.folder) if started(options) else options.folder)
-    count, following = 0, None
+    progress = Progress(files.place(options.folder))
+    count, following, rows = 0, None, []
     for entry in files.named(options.names):
         state, layer = progress.state(entry)
         mark, word, colour = {
@@ -101,8 +100,13 @@ def show_list(options: ExerciseOptions, say: Say) -> int:
         }[state]
         count += state == "passed"
         following = following or (entry if state != "passed" else None)
-        say(f"{entry.number:3} {paint(mark, colour)} {entry.name:24} {paint(f'{word:30}', colour)} {entry.title}")
-    say(f"    {count} of {len(files.named(options.names))} passed." + next_step(options, progress, following))
+        rows.append((entry, mark, word, colour))
+    names, words = (max(map(len, column)) for column in zip(*((row[0].name, row[2]) for row in rows)))
+    room = columns(most=200) - (names + words + 8)
+    for entry, mark, word, colour in rows:
+        title = entry.title if len(entry.title) <= room else entry.title[: max(room - 2, 0)].rstrip() + " …"
+        say(f"{entry.number:3} {paint(mark, colour)} {entry.name:{names}} {paint(f'{word:{words}}', colour)} {title}")
+    say(f"    {count} of {len(rows)} passed." + next_step(options, progress, following))
     return 0
 
 
@@ -117,21 +121,16 @@ def next_step(options: ExerciseOptions, progress: Progress, following: Entry | N
 
 
 def started(options: ExerciseOptions) -> bool:
-    files.refuse_a_file(options.folder)
-    try:
-        files.find_folder(options.folder)
-    except InputError:
-        return False
-    return True
+    return files.place(options.folder).is_dir()
 
 
 def start(options: ExerciseOptions, say: Say) -> int:
-    wanted = files.named(options.names)
-    written, left = files.start(options.folder, wanted, guided=not options.bare)
+    wanted, folder = files.named(options.names), files.place(options.folder)
+    written, left = files.start(folder, wanted, guided=not options.bare)
     parts = [f"{len(written)} new {'file' if len(written) == 1 else 'files'}"] if written else []
     parts += [f"{len(left)} {'file left as it was' if len(left) == 1 else 'files left as they were'}"] if left else []
-    say(f"{options.folder}: {', '.join(parts)}.")
-    say(f"Open {options.folder / (wanted[0].stem + '.py')} in your editor, write your code, then run:")
+    say(f"{folder if folder.name else 'this folder'}: {', '.join(parts)}.")
+    say(f"Open {folder / (wanted[0].stem + '.py')} in your editor, write your code, then run:")
     say(f"  {command(options, 'check', wanted[0].name)}      says what is wrong, and tries to say why")
     say(f"  {command(options, 'watch', wanted[0].name)}      does the same every time you save")
     return 0
@@ -165,7 +164,7 @@ def latest(folder: Path) -> Entry:
 
 
 def shown(report: Report, options: ExerciseOptions, entry: Entry) -> str:
-    progress, following = Progress(options.folder), next_entry(entry.name)
+    progress, following = Progress(files.place(options.folder)), next_entry(entry.name)
     later = [each for each in entries() if each.number > entry.number and progress.file(each).is_file()]
     if waiting := next((each for each in later if progress.state(each)[0] != "passed"), None):
         step = command(options, "check", waiting.name)
@@ -219,25 +218,14 @@ def hint(options: ExerciseOptions, say: Say) -> int:
     for entry in [find(name) for name in options.names] or [latest(folder)]:
         there(options, folder, entry)
         progress, spec = Progress(folder), load(entry.name)
-        record, key = progress.of(entry.name), progress.mistake(entry)
-        fresh = key in spec.wrong and key != record.hinted
-        if fresh:
-            record.hinted = key
-        else:
-            record.hints = min(record.hints + 1, len(spec.hints))
+        record, before = progress.of(entry.name), progress.of(entry.name).hinted
+        lines, record.hinted, record.hints = next_hint(spec, progress.mistake(entry), before, record.hints)
         progress.save()
-        for line in about(spec, key) if key in spec.wrong else ():
-            say_folded(say, line)
-        for i, text in enumerate(spec.hints[: record.hints], 1):
-            say_folded(say, f"{entry.name}, hint {i} of {len(spec.hints)}: {text}")
-        say(f"Read: {where((spec.wrong[key].section if fresh else None) or spec.section)}.")
-        if fresh:
+        for line in lines:
+            say(textwrap.fill(line, columns(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+        if record.hinted != before:
             say(f"next: {command(options, 'hint', entry.name)} for the general hints")
     return 0
-
-
-def say_folded(say: Say, line: str) -> None:
-    say(textwrap.fill(line, columns(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def show_solution(options: ExerciseOptions, say: Say) -> int:

@@ -32,7 +32,7 @@ def test_exercise(file):
     if report.title == "not written yet":
         pytest.skip(f"{report.name} is not written yet")
     if not report.passed:
-        pytest.fail(str(report), pytrace=False)
+        pytest.fail(report.text(width=80), pytrace=False)
 '''
 
 
@@ -85,11 +85,16 @@ def named(names: tuple[str, ...]) -> list[Entry]:
     return list(entries()) if not names or names == ("all",) else [find(name) for name in names]
 
 
-def find_folder(folder: Path) -> Path:
-    """The learner's folder; if you are inside it, you need not name it. Raises InputError if there is none."""
-    if folder == DEFAULT and not folder.exists() and Path(TESTS).is_file() and any(Path().glob("e[0-9][0-9]_*.py")):
-        return Path()
+def place(folder: Path) -> Path:
+    """The folder itself; but if you are inside a learner's folder, you need not name it. Raises InputError for a file."""
     refuse_a_file(folder)
+    inside = Path(TESTS).is_file() and any(Path().glob("e[0-9][0-9]_*.py"))
+    return Path() if folder == DEFAULT and not folder.exists() and inside else folder
+
+
+def find_folder(folder: Path) -> Path:
+    """The learner's folder, as `place` finds it. Raises InputError if there is none."""
+    folder = place(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder} yet: `minilm exercise start` creates it.")
     return folder

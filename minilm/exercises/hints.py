@@ -1,4 +1,4 @@
-"""A hint that fits the mistake which the last check has found: its question, and a small input that shows it."""
+"""The hints: first one that fits the mistake which the last check has found, then the three general ones."""
 
 import numpy as np
 
@@ -6,7 +6,23 @@ from minilm.exercises.checks import different, table
 from minilm.exercises.diagnosis import shows
 from minilm.exercises.plan import Plan, plan_of
 from minilm.exercises.running import Case, Outcome, is_array
-from minilm.exercises.spec import Exercise
+from minilm.exercises.spec import Exercise, where
+
+
+def next_hint(exercise: Exercise, key: str, hinted: str, count: int) -> tuple[list[str], str, int]:
+    """The lines of the next hint, and what `hinted` and `count` are after it.
+
+    `key` is the mistake that the last check has found ("" if none), `hinted` the one that the learner was last told about,
+    and `count` the number of general hints that were shown. A new mistake comes before the next general hint.
+    """
+    known = key in exercise.wrong
+    fresh = known and key != hinted
+    count = count if fresh else min(count + 1, len(exercise.hints))
+    lines = about(exercise, key) if known else []
+    general = enumerate(exercise.hints[:count], 1)
+    lines += [f"{exercise.name}, hint {i} of {len(exercise.hints)}: {text}" for i, text in general]
+    section = (exercise.wrong[key].section if fresh else None) or exercise.section
+    return [*lines, f"Read: {where(section)}."], key if fresh else hinted, count
 
 
 def about(exercise: Exercise, key: str) -> list[str]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from minilm.exercises import compare
 from minilm.exercises.calls import forbidden_calls
 from minilm.exercises.checks import check
-from minilm.exercises.report import Problem, Report
+from minilm.exercises.report import Report
 from minilm.exercises.running import prepare, quiet
 from minilm.exercises.spec import Exercise, Pieces
 from minilm.exercises.stub import reference
@@ -47,14 +47,18 @@ class Endless(Exception):
 
 def check_file(exercise: Exercise, path: Path, seed: int = 0, patience: float = PATIENCE) -> Report:
     """Check a file. Whatever it contains, this returns a report; only Ctrl-C is raised."""
+    return check_found(exercise, lambda: load(exercise, path), seed, patience)
+
+
+def check_found(exercise: Exercise, find: Callable[[], Pieces], seed: int = 0, patience: float = PATIENCE) -> Report:
+    """Check the functions that `find` returns. Whatever they do, and whatever stops `find`, this returns a report."""
     printed = io.StringIO()
     prepare(exercise)
     try:
         with contextlib.redirect_stdout(printed), nobody_types(), limited(patience):
-            report = check(exercise, load(exercise, path), seed)
+            report = check(exercise, find(), seed)
     except Unready as unready:
-        problem = Problem(0, unready.lines)
-        report = Report(exercise.name, False, 0, problem.lines)
+        report = Report(exercise.name, False, 0, unready.lines)
     except Endless:
         line = f"your code was still running after {patience:.0f} seconds: is there a loop that never ends?"
         report = Report(exercise.name, False, 0, (line,), title="your code does not end")

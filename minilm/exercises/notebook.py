@@ -8,27 +8,24 @@ The engine is the same as that of `minilm exercise`; here, a try is a failed che
 """
 
 import ast
-import contextlib
 import functools
 import inspect
-import io
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from minilm.errors import InputError
 from minilm.exercises.catalogue import find, load, next_entry
-from minilm.exercises.checks import check as check_pieces
-from minilm.exercises.learner import PATIENCE, Endless, Unready, find_pieces, limited, nobody_types
+from minilm.exercises.hints import next_hint
+from minilm.exercises.learner import check_found, find_pieces
 from minilm.exercises.progress import TRIES
-from minilm.exercises.report import Report
-from minilm.exercises.running import prepare
-from minilm.exercises.spec import Exercise, where
+from minilm.exercises.report import NOT_WRITTEN, Report
+from minilm.exercises.spec import Exercise, Pieces
 from minilm.exercises.stub import solution as solution_of, stub
 
 tries: dict[str, set[str]] = {}  # exercise → the versions that failed
 passed: set[str] = set()
-hints: dict[str, int] = {}
+mistakes: dict[str, str] = {}  # exercise → what the last check has found
+hints: dict[str, tuple[str, int]] = {}  # exercise → the mistake that the last hint was about, and how many general ones
 
 
 def check(name: str, *functions: Any) -> Report:
@@ -39,46 +36,37 @@ def check(name: str, *functions: Any) -> Report:
     exercise = load(find(name).name)
     names = {f.__name__: f for f in functions} if functions else notebook_names()
     source = "\n".join(source_of(names[target]) for target in exercise.targets if target in names)
-    report = judge(exercise, names, source)
+    report = check_found(exercise, lambda: pieces_among(exercise, names, source))
     remember(exercise.name, source, report)
     following = next_entry(exercise.name)
     print(report.text(ask='hint("{}")', following=f"%exercise {following.name}" if following else ""))
     return report
 
 
-def judge(exercise: Exercise, names: dict[str, Any], source: str) -> Report:
-    """Do what `learner.check_file` does, but for names that exist already."""
-    printed = io.StringIO()
-    prepare(exercise)
-    try:
-        with contextlib.redirect_stdout(printed), nobody_types(), limited(PATIENCE):
-            tree = ast.parse(source)
-            known = {name: names[name] for name in exercise.targets if name in names}
-            for name in known.keys() - {n.name for n in tree.body if hasattr(n, "name")}:
-                tree.body += ast.parse(f"{name} = None").body  # a lambda, or a function whose source is unknown
-            report = check_pieces(exercise, find_pieces(exercise, known, tree, "the notebook"))
-    except Unready as unready:
-        report = Report(exercise.name, False, 0, unready.lines)
-    except Endless:
-        line = f"your code was still running after {PATIENCE:.0f} seconds: is there a loop that never ends?"
-        report = Report(exercise.name, False, 0, (line,), title="stopped")
-    return replace(report, printed=tuple(printed.getvalue().splitlines()))
+def pieces_among(exercise: Exercise, names: dict[str, Any], source: str) -> Pieces:
+    """Do what `learner.load` does, but for names that exist already. Raises Unready."""
+    tree = ast.parse(source)
+    known = {name: names[name] for name in exercise.targets if name in names}
+    for name in known.keys() - {n.name for n in tree.body if hasattr(n, "name")}:
+        tree.body += ast.parse(f"{name} = None").body  # a lambda, or a function whose source is unknown
+    return find_pieces(exercise, known, tree, "the notebook")
 
 
 def remember(name: str, source: str, report: Report) -> None:
+    mistakes[name] = report.asked
     if report.passed:
         passed.add(name)
-    elif report.title != "not written yet":
+    elif report.title != NOT_WRITTEN:
         tries.setdefault(name, set()).add(source)
 
 
 def hint(name: str) -> None:
-    """Print the next of the three hints, and the earlier ones."""
+    """Print a hint about the mistake that the last check has found, or the next of the three general hints."""
     exercise = load(find(name).name)
-    hints[exercise.name] = min(hints.get(exercise.name, 0) + 1, len(exercise.hints))
-    for i, text in enumerate(exercise.hints[: hints[exercise.name]], 1):
-        print(f"hint {i} of {len(exercise.hints)}: {text}")
-    print(f"Read: {where(exercise.section)}.")
+    shown = hints.get(exercise.name, ("", 0))
+    lines, hinted, count = next_hint(exercise, mistakes.get(exercise.name, ""), *shown)
+    hints[exercise.name] = hinted, count
+    print("\n".join(lines))
 
 
 def solution(name: str) -> None:

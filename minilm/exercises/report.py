@@ -96,9 +96,9 @@ def folded(lines: list[str], width: int) -> list[str]:
     return out
 
 
-def columns() -> int:
-    """How many columns the terminal has, at most WIDTH; in a file or a pipe, WIDTH."""
-    return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
+def columns(most: int = WIDTH) -> int:
+    """How many columns the terminal has, at most `most`; in a file or a pipe, `most`."""
+    return min(most, shutil.get_terminal_size((most, 24)).columns)
 
 
 def painter(colour: bool) -> Callable[[str, int], str]:

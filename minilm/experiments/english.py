@@ -11,12 +11,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from minilm.experiments.ladder import Baseline, Climber, Material, Outcome, Start, mean_of, neural_rungs
+from minilm.experiments.ladder import Baseline, Climber, Material, Outcome
+from minilm.experiments.rungs import Start, neural_rungs
+from minilm.experiments.table import mean_of
 from minilm.experiments.tracks import Track
 from minilm.jobs.pretrain import PretrainOptions
 from minilm.pretrained.run_folder import LoadedModel
 from minilm.text import corpus
-from minilm.text.duplicates import duplicates
+from minilm.text.duplicates import RUN, duplicates
 from minilm.text.files import Example
 from minilm.text.prepare import Prepared, read_documents
 from minilm.training.supervised import Recipe
@@ -46,6 +48,7 @@ class English(Track):
     title = "Sentiment of 2,000 unseen sentences"
     metric = "accuracy"
     labels = (500,)
+    run = RUN
     steps = 4_000
     pretraining = PretrainOptions(corpus="imdb", mask_rate=0.3, steps=steps)
     probes = ("terrible", "masterpiece", "funny", "actress", "murder")

@@ -1,10 +1,11 @@
 """One honest table: the same task, the same labels, the same test set, and one model per rung."""
 
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,26 +17,29 @@ from tqdm import tqdm
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
-from minilm.models.config import TransformerConfig, parameter_count
+from minilm.experiments.development import development
+from minilm.experiments.table import deviation
+from minilm.models.config import parameter_count
 from minilm.models.heads import Classifier
-from minilm.models.initialisation import initialise, warm_start
-from minilm.models.lstm import LSTMConfig, LSTMEncoder
-from minilm.pretrained.protocol import architecture_named, encoder_config, load_encoder, save_model
-from minilm.pretrained.registry import PUBLISHED_MODELS
-from minilm.pretrained.run_folder import tokenizer_for
+from minilm.pretrained.protocol import save_model
+from minilm.text.duplicates import RUN
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.supervised import PUBLISHED_LEARNING_RATE, Recipe, fit
+from minilm.training.entity_report import MACRO, MICRO, names_in, report
+from minilm.training.inference import predicted_tags
+from minilm.training.supervised import Recipe, fit
 from minilm.training.tasks import Task
 
 DROPOUT = 0.1
 
 
 class Outcome(NamedTuple):
-    """One model, fitted once."""
+    """One model, fitted once. `details` are further figures by name; for a tagger, the F1 of each kind of entity, of the
+    names that its labelled lines contain, and of new ones."""
 
     score: float
     seconds: float
     parameters: int
+    details: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,26 @@ class Material:
             raise InputError(f"{labels:,} labels were asked for, but there are {n:,} examples to learn from.")
         return sorted(np.random.default_rng(seed).permutation(n)[:labels].tolist())
 
+    def development(self, size: int, run: int = RUN) -> "Material":
+        """The same material with a development part in the place of the test set (see `development`): on it, choices such as
+        the number of epochs are made. What is in it is no longer there to learn from."""
+        parts = development(self.examples, self.test_examples, size, seed=0, run=run)
+        return Material.encoded(self.task, parts, self.tokenizer, self.max_length, self.device)
+
+    def measured(self, model: Classifier, labels: int, seed: int) -> tuple[float, dict[str, float]]:
+        """The score of a model on the test set, and the details of an `Outcome`, for the labels that it was fitted to."""
+        if self.task.per_token:
+            return self.found(predicted_tags(model, self.test, self.task.labels, self.device), labels, seed)
+        score = self.task.measure(model, self.test, self.device)[self.task.metric]
+        assert score is not None  # the test set of a ladder has something to find
+        return score, {}
+
+    def found(self, guessed: list[list[str]], labels: int, seed: int) -> tuple[float, dict[str, float]]:
+        """The F1 of the BIO tags that were guessed for the test lines, and the details of an `Outcome`."""
+        known = names_in([self.examples[i] for i in self.drawn(labels, seed)])
+        rows = {row.name: row.f1 or 0.0 for row in report(self.test_examples, guessed, known)}
+        return rows.pop(MICRO), {name: round(f1, 4) for name, f1 in rows.items() if name != MACRO}
+
     def sample(self, labels: int, seed: int) -> Dataset:
         """These examples, encoded."""
         chosen = set(self.drawn(labels, seed))
@@ -94,7 +118,8 @@ class Rung:
     """A row of the table that is trained: its name, how its model is built for a seed, what is trained, and the recipe.
 
     `keep` is a folder for the model of the first seed; `material` takes the place of the ladder's, for a model with a
-    tokenizer of its own.
+    tokenizer of its own. `epochs` (number of labels → epochs, found by `minilm bench epochs`) takes the place of the recipe's:
+    few labels need more rounds. The entry for the nearest number of labels (by their ratio) counts.
     """
 
     name: str
@@ -104,18 +129,26 @@ class Rung:
     what: str = ""
     keep: Path | None = None
     material: Material | None = None
+    epochs: Mapping[int, int] = field(default_factory=dict)
+
+    def recipe_for(self, labels: int) -> Recipe:
+        """The recipe for so many labels."""
+        recipe = replace(self.recipe, head_only=self.trained == "head")
+        if not self.epochs:
+            return recipe
+        nearest = min(self.epochs, key=lambda known: (abs(math.log(known / labels)), known))
+        return replace(recipe, epochs=self.epochs[nearest])
 
     def run(self, material: Material, labels: int, seed: int) -> Outcome:
         """Fit the model to `labels` examples, and measure it on the test set."""
         material = self.material or material
         model = self.build(material.task, seed).to(material.device)
-        recipe = replace(self.recipe, head_only=self.trained == "head")
+        recipe = self.recipe_for(labels)
         seconds = fit(model, material.sample(labels, seed), recipe, seed, material.device, bar=False)
-        score = material.task.measure(model, material.test, material.device)[material.task.metric]
-        assert score is not None  # the test set of a ladder has something to find
+        score, details = material.measured(model, labels, seed)
         if self.keep is not None and seed == 0:
             save_model(self.keep, model.cpu(), material.tokenizer)
-        return Outcome(score, seconds, parameter_count(model))
+        return Outcome(score, seconds, parameter_count(model), details)
 
 
 @dataclass(frozen=True)
@@ -130,92 +163,6 @@ class Baseline:
         return self.score(material, labels, seed)
 
 
-@dataclass(frozen=True)
-class Start:
-    """What the models of a ladder may start from: the shape and the folder of a pretrained Transformer, and word vectors [V, n]
-    with n ≤ C features."""
-
-    config: TransformerConfig
-    vectors: np.ndarray
-    pretrained: Path
-
-
-def lstm(task: Task, seed: int, start: Start, vectors: bool = False) -> Classifier:
-    """D1's two layers of 128 (F17), on embeddings as wide as the Transformer's; both ways for tagging."""
-    generator = torch.Generator().manual_seed(seed)
-    both_ways = task.per_token
-    config = LSTMConfig(start.config.vocab_size, start.config.width, bidirectional=both_ways, dropout=DROPOUT)
-    model = Classifier(LSTMEncoder(config, generator), task.head(DROPOUT), generator)
-    if vectors:
-        warm_start(model.encoder.token_table, start.vectors)
-    return model
-
-
-def transformer(
-    task: Task, seed: int, start: Start, scheme: str, vectors: bool = False, pretrained: bool = False
-) -> Classifier:
-    """The Transformer of the quickstart, drawn by `scheme`, with word vectors or with everything that pretraining learned."""
-    encoder = architecture_named("bert").build_encoder(replace(start.config, dropout=DROPOUT))
-    model = Classifier(encoder, task.head(DROPOUT))
-    initialise(model, scheme, torch.Generator().manual_seed(seed))
-    if vectors:
-        warm_start(model.encoder.token_table, start.vectors)
-    if pretrained:
-        load_encoder(model, start.pretrained)
-    return model
-
-
-def neural_rungs(start: Start, recipes: dict[str, Recipe], keep: Path | None = None) -> list[Rung]:
-    """The rungs that both ladders have. The fine-tuned model of the first seed is kept in the folder `keep`."""
-    with_vectors, scratch = partial(lstm, start=start, vectors=True), partial(transformer, start=start, scheme="fan-in")
-    neighbours = partial(transformer, start=start, scheme="neighbours", vectors=True)
-    pretrained = partial(transformer, start=start, scheme="neighbours", pretrained=True)
-    return [
-        Rung("LSTM", partial(lstm, start=start), "everything", recipes["lstm"], "two layers of 128 (F17)"),
-        Rung("LSTM + word vectors", with_vectors, "everything", recipes["lstm"], "its embeddings start from F34"),
-        Rung("Transformer", scratch, "everything", recipes["scratch"], "from scratch"),
-        Rung(
-            *("Transformer + word vectors", partial(scratch, vectors=True), "everything", recipes["vectors"]),
-            what="its embeddings start from F34",
-        ),
-        Rung(
-            *("Transformer + word vectors + neighbour heads", neighbours, "everything", recipes["start"]),
-            what="where pretraining starts",
-        ),
-        Rung(
-            *("Transformer pretrained, head only", pretrained, "head", recipes["head"]),
-            what="F08 as printed: W⁰ and b⁰ alone",
-        ),
-        Rung(
-            *("Transformer pretrained, fine-tuned", pretrained, "everything", recipes["pretrained"]),
-            what="F02: all of θ moves",
-            keep=keep,
-        ),
-    ]
-
-
-PUBLISHED_RECIPE = Recipe(epochs=4, learning_rate=PUBLISHED_LEARNING_RATE, embedding_learning_rate_scale=0.1)
-
-
-def published(task: Task, seed: int, model: str | Path) -> Classifier:
-    """A model that others trained, with a fresh head."""
-    architecture, config = encoder_config(model)
-    out = Classifier(architecture.build_encoder(replace(config, dropout=DROPOUT)), task.head(DROPOUT))
-    initialise(out, "neighbours", torch.Generator().manual_seed(seed))
-    load_encoder(out, model)
-    return out
-
-
-def published_rung(model: str | Path, material: Material, recipe: Recipe = PUBLISHED_RECIPE) -> Rung:
-    """A model that others trained, on the same texts, cut into its own tokens."""
-    config = encoder_config(model)[1]
-    parts = material.examples, material.test_examples
-    own = Material.encoded(material.task, parts, tokenizer_for(config, model), config.max_length, material.device)
-    title = PUBLISHED_MODELS[str(model)].title if str(model) in PUBLISHED_MODELS else Path(model).name
-    build = partial(published, model=model)
-    return Rung(f"{title}, fine-tuned", build, "everything", recipe, "what scale brings", material=own)
-
-
 def climb(
     rungs: list[Climber],
     material: Material,
@@ -224,7 +171,8 @@ def climb(
     workers: int = 1,
     bar: bool = True,
 ) -> list[dict]:
-    """Every rung with every number of labels and every seed: rows {model, labels, seed, <metric>, seconds, parameters}.
+    """Every rung with every number of labels and every seed: rows {model, labels, seed, <metric>, seconds, parameters, and
+    the details of the outcome}.
 
     Each fit gets one thread, and `workers` of them run side by side: small products gain little from a second thread, and
     the figures are the same on any number of cores.
@@ -236,10 +184,10 @@ def climb(
     with pool_of(workers) as submit, progress:
         waiting = [(rung, count, submit(rung.run, material, count, seed)) for rung, count, seed in jobs]
         for i, (rung, count, outcome) in enumerate(waiting):
-            score, seconds, parameters = outcome()
+            score, seconds, parameters, details = outcome()
             progress.update()
             facts = {"model": rung.name, "labels": count, "seed": i % seeds, metric: round(score, 4)}
-            rows.append(facts | {"seconds": round(seconds, 1), "parameters": parameters})
+            rows.append(facts | {"seconds": round(seconds, 1), "parameters": parameters} | dict(details))
             if i % seeds == seeds - 1:
                 scores = [row[metric] for row in rows[-seeds:]]
                 progress.write(f"{count:6,} labels  {rung.name:44} {np.mean(scores):.3f} ± {deviation(scores):.3f}")
@@ -263,35 +211,3 @@ def pool_of(workers: int) -> Iterator[Callable[..., Callable[[], Outcome]]]:
 def workers_for(device: torch.device) -> int:
     """One fit per core, at most four; one at a time if a graphics card does the work."""
     return min(4, os.cpu_count() or 1) if device.type == "cpu" else 1
-
-
-def deviation(scores: list[float]) -> float:
-    """The standard deviation over the seeds (n − 1)."""
-    return float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
-
-
-def summarise(rows: list[dict], metric: str) -> list[dict]:
-    """One row per model and number of labels, in the order of the table."""
-    out = []
-    for key in dict.fromkeys((row["model"], row["labels"]) for row in rows):
-        same = [row for row in rows if (row["model"], row["labels"]) == key]
-        scores = [row[metric] for row in same]
-        seconds = float(np.mean([row["seconds"] for row in same]))
-        facts = {"model": key[0], "labels": key[1], "mean": float(np.mean(scores)), "deviation": deviation(scores)}
-        out.append(facts | {"seconds": seconds, "parameters": same[0]["parameters"]})
-    return out
-
-
-def markdown_table(rows: list[dict], metric: str) -> str:
-    """The table as it is printed, written to `report.md`, and shown in the README."""
-    lines = [f"| model | labels | {metric} | training | parameters |", "|---|---:|---:|---:|---:|"]
-    for row in summarise(rows, metric):
-        score = f"{row['mean']:.3f} ± {row['deviation']:.3f}"
-        parameters = f"{row['parameters']:,}" if row["parameters"] else "–"
-        lines.append(f"| {row['model']} | {row['labels']:,} | {score} | {row['seconds']:.0f} s | {parameters} |")
-    return "\n".join(lines)
-
-
-def mean_of(rows: list[dict], metric: str, model: str, labels: int) -> float:
-    """The mean over the seeds of one model with so many labels."""
-    return next(row["mean"] for row in summarise(rows, metric) if (row["model"], row["labels"]) == (model, labels))

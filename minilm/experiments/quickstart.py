@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from minilm.errors import InputError
-from minilm.experiments.ladder import Climber, Material, Start, climb, markdown_table, published_rung, workers_for
+from minilm.experiments.ladder import Climber, Material, climb, workers_for
+from minilm.experiments.rungs import Start, published_rung
+from minilm.experiments.table import markdown_table
 from minilm.experiments.tracks import Track, track_for
 from minilm.files.atomic import write_json, write_text
 from minilm.jobs.pretrain import PretrainOptions, prepare_for, pretrain, vectors_for

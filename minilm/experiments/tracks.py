@@ -6,7 +6,8 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from minilm.experiments.ladder import Climber, Material, Start
+from minilm.experiments.ladder import Climber, Material
+from minilm.experiments.rungs import Start
 from minilm.jobs.pretrain import PretrainOptions
 from minilm.pretrained.run_folder import LoadedModel
 from minilm.text.prepare import Prepared
@@ -21,6 +22,7 @@ class Track(Protocol):
     title: str
     metric: str
     labels: tuple[int, ...]
+    run: int  # so many tokens in a row, found in two examples, make them copies (`text/duplicates.py`)
     steps: int
     pretraining: PretrainOptions
     probes: tuple[str, ...]

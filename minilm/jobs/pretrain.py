@@ -23,7 +23,9 @@ from minilm.models.initialisation import SCHEMES, initialise, warm_start
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.protocol import architecture_named, save_model
 from minilm.text.prepare import Prepared, prepare
+from minilm.text.remarks import unknown_share
 from minilm.text.tokenizer import Tokenizer
+from minilm.text.vocabulary import percent
 from minilm.text.word_vectors import local_and_document_vectors
 from minilm.training.loop import LearningRate, choose_device
 from minilm.training.objectives import BertPretraining, CausalLM, Objective
@@ -77,6 +79,10 @@ class PretrainOptions:
     """The longest input of the model in tokens, for BERT with the three special tokens of a sentence pair."""
     norm: str = "post"
     positions: str = "learned"
+    """How the model knows where a token stands: relative (every head learns how much to prefer each distance, before and
+    after; one table for all layers, as in MPNet), learned (a vector per position, as in BERT; choose it to exchange models
+    with BERT), sinusoidal (a fixed vector per position, made of waves), or rotary (queries and keys are turned by an angle
+    that grows with the position; as in RoFormer)."""
     dropout: float = 0.0
     """In a few minutes, no text is seen often enough to overfit; BERT's 0.1 is meant for forty epochs."""
 
@@ -198,7 +204,7 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     held_out = [batch.to(device) for batch in held_out]
     say_lone(batches, notes)
     say(f"{parameter_count(model):,} parameters, {prepared.train}, budget {options.budget}, on {device}")
-    notes.write(options.out)
+    notes.write(options.out, add=options.resume)
     measured = run.train_in(
         options.out,
         held_out,
@@ -250,7 +256,7 @@ def held_out_batches(prepared: Prepared, length: int, objective: str = "bert", p
 def check_words(prepared: Prepared) -> None:
     """Raises InputError if no token of a part is in the vocabulary: there would be nothing to guess, and a loss of 0."""
     for part, what in ((prepared.train, "training"), (prepared.held_out, "held-out")):
-        if np.isin(np.asarray(part.ids), prepared.tokenizer.special_ids).all():
+        if unknown_share(part.ids, prepared.tokenizer) == 1:
             raise InputError(
                 f"none of the {part.tokens:,} tokens of the {what} part is in the vocabulary, so nothing can be learned from "
                 "it: give another --tokenizer, or leave it out to learn one from the text."
@@ -258,14 +264,14 @@ def check_words(prepared: Prepared) -> None:
 
 
 def say_lone(batches: PretrainingBatches | TextWindows, note: Note) -> None:
-    """Say how much text fits into no sentence pair, and so trains masked words alone."""
+    """Say how much text fits into no sentence pair, and so trains masked words only."""
     if isinstance(batches, PretrainingBatches) and batches.next_sentence:
         batches.open_round(0)
         lone = batches.rows[:, 4] == IGNORED
         if share := lone.mean():
             note(
-                f"{lone.sum():,} of {len(lone):,} rows of the first round ({share:.1%}) are text that fits into no sentence "
-                "pair, such as documents of one sentence: they train masked words alone, without next sentence."
+                f"{lone.sum():,} of the first {len(lone):,} rows ({percent(share)}) hold text that fits into no sentence pair, "
+                "such as a document of one sentence: they train masked words only, not next sentence."
             )
 
 
@@ -281,8 +287,7 @@ def vectors_for(prepared: Prepared, options: PretrainOptions) -> np.ndarray:
     path = prepared.folder / f"vectors-{size}-{window}-{seed}.npy"
     with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
         return np.load(path, allow_pickle=False)
-    ids, borders = prepared.train.ids, prepared.train.document_borders
-    tokenizer = prepared.tokenizer
+    ids, borders, tokenizer = prepared.train.ids, prepared.train.document_borders, prepared.tokenizer
     vectors = local_and_document_vectors(ids, borders, tokenizer.size, size, seed, window, tokenizer.special_ids)
     growing = path.with_name(path.name + ".growing.npy")
     np.save(growing, vectors)

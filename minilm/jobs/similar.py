@@ -53,8 +53,8 @@ class Hit(NamedTuple):
 
 def similar(options: SimilarOptions, say: Callable[[str], None] = print) -> list[list[Hit]]:
     """For each query, the `top` nearest lines, the nearest first. The file is read once, block by block."""
-    queries = [query for query in options.queries if query.strip()]
-    if not queries:
+    queries = list(options.queries)
+    if not queries or not all(map(visible, queries)):
         raise InputError('there is nothing to look for: give a query, such as "a film that moved me".')
     lines, note = lines_of(options.file), Notes(aside if say is print else say)
     loaded = open_encoder(options.model, note)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from minilm.errors import InputError
 from minilm.layers.dropout import Dropout
-from minilm.layers.positions import rotate
+from minilm.layers.positions import check_pairs, rotate
 
 
 def attention(
@@ -49,7 +49,10 @@ def fused_attention(
     may_attend: Bool[Tensor, "..."] | None = None,
     bias: Float[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "B H T Dv"]:
-    """The same numbers as `attention` from PyTorch's kernel, which never stores the [T, S] weights.  F18."""
+    """The same numbers as `attention` from PyTorch's kernel, which never stores the [T, S] weights.  F18.
+
+    With a `bias` that is trained, it does store them, because its gradient is theirs before the softmax.
+    """
     if may_attend is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     sees_something = may_attend.any(dim=-1, keepdim=True)  # [B, ·, ·, 1]
@@ -171,8 +174,7 @@ class RotaryAttention(MultiHeadAttention):
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0):
         super().__init__(width, heads, dropout)
-        if width // heads % 2:
-            raise InputError(f"rotary positions turn pairs of features: {width} / {heads} = {width // heads} is odd.")
+        check_pairs(width // heads)
 
     def project(
         self, x: Tensor, memory: Tensor | None, start: int = 0, query_positions: Tensor | None = None

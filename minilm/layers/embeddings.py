@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from minilm.errors import InputError
 from minilm.layers.dropout import Dropout
 from minilm.layers.normalization import LayerNorm
-from minilm.layers.positions import POSITIONS, sinusoids
+from minilm.layers.positions import check_positions, sinusoids
 
 
 class Embeddings(nn.Module):
@@ -34,8 +34,7 @@ class Embeddings(nn.Module):
         epsilon: float = 1e-12,
     ):
         super().__init__()
-        if positions not in (*POSITIONS, "mpnet"):
-            raise InputError(f"positions '{positions}' are not known: choose one of {', '.join(POSITIONS)}, mpnet.")
+        check_positions(positions)
         self.max_length, self.rows_of_mpnet = max_length, positions == "mpnet"
         self.tokens = nn.Embedding(vocab_size, width)
         rows = {"learned": max_length, "sinusoidal": max_length, "mpnet": max_length + 2}.get(positions)

@@ -13,9 +13,29 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 
-POSITIONS = ("relative", "learned", "sinusoidal", "rotary")
+POSITIONS = (
+    "relative",
+    "learned",
+    "sinusoidal",
+    "rotary",
+    "mpnet",
+)  # the last: a table and a bias, as published MPNets
 BUCKETS, FARTHEST = 32, 128
 ROTARY_BASE = 10000.0
+
+
+def check_positions(positions: str) -> None:
+    """Raises InputError for a kind of positions that is not known."""
+    if positions not in POSITIONS:
+        raise InputError(f"positions '{positions}' are not known: choose one of {', '.join(POSITIONS)}.")
+
+
+def check_pairs(D: int) -> None:
+    """Raises InputError for a head of an odd size D, which rotary positions cannot turn."""
+    if D % 2:
+        raise InputError(
+            f"rotary positions turn pairs of features, and a head has {D}: choose a width and heads that give an even number."
+        )
 
 
 def sinusoids(length: int, width: int) -> Float[Tensor, "T C"]:
@@ -42,11 +62,11 @@ def bucket(offset: Int[Tensor, "*any"], buckets: int = BUCKETS, farthest: int = 
     With 32 buckets, the distances 0 to 7 stand alone, 8 to 11 share one, 12 to 15 the next, and everything beyond 90 shares
     the last. For a key after the query, 2E is added.  F21.
     """
-    half, exact = buckets // 2, buckets // 4
-    n = offset.abs()
-    growth = (n.clamp(min=1).float() / exact).log() / math.log(farthest / exact)
-    far = (exact + (growth * (half - exact)).long()).clamp(max=half - 1)
-    return torch.where(n < exact, n, far) + half * (offset > 0)
+    n, E = offset.abs(), buckets // 4
+    growth = E * (n.clamp(min=1).double() / E).log() / math.log(farthest / E)
+    # A distance at which a bucket begins, such as 16 or 32, may come out a hair below it: 1e-9 is more than that hair.
+    far = (E + (growth + 1e-9).floor().long()).clamp(max=2 * E - 1)
+    return torch.where(n < E, n, far) + 2 * E * (offset > 0)
 
 
 class RelativeBias(nn.Module):
@@ -70,8 +90,10 @@ class RelativeBias(nn.Module):
 
     def forward(self, T: int, S: int, start: int = 0) -> Float[Tensor, "1 H T S"]:
         """The bias of T queries, the first of which stands at position `start`, for the keys at the positions 0 to S − 1."""
-        offsets = torch.arange(1 - T - start, S - start, device=self.table.device)  # every s − t, in rising order
-        b = self.table[bucket(offsets, self.buckets, self.farthest)]  # [T+S−1, H]
+        offsets = torch.arange(1 - T - start, S - start)  # every s − t, in rising order
+        # The buckets are worked out in double precision, which Apple's MPS does not have: so on the CPU.
+        buckets = bucket(offsets, self.buckets, self.farthest).to(self.table.device)
+        b = self.table[buckets]  # [T+S−1, H]
         # Row t reads S neighbouring entries of b, and begins one entry earlier than the row above it.
         return b.T.unfold(1, S, 1).flip(1)[None]  # [H, T, S] → [1, H, T, S]
 
@@ -82,11 +104,13 @@ def rotate(x: Float[Tensor, "B H T D"], position: Int[Tensor, "#B T"], base: flo
         x'ᵢ = xᵢ cos mωᵢ − xᵢ₊D/₂ sin mωᵢ,   x'ᵢ₊D/₂ = xᵢ₊D/₂ cos mωᵢ + xᵢ sin mωᵢ,   ωᵢ = base^{−2i/D}
 
     If queries and keys are both turned, their product depends on s − t alone, because turning one by tω and the other by sω
-    leaves the angle (s − t)ω between them.
+    leaves the angle (s − t)ω between them. Raises InputError if D is odd.
     """
-    half = x.size(-1) // 2
-    frequency = base ** (-torch.arange(half, device=x.device, dtype=torch.float64) / half)  # ω [D/2]
-    angle = (position[:, None, :, None] * frequency).to(x.dtype)  # [B, 1, T, D/2]
-    first, second = x[..., :half], x[..., half:]
+    D = x.size(-1)
+    check_pairs(D)
+    # in double precision, which Apple's MPS does not have: so on the CPU
+    frequency = (base ** (-torch.arange(0, D, 2, dtype=torch.float64) / D)).to(x)  # ω [D/2]
+    angle = position[:, None, :, None] * frequency  # [B, 1, T, D/2]
+    first, second = x.chunk(2, dim=-1)  # each [B, H, T, D/2]
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

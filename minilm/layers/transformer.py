@@ -18,7 +18,7 @@ from minilm.errors import InputError
 from minilm.layers.attention import KVCache, MultiHeadAttention, RotaryAttention
 from minilm.layers.dropout import Dropout
 from minilm.layers.normalization import LayerNorm
-from minilm.layers.positions import RelativeBias
+from minilm.layers.positions import RelativeBias, check_positions
 
 
 def gelu(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
@@ -119,7 +119,7 @@ class TransformerBlock(nn.Module):
             memory_may_attend = rows_of_mask(memory_may_attend, query_positions, x.size(1))
             x, queries = at_positions(x, query_positions), at_positions(normed, query_positions)  # [B, Q, C]
             if bias is not None:
-                bias = bias[0, :, query_positions].transpose(0, 1)  # [H, B, Q, S] → [B, H, Q, S]
+                bias = bias[0][:, query_positions].transpose(0, 1)  # [H, B, Q, S] → [B, H, Q, S]
             attended, weights = self.attention(
                 queries, may_attend, normed, need_weights, cache=cache, query_positions=query_positions, bias=bias
             )
@@ -160,12 +160,14 @@ class TransformerStack(nn.Module):
     With `positions` "relative" (or "mpnet"), all blocks share one `RelativeBias`; with "rotary", their attention is
     `RotaryAttention`.
     Other positions are part of the embeddings. `options` are those of `TransformerBlock`.
+    Raises InputError for positions that are not known, and if "rotary" comes with another class of attention.
     """
 
     def __init__(self, layers: int, width: int, heads: int, feed_forward: int, positions: str = "learned", **options):
         super().__init__()
-        if positions == "rotary":
-            options["attention"] = RotaryAttention
+        check_positions(positions)
+        if positions == "rotary" and not issubclass(options.setdefault("attention", RotaryAttention), RotaryAttention):
+            raise InputError("rotary positions bring their own attention: leave `attention` out, or subclass it.")
         self.relative_bias = RelativeBias(heads) if positions in ("relative", "mpnet") else None
         blocks = [TransformerBlock(width, heads, feed_forward, **options) for _ in range(layers)]
         self.layers: Any = nn.ModuleList(blocks)

@@ -14,9 +14,10 @@ from minilm.errors import InputError
 from minilm.layers.attention import padding_mask
 from minilm.layers.embeddings import Embeddings
 from minilm.layers.transformer import TransformerStack
-from minilm.models.bert_start import look_at_neighbours, positions_from_sinusoids
+from minilm.models.bert_start import start_heads
 from minilm.models.config import TransformerConfig
 from minilm.models.heads import EncoderOutput, MaskedLMHead, Pooler
+from minilm.models.wave_start import positions_from_sinusoids
 
 
 class Bert(nn.Module):
@@ -70,7 +71,7 @@ class Bert(nn.Module):
         """What this architecture adds to the fan-in start (see `models/initialisation.py`)."""
         positions_from_sinusoids(self.embeddings)
         if scheme == "neighbours":
-            look_at_neighbours(self.config, self.embeddings, self.stack)
+            start_heads(self.config, self.embeddings, self.stack)
 
 
 class PretrainingOutput(NamedTuple):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from minilm.errors import InputError, check_least, check_most
-from minilm.layers.positions import POSITIONS
+from minilm.layers.positions import POSITIONS, check_pairs
 from minilm.layers.transformer import ACTIVATIONS
 
 SIZES = ("vocab_size", "width", "layers", "heads", "feed_forward", "max_length", "token_types")
@@ -17,7 +17,8 @@ MOST = dict.fromkeys(SIZES, 10_000_000) | {"layers": 1_000, "feed_forward": 40_0
 class TransformerConfig:
     """The shape of a model. It is checked when it is made, so that a wrong size is named before anything is built.
 
-    Raises InputError for a size below 1, a width that is not divisible by the heads, or a choice that is not known.
+    Raises InputError for a size below 1, a width that is not divisible by the heads, a choice that is not known, or heads of
+    an odd size together with rotary positions.
     """
 
     vocab_size: int = 8192
@@ -43,11 +44,12 @@ class TransformerConfig:
             )
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout {self.dropout} is not in [0, 1).")
-        positions = (*POSITIONS, "mpnet")  # the last is that of published MPNets: a learned table, and a relative bias
-        choices = {"norm": ("post", "pre"), "positions": positions, "activation": tuple(ACTIVATIONS)}
+        choices = {"norm": ("post", "pre"), "positions": POSITIONS, "activation": tuple(ACTIVATIONS)}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} '{getattr(self, name)}' is not known: choose one of {', '.join(allowed)}.")
+        if self.positions == "rotary":
+            check_pairs(self.width // self.heads)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
 from minilm.errors import InputError
+from minilm.layers.crf import CRF
 from minilm.layers.dropout import Dropout
 from minilm.layers.normalization import LayerNorm
 from minilm.layers.transformer import ACTIVATIONS
@@ -109,16 +110,38 @@ class TokenHeadConfig(HeadConfig):
     means the tokenizer's own words; it holds for published taggers and for folders that do not say. `longest_word` is
     above 0 if the units include words of Chinese, or of another script without spaces: it is the length of the longest
     such word, and text must have spaces between its words.
+
+    With `crf`, the tags of a line are scored together, by a linear-chain CRF on the logits. `crf_allowed` says which steps are
+    possible there, as K + 1 strings of K + 1 digits: digit j of string i is "1" if tag j may follow tag i. The last string is
+    the start of a line, and the last digit its end. If it is empty, all steps are possible.
     """
 
     units: str = "tokenizer"
     longest_word: int = 0
+    crf: bool = False
+    crf_allowed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        size = len(self.labels) + 1
+        table = [row for row in self.crf_allowed if isinstance(row, str) and len(row) == size and {*row} <= {*"01"}]
+        if self.crf_allowed and not (self.crf and len(table) == len(self.crf_allowed) == size):
+            raise InputError(
+                f"crf_allowed must be {size} strings of {size} digits 0 and 1 for {size - 1} labels, and needs crf."
+            )
+
+    @property
+    def allowed_steps(self) -> Bool[Tensor, "_ _"] | None:
+        """`crf_allowed` as the CRF takes it."""
+        return torch.tensor([[digit == "1" for digit in row] for row in self.crf_allowed]) if self.crf_allowed else None
 
 
 class Classifier(nn.Module):
     r"""logits = encoder(x) W⁰ + b⁰.  F07.
 
     For a text, encoder(x) is one vector (see `TextHeadConfig.pooling`); for tagging, it is the hidden state of each token.
+    If the head has a CRF, the logits at the first pieces of a line's words are its emissions (F31), `crf` holds its other
+    scores, and the model's answer is the best path and not the best tag of each word.
     Raises InputError for a pooling that the encoder does not support.
     """
 
@@ -140,6 +163,9 @@ class Classifier(nn.Module):
         with torch.no_grad():
             self.head.weight.uniform_(-bound, bound, generator=generator)
             self.head.bias.zero_()
+        self.crf: CRF | None = None
+        if isinstance(head, TokenHeadConfig) and head.crf:
+            self.crf = CRF(len(head.labels), head.allowed_steps)
 
     @property
     def labels(self) -> tuple[str, ...]:

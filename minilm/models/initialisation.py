@@ -48,7 +48,7 @@ def initialise(model: nn.Module, scheme: str = "neighbours", generator: torch.Ge
                 if module.padding_idx is not None:
                     module.weight[module.padding_idx] = 0
         for module in model.modules() if not published else ():
-            if start := getattr(module, "start", None):
+            if callable(start := getattr(module, "start", None)):  # in a CRF, start is a vector
                 start(scheme)
 
 

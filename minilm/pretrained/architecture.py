@@ -88,7 +88,7 @@ class Architecture:
             head = dict(entries["minilm_head"])
             kind = HEAD_TASKS[head.pop("task")]
             known = {field.name for field in fields(kind)}
-            given = {name: value for name, value in head.items() if name in known}
+            given = {name: tuple(v) if isinstance(v, list) else v for name, v in head.items() if name in known}
             found = kind(**given | {"labels": tuple(head["labels"])})
             if isinstance(found, TokenHeadConfig) and found.units != TOKENIZER:
                 rule_named(found.units, where)
@@ -162,9 +162,9 @@ class Architecture:
         for name in expected:
             if name in found and expected[name].shape != found[name].shape:
                 yield f"{name} is {list(found[name].shape)} and should be {list(expected[name].shape)}"
-        if unknown := sorted(
-            name for name in found if name not in expected and not name.startswith(("pooler.", "head."))
-        ):
+        # a classifier without a CRF cannot take the logits of one that has it
+        heads = ("pooler.", "head.") if "head.weight" in expected else ("pooler.", "head.", "crf.")
+        if unknown := sorted(name for name in found if name not in expected and not name.startswith(heads)):
             yield f"unknown {', '.join(unknown)}"
 
     # -- building -----------------------------------------------------------------------------------------------------

@@ -288,7 +288,7 @@ class BertArchitecture(Architecture):
 
     def vector_size(self, config: TransformerConfig, scheme: str) -> int:
         """As wide as the embeddings, without the features that "neighbours" keeps for positions and segments."""
-        return config.width - (sum(reserved(config.width, config.heads)) if scheme == "neighbours" else 0)
+        return config.width - (reserved(config) if scheme == "neighbours" else 0)
 
 
 ARCHITECTURE = BertArchitecture()

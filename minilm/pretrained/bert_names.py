@@ -37,6 +37,9 @@ NAMES = {
     "cls.predictions.bias": "mlm_head.bias",
     "cls.seq_relationship.{p}": "nsp_head.{p}",
     "classifier.{p}": "head.{p}",
+    "crf.A": "crf.A",  # `transformers` has no CRF and leaves these out
+    "crf.start": "crf.start",
+    "crf.end": "crf.end",
 }
 # In files of `transformers` the output matrix and its bias may appear a second time; both are the tensors named here.
 REPEATED = {
@@ -48,7 +51,8 @@ BUFFERS = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
 OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # as TensorFlow called them
 ENCODER = ("embeddings.", "encoder.", "pooler.")  # how names begin if the encoder was published alone
 # What stands on the encoder. Some models have it and others do not.
-HEADS = ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.", "classifier.")
+HEADS = ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.", "classifier.", "crf.")
+OWN_CRF = ("crf.A", "crf.start", "crf.end")
 
 
 class Layout(NamedTuple):
@@ -138,6 +142,8 @@ def misfits(
     missing = [name for name in expected if name not in found and not name.startswith(absent)]
     wrong = [name for name in expected if name in found and expected[name].shape != found[name].shape]
     parts = ("minilm.", *(part for part in layout.parts if any(name.startswith(part) for name in expected)))
+    # the logits of a CRF are not what another head computes
+    parts += OWN_CRF if "classifier.weight" in expected else ()
     pooler = layout.heads[0]
     further = [n for n in found if n in layout.repeated or n.startswith(pooler) or not n.startswith(parts)]
     unknown = sorted(found.keys() - expected.keys() - set(further))

@@ -99,6 +99,7 @@ def open_encoder(name: Path | str, note: Note = unheard) -> LoadedModel:
     with_pooler = any(name.endswith("pooler.dense.weight") for name in found)
     folder = folder_of(path)
     settings = read_settings(folder, getattr(config, "max_length", None))
+    # the weights of dense layers lie in files of their own, so the encoder is filled first, without them
     loaded = opened(
         path, architecture, config, lambda: SentenceEncoder(architecture.build_encoder(config), with_pooler), note=note
     )
@@ -185,13 +186,13 @@ def load_encoder(model: Classifier, name: Path | str, note: Note = unheard) -> t
     """
     path, entries, architecture, _ = described(name)
     file = weights_file(path)
-    own = {name: tensor for name, tensor in weights_of(model).items() if not name.startswith("head.")}
+    own = {name: tensor for name, tensor in weights_of(model).items() if not name.startswith(("head.", "crf."))}
     fit = fit_of(file, architecture, architecture.write_names(own), architecture.renamed(header_of(file)))
     weights = read_weights(path, architecture, fit)
     note_unused(path, architecture, fit, note)
     for remark in architecture.remarks(entries):
         note(f"{path}: {remark}")
-    return tuple(load_weights(model, weights, str(path), may_lack=("head.", "pooler.")))
+    return tuple(load_weights(model, weights, str(path), may_lack=("head.", "crf.", "pooler.")))
 
 
 def save_model(folder: Path, model: nn.Module, tokenizer: Tokenizer) -> None:

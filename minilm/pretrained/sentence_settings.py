@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import normalizers
-from torch import Tensor
 
 from minilm.errors import InputError
 from minilm.files.tensors import WEIGHTS, read_json, read_safetensors, weights_file
@@ -26,7 +25,7 @@ from minilm.models.sentence_encoder import (
     SentenceEncoder,
     SentenceSettings,
 )
-from minilm.pretrained.weights import load_weights, refuse_broken_numbers
+from minilm.pretrained.weights import load_weights, refuse_broken_numbers, weights_of
 from minilm.text.tokenizer import Tokenizer
 
 MODULES, PROMPTS = "modules.json", "config_sentence_transformers.json"
@@ -76,7 +75,7 @@ def read_settings(folder: Path, positions: int | None) -> SentenceSettings:
     if not modules:
         return SentenceSettings(max_length=shortest(length_of_tokenizer(folder), positions))
     transformer = transformer_entries(folder)
-    length, where = entry(transformer, "max_seq_length", int, None, "sentence_bert_config.json", folder), str(folder)
+    length = entry(transformer, "max_seq_length", int, None, "sentence_bert_config.json", folder)
     length = shortest(length_of_tokenizer(folder) if length is None else length, positions)
     if length is not None and length < 3:
         raise InputError(f"{folder}: texts of {length} tokens leave no room between [CLS] and [SEP].")
@@ -99,7 +98,7 @@ def read_settings(folder: Path, positions: int | None) -> SentenceSettings:
             **read_prompts(folder),
         )
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{folder}: {error}") from None
 
 
 def read_modules(folder: Path) -> list[tuple[str, str]]:
@@ -196,6 +195,7 @@ def length_of_tokenizer(folder: Path) -> int | None:
 
 
 def shortest(*lengths: int | None) -> int | None:
+    """The smallest of the lengths that are known, or None if none is."""
     return min((length for length in lengths if length is not None), default=None)
 
 
@@ -280,9 +280,5 @@ def sentence_files(model: SentenceEncoder) -> dict[str, Any]:
                 "bias": layer.bias,
                 "activation_function": f"{activation.__module__}.{activation.__name__}",
             }
-            out[f"{path}/{WEIGHTS}"] = dense_weights(module)
+            out[f"{path}/{WEIGHTS}"] = weights_of(module)
     return out
-
-
-def dense_weights(layer: Any) -> dict[str, Tensor]:
-    return dict(layer.named_parameters())

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 
-HEADS = ("pooler.", "mlm_head.", "nsp_head.", "head.")  # one model has these, the next does not
+HEADS = ("pooler.", "mlm_head.", "nsp_head.", "head.", "crf.")  # one model has these, the next does not
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

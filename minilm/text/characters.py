@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from decimal import Decimal
+from functools import cache
 
 # Unicode's Default_Ignorable_Code_Point: characters that have no picture of their own, whatever the font. Some of them are
 # letters to Unicode (the Hangul fillers), so their category alone does not tell.
@@ -16,8 +17,8 @@ _NONE = "\ufdd0-\ufdef" + "".join(
     f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
 )
 _BLANK = re.compile(f"[{_IGNORED}{_NONE}\u2800]")
-# Spaces and controls, and marks that only change the character before them.
-_UNSEEN = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me"))
+_UNSEEN = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Cs"))  # spaces, controls, and halves of characters
+_MARKS = frozenset(("Mn", "Me"))  # they only change the character before them
 # What is removed around a label: spaces, controls, and marks of direction. The joiners U+200C and U+200D stay, because they
 # choose the form of the last letter, and so do the selectors of an emoji.
 _RANGES = (
@@ -28,13 +29,18 @@ _AROUND = "".join(chr(number) for first, last in _RANGES for number in range(fir
 _NUMBER = re.compile(r"[-+]?\d{1,30}(\.\d{1,30})?", re.ASCII)
 
 
-def visible(text: str) -> bool:
-    """Whether the text has a character that can be seen.
+@cache
+def shows(character: str) -> bool:
+    """Whether a character shows, alone or as an accent on the one before it.
 
-    Spaces, control characters, a zero-width space, a byte order mark, a soft hyphen, a direction mark, a filler or a
-    combining mark without its letter cannot.
+    Spaces, control characters, a zero-width space, a byte order mark, a soft hyphen, a direction mark and a filler do not.
     """
-    return any(unicodedata.category(c) not in _UNSEEN and not _BLANK.match(c) for c in text)
+    return unicodedata.category(character) not in _UNSEEN and not _BLANK.match(character)
+
+
+def visible(text: str) -> bool:
+    """Whether the text has a character that can be seen: one that shows, and is no combining mark without its letter."""
+    return any(shows(c) and unicodedata.category(c) not in _MARKS for c in text)
 
 
 def code_points(text: str, most: int = 3) -> str:

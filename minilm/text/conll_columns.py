@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from minilm.errors import InputError
 from minilm.files.notes import Note
+from minilm.text.characters import shows
 from minilm.text.files import text_lines
-from minilm.text.segmentation import visible
 from minilm.text.tag_schemes import OUTSIDE, marks_border
 
 _COMMENT = re.compile(r"#\s*[\w.:-]+\s*=")  # # text = …
@@ -66,7 +66,7 @@ def _sentences(path: Path) -> Iterator[list[Row]]:
 
 def _cells(line: str) -> list[str]:
     """The columns of a line, separated by tabs if there is one, or else by spaces; none if nothing can be seen in it."""
-    if not any(map(visible, line)):
+    if not any(map(shows, line)):
         return []
     if "\t" in line:
         cells = [_stripped(cell) for cell in line.split("\t")]
@@ -81,9 +81,9 @@ def _cells(line: str) -> list[str]:
 
 def _stripped(cell: str) -> str:
     """The cell without spaces and other invisible characters at its ends."""
-    if cell and visible(cell[0]) and visible(cell[-1]):
+    if cell and shows(cell[0]) and shows(cell[-1]):
         return cell
-    seen = [i for i, character in enumerate(cell) if visible(character)]
+    seen = [i for i, character in enumerate(cell) if shows(character)]
     return cell[seen[0] : seen[-1] + 1] if seen else ""
 
 

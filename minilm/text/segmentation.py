@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 from minilm.errors import InputError
-from minilm.text.characters import IGNORED
+from minilm.text.characters import shows
 
 Span = tuple[int, int]
 
@@ -37,13 +37,6 @@ UNSPACED = re.compile(f"(?:{ALONE.pattern}|[\u0e00-\u0fff\u1000-\u109f\u1780-\u1
 
 
 @cache
-def visible(character: str) -> bool:
-    """Whether a character shows: white space, control characters, zero-width spaces, fillers and the like do not."""
-    seen = unicodedata.category(character) not in ("Cc", "Cf", "Cs") and not IGNORED.match(character)
-    return seen and not character.isspace() and character != "\u2800"  # the empty cell of Braille
-
-
-@cache
 def _kind(character: str) -> str:
     """L for a letter, M for a mark that belongs to the character before it, N, P, S … as Unicode says."""
     return unicodedata.category(character)[0]
@@ -58,7 +51,7 @@ def characters(text: str) -> list[Span]:
     for i, character in enumerate(text):
         if _kind(character) == "M" and found and found[-1][1] == i:
             found[-1] = (found[-1][0], i + 1)
-        elif visible(character):
+        elif shows(character):
             found.append((i, i + 1))
     return found
 
@@ -178,7 +171,7 @@ def _mark_before(text: str, start: int, end: int) -> int:
     if run := _RUN.match(text, start, end):
         return len(run[0])
     first, then = text[start], text[start + 1 : min(start + 2, end)]
-    if not visible(first):
+    if not shows(first):
         return 1
     belongs = (first in "@#" and then.isalnum()) or (first in "+-−.±" and then.isdigit()) or first in "_&"
     return int(_kind(first) in "PS" and not belongs)
@@ -187,7 +180,7 @@ def _mark_before(text: str, start: int, end: int) -> int:
 def _mark_after(text: str, start: int, end: int) -> int:
     """How many characters at the end are a mark that stands alone; 0 if the word ends here."""
     last, core = text[end - 1], text[start : end - 1]
-    if not visible(last):
+    if not shows(last):
         return 1
     if last == "." and core.endswith("."):
         return 1 if _shortened(core) else len(core) + 1 - len(core.rstrip("."))
@@ -206,9 +199,9 @@ def _trimmed(text: str, spans: Iterator[Span] | list[Span]) -> list[Span]:
     """The spans without invisible characters at their ends; those with nothing visible are left out."""
     found = []
     for start, end in spans:
-        while start < end and not visible(text[start]):
+        while start < end and not shows(text[start]):
             start += 1
-        while start < end and not visible(text[end - 1]):
+        while start < end and not shows(text[end - 1]):
             end -= 1
         if start < end:
             found.append((start, end))

@@ -79,6 +79,29 @@ class Scheme(NamedTuple):
         choices = [self.join(letter, kind) for letter in mine]
         return next((tag for tag in choices if tag in known), choices[0])
 
+    def allowed_steps(self, labels: Sequence[str]) -> list[list[bool]]:
+        """Which step from tag to tag occurs in some line that `from_bio` writes with these K labels: [K + 1][K + 1].
+
+        Entry [i][j] is the step from label i to label j; row K is the start of a line, and column K is its end. A label may
+        stand for tokens that begin or continue an entity, and that end it or do not. A step is possible if what ends is
+        followed by what begins, or what goes on by what continues it.
+        """
+        roles = [(OUTSIDE, True, True)]  # (type, begins, ends); outside, every token is a thing of its own
+        for kind in dict.fromkeys(self.split(label)[1] for label in labels if label != OUTSIDE):
+            roles += [(kind, begins, ends) for begins in (True, False) for ends in (True, False)]
+        stands_for: dict[str, list[tuple[str, bool, bool]]] = {label: [] for label in labels}
+        for kind, begins, ends in roles:
+            label = OUTSIDE if kind == OUTSIDE else self._known(begins, ends, kind, labels)
+            stands_for.setdefault(label, []).append((kind, begins, ends))
+        border = [(OUTSIDE, True, True)]
+        rows = [*(stands_for[label] for label in labels), border]
+        return [[any(_follows(a, b) for a in before for b in after) for after in rows] for before in rows]
+
+
+def _follows(before: tuple[str, bool, bool], after: tuple[str, bool, bool]) -> bool:
+    """Whether a token may come after another, both as (type, begins an entity, ends it)."""
+    return before[2] == after[1] and (after[1] or before[0] == after[0])
+
 
 BIO, BARE = Scheme("BIO"), Scheme("bare", "")
 

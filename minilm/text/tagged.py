@@ -31,7 +31,10 @@ class TaggedLine(NamedTuple):
 
 
 class NumberedLine(TaggedLine):
-    """A tagged line of a file: `numbers` are the numbers of the file's lines in which its tokens stand, counted from 1."""
+    """A tagged line of a file: `numbers` are the numbers of the file's lines in which its tokens stand, counted from 1.
+
+    They are no third field, so that `tokens, tags = line` works for every tagged line.
+    """
 
     numbers: Sequence[int]
 

@@ -107,10 +107,6 @@ class Tokenizer:
             rows = [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
         return rows if special else self._as_text(rows)
 
-    def ids_of_words(self, lines: list[list[str]]) -> list[list[int]]:
-        """The id of the first piece of each word of each line: it carries the tag when words are tagged."""
-        return [[pieces[0] for pieces in line] for line in self.pieces_of_words(lines)]
-
     def _as_text(self, rows: list[list[int]]) -> list[list[int]]:
         if not self._leaking:
             return rows

@@ -1,10 +1,12 @@
 """Using a trained model: probabilities and labels, vectors for sentences, masked words, attention weights.  F18, F25."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
@@ -22,12 +24,19 @@ def probabilities(model: nn.Module, examples: Dataset, device: torch.device | No
 
     Raises InputError if a score is not a number.
     """
+    return _of_rows(model, examples, device, lambda logits: logits.softmax(dim=-1))
+
+
+def _of_rows(
+    model: nn.Module, examples: Dataset, device: torch.device | None, function: Callable[[Tensor], Tensor]
+) -> list[np.ndarray]:
+    """A function of the logits for each row, in the order of the rows, without padding."""
     model.eval()
     out: list[np.ndarray] = [np.empty(0)] * len(examples)
     for chosen in examples.in_order():
         batch = examples.batch(chosen).to(device or torch.device("cpu"))
         logits = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
-        y_hat = logits.softmax(dim=-1).float().cpu().numpy()
+        y_hat = function(logits).float().cpu().numpy()
         for i, row in zip(chosen, y_hat, strict=True):
             out[i] = row if row.ndim == 1 else row[: len(examples.rows[i])]
             refuse_nan(out[i][None], f"the score of example {examples.owner[i] + 1}")
@@ -42,10 +51,37 @@ def predicted_labels(model: nn.Module, examples: Dataset, device: torch.device |
 def predicted_tags(
     model: nn.Module, examples: Dataset, tags: tuple[str, ...], device: torch.device | None = None
 ) -> list[list[str]]:
-    """The most probable tag of each word of each line. Lines that were cut into several rows are joined again."""
+    """The most probable tag of each word of each line, or the tags of its most probable path if the model has a CRF.
+
+    Lines that were cut into several rows are joined again; a CRF sees them joined.
+    """
+    if getattr(model, "crf", None) is not None:
+        return _viterbi_tags(model, examples, tags, device)
     lines: list[list[str]] = [[] for _ in range(max(examples.owner, default=-1) + 1)]
     for owner, labels, row in zip(examples.owner, examples.labels, probabilities(model, examples, device), strict=True):
         lines[owner] += [tags[k] for k, label in zip(row.argmax(axis=-1), labels, strict=True) if label != IGNORED]
+    return lines
+
+
+@torch.no_grad()
+def _viterbi_tags(
+    model: nn.Module, examples: Dataset, tags: tuple[str, ...], device: torch.device | None
+) -> list[list[str]]:
+    """The best path of each line, whose emissions are the logits at its words.  F31."""
+    crf: Any = model.crf
+    parts: list[list[np.ndarray]] = [[] for _ in range(max(examples.owner, default=-1) + 1)]
+    rows = _of_rows(model, examples, device, lambda logits: logits)
+    for owner, labels, row in zip(examples.owner, examples.labels, rows, strict=True):
+        parts[owner].append(row[np.array(labels) != IGNORED])
+    E = [np.concatenate(line) if line else np.empty((0, len(tags)), np.float32) for line in parts]
+    lines: list[list[str]] = [[] for _ in E]
+    lengths = np.array([len(line) for line in E])
+    for chosen in batches_by_length(lengths) if lengths.any() else ():
+        padded = pad_sequence([torch.from_numpy(E[i]) for i in chosen], batch_first=True).to(crf.A)
+        words = torch.arange(padded.size(1)) < torch.from_numpy(lengths[chosen])[:, None]
+        y_hat = crf.viterbi(padded, words.to(padded.device))[0].tolist() if padded.size(1) else [[] for _ in chosen]
+        for i, path in zip(chosen, y_hat, strict=True):
+            lines[i] = [tags[k] for k in path[: lengths[i]]]
     return lines
 
 
@@ -151,8 +187,8 @@ def sentence_vectors(
 def words_about_cuts(cut: int, texts: int, where: str, limit: int | None, number: int, length: int) -> str:
     """The sentence about texts that were cut, with an example: the text with this number and length."""
     return (
-        f"{cut:,} of {texts:,} texts of {where} {'was' if cut == 1 else 'were'} cut at {limit} tokens, which is all that the "
-        f"model reads, for example text {number:,}, which has {length:,} tokens."
+        f"{cut:,} of {texts:,} texts {'was' if cut == 1 else 'were'} cut at {limit} tokens, which is all that the model reads: "
+        f"text {number:,} of {where}{', for example,' if cut > 1 else ''} has {length:,}."
     )
 
 

@@ -96,10 +96,10 @@ def train(
             middle = (progress.step + 0.5, progress.tokens + step.tokens / 2, progress.seconds + last / 2)
             step.loss.backward()
             norm = clip_gradients(model.parameters(), clip)
-            if not (math.isfinite(norm) and math.isfinite(float(step.loss.detach()))):
-                raise InputError(
-                    f"the loss is no longer a number at step {progress.step}: the gradient has overflowed. {advice}"
-                )
+            finite = math.isfinite(float(step.loss.detach()))
+            if not (finite and math.isfinite(norm)):
+                what = "gradient of the loss" if finite else "loss"
+                raise InputError(f"the {what} is no longer a number at step {progress.step}. {advice}")
             optimizer.step(learning_rate.at(budget.progress(*middle)))
             optimizer.zero_grad()
             progress.step += 1

@@ -1,13 +1,14 @@
-r"""The losses, written by hand, on logits.  F01, F04–F06, F08, F11, F25–F28.
+r"""The losses, written by hand, on logits.  F01, F04–F06, F08, F11, F25–F28, F31.
 
 All of them are the same empirical risk, L(θ) = 1/N Σᵢ ℓ(yᵢ, P(y∣xᵢ; θ)) (F01), and differ in what the N examples are:
 
     F05  a yes or no per example      binary_cross_entropy(logits [N], targets [N])
     F08  a class per example          cross_entropy(logits [N, K], labels [N])
     F25  the masked words             cross_entropy(logits [B, T, V], labels [B, T]), −100 where nothing was masked
-    F26  "is next" or "is not"        cross_entropy(logits [B, 2], labels [B])
+    F26  "is next" or "is not"        cross_entropy(logits [B, 2], labels [B]), −100 for a row that is no pair
     F27  pretraining                  F25 + F26
     F28  a task, F11 a sequence       cross_entropy with the K of that task
+    F31  the tags of a sentence       crf_loss(crf, logits [B, T, K], labels [B, T]), scored together
 
 Letters:  N examples · K classes
 A loss is the mean over the positions that count, and says how many they are. Labels that do not count are −100, never 0:
@@ -19,11 +20,12 @@ from functools import reduce
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from minilm.errors import InputError
 from minilm.examples.labels import IGNORED
+from minilm.layers.crf import CRF
 
 
 class Loss(NamedTuple):
@@ -63,6 +65,37 @@ def cross_entropy(
     if label_smoothing:
         losses = (1 - label_smoothing) * losses - label_smoothing * log_y_hat.mean(dim=-1)
     return _mean(losses)
+
+
+def crf_loss(
+    crf: CRF,
+    logits: Float[Tensor, "B T K"],
+    labels: Int[Tensor, "B T"],
+    begins: Bool[Tensor, " B"] | None = None,
+    ends: Bool[Tensor, " B"] | None = None,
+) -> Loss:
+    r"""−1/N Σ log P(y ∣ x): over sentences, and divided by the number N of their words.  F31.
+
+    The logits at labels that are not −100 are the CRF's emissions. Divided by words, and not by sentences, the loss is as
+    large as that of F08 (the two are equal as long as A, start and end are 0), whatever the lengths in a batch.
+
+    Raises InputError for a label outside −100, 0 … K − 1, or for labels that take a step that the CRF's constraints forbid.
+    """
+    emissions, attention_mask, places = labelled_first(logits, labels)
+    losses = crf(emissions, labels.gather(1, places), attention_mask, begins, ends)
+    count = int(attention_mask.sum())
+    return Loss(losses.sum() / max(count, 1), count)
+
+
+def labelled_first(
+    logits: Float[Tensor, "B T K"], labels: Int[Tensor, "B T"]
+) -> tuple[Float[Tensor, "B N K"], Bool[Tensor, "B N"], Int[Tensor, "B N"]]:
+    """The logits at labels that are not −100, in order and without gaps, the mask for them, and their places in the row."""
+    counts = labels != IGNORED
+    N = max(1, int(counts.sum(1).max()))
+    places = (~counts).long().argsort(dim=1, stable=True)[:, :N]
+    z = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    return z.gather(1, places[..., None].expand(-1, -1, z.size(-1))), counts.gather(1, places), places
 
 
 def binary_cross_entropy(logits: Float[Tensor, "*batch"], targets: Float[Tensor, "*batch"]) -> Loss:

@@ -29,9 +29,16 @@ def measure_tags(model: nn.Module, examples: Dataset, tags: tuple[str, ...], dev
 
     The model's tags may follow any scheme of `text/tag_schemes.py`.
     """
+    return entity_scores(*bio_tags(model, examples, tags, device))
+
+
+def bio_tags(
+    model: nn.Module, examples: Dataset, tags: tuple[str, ...], device: torch.device
+) -> tuple[list[list[str]], list[list[str]]]:
+    """The true and the guessed tags of each line, as BIO."""
     scheme = recognise(tags, lambda tag: "the labels of the model")
     true, guessed = true_tags(examples, tags), predicted_tags(model, examples, tags, device)
-    return entity_scores([scheme.to_bio(line) for line in true], [scheme.to_bio(line) for line in guessed])
+    return [scheme.to_bio(line) for line in true], [scheme.to_bio(line) for line in guessed]
 
 
 def entity_scores(true: list[list[str]], guessed: list[list[str]]) -> Measured:

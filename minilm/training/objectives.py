@@ -7,23 +7,22 @@ An objective is all that `training/run.py` needs to know about what is learned:
     summary(measured)        the most telling of these figures, in a few words
     curves                   the names of the figures that are drawn over the course of a run
 
-A figure over nothing (the masked words of a text that has no known word, the pairs of a batch that has none) is left out.
-
 Letters:  B batch · T length · K classes · V vocabulary
 """
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from minilm.errors import InputError
 from minilm.examples.batching import Batch
 from minilm.examples.labels import IGNORED
 from minilm.training.loop import Step
-from minilm.training.losses import Loss, cross_entropy
+from minilm.training.losses import Loss, crf_loss, cross_entropy
 
 
 @runtime_checkable
@@ -68,10 +67,10 @@ class Mean:
 class BertPretraining:
     r"""L = L_MLM + w · L_NSP, each the mean over its own labels that count.  F25, F26, F27.
 
-    If both shared one loss that ignores one label, every pair labelled 0 would be lost. w is `next_sentence_weight`; 0
-    leaves next sentence out, and a row that is no pair (labelled −100) takes no part in it. The model is called as
+    In both, −100 marks what does not count; if they shared a loss that ignores label 0 instead, every pair whose B does
+    follow A (label 0) would be lost. w is `next_sentence_weight`; 0 leaves next sentence out. The model is called as
     `model(input_ids, token_type_ids, attention_mask, masked)` and returns a `PretrainingOutput`; a batch needs `labels`
-    [B, T] (−100 where nothing was masked) and `nsp_labels` [B].
+    [B, T] (−100 where nothing was masked) and `nsp_labels` [B] (−100 for a row that is no pair).
     """
 
     next_sentence_weight: float = 1.0
@@ -99,7 +98,10 @@ class BertPretraining:
 
     @torch.no_grad()
     def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        """Masked-token loss and next-sentence loss in nats, and the accuracy over so many pairs. What has no value is left out."""
+        """The masked-token loss and the next-sentence loss in nats, the accuracy of next sentence, and the number of pairs.
+
+        A figure over nothing is left out: of a text without a known word, or of batches without a pair.
+        """
         model.eval()
         mlm, nsp, right = Mean(), Mean(), 0
         for batch in batches:
@@ -157,6 +159,9 @@ class CausalLM:
 class Classification:
     r"""−1/N Σ log softmax(logits)(y): over texts [B, K], or over the tokens that carry a tag [B, T, K].  F08, F28.
 
+    For a model with a CRF it is −1/N Σ log P(y ∣ x), over the lines of the batch and divided by their tokens (F31). The parts
+    of a line that was cut count as lines without the start, or the end, that they do not have.
+
     `head_only` is for an encoder that is frozen: training then computes everything as it will be used later, without
     dropout.
     """
@@ -169,7 +174,14 @@ class Classification:
         """The mean in nats over the labels that are not −100, and how many they are."""
         assert batch.labels is not None
         logits = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
-        return cross_entropy(logits, batch.labels, label_smoothing)
+        crf: Any = getattr(model, "crf", None)
+        if crf is None:
+            return cross_entropy(logits, batch.labels, label_smoothing)
+        if label_smoothing:
+            raise InputError(
+                f"label_smoothing {label_smoothing} is not for a CRF, which scores whole paths: set it to 0."
+            )
+        return crf_loss(crf, logits, batch.labels, batch.begins, batch.ends)
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The loss with label smoothing to minimise, and the same to display."""

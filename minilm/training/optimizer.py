@@ -8,7 +8,7 @@ tensor after another. A tensor without a gradient (a frozen layer, an unused hea
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -180,29 +180,38 @@ class AdamW(Adam):
 
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float = 0.0, embedding_learning_rate_scale: float = 1.0, layer_decay: float = 1.0
+    model: nn.Module,
+    weight_decay: float = 0.0,
+    embedding_learning_rate_scale: float = 1.0,
+    layer_decay: float = 1.0,
+    scales: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     r"""A model's parameters, each tensor once, grouped by weight decay and by the scale of the learning rate.
 
     * Biases and the gains of norms (everything that is 1-d) do not decay, because large ones do not make a model overfit.
+      Nor does what belongs to a module with `decays = False`.
     * The tables of `nn.Embedding` learn at `embedding_learning_rate_scale` times the learning rate, even if one of them is
       also the output matrix.
     * `layer_decay` d makes low layers learn more slowly than high ones. With the depth i that `model.depth_of(name)` gives
       (0 for embeddings, n for the last of n layers) the scale is d^(n−i); heads lie behind the last layer and have scale 1.
       Source: Howard and Ruder (2018), ULMFiT, §3.2.
+    * `scales` has further factors of the learning rate by how the names of parameters begin: {"crf.": 10}.
     * Frozen parameters are left out.
 
     Raises:
-        InputError: `weight_decay` or `embedding_learning_rate_scale` is negative, `layer_decay` is not in (0, 1], or it is
-            below 1 for a model that does not say how deep its parameters lie.
+        InputError: `weight_decay` or a scale is negative, `layer_decay` is not in (0, 1], or it is below 1 for a model that
+            does not say how deep its parameters lie.
     """
-    scales = {"weight_decay": weight_decay, "embedding_learning_rate_scale": embedding_learning_rate_scale}
-    for name, value in scales.items():
+    given = {"weight_decay": weight_decay, "embedding_learning_rate_scale": embedding_learning_rate_scale}
+    scales = scales or {}
+    given |= {f"the learning rate's scale for {prefix}": scale for prefix, scale in scales.items()}
+    for name, value in given.items():
         if value < 0:
             raise InputError(f"{name} must be at least 0, not {value}.")
     if not 0 < layer_decay <= 1:
         raise InputError(f"layer_decay must be above 0 and at most 1 (1 means none), not {layer_decay}.")
     tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    steady = {id(p) for module in model.modules() if not getattr(module, "decays", True) for p in module.parameters()}
     depth, n = depths_of(model) if layer_decay < 1 else ({}, 0)
 
     groups: dict[tuple[float, float], dict[str, Any]] = {}
@@ -211,7 +220,8 @@ def parameter_groups(
             continue
         scale = embedding_learning_rate_scale if id(parameter) in tables else 1.0
         scale *= layer_decay ** (n - min(depth.get(name, n), n))
-        decay = weight_decay if parameter.ndim > 1 else 0.0
+        scale *= math.prod(factor for prefix, factor in scales.items() if name.startswith(prefix))
+        decay = weight_decay if parameter.ndim > 1 and id(parameter) not in steady else 0.0
         group = groups.setdefault((scale, decay), {"params": [], "names": [], "scale": scale, "weight_decay": decay})
         group["params"].append(parameter)
         group["names"].append(name)

@@ -1,7 +1,7 @@
 """The training run that all objectives share: optimizer, generator, resuming, reports, saving and Ctrl-C.  F02, F03."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,6 +31,8 @@ class Optimisation:
     clip: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    scales: Mapping[str, float] = field(default_factory=dict)
+    """Further factors of the learning rate, by how the names of parameters begin: {"crf.": 10}."""
 
     def __post_init__(self) -> None:
         check_least(self, 0, "embedding_learning_rate_scale", "weight_decay")
@@ -68,7 +70,7 @@ class TrainingRun:
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         use_generator(model, self.generator)
         o = optimisation
-        groups = parameter_groups(model, o.weight_decay, o.embedding_learning_rate_scale, o.layer_decay)
+        groups = parameter_groups(model, o.weight_decay, o.embedding_learning_rate_scale, o.layer_decay, o.scales)
         self.optimizer = AdamW(groups, betas=o.betas, eps=o.eps)
 
     def step_at(self, step: int) -> Step:

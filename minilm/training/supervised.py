@@ -21,6 +21,7 @@ from minilm.training.schedule import Budget
 
 LEARNING_RATE, PUBLISHED_LEARNING_RATE = 1e-3, 1e-4
 MOST_EPOCHS = 10_000  # a larger number is a typing error
+CRF = "crf."  # how the names of a CRF's parameters begin
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,17 @@ class Recipe:
     weight_decay: float = 0.01
     clip: float = 1.0
     label_smoothing: float = 0.0
+    crf_learning_rate_scale: float = 10.0
+    """The scores of a CRF (A, start and end) learn at this multiple of the learning rate."""
     head_only: bool = False
-    """Train W⁰ and b⁰ alone, as F08 is printed (a linear probe)."""
+    """Train W⁰ and b⁰ alone, as F08 is printed (a linear probe), and the CRF if there is one."""
     patience: int = 0
     """Stop when the loss on a tenth of the training examples has not improved for this many epochs; 0 means never."""
 
     def __post_init__(self) -> None:
         check_least(self, 1, "epochs", "batch")
         check_most(self, {"epochs": MOST_EPOCHS})
-        check_least(self, 0, "patience")
+        check_least(self, 0, "patience", "crf_learning_rate_scale")
         if not 0 <= self.label_smoothing <= 1:
             raise InputError(f"label_smoothing must be from 0 to 1, not {self.label_smoothing}.")
         self.optimisation()  # this checks the rest before any data is read
@@ -58,13 +61,14 @@ class Recipe:
         peak = LEARNING_RATE if self.learning_rate is None else self.learning_rate
         learning_rate = LearningRate(peak, self.warmup, self.schedule)
         scale = self.embedding_learning_rate_scale
-        return Optimisation(learning_rate, self.weight_decay, scale, self.layer_decay, self.clip)
+        scales = {CRF: self.crf_learning_rate_scale}
+        return Optimisation(learning_rate, self.weight_decay, scale, self.layer_decay, self.clip, scales=scales)
 
 
 def freeze_all_but_head(model: nn.Module) -> None:
-    """Freeze everything except W⁰ and b⁰.  F08 as printed."""
+    """Freeze everything except W⁰ and b⁰, F08 as printed, and the scores of a CRF that stands on them."""
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("head."))
+        parameter.requires_grad_(name.startswith(("head.", CRF)))
 
 
 def fit(

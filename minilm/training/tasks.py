@@ -60,8 +60,11 @@ class Task:
         """Every label that occurs in the examples."""
         raise NotImplementedError
 
-    def head(self, dropout: float = 0.1, pooling: str = "mean") -> HeadConfig:
-        """The head that a model needs for this task."""
+    def head(
+        self, dropout: float = 0.1, pooling: str = "mean", crf: bool = False, crf_constraints: bool = False
+    ) -> HeadConfig:
+        """The head that a model needs for this task. With `crf`, tags are scored together; with `crf_constraints`, only in
+        the order that their scheme allows. Raises InputError for a CRF on labels of texts, and for constraints without it."""
         raise NotImplementedError
 
     def encode(
@@ -69,6 +72,7 @@ class Task:
         examples: list,
         tokenizer: Tokenizer,
         max_length: int | None,
+        *,
         truncate: bool = False,
         where: str = "the data",
         places: Sequence[int] | None = None,
@@ -87,12 +91,16 @@ class Task:
         examples: list[Example],
         tokenizer: Tokenizer,
         max_length: int | None,
+        *,
         truncate: bool = False,
         where: str = "the texts",
-        note: Note = unheard,
         places: Sequence[int] | None = None,
+        note: Note = unheard,
     ) -> list[Prediction]:
-        """What a model predicts for each text. Raises InputError for a text that is too long, unless `truncate` allows cutting."""
+        """What a model predicts for each text; the rest is as for `encode`.
+
+        Raises InputError for a text that is too long, unless `truncate` allows cutting it.
+        """
         raise NotImplementedError
 
 
@@ -107,12 +115,12 @@ class TextTask(Task):
     def labels_of(examples):
         return [example.label for example in examples if example.label is not None]
 
-    def head(self, dropout=0.1, pooling="mean"):
+    def head(self, dropout=0.1, pooling="mean", crf=False, crf_constraints=False):
+        if crf or crf_constraints:
+            raise InputError("a CRF is for tagged words, and these are labels of whole texts: leave it out.")
         return TextHeadConfig(self.labels, dropout, pooling, self.pairs)
 
-    def encode(
-        self, examples, tokenizer, max_length, truncate=False, where="the data", places=None, note: Note = unheard
-    ):
+    def encode(self, examples, tokenizer, max_length, *, where="the data", **how):
         """Raises InputError, too, for single texts where the model was trained on pairs, and for the reverse."""
         lone = [example.pair is None for example in examples]
         if self.pairs and any(lone):
@@ -126,17 +134,15 @@ class TextTask(Task):
             raise InputError(
                 f"{which} has a second text, and the model was trained on single texts: leave out --pair and --pair-column."
             )
-        return encode_texts(examples, self.labels, tokenizer, max_length, truncate, where, places, note)
+        return encode_texts(examples, self.labels, tokenizer, max_length, where=where, **how)
 
     def measure(self, model, examples, device):
         """Accuracy, and the mean of the F1 of all classes."""
         return measure_texts(model, examples, device)
 
-    def predict(
-        self, model, examples, tokenizer, max_length, truncate=False, where="the texts", note=unheard, places=None
-    ):
+    def predict(self, model, examples, tokenizer, max_length, *, where="the texts", **how):
         """The most probable label of each text, and its probability."""
-        encoded = self.encode(examples, tokenizer, max_length, truncate, where, places, note)
+        encoded = self.encode(examples, tokenizer, max_length, where=where, **how)
         rows = probabilities(model, encoded, next(model.parameters()).device)
         return [
             Prediction(example.text, self.labels[int(row.argmax())], float(row.max()))
@@ -173,12 +179,17 @@ class TokenTask(Task):
     def labels_of(examples):
         return [tag for line in examples for tag in line.tags]
 
-    def head(self, dropout=0.1, pooling="mean"):
+    def head(self, dropout=0.1, pooling="mean", crf=False, crf_constraints=False):
         """No pooling, because every token has its own vector."""
-        return TokenHeadConfig(self.labels, dropout, self.units, self.longest_word)
+        if crf_constraints and not crf:
+            raise InputError("constraints are for a CRF: ask for one as well, or leave them out.")
+        steps = self.scheme.allowed_steps(self.labels) if crf_constraints else []
+        allowed = tuple("".join("01"[step] for step in row) for row in steps)
+        return TokenHeadConfig(self.labels, dropout, self.units, self.longest_word, crf, allowed)
 
-    def encode(self, examples, tokenizer, max_length, truncate=False, where="the data", places=None, note=unheard):
-        """Long lines are cut into several rows and joined again later, so `truncate` is not needed."""
+    def encode(self, examples, tokenizer, max_length, *, truncate=False, where="the data", places=None, note=unheard):
+        """Long lines are cut into several rows and joined again later, so `truncate` is not needed. Nor are `places`, because
+        a line knows its number in the file."""
         lines = [self.in_own_tags(line) for line in examples]
         return encode_tagged(lines, self.labels, tokenizer, max_length, where, note)
 
@@ -193,9 +204,9 @@ class TokenTask(Task):
 
     def in_own_tags(self, line: TaggedLine) -> TaggedLine:
         """The line with its BIO tags written as the labels of the model are."""
-        if self.scheme == BIO and all(tag in self.labels for tag in line.tags):
-            return line
         own = all(tag in self.labels for tag in line.tags)
+        if own and self.scheme == BIO:
+            return line
         return with_tags(line, self.scheme.from_bio(self.scheme.to_bio(line.tags) if own else line.tags, self.labels))
 
     @cached_property
@@ -208,7 +219,7 @@ class TokenTask(Task):
         return measure_tags(model, examples, self.labels, device)
 
     def predict(
-        self, model, examples, tokenizer, max_length, truncate=False, where="the texts", note=unheard, places=None
+        self, model, examples, tokenizer, max_length, *, truncate=False, where="the texts", places=None, note=unheard
     ):
         """The entities of each text. An example may also be a `TaggedLine`: then its own tokens are tagged, and its text is
         what `as_shown` makes of them."""

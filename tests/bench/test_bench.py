@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from minilm.bench import contenders as rivals_of, initialisation, padding
+from minilm.bench import contenders as rivals_of, initialisation, padding, speed
 from minilm.bench.contenders import OURS, READABLE, SDPA, TORCH, contenders
 from minilm.bench.options import SIZES, BenchOptions
 from minilm.bench.report import Clocks, alternate, compared, ratios, table, threads
@@ -15,6 +15,7 @@ from minilm.bench.run import bench
 from minilm.cli import COMMANDS, main
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
+from minilm.layers import crf
 from minilm.layers.transformer import use_fused
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig
@@ -115,6 +116,15 @@ def test_speed(tmp_path, cache):
     assert "fused=True" in said and all(name in said for name in names)
 
 
+def test_speed_measures_pairs_alone_even_if_most_text_fits_into_none(tmp_path):
+    text = tmp_path / "single.txt"
+    single = [f"hen {i} sat alone on a wall .\n" for i in range(60)]
+    text.write_text("\n".join([*single, *["The hen sat .\nThe dog ran .\nA fox came .\n"] * 9]), encoding="utf-8")
+    options = BenchOptions("speed", cache=tmp_path, corpus=str(text), **TINY)
+    batches = speed.batches_for(options, prepare(str(text), tmp_path, 200, held_out=20, say=lambda _: None), 8)
+    assert len(batches) == 8 and not any((batch.nsp_labels == -100).any() for batch in batches)
+
+
 def test_speed_refuses_to_compare_different_models(tmp_path, cache, monkeypatch):
     def another(model):
         out = copy.deepcopy(model)
@@ -144,6 +154,28 @@ def test_lstm(tmp_path, cache):
         assert written[part]["ours_over_nn_lstm"] == pytest.approx(expected)
     assert written["outputs_and_gradients_apart"] < 1e-5
     assert "nn.LSTM" in said
+
+
+def test_F31_crf(tmp_path, cache):
+    written, said = run("crf", tmp_path, cache)
+    names = ["ours, gradient by hand", "ours, autograd", "pytorch-crf"]
+    race = written["forward_and_backward"]
+    check_race(race, names, names[0], "words")
+    assert race["ours_over_pytorch_crf"] == pytest.approx(1 / race["ratios"]["pytorch-crf"]["median"])
+    assert written["losses_and_gradients_apart"] < 1e-5
+    assert "× the time of pytorch-crf" in said
+
+
+def test_F31_crf_refuses_to_compare_different_ones(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(crf, "path_score", lambda E, A, y, attention_mask: E.sum((1, 2)))
+    with pytest.raises(RuntimeError, match="the CRFs are not the same"):
+        run("crf", tmp_path, cache)
+
+
+def test_F31_the_crfs_referee_missing_is_said_in_one_sentence(tmp_path, cache, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchcrf", None)
+    with pytest.raises(InputError, match="pip install pytorch-crf"):
+        run("crf", tmp_path, cache)
 
 
 def test_padding(tmp_path, cache):

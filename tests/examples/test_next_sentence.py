@@ -7,6 +7,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from minilm.errors import InputError
+from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.examples.next_sentence import IS_NEXT, IS_NOT_NEXT, document_windows, draw_pairs, lone_windows, trim
 from minilm.text.store import Store
 
@@ -192,15 +193,14 @@ def test_F26_trim_cuts_every_place_in_some_epoch():
     assert starts == set(range(31))  # from nothing of A to all that B leaves
 
 
-def share_seen(store, room, epochs):
-    """The share of the tokens that take part, in a pair or alone, in some of the epochs."""
+def share_seen(store, room, rounds):
+    """The share of the tokens that take part, in a pair or alone, in some of the rounds of pretraining."""
+    batches = PretrainingBatches(store, None, room + 3, 64, seed=1)  # rows alone need no tokenizer
     seen = np.zeros(store.tokens, dtype=bool)
-    for epoch in range(epochs):
-        rng = np.random.default_rng([1, epoch])
-        pairs = draw_pairs(store, room, rng, moving=epoch > 0)
-        stretches = [*zip(pairs.a_start, pairs.a_end), *zip(pairs.b_start, pairs.b_end)]
-        for start, end in [*stretches, *lone_windows(store, room, rng, pairs=len(pairs)).tolist()]:
-            seen[start:end] = True
+    for number in range(rounds):
+        batches.open_round(number)
+        for a_start, a_end, b_start, b_end, _ in batches.rows.tolist():
+            seen[a_start:a_end] = seen[b_start:b_end] = True
     return seen.mean()
 
 
@@ -218,7 +218,7 @@ KINDS_OF_TEXT = {
 def test_F26_all_text_takes_part(kind):
     """Where pairs alone were drawn, lines of 400 tokens showed 28 % of the text in 40 epochs, and mostly single sentences 39 %."""
     documents = [list(map(int, document)) for document in KINDS_OF_TEXT[kind]]
-    assert share_seen(store_of(documents), room=125, epochs=40) > 0.99
+    assert share_seen(store_of(documents), room=125, rounds=40) > 0.99
 
 
 @given(corpora, st.integers(5, 25))

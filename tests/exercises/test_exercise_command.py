@@ -128,7 +128,19 @@ def test_it_works_from_inside_the_folder_and_with_a_folder_of_ones_own(run, here
     assert "next: minilm exercise hint softmax --folder mine" in said
     monkeypatch.chdir(tmp_path / "mine")
     write(Path(), RIGHT)
-    assert run("check", "e01_softmax.py")[0] == 0
+    assert run("start", "log_softmax")[1].startswith("this folder: 1 new file.")
+    code, said = run("check", "e01_softmax.py")
+    assert code == 0 and "next: minilm exercise check log_softmax" in said
+    assert "✓ softmax" in run("list")[1] and not Path("minilm-exercises").exists()
+
+
+@pytest.mark.parametrize("width", [80, 60, 200])
+def test_the_list_has_a_line_for_each_exercise_however_narrow_the_terminal_is(run, here, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    run("start")
+    *lines, _ = run("list")[1].splitlines()
+    assert len(lines) == len(entries()) and max(map(len, lines)) <= width
+    assert any(line.endswith(" …") for line in lines) == (width < 100)
 
 
 BAD = {

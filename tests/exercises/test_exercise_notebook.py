@@ -1,5 +1,7 @@
 """The same engine in a notebook: check(), %%exercise, hint() and solution()."""
 
+from functools import partial
+
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
@@ -7,6 +9,7 @@ from traitlets.config import Config
 from minilm.errors import InputError
 from minilm.exercises import notebook
 from minilm.exercises.catalogue import load
+from minilm.exercises.learner import check_found
 from minilm.exercises.plan import plan_of
 
 CASES = len(plan_of(load("softmax"), 0).cases)
@@ -20,7 +23,7 @@ def softmax(z):
 
 @pytest.fixture
 def shell(monkeypatch):
-    for kept in (notebook.tries, notebook.passed, notebook.hints):
+    for kept in (notebook.tries, notebook.passed, notebook.mistakes, notebook.hints):
         kept.clear()
     config = Config()
     config.HistoryManager.enabled = False
@@ -84,6 +87,23 @@ def test_hints_and_the_solution_come_in_time(shell, capsys):
         capsys.readouterr()
     shell.run_cell("solution('softmax')")
     assert "return e / e.sum" in capsys.readouterr().out
+
+
+def test_the_first_hint_after_a_check_is_about_its_mistake(shell, capsys):
+    shell.run_cell("%%exercise softmax\n" + RIGHT.replace("axis=-1", "axis=0"))
+    capsys.readouterr()
+    shell.run_cell("hint('softmax')")
+    said = capsys.readouterr().out
+    assert said.startswith("softmax, about your last check: the softmax runs along the first axis instead of the last.")
+    assert "hint 1 of 3" not in said and "“yours” is what this mistake makes of it:" in said
+    shell.run_cell("hint('softmax')")
+    assert "hint 1 of 3" in capsys.readouterr().out
+
+
+def test_code_that_never_ends_is_stopped_as_in_a_file(shell, capsys, monkeypatch):
+    monkeypatch.setattr(notebook, "check_found", partial(check_found, patience=0.5))
+    shell.run_cell("%%exercise softmax\ndef softmax(z):\n    while True:\n        pass\n")
+    assert capsys.readouterr().out.startswith("✗ softmax   your code does not end\n")
 
 
 def test_outside_a_notebook_the_function_is_given(capsys):

@@ -11,21 +11,9 @@ from tiny import DATA
 
 from minilm.errors import InputError
 from minilm.experiments import ladder
-from minilm.experiments.ladder import (
-    Baseline,
-    Climber,
-    Material,
-    Outcome,
-    Rung,
-    Start,
-    climb,
-    deviation,
-    markdown_table,
-    mean_of,
-    neural_rungs,
-    pool_of,
-    summarise,
-)
+from minilm.experiments.ladder import Baseline, Climber, Material, Outcome, Rung, climb, pool_of
+from minilm.experiments.rungs import Start, neural_rungs
+from minilm.experiments.table import deviation, markdown_table, mean_of, summarise
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.initialisation import initialise

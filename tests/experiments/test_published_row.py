@@ -11,8 +11,9 @@ from minilm.errors import InputError
 from minilm.examples.labelled import label_names
 from minilm.experiments import quickstart as story
 from minilm.experiments.english import English
-from minilm.experiments.ladder import PUBLISHED_RECIPE, Material, published_rung
+from minilm.experiments.ladder import Material
 from minilm.experiments.quickstart import QuickstartOptions, quickstart
+from minilm.experiments.rungs import PUBLISHED_RECIPE, published_rung
 from minilm.jobs.finetune import FinetuneOptions, finetune, recipe_for
 from minilm.models.bert import Bert
 from minilm.models.config import TransformerConfig, parameter_count

@@ -16,8 +16,9 @@ from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.experiments import chinese, english, ladder, quickstart as story
 from minilm.experiments.chinese import Chinese, look_up
 from minilm.experiments.english import English, majority, tfidf
-from minilm.experiments.ladder import Baseline, Material, Outcome, Rung, markdown_table
+from minilm.experiments.ladder import Baseline, Material, Outcome, Rung
 from minilm.experiments.quickstart import QuickstartOptions, duration, quickstart
+from minilm.experiments.table import markdown_table
 from minilm.experiments.tracks import track_for
 from minilm.models.heads import Classifier, EncoderOutput
 from minilm.models.initialisation import initialise

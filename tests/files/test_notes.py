@@ -15,6 +15,15 @@ def test_each_note_is_shown_once_and_written(tmp_path):
     assert text == "2 rows are duplicates and were left out.\nЖ 行 are rows, too.\n"
 
 
+def test_a_run_that_is_continued_keeps_what_was_said_before(tmp_path):
+    for said in (["one.", "two."], ["two.", "three."], []):
+        notes = Notes(unheard)
+        for line in said:
+            notes(line)
+        notes.write(tmp_path, add=True)
+    assert (tmp_path / FILE).read_text(encoding="utf-8") == "one.\ntwo.\nthree.\n"
+
+
 def test_without_notes_an_older_file_goes(tmp_path):
     (tmp_path / FILE).write_text("of an earlier run\n", encoding="utf-8")
     Notes(unheard).write(tmp_path)

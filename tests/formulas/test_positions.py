@@ -9,7 +9,7 @@ from minilm.errors import InputError
 from minilm.formulas.attention import causal_mask, fused_self_attention
 from minilm.formulas.positions import dot_product, frequencies, look_up, look_up_gradient, sinusoids, turn
 from minilm.layers import embeddings
-from minilm.models import bert_start
+from minilm.models import wave_start
 
 B, T, C, V, H = 2, 7, 6, 5, 3
 
@@ -59,7 +59,7 @@ def test_F21_one_matrix_moves_every_position_by_the_same_offset(offset, double):
     moved = np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(T, C)
     close(sinusoids(T, C) @ M.T, moved, atol=1e-12)
     close(M @ M.T, np.eye(C), atol=1e-12)  # it rotates without stretching
-    close(M, bert_start.turn(torch.tensor(frequencies(C) * offset)), atol=1e-12)
+    close(M, wave_start.turn(torch.tensor(frequencies(C) * offset)), atol=1e-12)
 
 
 @pytest.mark.parametrize("index", [[0, 3, 3, 1], [[4, 4, 0], [4, 2, 2]]], ids=["row", "batch"])

@@ -503,5 +503,11 @@ def test_another_number_of_threads_is_said_when_a_run_goes_on(run, monkeypatch, 
     assert facts["threads"] == torch.get_num_threads()
     monkeypatch.setattr(torch, "get_num_threads", lambda: facts["threads"] + 3)
     said = []
-    pretrain(run(resume=True), said.append)
-    assert any(f"goes on with {facts['threads'] + 3}" in line and "OMP_NUM_THREADS" in line for line in said)
+    ctrl_c_at(monkeypatch, 6)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(run(resume=True), said.append)
+    (note,) = [line for line in said if f"goes on with {facts['threads'] + 3}" in line and "OMP_NUM_THREADS" in line]
+    said.clear()
+    pretrain(run(resume=True), said.append)  # with as many threads as before, but the weights are what they are
+    assert note not in said
+    assert note.removeprefix("note: ") in (run().out / "notes.txt").read_text(encoding="utf-8").splitlines()

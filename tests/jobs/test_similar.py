@@ -58,8 +58,9 @@ def test_more_are_asked_for_than_there_are_and_a_file_of_columns(book, file):
 
 
 def test_what_cannot_be_searched_is_said(book, file, tmp_path):
-    with pytest.raises(InputError, match="there is nothing to look for"):
-        similar(SimilarOptions((" ",), file, book), silent)
+    for nothing in ((), (" ",), ("hen", "\u200b")):  # the answers are as many as the queries, so none is left out
+        with pytest.raises(InputError, match="there is nothing to look for"):
+            similar(SimilarOptions(nothing, file, book), silent)
     with pytest.raises(InputError, match="top must be at least 1, not 0"):
         SimilarOptions(("a",), file, book, top=0)
     (tmp_path / "empty.txt").write_text("\n\n", encoding="utf-8")

@@ -310,6 +310,12 @@ def test_a_file_is_answered_line_by_line_with_numbers(tagger):
     assert rows == ["1\tHEN hen 2–5, HEN hen 9–12\ta hen, a hen", "2\t–\tthe dog"]
 
 
+def test_texts_that_end_in_what_looks_like_a_tag_are_texts(tagger):
+    here, _ = tagger
+    (here / "t.txt").write_text("a hen needs B-12\na dog needs B-6\n", encoding="utf-8")
+    assert len(predict(PredictOptions(here / "out", file=here / "t.txt"), silent)) == 2
+
+
 def test_a_conll_file_is_tagged_by_its_own_tokens(tagger):
     here, _ = tagger
     (here / "t.iob2").write_text("# text = a hen\na\tO\nhen\tB-HEN\n\n\nhen,\tO\nhen\tO\n", encoding="utf-8")
@@ -371,7 +377,29 @@ def test_an_unknown_tag_and_no_entities_at_all_are_said_with_their_place(tagger)
     said = []
     assert evaluate(EvaluateOptions(here / "out", str(path)), said.append) == entity_scores([["O"]], [["O"]])
     reason = "the data has no entities, and the model found none"
-    assert said == [f"1 examples: f1 –, precision –, recall – (– is 0 divided by 0: {reason})"]
+    assert said == [f"1 example: f1 –, precision –, recall – (– is 0 divided by 0: {reason})"]
+
+
+def test_F30_a_tagger_is_measured_kind_by_kind_and_on_names_that_it_does_not_know(tagger):
+    """The model finds every hen, so it is right about "hen" and misses "door", which the file calls a hen."""
+    here, _ = tagger
+    path = here / "kinds.conll"
+    path.write_text("a\tO\nhen\tB-HEN\n\nthe\tO\ndoor\tB-HEN\n.\tO\n\nHEN\tB-HEN\n", encoding="utf-8")
+    said = []
+    measured = evaluate(EvaluateOptions(here / "out", str(path), known=str(here / "hens.bioes")), said.append)
+    assert measured == {"f1": pytest.approx(0.8), "precision": 1.0, "recall": pytest.approx(2 / 3)}
+    (table,) = [line for line in said if line.startswith("| entities |")]
+    assert table.splitlines()[2:] == [
+        "| HEN | 1.000 | 0.667 | 0.800 | 3 |",
+        "| micro average | 1.000 | 0.667 | 0.800 | 3 |",
+        "| macro average | 1.000 | 0.667 | 0.800 | 3 |",
+        "| known names | 1.000 | 1.000 | 1.000 | 2 |",
+        "| new names | – | 0.000 | 0.000 | 1 |",
+    ]
+    evaluate(EvaluateOptions(here / "out", str(path)), said.append)
+    assert said[-2] == "\n".join(table.splitlines()[:-2])
+    with pytest.raises(InputError, match="--known is for taggers: give the tagged file or corpus"):
+        evaluate(EvaluateOptions(here / "out", str(path), known="imdb"), silent)
 
 
 def test_tokens_that_are_not_the_units_of_the_model_are_said(tagger):

@@ -9,9 +9,9 @@ from torch import nn
 from minilm.errors import InputError
 from minilm.layers.positions import sinusoids
 from minilm.models.bert import BertForPretraining
-from minilm.models.bert_start import TOKENS
 from minilm.models.config import TransformerConfig
 from minilm.models.initialisation import initialise, warm_start
+from minilm.models.wave_start import TOKENS
 
 TINY = TransformerConfig(vocab_size=13, width=6, layers=2, heads=3, feed_forward=10, max_length=9)
 MEDIUM = TransformerConfig(vocab_size=900, width=48, heads=4, feed_forward=130, max_length=40)

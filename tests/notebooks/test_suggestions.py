@@ -5,8 +5,9 @@ the code of the notebook, or ("after", old, new): a new cell below the cell that
 every section that no sentence mentions.
 
 The changed notebook runs at the small sizes. To save time, it ends with the last cell that reads a name which the changed
-section defines (a variation ends with its section), and pictures are drawn only in that section. With EVERY_CELL=1 in the
-environment everything runs to the end and is drawn.
+section defines (a variation ends with its section), and pictures are drawn only in that section. Of several changes for one
+sentence ("to 1, then to 20") the last is made, and of the variations every third. With EVERY_CELL=1 in the environment every
+change is made, runs to the end and is drawn: do that after you have changed a notebook or what it imports.
 """
 
 import ast
@@ -165,19 +166,22 @@ def last_affected(cells: list[str], first: int, end: int) -> int:
 
 
 def tries(source: Path) -> list[tuple[str, dict]]:
-    """What `learner.py` is to run: what each change is called in a message, and its cells."""
+    """What `learner.py` is to run: what each change is called in a message, and its cells. Those left out must fit, too."""
     module, cells, parts = suggested(source), code(source), sections(source)
-    changes = [(text, edits, "affected") for text, edits in module.TRY]
-    changes += [(f"variation: {edits[0][-2]!r} → {edits[0][-1]!r}", edits, "drawn") for edits in module.VARIATIONS]
-    found = []
-    for what, edits, until in changes:
-        change = changed(cells, edits, parts)
-        if EVERY_CELL:
-            change["drawn"] = len(change["cells"])
-        else:
-            change["cells"] = change["cells"][: change[until]]
-        found.append((what, change))
-    return found
+
+    def made(named: list[tuple[str, list]], until: str) -> list[tuple[str, dict]]:
+        found = [(what, changed(cells, edits, parts)) for what, edits in named]
+        for _, change in found:
+            if EVERY_CELL:
+                change["drawn"] = len(change["cells"])
+            else:
+                change["cells"] = change["cells"][: change[until]]
+        return found
+
+    sentences = made(module.TRY, "affected")
+    named = [(f"variation: {edits[0][-2]!r} → {edits[0][-1]!r}", edits) for edits in module.VARIATIONS]
+    variations = made(named, "drawn")
+    return sentences + variations if EVERY_CELL else [*dict(sentences).items(), *variations[::3]]
 
 
 # ------------------------------------------------------------------------------- the lists are complete
@@ -243,7 +247,7 @@ def followed(cells: list[str], changes: list[dict], folder: Path, ipython: Path)
         [sys.executable, HERE / "learner.py"],
         input=json.dumps({"cells": cells, "changes": changes}),
         cwd=folder,
-        env=os.environ | small | {"IPYTHONDIR": str(ipython)},
+        env=os.environ | small | {"IPYTHONDIR": str(ipython), "TMPDIR": str(ipython)},  # forks leave their files behind
         capture_output=True,
         encoding="utf-8",
     )

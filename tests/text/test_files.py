@@ -92,6 +92,7 @@ def test_hidden_files_are_not_read_and_what_is_left_out_is_said(write, tmp_path)
         ("a.conll", "EU\tB-ORG\nrejects\tO\n"),
         ("a.iob2", "EU NNP B-ORG\n"),
         ("a.txt", "EU NNP I-NP I-ORG\nrejects VBZ I-VP O\n\nNew York\tS-LOC\n"),
+        ("a.txt", "# text = EU rejects\nEU\tO-B\nrejects\tO\n\n# text = York\nYork\tLOC_S\n"),
         ("a.txt", "-DOCSTART- -X- O O\n\n王\tB-PER\n坐\tO\n下\tO\n" * 9),
         ("a.txt", "迈向/v 充满/v 希望/n 的/u 新/a 世纪/n\n一九九八年/t 新年/t 讲话/n ./.\n"),
     ],

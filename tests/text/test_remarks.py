@@ -85,6 +85,18 @@ def test_accents_are_found_in_every_script_and_only_where_they_are_lost(tmp_path
     assert not any("accents" in line for line in heard(tokenizer, ["한국어 straße ½ ❤\ufe0f"]))
 
 
+def test_signs_that_lose_a_stroke_are_shown_as_well(tokenizer):
+    """≠ is =, and ∌ is ∋, with an overlay that Unicode counts among the accents; all such signs, and overlays alone."""
+    for number in range(0x20000):
+        parts = unicodedata.normalize("NFD", c := chr(number))
+        if unicodedata.category(c)[0] not in "PS" or parts == c or unicodedata.category(parts[-1]) != "Mn":
+            continue
+        for word in (c, f"({c}).", f"x{c}", f"{c}x"):
+            (line,) = [line for line in heard(tokenizer, [f"the house {word} old"]) if "accents" in line]
+            assert re.fullmatch(rf".*: x?{c}x? is read as x?{parts[0]}x?\.", line), line
+    assert heard(tokenizer, ["\u0338"])[-1].endswith("of the texts: \u0338 is read as nothing.")
+
+
 def test_counts_equal_those_of_the_whole_texts(tokenizer, monkeypatch):
     """Generated texts, in chunks of many sizes, against counting on every text as a whole."""
     rng, checked = random.Random(0), 0

@@ -1,5 +1,6 @@
 """Every scheme of tags read as BIO and written again, with seqeval as the referee over generated sequences."""
 
+import itertools
 import random
 
 import pytest
@@ -165,3 +166,42 @@ def test_a_scheme_is_recognised_by_its_tags(tags, scheme):
 def test_tags_that_mark_no_entities_are_refused(tags, what):
     with pytest.raises(InputError, match=what):
         recognise(tags.split(), lambda tag: f"at {tag}")
+
+
+ALLOWED = {
+    "BIO": (BIO, [f"{letter}-{kind}" for kind in ("PER", "LOC") for letter in "BI"]),
+    "IOB1, where no two persons touch": (BIO, ["I-PER", "B-LOC", "I-LOC"]),
+    "IOE": (Scheme("IOE"), ["I-PER", "E-PER", "I-LOC", "E-LOC"]),
+    "BIOES": (Scheme("BIOES"), [f"{letter}-{kind}" for kind in ("PER", "LOC") for letter in "BIES"]),
+    "BIOES, where no person has three words and no place has one": (
+        Scheme("BIOES"),
+        ["B-PER", "E-PER", "S-PER", "B-LOC", "I-LOC", "E-LOC"],
+    ),
+    "BILOU": (Scheme("BILOU", "_"), [f"{letter}_{kind}" for kind in ("PER", "LOC") for letter in "BILU"]),
+    "BMES, the type first": (
+        Scheme("BMES", "-", True),
+        [f"{kind}-{letter}" for kind in ("PER", "LOC") for letter in "BMES"],
+    ),
+    "BMEWO": (Scheme("BMEWO"), [f"{letter}-{kind}" for kind in ("PER", "LOC") for letter in "BMEW"]),
+    "bare": (BARE, ["PER", "LOC"]),
+}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_F31_the_allowed_steps_are_those_that_occur_in_lines_that_are_written(name):
+    """All lines of up to four tokens that BIO can write, written in the scheme: no step is missing, and none is too many."""
+    scheme, inside = ALLOWED[name]
+    labels = ("O", *inside)
+    found = set()
+    for length in range(1, 5):
+        for line in itertools.product(("O", "B-PER", "I-PER", "B-LOC", "I-LOC"), repeat=length):
+            bio = scheme.to_bio(scheme.from_bio(BIO.to_bio(line), labels))
+            written = scheme.from_bio(bio, labels)
+            if set(written) <= {*labels}:  # a scheme without one of its letters cannot write some lines
+                found |= set(itertools.pairwise(["start", *written, "end"]))
+    allowed = scheme.allowed_steps(labels)
+    assert [len(row) for row in allowed] == [len(labels) + 1] * (len(labels) + 1)
+    steps = {(a, b) for a, row in zip((*labels, "start"), allowed, strict=True)
+             for b, step in zip((*labels, "end"), row, strict=True) if step}  # fmt: skip
+    assert steps - {("start", "end")} == found
+    assert recognise(labels, str) == scheme

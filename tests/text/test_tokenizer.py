@@ -99,11 +99,11 @@ def test_characters_are_one_token_each(characters):
 @settings(max_examples=50)
 @example([["a", "\x00", "　", "Ａ", "\u200b", "é", "한", "İ", "ß", "﷽", "\ufeff", "☃", "[MASK]", "ab cd", ""]])
 @given(st.lists(st.lists(st.text(max_size=3), max_size=12), max_size=4))
-def test_tagging_has_one_id_for_each_word_whatever_it_is(kind_of, lines):
+def test_tagging_has_pieces_for_each_word_whatever_it_is(kind_of, lines):
     for tokenizer in kind_of:
-        rows = tokenizer.ids_of_words(lines)
+        rows = tokenizer.pieces_of_words(lines)
         assert [len(row) for row in rows] == [len(line) for line in lines]
-        assert all(0 <= i < tokenizer.size for row in rows for i in row)
+        assert all(pieces and all(0 <= i < tokenizer.size for i in pieces) for row in rows for pieces in row)
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +111,11 @@ def kind_of(wordpiece, characters):
     return wordpiece, characters
 
 
-def test_tagging_takes_the_first_piece_and_calls_what_leaves_none_unknown(wordpiece, characters):
-    (row,) = wordpiece.ids_of_words([["Housed", "\x07", "北京", "☃", "old"]])
-    assert wordpiece.tokens(row) == ["house", "[UNK]", "北", "[UNK]", "old"]
-    (row,) = characters.ids_of_words([["北", "　", "Ａ", "a", "É", "京"]])
-    assert characters.tokens(row) == ["北", "[UNK]", "[UNK]", "a", "e", "京"]
+def test_tagging_calls_a_word_that_leaves_no_piece_unknown(wordpiece, characters):
+    (row,) = wordpiece.pieces_of_words([["Housed", "\x07", "北京", "☃", "old"]])
+    assert list(map(wordpiece.tokens, row)) == [["house", "##d"], ["[UNK]"], ["北", "京"], ["[UNK]"], ["old"]]
+    (row,) = characters.pieces_of_words([["北", "　", "Ａ", "a", "É", "京"]])
+    assert list(map(characters.tokens, row)) == [["北"], ["[UNK]"], ["[UNK]"], ["a"], ["e"], ["京"]]
 
 
 def test_a_pair_and_its_segments(tokenizer):
@@ -195,6 +195,6 @@ def test_half_a_character_is_named_with_its_text(tokenizer):
     with pytest.raises(InputError, match=said):
         tokenizer.ids(["the", "a\udcff"])
     with pytest.raises(InputError, match=said):
-        tokenizer.ids_of_words([["the"], ["old", "a\udcff"]])
+        tokenizer.pieces_of_words([["the"], ["old", "a\udcff"]])
     with pytest.raises(TypeError):  # a value that is not text is a programming error, so Python's own error stays
         tokenizer.ids([3])

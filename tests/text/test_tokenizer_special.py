@@ -65,8 +65,8 @@ def test_no_text_contains_a_special_token(tokenizer):
     rows = tokenizer.ids(lines)
     assert not {i for row in rows for i in row} & without_unknown(tokenizer)
     assert all(len(row) > len(line.split()) for row, line in zip(rows, lines, strict=True))  # they are split, not lost
-    words = tokenizer.ids_of_words([line.split() for line in lines])
-    assert not {i for row in words for i in row} & without_unknown(tokenizer)
+    words = tokenizer.pieces_of_words([line.split() for line in lines])
+    assert not {i for row in words for pieces in row for i in pieces} & without_unknown(tokenizer)
 
 
 def test_special_tokens_are_read_where_they_are_asked_for(tokenizer):
@@ -81,7 +81,8 @@ def test_special_tokens_are_read_where_they_are_asked_for(tokenizer):
 def test_whatever_is_put_together_from_their_letters_is_text(text):
     for tokenizer in (MADE, CHARACTERS):
         assert not set(tokenizer.ids([text])[0]) & without_unknown(tokenizer)
-        assert not set(tokenizer.ids_of_words([[text, text]])[0]) & without_unknown(tokenizer)
+        for pieces in tokenizer.pieces_of_words([[text, text]])[0]:
+            assert not set(pieces) & without_unknown(tokenizer)
 
 
 CHARACTERS = train_characters(LINES, lowercase=False)

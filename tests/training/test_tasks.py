@@ -85,7 +85,7 @@ def test_F07_a_text_task_encodes_texts(tokenizer):
     assert encoded.labels == [1, 0, IGNORED] and encoded.owner == [0, 1, 2]
     assert [len(row) for row in TEXT.encode([Example("abcdefgh")], tokenizer, 6, truncate=True).rows] == [6]
     with pytest.raises(InputError, match=r"text 8 of a\.csv has 8 tokens and the model takes 4"):
-        TEXT.encode([Example("abcdefgh")], tokenizer, 6, False, "a.csv", [7])
+        TEXT.encode([Example("abcdefgh")], tokenizer, 6, where="a.csv", places=[7])
     with pytest.raises(InputError, match="text 1 of the data has the label 'meh', which was not seen in training"):
         TEXT.encode([Example("a", "meh")], tokenizer, None)
 

@@ -5,8 +5,8 @@ import torch
 from tiny import seeded, started
 
 from minilm.layers.positions import sinusoids
-from minilm.models.bert_start import OFFSETS, turn
 from minilm.models.config import TransformerConfig
+from minilm.models.wave_start import OFFSETS, turn
 
 
 def test_F18_the_first_heads_start_out_attending_to_neighbours():

@@ -1,0 +1,47 @@
+"""The table of a ladder: means and standard deviations over the seeds, as they are printed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def deviation(scores: list[float]) -> float:
+    """The standard deviation over the seeds (n − 1)."""
+    return float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+
+
+def summarise(rows: list[dict], metric: str) -> list[dict]:
+    """One row per model and number of labels, in the order of the table."""
+    out = []
+    for key in dict.fromkeys((row["model"], row["labels"]) for row in rows):
+        same = [row for row in rows if (row["model"], row["labels"]) == key]
+        scores = [row[metric] for row in same]
+        seconds = float(np.mean([row["seconds"] for row in same]))
+        facts = {"model": key[0], "labels": key[1], "mean": float(np.mean(scores)), "deviation": deviation(scores)}
+        out.append(facts | {"seconds": seconds, "parameters": same[0]["parameters"]})
+    return out
+
+
+def markdown_table(rows: list[dict], metric: str) -> str:
+    """The table as it is printed, written to `report.md`, and shown in the README."""
+    lines = [f"| model | labels | {metric} | training | parameters |", "|---|---:|---:|---:|---:|"]
+    for row in summarise(rows, metric):
+        score = f"{row['mean']:.3f} ± {row['deviation']:.3f}"
+        parameters = f"{row['parameters']:,}" if row["parameters"] else "–"
+        lines.append(f"| {row['model']} | {row['labels']:,} | {score} | {row['seconds']:.0f} s | {parameters} |")
+    return "\n".join(lines)
+
+
+def mean_of(rows: list[dict], metric: str, model: str, labels: int) -> float:
+    """The mean over the seeds of one model with so many labels."""
+    return next(row["mean"] for row in summarise(rows, metric) if (row["model"], row["labels"]) == (model, labels))
+
+
+def details_table(rows: list[dict], labels: int, names: Sequence[str]) -> str:
+    """The means over the seeds of further figures, one row per model, as a markdown table."""
+    lines = [f"| model ({labels:,} labels) | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
+    for model in dict.fromkeys(row["model"] for row in rows if row["labels"] == labels):
+        mine = [row for row in rows if (row["model"], row["labels"]) == (model, labels)]
+        figures = (f"{np.mean([row[name] for row in mine]):.3f}" for name in names)
+        lines.append(f"| {model} | {' | '.join(figures)} |")
+    return "\n".join(lines)

@@ -1,0 +1,116 @@
+r"""What a tagger finds, kind by kind, and whether it only finds names that it has seen before.  F30.
+
+A dictionary finds the names of its training lines and no other. So one F1 over all entities hides whether a model has learned
+what a name looks like, or only which names there are: the rows of known and of new names tell them apart.
+
+Letters:  T the true entities · G the guessed ones, each a (line, kind, first token, last token)
+Source:   Tjong Kim Sang and De Meulder (2003), CoNLL-2003, for whole entities; Augenstein, Derczynski and Bontcheva (2017),
+          Generalisation in named entity recognition, for seen and unseen names.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from minilm.errors import InputError
+from minilm.text.tag_schemes import OUTSIDE
+from minilm.text.tagged import TaggedLine
+from minilm.training.metrics import entities, entity_scores
+
+Name = tuple[str, ...]
+MICRO, MACRO, KNOWN, NEW = "micro average", "macro average", "known names", "new names"
+
+
+class Row(NamedTuple):
+    """One line of a report. `support` is the number of true entities; None is 0 divided by 0."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+def name_of(tokens: Iterable[str]) -> Name:
+    """What makes two names the same: their tokens, without regard to case, which our tokenizers ignore as well."""
+    return tuple(token.casefold() for token in tokens)
+
+
+def names_in(lines: Iterable[TaggedLine]) -> set[Name]:
+    """The name of every entity in lines with BIO tags, of whatever kind it is."""
+    return {name_of(line.tokens[first:end]) for line in lines for _, first, end in entities(line.tags)}
+
+
+def report(
+    true_lines: Sequence[TaggedLine], guessed_lines: Sequence[list[str]], known_names: set[Name] | None = None
+) -> list[Row]:
+    r"""Precision, recall, F1 and support of each kind of entity, of all of them, and of known and new names.  F30.
+
+        precision = |T ∩ G| / |G|      recall = |T ∩ G| / |T|      F1 = 2 |T ∩ G| / (|T| + |G|)
+
+    `true_lines` are the tokens with their BIO tags, `guessed_lines` the BIO tags that a model gives the same tokens. Each row
+    counts only some of the entities, in T and in G alike:
+
+        a kind           the entities of this kind, in alphabetical order of the kinds
+        micro average    all entities, so a kind with many entities weighs more
+        macro average    the mean of the rows of the kinds, in which 0 divided by 0 counts as 0
+        known names      the entities whose name (`name_of`) is in `known_names`, as an entity of whatever kind
+        new names        the others
+
+    The last two rows are there if `known_names` is given: `names_in` of the lines that the model was trained on. A guess is
+    split by the name that stands where the model guesses one, so it is known or new whether it is right or wrong, and a right
+    guess falls on the same side as the entity that it finds. No rows if there are no entities.
+    Raises InputError if a line does not have one guessed tag for each token.
+    """
+    check_lengths(true_lines, guessed_lines)
+    guessed = [TaggedLine(line.tokens, tags) for line, tags in zip(true_lines, guessed_lines, strict=True)]
+    kinds = sorted({kind for line in (*true_lines, *guessed) for kind, _, _ in entities(line.tags)})
+    if not kinds:
+        return []
+
+    def row(name: str, counts: Callable[[str, Name], bool]) -> Row:
+        T, G = only(true_lines, counts), only(guessed, counts)
+        scores = entity_scores(T, G)
+        support = sum(len(entities(tags)) for tags in T)
+        return Row(name, scores["precision"], scores["recall"], scores["f1"], support)
+
+    each = [row(kind, lambda own, _, kind=kind: own == kind) for kind in kinds]  # type: ignore[misc]
+    micro = row(MICRO, lambda *_: True)
+    means = [sum(value or 0.0 for value in column) / len(each) for column in zip(*(r[1:4] for r in each), strict=True)]
+    rows = [*each, micro, Row(MACRO, *means, micro.support)]
+    if known_names is not None:
+        rows.append(row(KNOWN, lambda _, name: name in known_names))
+        rows.append(row(NEW, lambda _, name: name not in known_names))
+    return rows
+
+
+def only(lines: Iterable[TaggedLine], counts: Callable[[str, Name], bool]) -> list[list[str]]:
+    """The BIO tags of the lines with only those entities for which `counts(kind, name)` holds; the others become O."""
+    out = []
+    for line in lines:
+        tags = [OUTSIDE] * len(line.tags)
+        for kind, first, end in entities(line.tags):
+            if counts(kind, name_of(line.tokens[first:end])):
+                tags[first:end] = [f"B-{kind}"] + [f"I-{kind}"] * (end - first - 1)
+        out.append(tags)
+    return out
+
+
+def check_lengths(true_lines: Sequence[TaggedLine], guessed_lines: Sequence[list[str]]) -> None:
+    """Raises InputError if a line does not have one guessed tag for each token."""
+    if len(true_lines) != len(guessed_lines):
+        raise InputError(f"{len(true_lines):,} lines have true tags and {len(guessed_lines):,} have guessed ones.")
+    for i, (line, tags) in enumerate(zip(true_lines, guessed_lines, strict=True), start=1):
+        if not len(line.tokens) == len(line.tags) == len(tags):
+            raise InputError(
+                f"line {i} has {len(line.tokens)} tokens, {len(line.tags)} true tags and {len(tags)} guessed ones: "
+                "give one of each for each token."
+            )
+
+
+def as_markdown(rows: Iterable[Row]) -> str:
+    """The report as a table. A dash is 0 divided by 0."""
+    lines = ["| entities | precision | recall | F1 | support |", "|---|---:|---:|---:|---:|"]
+    for row in rows:
+        figures = ("–" if value is None else f"{value:.3f}" for value in row[1:4])
+        lines.append(f"| {row.name} | {' | '.join(figures)} | {row.support:,} |")
+    return "\n".join(lines)
