@@ -72,8 +72,8 @@ def put_layer_norm(mine: Callable) -> Iterator[None]:
 
 @contextmanager
 def put_attention(mine: Callable) -> Iterator[None]:
-    def fused(q, k, v, may_attend=None):
-        return mine(q, k, v, may_attend, None)[0]
+    def fused(q, k, v, may_attend=None, bias=None):
+        return mine(q, k, v, may_attend, None, bias)[0]
 
     with everywhere("minilm.layers.attention.attention", mine):
         with everywhere("minilm.layers.attention.fused_attention", fused):

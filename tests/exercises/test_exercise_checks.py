@@ -166,8 +166,8 @@ def test_a_known_mistake_is_named_although_an_edge_was_overlooked_too():
     exercise = load("attention")
     no_scale = exercise.mistake("no_scale")["attention"]
 
-    def also_fails_on_long_scores(q, k, v, may_attend=None, dropout=None):
-        y, weights = no_scale(q, k, v, may_attend, dropout)
+    def also_fails_on_long_scores(q, k, v, may_attend=None, dropout=None, bias=None):
+        y, weights = no_scale(q, k, v, may_attend, dropout, bias)
         return (y * float("nan"), weights) if abs(q).max() > 100 else (y, weights)
 
     report = check(exercise, exercise.pieces(also_fails_on_long_scores))

@@ -229,8 +229,8 @@ import torch
 import torch.nn.functional as F
 from torch.nn.functional import softmax as ready
 
-def attention(q, k, v, may_attend=None, dropout=None):
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
+def attention(q, k, v, may_attend=None, dropout=None, bias=None):
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1)) + (0 if bias is None else bias)
     if may_attend is not None:
         scores = scores.masked_fill(~may_attend, -math.inf)
     weights = ready(scores, -1)

@@ -109,6 +109,13 @@ SURVIVORS = (
         "same",
         "P(w, c)/P(w) equals n(w, c)/n(w): the sum of all counts cancels",
     ),
+    Explained("relative_bucket", r"^dropped: np\.maximum\(n, 1\) → n$", "same",
+              "log 0 is −∞, but the distance 0 is near, so its far bucket is not used; the 1 only avoids a warning"),
+    Explained("relative_bucket", r"np\.maximum\(n, 1\) → np\.maximum\(n, 2\)$", "same",
+              "the distance 1 is near unless E = 1, and then all far distances have the same bucket"),
+    Explained("relative_bucket", r"^sign: n < E → n <= E$", "same", "the first far bucket is E, and it begins at n = E"),
+    Explained("relative_bucket", r"growth \+ 1e-09 → growth( \+ 2e-09)?$", "not asked",
+              "it matters only where a far bucket begins at a whole number; there rounding decides, and right styles differ"),
 )  # fmt: skip
 
 

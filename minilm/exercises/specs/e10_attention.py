@@ -8,7 +8,7 @@ from torch import nn
 from minilm.exercises.spec import Exercise, Gradient, Property, listed
 
 
-def flawed(q, k, v, may_attend=None, dropout=None, wrong=frozenset()):
+def flawed(q, k, v, may_attend=None, dropout=None, bias=None, wrong=frozenset()):
     D, S = q.shape[-1], k.shape[-2]
     H = q.shape[-3] if q.ndim > 2 else 1
     scale = math.sqrt(D)
@@ -28,6 +28,10 @@ def flawed(q, k, v, may_attend=None, dropout=None, wrong=frozenset()):
         scores = -torch.cdist(q, k)
     if "cosine" in wrong:
         scores = torch.nn.functional.normalize(q, dim=-1) @ torch.nn.functional.normalize(k, dim=-1).mT
+    if bias is not None and "bias_times" in wrong:
+        scores = scores * bias
+    elif bias is not None and not wrong & {"no_bias", "bias_after"}:
+        scores = scores + bias * (1 / scale if "bias_scaled" in wrong else -1 if "bias_sign" in wrong else 1)
     if "added" in wrong and hidden is not None:
         scores, hidden = scores + (~hidden).to(q.dtype), None
     if hidden is not None and "after" not in wrong:
@@ -51,6 +55,8 @@ def flawed(q, k, v, may_attend=None, dropout=None, wrong=frozenset()):
         weights = e / e.sum(-1, keepdim=True)
     if hidden is not None and not wrong & {"nan", "zero", "finite"}:
         weights = weights.masked_fill(hidden, 0.0)
+    if bias is not None and "bias_after" in wrong:
+        weights = weights + bias
     used = weights if dropout is None or "no_dropout" in wrong else dropout(weights)
     if "dropped_output" in wrong:
         return weights @ v if dropout is None else dropout(weights @ v), weights
@@ -119,6 +125,16 @@ mean_values · the output is divided by the number of keys ·
     the weights sum to 1 already: is another mean needed?
 residual · the queries are added to the output ·
     what adds the residual: attention, or the block around it?
+no_bias · the bias is never added ·
+    `bias` is given to you: where does it stand in the formula?
+bias_scaled · the bias is divided by √D, too ·
+    what stands below the line in the formula: the product alone, or the bias as well?
+bias_after · the bias is added to the weights, after the softmax ·
+    what do your weights of one query sum to when there is a bias?
+bias_times · the scores are multiplied by the bias ·
+    a bias of 0 is no preference: should it make all keys equal?
+bias_sign · the bias is subtracted ·
+    should a key with a larger bias get more weight or less?
 """
 MASKS = """  key · what it looks like · a question
 inverted · the mask is read the wrong way round ·
@@ -138,8 +154,8 @@ added · the mask is added to the scores as 0 and 1 ·
 """
 
 
-def einsum(q, k, v, may_attend=None, dropout=None):
-    e = torch.einsum("...td,...sd->...ts", q, k) * q.shape[-1] ** -0.5
+def einsum(q, k, v, may_attend=None, dropout=None, bias=None):
+    e = torch.einsum("...td,...sd->...ts", q, k) * q.shape[-1] ** -0.5 + (0.0 if bias is None else bias)
     may = torch.ones_like(e, dtype=torch.bool) if may_attend is None else may_attend.expand(e.shape)
     e = torch.where(may, e, -math.inf)
     largest = e.amax(-1, keepdim=True).detach()
@@ -148,8 +164,10 @@ def einsum(q, k, v, may_attend=None, dropout=None):
     return torch.einsum("...ts,...sd->...td", weights if dropout is None else dropout(weights), v), weights
 
 
-def additive(q, k, v, may_attend=None, dropout=None):
+def additive(q, k, v, may_attend=None, dropout=None, bias=None):
     scores = torch.matmul(q / math.sqrt(q.size(-1)), k.mT)
+    if bias is not None:
+        scores += bias
     if may_attend is not None:
         sees = may_attend.any(-1, keepdim=True)
         mask = torch.zeros(may_attend.shape, dtype=q.dtype).masked_fill(~may_attend & sees, -math.inf)
@@ -159,18 +177,21 @@ def additive(q, k, v, may_attend=None, dropout=None):
     return torch.matmul(weights if dropout is None else dropout(weights), v), weights
 
 
-def loops(q, k, v, may_attend=None, dropout=None):
+def loops(q, k, v, may_attend=None, dropout=None, bias=None):
     *batch, T, D = q.shape
     S = k.shape[-2]
     may = torch.ones(*batch, T, S, dtype=torch.bool) if may_attend is None else may_attend.expand(*batch, T, S)
-    Q, K, M = q.reshape(-1, T, D), k.reshape(-1, S, D), may.reshape(-1, T, S)
+    extra = torch.zeros(*batch, T, S, dtype=q.dtype) if bias is None else bias.expand(*batch, T, S)
+    Q, K, M, X = q.reshape(-1, T, D), k.reshape(-1, S, D), may.reshape(-1, T, S), extra.reshape(-1, T, S)
     rows = []
     for b in range(len(Q)):
         for t in range(T):
             seen = M[b, t].nonzero()[:, 0]
             row = torch.zeros(S, dtype=q.dtype)
             if len(seen):
-                row = row.index_put((seen,), torch.stack([Q[b, t] @ K[b, s] for s in seen]).div(D**0.5).softmax(0))
+                row = row.index_put(
+                    (seen,), torch.stack([Q[b, t] @ K[b, s] / D**0.5 + X[b, t, s] for s in seen]).softmax(0)
+                )
             rows.append(row)
     weights = torch.stack(rows).reshape(*batch, T, S)
     return (weights if dropout is None else dropout(weights)) @ v, weights
@@ -183,10 +204,12 @@ class EverySecond(nn.Module):
         return x * (2.0 * (torch.arange(x.shape[-1]) % 2))
 
 
-def batch(rng, *before, T, S, D, Dv=None, mask=None, dropout=None):
+def batch(rng, *before, T, S, D, Dv=None, mask=None, dropout=None, bias=None):
+    """`bias` is the shape of a random bias; None means that the call has no such argument."""
     shapes = ((*before, T, D), (*before, S, D), (*before, S, Dv or D))
     q, k, v = (torch.from_numpy(rng.normal(size=shape)) for shape in shapes)
-    return {"q": 1.5 * q, "k": 1.5 * k, "v": v, "may_attend": mask, "dropout": dropout}
+    inputs = {"q": 1.5 * q, "k": 1.5 * k, "v": v, "may_attend": mask, "dropout": dropout}
+    return inputs if bias is None else inputs | {"bias": torch.from_numpy(rng.normal(size=bias))}
 
 
 def ragged(rng, B, S, *lengths):
@@ -223,6 +246,7 @@ def probes(rng):
         "a mask for each head": batch(rng, 2, 3, T=4, S=5, D=3, mask=any_mask(rng, 2, 3, 4, 5)),
         "sentences without heads, a mask for each": batch(rng, 3, T=4, S=5, D=2, Dv=3, mask=any_mask(rng, 3, 4, 5)),
         "a dropout of every second weight": batch(rng, 2, 3, T=2, S=4, D=5, dropout=EverySecond()),
+        "a bias for each head": batch(rng, 2, 3, T=4, S=6, D=5, bias=(1, 3, 4, 6)),
     }
 
 
@@ -235,6 +259,9 @@ def edges(rng):
         "a mask, and scores far below zero": far_below(rng),
         "a mask, a dropout and no batch": batch(rng, T=3, S=4, D=2, mask=any_mask(rng, 3, 4), dropout=EverySecond()),
         "one query, one key": batch(rng, 2, 3, T=1, S=1, D=4),
+        "a bias, a mask and a dropout": batch(
+            rng, 2, 3, T=3, S=5, D=2, mask=ragged(rng, 2, 5, 4, 0), dropout=EverySecond(), bias=(1, 3, 3, 5)
+        ),
     }
 
 
@@ -255,8 +282,8 @@ EXERCISE = Exercise(
     target="minilm.layers.attention.attention",
     section=("04", "Why √D?"),
     task="Write the heart of the Transformer: return the attended values and the attention weights for queries [.., "
-    "T, D] and keys [.., S, D]. The mask is True where a query may attend to a key. If `dropout` is given, call it "
-    "with the weights, but return the weights from before the dropout.",
+    "T, D] and keys [.., S, D]. The mask is True where a query may attend to a key. If `bias` is given, add it to the "
+    "scores. If `dropout` is given, call it with the weights, but return the weights from before the dropout.",
     returns={"y": "batch head query feature", "weights": "batch head query key"},
     shown_first=("weights",),
     tiny=tiny,
@@ -281,7 +308,8 @@ EXERCISE = Exercise(
     needs=("softmax",),
     forbidden=("scaled_dot_product_attention", "MultiheadAttention", "fused_attention", "attention_weights"),
     steps=(
-        "scores [.., T, S]: the dot product of each query with each key, divided by √D, the root of the head size",
+        "scores [.., T, S]: the dot product of each query with each key, divided by √D, the root of the head size; plus the "
+        "bias, if there is any",
         "−∞ where the mask is False, before the softmax",
         "the softmax over the keys [.., T, S]; a query that may not attend to any key (0/0) gets zeros",
         "dropout on the weights, if there is any; then the product with the values [.., T, Dv]",
@@ -292,9 +320,10 @@ EXERCISE = Exercise(
     hints=(
         "Attention is a soft dictionary: a dot product compares each query with every key, a softmax turns the scores into "
         "shares, and the values are mixed in these shares.",
-        "q [.., T, D] times k transposed [.., D, S] → scores [.., T, S] / √D → masked_fill with −∞ where not may_attend → "
-        "softmax along the last axis → set rows without any visible key to 0 → [.., T, S] times v [.., S, Dv].",
-        "scores = q @ (k with its last two axes swapped) / sqrt(size of q's last axis);  if there is a mask: fill;  weights = "
-        "softmax(scores, last axis);  if there is a mask: fill with 0;  return (weights or their dropout) @ v, weights",
+        "q [.., T, D] times k transposed [.., D, S] → scores [.., T, S] / √D, plus bias → masked_fill with −∞ where not "
+        "may_attend → softmax along the last axis → set rows without any visible key to 0 → [.., T, S] times v [.., S, Dv].",
+        "scores = q @ (k with its last two axes swapped) / sqrt(size of q's last axis), plus any bias;  if there is a mask: "
+        "fill;  weights = softmax(scores, last axis);  if there is a mask: fill with 0;  return (weights or their dropout) @ v, "
+        "weights",
     ),
 )

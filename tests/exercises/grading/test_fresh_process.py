@@ -28,7 +28,7 @@ def softmax(z):
     return e / e.sum(-1, keepdims=True)
 """
 ATTENTION = """import torch
-def attention(q, k, v, may_attend=None, dropout=None):
+def attention(q, k, v, may_attend=None, dropout=None, bias=None):
     return q @ k @ v
 """
 IMPORTS = """
