@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from minilm.bench.options import BenchOptions
 from minilm.errors import InputError
-from minilm.experiments.ladder import Material, Rung, climb, workers_for
+from minilm.experiments.ladder import Climber, Material, Rung, climb, workers_for
 from minilm.experiments.quickstart import QuickstartOptions, pretraining_settings
 from minilm.experiments.rungs import Start
 from minilm.experiments.table import mean_of
@@ -21,13 +21,12 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
 
     The pretrained model is that of the quickstart. Rows that are measured already (for the same language and number of
     labels) are kept.
-    Raises InputError if there is no pretrained model.
     """
-    material, rungs = prepared(options, say)
+    material, rungs = prepared(options, say, on_development=True)
     labels = options.labels or track_for(options.language).labels[0]
     path = options.out / f"epochs-{options.language}-rows.json"
     rows: list[dict] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    for rung in rungs:
+    for rung in (rung for rung in rungs if isinstance(rung, Rung)):
         grid = [epochs for epochs in options.grid if not measured(rows, rung.name, labels, epochs, options.seeds)]
         tried = [replace(rung, name=str(epochs), recipe=replace(rung.recipe, epochs=epochs)) for epochs in grid]
         tried = [replace(each, epochs={}, keep=None) for each in tried]
@@ -39,23 +38,20 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     return {"rows": rows}
 
 
-def prepared(options: BenchOptions, say: Callable[[str], None]) -> tuple[Material, list[Rung]]:
-    """The development material of a track, and the rows that are trained."""
+def prepared(options: BenchOptions, say: Callable[[str], None], on_development: bool) -> tuple[Material, list[Climber]]:
+    """The material of a track, with its test set or with its development part, and the rows of its table. The pretrained
+    model is that of the quickstart. Raises InputError if there is none."""
     track = track_for(options.language)
-    language = "zh" if options.language == "zh" else "en"
-    quickstart = QuickstartOptions(language, cache=options.cache, progress=options.progress)
+    quickstart = QuickstartOptions("zh" if options.language == "zh" else "en", cache=options.cache)
     settings = pretraining_settings(quickstart, track)
     if not (settings.out / "config.json").exists():
-        raise InputError(f"{settings.out} holds no pretrained model: run the quickstart for {options.language} first.")
+        raise InputError(f"{settings.out} holds no pretrained model: run the quickstart first.")
     text = prepare_for(settings, say)
     start = Start(settings.model_config(text.tokenizer.size), vectors_for(text, settings), settings.out)
-    material = track.development(track.material(text, settings, choose_device("auto"), say), settings)
-    return material, [rung for rung in track.rungs(start) if isinstance(rung, Rung) and chosen(rung, options.rows)]
-
-
-def chosen(rung: Rung, names: tuple[str, ...]) -> bool:
-    """Whether a row is asked for: by its whole name, or all of them."""
-    return not names or rung.name in names
+    material = track.material(text, settings, choose_device("auto"), say)
+    if on_development:
+        material = track.development(material, settings)
+    return material, [rung for rung in track.rungs(start) if not options.rows or rung.name in options.rows]
 
 
 def measured(rows: list[dict], model: str, labels: int, epochs: int, seeds: int) -> bool:

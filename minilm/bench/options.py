@@ -49,11 +49,11 @@ class BenchOptions:
     published initialisation and from ours · lstm: our recurrence and nn.LSTM · crf: our CRF and pytorch-crf · padding: what
     padding costs · bridge: a published model here, in transformers and in sentence-transformers · recipe: a grid of
     pretraining variants on equal budgets · race: minutes from nothing to a held-out loss, here and with the Trainer of
-    transformers · epochs: how often each row of a ladder should see its labels, on a development part.
+    transformers · epochs: how often each row of a ladder should see its labels, on a development part · curves: rows of a ladder from a hundred labels to all.
     """
 
     what: tyro.conf.Positional[
-        Literal["speed", "initialisation", "lstm", "crf", "padding", "bridge", "recipe", "race", "epochs"]
+        Literal["speed", "initialisation", "lstm", "crf", "padding", "bridge", "recipe", "race", "epochs", "curves"]
     ]
     out: Path = Path("runs/bench")
     corpus: str = "imdb"
@@ -81,14 +81,15 @@ class BenchOptions:
     seeds: int = 3
     """bridge, recipe and epochs: how many times to fine-tune, each time on other labelled examples."""
     rows: tuple[str, ...] = ()
-    """epochs: the names of the rows; all if not given."""
+    """epochs and curves: the names of the rows; all (epochs) or four of them (curves) if not given."""
     grid: tuple[int, ...] = (4, 8, 12, 20, 30, 45)
     """epochs: the numbers of epochs that are tried."""
     epochs: int | None = None
     """bridge: how many times to go through these texts; as in the ladder if not given."""
 
     language: Literal["en", "zh", "tweets"] = "en"
-    """recipe and epochs: the quickstart whose recipe is varied, or whose rows are fitted."""
+    """recipe, epochs and curves: the quickstart whose recipe is varied, or whose rows are fitted; tweets is the second English
+    task (epochs and curves)."""
     variants: tuple[str, ...] = ()
     """recipe: the names of the variants to run; all that are declared if not given. The recipe itself always runs first."""
     again: bool = False
@@ -133,7 +134,7 @@ class BenchOptions:
     @property
     def name(self) -> str:
         """The name of the file with the figures."""
-        return f"{self.what}-{self.language}" if self.what in ("recipe", "epochs") else self.what
+        return f"{self.what}-{self.language}" if self.what in ("recipe", "epochs", "curves") else self.what
 
     @property
     def size(self) -> Size:
