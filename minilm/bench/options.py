@@ -49,7 +49,8 @@ class BenchOptions:
     published initialisation and from ours · lstm: our recurrence and nn.LSTM · crf: our CRF and pytorch-crf · padding: what
     padding costs · bridge: a published model here, in transformers and in sentence-transformers · recipe: a grid of
     pretraining variants on equal budgets · race: minutes from nothing to a held-out loss, here and with the Trainer of
-    transformers · epochs: how often each row of a ladder should see its labels, on a development part · curves: rows of a ladder from a hundred labels to all.
+    transformers · epochs: how often each row of a ladder should see its labels, on a development part · curves: rows of a
+    ladder from a hundred labels to all.
     """
 
     what: tyro.conf.Positional[
