@@ -39,7 +39,7 @@ class Chinese(Track):
         warmup=0.05,
         embedding_learning_rate_scale=1.0,
         mask_rate=0.3,
-        next_sentence_weight=0.4,
+        next_sentence_weight=0.3,
         steps=steps,
     )
     probes = ("京", "江", "三", "钱", "说")
