@@ -286,6 +286,12 @@ class BertArchitecture(Architecture):
     def guesses_tokens(self, entries: dict, found: dict[str, Tensor]) -> bool:
         return "cls.predictions.transform.dense.weight" in found
 
+    def config_from(self, **sizes) -> TransformerConfig:
+        config = super().config_from(**sizes)
+        if config.positions == "mpnet":
+            raise InputError("positions 'mpnet' are for published models: pretrain with relative ones.")
+        return config
+
     def vector_size(self, config: TransformerConfig, scheme: str) -> int:
         """As wide as the embeddings, without the features that "neighbours" keeps for positions and segments."""
         return config.width - (reserved(config) if scheme == "neighbours" else 0)

@@ -13,7 +13,7 @@ import pytest
 import tiny
 import torch
 from tiny import DATA, same, silent, weights
-from transformers import BertForPreTraining
+from transformers import BertForPreTraining, MPNetForMaskedLM
 
 from minilm.errors import InputError
 from minilm.examples.bert_pretraining import PretrainingBatches
@@ -407,6 +407,7 @@ def test_budgets_in_tokens_and_minutes(run, tmp_path, no_picture):
         (dict(architecture="lstm", heads=4, dropout=1.0), "dropout .*1.0"),
         (dict(norm="mid"), "norm 'mid' is not known"),
         (dict(positions="none"), "positions 'none' is not known"),
+        (dict(positions="mpnet"), "positions 'mpnet' are for published models: pretrain with relative ones"),
     ],
 )
 def test_an_option_that_cannot_be_is_refused_before_any_work(changes, message):
@@ -430,6 +431,17 @@ def test_other_shapes_and_starts_train_as_well(changes, run, shared, no_picture)
     last = pretrain(run(**changes, steps=3), silent)
     assert last["step"] == 3 and np.isfinite(last["mlm_loss"])
     open_pretraining(run().out)
+
+
+@pytest.mark.parametrize(("positions", "kind"), [("learned", BertForPreTraining), ("relative", MPNetForMaskedLM)])
+def test_F21_a_run_opens_in_transformers_whatever_its_positions(positions, kind, run, no_picture):
+    pretrain(run(positions=positions, steps=3, dropout=0.0), silent)
+    ours, theirs = open_pretraining(run().out).model, kind.from_pretrained(run().out).eval()
+    ids = torch.randint(0, ours.config.vocab_size, (2, 24), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, got = theirs(ids), ours(ids).mlm_logits
+    torch.testing.assert_close(got, expected[0], atol=1e-5, rtol=0)  # the first output of both is that of masked words
+    assert ours.config.positions == positions
 
 
 def test_tensorboard_that_is_not_there_is_asked_for(run, monkeypatch):
