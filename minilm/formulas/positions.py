@@ -167,7 +167,7 @@ def bucket_of_pairs(table: np.ndarray, T: int, S: int, farthest: int) -> np.ndar
     for name, length in (("T", T), ("S", S)):
         if length < 1:
             raise InputError(f"{name} is {length}, but a length must be a whole number of at least 1.")
-    return bucket(np.arange(S) - np.arange(T)[:, None], len(table), farthest)
+    return np.asarray(bucket(np.arange(S) - np.arange(T)[:, None], len(table), farthest))
 
 
 def check_buckets(buckets: int, farthest: int) -> None:

@@ -78,10 +78,8 @@ class PretrainOptions:
     """The longest input of the model in tokens, for BERT with the three special tokens of a sentence pair."""
     norm: str = "post"
     positions: str = "relative"
-    """How the model knows where a token stands: relative (every head learns how much to prefer each distance, before and
-    after; one table for all layers, as in MPNet), learned (a vector per position, as in BERT; choose it to exchange models
-    with BERT), sinusoidal (a fixed vector per position, made of waves), or rotary (queries and keys are turned by an angle
-    that grows with the position; as in RoFormer)."""
+    """relative (every head learns a bias for each distance, as in MPNet), learned (a vector per position, as in BERT: choose
+    it to exchange models with BERT), sinusoidal (fixed waves), or rotary (queries and keys are turned)."""
     dropout: float = 0.0
     """In a few minutes, no text is seen often enough to overfit; BERT's 0.1 is meant for forty epochs."""
 
