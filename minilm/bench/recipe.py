@@ -114,9 +114,7 @@ def markdown(rows: list[dict]) -> str:
         accuracy = "–" if row["nsp_accuracy"] is None else f"{row['nsp_accuracy']:.1%}"
         losses = f"{row['loss_third']:.3f} | {row['loss']:.3f} | {row['loss'] - first['loss']:+.3f}"
         score = f"{row['mean']:.3f} ± {row['deviation']:.3f} | {100 * (row['mean'] - first['mean']):+.1f}"
-        lines.append(
-            f"| {row['name']} | {losses} | {accuracy} | {row['minutes']:.1f} | {score} | {row['asks']} |"
-        )
+        lines.append(f"| {row['name']} | {losses} | {accuracy} | {row['minutes']:.1f} | {score} | {row['asks']} |")
     return "\n".join(lines)
 
 
@@ -129,7 +127,7 @@ def head_start(old: dict, new: dict) -> dict[str, Any] | None:
     return {"loss": old["loss"], "step": step, "minutes": seconds / 60} | shares
 
 
-def on_development(track: Track, material: Material, settings: PretrainOptions) -> Material:
+def on_development(material: Material, settings: PretrainOptions) -> Material:
     """The same task, measured on a development part instead of the test set.
 
     Tagged lines: lines of the held-out articles that are not in the test set, and occur nowhere in what is learned from. Other
@@ -172,19 +170,23 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     variants = declared(options.language, base)
     wanted = [variant.name for variant in chosen(options.variants, variants)]
     prepared = prepare_for(base, say)
-    material = on_development(track, track.material(prepared, base, CPU, say), base)
+    material = on_development(track.material(prepared, base, CPU, say), base)
     say(f"{len(material.test_examples):,} other examples are the development part, which the variants are measured on.")
     jobs = []
     for variant in variants:
         settings = replace(variant.options(base), out=folder / variant.name)
-        vectors = vectors_for(prepared, settings) if variant.name in wanted else np.zeros((0, 0))  # counted once for all
+        vectors = (
+            vectors_for(prepared, settings) if variant.name in wanted else np.zeros((0, 0))
+        )  # counted once for all
         start = Start(settings.model_config(prepared.tokenizer.size), vectors, settings.out)
         labels = options.labels or track.labels[0]
         jobs.append(Job(variant, settings, best_row(track, start), labels, options.seeds))
         if options.again and variant.name in wanted:
             shutil.rmtree(settings.out, ignore_errors=True)
     waiting = [job for job in jobs if job.variant.name in wanted and job.result is None]
-    say(f"{len(waiting)} of {len(wanted)} variants are to run, {workers} at a time: {s.steps:,} steps, one thread each.")
+    say(
+        f"{len(waiting)} of {len(wanted)} variants are to run, {workers} at a time: {s.steps:,} steps, one thread each."
+    )
     tell = say if workers == 1 else print  # another process can call nothing but what it can import
     try:
         with threads(1), pool_of(workers) as submit:

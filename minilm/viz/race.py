@@ -19,7 +19,9 @@ def race(curves: Mapping[str, Rows], target: int | float, path: Target = None) -
     draw or a number is missing.
     """
     if not curves:
-        raise InputError("There is no race to draw: give at least one contender, name → rows with seconds and mlm_loss.")
+        raise InputError(
+            "There is no race to draw: give at least one contender, name → rows with seconds and mlm_loss."
+        )
     figure = Picture(8.5, 5.2)
     axis, ends, first, last = figure.subplots(), [], [], []
     for i, (name, rows) in enumerate(curves.items()):

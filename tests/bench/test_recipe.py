@@ -16,6 +16,7 @@ from minilm.bench.run import bench
 from minilm.bench.variants import GRID, OLD, OLD_RECIPE, RECIPE, Variant, chosen, declared
 from minilm.errors import InputError
 from minilm.experiments import tracks
+from minilm.experiments.english import English
 from minilm.experiments.ladder import Material, Rung, neural_rungs
 from minilm.experiments.tracks import track_for
 from minilm.jobs.pretrain import PretrainOptions
@@ -30,7 +31,7 @@ from minilm.training.tasks import TextTask, TokenTask
 SIZES = dict(width=16, layers=2, heads=4, length=24, vocab_size=200, batch=5)
 
 
-class Tiny:
+class Tiny(English):
     """A track whose pretraining takes half a second."""
 
     steps, labels, metric = 6, (8,), "accuracy"
@@ -221,7 +222,7 @@ def test_texts_are_measured_on_a_part_of_the_pool():
     examples = [Example(f"text number {i}", "negative" if i % 2 else "positive") for i in range(50)]
     tokenizer = train_characters([example.text for example in examples], 60)
     material = Material.encoded(TextTask(("negative", "positive")), (examples[:40], examples[40:]), tokenizer, 40, CPU)
-    found = on_development(Tiny(), material, Tiny.pretraining)
+    found = on_development(material, Tiny.pretraining)
     learned, measured = ({example.text for example in part} for part in (found.examples, found.test_examples))
     assert len(measured) == 10 and len(learned) == 30 and not learned & measured
     assert learned | measured == {example.text for example in examples[:40]}  # and nothing of the test set
@@ -243,11 +244,13 @@ def test_tagged_lines_are_measured_on_held_out_articles(monkeypatch):
     tokenizer = train_characters(["".join(line.tokens) for line in lines], 1000)
     task = TokenTask(("O", "B-PER", "I-PER"), units="characters")
     material = Material.encoded(task, (inside, [lines[i] for i in test]), tokenizer, 40, torch.device("cpu"))
-    found = on_development(Tiny(), material, settings)
+    found = on_development(material, settings)
     assert found.examples == inside and found.test_examples == [lines[i] for i in outside[4:]]
 
 
-@pytest.mark.parametrize("wrong", [dict(workers=0), dict(target=0.0), dict(every_seconds=-1.0), dict(limit_minutes=0.0)])
+@pytest.mark.parametrize(
+    "wrong", [dict(workers=0), dict(target=0.0), dict(every_seconds=-1.0), dict(limit_minutes=0.0)]
+)
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(InputError):
         BenchOptions("recipe", **wrong)
