@@ -34,7 +34,7 @@ from minilm.training.tasks import TextTask, TokenTask
 SIZES = dict(width=16, layers=2, heads=4, length=24, vocab_size=200, batch=5)
 
 
-class Tiny:
+class Tiny(English):
     """A track whose pretraining takes half a second."""
 
     steps, labels, metric = 6, (8,), "accuracy"
