@@ -73,14 +73,22 @@ def report(
         support = sum(len(entities(tags)) for tags in T)
         return Row(name, scores["precision"], scores["recall"], scores["f1"], support)
 
-    each = [row(kind, lambda own, _, kind=kind: own == kind) for kind in kinds]  # type: ignore[misc]
+    each = [row(kind, of_kind(kind)) for kind in kinds]
     micro = row(MICRO, lambda *_: True)
-    means = [sum(value or 0.0 for value in column) / len(each) for column in zip(*(r[1:4] for r in each), strict=True)]
-    rows = [*each, micro, Row(MACRO, *means, micro.support)]
+    P, R, F1 = (
+        sum(value or 0.0 for value in column) / len(each)
+        for column in zip(*((own.precision, own.recall, own.f1) for own in each), strict=True)
+    )
+    rows = [*each, micro, Row(MACRO, P, R, F1, micro.support)]
     if known_names is not None:
         rows.append(row(KNOWN, lambda _, name: name in known_names))
         rows.append(row(NEW, lambda _, name: name not in known_names))
     return rows
+
+
+def of_kind(kind: str) -> Callable[[str, Name], bool]:
+    """Whether an entity is of this kind."""
+    return lambda own, _: own == kind
 
 
 def only(lines: Iterable[TaggedLine], counts: Callable[[str, Name], bool]) -> list[list[str]]:
