@@ -95,7 +95,7 @@ def their_model(settings: PretrainOptions, vocab_size: int) -> nn.Module:
     config = transformers.BertConfig(
         vocab_size=vocab_size,
         hidden_size=settings.width,
-        num_hidden_layers=settings.layers,
+        num_hidden_layers=settings.depth,
         num_attention_heads=settings.heads,
         intermediate_size=settings.feed_forward or 4 * settings.width,
         max_position_embeddings=settings.length,

@@ -33,6 +33,7 @@ class Chinese(Track):
     pretraining = PretrainOptions(
         corpus="peoples-daily",
         units="characters",
+        layers=3,
         held_out=430,
         window=3,
         learning_rate=3e-3,

@@ -49,7 +49,7 @@ class English(Track):
     metric = "accuracy"
     labels = (500,)
     steps = 4_000
-    pretraining = PretrainOptions(corpus="imdb", mask_rate=0.3, steps=steps)
+    pretraining = PretrainOptions(corpus="imdb", layers=3, mask_rate=0.3, steps=steps)
     probes = ("terrible", "masterpiece", "funny", "actress", "murder")
     masked = (
         "this is one of the [MASK] films i have ever seen .",
