@@ -3,8 +3,8 @@
 #
 # Attention (notebook 04) is only half of a Transformer block. This notebook adds the rest: positions, layer norm, the
 # feed-forward network, residuals, and the two orders in which they are put together. Afterwards you can write a block
-# with its gradient, and you know why a deep stack of blocks trains or does not train. You need notebook 04. This
-# notebook runs in about half a minute.
+# with its gradient, tell a model where its words stand in four ways, and you know why a deep stack of blocks trains or does
+# not train. You need notebook 04. This notebook runs in under a minute.
 #
 # Letters: $T$ words, $C$ the width of the model, $F$ the width inside the feed-forward network, $L$ blocks, $B$
 # sentences in a batch, $\omega$ a frequency.
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from minilm.formulas import attention, positions, transformer as by_hand
+from minilm.formulas.cross_entropy import softmax
 from minilm.layers import normalization, positions as library_positions, transformer as library
 from minilm.viz import plots
 from minilm.viz.teaching import FAST, agree, claim, panels
@@ -148,7 +149,259 @@ claim("The other rows get none.", np.delete(dP, looked_up, axis=0) == 0)
 # **What to try.** Print `dP`: which rows of a position table never learn anything if all training texts are short? Make
 # the third text a later piece, `[2, 3, 4, 5]`: which rows learn now, and which of them are right with `+=`?
 #
-# **Exercises.** `minilm exercise start embedding` · `relative_bucket`
+# **Exercise.** `minilm exercise start embedding`
+
+# %% [markdown]
+# ## A bias by relative position  (F21 · D4 §2.1.9)
+# Waves and tables say where a word *stands*. But what a head wants to know is how far away another word *is*: "one to
+# the left" is the same wish at the beginning of a text and at its end. So nothing is added to the vectors any more.
+# Instead, each of the $H$ heads has one learned number per distance, which it adds to its scores (Raffel et al., 2020):
+#
+# $$Z_{hts} = \frac{q_t · k_s}{\sqrt D} + b_{hts}, \qquad b_{hts} = \mathrm{table}[\mathrm{bucket}(s - t),\, h], \qquad
+# \mathrm{table}\ [32, H] .$$
+#
+# Near distances have a *bucket* each. Far ones share buckets that grow, because nobody needs to tell 57 from 58. With
+# $n = |s - t|$ and $E = 8$, which is a quarter of the buckets,
+#
+# $$\mathrm{bucket} = \begin{cases} n & n < E \\
+# \min\big(E + \lfloor E \log(n/E) / \log(128/E) \rfloor,\ 2E - 1\big) & n \ge E \end{cases}
+# \qquad \text{and } 2E \text{ more if } s > t .$$
+
+# %%
+draw = np.random.default_rng(21)
+buckets, farthest, H = 32, 128, 4
+
+
+def bucket(offset):
+    n, E = np.abs(offset), buckets // 4
+    growth = E * np.log(np.maximum(n, 1) / E) / np.log(farthest / E)
+    far = np.minimum(E + np.floor(growth + 1e-9).astype(int), 2 * E - 1)  # 1e-9: a log may end a hair below its whole number
+    return np.where(n < E, n, far) + 2 * E * (offset > 0)
+
+
+offset = np.arange(-150, 151)  # s − t
+agree("buckets, by hand and minilm.formulas", bucket(offset), positions.bucket(offset, buckets, farthest))
+agree(
+    "buckets, by hand and minilm.layers  ", bucket(offset), library_positions.bucket(torch.tensor(offset), buckets, farthest)
+)
+T, table = 40, draw.normal(size=(buckets, H))
+t, s = np.indices((T, T))
+b = np.moveaxis(table[bucket(s - t)], -1, 0)  # [H, T, S]
+layer = library_positions.RelativeBias(H, buckets, farthest).double()
+layer.table.data = torch.tensor(table)
+agree("bias, by hand and minilm.formulas", b, positions.relative_bias(table, T, T, farthest))
+agree("bias, by hand and minilm.layers  ", b, layer(T, T)[0])
+
+# %% [markdown]
+# The gradient is that of a lookup once more: each entry of the table gets the **sum** over all pairs $(t, s)$ in its
+# bucket, in all texts of the batch.
+
+# %%
+dZ = draw.normal(size=(3, H, T, T))  # of a batch of 3
+d_table = np.stack([dZ[:, :, bucket(s - t) == i].sum(axis=(0, 2)) for i in range(buckets)])  # [32, H]
+agree("by hand and minilm.formulas", d_table, positions.relative_bias_gradient(table, T, T, dZ, farthest))
+layer(T, T).backward(torch.tensor(dZ.sum(axis=0, keepdims=True)))
+agree("by hand and by autograd    ", d_table, layer.table.grad)
+
+# %%
+picture, (left, right) = panels(1, 2, width=10, height=3.5, width_ratios=(1.5, 1))
+left.step(offset, bucket(offset), where="mid", color=plots.COLOURS[0])
+left.set(title="The bucket of each distance", xlabel="distance s − t", ylabel="bucket")
+left.annotate("before the query", (-75, 18), ha="center", fontsize=11)
+left.annotate("after the query", (75, 12), ha="center", fontsize=11)
+image = right.imshow(bucket(s - t), cmap="tab20c")
+right.set(title=f"The buckets of {T} words", xlabel="position s", ylabel="position t")
+picture
+
+# %%
+claim("A bucket never holds distances of both directions.", bucket(offset[offset > 0]).min() > bucket(-offset).min() + 15)
+E = buckets // 4
+claim("The nearest distances have a bucket each.", np.unique(bucket(np.arange(1 - E, E))).size == 2 * E - 1)
+claim("All distances beyond 90 share the last one.", bucket(offset[offset < -90]) == bucket(-150))
+
+# %% [markdown]
+# What does such a bias do to a head? We take ten words with random queries and keys. The head starts as the first head
+# of every model of this library does: its bias is 4 at distance −1 and 0 everywhere else.
+
+# %%
+words = "the plot is thin , but the cast is great".split()
+T, D = len(words), 16
+t, s = np.indices((T, T))
+q, k = draw.normal(size=(2, T, D))
+scores_of_words = q @ k.T / np.sqrt(D)  # [T, S]
+head_bias = np.zeros(buckets)
+head_bias[bucket(np.array(-1))] = 4
+b = head_bias[bucket(s - t)]  # [T, S]
+before, after = softmax(scores_of_words), softmax(scores_of_words + b)
+
+# %%
+picture, axes = panels(1, 4, width=12, height=3.4)
+shown = {
+    "q · k / √D": (scores_of_words, "RdBu", 4),
+    "… its softmax": (before, "Blues", 1),
+    "q · k / √D + b": (scores_of_words + b, "RdBu", 4),
+    "… its softmax ": (after, "Blues", 1),
+}
+for axis, (title, (values, colours, most)) in zip(axes, shown.items()):
+    axis.imshow(values, cmap=colours, vmin=-most if colours == "RdBu" else 0, vmax=most)
+    axis.set(title=title)
+    axis.set_xticks(range(T), words, rotation=90, fontsize=9)
+    axis.set_yticks(range(T), words if axis is axes[0] else [], fontsize=9)
+picture
+
+# %%
+to_the_left = {"without": before[t - s == 1], "with": after[t - s == 1]}
+print({which: f"{weights.mean():.0%}" for which, weights in to_the_left.items()}, "of the weight goes one to the left")
+odds = (after[1:, 0] / after[1:, -1]) / (before[1:, 0] / before[1:, -1])  # the first word against the last
+agree("A bias multiplies the weight, against a word without one, by e^b", odds, np.exp(b[1:, 0] - b[1:, -1]))
+claim("Without the bias, less than a quarter of the weight goes to the word on the left.", to_the_left["without"].mean() < 0.25)
+claim("With it, more than 60 % on average.", to_the_left["with"].mean() > 0.6)
+claim("But not the same for every word.", np.ptp(to_the_left["with"]) > 0.1)
+
+# %% [markdown]
+# So a bias is an opinion that a head has before it has read a word. Adding 4 to a score multiplies the odds by
+# $e^4 \approx 55$, and a key that fits the query very well can still win.
+#
+# **Shift invariance.** We put ten words at the beginning of a text, and the same ten words further to the right. Do
+# they attend to one another as before?
+
+
+# %%
+x = draw.normal(size=(T, D))
+W_Q, W_K = draw.normal(size=(2, D, D)) / np.sqrt(D)
+learned, waves = draw.normal(size=(100, D)), positions.sinusoids(100, D)
+
+
+def weights_at(start, kind):
+    """The weights [T, T] of the ten words when the first one stands at position `start`."""
+    here = start + np.arange(T)
+    moved = x + {"a learned table": learned, "waves": waves}[kind][here] if kind != "a bias" else x
+    Z = (moved @ W_Q.T) @ (moved @ W_K.T).T / np.sqrt(D)
+    return softmax(Z + table[bucket(here - here[:, None]), 0] if kind == "a bias" else Z)
+
+
+shift = {}
+for kind in ("a learned table", "waves", "a bias"):
+    shift[kind] = [np.abs(weights_at(start, kind) - weights_at(0, kind)).max() for start in (1, 20, 80)]
+    print(f"{kind:16} largest change of a weight, moved by 1, 20, 80 words: {np.round(shift[kind], 3)}")
+claim("With a bias, nothing changes.", np.array(shift["a bias"]) == 0)
+claim("With a table, and with waves, some weights change by more than 0.1.",
+      [max(shift["a learned table"]) > 0.1, max(shift["waves"]) > 0.1])  # fmt: skip
+
+# %% [markdown]
+# The waves are a surprise: was it not the *distance* that counted? In $PE(t) · PE(s)$ it is. But a head multiplies by
+# $W^Q$ and $W^K$, and it sees the sum of word and wave; in $(x_t + PE(t))\,M\,(x_s + PE(s))^\top$ three of the four terms
+# depend on where the text begins. A model has to learn to ignore that. With a bias there is nothing to ignore, and a
+# text may even be longer than any in training.
+#
+# **Wrong, then right.** A distance has a direction. With $\mathrm{bucket}(|s - t|)$ the code looks tidier and half of the
+# table is enough, but the head cannot tell left from right: its preference for the word before is one for the word
+# after as well.
+
+# %%
+without_sign = softmax(scores_of_words + head_bias[bucket(-np.abs(s - t))])
+for what, weights in (("s − t", after), ("|s − t|", without_sign)):
+    print(f"{what:7} to the left {weights[t - s == 1].mean():.0%}, to the right {weights[s - t == 1].mean():.0%}")
+claim("Without the sign, the right side gets more than a third.", without_sign[s - t == 1].mean() > 0.33)
+claim("With it, less than a tenth.", after[s - t == 1].mean() < 0.1)
+
+# %% [markdown]
+# **What to try.** Set `farthest = 32`: which distances share the last bucket now? Give the head a peak of 8 instead of 4,
+# `head_bias[bucket(np.array(-1))] = 8`: can a word still win against it? Let it look two words ahead,
+# `head_bias[bucket(np.array(2))] = 4`: what do the last two words do?
+#
+# **Exercise.** `minilm exercise start relative_bucket`
+
+# %% [markdown]
+# ## Rotary positions  (F21 · D4 §2.1.9)
+# Most large language models of today use a third way (Su et al., 2021): they *turn* each query and each key by an angle
+# that grows with its position. Take the features in pairs, feature $j$ with feature $j + D/2$, and read each pair as one
+# complex number. Then to turn it is to multiply:
+#
+# $$\tilde q_j = q_j\, e^{\mathrm i\, t\omega_j}, \qquad \tilde k_j = k_j\, e^{\mathrm i\, s\omega_j}, \qquad
+# \omega_j = 10000^{-2j/D} .$$
+#
+# Why does the score depend on $s - t$ alone? The dot product of two vectors is the real part of $\sum_j \bar q_j k_j$, and
+# there the two turns meet. One goes back by $t\omega_j$ (because of the bar), the other forward by $s\omega_j$:
+#
+# $$\tilde q · \tilde k = \mathrm{Re} \sum_j \overline{q_j\, e^{\mathrm i\, t\omega_j}}\; k_j\, e^{\mathrm i\, s\omega_j}
+# = \mathrm{Re} \sum_j \bar q_j k_j\; e^{\mathrm i\, (s - t)\,\omega_j} .$$
+#
+# Nothing is added, nothing is learned, and no vector changes its length. Values are not turned.
+
+# %%
+D, base = 16, 10000.0
+q, k = draw.normal(size=(2, D))  # one query and one key
+omega = base ** (-np.arange(0, D, 2) / D)  # [D/2]
+
+
+def rotated(x, m):
+    """x [D], turned to position m."""
+    turned = (x[: D // 2] + 1j * x[D // 2 :]) * np.exp(1j * m * omega)
+    return np.concatenate([turned.real, turned.imag])
+
+
+places = np.arange(60)
+Q, K = (np.stack([rotated(x, m) for m in places]) for x in (q, k))  # [T, D], the same vector at every position
+agree("by hand and minilm.formulas", Q, positions.rotate(np.tile(q, (60, 1)), places, base))
+row = torch.tensor(np.tile(q, (1, 1, 60, 1)))  # [B, H, T, D]
+agree("by hand and minilm.layers  ", Q, library_positions.rotate(row, torch.tensor(places[None]), base)[0, 0])
+score = Q @ K.T  # [T, S]
+one_sum = ((q[: D // 2] - 1j * q[D // 2 :]) * (k[: D // 2] + 1j * k[D // 2 :]) * np.exp(1j * 7 * omega)).real.sum()
+agree("all scores at distance 7 and the sum of above", np.diag(score, 7), np.full(53, one_sum))
+
+# %%
+picture, axes = panels(1, 3, width=11.5, height=3.6)
+for (at_t, at_s), style in (((0, 2), "-"), ((3, 5), "--")):
+    for (x, m, name), colour in zip(((q, at_t, "q at t"), (k, at_s, "k at s")), plots.COLOURS):
+        pair = rotated(x, m)[[0, D // 2]]  # the fastest pair
+        axes[0].plot([0, pair[0]], [0, pair[1]], style, color=colour, marker="o", markevery=[1])
+        axes[0].annotate(f"{name} = {m}", pair, (4, 4), textcoords="offset points", color=colour, fontsize=10)
+reach = 1.7 * max(np.hypot(*x[[0, D // 2]]) for x in (q, k))
+axes[0].set(title="The first pair of features", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+axes[1].imshow(score, cmap="RdBu", vmin=-np.abs(score).max(), vmax=np.abs(score).max())
+axes[1].set(title="The score of the same q and k", xlabel="position s", ylabel="position t")
+for start, colour in zip((0, 25, 50), plots.COLOURS):
+    axes[2].plot(places - start, score[start], "-", color=colour, label=f"t = {start}", lw=6 - start / 12)
+axes[2].set(title="… is a function of the distance", xlabel="distance s − t", ylabel="score")
+axes[2].legend(fontsize=10)
+picture
+
+# %%
+along = [np.diag(score, distance) for distance in range(-59, 60)]
+claim("Each diagonal holds one number.", [np.ptp(values) < 1e-9 for values in along])
+claim("No vector has changed its length.", np.abs(np.linalg.norm(Q, axis=1) - np.linalg.norm(q)) < 1e-9)
+
+# %% [markdown]
+# In the picture on the left, both arrows have moved on by three words from the solid to the dashed ones, and the angle
+# between them is the same. There is no table here in which a number could say "one to the left". A head has to learn a
+# query and a key whose sum of waves has its peak there, with the matrices $W^Q$ and $W^K$.
+#
+# **Wrong, then right.** Which features make a pair? Here it is $j$ and $j + D/2$; the paper takes neighbours, $2j$ and
+# $2j + 1$. Both are rotary positions, and a model that is trained with one is as good as with the other. But weights that
+# were trained with one and run with the other give no error, only wrong scores. This is a common mistake when weights
+# are copied from one program to another. The repair is to sort the rows of $W^Q$ and $W^K$ in the other order.
+
+# %%
+order = np.arange(D).reshape(D // 2, 2).T.ravel()  # 0, 2, 4, …, 1, 3, 5, …
+
+
+def rotated_in_neighbours(x, m):
+    return rotated(x[order], m)[np.argsort(order)]
+
+
+other = np.array([[rotated_in_neighbours(q, t) @ rotated_in_neighbours(k, s) for s in places] for t in places])
+print(f"score at distance 7: {np.diag(score, 7)[0]:.2f} with j and j + D/2, {np.diag(other, 7)[0]:.2f} with neighbours")
+claim("It depends on the distance alone, too.", [np.ptp(np.diag(other, n)) < 1e-9 for n in range(-59, 60)])
+claim("But it is another function of the distance.", np.abs(other - score).max() > 1)
+sorted_score = np.array([[rotated(q[order], t) @ rotated(k[order], s) for s in places] for t in places])
+agree("with sorted features", sorted_score, other)
+
+# %% [markdown]
+# **What to try.** Let the key be the query, `k = q` above the line of `omega`: where is the score largest now, and which
+# picture of this notebook does the curve remind you of? Turn the keys backwards, `K = np.stack([rotated(k, -m) for m in places])`
+# above the line of `score`: along which lines of the picture does it stay the same now? Set `base = 4.0`: what becomes of
+# the slow waves?
 
 # %% [markdown]
 # ## Layer norm  (F20 · D4 §2.1.9)
@@ -446,9 +699,9 @@ class Stack(nn.Module):
         return self.head(self.norm_out(x))
 
 
-def batch(draw):
+def batch(draw, T=16):
     """Random words; the label of each place is the word on its left, which only attention can bring."""
-    ids = torch.randint(32, (16, 16), generator=draw)
+    ids = torch.randint(32, (16, T), generator=draw)
     wanted = torch.full_like(ids, -100)
     wanted[:, 1:] = ids[:, :-1]
     return ids, wanted
@@ -715,14 +968,15 @@ claim("From neighbours, it gets more than 60 %.", largest["neighbours"] > 0.6)
 # %% [markdown]
 # At this width, a head that starts from `published` takes a plain average of the sentence. One that starts from
 # `fan-in` looks somewhere, at random. `neighbours` (`minilm/models/initialisation.py`) goes a step further: it *builds*
-# two heads that look left and right, and others that look for words like their own. It uses the waves of the first
-# section: $K$ reads the clock, and $Q$ reads it turned by one word.
+# two heads that look left and right, and others that look for words like their own. This model has learned positions, so
+# the start uses the waves of the first section: $K$ reads the clock, and $Q$ reads it turned by one word. With a bias
+# by relative position, one number per head does the same; the next section is about that.
 #
 # The command `minilm bench initialisation` measures what this is worth when a model is pretrained on real text for
 # some minutes; the figures stand in `minilm/experiments/RECIPE.md`.
 #
 # **Wrong, then right.** "So small weights are bad." In the previous section, twelve post-norm blocks learned from small
-# weights and *not* from `fan-in`. With two blocks, the depth for a laptop, words do not collapse, and uniform attention
+# weights and *not* from `fan-in`. With two or three blocks, the depth for a laptop, words do not collapse, and uniform attention
 # is what costs time. A start is right for a width, a depth, an order of the norms and a training time, never by itself.
 
 # %% [markdown]
@@ -730,3 +984,116 @@ claim("From neighbours, it gets more than 60 %.", largest["neighbours"] > 0.6)
 # what does the map `scores(model).softmax(dim=-1)[0]` look like? Replace the 5 by $\sigma/0.02$: which $\sigma$ gives
 # scores of standard deviation 1, `scores(model).std()`? Look at heads 3 and 4 of `neighbours`, `head = 3` and `head = 4`:
 # two words occur twice in the sentence.
+
+# %% [markdown]
+# ## Why a table starts on a plateau  (F21 · D4 §2.1.9)
+# Once more: name the word on the left. One block is enough for this, and texts of 64 words make it hard to find. Four
+# models of one block differ only in how they know the order of the words:
+#
+# * *a learned table*, BERT's way. It even starts from the waves (`minilm/models/wave_start.py`);
+# * *rotary positions*;
+# * *a bias that starts at 0*;
+# * *a bias with peaks*: the heads start with a 4 at the distances −1, +1, −2 and +2 (`minilm/models/bert_start.py`).
+
+
+# %%
+def one_block(kind, scheme, T):
+    config = TransformerConfig(32, 32, layers=1, heads=4, feed_forward=64, max_length=T, positions=kind)
+    torch.manual_seed(0)
+    model = BertForPretraining(config)
+    initialise(model, scheme, torch.Generator().manual_seed(0))
+    return model
+
+
+def loss_on(model, draw, T):
+    ids, wanted = batch(draw, T)
+    return cross_entropy(model(ids).mlm_logits, wanted).value
+
+
+def learn(kind, scheme, T=64, steps=20 if FAST else 300, learning_rate=3e-3):
+    model, draw, losses = one_block(kind, scheme, T), torch.Generator().manual_seed(0), []
+    optimizer = AdamW(parameter_groups(model))
+    for _ in range(steps):
+        loss = loss_on(model, draw, T)
+        optimizer.zero_grad()
+        loss.backward()
+        clip_gradients(model.parameters(), 1.0)
+        optimizer.step(learning_rate)
+        losses.append(loss.item())
+    return np.array(losses)
+
+
+kinds = {
+    "a learned table": ("learned", "fan-in"),
+    "rotary positions": ("rotary", "fan-in"),
+    "a bias that starts at 0": ("relative", "fan-in"),
+    "a bias with peaks": ("relative", "neighbours"),
+}
+found = {name: learn(*how) for name, how in kinds.items()}
+
+# %%
+picture, axis = panels(1, 1, width=8, height=3.6)
+for (name, curve), colour in zip(found.items(), plots.COLOURS):
+    axis.plot(curve, color=colour, label=name, lw=1.6)
+axis.axhline(np.log(32), color=plots.GREY, ls=":", label="guessing: log 32")
+axis.set(title="One block, 64 words: name the word on the left", xlabel="step", ylabel="loss (nats)", ylim=(0, 4))
+axis.legend(loc="lower left", fontsize=10)
+picture
+
+# %%
+starts = {name: int(np.argmax(np.append(curve, 0) < 3.3)) for name, curve in found.items()}  # first step below 3.3
+print("the loss falls below 3.3 at step", starts)
+if not FAST:
+    claim("The table stays on its plateau for more than 150 steps.", starts["a learned table"] > 150)
+    claim("A bias at 0 is sooner, but has not finished at the end.",
+          [starts["a bias that starts at 0"] < starts["a learned table"], found["a bias that starts at 0"][-1] > 0.5])  # fmt: skip
+    claim("A bias with peaks has no plateau: it is below 3.3 within 15 steps.", starts["a bias with peaks"] < 15)
+
+# %% [markdown]
+# Where does the plateau come from? With a table, "one to the left" is a *product* of things that all have to be learned:
+# $P_t W_Q^\top W_K P_s^\top$ must be large for the 63 pairs $(t, t-1)$ and small for all others, and as long as one factor
+# is random, the gradient of the others points in a random direction. Adam follows a direction only if one batch after the
+# other names it. So we ask 24 batches, before any training, and compare their gradients.
+
+
+# %%
+def agreement(kind, scheme, T=64):
+    """The mean cosine of the gradients of two batches: of the bias at distance −1, or of the table."""
+    model, draw, gradients = one_block(kind, scheme, T), torch.Generator().manual_seed(1), []
+    for _ in range(4 if FAST else 24):
+        model.zero_grad()
+        loss_on(model, draw, T).backward()
+        if kind == "relative":
+            gradients.append(model.encoder.stack.relative_bias.table.grad[1])  # bucket 1 [H]
+        else:
+            gradients.append(model.encoder.embeddings.positions.weight.grad.flatten())  # [T · C]
+        gradients[-1] = gradients[-1].clone() / gradients[-1].norm()
+    cosines = torch.stack(gradients) @ torch.stack(gradients).T
+    return cosines[~torch.eye(len(cosines), dtype=torch.bool)].mean().item()
+
+
+agreed = {name: agreement(*how) for name, how in kinds.items() if how[0] != "rotary"}
+print("mean cosine of the gradients of two batches:", {name: round(value, 2) for name, value in agreed.items()})
+claim("Two batches hardly agree about the table.", agreed["a learned table"] < 0.2)
+if not FAST:
+    claim("About the bias at −1 they do, and most of all if it has a peak.",
+          [agreed["a bias that starts at 0"] > 0.7, agreed["a bias with peaks"] > agreed["a bias that starts at 0"]])  # fmt: skip
+
+# %% [markdown]
+# A row of the table hears only of its own place, 16 words in each batch. The entry of the bias at −1 is the sum over all
+# 63 pairs of neighbours in all 16 texts, so the noise cancels.
+#
+# **Wrong, then right.** "So a bias learns faster than a table." From 0 it does not: it leaves earlier, but then it climbs
+# slowly, and the table overtakes it. Adam moves each number by about the learning rate per step, so from 0 to 4 takes a
+# bias more than a thousand steps, while a table moves thousands of numbers at once. The advantage is another one: what a
+# head should prefer is *one number*, which we can write down before training. That is the peak. Training hardly
+# moves it (notebook 09 draws it before and after). The model does not find it but uses it, from the first step on, and in
+# every layer, because all layers share the bias.
+#
+# Learned positions can be started in this way, too, and then they have no plateau either (try it below). But the start is
+# a construction of waves and rotations that occupies part of each vector, and it reaches only the first layer.
+
+# %% [markdown]
+# **What to try.** Give the table the start of `neighbours` as well, `("learned", "neighbours")` in `kinds`: where is the
+# plateau now? Start it from BERT's small weights, `("learned", "published")`: does it arrive at all? Use shorter texts, `T=16`
+# in `learn`: how much shorter does the plateau become?
