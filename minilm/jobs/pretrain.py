@@ -93,8 +93,7 @@ class PretrainOptions:
 
     batch: int = 16
     learning_rate: float = 2e-3
-    """The peak. With a higher one, next sentence is not learned: a batch of pairs is mostly noise, and Adam takes equally
-    large steps for noise."""
+    """The peak. With a higher one, next sentence is not learned in film reviews."""
     embedding_learning_rate_scale: float = 0.1
     """The embeddings learn at this share of the learning rate, because the meaning that they start with is worth keeping."""
     warmup: float = 0.1
@@ -102,9 +101,13 @@ class PretrainOptions:
     weight_decay: float = 0.01
     clip: float = 1.0
     mask_rate: float = 0.15
-    next_sentence_weight: float = 2.0
+    next_sentence_weight: float = 0.8
     """The weight of the next-sentence loss (F26) relative to that of the masked words (F25). With 0 there are no sentence
     pairs, and any text will do, such as documents of a single sentence."""
+
+    pooler_learning_rate_scale: float = 0.3
+    """The pooler and the next-sentence head learn at this share of the learning rate: a pair gives one bit, so their gradient
+    is mostly noise, and Adam takes equally large steps for noise."""
 
     evaluations: int = 12
     """How many times over the run the model is measured on held-out text and saved."""
@@ -135,7 +138,7 @@ class PretrainOptions:
         known = {field.name for field in fields(self.adapter.config_class)}
         unused = {"heads", "feed_forward", "norm", "positions"} - known
         if self.adapter.objective != "bert":
-            unused |= {"mask_rate", "next_sentence_weight"}
+            unused |= {"mask_rate", "next_sentence_weight", "pooler_learning_rate_scale"}
         default = {field.name: field.default for field in fields(self)}
         for name in sorted(unused):
             if getattr(self, name) != default[name]:
@@ -178,8 +181,10 @@ class PretrainOptions:
     def optimisation(self) -> Optimisation:
         """How the weights are updated."""
         learning_rate = LearningRate(self.learning_rate, self.warmup, self.schedule)
-        scale = self.embedding_learning_rate_scale
-        return Optimisation(learning_rate, self.weight_decay, scale, clip=self.clip, betas=(0.9, 0.98), eps=1e-6)
+        scale, pooler = self.embedding_learning_rate_scale, self.pooler_learning_rate_scale
+        scales = {"pooler.": pooler, "nsp_head.": pooler} if self.pairs else {}
+        fixed: dict[str, Any] = dict(clip=self.clip, betas=(0.9, 0.98), eps=1e-6)
+        return Optimisation(learning_rate, self.weight_decay, scale, scales=scales, **fixed)
 
 
 def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> dict[str, float]:

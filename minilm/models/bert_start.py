@@ -23,7 +23,7 @@ from minilm.models.config import TransformerConfig
 
 OFFSETS, PEAK = (-1, 1, -2, 2), 4.0  # head h adds PEAK to the score of the token at OFFSETS[h]
 TOKENS, SEGMENTS = wave_start.TOKENS, wave_start.SEGMENTS
-ALIKE = 20.0  # the score of the same token over one that has nothing to do with it
+ALIKE = 12.0  # the score of the same token over one that has nothing to do with it
 
 
 def start_heads(config: TransformerConfig, embeddings: Embeddings, stack: TransformerStack) -> None:
@@ -62,7 +62,7 @@ def small_branches(stack: TransformerStack) -> None:
 def tell_segments_apart(config: TransformerConfig, embeddings: Embeddings, stack: TransformerStack) -> None:
     r"""Give the segments features of their own, and let heads find out which segment has the same tokens.
 
-    *Alike.* In a block in the middle, the last head starts with Q = K, so that q_t · k_s is largest where the tokens t and s
+    *Alike.* In the first block, the last head starts with Q = K, so that q_t · k_s is largest where the tokens t and s
     are the same. It brings back, into features of its own, in which segment the token occurs again. *Compare.* In the last
     block, `compare_segments` collects this.
     """
@@ -78,7 +78,7 @@ def tell_segments_apart(config: TransformerConfig, embeddings: Embeddings, stack
     # the share of the tokens in the variance by which the norm of the embeddings divides
     tokens = (C - 2 * s) * TOKENS**2
     share = tokens / (tokens + s * SEGMENTS**2)
-    attention: MultiHeadAttention = stack.layers[(config.layers - 1) // 2].attention
+    attention: MultiHeadAttention = stack.layers[0].attention
     query, key, value = attention.to_qkv.weight.view(3, heads, D, C)
     query[-1, :, : 2 * s] = 0
     query[-1] *= (ALIKE / math.sqrt(D) / share) ** 0.5
