@@ -36,7 +36,7 @@ class Embeddings(nn.Module):
         self.max_length = max_length
         self.tokens = nn.Embedding(vocab_size, width)
         self.positions = nn.Embedding(max_length, width) if positions in ("learned", "sinusoidal") else None
-        if positions == "sinusoidal":
+        if positions == "sinusoidal" and self.positions is not None:
             self.positions.weight = nn.Parameter(sinusoids(max_length, width), requires_grad=False)
         self.token_types = nn.Embedding(token_types, width)
         self.norm = LayerNorm(width, epsilon)

@@ -275,7 +275,7 @@ def test_depth_of_every_parameter(norm):
         ({"token_types": 0}, "token_types must be at least 1, not 0"),
         ({"dropout": 1.0}, r"dropout 1.0 is not in \[0, 1\)"),
         ({"norm": "none"}, "norm 'none' is not known: choose one of post, pre"),
-        ({"positions": "rotary"}, "positions 'rotary' is not known"),
+        ({"positions": "round"}, "positions 'round' is not known"),
         ({"activation": "silu"}, "activation 'silu' is not known"),
     ],
 )
