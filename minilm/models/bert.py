@@ -4,7 +4,7 @@ Letters:  B batch · T length · M masked positions · Q query positions in a ro
 Source:   Devlin et al. (2019), BERT: Pre-training of Deep Bidirectional Transformers, §3.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,7 +26,7 @@ class Bert(nn.Module):
     def __init__(self, config: TransformerConfig):
         super().__init__()
         c = self.config = config
-        options = dict(dropout=c.dropout, epsilon=c.epsilon)
+        options: dict[str, Any] = dict(dropout=c.dropout, epsilon=c.epsilon)
         self.embeddings = Embeddings(
             c.vocab_size, c.width, c.max_length, c.token_types, positions=c.positions, **options
         )
