@@ -164,7 +164,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     tell = say if workers == 1 else print  # another process can call nothing but what it can import
     try:
         with threads(1), pool_of(workers) as submit:
-            for finished in [submit(run, job, material, tell) for job in waiting]:  # type: ignore[arg-type]
+            for finished in [submit(run, job, material, tell) for job in waiting]:
                 finished()
                 write_json(options.out / f"{options.name}.json", table_of(jobs))
     except KeyboardInterrupt:
@@ -181,8 +181,8 @@ def table_of(jobs: list[Job]) -> dict[str, Any]:
     """The rows of all variants that are finished, whichever call ran them."""
     rows = [row for job in jobs if (row := job.result) is not None]
     by_name = {row["name"]: row for row in rows}
-    pair = by_name.get(OLD), by_name.get(RECIPE)
-    found = head_start(*pair) if pair[0] and pair[1] else None
+    old, new = by_name.get(OLD), by_name.get(RECIPE)
+    found = head_start(old, new) if old and new else None
     return {"rows": rows, "head_start": found}
 
 

@@ -115,7 +115,7 @@ def by_trainer(
     transformers.logging.set_verbosity_error()
     rows, tokenizer = Rows(prepared, settings.length, settings.seed), their_tokenizer(prepared)
     collator = transformers.DataCollatorForLanguageModeling(tokenizer)
-    trainer_class, callback = transformers.Trainer, transformers.TrainerCallback  # imports much, which does not count
+    trainer_class = transformers.Trainer  # imports much, which does not count
     their_model(settings, prepared.tokenizer.size)  # the same
     quiet: dict[str, Any] = dict(save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True)
     with tempfile.TemporaryDirectory() as empty:
@@ -127,7 +127,7 @@ def by_trainer(
         model = their_model(settings, prepared.tokenizer.size)
         like_ours = LikeOurs(model)
 
-        class Measure(callback):
+        class Measure(transformers.TrainerCallback):
             def on_step_end(self, args, state, control, **_):
                 if clock.look(like_ours, state.global_step, state.global_step >= state.max_steps):
                     control.should_training_stop = True

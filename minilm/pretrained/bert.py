@@ -112,7 +112,7 @@ def shape_from_hf(
             raise InputError(f"{where}: {key} {value!r} is not implemented.")
     if lacking := [key for field, key in CONFIG_KEYS.items() if field not in defaults and key not in theirs]:
         raise InputError(f"{where} does not describe a {what}: it lacks {', '.join(lacking)}.")
-    fields = {field: theirs.get(key, defaults.get(field)) for field, key in CONFIG_KEYS.items()}
+    fields: dict[str, Any] = {field: theirs.get(key, defaults.get(field)) for field, key in CONFIG_KEYS.items()}
     for field in SIZES:
         if type(fields[field]) is not int or not 1 <= fields[field] <= LARGEST:
             raise InputError(

@@ -74,8 +74,8 @@ class MPNetArchitecture(BertArchitecture):
 
     def write_config(self, model: nn.Module) -> dict:
         config: Any = model.config
-        architecture, extra = "MPNetModel", {}
-        note = NOTE
+        architecture, note = "MPNetModel", NOTE
+        extra: dict[str, Any] = {}
         if isinstance(model, Classifier):
             architecture, extra = hf_head(model.head_config)
             architecture = architecture.replace("Bert", "MPNet")

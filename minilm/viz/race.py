@@ -30,8 +30,7 @@ def race(curves: Mapping[str, Rows], target: int | float, path: Target = None) -
         seconds = reached(rows, target, "seconds")
         when = f"{target:g} after {seconds / 60:.1f} min" if seconds is not None else f"{target:g} not reached"
         every = max(1, len(x) // 12)  # a marker at every measurement would be a band
-        drawn = dict(color=colour, marker=MARKERS[i % len(MARKERS)], markevery=every, label=f"{name}: {when}")
-        axis.plot(x, y, **drawn)
+        axis.plot(x, y, color=colour, marker=MARKERS[i % len(MARKERS)], markevery=every, label=f"{name}: {when}")
         ends.append((x[-1], y[-1], f"{y[-1]:.2f}", colour))
         first.append(x[min(1, len(x) - 1)])
         last.append(x[-1])
