@@ -101,7 +101,7 @@ class PretrainOptions:
     weight_decay: float = 0.01
     clip: float = 1.0
     mask_rate: float = 0.15
-    next_sentence_weight: float = 0.8
+    next_sentence_weight: float = 1.0
     """The weight of the next-sentence loss (F26) relative to that of the masked words (F25). With 0 there are no sentence
     pairs, and any text will do, such as documents of a single sentence."""
 

@@ -39,7 +39,7 @@ class Embeddings(nn.Module):
         self.tokens = nn.Embedding(vocab_size, width)
         rows = {"learned": max_length, "sinusoidal": max_length, "mpnet": max_length + 2}.get(positions)
         self.positions = nn.Embedding(rows, width) if rows else None
-        if self.positions is not None and positions == "sinusoidal":
+        if positions == "sinusoidal" and self.positions is not None:
             self.positions.weight = nn.Parameter(sinusoids(max_length, width), requires_grad=False)
         self.token_types = nn.Embedding(token_types, width)
         self.norm = LayerNorm(width, epsilon)

@@ -250,7 +250,8 @@ EXERCISE = Exercise(
     target="minilm.formulas.crf.log_z",
     section=("11", "The CRF: forward, by hand"),
     task="Sum over all Kᵀ tag paths without visiting them one by one. The score of a path is start(y₁) + Σ E[t, yₜ] + Σ A[yₜ, "
-    "yₜ₊₁] + end(y_last), and log Z is the logarithm of the sum of exp(score) over all paths.",
+    "yₜ₊₁] + end(y_last), and log Z is the logarithm of the sum of exp(score) over all paths. "
+    "(`minilm finetune --crf` trains with the same in PyTorch, minilm/layers/crf.py.)",
     docstring=r"""log Z [B] = log Σ over all paths of exp(score), for emissions E [B, T, K], transitions A [K, K] from row to column,
     start and end [K]. `attention_mask` [B, T] is True for words and False for the padding after them; None: all are words. A
     forbidden step has the score −∞.  F31.""",

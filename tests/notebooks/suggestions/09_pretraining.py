@@ -42,8 +42,8 @@ TRY = [
         ],
     ),
     (
-        "Set `next_sentence_weight=0` in the options: how much lower does the loss of the masked words become when the model "
-        "has nothing else to learn?",
+        "Set `next_sentence_weight=0` in the options: does the loss of the masked words become lower when the model has nothing "
+        "else to learn? (It then reads whole rows of text, but is measured on pairs as before.)",
         [(OPTIONS, "mask_rate=0.3, next_sentence_weight=0,")],
     ),
     (
