@@ -101,7 +101,7 @@ def config_from_hf(theirs: dict, where: str = "config.json") -> TransformerConfi
 
 
 def shape_from_hf(
-    theirs: dict, where: str, what: str = "BERT", defaults: dict[str, Any] = DEFAULTS, rows: int = 0, **choices
+    theirs: dict, where: str, what: str = "a BERT", defaults: dict[str, Any] = DEFAULTS, rows: int = 0, **choices
 ) -> TransformerConfig:
     """The shape of a model whose `config.json` has BERT's keys. `rows` of its positions stand for no place in a text.
 
@@ -111,19 +111,17 @@ def shape_from_hf(
         if (value := theirs.get(key)) and value != only:  # null, {} and false all mean that it is not used
             raise InputError(f"{where}: {key} {value!r} is not implemented.")
     if lacking := [key for field, key in CONFIG_KEYS.items() if field not in defaults and key not in theirs]:
-        raise InputError(f"{where} does not describe a {what}: it lacks {', '.join(lacking)}.")
+        raise InputError(f"{where} does not describe {what}: it lacks {', '.join(lacking)}.")
     fields: dict[str, Any] = {field: theirs.get(key, defaults.get(field)) for field, key in CONFIG_KEYS.items()}
     for field in SIZES:
         if type(fields[field]) is not int or not 1 <= fields[field] <= LARGEST:
-            raise InputError(
-                f"{where} does not describe a {what}: {CONFIG_KEYS[field]} {fields[field]!r} is not a size."
-            )
+            raise InputError(f"{where} does not describe {what}: {CONFIG_KEYS[field]} {fields[field]!r} is not a size.")
     if fields["max_length"] - rows < SHORTEST:
         raise InputError(f"{where}: max_position_embeddings {fields['max_length']} leaves no room for a token.")
     for field in ("dropout", "epsilon"):
         if not isinstance(fields[field], int | float) or not 0 <= fields[field] < 1:
             raise InputError(
-                f"{where} does not describe a {what}: {CONFIG_KEYS[field]} {fields[field]!r} is not in [0, 1)."
+                f"{where} does not describe {what}: {CONFIG_KEYS[field]} {fields[field]!r} is not in [0, 1)."
             )
     activation = str(fields["activation"])
     fields |= {

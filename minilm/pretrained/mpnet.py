@@ -65,7 +65,7 @@ class MPNetArchitecture(BertArchitecture):
                 f"{where}: an MPNet has no {positions!r} positions: minilm_positions is relative or mpnet."
             )
         defaults = DEFAULTS | {"token_types": 1, "pad_id": 1}
-        return shape_from_hf(entries, where, "MPNet", defaults, UNUSED_ROWS, norm="post", positions=positions)
+        return shape_from_hf(entries, where, "an MPNet", defaults, UNUSED_ROWS, norm="post", positions=positions)
 
     def as_stored(self, config: TransformerConfig, path: Path) -> TransformerConfig:
         """A file of `transformers` has no segments and a table of positions, even if it began as one of ours."""

@@ -45,9 +45,16 @@ def options(book, tmp_path):
 def test_F08_head_only_keeps_the_pretrained_encoder_bit_for_bit(pooling, options, book):
     finetune(options(pooling=pooling, recipe=Recipe(epochs=2, head_only=True)), silent)
     before, after = weights(book), weights(options().out)
-    assert all(torch.equal(after[name], before[name]) for name in after if name.startswith("bert."))
-    assert {name for name in after if not name.startswith("bert.")} == {"classifier.weight", "classifier.bias"}
-    assert ("bert.pooler.dense.weight" in after) == (pooling == "cls")
+    encoder = {name for name in after if name.startswith("mpnet.")}
+    assert "mpnet.encoder.relative_attention_bias.weight" in encoder and "mpnet.pooler.dense.weight" not in encoder
+    assert all(torch.equal(after[name], before[name]) for name in encoder)
+    if pooling == "mean":
+        assert after.keys() - encoder == {"classifier.weight", "classifier.bias"}
+    else:  # the head of MPNetForSequenceClassification has the pooler in it
+        parts = {f"classifier.{layer}.{kind}" for layer in ("dense", "out_proj") for kind in ("weight", "bias")}
+        assert after.keys() - encoder == parts
+        for kind in ("weight", "bias"):
+            assert torch.equal(after[f"classifier.dense.{kind}"], before[f"mpnet.pooler.dense.{kind}"])
 
 
 def test_F02_fine_tuning_moves_the_encoder(options, book):
@@ -103,7 +110,7 @@ def test_F31_lines_longer_than_the_model_are_cut_and_put_together(options, tmp_p
     measured = finetune(options(data=str(table), recipe=recipe), silent)
     assert measured == {"f1": 1.0, "precision": 1.0, "recall": 1.0}
     config = json.loads((options().out / "config.json").read_text(encoding="utf-8"))
-    assert config["architectures"] == ["BertForTokenClassification"] and config["id2label"] == {"0": "B-HEN", "1": "O"}
+    assert config["architectures"] == ["MPNetForTokenClassification"] and config["id2label"] == {"0": "B-HEN", "1": "O"}
 
 
 def test_a_fine_tuned_model_lends_its_encoder_and_not_its_head(options, tmp_path):

@@ -28,7 +28,9 @@ def arranged(model):
     c, found = model.config, []
     for number, block in enumerate(model.encoder.stack.layers):
         query, key, _ = block.attention.to_qkv.weight.view(3, c.heads, -1, c.width)
-        found += [(number, head) for head in range(c.heads) if torch.equal(query[head], key[head]) and query[head].any()]
+        found += [
+            (number, head) for head in range(c.heads) if torch.equal(query[head], key[head]) and query[head].any()
+        ]
     comparing = [(c.layers - 1, c.heads - 2), (c.layers - 1, c.heads - 1)] if c.layers > 1 and c.heads > 2 else []
     return [place for place in found if place not in comparing], comparing
 
@@ -60,7 +62,9 @@ def test_F21_head_h_of_every_block_starts_out_attending_to_the_token_at_its_offs
                 assert here > 10 * (1 - here) / (T - 1) and here == near.max(), (number, head)
                 assert by_offset(before[:, head])[3 + offset] < 3 / T
                 looked += 1
-    assert looked == config.layers * min(config.heads, len(OFFSETS)) - sum(h < len(OFFSETS) for _, h in alike + comparing)
+    assert looked == config.layers * min(config.heads, len(OFFSETS)) - sum(
+        h < len(OFFSETS) for _, h in alike + comparing
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -132,9 +136,7 @@ def test_the_start_changes_the_draws_of_the_branches_and_of_the_arranged_heads_a
     model, drawn = started(config, "neighbours"), started(config, "fan-in")
     kept = reserved(config)
     alike, comparing = arranged(model)
-    for number, (block, before) in enumerate(
-        zip(model.encoder.stack.layers, drawn.encoder.stack.layers, strict=True)
-    ):
+    for number, (block, before) in enumerate(zip(model.encoder.stack.layers, drawn.encoder.stack.layers, strict=True)):
         for ours, theirs in (
             (block.attention.output, before.attention.output),
             (block.feed_forward.outer, before.feed_forward.outer),
@@ -145,7 +147,9 @@ def test_the_start_changes_the_draws_of_the_branches_and_of_the_arranged_heads_a
         for head in range(config.heads):
             if (number, head) not in alike + comparing:
                 assert torch.equal(ours[:, head], theirs[:, head])
-    assert torch.equal(model.encoder.embeddings.tokens.weight[:, kept:], drawn.encoder.embeddings.tokens.weight[:, kept:])
+    assert torch.equal(
+        model.encoder.embeddings.tokens.weight[:, kept:], drawn.encoder.embeddings.tokens.weight[:, kept:]
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -376,7 +376,7 @@ BROKEN = {
     "positions": (None, dict(minilm_positions="learned"), "an MPNet has no 'learned' positions"),
     "its own table": (None, dict(minilm_positions="mpnet"), f"missing {POSITIONS}"),
     "length": (None, dict(max_position_embeddings=4), "max_position_embeddings 4 leaves no room for a token"),
-    "width": (None, dict(hidden_size=None), "does not describe a MPNet: it lacks hidden_size"),
+    "width": (None, dict(hidden_size=None), "does not describe an MPNet: it lacks hidden_size"),
     "layers": (None, dict(num_hidden_layers=3), r"missing mpnet\.encoder\.layer\.2\.attention\.attn\.q\.weight"),
     "pieces": (without("mpnet.encoder.layer.0.attention.attn.k.bias"), {}, "missing mpnet.encoder.layer.0"),
     "norm": (without("lm_head.layer_norm.bias"), {}, "missing lm_head.layer_norm.bias"),
