@@ -8,10 +8,11 @@ import pytest
 import torch
 from tiny import DATA
 
-from minilm.bench import race, trainer
+from minilm.bench import race, trainer, watch as watches
 from minilm.bench.options import BenchOptions
-from minilm.bench.race import DEFAULTS, OURS, TUNED, Watch, compare, report, settings_of
+from minilm.bench.race import DEFAULTS, OURS, TUNED, compare, report, settings_of
 from minilm.bench.run import bench
+from minilm.bench.watch import Watch
 from minilm.cli import main
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
@@ -105,7 +106,7 @@ def test_the_clock_stands_still_while_the_model_is_measured(options, monkeypatch
         now[0] += 1000  # measuring takes long
         return {"mlm_loss": next(losses)}
 
-    monkeypatch.setattr(race.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(watches.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(BertPretraining, "measure", measure)
     watch = Watch([], options(every_seconds=10, limit_minutes=1, target=5.0))
     ended = []
@@ -119,7 +120,7 @@ def test_the_clock_stands_still_while_the_model_is_measured(options, monkeypatch
 
 def test_a_contender_is_stopped_when_its_time_is_up(options, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(race.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(watches.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(BertPretraining, "measure", lambda *_: {"mlm_loss": 7.0})
     watch = Watch([], options(every_seconds=1000, limit_minutes=1))
     assert not watch.look(torch.nn.Identity(), 0)
