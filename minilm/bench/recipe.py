@@ -190,7 +190,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     tell = say if workers == 1 else print  # another process can call nothing but what it can import
     try:
         with threads(1), pool_of(workers) as submit:
-            for finished in [submit(run, job, material, tell) for job in waiting]:  # type: ignore[arg-type]
+            for finished in [submit(run, job, material, tell) for job in waiting]:
                 finished()
                 write_json(options.out / f"{options.name}.json", table_of(jobs))
     except KeyboardInterrupt:
@@ -200,7 +200,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     found = table_of(jobs)
     say("\n" + markdown(found["rows"]))
     say_head_start(found, folder, say)
-    return found
+    return found | {"threads_each": 1, "workers": workers}
 
 
 def table_of(jobs: list[Job]) -> dict[str, Any]:

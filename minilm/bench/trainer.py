@@ -25,11 +25,7 @@ REPORTED = (
 def check_installed() -> None:
     """Raises InputError if `transformers`, or `accelerate`, without which its Trainer does not start, is not installed."""
     for package in ("transformers", "accelerate"):
-        try:
-            found = importlib.util.find_spec(package)
-        except ValueError:  # None stands in sys.modules
-            found = None
-        if found is None:
+        if importlib.util.find_spec(package) is None:
             raise InputError(f"the rival needs {package}, which is not installed: pip install transformers accelerate")
 
 

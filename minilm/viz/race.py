@@ -1,6 +1,7 @@
 """The picture of a race: the held-out loss of several contenders over the minutes of their own clocks."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from matplotlib import style
 
@@ -23,14 +24,19 @@ def race(curves: Mapping[str, Rows], target: int | float, path: Target = None) -
             "There is no race to draw: give at least one contender, name → rows with seconds and mlm_loss."
         )
     figure = Picture(8.5, 5.2)
-    axis, ends, first, last = figure.subplots(), [], [], []
+    axis = figure.subplots()
+    ends: list[tuple[float, float, str, str]] = []
+    first: list[float] = []
+    last: list[float] = []
     for i, (name, rows) in enumerate(curves.items()):
         x, y = (numbers(rows, key, f"contender {name!r}") for key in ("seconds", "mlm_loss"))
         x, colour = x / 60, COLOURS[i % len(COLOURS)]
         seconds = reached(rows, target, "seconds")
         when = f"{target:g} after {seconds / 60:.1f} min" if seconds is not None else f"{target:g} not reached"
         every = max(1, len(x) // 12)  # a marker at every measurement would be a band
-        drawn = dict(color=colour, marker=MARKERS[i % len(MARKERS)], markevery=every, label=f"{name}: {when}")
+        drawn: dict[str, Any] = dict(
+            color=colour, marker=MARKERS[i % len(MARKERS)], markevery=every, label=f"{name}: {when}"
+        )
         axis.plot(x, y, **drawn)
         ends.append((x[-1], y[-1], f"{y[-1]:.2f}", colour))
         first.append(x[min(1, len(x) - 1)])
