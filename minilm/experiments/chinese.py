@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from minilm.experiments.ladder import Climber, Material
-from minilm.experiments.names import DICTIONARY, remarks_on_names
+from minilm.experiments.names import DICTIONARY, SHORT, remarks_on_names
 from minilm.experiments.rungs import Start, neural_rungs
 from minilm.experiments.tracks import Track
 from minilm.jobs.pretrain import PretrainOptions
@@ -29,6 +29,7 @@ class Chinese(Track):
     title = "Names found in 1,000 unseen lines of People's Daily"
     metric = "f1"
     labels = (200,)
+    short = SHORT
     steps = 3_000
     pretraining = PretrainOptions(
         corpus="peoples-daily",

@@ -48,6 +48,7 @@ class English(Track):
     title = "Sentiment of 2,000 unseen sentences"
     metric = "accuracy"
     labels = (500,)
+    short: tuple[str, ...] = ()
     steps = 4_000
     pretraining = PretrainOptions(corpus="imdb", layers=3, mask_rate=0.3, steps=steps)
     probes = ("terrible", "masterpiece", "funny", "actress", "murder")

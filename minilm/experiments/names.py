@@ -10,6 +10,8 @@ from minilm.training.metrics import entities
 BEST = "Transformer pretrained, fine-tuned, CRF"
 START = "Transformer + word vectors + neighbour heads, CRF"
 LSTM = "LSTM + word vectors, CRF"
+SCRATCH, HEAD, TUNED = "Transformer, CRF", "Transformer pretrained, head only", "Transformer pretrained, fine-tuned"
+SHORT = ("dictionary", LSTM, SCRATCH, START, HEAD, TUNED, BEST)  # the rows that the remarks speak of
 
 
 def dictionary(material: Material, labels: int, seed: int) -> Outcome:
@@ -49,8 +51,8 @@ def remarks_on_names(rows: list[dict], few: int, lines: str) -> str:
     """What the table says with so `few` labelled lines, in sentences that follow the figures; and the table of details."""
     mean = {model: mean_of(rows, "f1", model, few) for model in dict.fromkeys(r["model"] for r in rows)}
     best, start, lstm = mean[BEST], mean[START], mean[LSTM]
-    scratch, head = mean["Transformer, CRF"], mean["Transformer pretrained, head only"]
-    tuned, names = mean["Transformer pretrained, fine-tuned"], mean["dictionary"]
+    scratch, head = mean[SCRATCH], mean[HEAD]
+    tuned, names = mean[TUNED], mean["dictionary"]
     said = [
         f"With {few:,} labelled {lines}, the pretrained Transformer with a CRF reaches an entity F1 of {best:.3f}. The LSTM with "
         f"word vectors and a CRF reaches {lstm:.3f}, and the dictionary of the names in these {lines} {names:.3f}.",
