@@ -35,6 +35,7 @@ class Chinese(Track):
         corpus="peoples-daily",
         units="characters",
         layers=3,
+        evaluations=8,
         held_out=430,
         window=3,
         learning_rate=3e-3,
