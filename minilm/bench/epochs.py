@@ -60,8 +60,8 @@ def measured(rows: list[dict], model: str, labels: int, epochs: int, seeds: int)
 
 
 def choice(rows: list[dict], model: str, labels: int, metric: str) -> tuple[int, str]:
-    """The number of epochs with the highest mean, the smaller of two equal ones; and all means, in a line of text."""
+    """The smallest number of epochs whose mean is within half a point of the highest; and all means, in a line of text."""
     mine = [row | {"model": str(row["epochs"])} for row in rows if (row["model"], row["labels"]) == (model, labels)]
     means = dict(sorted({row["epochs"]: mean_of(mine, metric, row["model"], labels) for row in mine}.items()))
-    best = max(means, key=lambda epochs: means[epochs])
+    best = min(epochs for epochs, mean in means.items() if mean >= max(means.values()) - 0.005)
     return best, "  ".join(f"{epochs}: {mean:.3f}" for epochs, mean in means.items())
