@@ -16,9 +16,10 @@ from torch import nn
 
 from minilm.bench.bridge_training import finetuning
 from minilm.bench.options import BenchOptions
-from minilm.bench.report import alternate, compared, table, table_of, version_of
+from minilm.bench.report import alternate, compared, table, table_of
 from minilm.errors import InputError
 from minilm.experiments.english import pretraining_text, unseen
+from minilm.files.packages import installed_version
 from minilm.layers.attention import padding_mask
 from minilm.pretrained.bert_names import renamed
 from minilm.pretrained.protocol import open_encoder, save_model
@@ -162,7 +163,12 @@ def inference(opened: LoadedModel, texts: list[str], options: BenchOptions, say:
     race = compared(clocks, [len(texts)] * options.rounds, "sentences", OURS)
     say(f"\n{len(texts):,} sentences, from text to vector")
     say(table_of(race, "sentences"))
-    return race | {"sentences": len(texts), "vectors_apart": apart, "note": NOTE, SENTENCES: version_of(SENTENCES)}
+    return race | {
+        "sentences": len(texts),
+        "vectors_apart": apart,
+        "note": NOTE,
+        SENTENCES: installed_version(SENTENCES),
+    }
 
 
 def sentence_transformer(folder: Path, say: Callable[[str], None]) -> Callable[[list[str]], np.ndarray] | None:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
+from minilm.files.packages import installed_version
+
 Seconds = dict[str, list[float]]  # name → one figure per round
 
 
@@ -105,21 +107,13 @@ def machine() -> dict:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": metadata.version("numpy"),
-        "transformers": version_of("transformers"),
+        "transformers": installed_version("transformers"),
         "system": platform.platform(),
         "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load": load,
     }
-
-
-def version_of(package: str) -> str | None:
-    """The version of an installed package, or None if it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def processor_name() -> str:
