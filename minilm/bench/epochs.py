@@ -30,7 +30,9 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         grid = [epochs for epochs in options.grid if not measured(rows, rung.name, labels, epochs, options.seeds)]
         tried = [replace(rung, name=str(epochs), recipe=replace(rung.recipe, epochs=epochs)) for epochs in grid]
         tried = [replace(each, epochs={}, keep=None) for each in tried]
-        rows = [row for row in rows if (row["model"], row["labels"]) != (rung.name, labels) or row["epochs"] not in grid]
+        rows = [
+            row for row in rows if (row["model"], row["labels"]) != (rung.name, labels) or row["epochs"] not in grid
+        ]
         for row in climb([*tried], material, (labels,), options.seeds, workers_for(material.device), options.progress):
             rows.append(row | {"model": rung.name, "epochs": int(row["model"])})
         write_json(path, rows)
