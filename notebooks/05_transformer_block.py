@@ -175,18 +175,14 @@ buckets, farthest, H = 32, 128, 4
 def bucket(offset):
     n, E = np.abs(offset), buckets // 4
     growth = E * np.log(np.maximum(n, 1) / E) / np.log(farthest / E)
-    far = np.minimum(
-        E + np.floor(growth + 1e-9).astype(int), 2 * E - 1
-    )  # 1e-9: a log may end a hair below its whole number
+    far = np.minimum(E + np.floor(growth + 1e-9).astype(int), 2 * E - 1)  # 1e-9: a log may end a hair below its whole number
     return np.where(n < E, n, far) + 2 * E * (offset > 0)
 
 
 offset = np.arange(-150, 151)  # s − t
 agree("buckets, by hand and minilm.formulas", bucket(offset), positions.bucket(offset, buckets, farthest))
 agree(
-    "buckets, by hand and minilm.layers  ",
-    bucket(offset),
-    library_positions.bucket(torch.tensor(offset), buckets, farthest),
+    "buckets, by hand and minilm.layers  ", bucket(offset), library_positions.bucket(torch.tensor(offset), buckets, farthest)
 )
 T, table = 40, draw.normal(size=(buckets, H))
 t, s = np.indices((T, T))
@@ -218,9 +214,7 @@ right.set(title=f"The buckets of {T} words", xlabel="position s", ylabel="positi
 picture
 
 # %%
-claim(
-    "A bucket never holds distances of both directions.", bucket(offset[offset > 0]).min() > bucket(-offset).min() + 15
-)
+claim("A bucket never holds distances of both directions.", bucket(offset[offset > 0]).min() > bucket(-offset).min() + 15)
 E = buckets // 4
 claim("The nearest distances have a bucket each.", np.unique(bucket(np.arange(1 - E, E))).size == 2 * E - 1)
 claim("All distances beyond 90 share the last one.", bucket(offset[offset < -90]) == bucket(-150))
@@ -260,10 +254,7 @@ to_the_left = {"without": before[t - s == 1], "with": after[t - s == 1]}
 print({which: f"{weights.mean():.0%}" for which, weights in to_the_left.items()}, "of the weight goes one to the left")
 odds = (after[1:, 0] / after[1:, -1]) / (before[1:, 0] / before[1:, -1])  # the first word against the last
 agree("A bias multiplies the weight, against a word without one, by e^b", odds, np.exp(b[1:, 0] - b[1:, -1]))
-claim(
-    "Without the bias, less than a quarter of the weight goes to the word on the left.",
-    to_the_left["without"].mean() < 0.25,
-)
+claim("Without the bias, less than a quarter of the weight goes to the word on the left.", to_the_left["without"].mean() < 0.25)
 claim("With it, more than 60 % on average.", to_the_left["with"].mean() > 0.6)
 claim("But not the same for every word.", np.ptp(to_the_left["with"]) > 0.1)
 

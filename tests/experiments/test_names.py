@@ -6,8 +6,18 @@ import pytest
 import torch
 
 from minilm.experiments.ladder import Baseline, Material, Outcome, climb
-from minilm.experiments.names import BEST, DICTIONARY, HEAD, LSTM, SCRATCH, START, TUNED, dictionary, look_up
-from minilm.experiments.names import remarks_on_names as remarks
+from minilm.experiments.names import (
+    BEST,
+    DICTIONARY,
+    HEAD,
+    LSTM,
+    SCRATCH,
+    START,
+    TUNED,
+    dictionary,
+    look_up,
+    remarks_on_names as remarks,
+)
 from minilm.experiments.table import details_table
 from minilm.text.tagged import TaggedLine
 from minilm.text.tokenizer import train_characters
