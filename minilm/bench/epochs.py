@@ -30,6 +30,9 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         grid = [epochs for epochs in options.grid if not measured(rows, rung.name, labels, epochs, options.seeds)]
         tried = [replace(rung, name=str(epochs), recipe=replace(rung.recipe, epochs=epochs)) for epochs in grid]
         tried = [replace(each, epochs={}, keep=None) for each in tried]
+        rows = [
+            row for row in rows if (row["model"], row["labels"]) != (rung.name, labels) or row["epochs"] not in grid
+        ]
         for row in climb([*tried], material, (labels,), options.seeds, workers_for(material.device), options.progress):
             rows.append(row | {"model": rung.name, "epochs": int(row["model"])})
         write_json(path, rows)
@@ -40,7 +43,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
 
 def prepared(options: BenchOptions, say: Callable[[str], None], on_development: bool) -> tuple[Material, list[Climber]]:
     """The material of a track, with its test set or with its development part, and the rows of its table. The pretrained
-    model is that of the quickstart. Raises InputError if there is none."""
+    model is that of the quickstart. Raises InputError if there is none, or if a row has another name."""
     track = track_for(options.language)
     quickstart = QuickstartOptions("zh" if options.language == "zh" else "en", cache=options.cache)
     settings = pretraining_settings(quickstart, track)
@@ -51,7 +54,10 @@ def prepared(options: BenchOptions, say: Callable[[str], None], on_development: 
     material = track.material(text, settings, choose_device("auto"), say)
     if on_development:
         material = track.development(material, settings)
-    return material, [rung for rung in track.rungs(start) if not options.rows or rung.name in options.rows]
+    rungs = {rung.name: rung for rung in track.rungs(start)}
+    if unknown := [name for name in options.rows if name not in rungs]:
+        raise InputError(f"there is no row '{unknown[0]}': choose from {'; '.join(rungs)}.")
+    return material, [rung for name, rung in rungs.items() if not options.rows or name in options.rows]
 
 
 def measured(rows: list[dict], model: str, labels: int, epochs: int, seeds: int) -> bool:
@@ -60,8 +66,8 @@ def measured(rows: list[dict], model: str, labels: int, epochs: int, seeds: int)
 
 
 def choice(rows: list[dict], model: str, labels: int, metric: str) -> tuple[int, str]:
-    """The number of epochs with the highest mean, the smaller of two equal ones; and all means, in a line of text."""
+    """The smallest number of epochs whose mean is within half a point of the highest; and all means, in a line of text."""
     mine = [row | {"model": str(row["epochs"])} for row in rows if (row["model"], row["labels"]) == (model, labels)]
     means = dict(sorted({row["epochs"]: mean_of(mine, metric, row["model"], labels) for row in mine}.items()))
-    best = max(means, key=lambda epochs: means[epochs])
+    best = min(epochs for epochs, mean in means.items() if mean >= max(means.values()) - 0.005)
     return best, "  ".join(f"{epochs}: {mean:.3f}" for epochs, mean in means.items())

@@ -1,4 +1,7 @@
-"""How much the initialisation decides: the same pretraining from BERT's published one and from ours, as two curves."""
+"""How much the initialisation decides: the same pretraining from BERT's published one and from ours, as two curves.
+
+Both have learned positions, as BERT has, and everything else of the recipe that the English quickstart had with them.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,6 +10,7 @@ import numpy as np
 
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import table
+from minilm.bench.variants import OLD_RECIPE
 from minilm.examples.batching import Batch
 from minilm.examples.labels import IGNORED
 from minilm.experiments.english import English
@@ -15,7 +19,7 @@ from minilm.text.prepare import Prepared
 from minilm.training.state import read_metrics
 from minilm.viz import plots
 
-# Name in the picture, folder, and how it starts; everything else is the recipe of the English quickstart. With the
+# Name in the picture, folder, and how it starts; everything else is the old recipe. With the
 # published start the embeddings learn at the full learning rate: a smaller one keeps what word vectors know, and it has none.
 PUBLISHED = (
     "published: N(0, 0.02²)",
@@ -31,20 +35,18 @@ def settings(options: BenchOptions, folder: str, start: dict) -> PretrainOptions
     s, out = options.size, options.out / "initialisation" / folder
     return replace(
         English.pretraining,
+        **OLD_RECIPE["en"] | dict(layers=s.layers, heads=s.heads, batch=s.batch) | start,
+        evaluations=12,
         corpus=options.corpus,
         out=out,
         resume=(out / "training_state" / "latest.json").exists(),
         steps=s.steps,
         vocab_size=s.vocab_size,
         width=s.width,
-        layers=s.layers,
-        heads=s.heads,
         length=s.length,
-        batch=s.batch,
         seed=options.seed,
         cache=options.cache,
         progress=options.progress,
-        **start,
     )
 
 

@@ -5,22 +5,18 @@ clock starts before its model is built (ours before the word vectors are counted
 """
 
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import table
 from minilm.bench.trainer import by_trainer, check_installed
-from minilm.examples.batching import Batch
+from minilm.bench.watch import Watch
 from minilm.experiments.english import English
 from minilm.jobs.pretrain import PretrainOptions, batches_for, build, held_out_batches, prepare_for
 from minilm.text.prepare import Prepared
-from minilm.training.objectives import BertPretraining
 from minilm.training.run import TrainingRun
 from minilm.viz import plots, race as pictures
 
@@ -33,36 +29,6 @@ NOTE = (
     "DataCollatorForLanguageModeling, TrainingArguments as they are, except that it saves and logs nothing. Not counted, for "
     "all: tokenising the text, importing libraries, and measuring."
 )
-
-
-class Watch:
-    """The clock of one contender, which starts now and stands still while its model is measured, and its curve."""
-
-    def __init__(self, held_out: list[Batch], options: BenchOptions):
-        self.held_out, self.target = held_out, options.target
-        self.every, self.limit = options.every_seconds, 60 * options.limit_minutes
-        self.rows: list[dict] = []
-        self.over = False
-        self.paused, self.began = 0.0, time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """How long the clock has run."""
-        return time.perf_counter() - self.began - self.paused
-
-    def look(self, model: nn.Module, step: int, last: bool = False) -> bool:
-        """Measure the model if it is time to, or if this is the `last` step. True if its race is over: it has reached the
-        target, or the time is up."""
-        seconds = self.seconds
-        due = not self.rows or seconds >= self.rows[-1]["seconds"] + self.every or seconds >= self.limit
-        if not due and not last:
-            return False
-        started = time.perf_counter()
-        loss = BertPretraining(0.0).measure(model, self.held_out)["mlm_loss"]
-        self.rows.append({"step": step, "seconds": seconds, "mlm_loss": loss})
-        self.over = loss <= self.target or seconds >= self.limit
-        self.paused += time.perf_counter() - started
-        return self.over
 
 
 def settings_of(options: BenchOptions) -> PretrainOptions:

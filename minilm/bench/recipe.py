@@ -174,7 +174,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     found = table_of(jobs)
     say("\n" + markdown(found["rows"]))
     say_head_start(found, folder, say)
-    return found
+    return found | {"threads_each": 1, "workers": workers}
 
 
 def table_of(jobs: list[Job]) -> dict[str, Any]:

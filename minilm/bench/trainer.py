@@ -3,12 +3,13 @@
 import importlib.util
 import tempfile
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from minilm.bench.watch import Watch
 from minilm.errors import InputError
 from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.jobs.pretrain import PretrainOptions
@@ -21,25 +22,10 @@ REPORTED = (
 )
 
 
-class Clock(Protocol):
-    """What the race needs from its watch."""
-
-    over: bool
-
-    def look(self, model: nn.Module, step: int, last: bool = False) -> bool: ...
-
-
-AnyClock = TypeVar("AnyClock", bound=Clock)
-
-
 def check_installed() -> None:
     """Raises InputError if `transformers`, or `accelerate`, without which its Trainer does not start, is not installed."""
     for package in ("transformers", "accelerate"):
-        try:
-            found = importlib.util.find_spec(package)
-        except ValueError:  # None stands in sys.modules
-            found = None
-        if found is None:
+        if importlib.util.find_spec(package) is None:
             raise InputError(f"the rival needs {package}, which is not installed: pip install transformers accelerate")
 
 
@@ -104,8 +90,8 @@ def their_model(settings: PretrainOptions, vocab_size: int) -> nn.Module:
 
 
 def by_trainer(
-    settings: PretrainOptions, prepared: Prepared, watch: Callable[[], AnyClock], changed: dict[str, Any]
-) -> tuple[AnyClock, dict[str, Any]]:
+    settings: PretrainOptions, prepared: Prepared, watch: Callable[[], Watch], changed: dict[str, Any]
+) -> tuple[Watch, dict[str, Any]]:
     """Train until the watch says that it is over, and return it with the arguments that decide the course of training.
 
     `changed` holds the training arguments that differ from the defaults.

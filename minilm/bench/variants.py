@@ -14,7 +14,7 @@ RECIPE, OLD = "recipe", "old-recipe"
 class Variant:
     """The options of pretraining that a variant changes, and the question that it answers.
 
-    `steps` is its share of the grid's steps: ½ for batches of twice the size, so that all variants see as many tokens.
+    A variant with larger batches gets fewer steps, so that all see as many tokens. `steps` multiplies their number.
     """
 
     name: str
@@ -25,11 +25,14 @@ class Variant:
     def options(self, base: PretrainOptions) -> PretrainOptions:
         """The options of this variant. `base` has the recipe and its number of steps."""
         assert base.steps is not None
-        return replace(base, steps=max(1, round(self.steps * base.steps)), **self.changes)
+        changed = replace(base, **self.changes)
+        return replace(changed, steps=max(1, round(self.steps * base.steps * base.batch / changed.batch)))
 
 
 # The recipe before positions were a choice: everything by which it may differ from today's stands here, so that it stays.
-BEFORE = dict(positions="learned", layers=2, heads=4, init="neighbours", word_vectors=True, mask_rate=0.3, batch=16)
+BEFORE = dict(
+    positions="learned", layers=2, heads=4, init="neighbours", word_vectors=True, mask_rate=0.3, batch=16
+) | dict(pooler_learning_rate_scale=1.0)
 OLD_RECIPE = {
     "en": BEFORE
     | dict(learning_rate=2e-3, warmup=0.1, embedding_learning_rate_scale=0.1, next_sentence_weight=2.0, window=5),
@@ -63,7 +66,7 @@ GRID = [
     Variant("embeddings-0.1", "embeddings at a tenth of the rate?", dict(embedding_learning_rate_scale=0.1)),
     Variant("embeddings-0.3", "embeddings at a third of the rate?", dict(embedding_learning_rate_scale=0.3)),
     Variant("embeddings-1", "embeddings at the full rate?", dict(embedding_learning_rate_scale=1.0)),
-    Variant("batch-32", "fewer, larger steps over as many tokens?", dict(batch=32), steps=0.5),
+    Variant("batch-32", "fewer, larger steps over as many tokens?", dict(batch=32)),
     Variant("rate-1e-3", "a lower learning rate?", dict(learning_rate=1e-3)),
     Variant("rate-2e-3", "English's learning rate?", dict(learning_rate=2e-3)),
     Variant("rate-3e-3", "Chinese's learning rate?", dict(learning_rate=3e-3)),

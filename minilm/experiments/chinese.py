@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from minilm.experiments.ladder import Climber, Material
-from minilm.experiments.names import DICTIONARY, remarks_on_names
-from minilm.experiments.rungs import Start, neural_rungs
+from minilm.experiments.names import DICTIONARY, SHORT, remarks_on_names
+from minilm.experiments.rungs import Epochs, Start, neural_rungs
 from minilm.experiments.tracks import Track
 from minilm.jobs.pretrain import PretrainOptions
 from minilm.pretrained.run_folder import LoadedModel
@@ -29,11 +29,13 @@ class Chinese(Track):
     title = "Names found in 1,000 unseen lines of People's Daily"
     metric = "f1"
     labels = (200,)
+    short = SHORT
     steps = 3_000
     pretraining = PretrainOptions(
         corpus="peoples-daily",
         units="characters",
         layers=3,
+        evaluations=8,
         held_out=430,
         window=3,
         learning_rate=3e-3,
@@ -70,7 +72,19 @@ class Chinese(Track):
     }
 
     # found by `minilm bench epochs` on 1,000 lines that are neither in the test set nor learned from
-    epochs: ClassVar[dict[str, dict[int, int]]] = {}
+    epochs: ClassVar[Epochs] = {
+        "LSTM": {200: 40},
+        "LSTM + word vectors": {200: 40},
+        "LSTM + word vectors, CRF": {200: 40},
+        "Transformer": {200: 20},
+        "Transformer, CRF": {200: 20},
+        "Transformer + word vectors": {200: 20},
+        "Transformer + word vectors + neighbour heads": {200: 40},
+        "Transformer + word vectors + neighbour heads, CRF": {200: 40},
+        "Transformer pretrained, head only": {200: 40},
+        "Transformer pretrained, fine-tuned": {200: 20},
+        "Transformer pretrained, fine-tuned, CRF": {200: 20},
+    }
 
     def material(self, prepared: Prepared, settings: PretrainOptions, device: torch.device, say) -> Material:
         """Lines of the articles that were held out are the test set; the lines of the others are there to learn from."""

@@ -48,8 +48,9 @@ class English(Track):
     title = "Sentiment of 2,000 unseen sentences"
     metric = "accuracy"
     labels = (500,)
+    short: tuple[str, ...] = ()
     steps = 4_000
-    pretraining = PretrainOptions(corpus="imdb", layers=3, mask_rate=0.3, steps=steps)
+    pretraining = PretrainOptions(corpus="imdb", layers=3, mask_rate=0.3, evaluations=8, steps=steps)
     probes = ("terrible", "masterpiece", "funny", "actress", "murder")
     masked = (
         "this is one of the [MASK] films i have ever seen .",

@@ -1,6 +1,9 @@
 """What the ladders of taggers share: the dictionary that they should beat, and the remarks under their tables.  F30, F31."""
 
 import time
+from collections.abc import Iterator, Mapping
+
+import numpy as np
 
 from minilm.experiments.ladder import Baseline, Material, Outcome
 from minilm.experiments.table import details_table, mean_of
@@ -10,6 +13,9 @@ from minilm.training.metrics import entities
 BEST = "Transformer pretrained, fine-tuned, CRF"
 START = "Transformer + word vectors + neighbour heads, CRF"
 LSTM = "LSTM + word vectors, CRF"
+SCRATCH, HEAD, TUNED = "Transformer, CRF", "Transformer pretrained, head only", "Transformer pretrained, fine-tuned"
+SHORT = ("dictionary", LSTM, SCRATCH, START, HEAD, TUNED, BEST)  # the rows that the remarks speak of
+FACTS = {"model", "labels", "seed", "f1", "seconds", "parameters"}
 
 
 def dictionary(material: Material, labels: int, seed: int) -> Outcome:
@@ -46,35 +52,53 @@ def look_up(tokens: list[str], names: dict[Name, str], longest: int) -> list[str
 
 
 def remarks_on_names(rows: list[dict], few: int, lines: str) -> str:
-    """What the table says with so `few` labelled lines, in sentences that follow the figures; and the table of details."""
-    mean = {model: mean_of(rows, "f1", model, few) for model in dict.fromkeys(r["model"] for r in rows)}
-    best, start, lstm = mean[BEST], mean[START], mean[LSTM]
-    scratch, head = mean["Transformer, CRF"], mean["Transformer pretrained, head only"]
-    tuned, names = mean["Transformer pretrained, fine-tuned"], mean["dictionary"]
-    said = [
-        f"With {few:,} labelled {lines}, the pretrained Transformer with a CRF reaches an entity F1 of {best:.3f}. The LSTM with "
-        f"word vectors and a CRF reaches {lstm:.3f}, and the dictionary of the names in these {lines} {names:.3f}.",
-        f"Not all of that is pretraining. The same Transformer with the same CRF reaches {scratch:.3f} from scratch and "
-        f"{start:.3f} with word vectors and heads that start by looking next door; pretraining adds {100 * (best - start):.1f} "
-        "points to that.",
-        f"The CRF is worth {100 * (best - tuned):.1f} points. Training the head alone (F08 as printed) gives {head:.3f}; training "
-        f"all of θ (F02) gives {tuned:.3f}.",
-    ]
+    """What the table says with so `few` labelled lines, in sentences that follow the figures; and the table of details.
+
+    A sentence about a row that is not in the table is left out, and so is a row without details in the table of details.
+    """
     mine = [row for row in rows if row["labels"] == few]
+    mean = {model: mean_of(mine, "f1", model, few) for model in dict.fromkeys(row["model"] for row in mine)}
+    told = [row for row in mine if KNOWN in row and NEW in row]
     new = {
-        model: sum(r[NEW] for r in mine if r["model"] == model) / sum(r["model"] == model for r in mine)
-        for model in mean
+        model: float(np.mean([row[NEW] for row in told if row["model"] == model]))
+        for model in dict.fromkeys(row["model"] for row in told)
     }
-    said.append(
-        f"A dictionary never finds a name that its {lines} do not contain. Of the new names, the LSTM with word vectors and a "
-        f"CRF reaches an F1 of {new[LSTM]:.3f}, our start {new[START]:.3f}, and the pretrained model {new[BEST]:.3f}."
-    )
-    kinds = [name for name in rows[0] if name not in FACTS | {KNOWN, NEW}]
-    table = details_table(rows, few, [*kinds, KNOWN, NEW])
-    return (
-        "\n".join(f"* {line}" for line in said)
-        + f"\n\nF1 of each kind of entity, and of known and new names:\n\n{table}"
-    )
+    said = [*sentences(mean, few, lines), *of_new_names(new, lines)]
+    out = "\n".join(f"* {line}" for line in said)
+    if not told:
+        return out
+    kinds = sorted({name for row in told for name in row} - FACTS - {KNOWN, NEW})
+    table = details_table(told, few, [*kinds, KNOWN, NEW])
+    return f"{out}\n\nF1 of each kind of entity, and of known and new names:\n\n{table}"
 
 
-FACTS = {"model", "labels", "seed", "f1", "seconds", "parameters"}
+def sentences(mean: Mapping[str, float], few: int, lines: str) -> Iterator[str]:
+    """The sentences about the means over the seeds, as far as their rows are there."""
+    if {BEST, LSTM, DICTIONARY.name} <= mean.keys():
+        yield (
+            f"With {few:,} labelled {lines}, the pretrained Transformer with a CRF reaches an entity F1 of {mean[BEST]:.3f}. "
+            f"The LSTM with word vectors and a CRF reaches {mean[LSTM]:.3f}, and the dictionary of the names in these {lines} "
+            f"{mean[DICTIONARY.name]:.3f}."
+        )
+    if {BEST, START, SCRATCH} <= mean.keys():
+        yield (
+            f"Not all of that is pretraining. The same Transformer with the same CRF reaches {mean[SCRATCH]:.3f} from scratch "
+            f"and {mean[START]:.3f} with word vectors and heads that start by looking next door; pretraining adds "
+            f"{100 * (mean[BEST] - mean[START]):.1f} points to that."
+        )
+    if {BEST, TUNED} <= mean.keys():
+        yield f"The CRF is worth {100 * (mean[BEST] - mean[TUNED]):.1f} points."
+    if {HEAD, TUNED} <= mean.keys():
+        yield (
+            f"Training the head alone (F08 as printed) gives {mean[HEAD]:.3f}; training all of θ (F02) gives "
+            f"{mean[TUNED]:.3f}."
+        )
+
+
+def of_new_names(new: Mapping[str, float], lines: str) -> Iterator[str]:
+    """The sentence about names that the labelled lines do not contain, if its rows are there."""
+    if {LSTM, START, BEST} <= new.keys():
+        yield (
+            f"A dictionary never finds a name that its {lines} do not contain. Of the new names, the LSTM with word vectors "
+            f"and a CRF reaches an F1 of {new[LSTM]:.3f}, our start {new[START]:.3f}, and the pretrained model {new[BEST]:.3f}."
+        )

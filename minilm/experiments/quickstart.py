@@ -47,6 +47,9 @@ class QuickstartOptions:
     labels: tuple[int, ...] = ()
     """How many labelled examples the models learn from, for instance 100,500,2000; 500 (en), 200 (zh) or 1000 (tweets) if
     not given."""
+    all_rows: bool = False
+    """zh and tweets: every row of the table. Without it, only the rows that the remarks speak of are fitted, which takes half
+    the time."""
     seeds: int = 3
     """How many times each model is fitted, each time to other labelled examples."""
     steps: int | None = None
@@ -67,6 +70,10 @@ class QuickstartOptions:
     def __post_init__(self):
         if self.language not in ("en", "zh"):
             raise InputError(f"language '{self.language}' is not known: choose en or zh.")
+        if self.task not in ("", "names"):
+            raise InputError(f"task '{self.task}' is not known: choose names, or leave it out.")
+        if self.with_pretrained and self.track == "tweets":
+            raise InputError("--with-pretrained is for the sentiment of sentences: leave it out with --task names.")
         if self.with_pretrained and self.track != "en":
             raise InputError("--with-pretrained is for English: there is no published Chinese model with a name here.")
         if self.seeds < 1 or any(count < 1 for count in self.labels):
@@ -129,6 +136,8 @@ def quickstart(
     start = Start(settings.model_config(tokenizer.size), vectors, settings.out)
     labels = options.labels or track.labels
     rungs = track.rungs(start, keep=folder / "finetuned")
+    if track.short and not options.all_rows:
+        rungs = [rung for rung in rungs if rung.name in track.short]
     if options.with_pretrained:
         rungs.append(published_rung(PRETRAINED, material))
     if more_rungs:

@@ -38,10 +38,11 @@ def mean_of(rows: list[dict], metric: str, model: str, labels: int) -> float:
 
 
 def details_table(rows: list[dict], labels: int, names: Sequence[str]) -> str:
-    """The means over the seeds of further figures, one row per model, as a markdown table."""
+    """The means over the seeds of further figures, one row per model, as a markdown table; a dash if no seed has the figure."""
     lines = [f"| model ({labels:,} labels) | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
     for model in dict.fromkeys(row["model"] for row in rows if row["labels"] == labels):
         mine = [row for row in rows if (row["model"], row["labels"]) == (model, labels)]
-        figures = (f"{np.mean([row[name] for row in mine]):.3f}" for name in names)
+        found = ([row[name] for row in mine if name in row] for name in names)
+        figures = (f"{np.mean(each):.3f}" if each else "–" for each in found)
         lines.append(f"| {model} | {' | '.join(figures)} |")
     return "\n".join(lines)

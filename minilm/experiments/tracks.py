@@ -22,6 +22,7 @@ class Track(Protocol):
     title: str
     metric: str
     labels: tuple[int, ...]
+    short: tuple[str, ...]  # the rows of the short table; empty: all of them
     steps: int
     pretraining: PretrainOptions
     probes: tuple[str, ...]

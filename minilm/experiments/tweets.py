@@ -16,7 +16,7 @@ from minilm.errors import InputError
 from minilm.experiments.development import development, spaced
 from minilm.experiments.english import English, pretraining_text
 from minilm.experiments.ladder import Climber, Material
-from minilm.experiments.names import DICTIONARY, remarks_on_names
+from minilm.experiments.names import DICTIONARY, SHORT, remarks_on_names
 from minilm.experiments.rungs import Epochs, Start, neural_rungs
 from minilm.jobs.pretrain import PretrainOptions, prepare_for
 from minilm.pretrained.run_folder import LoadedModel
@@ -87,6 +87,7 @@ class Tweets(English):
     title = f"Names found in {TEST} unseen tweets"
     metric = "f1"
     labels = (1_000,)
+    short = SHORT
     example = "just saw taylor swift in new york city !"
     sentences = (
         "just saw taylor swift in new york city !",

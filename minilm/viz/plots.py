@@ -206,8 +206,8 @@ def mark_crossings(axis: Axes, runs: Mapping[str, Rows], until: str, key: str) -
     axis.axhline(level, color=GREY, ls="--", lw=1)
     for i, (name, rows) in enumerate(runs.items()):
         tokens, step, seconds = (reached(rows, level, x, key) for x in ("tokens", "step", "seconds"))
-        if name != until and tokens is not None:
-            text = f"{level:.2f} after step {step:,.0f}, {(seconds or 0) / 60:.1f} min"
+        if name != until and tokens is not None and step is not None and seconds is not None:
+            text = f"{level:.2f} after step {step:,.0f}, {seconds / 60:.1f} min"
             axis.plot(tokens / 1e6, level, "o", color=COLOURS[i % len(COLOURS)], mfc="white", ms=9, zorder=3)
             axis.annotate(text, (tokens / 1e6, level), (10, 12 + 16 * i), textcoords="offset points", fontsize=11)
 

@@ -23,7 +23,10 @@ def race(curves: Mapping[str, Rows], target: int | float, path: Target = None) -
             "There is no race to draw: give at least one contender, name → rows with seconds and mlm_loss."
         )
     figure = Picture(8.5, 5.2)
-    axis, ends, first, last = figure.subplots(), [], [], []
+    axis = figure.subplots()
+    ends: list[tuple[float, float, str, str]] = []
+    first: list[float] = []
+    last: list[float] = []
     for i, (name, rows) in enumerate(curves.items()):
         x, y = (numbers(rows, key, f"contender {name!r}") for key in ("seconds", "mlm_loss"))
         x, colour = x / 60, COLOURS[i % len(COLOURS)]

@@ -125,7 +125,7 @@ def test_another_recipe_leaves_no_row_of_the_old_one(run, monkeypatch):
     assert all(row["facts"]["pretraining"]["learning_rate"] == 1e-2 for row in written["rows"])
 
 
-def test_ctrl_c_leaves_a_table_and_the_next_call_goes_on(run, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_leaves_a_table_and_the_next_call_goes_on(run, tmp_path, monkeypatch):
     real, said = Rung.run, []
 
     def stopped(self, material, labels, seed):
@@ -264,4 +264,4 @@ def test_impossible_options_are_refused(wrong):
 
 def test_half_the_steps_for_batches_of_twice_the_size():
     base = replace(Tiny.pretraining, steps=7)
-    assert Variant("x", "?", dict(batch=10), steps=0.5).options(base).steps == 4
+    assert Variant("x", "?", dict(batch=10)).options(base).steps == 4

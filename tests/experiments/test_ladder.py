@@ -1,7 +1,7 @@
 """The ladder: every rung gets the same material, every fit gets a row, and you can add a rung of your own."""
 
 import pickle
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from functools import partial
 
 import numpy as np
@@ -150,6 +150,65 @@ def test_the_model_of_the_first_seed_is_kept(material, start, tmp_path):
     kept = open_classifier(tmp_path / "kept")
     assert kept.model.labels == material.task.labels
     assert material.task.measure(kept.model, material.test, CPU)["accuracy"] == score
+
+
+CRF_ROWS = [
+    ("LSTM", False),
+    ("LSTM + word vectors", False),
+    ("LSTM + word vectors, CRF", True),
+    ("Transformer", False),
+    ("Transformer, CRF", True),
+    ("Transformer + word vectors", False),
+    ("Transformer + word vectors + neighbour heads", False),
+    ("Transformer + word vectors + neighbour heads, CRF", True),
+    ("Transformer pretrained, head only", False),
+    ("Transformer pretrained, fine-tuned", False),
+    ("Transformer pretrained, fine-tuned, CRF", True),
+]
+
+
+def test_F31_the_rows_of_a_tagger_with_a_crf(start, tmp_path):
+    """A row with a CRF follows the one without it, with the same recipe and the same weights; the last one is kept."""
+    recipes = {name: replace(recipe, epochs=i + 2) for i, (name, recipe) in enumerate(small_recipes().items())}
+    epochs = {"LSTM": {5: 31}, "Transformer, CRF": {5: 32, 50: 33}}
+    rungs = neural_rungs(start, recipes, tmp_path / "kept", epochs, crf=True)
+    task = TokenTask(("O", "B-X", "I-X"))
+    models = [rung.build(task, 0) for rung in rungs]
+    assert [(rung.name, model.crf is not None) for rung, model in zip(rungs, models, strict=True)] == CRF_ROWS
+    assert [rung.keep for rung in rungs] == [None] * 10 + [tmp_path / "kept"]
+    assert {rung.name: rung.epochs for rung in rungs if rung.epochs} == epochs
+    assert [rung.recipe_for(5).epochs for rung in rungs] == [31, 2, 2, 3, 32, 4, 5, 5, 6, 7, 7]
+    assert [rung.trained for rung in rungs].index("head") == 8 and [r.trained for r in rungs].count("head") == 1
+    for i in (i for i, (_, crf) in enumerate(CRF_ROWS) if crf):
+        own, bare = models[i].state_dict(), models[i - 1].state_dict()
+        assert rungs[i].name == f"{rungs[i - 1].name}, CRF" and rungs[i].recipe == rungs[i - 1].recipe
+        assert {name for name in own if not name.startswith("crf.")} == set(bare)
+        assert all(torch.equal(own[name], tensor) for name, tensor in bare.items() if name.startswith("encoder."))
+    plain = neural_rungs(start, recipes, tmp_path / "kept", epochs)
+    assert [rung.name for rung in plain] == [name for name, crf in CRF_ROWS if not crf]
+    assert [rung.keep is not None for rung in plain] == [False] * 6 + [True]
+
+
+@pytest.mark.parametrize(
+    ("labels", "epochs"),
+    [(1, 40), (100, 40), (199, 40), (200, 40), (201, 12), (400, 12), (2_000, 12), (2_001, 3), (10**6, 3)],
+)
+def test_the_epochs_are_those_of_the_nearest_number_of_labels_by_their_ratio(labels, epochs):
+    """200 is twice 100 and half of 400: of two equally near ones the smaller counts. By difference, 2,001 would be 400's."""
+    recipe = Recipe(epochs=7, learning_rate=0.5)
+    rung = Rung("x", lambda task, seed: None, "everything", recipe, epochs={400: 12, 100: 40, 10_000: 3})
+    assert rung.recipe_for(labels) == replace(recipe, epochs=epochs)
+    assert replace(rung, epochs={}).recipe_for(labels) == recipe
+    assert replace(rung, trained="head").recipe_for(labels) == replace(recipe, epochs=epochs, head_only=True)
+
+
+def test_a_row_is_fitted_for_the_epochs_of_its_number_of_labels(material, start, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(ladder, "fit", lambda model, examples, recipe, *_, **__: fitted.append(recipe.epochs) or 0.0)
+    rung = replace(neural_rungs(start, small_recipes())[0], epochs={4: 9, 20: 5})
+    for labels in (3, 8, 12):
+        rung.run(material, labels, 0)
+    assert fitted == [9, 9, 5]
 
 
 # ------------------------------------------------------------------------------- the table

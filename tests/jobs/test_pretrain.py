@@ -511,6 +511,26 @@ def test_without_next_sentence_documents_of_one_sentence_will_do(run, tmp_path, 
         pretrain(run(corpus=str(text), steps=4, out=tmp_path / "other"), silent)
 
 
+class Enough(Exception):
+    """Raised to stop a run before its first step, because only how it is set up matters."""
+
+
+@pytest.mark.parametrize(("weight", "scaled"), [(0.5, True), (0.0, False)])
+def test_the_pooler_learns_at_its_own_rate_if_there_are_pairs(weight, scaled, run, monkeypatch):
+    def stop_here(self, *_, **__):
+        raise Enough(self)
+
+    monkeypatch.setattr(pretraining.TrainingRun, "train_in", stop_here)
+    with pytest.raises(Enough) as stopped:
+        pretrain(run(next_sentence_weight=weight, pooler_learning_rate_scale=0.125), silent)
+    training = stopped.value.args[0]
+    scale = {name: group["scale"] for group in training.optimizer.param_groups for name in group["names"]}
+    assert scale.keys() == dict(training.model.named_parameters()).keys()
+    of_pairs = {name for name in scale if name.startswith(("pooler.", "nsp_head."))}
+    assert len(of_pairs) == 4 and {name for name, s in scale.items() if s == 0.125} == (of_pairs if scaled else set())
+    assert set(scale.values()) == ({0.1, 0.125, 1.0} if scaled else {0.1, 1.0})
+
+
 def test_another_number_of_threads_is_said_when_a_run_goes_on(run, monkeypatch, no_picture):
     ctrl_c_at(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):

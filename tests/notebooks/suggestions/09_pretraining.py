@@ -4,6 +4,9 @@ Z = "z, y = rng.normal(size=(3, 64, V)), labels[:3]"
 BELOW_53 = 'claim("With the library\'s pairs it stays below 53 %.", rule(ends_well) < 0.53)'
 OPTIONS = "mask_rate=0.3, next_sentence_weight=1.0,"
 HEADS = "all_count, ignored = head(y[:half] >= 0), head(y[:half] != 0)"
+BEFORE_THAT = '"positions": "learned", "layers": 2'
+LOST = 'print({what: round(loss, 2) for what, loss in lost.items()}, "nats; unigram floor:", round(unigram, 2))'
+REACH = "reach = (-2, -1, 1, 2)"
 LAST_GAP = '    "在１月[MASK]日的会议上": "８",\n'
 
 TRY = [
@@ -76,6 +79,33 @@ TRY = [
         )
         for text in ("新华社北京１月６日[MASK]", "[MASK]", "没有")
     ),
+    (
+        'Give the table three layers as well, `"layers": 3`: is it better or worse than with two?',
+        [(BEFORE_THAT, BEFORE_THAT.replace("2", "3"))],
+    ),
+    (
+        'Use rotary positions instead of the table, `"positions": "rotary"`: which of the two is nearer to the bias?',
+        [(BEFORE_THAT, BEFORE_THAT.replace("learned", "rotary"))],
+    ),
+    (
+        "Take the peaks alone from the trained model, `without([1, 17, 2, 18])`: is that all of it?",
+        [("after", LOST, "without([1, 17, 2, 18])")],
+    ),
+    (
+        "Let the straight line see four characters on each side, `reach = (-4, -3, -2, -1, 1, 2, 3, 4)`: do the new names gain?",
+        [(REACH, "reach = (-4, -3, -2, -1, 1, 2, 3, 4)")],
+    ),
+    *(
+        (
+            "Let it look back only, `reach = (-2, -1)`: which side says more about a name?",
+            [(REACH, f"reach = {reach}")],
+        )
+        for reach in ("(-2, -1)", "()")
+    ),
+    (
+        "Give both more labels, `[: 300 if FAST else 8000]`: which of the two gains more, the dictionary or the line?",
+        [("[: 300 if FAST else 2000]", "[: 600 if FAST else 8000]")],
+    ),
 ]
 REMARKS = []
 
@@ -84,6 +114,8 @@ VARIATIONS = [
     [("L = -log_softmax(z[b, t])", "z[:] = 0\nL = -log_softmax(z[b, t])")],
     [("options.length - 3, np.random.default_rng(0)", "20, np.random.default_rng(5)")],
     [("def pretrain(model, options, evaluations=8):", "def pretrain(model, options, evaluations=3):")],
+    [("distance = np.arange(-24, 25)", "distance = np.arange(-3, 4)")],
+    [("def neighbour(line, t, d):", "def neighbour(line, t, d):\n    return ''\n\n\ndef not_used(line, t, d):")],
     [('for scheme in ("fan-in", "neighbours")}', 'for scheme in ("neighbours", "fan-in")}')],
     [('"改革开[MASK]的伟大实践": "放"', '"I like [MASK].": "it"')],
 ]
