@@ -62,7 +62,8 @@ def look_at_neighbours(config: TransformerConfig, embeddings: Embeddings, stack:
         return
     for table in (embeddings.tokens, embeddings.positions, embeddings.token_types):
         table.weight[:, : p + 2 * s] = 0
-    embeddings.positions.weight.zero_()[:, :p] = PLACES * sinusoids(config.max_length, C)[:, :p]  # the fast waves
+    rows = embeddings.positions.num_embeddings  # MPNet's table has two more than a text has places
+    embeddings.positions.weight.zero_()[:, :p] = PLACES * sinusoids(rows, C)[:, :p]  # the fast waves
     embeddings.token_types.weight.zero_()[:, p : p + s] = SEGMENTS * sign(config.token_types)
 
     # the variance by which the norm of the embeddings divides
