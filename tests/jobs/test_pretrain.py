@@ -524,7 +524,7 @@ def test_the_pooler_learns_at_its_own_rate_if_there_are_pairs(weight, scaled, ru
     with pytest.raises(Enough) as stopped:
         pretrain(run(next_sentence_weight=weight, pooler_learning_rate_scale=0.125), silent)
     training = stopped.value.args[0]
-    scale = {name: group["scale"] for group in training.optimizer.param_groups for name in group["names"]}
+    scale = {name: group["scale"] for group in training.optimizer.groups for name in group["names"]}
     assert scale.keys() == dict(training.model.named_parameters()).keys()
     of_pairs = {name for name in scale if name.startswith(("pooler.", "nsp_head."))}
     assert len(of_pairs) == 4 and {name for name, s in scale.items() if s == 0.125} == (of_pairs if scaled else set())
