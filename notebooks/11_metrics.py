@@ -585,7 +585,7 @@ claim("Its score is lower.", score(tuple(alone)) < scores.max())
 # **Exercises.** `minilm exercise start crf_log_z` · `viterbi`
 #
 # The library trains its taggers with the same formulas in PyTorch, in [minilm/layers/crf.py](../minilm/layers/crf.py):
-# `minilm finetune --crf`.
+# `minilm finetune --crf`. Notebook 09 ends with the names that such a tagger has to find.
 #
 # ## What transitions learn from real tags  (F31 · D4 §4.3.2)
 # Now we return to the newspaper. The emissions are as poor as possible:

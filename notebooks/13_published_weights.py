@@ -261,9 +261,9 @@ claim("No head gives 30 % to the token itself.", share["itself"].max() < 0.3)
 
 # %% [markdown]
 # One head of the first layer always looks one token back, whatever the tokens are, and nobody told it to. One head of
-# the second layer looks ahead. The pretraining of this library *starts* with two such heads
-# (`minilm/models/initialisation.py`, "neighbours"), because finding them takes longer than the minutes a laptop has;
-# here you see what they imitate. And from the second layer on, nearly half of all attention goes to [CLS]: a head looks
+# the second layer looks ahead. The pretraining of this library *starts* with such heads in every layer
+# (`minilm/models/bert_start.py`, notebook 05), because finding them takes longer than the minutes a laptop has; here you
+# see what they imitate. And from the second layer on, nearly half of all attention goes to [CLS]: a head looks
 # there when it has found nothing (Clark et al., 2019, call this a no-op).
 
 # %%
