@@ -73,17 +73,17 @@ class Chinese(Track):
 
     # found by `minilm bench epochs` on 1,000 lines that are neither in the test set nor learned from
     epochs: ClassVar[Epochs] = {
-        "LSTM": {200: 40},
-        "LSTM + word vectors": {200: 40},
-        "LSTM + word vectors, CRF": {200: 40},
-        "Transformer": {200: 20},
-        "Transformer, CRF": {200: 20},
-        "Transformer + word vectors": {200: 20},
-        "Transformer + word vectors + neighbour heads": {200: 40},
-        "Transformer + word vectors + neighbour heads, CRF": {200: 40},
-        "Transformer pretrained, head only": {200: 40},
-        "Transformer pretrained, fine-tuned": {200: 20},
-        "Transformer pretrained, fine-tuned, CRF": {200: 20},
+        "LSTM": {200: 40, 1_000: 12},
+        "LSTM + word vectors": {200: 40, 1_000: 12},
+        "LSTM + word vectors, CRF": {200: 40, 1_000: 12},
+        "Transformer": {200: 20, 1_000: 12},
+        "Transformer, CRF": {200: 20, 1_000: 12},
+        "Transformer + word vectors": {200: 20, 1_000: 12},
+        "Transformer + word vectors + neighbour heads": {200: 40, 1_000: 12},
+        "Transformer + word vectors + neighbour heads, CRF": {200: 40, 1_000: 12},
+        "Transformer pretrained, head only": {200: 40, 1_000: 12},
+        "Transformer pretrained, fine-tuned": {200: 20, 1_000: 12},
+        "Transformer pretrained, fine-tuned, CRF": {200: 20, 1_000: 12},
     }
 
     def material(self, prepared: Prepared, settings: PretrainOptions, device: torch.device, say) -> Material:
