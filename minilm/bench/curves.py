@@ -35,7 +35,8 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         rows += climb(fitted, material, (labels,), options.seeds, workers_for(material.device), options.progress)
     metric = material.task.metric
     path = options.out / f"{options.name}.png"
-    plots.ladder(rows, path, metric=metric, title="How many labels a model needs")
+    title = f"How many labels a model needs: {'entity F1' if metric == 'f1' else metric}"
+    plots.ladder(rows, path, metric=metric, title=title)
     say(markdown_table(rows, metric))
     say(f"The picture is {path}.")
     return {"rows": rows}

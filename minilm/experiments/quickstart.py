@@ -69,8 +69,6 @@ class QuickstartOptions:
     def __post_init__(self):
         if self.language not in ("en", "zh"):
             raise InputError(f"language '{self.language}' is not known: choose en or zh.")
-        if self.task not in ("", "names"):
-            raise InputError(f"task '{self.task}' is not known: choose names, or leave it out.")
         if self.with_pretrained and self.track == "tweets":
             raise InputError("--with-pretrained is for the sentiment of sentences: leave it out with --task names.")
         if self.with_pretrained and self.track != "en":

@@ -260,7 +260,6 @@ def test_the_minutes_of_an_earlier_run_are_counted_and_named(clock, said):
     ("options", "message"),
     [
         (dict(language="fr"), "language 'fr' is not known"),
-        (dict(task="verbs"), "task 'verbs' is not known: choose names, or leave it out"),
         (dict(seeds=0), "--seeds and --labels must be 1 or more"),
         (dict(labels=(5, 0)), "--seeds and --labels must be 1 or more"),
         (dict(steps=5, minutes=1.0), "give --steps or --minutes, not both"),
