@@ -25,12 +25,12 @@ from minilm import PretrainOptions, cross_entropy
 from minilm.examples import masked_lm
 from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.examples.next_sentence import draw_pairs
-from minilm.experiments.chinese import look_up
+from minilm.experiments.names import look_up
 from minilm.formulas import positions, pretraining as formulas
 from minilm.formulas.cross_entropy import log_softmax
 from minilm.jobs.pretrain import batches_for, build, held_out_batches, prepare_for
 from minilm.text.corpus import documents, tagged
-from minilm.training.entity_report import names_in, report
+from minilm.training.entity_report import name_of, names_in, report
 from minilm.training.metrics import entities
 from minilm.training.objectives import BertPretraining
 from minilm.training.run import TrainingRun
@@ -694,7 +694,7 @@ def tagged_by(view):
     return [[next(guessed) for _ in line.tokens] for line in unseen]
 
 
-book = {"".join(line.tokens[a:b]): kind for line in labelled for kind, a, b in entities(line.tags)}
+book = {name_of(line.tokens[a:b]): kind for line in labelled for kind, a, b in entities(line.tags)}
 tags = {"the dictionary": [look_up(line.tokens, book, max(map(len, book))) for line in unseen]}
 tags |= {name: tagged_by(view) for name, view in views.items()}
 kinds = ("micro average", "known names", "new names")
