@@ -117,7 +117,7 @@ def test_the_quickstart(python, tmp_path):
     assert re.findall(r"── (\d)  ", said) == ["1", "2", "3", "4"]
     out = tmp_path / "runs" / "quickstart-zh"
     rows = json.loads((out / "ladder.json").read_text(encoding="utf-8"))
-    assert [row["labels"] for row in rows] == [20] * 8
+    assert [row["labels"] for row in rows] == [20] * 5
     assert {"ladder.png", "pretraining.png", "attention.png", "report.md"} <= {path.name for path in out.iterdir()}
 
 

@@ -121,7 +121,10 @@ def head_start(old: dict, new: dict) -> dict[str, Any] | None:
     step, seconds = (plots.reached(new["curve"], old["loss"], x) for x in ("step", "seconds"))
     if step is None or seconds is None:
         return None
-    shares = {"share_of_steps": step / old["steps"], "share_of_minutes": seconds / 60 / old["minutes"]}
+    shares = {
+        "share_of_steps": step / old["steps"],
+        "share_of_minutes": seconds / max(1e-9, old["curve"][-1]["seconds"]),
+    }
     return {"loss": old["loss"], "step": step, "minutes": seconds / 60} | shares
 
 

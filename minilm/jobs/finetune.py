@@ -251,12 +251,12 @@ class EvaluateOptions:
 
     model: Path
     data: str
-    known: str | None = None
-    """For a tagger: the tagged data that it learned from. Its report then has a row for the names that occur there, and a
-    row for new names."""
     columns: InOwnFile = field(default_factory=Columns)
     truncate: bool = False
     device: str = "auto"
+    known: str | None = None
+    """For a tagger: the tagged data that it learned from. Its report then has a row for the names that occur there, and a
+    row for new names."""
 
 
 def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Measured:

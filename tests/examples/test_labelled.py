@@ -139,6 +139,8 @@ def test_every_row_comes_once_an_epoch_and_once_in_order():
 
 # ---- tagged lines
 
+COLUMNS = ("input_ids", "token_type_ids", "labels")
+
 
 @st.composite
 def tagged_lines(draw):
@@ -150,7 +152,7 @@ def tagged_lines(draw):
 def test_F31_tags_of_lines_that_were_cut_come_back_whole(tokenizer, lines, max_length):
     encoded = encode_tagged(lines, TAGS, tokenizer, max_length)
     assert all(len(row) <= (max_length or 99) for row in encoded.rows)
-    for row, token_type_ids, labels in zip(*encoded.columns.values(), strict=True):
+    for row, token_type_ids, labels in zip(*map(encoded.columns.get, COLUMNS), strict=True):
         assert len(row) == len(token_type_ids) == len(labels) and not any(token_type_ids)
         assert (row[0], row[-1]) == (CLS, SEP) and labels[0] == labels[-1] == IGNORED
         assert row == [CLS, SEP] or labels[1] != IGNORED  # no row begins inside a word

@@ -10,6 +10,7 @@ from minilm.errors import InputError
 from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.examples.next_sentence import IS_NEXT, IS_NOT_NEXT, document_windows, draw_pairs, lone_windows, trim
 from minilm.text.store import Store
+from minilm.text.tokenizer import train_characters
 
 
 def store_of(documents):
@@ -195,7 +196,7 @@ def test_F26_trim_cuts_every_place_in_some_epoch():
 
 def share_seen(store, room, rounds):
     """The share of the tokens that take part, in a pair or alone, in some of the rounds of pretraining."""
-    batches = PretrainingBatches(store, None, room + 3, 64, seed=1)  # rows alone need no tokenizer
+    batches = PretrainingBatches(store, train_characters(["abc"], 60), room + 3, 64, seed=1)
     seen = np.zeros(store.tokens, dtype=bool)
     for number in range(rounds):
         batches.open_round(number)

@@ -7,9 +7,8 @@ import tiny
 import torch
 
 from minilm.errors import InputError
-from minilm.experiments import tweets
 from minilm.experiments.english import English
-from minilm.experiments.tweets import DEVELOPMENT, TASK, TEST, parts
+from minilm.experiments.tweets import DEVELOPMENT, TASK, TEST, parts, tweets
 from minilm.text import corpus
 from minilm.text.duplicates import shingles
 from minilm.text.prepare import prepare

@@ -273,13 +273,12 @@ def test_F21_only_positions_tell_one_order_of_the_tokens_from_another(positions,
     stack, embeddings = make_stack(positions), redrawn(Embeddings(V, C, SHORT, positions=positions))
     difference = stack(embeddings(ids[:, order]))[0] - stack(embeddings(ids))[0][:, order]
     assert difference.abs().max() > 1e-3
-    if positions == "relative":
+    if stack.relative_bias is not None:
         stack.relative_bias.table.data.zero_()
-    elif positions == "rotary":
-        for block in stack.layers:
-            block.attention.__class__ = MultiHeadAttention
-    else:
+    if embeddings.positions is not None:
         embeddings.positions.weight.data.zero_()
+    for block in stack.layers:
+        block.attention.__class__ = MultiHeadAttention
     equal(stack(embeddings(ids[:, order]))[0], stack(embeddings(ids))[0][:, order])
 
 
@@ -411,8 +410,8 @@ def test_F21_what_does_not_fit_is_named():
 @pytest.mark.parametrize("positions", POSITIONS)
 def test_F21_each_kind_has_its_parameters_in_one_place(positions):
     embeddings, stack = Embeddings(V, C, T, positions=positions), TransformerStack(LAYERS, C, H, FF, positions)
-    assert (embeddings.positions is not None) == (positions in ("learned", "sinusoidal"))
-    assert (stack.relative_bias is not None) == (positions == "relative")
+    assert (embeddings.positions is not None) == (positions in ("learned", "sinusoidal", "mpnet"))
+    assert (stack.relative_bias is not None) == (positions in ("relative", "mpnet"))
     assert {type(block.attention) for block in stack.layers} == {
         RotaryAttention if positions == "rotary" else MultiHeadAttention
     }

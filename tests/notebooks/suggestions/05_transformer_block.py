@@ -133,7 +133,7 @@ TRY = [
         "Use two blocks instead of twelve, `L = 2` above the line of `losses`: which orders learn now?",
         [(LOSSES, "L = 2\n" + LOSSES)],
     ),
-    ("Use a learning rate of 1e-3.", [("learning_rate=3e-3", "learning_rate=1e-3")]),
+    ("Use a learning rate of 1e-3.", [("learning_rate=3e-3, warm", "learning_rate=1e-3, warm")]),
     (
         "Use a warm-up of 60 steps, `warm_up=60`: does post-norm from `fan-in` learn now?",
         [("warm_up=1", "warm_up=60")],
