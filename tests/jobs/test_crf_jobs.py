@@ -87,8 +87,8 @@ def drawn_tagger(here, crf_constraints=False):
     model = new_model(options(here, here / "never", crf_constraints=crf_constraints), task, tokenizer)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in (*model.head.parameters(), *model.crf.parameters()):
-            parameter.copy_(2 * torch.randn(parameter.shape, generator=generator))
+        for parameter, size in ((model.head.weight, 8), *((each, 2) for each in model.crf.parameters())):
+            parameter.copy_(size * torch.randn(parameter.shape, generator=generator))
     return model.eval(), task, tokenizer
 
 
