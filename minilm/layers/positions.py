@@ -10,6 +10,7 @@ import math
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from minilm.errors import InputError
 
@@ -93,7 +94,7 @@ class RelativeBias(nn.Module):
         offsets = torch.arange(1 - T - start, S - start)  # every s − t, in rising order
         # The buckets are worked out in double precision, which Apple's MPS does not have: so on the CPU.
         buckets = bucket(offsets, self.buckets, self.farthest).to(self.table.device)
-        b = self.table[buckets]  # [T+S−1, H]
+        b = F.embedding(buckets, self.table)  # [T+S−1, H]; unlike an index, its gradient has the same bits every time
         # Row t reads S neighbouring entries of b, and begins one entry earlier than the row above it.
         return b.T.unfold(1, S, 1).flip(1)[None]  # [H, T, S] → [1, H, T, S]
 

@@ -118,8 +118,7 @@ class TransformerBlock(nn.Module):
             may_attend = rows_of_mask(may_attend, query_positions, x.size(1), is_causal)
             memory_may_attend = rows_of_mask(memory_may_attend, query_positions, x.size(1))
             x, queries = at_positions(x, query_positions), at_positions(normed, query_positions)  # [B, Q, C]
-            if bias is not None:
-                bias = bias[0][:, query_positions].transpose(0, 1)  # [H, B, Q, S] → [B, H, Q, S]
+            bias = None if bias is None else rows_of_bias(bias, query_positions)
             attended, weights = self.attention(
                 queries, may_attend, normed, need_weights, cache=cache, query_positions=query_positions, bias=bias
             )
@@ -139,6 +138,17 @@ class TransformerBlock(nn.Module):
 def at_positions(x: Float[Tensor, "B T C"], query_positions: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q C"]:
     """The vectors at these positions of each row."""
     return x.gather(1, query_positions[:, :, None].expand(-1, -1, x.size(-1)))
+
+
+def rows_of_bias(bias: Float[Tensor, "1 H T S"], query_positions: Int[Tensor, "B Q"]) -> Float[Tensor, "B H Q S"]:
+    """The rows of a bias that belong to the query positions.
+
+    They are looked up as in an embedding table, because the gradient of `bias[0][:, query_positions]` adds its parts up in
+    whatever order the threads arrive: the same seed would not give the same bits.
+    """
+    _, H, T, S = bias.shape
+    rows = F.embedding(query_positions, bias[0].transpose(0, 1).reshape(T, H * S))  # [B, Q, H·S]
+    return rows.view(*query_positions.shape, H, S).transpose(1, 2)  # [B, Q, H, S] → [B, H, Q, S]
 
 
 def rows_of_mask(

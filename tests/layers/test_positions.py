@@ -15,7 +15,7 @@ from minilm.errors import InputError
 from minilm.layers.attention import MultiHeadAttention, RotaryAttention, attention, fused_attention, padding_mask
 from minilm.layers.embeddings import Embeddings
 from minilm.layers.positions import POSITIONS, RelativeBias, bucket, rotate
-from minilm.layers.transformer import TransformerBlock, TransformerStack, at_positions, use_fused
+from minilm.layers.transformer import TransformerBlock, TransformerStack, at_positions, rows_of_bias, use_fused
 from minilm.models.config import TransformerConfig
 
 B, T, H, D, FF, LAYERS = 2, 97, 3, 4, 11, 2  # T: the last bucket begins at a distance of 91
@@ -419,3 +419,26 @@ def test_F21_each_kind_has_its_parameters_in_one_place(positions):
         assert stack.depth_of("relative_bias.table") == 1
         assert (stack.relative_bias.table == 0).all()  # before training, no distance is preferred
         assert all(isinstance(block, TransformerBlock) for block in stack.layers)
+
+
+def test_F21_the_gradient_of_the_bias_has_the_same_bits_every_time(rng):
+    """On two threads as well: an index with repeated places adds up in whatever order the threads arrive."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        layer, positions = RelativeBias(4), torch.randint(128, (16, 40), generator=rng)
+        weights = torch.randn(16, 4, 40, 128, generator=rng)
+        gradients = set()
+        for _ in range(30):
+            layer.table.grad = None
+            (rows_of_bias(layer(128, 128), positions) * weights).sum().backward()
+            gradients.add(layer.table.grad.numpy().tobytes())
+    finally:
+        torch.set_num_threads(threads)
+    assert len(gradients) == 1
+
+
+def test_F21_rows_of_a_bias_are_those_of_an_index(rng):
+    positions = torch.randint(SHORT, (B, 5), generator=rng)
+    bias = torch.randn(1, H, SHORT, T, generator=rng)
+    equal(rows_of_bias(bias, positions), bias[0][:, positions].transpose(0, 1), atol=0)
