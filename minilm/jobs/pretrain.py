@@ -84,7 +84,7 @@ class PretrainOptions:
     """In a few minutes, no text is seen often enough to overfit; BERT's 0.1 is meant for forty epochs."""
 
     init: str = "neighbours"
-    """How the weights are drawn: neighbours (the heads of the first layer start by attending to neighbouring tokens), fan-in,
+    """How the weights are drawn: neighbours (heads start by attending to neighbouring tokens), fan-in,
     or published (N(0, 0.02²), BERT's own, which is meant for a width of 768)."""
     word_vectors: bool = True
     """Start the embeddings from word vectors that are counted in the same text (PPMI and SVD, F34)."""

@@ -39,8 +39,10 @@ def start_heads(config: TransformerConfig, embeddings: Embeddings, stack: Transf
 
 def reserved(config: TransformerConfig) -> int:
     """How many features of the embeddings the start keeps for itself; word vectors have the rest."""
-    if config.positions != "relative":
+    if config.positions in ("learned", "mpnet"):
         return sum(wave_start.reserved(config.width, config.heads))
+    if config.positions != "relative":
+        return 0
     return 2 * max(1, min(config.width // config.heads, config.width // 32)) if config.heads > 2 else 0
 
 

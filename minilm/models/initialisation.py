@@ -5,8 +5,8 @@ Letters:  C model width · V vocabulary · n size of the word vectors
 "published"   N(0, 0.02²), BERT's choice. It is right for a width of 768. At 128 it makes Q Kᵀ about twenty times too small,
               so that attention starts out uniform, and a laptop's ten minutes end before it leaves that plateau.
 "fan-in"      N(0, 1/fan-in), so that every product keeps the size of what enters it.
-"neighbours"  "fan-in", and then whatever the architecture adds to it. In BERT the heads of the first layer start out
-              attending to the tokens next door, or to tokens like their own (`models/bert_start.py`): a masked word is
+"neighbours"  "fan-in", and then whatever the architecture adds to it. In BERT, heads start out attending
+              to the tokens next door, and some to tokens like their own (`models/bert_start.py`): a masked word is
               guessed from its neighbours, and heads that must first find them learn nothing else meanwhile.
 
 An architecture takes part by a method `start(scheme)` on one of its modules. It is called after the weights are drawn, and
