@@ -2,13 +2,20 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from minilm.experiments.ladder import Baseline, Material, Outcome
+from minilm.experiments.ladder import Baseline, Climber, Material, Outcome
+from minilm.experiments.rungs import Epochs, Start, neural_rungs
 from minilm.experiments.table import details_table, mean_of
+from minilm.pretrained.run_folder import LoadedModel
+from minilm.text.files import Example
 from minilm.training.entity_report import KNOWN, NEW, Name, name_of
 from minilm.training.metrics import entities
+from minilm.training.supervised import Recipe
+from minilm.training.tasks import TokenTask
 
 BEST = "Transformer pretrained, fine-tuned, CRF"
 START = "Transformer + word vectors + neighbour heads, CRF"
@@ -102,3 +109,26 @@ def of_new_names(new: Mapping[str, float], lines: str) -> Iterator[str]:
             f"A dictionary never finds a name that its {lines} do not contain. Of the new names, the LSTM with word vectors "
             f"and a CRF reaches an F1 of {new[LSTM]:.3f}, our start {new[START]:.3f}, and the pretrained model {new[BEST]:.3f}."
         )
+
+
+class NamesTrack:
+    """What the tracks have in common that look for names: their rows, what they predict, and their remarks."""
+
+    tagger: TokenTask
+    unit: str  # what a labelled example is called
+    recipes: dict[str, Recipe]
+    epochs: ClassVar[Epochs]
+    sentences: tuple[str, ...]
+    short: tuple[str, ...] = SHORT
+
+    def rungs(self, start: Start, keep: Path | None = None) -> list[Climber]:
+        return [DICTIONARY, *neural_rungs(start, self.recipes, keep, self.epochs, crf=True)]
+
+    def predictions(self, loaded: LoadedModel) -> list[str]:
+        examples = [Example(text) for text in self.sentences]
+        found = self.tagger.predict(loaded.model, examples, loaded.tokenizer, loaded.max_length)
+        return [f"{each.text} → {each.label}" for each in found]
+
+    def remarks(self, rows: list[dict], labels: tuple[int, ...], measured: dict) -> str:
+        """What the table says, in sentences that follow the figures."""
+        return remarks_on_names(rows, labels[0], self.unit)

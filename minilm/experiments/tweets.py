@@ -6,7 +6,6 @@ name, a name occurs 1.3 times on average, and people retweet, so near copies hav
 """
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -15,14 +14,12 @@ import torch
 from minilm.errors import InputError
 from minilm.experiments.development import development, spaced
 from minilm.experiments.english import English, pretraining_text
-from minilm.experiments.ladder import Climber, Material
-from minilm.experiments.names import DICTIONARY, SHORT, remarks_on_names
-from minilm.experiments.rungs import Epochs, Start, neural_rungs
+from minilm.experiments.ladder import Material
+from minilm.experiments.names import NamesTrack
+from minilm.experiments.rungs import Epochs
 from minilm.jobs.pretrain import PretrainOptions, prepare_for
-from minilm.pretrained.run_folder import LoadedModel
 from minilm.text import corpus
 from minilm.text.duplicates import duplicates
-from minilm.text.files import Example
 from minilm.text.prepare import Prepared
 from minilm.text.tagged import TaggedLine
 from minilm.training.supervised import Recipe
@@ -80,14 +77,15 @@ def tweets(
     return Material.encoded(TASK, (found.pool, measured), prepared.tokenizer, settings.length, device)
 
 
-class Tweets(English):
+class Tweets(NamesTrack, English):
     """The English track with another task: the pretrained model is the same."""
+
+    tagger, unit = TASK, "tweets"
 
     task = "names in tweets: which words are names, and of what? There are ten kinds of them."
     title = f"Names found in {TEST} unseen tweets"
     metric = "f1"
     labels = (1_000,)
-    short = SHORT
     example = "just saw taylor swift in new york city !"
     sentences = (
         "just saw taylor swift in new york city !",
@@ -114,14 +112,3 @@ class Tweets(English):
         """The development part of `parts`."""
         prepared = prepare_for(settings, lambda line: None)
         return tweets(prepared, settings, material.device, lambda line: None, "development")
-
-    def rungs(self, start: Start, keep: Path | None = None) -> list[Climber]:
-        return [DICTIONARY, *neural_rungs(start, self.recipes, keep, self.epochs, crf=True)]
-
-    def predictions(self, loaded: LoadedModel) -> list[str]:
-        examples = [Example(text) for text in self.sentences]
-        found = TASK.predict(loaded.model, examples, loaded.tokenizer, loaded.max_length)
-        return [f"{each.text} → {each.label}" for each in found]
-
-    def remarks(self, rows: list[dict], labels: tuple[int, ...], measured: dict) -> str:
-        return remarks_on_names(rows, labels[0], "tweets")
