@@ -35,7 +35,7 @@ def test_an_exercise_that_a_notebook_names_is_there():
 
 
 @pytest.mark.parametrize("row", LADDER)
-def test_the_bars_of_notebook_13_are_the_rows_of_the_readme(row):
+def test_the_bars_of_notebook_16_are_the_rows_of_the_readme(row):
     readme = (TOP / "README.md").read_text(encoding="utf-8")
     score = re.search(rf"^\| {re.escape(LADDER[row])} \| 500 \| ([\d.]+) ", readme, re.MULTILINE)[1]
-    assert f'"{row}": {score},' in SOURCES["13"]
+    assert f'"{row}": {score},' in SOURCES["16"]

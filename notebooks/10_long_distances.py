@@ -1,7 +1,7 @@
 # %% [markdown]
-# # 07 · Long distances: recurrence against attention
+# # 10 · Long distances: recurrence against attention
 # In this notebook you measure what attention and recurrence cost and how far each of them carries a signal. At the end
-# you can say which part of the claim "the RNN fails on long distances" is true. You need notebooks 04 and 06. It runs
+# you can say which part of the claim "the RNN fails on long distances" is true. You need notebooks 04, 08 and 09. It runs
 # in under a minute.
 
 # %%
@@ -118,7 +118,7 @@ C, layers, open_bias = 32, 1, 4
 
 
 def layer(kind):
-    """A layer from [B, T, C] to [B, T, C]. "open": the forget gates start with bias 4 instead of 1 (notebook 06)."""
+    """A layer from [B, T, C] to [B, T, C]. "open": the forget gates start with bias 4 instead of 1 (notebook 09)."""
     if kind == "Transformer":
         return TransformerStack(layers, C, heads=2, feed_forward=2 * C, norm="pre")
     recurrent = Recurrent({"RNN": "rnn", "GRU": "gru"}.get(kind, "lstm"), C, C, layers)
@@ -163,7 +163,7 @@ claim("The Transformer's share falls about as fast as the number of tokens grows
 # In the recurrent layers every step multiplies the gradient, and at 80 steps less than $10^{-12}$ of the RNN's gradient
 # is left. In attention the last token looks at all tokens with about equal weights of $1/T$. Its share therefore falls
 # with the number of tokens, not with their distance, and is still larger than $10^{-4}$. The LSTM with open gates
-# (notebook 06) does better than all the others: its gates let almost everything pass, because it has not yet learned to
+# (notebook 09) does better than all the others: its gates let almost everything pass, because it has not yet learned to
 # forget anything.
 #
 # **What to try.** Set `norm="post"` for the Transformer. · Use two layers, `layers = 2`. · Compute the loss from the mean

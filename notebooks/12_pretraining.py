@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 09 · Pretraining
+# # 12 · Pretraining
 # Hide words and let the model guess them; show it two sentences and ask whether the second follows the first. This
 # needs no labels, only text. In this notebook you do both by hand, then pretrain a small BERT on a real newspaper and
 # watch its loss start at one value that you can calculate beforehand and fall below a second one. You see what it is
@@ -294,7 +294,7 @@ print(f"                       next sentence {float(step.shown['next sentence'])
 # %% [markdown]
 # Now we train a model of 3 layers and a width of 64 with the library's `TrainingRun`, as `minilm pretrain` does. Three
 # ideas make this fit into a notebook. The embeddings start from counted word vectors (F34, notebook 03). The heads know
-# the distance of two tokens by a bias (F21, notebook 05), which starts with a peak next door. And one head starts out
+# the distance of two tokens by a bias (F21, notebook 06), which starts with a peak next door. And one head starts out
 # looking for the same token in the other segment (`minilm/models/bert_start.py`). You find the measurements in
 # `minilm/experiments/RECIPE.md`.
 
@@ -655,7 +655,7 @@ if not FAST:
 # %% [markdown]
 # **What to try.** Hide two characters in a row, with the line `"新华社[MASK][MASK]１月６日电": "北京",` in `gaps`: why is this
 # more than twice as hard? · Hide the last character of a phrase, `"新华社北京１月６日[MASK]": "电",`: what does the model know
-# without a right side, as F25 is printed (notebook 08)?
+# without a right side, as F25 is printed (notebook 11)?
 #
 # ## Why a dictionary was ahead  (F30 · D4 §5.4)
 # What is such a model good for? The task of `make quickstart-zh` is to find the names of persons, places and
@@ -739,7 +739,7 @@ if not FAST:
 # same newspaper it is large. Ask of every tagger how it does on new names: they are what you want it for.
 #
 # Names have more structure than single characters show: after B-PER comes I-PER. For that the tagger gets a CRF on top
-# (F31, notebook 11): `minilm finetune --crf`, in `minilm/layers/crf.py`.
+# (F31, notebook 14): `minilm finetune --crf`, in `minilm/layers/crf.py`.
 #
 # **What to try.** Let the straight line see four characters on each side, `reach = (-4, -3, -2, -1, 1, 2, 3, 4)`: do the new
 # names gain? · Let it look back only, `reach = (-2, -1)`: which side says more about a name? · Give both more labels,

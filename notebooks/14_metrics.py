@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 11 · Metrics, and a table that does not add up
+# # 14 · Metrics, and a table that does not add up
 # A model is finished only when it has been measured, and measuring has traps of its own. In this notebook you count
 # true and false positives by hand, check a published table line by line, meet a tagger that is right on 97 % of the
 # characters and still poor at names, compute a confidence interval for a percentage, and build the CRF (conditional
@@ -585,7 +585,7 @@ claim("Its score is lower.", score(tuple(alone)) < scores.max())
 # **Exercises.** `minilm exercise start crf_log_z` · `viterbi`
 #
 # The library trains its taggers with the same formulas in PyTorch, in [minilm/layers/crf.py](../minilm/layers/crf.py):
-# `minilm finetune --crf`. Notebook 09 ends with the names that such a tagger has to find.
+# `minilm finetune --crf`. Notebook 12 ends with the names that such a tagger has to find.
 #
 # ## What transitions learn from real tags  (F31 · D4 §4.3.2)
 # Now we return to the newspaper. The emissions are as poor as possible:
@@ -683,4 +683,4 @@ claim("It pulls at O → O, line after line, for tokens that do not exist.", dA[
 # `start[follows_nothing[0]] = -np.inf` below the line of `A, start, end`: is F1 even better? · Let the emissions see the
 # next character too, `return "".join(line.tokens[t : t + 2])` in `visible`: how much is left for the transitions to do?
 #
-# Read on: notebook 12 takes the programs of the documents apart, and D4's own tagger is among them.
+# Read on: notebook 15 takes the programs of the documents apart, and D4's own tagger is among them.

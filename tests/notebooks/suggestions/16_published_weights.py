@@ -1,4 +1,4 @@
-"""Notebook 13: what "What to try" says, done literally, and one change more in every section."""
+"""Notebook 16: what "What to try" says, done literally, and one change more in every section."""
 
 PARTS = '("query", "key", "value")'
 SOFTMAX = "weights = softmax(q @ k.swapaxes(1, 2) / np.sqrt(C // H), axis=-1)"
@@ -84,7 +84,7 @@ TRY = [
         for folder in ("path/to/it", "all-minilm-l6-v2")
     ),
 ]
-REMARKS = ["(Do not be disappointed. Notebook 04 says what a heat map does not show.)"]
+REMARKS = ["(Do not be disappointed. Notebook 05 says what a heat map does not show.)"]
 
 VARIATIONS = [
     [("return x / 2 * (1 + erf(x / np.sqrt(2)))", "return np.maximum(x, 0)")],

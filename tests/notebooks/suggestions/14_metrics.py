@@ -1,4 +1,4 @@
-"""Notebook 11: what "What to try" says, done literally, and one change more in every section."""
+"""Notebook 14: what "What to try" says, done literally, and one change more in every section."""
 
 GUESSES = "p=[0.9, 0.1, 0.0]"
 TRUTH = "p=[0.80, 0.15, 0.05]"

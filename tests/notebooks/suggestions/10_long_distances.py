@@ -1,4 +1,4 @@
-"""Notebook 07: what "What to try" says, done literally, and one change more in every section."""
+"""Notebook 10: what "What to try" says, done literally, and one change more in every section."""
 
 WIDTH = "d, lengths = 128, 2 ** np.arange(4, 13)"
 RATIOS = 'claim("At T = 2d the costs are equal.", ratios[1] == 1)'

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 08 · Language models
+# # 11 · Language models
 # What is the next letter? A model that answers this question with probabilities is a language model. In this notebook
 # you build one by counting and one by training, measure both by their perplexity, and let them write. Then you measure
 # how much the formula that D3 prints for masked words would cost: the same model reads the same text and guesses

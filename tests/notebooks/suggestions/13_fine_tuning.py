@@ -1,4 +1,4 @@
-"""Notebook 10: what "What to try" says, done literally, and one change more in every section."""
+"""Notebook 13: what "What to try" says, done literally, and one change more in every section."""
 
 SIZES = "n, held_out = (50, 100) if FAST else (200, 300)"
 RUNS = 'runs = {"nothing": (0.0, 0.0), '

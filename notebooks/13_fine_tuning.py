@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 10 · Fine-tuning
+# # 13 · Fine-tuning
 # A model that was pretrained without labels now meets a task with few labels. In this notebook you put a head on it
 # and train the head alone (which is what one formula of the documents says), then the whole model (which is what they
 # mean). You see what goes wrong when labels are few, and what helps. The data are real sentences about films. You need

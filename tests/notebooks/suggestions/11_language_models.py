@@ -1,4 +1,4 @@
-"""Notebook 08: what "What to try" says, done literally, and one change more in every section."""
+"""Notebook 11: what "What to try" says, done literally, and one change more in every section."""
 
 ADDED = "added = 1\n"
 WITHOUT = 'claim("Without an addition the perplexity is infinite.", impossible == np.inf)'

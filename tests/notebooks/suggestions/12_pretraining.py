@@ -1,4 +1,4 @@
-"""Notebook 09: what "What to try" says, done literally, and one change more in every section."""
+"""Notebook 12: what "What to try" says, done literally, and one change more in every section."""
 
 Z = "z, y = rng.normal(size=(3, 64, V)), labels[:3]"
 BELOW_53 = 'claim("With the library\'s pairs it stays below 53 %.", rule(ends_well) < 0.53)'
@@ -74,7 +74,7 @@ TRY = [
     *(
         (
             'Hide the last character of a phrase, `"新华社北京１月６日[MASK]": "电",`: what does the model know without a right '
-            "side, as F25 is printed (notebook 08)?",
+            "side, as F25 is printed (notebook 11)?",
             [(LAST_GAP, LAST_GAP + f'    "{text}": "电",\n')],
         )
         for text in ("新华社北京１月６日[MASK]", "[MASK]", "没有")

@@ -1,4 +1,4 @@
-"""Notebook 12: what "What to try" says, done literally, and one change more in every section."""
+"""Notebook 15: what "What to try" says, done literally, and one change more in every section."""
 
 OUR_STEP = "    optimizer.step(learning_rate)"
 OUR_ADAMW = 'AdamW([{"params": [ours], "weight_decay": decay}])'
