@@ -196,7 +196,7 @@ def test_what_only_looks_like_it_is_let_pass():
 def test_a_picture_keeps_its_look_at_a_smaller_size():
     picture, axes = panels(width=4, height=2)
     axes.imshow(np.random.default_rng(0).random((5, 9)), cmap="Blues")
-    before = picture._repr_png_()
+    before = picture.png()
     after = base64.b64decode(build.in_256_colours(base64.b64encode(before).decode()))
     one, other = (np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=int) for png in (before, after))
     assert np.abs(one - other).max() < 48 and np.abs(one - other).mean() < 1  # of 255
