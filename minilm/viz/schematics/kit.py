@@ -67,10 +67,10 @@ class Schematic(Picture):
 
     # -------------------------------------------------------------------------------------------- the two formats
 
-    def _repr_png_(self, dpi: int = DOTS) -> bytes:
+    def png(self) -> bytes:
         file = io.BytesIO()
         with style.context(STYLE):
-            self.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+            self.savefig(file, format="png", dpi=DOTS, metadata={"Software": None})
         return file.getvalue()
 
     def _repr_svg_(self) -> str:
