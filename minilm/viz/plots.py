@@ -40,7 +40,7 @@ CHINESE_FONTS = (
     *("Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "WenQuanYi", "Microsoft YaHei", "SimHei", "PingFang"),
     *("Hiragino Sans GB", "Heiti", "STHeiti", "Arial Unicode", "Droid Sans Fallback", "Noto Serif CJK", "SimSun"),
 )
-DOTS, SHOWN = 150, 90  # per inch: those of a picture, and those that it takes on the screen
+DOTS = 150  # per inch, in a notebook and in a file
 STEPS, MOST_IN_KEY = (5, 10, 20, 50, 100, 200, 500), 150
 NO_FONT = "No installed font has all of these characters, so the tokens are numbered in reading order."
 CURVES = {
@@ -61,22 +61,16 @@ class Picture(Figure):
         super().__init__(figsize=(width, height), layout=layout)
         FigureCanvasAgg(self)
 
-    def png(self) -> bytes:
+    def _repr_png_(self, dpi: int = DOTS) -> bytes:
         file = io.BytesIO()  # the metadata name no program and no time, so that the bytes stay the same
         with style.context(STYLE):
-            self.savefig(file, format="png", dpi=DOTS, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15)
+            self.savefig(file, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15)
         return file.getvalue()
-
-    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """The picture with DOTS per inch for print, and the size at which a notebook shows it, SHOWN pixels per inch."""
-        png = self.png()
-        width, height = (int.from_bytes(png[i : i + 4], "big") * SHOWN // DOTS for i in (16, 20))  # from its header
-        return png, {"width": width, "height": height}
 
     def written(self, path: Target) -> "Picture":
         if path is not None:
             growing = Path(f"{os.fspath(path)}.growing")
-            growing.write_bytes(self.png())
+            growing.write_bytes(self._repr_png_())
             os.replace(growing, path)  # a run that is killed leaves the previous picture, not half of this one
         return self
 

@@ -324,7 +324,7 @@ def test_same_input_same_bytes_whatever_the_settings(draw, tmp_path):
     draw(tmp_path / "a.png")
     strange = {"font.size": 30, "axes.facecolor": "black", "savefig.dpi": 20, "lines.linewidth": 9}
     with matplotlib.rc_context(strange):
-        shown = draw(str(tmp_path / "b.png")).png()
+        shown = draw(str(tmp_path / "b.png"))._repr_png_()
         assert {key: matplotlib.rcParams[key] for key in strange} == strange
     first = (tmp_path / "a.png").read_bytes()
     assert first == (tmp_path / "b.png").read_bytes()

@@ -62,15 +62,15 @@ class Schematic(Picture):
         self.set_layout_engine("none")
         self.set_facecolor(COLOURS["paper"].light)
         self.about, self.labels, self.boxes = about, list[Label](), list[Box]()
-        self.routes: list[list[Point]] = []  # of the arrows
+        self.routes: list[tuple[list[Point], bool]] = []  # of the arrows, and whether they have a head
         self.page = Affine2D().scale(1 / 72, -1 / 72).translate(0, height / 72) + self.dpi_scale_trans
 
     # -------------------------------------------------------------------------------------------- the two formats
 
-    def png(self) -> bytes:
+    def _repr_png_(self, dpi: int = DOTS) -> bytes:
         file = io.BytesIO()
         with style.context(STYLE):
-            self.savefig(file, format="png", dpi=DOTS, metadata={"Software": None})
+            self.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
         return file.getvalue()
 
     def _repr_svg_(self) -> str:
@@ -252,7 +252,7 @@ class Schematic(Picture):
         if head:
             tip = Polygon(arrow_head(points, width), facecolor=colour, edgecolor="none", transform=self.page, zorder=3)
             self.add_artist(tip)
-        self.routes.append(list(points))
+        self.routes.append((list(points), head))
         if shape:
             self.beside(points, shape, side, on)
 
