@@ -65,7 +65,7 @@ torch.set_num_threads(1)  # matrix products as small as ours run faster on one t
 #
 # The options of the text: each character is a token (`units`), the 2,000 most frequent ones have an id (`vocab_size`), and
 # 430 articles are *held out*: the model never learns from them. Those of the model: 3 blocks (`layers`) with 4 heads, a width
-# of 64, rows of at most 96 tokens (`length`) and 24 rows in a batch. `window` belongs to the word vectors that the
+# of 64, rows of at most 96 tokens (`length`), 24 rows in a batch, and so many batches (`steps`). `window` belongs to the word vectors that the
 # embeddings start from: two tokens count as neighbours if they are at most three apart.
 
 # %%
@@ -75,7 +75,7 @@ articles = ["\n".join(article) for article in islice(documents("peoples-daily"),
 news.write_text("\n\n".join(articles), encoding="utf-8")
 options = PretrainOptions(
     corpus=str(news), cache=Path(folder.name), units="characters", vocab_size=2000, held_out=430,
-    width=64, layers=3, heads=4, length=96, batch=24, window=3,
+    width=64, layers=3, heads=4, length=96, batch=24, window=3, steps=16 if FAST else 360,
 )  # fmt: skip
 prepared = prepare_for(options, say=lambda *_: None)
 tokenizer, V = prepared.tokenizer, prepared.tokenizer.size
@@ -393,7 +393,6 @@ print(f"                       next sentence {float(step.shown['next sentence'])
 # %%
 options = replace(
     options,
-    steps=16 if FAST else 360,
     learning_rate=3e-3,
     warmup=0.05,
     embedding_learning_rate_scale=1.0,

@@ -93,6 +93,6 @@ VARIATIONS = [
     [('    "A kitten naps on the couch.",\n', '    "A kitten naps on the couch.",\n    "Snow fell.",\n')],
     [('    "Borrowing money became more expensive.",\n', "")],
     [('"A fine film.", " ".join(["word"] * 40)', '"A fine film of many words.", "word"')],
-    [('"these weights, here": after', '"these weights, here": 1.0')],
+    [("for name in shown] + [after]", "for name in shown] + [1.0]")],
     [('{"model_type": "gpt2", "n_layer": 12}', '{"model_type": "bert"}')],
 ]
