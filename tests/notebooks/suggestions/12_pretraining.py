@@ -80,7 +80,7 @@ TRY = [
         for text in ("新华社北京１月６日[MASK]", "[MASK]", "没有")
     ),
     (
-        'Give the table three layers as well, `layers=3`: is it better or worse than with two?',
+        "Give the table three layers as well, `layers=3`: is it better or worse than with two?",
         [(BEFORE_THAT, BEFORE_THAT.replace("2", "3"))],
     ),
     (
