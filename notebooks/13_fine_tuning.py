@@ -502,8 +502,7 @@ if not FAST:
 # nothing.
 #
 # **What to try.** Combine dropout 0.2 with early stopping: add `"dropout 0.2": (0.2, 0.0)` to `runs`, and
-# `patience=3` to the `Recipe` in `watched_fit`. (It holds out a tenth of the examples by itself.) · Learn from 1,500
-# sentences instead of 200, `n, held_out = 1500, 300`: how much of the overfitting is left?
+# `patience=3` to the `Recipe` in `watched_fit`. (It holds out a tenth of the examples by itself.) · Learn from 800 sentences instead of 200, `n, held_out = 800, 300`: how much of the overfitting is left?
 #
 # Then read D0's own program beside this notebook. Which of the three remedies that D0 names does it use?
 #

@@ -109,6 +109,21 @@ TRY = [
 ]
 REMARKS = []
 
+# At full size one change for each sentence, without those that only look for exceptions.
+FULL = {
+    "Give `head` only fifty pairs to learn from, `all_count = head(np.arange(half) < 50)` below its line: how many answers are "
+    "right now?": [[(HEADS, f"{HEADS}\nall_count = head(np.arange(half) < 50)")]],
+    'Hide the last character of a phrase, `"新华社北京１月６日[MASK]": "电",`: what does the model know without a right side, as '
+    "F25 is printed (notebook 11)?": [[(LAST_GAP, LAST_GAP + '    "新华社北京１月６日[MASK]": "电",\n')]],
+    "Let it look back only, `reach = (-2, -1)`: which side says more about a name?": [
+        [(REACH, "reach = (-2, -1)")],
+        [(REACH, "reach = (1, 2)")],
+    ],
+    "Give both more labels, `[: 300 if FAST else 8000]`: which of the two gains more, the dictionary or the line?": [
+        [("[: 300 if FAST else 2000]", "[: 300 if FAST else 8000]")]
+    ],
+}
+
 VARIATIONS = [
     [("chosen & (u < 0.8)", "chosen & (u < 0.5)")],
     [("L = -log_softmax(z[b, t])", "z[:] = 0\nL = -log_softmax(z[b, t])")],
