@@ -1,10 +1,22 @@
 # %% [markdown]
 # # 06 · Positions
 #
-# "Dog bites man" and "man bites dog" consist of the same words, and to attention they are the same. This notebook first
-# shows that, and then four ways to tell a model where its words stand: waves, a table that is learned, a bias by
-# relative position, and rotary positions. At the end four small models show how fast each way is learned. You need
-# notebooks 04 and 05. The notebook runs in under a minute.
+# > **Minutes.** 1 to run, about 0 to read and try.
+# >
+# > **You need** attention and its masks ([notebook 04](04_attention.ipynb)), heads
+# > ([notebook 05](05_heads.ipynb)), and for one section complex numbers.
+# >
+# > **Afterwards you can** show that attention does not know the order of the words, tell a model in four ways where its
+# > words stand, and say why some of these ways are learned sooner than others.
+# >
+# > **The documents.** D4 §2.1.9:
+# > “Transformer是一种基于自注意力机制的神经网络结构，由Vaswani等人于2017年提出。”
+# > (the Transformer is a neural network built on self-attention, proposed by Vaswani and others in 2017). How it knows the
+# > order of the words, no document says.
+# >
+# > **Words.** A [nat](GLOSSARY.md#words-that-the-notebooks-use) is the unit of a loss; D4, F21, `agree`, `claim` and `FAST`
+# > are explained in [notebook 01](01_learning_from_data.ipynb) and in the
+# > [glossary](GLOSSARY.md#words-that-the-notebooks-use).
 #
 # Letters: $T$ words (as queries), $S$ words (as keys), $C$ the width of the model, $H$ heads, $D$ the size of a head,
 # $B$ sentences in a batch, $t$ and $s$ the positions of a query and of a key, $\omega$ a frequency.
@@ -17,7 +29,7 @@ from torch import nn
 from minilm.formulas import attention, positions
 from minilm.formulas.cross_entropy import softmax
 from minilm.layers import attention as library_attention, positions as library_positions
-from minilm.viz import plots
+from minilm.viz import plots, schematics
 from minilm.viz.teaching import FAST, agree, claim, panels
 
 rng = np.random.default_rng(0)
@@ -36,6 +48,14 @@ def by_machine(function, arrays, upstream):
 # Then the scores are $PZP^\top$, the weights $PAP^\top$, and the result $PAP^\top PV = PAV$: every word gets **the
 # very same vector**, in its new place. Attention is *permutation-equivariant*. To attention, "dog bites man" and "man
 # bites dog" are the same.
+#
+# **Predict first.** Does *dog* get the same vector in both sentences?
+#
+# <details><summary>Answer</summary>
+#
+# Yes, exactly the same: it asks the same question of the same three words, and a sum does not depend on the order of its terms.
+#
+# </details>
 
 # %%
 C, H = 12, 3
@@ -73,13 +93,27 @@ claim("With a causal mask, the order counts.", apart > 0.1)
 # %% [markdown]
 # ## Where a word stands  (F21 · D4 §2.1.9)
 # The document names the Transformer (D4 §2.1.9), but does not say how it knows the order of the words. Attention
-# alone does not know it. So each position gets a vector of its own, which is added to the vector of the
-# word. The first Transformer used waves:
+# alone does not know it. There are four common ways to tell it. Two of them add something to the vectors of the words, one
+# adds something to the scores, and one turns queries and keys. They are the next four sections.
+
+# %%
+schematics.positions()
+
+# %% [markdown]
+# In the first way, each position gets a vector of its own, which is added to the vector of the word. The first Transformer
+# used waves:
 #
 # $$PE(t, 2i) = \sin(t\,\omega_i), \qquad PE(t, 2i+1) = \cos(t\,\omega_i), \qquad \omega_i = 10000^{-2i/C}, \qquad PE\ [T, C].$$
 #
 # Each pair (sine, cosine) is the hand of a clock. The first hand goes round in $2\pi$ words, the last in tens of
-# thousands. Together they tell the time, like seconds, minutes and hours.
+# thousands. Together they tell the time, like seconds, minutes and hours. (A binary counter works in the same way: its last
+# digit changes at every step, the digit before it at every second step, the next at every fourth. Waves are its smooth
+# form.)
+#
+# Why are they *added*, and not appended as further features? Appending is possible, but it makes every vector wider. After
+# the addition, a matrix can still tell the two apart as long as words and positions lie in different directions, and
+# training can arrange that. Their sizes must fit, though: the first Transformer multiplied the vectors of its words by
+# $\sqrt C$ before it added the waves, and BERT normalises the sum instead.
 
 # %%
 T, C, base = 64, 32, 10000.0
@@ -153,7 +187,9 @@ claim(
 
 # %% [markdown]
 # ## A table that is learned  (F21 · D4 §2.1.9)
-# BERT has a table $P\ [T_{\max}, C]$ of positions and learns it, just like the embedding table of the words. The
+# BERT has a table $P\ [T_{\max}, C]$ of positions and learns it, just like the table of the words. (Such a table is called
+# an *embedding table*. For translation, Vaswani et al., 2017, found a learned table and waves about equally good. But a
+# table ends at its last row: a longer text has no vector there.) The
 # forward computation is a lookup, $Y = P[\mathrm{index}]$, which is the product of one-hot rows with $P$. So in the
 # backward computation, each row of $P$ gets the **sum** of the gradients from all the places that looked it up:
 #
@@ -193,7 +229,13 @@ claim("The other rows get none.", np.delete(dP, looked_up, axis=0) == 0)
 # ## A bias by relative position  (F21 · D4 §2.1.9)
 # Waves and tables say where a word *stands*. But what a head wants to know is how far away another word *is*: "one to
 # the left" is the same wish at the beginning of a text and at its end. So nothing is added to the vectors any more.
-# Instead, each of the $H$ heads has one learned number per distance, which it adds to its scores (Raffel et al., 2020):
+# Instead, each of the $H$ heads has one learned number per distance, which it adds to its scores (Raffel et al., 2020).
+
+# %%
+schematics.relative_bias()
+
+# %% [markdown]
+# In formulas, for head $h$, query $t$ and key $s$:
 #
 # $$Z_{hts} = \frac{q_t · k_s}{\sqrt D} + b_{hts}, \qquad b_{hts} = \mathrm{table}[\mathrm{bucket}(s - t),\, h], \qquad
 # \mathrm{table}\ [32, H] .$$
@@ -308,6 +350,15 @@ claim("But not the same for every word.", np.ptp(to_the_left["with"]) > 0.1)
 #
 # **Shift invariance.** We put ten words at the beginning of a text, and the same ten words further to the right. Do
 # they attend to one another as before?
+#
+# **Predict first.** In which of three cases do the weights stay as they are: a learned table, waves, a bias?
+#
+# <details><summary>Answer</summary>
+#
+# Only with a bias. A learned table has other rows further to the right, so that was to be expected. But with waves, too, the
+# weights change, although the dot product of two waves depends on their distance alone; the text below the numbers says why.
+#
+# </details>
 
 # %%
 x = draw.normal(size=(T, D))
@@ -357,7 +408,7 @@ claim("With it, less than a tenth.", after[s - t == 1].mean() < 0.1)
 
 # %% [markdown]
 # ## Rotary positions  (F21 · D4 §2.1.9)
-# Most large language models of today use a third way (Su et al., 2021): they *turn* each query and each key by an angle
+# Most large language models of today use a fourth way (Su et al., 2021): they *turn* each query and each key by an angle
 # that grows with its position. Take the features in pairs, feature $j$ with feature $j + D/2$, and read each pair as one
 # complex number. Then to turn it is to multiply:
 #
@@ -460,7 +511,16 @@ agree("with sorted features", sorted_score, other)
 # * *a bias with peaks*: the heads start with a 4 at the distances −1, +1, −2 and +2 (`minilm/models/bert_start.py`).
 #
 # In the code, `fan-in` stands for random weights that keep the size of what goes through them, and `neighbours` for a
-# start that this project builds (notebook 07 compares them).
+# start that this project builds (notebook 07 compares them). The labels are those of notebook 05: the word on the left.
+#
+# **Predict first.** Which of the four leaves the plateau first, and which last?
+#
+# <details><summary>Answer</summary>
+#
+# The bias with peaks has no plateau at all: one head already looks to the left, and only the rest is to be learned. Next come
+# rotary positions, then the bias from 0, and last the table.
+#
+# </details>
 
 # %%
 from minilm import AdamW, BertForPretraining, TransformerConfig, cross_entropy, initialise

@@ -8,7 +8,17 @@ CAUSAL = "causal = np.tril(np.ones((T, T), dtype=bool))  # [T, T]: query t sees 
 BOTH = "both = causal & padding  # [B, T, S]"
 ONES = "q, k, v, dY = (rng.normal(size=size) for size in ((T, D), (S, D), (S, Dv), (T, Dv)))"
 
+SAME = "values = np.sin(keys) + 0.2 * draw.normal(size=30)  # what was measured there"
+
 TRY = [
+    (
+        "Give all values the same number, `values = np.full(30, 2.0)` below their line: what can attention return now?",
+        [(SAME, SAME + "\nvalues = np.full(30, 2.0)")],
+    ),
+    (
+        "Ask outside the keys as well, `queries = np.linspace(-3, 9, 200)`: what comes back where there are none?",
+        [("queries = np.linspace(0, 6, 200)", "queries = np.linspace(-3, 9, 200)")],
+    ),
     *(
         ("Set `strength` to 1 and to 60: how sharp is the choice?", [(STRENGTH, f"strength = {strength}")])
         for strength in (1, 60, 0, 6000)
@@ -59,6 +69,7 @@ TRY = [
 REMARKS = ["(A row without any key is $0/0$ in our own function.)"]
 
 VARIATIONS = [
+    [("keys = draw.uniform(0, 6, size=30)  #", "keys = draw.uniform(-1, 1, size=30)  #")],
     [("W_K[1, 0] = 1  #", "W_K[[0, 1, 2], 0] = 1  #")],
     [("B, T, S, D, Dv = 2, 5, 7, 4, 3", "B, T, S, D, Dv = 1, 2, 3, 8, 5")],
     [("np.array([4, 16, 64, 256, 1024])", "np.array([2, 9])")],

@@ -6,6 +6,8 @@ SINGLE = "single = [tensor.float() for tensor in tensors]"
 LEFT = "    labels[:, 1:] = batch[:, :-1]"
 STEPS = "steps = 20 if FAST else 300"
 
+ORIGINAL = "original = draw.normal(size=(B, S, C))"
+
 TRY = [
     (
         "In a copy of $W^O$, `pruned = W_O.copy()`, set the block that belongs to the first head to zero by `pruned[:D] = 0`: "
@@ -44,6 +46,11 @@ TRY = [
             [("B, T, H, D = 2, 5, 3, 4", f"B, T, H, D = 2, 5, {H}, {12 // H}")],
         )
         for H in (1, 12)
+    ),
+    (
+        "Turn the original round, `original = original[:, ::-1].copy()` below its line: what becomes of the first word of the "
+        "translation, and why?",
+        [(ORIGINAL, ORIGINAL + "\noriginal = original[:, ::-1].copy()")],
     ),
     *(
         (
@@ -88,6 +95,7 @@ TRY = [
 REMARKS = []
 
 VARIATIONS = [
+    [("S = 7\noriginal", "S = 1\noriginal")],
     [("B, T, H, D = 2, 5, 3, 4", "B, T, H, D = 1, 7, 3, 5")],
     [("T, S = 5, 7\n", "T, S = 1, 1\n")],
     [
