@@ -54,6 +54,8 @@ LIST = [
             "list the corpora and the published models, and how to install missing ones"),
     Command("notebooks", "minilm.jobs.notebooks", "notebooks", "NotebooksOptions",
             "copy the notebooks into a folder of your own and open them"),
+    Command("schematics", "minilm.jobs.schematics", "schematics", "SchematicsOptions",
+            "write the schematics of the notebooks as SVG and PNG"),
     Command("exercise", "minilm.exercises.command", "exercise", "ExerciseOptions",
             "write parts of the library yourself and learn which mistake you made"),
     Command("bench", "minilm.bench.run", "bench", "BenchOptions",

@@ -40,7 +40,7 @@ CHINESE_FONTS = (
     *("Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "WenQuanYi", "Microsoft YaHei", "SimHei", "PingFang"),
     *("Hiragino Sans GB", "Heiti", "STHeiti", "Arial Unicode", "Droid Sans Fallback", "Noto Serif CJK", "SimSun"),
 )
-DOTS = 150  # per inch, in a picture that is written to a file
+DOTS = 150  # per inch, in a notebook and in a file
 STEPS, MOST_IN_KEY = (5, 10, 20, 50, 100, 200, 500), 150
 NO_FONT = "No installed font has all of these characters, so the tokens are numbered in reading order."
 CURVES = {
@@ -61,7 +61,7 @@ class Picture(Figure):
         super().__init__(figsize=(width, height), layout=layout)
         FigureCanvasAgg(self)
 
-    def _repr_png_(self, dpi: int = 90) -> bytes:
+    def _repr_png_(self, dpi: int = DOTS) -> bytes:
         file = io.BytesIO()  # the metadata name no program and no time, so that the bytes stay the same
         with style.context(STYLE):
             self.savefig(file, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15)
@@ -70,7 +70,7 @@ class Picture(Figure):
     def written(self, path: Target) -> "Picture":
         if path is not None:
             growing = Path(f"{os.fspath(path)}.growing")
-            growing.write_bytes(self._repr_png_(dpi=DOTS))
+            growing.write_bytes(self._repr_png_())
             os.replace(growing, path)  # a run that is killed leaves the previous picture, not half of this one
         return self
 
