@@ -111,6 +111,22 @@ agree("weights by distance and by dot product", softmax(-squares / 2), softmax(q
 #
 # **What to try.** Give all values the same number, `values = np.full(30, 2.0)` below their line: what can attention return
 # now? Ask outside the keys as well, `queries = np.linspace(-3, 9, 200)`: what comes back where there are none?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Only 2: the weights of every query sum to 1, so the average of equal numbers is that number, whatever the weights are.
+#
+#    ```text
+#    values from 2.00 to 2.00; results for w = 0.4 from 2.00 to 2.00
+#    ```
+# 2. Beyond the last key, the curves of the small widths become flat: the outermost keys are the nearest ones, however far away
+#    they are, and the weights must still sum to 1. Attention cannot say "nothing fits".
+#
+#    ```text
+#    ✓ An average never leaves the range of its values.
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## Query, key, value  (F18 · D4 §2.1.5, §2.1.10)
@@ -255,6 +271,31 @@ claim(
 # **What to try.** Set `strength` to 1 and to 60: how sharp is the choice? Let verbs ask for adjectives too,
 # `W_Q[3, 0] = strength`. Add a second noun, the row `("floor", [0, 0, 1, 0, 0, 0]),` below *rolls*: what does *rolls*
 # get?
+#
+# <details><summary>Answers</summary>
+#
+# 1. With 1 the weights are soft: the ball gets a little more of what its adjectives are, and all other words get almost as much.
+#    With 60 the softmax chooses, and nothing is left for the others. A larger query asks the same question more sharply.
+#
+#    ```text
+#    (small, red) of the word ball : before attention [0. 0.] and after it [0.29 0.29]
+#    (small, red) of the word ball : before attention [0. 0.] and after it [0.5 0.5]
+#    ```
+# 2. Now *rolls* asks two questions at once. Three keys fit equally well, the noun and both adjectives, so it gets a third of each
+#    adjective.
+#
+#    ```text
+#    (small, red) of the word rolls: before attention [0. 0.] and after it [0.33 0.33]
+#    ```
+# 3. Still nothing. It now looks at both nouns with half of its weight each, and the values of both are empty. *Floor* itself
+#    becomes small and red like *ball*: it asks the same question, and nothing here says which noun an adjective belongs to.
+#
+#    ```text
+#    (small, red) of the word rolls: before attention [0. 0.] and after it [0.01 0.01]
+#    (small, red) of the word floor: before attention [0. 0.] and after it [0.49 0.49]
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## Why √D?  (F18 · D4 §2.1.5)
@@ -318,8 +359,9 @@ claim("The gradient is more than three times smaller without the root.", lost > 
 
 # %% [markdown]
 # **Wrong, then right.** Dividing by $D$ instead of $\sqrt D$ is an error in the other direction: the variance falls
-# to $1/D$, all weights become nearly equal, and attention is a plain average. Also, $D$ is the size of a *head*: with
-# $H$ heads, $\sqrt{C}$ is too large by a factor of $\sqrt H$, a mistake that no test with one head can see.
+# to $1/D$, all weights become nearly equal, and attention is a plain average. And $D$ is the size of a query, not the width
+# $C$ of the model. A model has several attentions side by side, $H$ *heads* of the size $D = C/H$ (notebook 05). With
+# $\sqrt{C}$, the root is too large by a factor of $\sqrt H$, a mistake that no test with one head can see.
 
 # %%
 q, k = rng.normal(scale=sigma, size=(n, 64)), rng.normal(scale=sigma, size=(n, S, 64))
@@ -347,6 +389,25 @@ print(f"additive attention stores {layer.size} numbers to get {additive.size} sc
 # %% [markdown]
 # **What to try.** Let the entries of $q$ and $k$ have variance 4, `sigma = 2`: which root would you need? Take 256 keys
 # instead of 16, `S = 256`.
+#
+# <details><summary>Answers</summary>
+#
+# 1. Each product of two entries now has variance 4 · 4 = 16, and so the scores have variance 16 D. You would need
+#    $\sqrt{16 D} = 4\sqrt D$. The root in the formula is right only as long as queries and keys have variance 1, which is what the
+#    start of training and layer norm (notebook 07) take care of.
+#
+#    ```text
+#    D =   64   variance of the scores:  1031.5 without √D, 16.12 with it
+#    no longer true: With it the largest weight stays below 35 %.
+#    ```
+# 2. The variances stay what they were, because they do not depend on the number of keys. Without the root, one key still takes
+#    nearly everything. With it, the weight is shared among sixteen times as many keys.
+#
+#    ```text
+#    divided by D = 64: the largest of 256 weights is 0.006 on average; if all were equal: 0.004
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start attention`
 
@@ -481,18 +542,40 @@ claim(f"−1e9 in half precision is {half}.", half == -np.inf and torch.finfo(to
 # `by_hand.attention(q, k, v, both)`? (A row without any key is $0/0$ in our own function.) Swap the lengths of the two
 # sentences, `lengths = [4, 6]`.
 #
+# <details><summary>Answers</summary>
+#
+# 1. At once: a query now sees only itself and what comes *after* it, so the outputs move as soon as the later words change.
+#
+#    ```text
+#    no longer true: With the causal mask nothing leaks.
+#    ```
+# 2. No word changes, not even in the last bit; only the outputs at the padding do, and nobody reads them. So the queries of the
+#    padding need no mask, and most programs do not have one.
+#
+#    ```text
+#    change of a word 0.0, of padding
+#    ```
+# 3. Nothing of what is claimed: each sentence has its own row in the mask, so it does not matter which of the two is the short one.
+#
+#    ```text
+#    masked by hand and minilm.formulas: equal to the last bit
+#    ```
+#
+# </details>
+#
 # **Exercises.** `minilm exercise start padding_mask` · `causal_mask`
 
 # %% [markdown]
 # ## The gradient by hand  (F18 · D4 §2.1.5)
-# We go backwards through three steps: $Y = AV$, $A = \mathrm{softmax}(Z)$, $Z = QK^\top/\sqrt D$. For a product, the
-# rule is "the upstream gradient times the other factor":
+# We go backwards through three steps: $Y = AV$, $A = \mathrm{softmax}(Z)$, $Z = QK^\top/\sqrt D$. Write $dY$ for the gradient
+# of the loss with respect to $Y$ (the *upstream* gradient: it arrives from above), $dA$ for that with respect to $A$, and
+# so on. For a product, the rule is "the upstream gradient times the other factor":
 #
 # $$dV = A^\top dY, \qquad dA = dY\,V^\top, \qquad dQ = dZ\,K/\sqrt D, \qquad dK = dZ^\top Q/\sqrt D .$$
 #
 # Take the softmax slowly. Since $A_j = e^{Z_j}/\sum_i e^{Z_i}$, the score $Z_s$ stands in the numerator of $A_s$ *and
-# in the denominator of every weight*: $\partial A_j/\partial Z_s = A_j(\mathbb 1[j = s] - A_s)$. Sum over $j$ with
-# the upstream gradient:
+# in the denominator of every weight*: $\partial A_j/\partial Z_s = A_j(\mathbb 1[j = s] - A_s)$, where $\mathbb 1[j = s]$ is
+# 1 if $j = s$ and 0 otherwise. Sum over $j$ with the upstream gradient:
 #
 # $$dZ_s = A_s\Big(dA_s - \underbrace{\textstyle\sum_j dA_j A_j}_{\text{the row sum}}\Big) .$$
 
@@ -520,6 +603,7 @@ machine = by_machine(lambda *x: library.attention(*x, torch.tensor(may))[0], (q,
 for name, ours, theirs, page in zip("QKV", (dQ, dK, dV), machine, by_hand.attention_gradient(q, k, v, may, dY)):
     agree(f"d{name} by hand and by autograd", ours, theirs)
     agree(f"d{name} by hand and in minilm.formulas", ours, page)
+print("largest entries:", *(f"d{name} {np.abs(ours).max():.2f}" for name, ours in zip("QKV", (dQ, dK, dV))))
 claim("A query that sees nothing learns nothing, and there is no NaN.", dQ[1] == 0)
 
 # %% [markdown]
@@ -540,4 +624,45 @@ claim("It is more than five times too large.", times > 5)
 # **What to try.** Let `dY` and `v` be all ones, `dY, v = np.ones_like(dY), np.ones_like(v)` below their line: why is
 # every gradient except $dV$ zero? (This is why a gradient test never uses a plain sum.)
 #
+# <details><summary>Answers</summary>
+#
+# 1. If all values are the same, it makes no difference where a query looks, so $dQ = dK = 0$; only $dV$, the column sums of the
+#    weights, is left. The gradient of a plain sum would not notice a wrong $dQ$.
+#
+#    ```text
+#    largest entries: dQ 0.00 dK 0.00 dV
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start attention_gradient`
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. Attention is a weighted average of values; the weights come from a softmax over how well each key fits the query.
+# 2. In self-attention, queries, keys and values are all computed from the same words, by three matrices that are
+#    learned.
+# 3. Scores are divided by √D, D the size of a query: otherwise they spread like √D, one key takes everything, and the
+#    gradient dies.
+# 4. A mask sets forbidden scores to −∞ before the softmax; to find a leak, change what must not be seen and look
+#    whether anything moves.
+# 5. The gradient of the softmax subtracts the row sum: what is added to all values alike does not tell a query where to
+#    look.
+#
+# **Where to read on.**
+#
+# * Vaswani, Shazeer, Parmar and others, 2017, *Attention Is All You Need*, §3.2 (arXiv:1706.03762)
+# * Bahdanau, Cho and Bengio, 2015, *Neural Machine Translation by Jointly Learning to Align and Translate*: the first
+#   attention of this kind (arXiv:1409.0473)
+# * Zhang, Lipton, Li and Smola, *Dive into Deep Learning*, the chapter on attention mechanisms
+# * Weng, 2018, *Attention? Attention!*: a page on the history and the family of attentions
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `attention` | 40 | medium |
+# | `padding_mask` | 20 | easy |
+# | `causal_mask` | 10 | easy |
+# | `attention_gradient` | 45 | hard |

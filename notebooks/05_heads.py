@@ -391,3 +391,29 @@ if not FAST:
 # first word", `labels[:, 1:] = batch[:, :1]`. Take the positions away, with the line
 # `left_model.encoder.embeddings.positions.weight.requires_grad_(False).zero_()` before training: what does the loss do,
 # and why? Train for masked words ten times as long, `10 * steps`.
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. A Transformer has several attentions side by side; each head has its own queries, keys and values, of size D = C/H.
+# 2. All heads are computed by one large product that is cut afterwards: reshape, then transpose, never reshape alone.
+# 3. In cross-attention the queries come from one text, the keys and values from another; the formula is the same.
+# 4. A faster kernel never stores the weights; it gives the same numbers up to rounding, which shrinks in double
+#    precision.
+# 5. A large weight is not a large effect, because weight times value is what arrives: read heat maps together with an
+#    intervention.
+#
+# **Where to read on.**
+#
+# * Vaswani and others, 2017, *Attention Is All You Need*, §3.2.2 and §3.2.3 (arXiv:1706.03762)
+# * Dao, Fu, Ermon, Rudra and Ré, 2022, *FlashAttention*: how the faster kernel goes through the keys in blocks
+#   (arXiv:2205.14135)
+# * Clark, Khandelwal, Levy and Manning, 2019, *What Does BERT Look At?* (arXiv:1906.04341)
+# * Jain and Wallace, 2019, *Attention is not Explanation* (arXiv:1902.10186), and the reply, Wiegreffe and Pinter,
+#   2019, *Attention is not not Explanation* (arXiv:1908.04626)
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `heads` | 30 | medium |

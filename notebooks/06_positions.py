@@ -14,9 +14,9 @@
 # > (the Transformer is a neural network built on self-attention, proposed by Vaswani and others in 2017). How it knows the
 # > order of the words, no document says.
 # >
-# > **Words.** A [nat](GLOSSARY.md#words-that-the-notebooks-use) is the unit of a loss; D4, F21, `agree`, `claim` and `FAST`
-# > are explained in [notebook 01](01_learning_from_data.ipynb) and in the
-# > [glossary](GLOSSARY.md#words-that-the-notebooks-use).
+# > **Words.** A [nat](GLOSSARY.md#words-that-the-notebooks-use) is the unit of a loss, and a
+# > [logit](GLOSSARY.md#words-that-the-notebooks-use) is a score before the softmax; these and D4, F21, `agree`, `claim` and
+# > `FAST` are explained in [notebook 01](01_learning_from_data.ipynb).
 #
 # Letters: $T$ words (as queries), $S$ words (as keys), $C$ the width of the model, $H$ heads, $D$ the size of a head,
 # $B$ sentences in a batch, $t$ and $s$ the positions of a query and of a key, $\omega$ a frequency.
@@ -44,16 +44,18 @@ def by_machine(function, arrays, upstream):
 
 # %% [markdown]
 # ## Attention does not know the order of the words  (F21 · D4 §2.1.9)
-# Look at the formula again: nothing in it says where a word stands. Shuffle the rows of $X$ by a permutation $P$.
-# Then the scores are $PZP^\top$, the weights $PAP^\top$, and the result $PAP^\top PV = PAV$: every word gets **the
-# very same vector**, in its new place. Attention is *permutation-equivariant*. To attention, "dog bites man" and "man
-# bites dog" are the same.
+# Look at the formula again, $\mathrm{softmax}(QK^\top/\sqrt D)\,V$ with $Q$, $K$ and $V$ computed from the rows of $X$:
+# nothing in it says where a word stands. Put the rows of $X$ into another order, by a matrix $P$ (a *permutation*: one 1 in
+# each row and column, so $P^\top P = 1$). Then the scores $Z = QK^\top/\sqrt D$ become $PZP^\top$, the weights $PAP^\top$, and
+# the result $PAP^\top PV = PAV$: every word gets **the very same vector**, in its new place. Attention is
+# *permutation-equivariant*. To attention, "dog bites man" and "man bites dog" are the same.
 #
 # **Predict first.** Does *dog* get the same vector in both sentences?
 #
 # <details><summary>Answer</summary>
 #
-# Yes, exactly the same: it asks the same question of the same three words, and a sum does not depend on the order of its terms.
+# Yes, exactly the same: it asks the same question of the same three words, and a sum does not depend on the order of its
+# terms.
 #
 # </details>
 
@@ -74,8 +76,8 @@ print(f"with positions added, the two sentences differ by {apart:.2f}")
 claim("With positions, the order counts.", apart > 0.1)
 
 # %% [markdown]
-# **Wrong, then right.** "So a Transformer without positions is a bag of words." Not with a causal mask: the first
-# word sees one word, the second word sees two, and this number of visible words *is* a position.
+# **Wrong, then right.** "So a Transformer without positions is a bag of words", a model that knows which words
+# occur but not in which order. Not with a causal mask: the first word sees one word, the second word sees two, and this number of visible words *is* a position.
 
 # %%
 causal = attention.causal_mask(3)
@@ -138,7 +140,7 @@ print(f"words until a hand has gone round: {turns[0]:.1f} for the first one, {tu
 products = PE @ PE.T  # [T, T]
 t, s = np.indices((T, T))
 agree("dot products are cosines of the distance", products, positions.dot_product(t - s, C))
-M = positions.turn(-1, C)
+M = positions.turn(-1, C)  # [C, C]: it turns each pair of features back by its angle ω
 agree("M moves every position one word back", PE[1:] @ M.T, PE[:-1])
 
 # %%
@@ -187,11 +189,13 @@ claim(
 
 # %% [markdown]
 # ## A table that is learned  (F21 · D4 §2.1.9)
-# BERT has a table $P\ [T_{\max}, C]$ of positions and learns it, just like the table of the words. (Such a table is called
-# an *embedding table*. For translation, Vaswani et al., 2017, found a learned table and waves about equally good. But a
-# table ends at its last row: a longer text has no vector there.) The
-# forward computation is a lookup, $Y = P[\mathrm{index}]$, which is the product of one-hot rows with $P$. So in the
-# backward computation, each row of $P$ gets the **sum** of the gradients from all the places that looked it up:
+# BERT has a table $P\ [T_{\max}, C]$, one row for each of the $T_{\max}$ positions that a text may have, and learns it, just
+# like the table of the words. Such a table is called an *embedding table*. For translation, Vaswani et al. (2017) found a
+# learned table and waves about equally good. But a table ends at its last row: a longer text has no vector there.
+#
+# The forward computation is a lookup, $Y = P[\mathrm{index}]$. It is the product of *one-hot* rows with $P$: row $n$ is 0
+# except for a 1 at $\mathrm{index}_n$. So in the backward computation, each row of $P$ gets the **sum** of the gradients
+# from all the places that looked it up:
 #
 # $$\frac{\partial L}{\partial P_v} = \sum_{n\,:\,\mathrm{index}_n = v} dY_n .$$
 
@@ -346,7 +350,7 @@ claim("But not the same for every word.", np.ptp(to_the_left["with"]) > 0.1)
 
 # %% [markdown]
 # (Blue is positive, red negative.) So a bias is an opinion that a head has before it has read a word. Adding 4 to a
-# score multiplies the odds by $e^4 \approx 55$, and a key that fits the query very well can still win.
+# score multiplies the odds, the weight of this word against that of another one, by $e^4 \approx 55$, and a key that fits the query very well can still win.
 #
 # **Shift invariance.** We put ten words at the beginning of a text, and the same ten words further to the right. Do
 # they attend to one another as before?
@@ -524,7 +528,7 @@ agree("with sorted features", sorted_score, other)
 
 # %%
 from minilm import AdamW, BertForPretraining, TransformerConfig, cross_entropy, initialise
-from minilm.training.optimizer import clip_gradients, parameter_groups
+from minilm.training.optimizer import clip_gradients, parameter_groups  # notebooks 09 and 01
 
 
 def batch(draw, T=16):
@@ -590,8 +594,9 @@ if not FAST:
 # %% [markdown]
 # Where does the plateau come from? With a table, "one to the left" is a *product* of things that all have to be learned:
 # $P_t W_Q^\top W_K P_s^\top$ must be large for the 63 pairs $(t, t-1)$ and small for all others, and as long as one factor
-# is random, the gradient of the others points in a random direction. Adam follows a direction only if one batch after the
-# other names it. So we ask 24 batches, before any training, and compare their gradients.
+# is random, the gradient of the others points in a random direction. Adam (notebook 01) follows a direction only if one
+# batch after the other names it. So we ask 24 batches, before any training, and compare their gradients by the cosine of
+# the angle between them: 1 means the same direction, 0 a right angle.
 
 
 # %%
@@ -635,3 +640,32 @@ if not FAST:
 # **What to try.** Give the table the start of `neighbours` as well, `("learned", "neighbours")` in `kinds`: where is the
 # plateau now? Start it from BERT's small weights, `("learned", "published")`: does it arrive at all? Use shorter texts, `T=16`
 # in `learn`: how much shorter does the plateau become?
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. Without positions and without a causal mask, attention gives a word the same vector wherever it stands.
+# 2. Waves and learned tables add a vector to each word; it says where the word stands, and heads must learn to compare
+#    two places.
+# 3. A bias by relative position adds one number per head and distance to the scores; moving the text changes nothing.
+# 4. Rotary positions turn queries and keys by an angle, so that the score depends on the distance alone, without any
+#    parameter.
+# 5. A table waits on a plateau, because two batches hardly agree about it; a bias that starts with a peak does not have
+#    to be found.
+#
+# **Where to read on.**
+#
+# * Vaswani and others, 2017, *Attention Is All You Need*, §3.5: the waves (arXiv:1706.03762)
+# * Shaw, Uszkoreit and Vaswani, 2018, *Self-Attention with Relative Position Representations* (arXiv:1803.02155)
+# * Raffel and others, 2020, *Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer*: the
+#   bias in buckets (arXiv:1910.10683)
+# * Su and others, 2021, *RoFormer: Enhanced Transformer with Rotary Position Embedding* (arXiv:2104.09864)
+# * Press, Smith and Lewis, 2022, *Train Short, Test Long*: a bias without a table (arXiv:2108.12409)
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `sinusoids` | 20 | easy |
+# | `embedding` | 30 | medium |
+# | `relative_bucket` | 30 | medium |

@@ -58,7 +58,7 @@ schematics.block_orders()
 # $$y = \gamma \odot \hat x + \beta, \qquad \hat x = \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}},$$
 # $$\mu = \frac1C\sum_c x_c, \qquad \sigma^2 = \frac1C\sum_c (x_c - \mu)^2 .$$
 #
-# This definition fixes three details: the variance is the biased one (divided by $C$), $\varepsilon$ stands *inside*
+# ($\odot$ multiplies entry by entry.) This definition fixes three details: the variance is the biased one (divided by $C$), $\varepsilon$ stands *inside*
 # the root, and $\gamma, \beta\ [C]$ are learned. They give each feature back the size and the offset that the model wants
 # it to have; at the start they are 1 and 0.
 #
@@ -161,7 +161,7 @@ claim(
 # $$\mathrm{FFN}(x) = W_2\,\mathrm{gelu}(W_1 x + b_1) + b_2, \qquad W_1\ [F, C], \quad W_2\ [C, F], \quad F = 4C \text{ as a rule.}$$
 #
 # GELU multiplies the value of each unit by $\Phi$, the share of a normal distribution that lies below this value. This
-# is a soft gate, where ReLU has a hard one. By the product rule, the slope of GELU is $\Phi(x) + x\,\varphi(x)$:
+# is a soft gate, where ReLU, $\max(x, 0)$, has a hard one. By the product rule, the slope of GELU is $\Phi(x) + x\,\varphi(x)$:
 #
 # $$\mathrm{gelu}(x) = x\,\Phi(x) = x·\tfrac12\big(1 + \mathrm{erf}(x/\sqrt2)\big), \qquad \varphi(x) = e^{-x^2/2}/\sqrt{2\pi} .$$
 
@@ -321,9 +321,11 @@ claim(
 # %% [markdown]
 # ## Many blocks at the start  (F20 · D4 §2.1.9)
 # Now we take a stack of $L$ blocks that have learned nothing. Their random weights are drawn so that every product
-# keeps the size of its input. We compare three orders: post-norm, pre-norm, and one **without residual**. For every
-# block we measure three things: how alike the words have become (the mean cosine of the vectors of two words), the
-# norm of the gradient of $W_1$, and the norm of the gradient of $W^Q$ and $W^K$, which decides whether attention can
+# keeps the size of its input: from a normal distribution with the variance 1/(number of inputs), which the library calls
+# `fan-in`. (BERT's published start, `published`, is smaller: mean 0 and standard deviation 0.02 everywhere, for short
+# $N(0, 0.02^2)$.) We compare three orders: post-norm, pre-norm, and one **without residual**. For every block we measure
+# three things: how alike the words have become (the mean cosine of the vectors of two words; 1 means that they point the
+# same way), the norm of the gradient of $W_1$, and the norm of the gradient of $W^Q$ and $W^K$, which decides whether attention can
 # learn where to look.
 #
 # **Predict first.** Without a residual, each block replaces a word by an average. After how many blocks are all words the same?
@@ -337,7 +339,7 @@ claim(
 
 # %%
 from minilm import AdamW, cross_entropy, initialise
-from minilm.training.optimizer import clip_gradients, parameter_groups
+from minilm.training.optimizer import clip_gradients, parameter_groups  # notebooks 09 and 01
 
 
 def post_norm(block, x):
@@ -468,7 +470,7 @@ claim("It is zero.", np.abs(dZ).max() < 1e-12)
 # %% [markdown]
 # ## What happens in training  (F20 · D4 §2.1.9)
 # We train twelve blocks without warm-up on a task that one block can solve (name the word on the left). There are
-# four starts: the three orders, and post-norm once more with BERT's small weights, $N(0, 0.02^2)$. Small weights make
+# four starts: the three orders, and post-norm once more with BERT's small weights (`published`). Small weights make
 # each $f(x)$ in $x + f(x)$ very small, so a word stays almost what it was.
 #
 # **Predict first.** Which of the four learn the task, and which stay at the level of guessing, $\log 32 = 3.47$ nats?
@@ -743,3 +745,34 @@ claim("The blocks hold more than half of the parameters.", all_blocks > count(be
 #
 # **What to try.** Count the smallest GPT-2, whose only other sizes are `50257` tokens and `max_length=1024`: which part has
 # grown? Use 6 heads instead of 12: what changes?
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. A block is attention and a feed-forward network, each with a residual around it and a layer norm.
+# 2. Layer norm brings every position to one size over its own features, with the biased variance and ε inside the root.
+# 3. Post-norm puts the norm on the way of x, and deep stacks of it make all words alike; pre-norm keeps the way free
+#    and needs one norm more at the end.
+# 4. The order of the norms, the size of the first weights and the depth are one decision: small weights save post-norm,
+#    and a warm-up helps.
+# 5. A block has about 12 C² parameters, two thirds of them in the feed-forward network; the number of heads is not
+#    among its terms.
+#
+# **Where to read on.**
+#
+# * Xiong and others, 2020, *On Layer Normalization in the Transformer Architecture* (arXiv:2002.04745)
+# * Dong, Cordonnier and Loukas, 2021, *Attention is not all you need: pure attention loses rank doubly exponentially
+#   with depth* (arXiv:2103.03404)
+# * Ba, Kiros and Hinton, 2016, *Layer Normalization* (arXiv:1607.06450), and Hendrycks and Gimpel, 2016, *Gaussian
+#   Error Linear Units* (arXiv:1606.08415)
+# * Rush, Huang and others, *The Annotated Transformer*: the whole model, line by line
+# * Raschka, 2024, *Build a Large Language Model (From Scratch)*, chapters 3 and 4: the same block for a GPT
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `layer_norm` | 20 | easy |
+# | `layer_norm_gradient` | 40 | hard |
+# | `feed_forward` | 25 | medium |
+# | `block` | 45 | hard |

@@ -424,3 +424,28 @@ claim("So does that of tanh.", first_gradient["tanh", low] < 1e-10)
 # **What to try.** Add `np.sqrt(2)` to `gains`, the value that makes up for the units of ReLU that are off. · Start $W_h$
 # as the identity, `W_h = np.eye(H_)` above the line of `u`, and make the input ten times smaller,
 # `r.normal(size=(steps, I)) / 10`: what does ReLU do now? · Use 400 steps.
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. A recurrent network mixes each new word with a state and hands the state on; the same weights work at every step.
+# 2. Backwards, each state gets its gradient from two sides, its own prediction and the next state; the weights add up
+#    over all steps.
+# 3. If you stop going back early, the gradient is wrong, and no error says so.
+# 4. D1's printed gradients are always zero, and the kindest repair is on average at a right angle to the true gradient.
+# 5. Both factors decide what survives, the slope of the activation and $W_h$: tanh keeps the state within bounds, ReLU
+#    lets it explode.
+#
+# **Where to read on.**
+#
+# * Elman, 1990, *Finding Structure in Time*: the simple recurrent network
+# * Werbos, 1990, *Backpropagation Through Time: What It Does and How to Do It*
+# * Pascanu, Mikolov and Bengio, 2013, *On the difficulty of training recurrent neural networks* (arXiv:1211.5063)
+# * Le, Jaitly and Hinton, 2015, *A Simple Way to Initialize Recurrent Networks of Rectified Linear Units*
+#   (arXiv:1504.00941)
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `rnn` | 50 | hard |

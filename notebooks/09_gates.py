@@ -532,3 +532,34 @@ if not FAST:
 # the model reads its own guesses. What does `"".join(letters[i] for i in ids_)` say? (Notebook 11 does more of this.) ·
 # Use one layer instead of two: `LSTMConfig(vocab_size=V, layers=1)`. · Use a forget bias of 4, as for vanishing gradients,
 # in both cells: `for cell in model.encoder.lstm.cells: cell.b.data[128:256] = 4`, below the line of `model`.
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. An LSTM adds to a memory that no matrix multiplies; gates between 0 and 1 decide what enters, what stays and what
+#    is shown.
+# 2. The bias of the forget gate is a half-life: 0 forgets within some steps, 4 keeps most of a memory over ten.
+# 3. A GRU has one state and two gates, in two published forms whose weights must not be exchanged.
+# 4. Gates make a road for the gradient, but only an open gate lets it pass; clipping helps against explosion, never
+#    against vanishing.
+# 5. D1's program learns from one label per text where its own formula learns from every word, and the difference is
+#    large.
+#
+# **Where to read on.**
+#
+# * Hochreiter and Schmidhuber, 1997, *Long Short-Term Memory*
+# * Gers, Schmidhuber and Cummins, 2000, *Learning to Forget: Continual Prediction with LSTM*: the forget gate
+# * Cho and others, 2014, *Learning Phrase Representations using RNN Encoder–Decoder for Statistical Machine
+#   Translation*: the GRU (arXiv:1406.1078)
+# * Jozefowicz, Zaremba and Sutskever, 2015, *An Empirical Exploration of Recurrent Network Architectures*: why the
+#   forget bias should start at 1
+# * Olah, 2015, *Understanding LSTM Networks*: a page with drawings
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `lstm_cell` | 30 | medium |
+# | `lstm_bptt` | 60 | hard |
+# | `gru_cell` | 25 | medium |
+# | `clipping` | 20 | easy |

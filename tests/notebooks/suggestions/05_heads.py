@@ -94,6 +94,30 @@ TRY = [
 ]
 REMARKS = []
 
+FULL = {
+    "In a copy of $W^O$, `pruned = W_O.copy()`, set the block that belongs to the first head to zero by `pruned[:D] = 0`: "
+    "how far is `np.concatenate(heads, axis=-1) @ pruned` from `printed`?": [
+        [
+            (
+                "after",
+                NOT_NOTICED,
+                "pruned = W_O.copy()\npruned[:D] = 0\n"
+                "apart = np.abs(np.concatenate(heads, axis=-1) @ pruned - printed)\n"
+                "print(f'largest difference {apart.max():.2f}, largest entry of printed {np.abs(printed).max():.2f}')",
+            )
+        ]
+    ],
+    "Count the parameters of `library.MultiHeadAttention(C, H)` for $H$ = 1, 3, 12 with the same $C$.": [
+        [
+            (
+                "after",
+                NOT_NOTICED,
+                "[sum(p.numel() for p in library.MultiHeadAttention(C, H).parameters()) for H in (1, 3, 12)]",
+            )
+        ]
+    ],
+}
+
 VARIATIONS = [
     [("S = 7\noriginal", "S = 1\noriginal")],
     [("B, T, H, D = 2, 5, 3, 4", "B, T, H, D = 1, 7, 3, 5")],

@@ -123,6 +123,15 @@ TRY += [
 ]
 REMARKS = []
 
+FULL = {
+    'Pass `scheme="published"` to the `Stack` of `at_the_start`: where has the collapse gone?': [
+        [(STACK, STACK.replace("C=64", 'C=64, scheme="published"'))]
+    ],
+    "Take 6 blocks instead of 24, `at_the_start(order, L=6)`.": [[(START, START.replace("(order)", "(order, L=6)"))]],
+    'Double the standard deviation of the small weights, `(post_norm, "published", 2)`, and double it again until training '
+    "breaks.": [[(SMALL, SMALL.replace("1", scale))] for scale in ("2", "4", "8")],
+}
+
 VARIATIONS = [
     [(BERT, "config = TransformerConfig(10, 8, layers=1, heads=2, feed_forward=3, max_length=4)")],
     [("B, T, C, epsilon = 2, 5, 6, 0.1", "B, T, C, epsilon = 1, 1, 768, 1e-12")],
