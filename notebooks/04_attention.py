@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 04 · Attention
 #
-# > **Minutes.** 1 to run, about 0 to read and try.
+# > **Minutes.** 1 to run, about 75 to read and try.
 # >
 # > **You need** matrix products in NumPy, and the softmax and the way to check a gradient of
 # > [notebook 02](02_gradients.ipynb).
@@ -42,8 +42,8 @@ rng = np.random.default_rng(0)
 #
 # $$y = \sum_s A_s v_s, \qquad A_s = \mathrm{softmax}_s\Big({-\frac{(q - k_s)^2}{2 w^2}}\Big) .$$
 #
-# The softmax (notebook 02) turns any scores into weights that are positive and sum to 1. The width $w$ says how far "near"
-# reaches. (In statistics this is called kernel regression: Nadaraya, 1964, and Watson, 1964.)
+# The softmax (notebook 02) turns any scores into weights that are positive and sum to 1. The width $w$ says how far
+# "near" reaches. (In statistics this is called kernel regression: Nadaraya, 1964, and Watson, 1964.)
 
 # %%
 draw = np.random.default_rng(4)
@@ -67,8 +67,8 @@ def look_up(queries, width):
 #
 # <details><summary>Answer</summary>
 #
-# With a very small width the nearest key takes all the weight, and its value comes back, as from a dictionary. With a very
-# large width all keys count the same, and the average of all values comes back, whatever the query is.
+# With a very small width the nearest key takes all the weight, and its value comes back, as from a dictionary. With a
+# very large width all keys count the same, and the average of all values comes back, whatever the query is.
 #
 # </details>
 
@@ -96,9 +96,9 @@ claim("An average never leaves the range of its values.", [found >= values.min()
 #
 # $$-\tfrac12 \lVert q - k \rVert^2 = q · k - \tfrac12 \lVert q \rVert^2 - \tfrac12 \lVert k \rVert^2 .$$
 #
-# The middle term is the same for all keys of a query, so the softmax does not notice it. If all keys have the same length,
-# the last term is the same, too. The dot product $q · k$ remains: it compares two vectors of any size, and one matrix
-# product compares all queries with all keys.
+# The middle term is the same for all keys of a query, so the softmax does not notice it. If all keys have the same
+# length, the last term is the same, too. The dot product $q · k$ remains: it compares two vectors of any size, and one
+# matrix product compares all queries with all keys.
 
 # %%
 q, k = (np.stack([np.cos(a), np.sin(a)], axis=-1) for a in (draw.uniform(0, 6, size=4), draw.uniform(0, 6, size=7)))
@@ -109,8 +109,8 @@ agree("weights by distance and by dot product", softmax(-squares / 2), softmax(q
 # The **second** step is that queries, keys and values are not given. A model computes all three from the vectors of the
 # words, by matrices that it learns. That is the next section.
 #
-# **What to try.** Give all values the same number, `values = np.full(30, 2.0)` below their line: what can attention return
-# now? Ask outside the keys as well, `queries = np.linspace(-3, 9, 200)`: what comes back where there are none?
+# **What to try.** Give all values the same number, `values = np.full(30, 2.0)` below their line: what can attention
+# return now? Ask outside the keys as well, `queries = np.linspace(-3, 9, 200)`: what comes back where there are none?
 #
 # <details><summary>Answers</summary>
 #
@@ -194,8 +194,8 @@ schematics.attention_matrix()
 #
 # <details><summary>Answer</summary>
 #
-# No. It looks at *ball*, but it gets the value of *ball*, which was computed from the row of *ball* alone, and this row knows
-# of neither. A second layer of attention could hand it on: by then the vector of *ball* carries both.
+# No. It looks at *ball*, but it gets the value of *ball*, which was computed from the row of *ball* alone, and this row
+# knows of neither. A second layer of attention could hand it on: by then the vector of *ball* carries both.
 #
 # </details>
 
@@ -304,7 +304,8 @@ claim(
 # one key takes all the weight. Then the softmax passes hardly any gradient back: the slope of each weight with respect
 # to its own score is $A_s(1 - A_s)$, which is 0 both where $A_s$ is 0 and where it is 1.
 #
-# **Predict first.** With the root, what happens to the gradient that reaches the scores when $D$ grows from 4 to 1024? And without it?
+# **Predict first.** With the root, what happens to the gradient that reaches the scores when $D$ grows from 4 to 1024?
+# And without it?
 #
 # <details><summary>Answer</summary>
 #
@@ -358,10 +359,10 @@ claim("With it the largest weight stays below 35 %.", [largest[D, "with √D"] <
 claim("The gradient is more than three times smaller without the root.", lost > 3)
 
 # %% [markdown]
-# **Wrong, then right.** Dividing by $D$ instead of $\sqrt D$ is an error in the other direction: the variance falls
-# to $1/D$, all weights become nearly equal, and attention is a plain average. And $D$ is the size of a query, not the width
-# $C$ of the model. A model has several attentions side by side, $H$ *heads* of the size $D = C/H$ (notebook 05). With
-# $\sqrt{C}$, the root is too large by a factor of $\sqrt H$, a mistake that no test with one head can see.
+# **Wrong, then right.** Dividing by $D$ instead of $\sqrt D$ is an error in the other direction: the variance falls to
+# $1/D$, all weights become nearly equal, and attention is a plain average. And $D$ is the size of a query, not the
+# width $C$ of the model. A model has several attentions side by side, $H$ *heads* of the size $D = C/H$ (notebook 05).
+# With $\sqrt{C}$, the root is too large by a factor of $\sqrt H$, a mistake that no test with one head can see.
 
 # %%
 q, k = rng.normal(scale=sigma, size=(n, 64)), rng.normal(scale=sigma, size=(n, S, 64))
@@ -372,11 +373,11 @@ print(f"divided by D = 64: the largest of {S} weights is {largest_mean:.3f} on a
 claim("The largest weight is less than 1.4 times an equal share.", largest_mean < 1.4 / S)
 
 # %% [markdown]
-# **Other scores.** The first attention for translation (Bahdanau, Cho and Bengio, 2015) had no dot product. Its score was a
-# small network, $Z_{ts} = w · \tanh(W_q q_t + W_k k_s)$, called *additive* attention. It needs no root, because tanh keeps
-# its numbers small, and it takes queries and keys of different sizes. But it must store a whole layer of numbers for each
-# pair of a query and a key. The dot product stores one number for each pair and, with the root, works about as well
-# (Vaswani et al., 2017, §3.2.1). So it won.
+# **Other scores.** The first attention for translation (Bahdanau, Cho and Bengio, 2015) had no dot product. Its score
+# was a small network, $Z_{ts} = w · \tanh(W_q q_t + W_k k_s)$, called *additive* attention. It needs no root, because
+# tanh keeps its numbers small, and it takes queries and keys of different sizes. But it must store a whole layer of
+# numbers for each pair of a query and a key. The dot product stores one number for each pair and, with the root, works
+# about as well (Vaswani et al., 2017, §3.2.1). So it won.
 
 # %%
 T, A = 3, 8  # A units in the small network
@@ -453,8 +454,8 @@ agree("the padding mask of minilm.formulas", padding, by_hand.padding_mask(atten
 #
 # <details><summary>Answer</summary>
 #
-# Not at all, not even in the last bit: a weight of exactly 0 multiplies whatever stands there. A small number instead of 0
-# would be a leak.
+# Not at all, not even in the last bit: a weight of exactly 0 multiplies whatever stands there. A small number instead
+# of 0 would be a leak.
 #
 # </details>
 
@@ -504,9 +505,10 @@ claim("With the mask after the softmax, one row sums to less than 0.5.", after.s
 claim("It leaks.", through > 0.01)
 
 # %% [markdown]
-# Can you save the first one by dividing each row by its sum afterwards? On paper, yes: what the hidden words added to the
-# denominator cancels. In a computer, not always. If the score of a hidden word is larger than the others by 800, the visible
-# weights are rounded to zero before you divide, and 0/0 is left. With $-\infty$ before the softmax this cannot happen.
+# Can you save the first one by dividing each row by its sum afterwards? On paper, yes: what the hidden words added to
+# the denominator cancels. In a computer, not always. If the score of a hidden word is larger than the others by 800,
+# the visible weights are rounded to zero before you divide, and 0/0 is left. With $-\infty$ before the softmax this
+# cannot happen.
 
 # %%
 again = after / after.sum(axis=1, keepdims=True)
@@ -567,15 +569,15 @@ claim(f"−1e9 in half precision is {half}.", half == -np.inf and torch.finfo(to
 
 # %% [markdown]
 # ## The gradient by hand  (F18 · D4 §2.1.5)
-# We go backwards through three steps: $Y = AV$, $A = \mathrm{softmax}(Z)$, $Z = QK^\top/\sqrt D$. Write $dY$ for the gradient
-# of the loss with respect to $Y$ (the *upstream* gradient: it arrives from above), $dA$ for that with respect to $A$, and
-# so on. For a product, the rule is "the upstream gradient times the other factor":
+# We go backwards through three steps: $Y = AV$, $A = \mathrm{softmax}(Z)$, $Z = QK^\top/\sqrt D$. Write $dY$ for the
+# gradient of the loss with respect to $Y$ (the *upstream* gradient: it arrives from above), $dA$ for that with respect
+# to $A$, and so on. For a product, the rule is "the upstream gradient times the other factor":
 #
 # $$dV = A^\top dY, \qquad dA = dY\,V^\top, \qquad dQ = dZ\,K/\sqrt D, \qquad dK = dZ^\top Q/\sqrt D .$$
 #
 # Take the softmax slowly. Since $A_j = e^{Z_j}/\sum_i e^{Z_i}$, the score $Z_s$ stands in the numerator of $A_s$ *and
-# in the denominator of every weight*: $\partial A_j/\partial Z_s = A_j(\mathbb 1[j = s] - A_s)$, where $\mathbb 1[j = s]$ is
-# 1 if $j = s$ and 0 otherwise. Sum over $j$ with the upstream gradient:
+# in the denominator of every weight*: $\partial A_j/\partial Z_s = A_j(\mathbb 1[j = s] - A_s)$, where $\mathbb 1[j =
+# s]$ is 1 if $j = s$ and 0 otherwise. Sum over $j$ with the upstream gradient:
 #
 # $$dZ_s = A_s\Big(dA_s - \underbrace{\textstyle\sum_j dA_j A_j}_{\text{the row sum}}\Big) .$$
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 05 · Heads
 #
-# > **Minutes.** 1 to run, about 0 to read and try.
+# > **Minutes.** 1 to run, about 50 to read and try.
 # >
 # > **You need** attention, its masks and its gradient ([notebook 04](04_attention.ipynb)), and a training loop with AdamW
 # > ([notebook 01](01_learning_from_data.ipynb)).
@@ -43,9 +43,9 @@ def by_machine(function, arrays, upstream):
 
 # %% [markdown]
 # ## Many heads, one product  (F19 · D4 §2.1.9)
-# One attention (notebook 04) has one softmax for each word, and one softmax finds one kind of thing at a time: a noun that
-# asks for its adjectives cannot ask for its verb as well. So a Transformer has several attentions side by side, its
-# **heads**, each with its own questions. The document names multi-head attention (多头自注意力):
+# One attention (notebook 04) has one softmax for each word, and one softmax finds one kind of thing at a time: a noun
+# that asks for its adjectives cannot ask for its verb as well. So a Transformer has several attentions side by side,
+# its **heads**, each with its own questions. The document names multi-head attention (多头自注意力):
 
 # %%
 schematics.many_heads()
@@ -108,8 +108,8 @@ agree("dW by hand and by autograd", dW, theirs[1])
 #
 # <details><summary>Answer</summary>
 #
-# Only the last ones. The five words with three heads make fifteen pieces, and the wrong cut hands the first five pieces to
-# head 1, the next five to head 2, and the last five to head 3. The last word has its pieces in head 3 alone.
+# Only the last ones. The five words with three heads make fifteen pieces, and the wrong cut hands the first five pieces
+# to head 1, the next five to head 2, and the last five to head 3. The last word has its pieces in head 3 alone.
 #
 # </details>
 
@@ -161,8 +161,22 @@ print("X", list(X.shape), " original", list(original.shape), " weights [B, H, T,
 print("first word of the translation:", crossed[0, 0, :4].round(3), "…")
 
 # %% [markdown]
-# **What to try.** Turn the original round, `original = original[:, ::-1].copy()` below its line: what becomes of the first
-# word of the translation, and why?
+# **Word by word.** A decoder writes one word after the other. With the causal mask, earlier words never look at later
+# ones, so their keys and values stay what they are. A program keeps them (this is called a *key–value cache*), and for
+# each new word it computes one query, one key and one value instead of doing everything again.
+
+# %%
+cache, written = library.KVCache(), []
+for t in range(T):
+    new_word = torch.tensor(X[:, t : t + 1])  # [B, 1, C]
+    written.append(layer(new_word, cache=cache)[0])
+at_once = layer(torch.tensor(X), is_causal=True)[0]
+agree("word by word, and all at once with the causal mask", torch.cat(written, dim=1), at_once)
+print("the cache holds the keys of all words [B, H, T, D]:", list(cache.k.shape))
+
+# %% [markdown]
+# **What to try.** Turn the original round, `original = original[:, ::-1].copy()` below its line: what becomes of the
+# first word of the translation, and why?
 
 # %% [markdown]
 # ## The same numbers from a faster kernel  (F18 · D4 §2.1.5)
@@ -263,12 +277,13 @@ claim("Heads 1 and 2 give more than 60 % to the neighbours that they were built 
 # on your left*. The other gets masked words, BERT's own task (notebook 12), where many things help a little. We watch
 # two values: the loss, and the weight on the word to the left, in the head that looks left the most.
 #
-# **Predict first.** How much weight will the best head give to the word on the left after 300 steps, in each of the two models?
+# **Predict first.** How much weight will the best head give to the word on the left after 300 steps, in each of the two
+# models?
 #
 # <details><summary>Answer</summary>
 #
-# Nearly all of it where the word on the left is the answer. About $1/24$, an equal share, where words are masked: there the
-# word on the left helps only a little, and 300 steps are too few to find that out.
+# Nearly all of it where the word on the left is the answer. About $1/24$, an equal share, where words are masked: there
+# the word on the left helps only a little, and 300 steps are too few to find that out.
 #
 # </details>
 

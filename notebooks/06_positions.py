@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 06 · Positions
 #
-# > **Minutes.** 1 to run, about 0 to read and try.
+# > **Minutes.** 1 to run, about 85 to read and try.
 # >
 # > **You need** attention and its masks ([notebook 04](04_attention.ipynb)), heads
 # > ([notebook 05](05_heads.ipynb)), and for one section complex numbers.
@@ -45,10 +45,10 @@ def by_machine(function, arrays, upstream):
 # %% [markdown]
 # ## Attention does not know the order of the words  (F21 · D4 §2.1.9)
 # Look at the formula again, $\mathrm{softmax}(QK^\top/\sqrt D)\,V$ with $Q$, $K$ and $V$ computed from the rows of $X$:
-# nothing in it says where a word stands. Put the rows of $X$ into another order, by a matrix $P$ (a *permutation*: one 1 in
-# each row and column, so $P^\top P = 1$). Then the scores $Z = QK^\top/\sqrt D$ become $PZP^\top$, the weights $PAP^\top$, and
-# the result $PAP^\top PV = PAV$: every word gets **the very same vector**, in its new place. Attention is
-# *permutation-equivariant*. To attention, "dog bites man" and "man bites dog" are the same.
+# nothing in it says where a word stands. Put the rows of $X$ into another order, by a matrix $P$ (a *permutation*: one
+# 1 in each row and column, so $P^\top P = 1$). Then the scores $Z = QK^\top/\sqrt D$ become $PZP^\top$, the weights
+# $PAP^\top$, and the result $PAP^\top PV = PAV$: every word gets **the very same vector**, in its new place. Attention
+# is *permutation-equivariant*. To attention, "dog bites man" and "man bites dog" are the same.
 #
 # **Predict first.** Does *dog* get the same vector in both sentences?
 #
@@ -76,8 +76,9 @@ print(f"with positions added, the two sentences differ by {apart:.2f}")
 claim("With positions, the order counts.", apart > 0.1)
 
 # %% [markdown]
-# **Wrong, then right.** "So a Transformer without positions is a bag of words", a model that knows which words
-# occur but not in which order. Not with a causal mask: the first word sees one word, the second word sees two, and this number of visible words *is* a position.
+# **Wrong, then right.** "So a Transformer without positions is a bag of words", a model that knows which words occur
+# but not in which order. Not with a causal mask: the first word sees one word, the second word sees two, and this
+# number of visible words *is* a position.
 
 # %%
 causal = attention.causal_mask(3)
@@ -94,28 +95,28 @@ claim("With a causal mask, the order counts.", apart > 0.1)
 
 # %% [markdown]
 # ## Where a word stands  (F21 · D4 §2.1.9)
-# The document names the Transformer (D4 §2.1.9), but does not say how it knows the order of the words. Attention
-# alone does not know it. There are four common ways to tell it. Two of them add something to the vectors of the words, one
+# The document names the Transformer (D4 §2.1.9), but does not say how it knows the order of the words. Attention alone
+# does not know it. There are four common ways to tell it. Two of them add something to the vectors of the words, one
 # adds something to the scores, and one turns queries and keys. They are the next four sections.
 
 # %%
 schematics.positions()
 
 # %% [markdown]
-# In the first way, each position gets a vector of its own, which is added to the vector of the word. The first Transformer
-# used waves:
+# In the first way, each position gets a vector of its own, which is added to the vector of the word. The first
+# Transformer used waves:
 #
 # $$PE(t, 2i) = \sin(t\,\omega_i), \qquad PE(t, 2i+1) = \cos(t\,\omega_i), \qquad \omega_i = 10000^{-2i/C}, \qquad PE\ [T, C].$$
 #
 # Each pair (sine, cosine) is the hand of a clock. The first hand goes round in $2\pi$ words, the last in tens of
-# thousands. Together they tell the time, like seconds, minutes and hours. (A binary counter works in the same way: its last
-# digit changes at every step, the digit before it at every second step, the next at every fourth. Waves are its smooth
-# form.)
+# thousands. Together they tell the time, like seconds, minutes and hours. (A binary counter works in the same way: its
+# last digit changes at every step, the digit before it at every second step, the next at every fourth. Waves are its
+# smooth form.)
 #
-# Why are they *added*, and not appended as further features? Appending is possible, but it makes every vector wider. After
-# the addition, a matrix can still tell the two apart as long as words and positions lie in different directions, and
-# training can arrange that. Their sizes must fit, though: the first Transformer multiplied the vectors of its words by
-# $\sqrt C$ before it added the waves, and BERT normalises the sum instead.
+# Why are they *added*, and not appended as further features? Appending is possible, but it makes every vector wider.
+# After the addition, a matrix can still tell the two apart as long as words and positions lie in different directions,
+# and training can arrange that. Their sizes must fit, though: the first Transformer multiplied the vectors of its words
+# by $\sqrt C$ before it added the waves, and BERT normalises the sum instead.
 
 # %%
 T, C, base = 64, 32, 10000.0
@@ -189,9 +190,10 @@ claim(
 
 # %% [markdown]
 # ## A table that is learned  (F21 · D4 §2.1.9)
-# BERT has a table $P\ [T_{\max}, C]$, one row for each of the $T_{\max}$ positions that a text may have, and learns it, just
-# like the table of the words. Such a table is called an *embedding table*. For translation, Vaswani et al. (2017) found a
-# learned table and waves about equally good. But a table ends at its last row: a longer text has no vector there.
+# BERT has a table $P\ [T_{\max}, C]$, one row for each of the $T_{\max}$ positions that a text may have, and learns it,
+# just like the table of the words. Such a table is called an *embedding table*. For translation, Vaswani et al. (2017)
+# found a learned table and waves about equally good. But a table ends at its last row: a longer text has no vector
+# there.
 #
 # The forward computation is a lookup, $Y = P[\mathrm{index}]$. It is the product of *one-hot* rows with $P$: row $n$ is 0
 # except for a 1 at $\mathrm{index}_n$. So in the backward computation, each row of $P$ gets the **sum** of the gradients
@@ -350,7 +352,8 @@ claim("But not the same for every word.", np.ptp(to_the_left["with"]) > 0.1)
 
 # %% [markdown]
 # (Blue is positive, red negative.) So a bias is an opinion that a head has before it has read a word. Adding 4 to a
-# score multiplies the odds, the weight of this word against that of another one, by $e^4 \approx 55$, and a key that fits the query very well can still win.
+# score multiplies the odds, the weight of this word against that of another one, by $e^4 \approx 55$, and a key that
+# fits the query very well can still win.
 #
 # **Shift invariance.** We put ten words at the beginning of a text, and the same ten words further to the right. Do
 # they attend to one another as before?
@@ -359,8 +362,9 @@ claim("But not the same for every word.", np.ptp(to_the_left["with"]) > 0.1)
 #
 # <details><summary>Answer</summary>
 #
-# Only with a bias. A learned table has other rows further to the right, so that was to be expected. But with waves, too, the
-# weights change, although the dot product of two waves depends on their distance alone; the text below the numbers says why.
+# Only with a bias. A learned table has other rows further to the right, so that was to be expected. But with waves,
+# too, the weights change, although the dot product of two waves depends on their distance alone; the text below the
+# numbers says why.
 #
 # </details>
 
@@ -419,8 +423,8 @@ claim("With it, less than a tenth.", after[s - t == 1].mean() < 0.1)
 # $$\tilde q_j = q_j\, e^{\mathrm i\, t\omega_j}, \qquad \tilde k_j = k_j\, e^{\mathrm i\, s\omega_j}, \qquad
 # \omega_j = 10000^{-2j/D} .$$
 #
-# Why does the score depend on $s - t$ alone? The dot product of two vectors is the real part of $\sum_j \bar q_j k_j$, and
-# there the two turns meet. One goes back by $t\omega_j$ (because of the bar), the other forward by $s\omega_j$:
+# Why does the score depend on $s - t$ alone? The dot product of two vectors is the real part of $\sum_j \bar q_j k_j$,
+# and there the two turns meet. One goes back by $t\omega_j$ (because of the bar), the other forward by $s\omega_j$:
 #
 # $$\tilde q · \tilde k = \mathrm{Re} \sum_j \overline{q_j\, e^{\mathrm i\, t\omega_j}}\; k_j\, e^{\mathrm i\, s\omega_j}
 # = \mathrm{Re} \sum_j \bar q_j k_j\; e^{\mathrm i\, (s - t)\,\omega_j} .$$
@@ -498,10 +502,10 @@ sorted_score = np.array([[rotated(q[order], t) @ rotated(k[order], s) for s in p
 agree("with sorted features", sorted_score, other)
 
 # %% [markdown]
-# **What to try.** Let the key be the query, `k = q` above the line of `omega`: where is the score largest now, and which
-# picture of this notebook does the curve remind you of? Turn the keys backwards, `K = np.stack([rotated(k, -m) for m in places])`
-# above the line of `score`: along which lines of the picture does it stay the same now? Set `base = 4.0`: what becomes of
-# the slow waves?
+# **What to try.** Let the key be the query, `k = q` above the line of `omega`: where is the score largest now, and
+# which picture of this notebook does the curve remind you of? Turn the keys backwards, `K = np.stack([rotated(k, -m)
+# for m in places])` above the line of `score`: along which lines of the picture does it stay the same now? Set `base =
+# 4.0`: what becomes of the slow waves?
 
 # %% [markdown]
 # ## Why a table starts on a plateau  (F21 · D4 §2.1.9)
@@ -521,8 +525,8 @@ agree("with sorted features", sorted_score, other)
 #
 # <details><summary>Answer</summary>
 #
-# The bias with peaks has no plateau at all: one head already looks to the left, and only the rest is to be learned. Next come
-# rotary positions, then the bias from 0, and last the table.
+# The bias with peaks has no plateau at all: one head already looks to the left, and only the rest is to be learned.
+# Next come rotary positions, then the bias from 0, and last the table.
 #
 # </details>
 
@@ -592,11 +596,11 @@ if not FAST:
     claim("A bias with peaks has no plateau: it is below 3.3 within 25 steps.", starts["a bias with peaks"] < 25)
 
 # %% [markdown]
-# Where does the plateau come from? With a table, "one to the left" is a *product* of things that all have to be learned:
-# $P_t W_Q^\top W_K P_s^\top$ must be large for the 63 pairs $(t, t-1)$ and small for all others, and as long as one factor
-# is random, the gradient of the others points in a random direction. Adam (notebook 01) follows a direction only if one
-# batch after the other names it. So we ask 24 batches, before any training, and compare their gradients by the cosine of
-# the angle between them: 1 means the same direction, 0 a right angle.
+# Where does the plateau come from? With a table, "one to the left" is a *product* of things that all have to be
+# learned: $P_t W_Q^\top W_K P_s^\top$ must be large for the 63 pairs $(t, t-1)$ and small for all others, and as long
+# as one factor is random, the gradient of the others points in a random direction. Adam (notebook 01) follows a
+# direction only if one batch after the other names it. So we ask 24 batches, before any training, and compare their
+# gradients by the cosine of the angle between them: 1 means the same direction, 0 a right angle.
 
 
 # %%
@@ -637,9 +641,9 @@ if not FAST:
 # a construction of waves and rotations that occupies part of each vector, and it reaches only the first layer.
 
 # %% [markdown]
-# **What to try.** Give the table the start of `neighbours` as well, `("learned", "neighbours")` in `kinds`: where is the
-# plateau now? Start it from BERT's small weights, `("learned", "published")`: does it arrive at all? Use shorter texts, `T=16`
-# in `learn`: how much shorter does the plateau become?
+# **What to try.** Give the table the start of `neighbours` as well, `("learned", "neighbours")` in `kinds`: where is
+# the plateau now? Start it from BERT's small weights, `("learned", "published")`: does it arrive at all? Use shorter
+# texts, `T=16` in `learn`: how much shorter does the plateau become?
 
 # %% [markdown]
 # ## In five lines

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 07 · The Transformer block
 #
-# > **Minutes.** 1 to run, about 0 to read and try.
+# > **Minutes.** 1 to run, about 95 to read and try.
 # >
 # > **You need** attention and its gradient ([notebook 04](04_attention.ipynb)), heads ([notebook 05](05_heads.ipynb)),
 # > positions ([notebook 06](06_positions.ipynb)), and warm-up ([notebook 01](01_learning_from_data.ipynb)).
@@ -43,9 +43,9 @@ def by_machine(function, arrays, upstream):
 
 
 # %% [markdown]
-# Here is the whole block, in the two orders that are in use. Attention mixes the words; the **feed-forward network** works
-# on each word alone. Around each of them leads a **residual**, a way on which the vectors pass unchanged, and each has a
-# **layer norm**, which brings vectors back to one size. We build the parts first, then the block.
+# Here is the whole block, in the two orders that are in use. Attention mixes the words; the **feed-forward network**
+# works on each word alone. Around each of them leads a **residual**, a way on which the vectors pass unchanged, and
+# each has a **layer norm**, which brings vectors back to one size. We build the parts first, then the block.
 
 # %%
 schematics.block_orders()
@@ -58,13 +58,13 @@ schematics.block_orders()
 # $$y = \gamma \odot \hat x + \beta, \qquad \hat x = \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}},$$
 # $$\mu = \frac1C\sum_c x_c, \qquad \sigma^2 = \frac1C\sum_c (x_c - \mu)^2 .$$
 #
-# ($\odot$ multiplies entry by entry.) This definition fixes three details: the variance is the biased one (divided by $C$), $\varepsilon$ stands *inside*
-# the root, and $\gamma, \beta\ [C]$ are learned. They give each feature back the size and the offset that the model wants
-# it to have; at the start they are 1 and 0.
+# ($\odot$ multiplies entry by entry.) This definition fixes three details: the variance is the biased one (divided by
+# $C$), $\varepsilon$ stands *inside* the root, and $\gamma, \beta\ [C]$ are learned. They give each feature back the
+# size and the offset that the model wants it to have; at the start they are 1 and 0.
 #
-# Pictures are often normalised over the *batch* instead, each feature with its mean over all examples. For texts this works
-# badly. The result for one text would depend on the other texts of its batch and on their padding, and a text that comes
-# alone would have no mean at all. Layer norm looks at one position of one text, in training and afterwards.
+# Pictures are often normalised over the *batch* instead, each feature with its mean over all examples. For texts this
+# works badly. The result for one text would depend on the other texts of its batch and on their padding, and a text
+# that comes alone would have no mean at all. Layer norm looks at one position of one text, in training and afterwards.
 
 # %%
 B, T, C, epsilon = 2, 5, 6, 0.1  # a large ε, so that its place matters
@@ -161,7 +161,8 @@ claim(
 # $$\mathrm{FFN}(x) = W_2\,\mathrm{gelu}(W_1 x + b_1) + b_2, \qquad W_1\ [F, C], \quad W_2\ [C, F], \quad F = 4C \text{ as a rule.}$$
 #
 # GELU multiplies the value of each unit by $\Phi$, the share of a normal distribution that lies below this value. This
-# is a soft gate, where ReLU, $\max(x, 0)$, has a hard one. By the product rule, the slope of GELU is $\Phi(x) + x\,\varphi(x)$:
+# is a soft gate, where ReLU, $\max(x, 0)$, has a hard one. By the product rule, the slope of GELU is $\Phi(x) +
+# x\,\varphi(x)$:
 #
 # $$\mathrm{gelu}(x) = x\,\Phi(x) = x·\tfrac12\big(1 + \mathrm{erf}(x/\sqrt2)\big), \qquad \varphi(x) = e^{-x^2/2}/\sqrt{2\pi} .$$
 
@@ -291,9 +292,9 @@ print(
 claim("The direction is wrong.", cosine < 0.95)
 
 # %% [markdown]
-# **Dropout** is missing in these formulas, because it works only in training. It sets each number to 0 with probability $p$
-# and divides the others by $1 - p$, so that the mean stays the same; no unit can then rely on any single other one. A
-# Transformer has it in three places: on the weights of attention, on the output of attention and of the feed-forward
+# **Dropout** is missing in these formulas, because it works only in training. It sets each number to 0 with probability
+# $p$ and divides the others by $1 - p$, so that the mean stays the same; no unit can then rely on any single other one.
+# A Transformer has it in three places: on the weights of attention, on the output of attention and of the feed-forward
 # network before the residual adds it, and on the sum of the embeddings. Notebook 13 measures what it helps.
 
 # %%
@@ -321,19 +322,20 @@ claim(
 # %% [markdown]
 # ## Many blocks at the start  (F20 · D4 §2.1.9)
 # Now we take a stack of $L$ blocks that have learned nothing. Their random weights are drawn so that every product
-# keeps the size of its input: from a normal distribution with the variance 1/(number of inputs), which the library calls
-# `fan-in`. (BERT's published start, `published`, is smaller: mean 0 and standard deviation 0.02 everywhere, for short
-# $N(0, 0.02^2)$.) We compare three orders: post-norm, pre-norm, and one **without residual**. For every block we measure
-# three things: how alike the words have become (the mean cosine of the vectors of two words; 1 means that they point the
-# same way), the norm of the gradient of $W_1$, and the norm of the gradient of $W^Q$ and $W^K$, which decides whether attention can
-# learn where to look.
+# keeps the size of its input: from a normal distribution with the variance 1/(number of inputs), which the library
+# calls `fan-in`. (BERT's published start, `published`, is smaller: mean 0 and standard deviation 0.02 everywhere, for
+# short $N(0, 0.02^2)$.) We compare three orders: post-norm, pre-norm, and one **without residual**. For every block we
+# measure three things: how alike the words have become (the mean cosine of the vectors of two words; 1 means that they
+# point the same way), the norm of the gradient of $W_1$, and the norm of the gradient of $W^Q$ and $W^K$, which decides
+# whether attention can learn where to look.
 #
-# **Predict first.** Without a residual, each block replaces a word by an average. After how many blocks are all words the same?
+# **Predict first.** Without a residual, each block replaces a word by an average. After how many blocks are all words
+# the same?
 #
 # <details><summary>Answer</summary>
 #
-# After four: each average of averages is nearer to the average of all. With a residual a word keeps a share of itself, and it
-# depends on the place of the norm how long.
+# After four: each average of averages is nearer to the average of all. With a residual a word keeps a share of itself,
+# and it depends on the place of the norm how long.
 #
 # </details>
 
@@ -477,8 +479,8 @@ claim("It is zero.", np.abs(dZ).max() < 1e-12)
 #
 # <details><summary>Answer</summary>
 #
-# Pre-norm learns it, and post-norm does from small weights. Post-norm from the usual weights and the stack without residual
-# stay at the level of guessing: in their upper blocks all words are alike, as you have just seen.
+# Pre-norm learns it, and post-norm does from small weights. Post-norm from the usual weights and the stack without
+# residual stay at the level of guessing: in their upper blocks all words are alike, as you have just seen.
 #
 # </details>
 
@@ -542,12 +544,13 @@ if not FAST:
 # normalised the sum, and it grows with the number of blocks. So a pre-norm stack needs one more norm at its end
 # (`TransformerStack` in `minilm/layers/transformer.py` has it).
 #
-# **Predict first.** How large are the vectors at the top of 32 blocks, if they have the standard deviation 1 at the bottom?
+# **Predict first.** How large are the vectors at the top of 32 blocks, if they have the standard deviation 1 at the
+# bottom?
 #
 # <details><summary>Answer</summary>
 #
-# In post-norm still 1, because the last step of every block is a norm. In pre-norm more than 5: each block adds its own part,
-# and independent parts add like the root of their number.
+# In post-norm still 1, because the last step of every block is a norm. In pre-norm more than 5: each block adds its own
+# part, and independent parts add like the root of their number.
 #
 # </details>
 
@@ -682,22 +685,23 @@ claim("From neighbours, it gets more than 60 %.", largest["neighbours"] > 0.6)
 # some minutes; the figures stand in `minilm/experiments/RECIPE.md`.
 #
 # **Wrong, then right.** "So small weights are bad." In the previous section, twelve post-norm blocks learned from small
-# weights and *not* from `fan-in`. With two or three blocks, the depth for a laptop, words do not collapse, and uniform attention
-# is what costs time. A start is right for a width, a depth, an order of the norms and a training time, never by itself.
+# weights and *not* from `fan-in`. With two or three blocks, the depth for a laptop, words do not collapse, and uniform
+# attention is what costs time. A start is right for a width, a depth, an order of the norms and a training time, never
+# by itself.
 
 # %% [markdown]
-# **What to try.** Let `model = started("published")` and `model.encoder.stack.layers[0].attention.to_qkv.weight.data *= 5`:
-# what does the map `scores(model).softmax(dim=-1)[0]` look like? Replace the 5 by $\sigma/0.02$: which $\sigma$ gives
-# scores of standard deviation 1, `scores(model).std()`? Look at heads 3 and 4 of `neighbours`, `head = 3` and `head = 4`:
-# two words occur twice in the sentence.
+# **What to try.** Let `model = started("published")` and `model.encoder.stack.layers[0].attention.to_qkv.weight.data *=
+# 5`: what does the map `scores(model).softmax(dim=-1)[0]` look like? Replace the 5 by $\sigma/0.02$: which $\sigma$
+# gives scores of standard deviation 1, `scores(model).std()`? Look at heads 3 and 4 of `neighbours`, `head = 3` and
+# `head = 4`: two words occur twice in the sentence.
 
 # %% [markdown]
 # ## From blocks to a model  (F20 · D4 §2.1.9)
-# What is missing to a whole BERT? In front of the blocks, three tables: one row per token, one per position, and one for
-# each of two segments (which of two texts a token belongs to). Their three rows are added and normalised. Behind the
-# blocks, a *head* that gives each position a logit for each token of the vocabulary. It multiplies by the table of tokens,
-# transposed, so one table serves to read and to write (the table is *tied*, Press and Wolf, 2017). The same block makes
-# three families:
+# What is missing to a whole BERT? In front of the blocks, three tables: one row per token, one per position, and one
+# for each of two segments (which of two texts a token belongs to). Their three rows are added and normalised. Behind
+# the blocks, a *head* that gives each position a logit for each token of the vocabulary. It multiplies by the table of
+# tokens, transposed, so one table serves to read and to write (the table is *tied*, Press and Wolf, 2017). The same
+# block makes three families:
 #
 # | family | what a position sees | example |
 # |---|---|---|
@@ -739,12 +743,12 @@ claim("All blocks have L times as many.", all_blocks == L * count(block))
 claim("The blocks hold more than half of the parameters.", all_blocks > count(bert) / 2)
 
 # %% [markdown]
-# With $F = 4C$ this is about $12\,C^2$ per block: twice the width makes it four times as large. The number of heads is not
-# in it. Training needs about four times the memory of the weights, because AdamW keeps a gradient and two means for each of
-# them, and the states of all layers come on top.
+# With $F = 4C$ this is about $12\,C^2$ per block: twice the width makes it four times as large. The number of heads is
+# not in it. Training needs about four times the memory of the weights, because AdamW keeps a gradient and two means for
+# each of them, and the states of all layers come on top.
 #
-# **What to try.** Count the smallest GPT-2, whose only other sizes are `50257` tokens and `max_length=1024`: which part has
-# grown? Use 6 heads instead of 12: what changes?
+# **What to try.** Count the smallest GPT-2, whose only other sizes are `50257` tokens and `max_length=1024`: which part
+# has grown? Use 6 heads instead of 12: what changes?
 
 # %% [markdown]
 # ## In five lines

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 08 · Recurrence: one cell, used at every step
 #
-# > **Minutes.** 1 to run, about 0 to read and try.
+# > **Minutes.** 1 to run, about 55 to read and try.
 # >
 # > **You need** gradients by hand and finite differences ([notebook 02](02_gradients.ipynb)).
 # >
@@ -44,8 +44,8 @@ torch.set_num_threads(1)  # products as small as ours are faster without a secon
 # %% [markdown]
 # ## A state that is handed on  (F09, F10 · D1 §4.1)
 # Before the Transformer there was the recurrent network (循环神经网络), and D1 builds its language model on it. It reads a
-# text word by word, from left to right, and carries a memory along, its **state**. At every step it mixes the new word with
-# the state, and the mixture is the new state:
+# text word by word, from left to right, and carries a memory along, its **state**. At every step it mixes the new word
+# with the state, and the mixture is the new state:
 
 # %%
 schematics.rnn_cell()
@@ -107,7 +107,8 @@ agree("F09, in minilm/layers/recurrent.py", h, layer(torch.tensor(x)[None])[0][0
 #
 # <details><summary>Answer</summary>
 #
-# Only a part of it. The rotation loses nothing, but tanh makes every number a little smaller at every step, and the losses add up.
+# Only a part of it. The rotation loses nothing, but tanh makes every number a little smaller at every step, and the
+# losses add up.
 #
 # </details>
 
@@ -205,7 +206,8 @@ agree("one entry of δW_h, by trying", dW_h[0, -1], (up - down) / 2e-5, atol=1e-
 #
 # <details><summary>Answer</summary>
 #
-# By about half of its length. Without an error message: its shape is right, and it even points roughly in the right direction.
+# By about half of its length. Without an error message: its shape is right, and it even points roughly in the right
+# direction.
 #
 # </details>
 
@@ -364,7 +366,8 @@ if not FAST:
 # experiment there are $H = 64$ units, $W_h$ is random with variance $g^2/H$, each of the 100 steps gets a random
 # input, and the loss depends only on the last state.
 #
-# **Predict first.** At $g = 1$, how much of the gradient of the last state is left at the first one, with tanh and with ReLU?
+# **Predict first.** At $g = 1$, how much of the gradient of the last state is left at the first one, with tanh and with
+# ReLU?
 #
 # <details><summary>Answer</summary>
 #

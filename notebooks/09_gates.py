@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 09 · Gates: LSTM and GRU
 #
-# > **Minutes.** 1 to run, about 0 to read and try.
+# > **Minutes.** 1 to run, about 70 to read and try.
 # >
 # > **You need** the recurrent network and its gradient through time ([notebook 08](08_recurrence.ipynb)).
 # >
@@ -53,9 +53,9 @@ x = rng.normal(size=(T, I))  # the inputs of the first two sections
 
 # %% [markdown]
 # ## The LSTM  (F15 · D1 §3.1)
-# A plain recurrent network (notebook 08) squeezes its whole state through $W_h$ and tanh at every step, and what it read
-# twenty steps ago is soon gone. D1 names long short-term memory (长短期记忆网络) as the cell that avoids this, but gives no
-# formula. Here it is. Besides the state there is a memory $c_t$, and three **gates**, numbers between 0 (shut) and 1
+# A plain recurrent network (notebook 08) squeezes its whole state through $W_h$ and tanh at every step, and what it
+# read twenty steps ago is soon gone. D1 names long short-term memory (长短期记忆网络) as the cell that avoids this, but gives
+# no formula. Here it is. Besides the state there is a memory $c_t$, and three **gates**, numbers between 0 (shut) and 1
 # (open), decide what enters it ($i$), what stays in it ($f$) and what is shown ($o$):
 
 # %%
@@ -96,7 +96,8 @@ for name, mine in zip(("W_x", "W_h", "b"), by_hand):
 # `lstm_gradients`. The gate $f$ decides everything. You choose its bias at the start, and this bias sets a half-life:
 # shut the input gate, give the cell silence, and see what is left of a memory of 1.
 #
-# **Predict first.** With a bias of 0 the gate is half open, $f = 0.5$. What is left of the memory after ten steps, and with bias 4?
+# **Predict first.** With a bias of 0 the gate is half open, $f = 0.5$. What is left of the memory after ten steps, and
+# with bias 4?
 #
 # <details><summary>Answer</summary>
 #
@@ -155,9 +156,9 @@ agree("after putting the blocks back in order", lstm(x, zero, zero, *mended)[0],
 schematics.gru_cell()
 
 # %% [markdown]
-# There are two forms of it. Cho et al. (2014), who published it, reset the state before the product with $W_h$. PyTorch and this
-# library reset it after the product. All symbols are [H]; the three blocks of $W_x$ [3H, I], $W_h$ [3H, H], $b$,
-# $b_h$ [3H] stand in the order $r, z, n$.
+# There are two forms of it. Cho et al. (2014), who published it, reset the state before the product with $W_h$. PyTorch
+# and this library reset it after the product. All symbols are [H]; the three blocks of $W_x$ [3H, I], $W_h$ [3H, H],
+# $b$, $b_h$ [3H] stand in the order $r, z, n$.
 #
 # $$\text{before: } n = \tanh(W_x x_t + b + W_h (r \odot h_{t-1})) \qquad
 # \text{after: } n = \tanh(W_x x_t + b + r \odot (W_h h_{t-1} + b_h))$$
@@ -212,10 +213,10 @@ claim("Where nothing is reset they are equal.", difference(50.0) < 1e-10)
 # Where nothing is reset (bias 50 and $r = 1$), the place of the reset cannot matter. Otherwise they are two different
 # models. Always say which one you use.
 #
-# **What to try.** Set the bias of $z$ to 50, `b[H : 2 * H] = 50` below the line that draws the weights: what has become of
-# the gradient of the first state, `gru_gradients(x, zero, W_x, W_h, b, b_h, dh)[1]`? · Time both forms,
-# `%timeit gru(x, zero, W_x, W_h, b, none)` and `%timeit gru_reset_before(x, zero, W_x, W_h, b)`: how many products with
-# $W_h$ does each form need per step?
+# **What to try.** Set the bias of $z$ to 50, `b[H : 2 * H] = 50` below the line that draws the weights: what has become
+# of the gradient of the first state, `gru_gradients(x, zero, W_x, W_h, b, b_h, dh)[1]`? · Time both forms, `%timeit
+# gru(x, zero, W_x, W_h, b, none)` and `%timeit gru_reset_before(x, zero, W_x, W_h, b)`: how many products with $W_h$
+# does each form need per step?
 #
 # **Exercise.** `minilm exercise start gru_cell`
 
@@ -528,10 +529,11 @@ if not FAST:
 # message tells you why.
 #
 # **What to try.** Train ten times as long, `10 * steps` for `model, every`, and then let the model write: begin with
-# `ids_ = ids[:1]`, and repeat `ids_ = torch.cat([ids_, model(ids_[None])[0, -1].softmax(dim=-1).multinomial(1)])`, in which
-# the model reads its own guesses. What does `"".join(letters[i] for i in ids_)` say? (Notebook 11 does more of this.) ·
-# Use one layer instead of two: `LSTMConfig(vocab_size=V, layers=1)`. · Use a forget bias of 4, as for vanishing gradients,
-# in both cells: `for cell in model.encoder.lstm.cells: cell.b.data[128:256] = 4`, below the line of `model`.
+# `ids_ = ids[:1]`, and repeat `ids_ = torch.cat([ids_, model(ids_[None])[0, -1].softmax(dim=-1).multinomial(1)])`, in
+# which the model reads its own guesses. What does `"".join(letters[i] for i in ids_)` say? (Notebook 11 does more of
+# this.) · Use one layer instead of two: `LSTMConfig(vocab_size=V, layers=1)`. · Use a forget bias of 4, as for
+# vanishing gradients, in both cells: `for cell in model.encoder.lstm.cells: cell.b.data[128:256] = 4`, below the line
+# of `model`.
 
 # %% [markdown]
 # ## In five lines
