@@ -89,7 +89,8 @@ print(
 )
 claim("With a tiny width, a query at a key gets the value of this key.", np.abs(look_up(keys, 1e-4) - values) < 1e-6)
 claim("With a huge width, every query gets the average.", np.abs(look_up(queries, 1e3) - values.mean()) < 1e-3)
-claim("An average never leaves the range of its values.", [found >= values.min(), found <= values.max()])
+within = (found > values.min() - 1e-9) & (found < values.max() + 1e-9)
+claim("An average never leaves the range of its values.", within)
 
 # %% [markdown]
 # Two steps lead from here to the Transformer. The **first** is a simpler score. Multiply the square out:
