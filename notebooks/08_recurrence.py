@@ -404,10 +404,9 @@ picture
 last_state = {key: values[:, 0, -1] for key, values in measured.items()}
 first_gradient = {key: values[:, 1, 0] for key, values in measured.items()}
 low, high = min(gains), max(gains)
-print("powers of ten, in the mean over the seeds:   last state   gradient at the first state")
+print("median over the seeds:   last state   gradient at the first state")
 for (s, g), state in last_state.items():
-    gradient = first_gradient[s, g]
-    print(f"{s}, g = {g:4.2f} {np.log10(state).mean():43.1f} {np.log10(gradient).mean():29.1f}")
+    print(f"{s}, g = {g:4.2f} {np.median(state):23.0e} {np.median(first_gradient[s, g]):29.0e}")
 claim("The state of tanh stays below √H, because every number lies within ±1.", last_state["tanh", high] < np.sqrt(H_))
 claim(f"At g = {high:g} the state of ReLU passes a million.", last_state["relu", high] > 1e6)
 claim("So does its gradient.", first_gradient["relu", high] > 1e6)
