@@ -376,7 +376,8 @@ print(f"                       next sentence {float(step.shown['next sentence'])
 # The remaining options belong to the training. The learning rate rises during the first 5 % of the steps (`warmup`,
 # [notebook 01](01_learning_from_data.ipynb)), and the embeddings learn at the same rate as everything else
 # (`embedding_learning_rate_scale`). We hide 30 % of the tokens, twice as many as BERT: a short run learns more from
-# each row in this way. (The measurement hides 15 %, as always.)
+# each row in this way. (The measurement hides 15 %, as always.) Next sentence has the weight 1 from the first step to
+# the last, as in the formula.
 #
 # Three ideas make this fit into a notebook. The embeddings start from counted word vectors (F34,
 # [notebook 03](03_text_tokens_word_vectors.ipynb)). The heads know the distance of two tokens by a bias (F21,
@@ -403,6 +404,7 @@ options = replace(
     embedding_learning_rate_scale=1.0,
     mask_rate=0.3,
     next_sentence_weight=1.0,
+    next_sentence_rest=1.0,
 )
 
 
