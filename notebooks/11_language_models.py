@@ -36,7 +36,7 @@ from minilm.formulas.cross_entropy import softmax
 from minilm.formulas.pretraining import masked_word_context, masked_word_context_as_printed
 from minilm.text.corpus import labelled
 from minilm.training.loop import LearningRate, Step
-from minilm.training.objectives import CausalLM
+from minilm.training.objectives import CausalLM, Unchanging
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
 from minilm.viz import schematics
@@ -501,14 +501,15 @@ for name, mask in (("left only, as printed", printed), ("both sides", context)):
 # and the same hidden letters. The only difference is the attention mask: it is `tril(…, −1)`, which is the printed
 # formula, or True everywhere. (Every chosen letter becomes `[MASK]` here, so that the letter's own position reveals
 # nothing.) No objective of the library has such a mask, so we write our own. An objective is any class with a `step`,
-# which gives the loss of a batch, and a `measure`, which gives the figures.
+# which gives the loss of a batch, and a `measure`, which gives the figures. (`Unchanging` says that it stays the same
+# from the first step to the last.)
 
 # %%
 T, MASK = 24, V  # [MASK] is one more id
 share_hidden = 0.15
 
 
-class HiddenLetters:
+class HiddenLetters(Unchanging):
     """F25, where each position may attend to the positions that `sees` [T, T] allows."""
 
     def __init__(self, sees):

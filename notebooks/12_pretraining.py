@@ -228,10 +228,10 @@ if not FAST:
 # $$L_{words} = -\frac1N \sum_{i \text{ chosen}} \log \text{softmax}(z_i)(y_i) \qquad\qquad
 # \frac{\partial L}{\partial z_i} = \frac1N (\hat y_i - \text{onehot}(y_i))$$
 #
-# and every other row of $z$ has the gradient 0. (onehot($y$) is a row of zeros with a 1 at place $y$.) You can
-# calculate two marks before any training. A model that knows nothing has the loss $\log V$. A model that knows only
-# how frequent each token is has the entropy of these frequencies, the mean of $-\log P(\text{token})$: the *unigram
-# floor*. Whatever falls below that has learnt to use the *context*.
+# and every other row of $z$ has the gradient 0. ($\hat y_i$ is softmax$(z_i)$, and onehot($y$) is a row of zeros with
+# a 1 at place $y$.) You can calculate two marks before any training. A model that knows nothing has the loss
+# $\log V$. A model that knows only how frequent each token is has the entropy of these frequencies, the mean of
+# $-\log P(\text{token})$: the *unigram floor*. Whatever falls below that has learnt to use the *context*.
 #
 # **Predict first.** The vocabulary has 2,000 tokens. With which loss, in nats, does the training begin?
 #
@@ -376,7 +376,8 @@ print(f"                       next sentence {float(step.shown['next sentence'])
 # The remaining options belong to the training. The learning rate rises during the first 5 % of the steps (`warmup`,
 # [notebook 01](01_learning_from_data.ipynb)), and the embeddings learn at the same rate as everything else
 # (`embedding_learning_rate_scale`). We hide 30 % of the tokens, twice as many as BERT: a short run learns more from
-# each row in this way. (The measurement hides 15 %, as always.)
+# each row in this way. (The measurement hides 15 %, as always.) Next sentence has the weight 1 from the first step to
+# the last, as in the formula.
 #
 # Three ideas make this fit into a notebook. The embeddings start from counted word vectors (F34,
 # [notebook 03](03_text_tokens_word_vectors.ipynb)). The heads know the distance of two tokens by a bias (F21,
@@ -389,8 +390,9 @@ print(f"                       next sentence {float(step.shown['next sentence'])
 #
 # <details><summary>Answer</summary>
 #
-# The unigram floor, 6.47 nats: it takes no context to learn which characters are frequent, because the bias of the last
-# layer alone can do it. Everything below that line has to come from the neighbours, and that is what the blocks learn.
+# The unigram floor, 6.47 nats: it takes no context to learn which characters are frequent, because the last layer has a
+# number of its own for each token, and these numbers alone can do it. Everything below that line has to come from the
+# neighbours, and that is what the blocks learn.
 #
 # </details>
 
@@ -403,6 +405,7 @@ options = replace(
     embedding_learning_rate_scale=1.0,
     mask_rate=0.3,
     next_sentence_weight=1.0,
+    next_sentence_rest=1.0,
 )
 
 
@@ -455,8 +458,9 @@ if not FAST:
 # `init="fan-in"` to the options: how long does the loss then stay at the unigram floor?
 #
 # ## What a look next door is worth  (F21 · D4 §2.1.9)
-# BERT knows the order of its tokens by a learned table (`--positions learned`): one vector per position, added to
-# that of the token. Our model has a bias per distance instead (`--positions relative`, the default). It adds a number
+# BERT knows the order of its tokens by a learned table: one vector per position, added to that of the token. Our model
+# has a bias per distance instead. (These are the options `--positions learned` and `--positions relative` of
+# `minilm pretrain`; rotary positions, the third way, are in [notebook 06](06_positions.ipynb).) It adds a number
 # to the score of every query and key, which depends on the distance and on the head. Each head starts with a peak at
 # one distance:
 
@@ -544,13 +548,15 @@ if not FAST:
     )
 
 # %% [markdown]
-# The peaks stay where the start has put them, and around them grows what the start does not say: a head that looks one
-# token back gives something to the second and third one, too. You can see a *slope* in the change: the nearer, the
-# better. In three layers the bias is the same, but what a head fetches is not. Layer 2 finds at −1 a vector that has
+# The peaks stay where the start has put them, and around them grows what the start does not say: a head that looks
+# one token back gives something to the second and third one, too. You can see a *slope* in the change: the nearer,
+# the better. All three layers share this bias, but what a head fetches differs: layer 2 finds at −1 a vector that has
 # already read −2 and −3.
 #
-# **Wrong, then right.** "The bias has hardly moved, so it could be left out." It has hardly moved because it was right
-# from the beginning. Take its peaks away from the trained model, and see what becomes of its loss:
+# **Wrong, then right.** "The bias has hardly moved, so it could be left out." It has hardly moved because it was
+# right from the beginning. Take it away from the trained model, and see what becomes of its loss. (The table of the
+# bias has an entry for each *bucket* of distances. Entries 1 and 2 are the distances −1 and −2, entries 17 and 18 are
+# +1 and +2.)
 
 
 # %%
@@ -632,7 +638,7 @@ claim("With label 0 ignored it says 'no' to everything.", ignored == 1)
 # **2. A start from which nothing can be compared.** How much can logistic regression (a straight line) read from the
 # vector at `[CLS]` before any training? If the heads are random it can read almost nothing, because the vector is a
 # blurred average of the whole input. If the heads look for the same token in the other segment, the answer is in the
-# vector from the first step on, and training only has to find it.
+# vector from the first step on, and training only has to find it. (`fan-in` is the random start, `neighbours` is ours.)
 
 
 # %%
