@@ -314,7 +314,7 @@ claim("It reads fewer than 30 % of the digits, the other one more than 90 %.", w
 # %% [markdown]
 # The model trained with the printed loss has become certain, and it reads about as many digits as guessing would (the
 # dotted line). The gradients that D1 §4.2 prints below the loss (F12–F14) have a fault of their own: they subtract the
-# same letter from itself, which gives zero; see notebook 06.
+# same letter from itself, which gives zero; see notebook 08.
 #
 # **What to try.** Let the printed loss start from the weights that the right loss has found. Below the loop, add
 # `curves["as printed, later"] = trained(W["as corrected"], slopes["as printed"])[1]`: what does the printed loss do to a
@@ -448,4 +448,4 @@ claim("Only += gives 7.", slopes[0] == 7 and slopes[1] != 7)
 # slope has $M$ at $z = 1$, and is it $M(1-M)$? In the cell of the small network, call `loss.backward()` twice: what are
 # the slopes then, and why?
 #
-# `minilm/formulas/rnn.py` takes the same walk by hand through a whole sequence (notebook 06).
+# `minilm/formulas/rnn.py` takes the same walk by hand through a whole sequence (notebook 08).

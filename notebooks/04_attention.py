@@ -1,32 +1,146 @@
 # %% [markdown]
 # # 04 · Attention
 #
-# After this notebook you can write attention from memory, mask it without leaks, differentiate it with a pencil, and
-# say what a heat map of it shows and what it does not. You need NumPy, school calculus and notebook 02's way of
-# checking a gradient. The notebook runs in well under a minute.
+# > **Minutes.** 1 to run, about 75 to read and try.
+# >
+# > **You need** matrix products in NumPy, and the softmax and the way to check a gradient of
+# > [notebook 02](02_gradients.ipynb).
+# >
+# > **Afterwards you can** write attention from memory, say why its scores are divided by √D, mask it without leaks, and
+# > differentiate it with a pencil.
+# >
+# > **The documents.** D4 §2.1.10:
+# > “注意力机制（Attention Mechanism）是指在神经网络中通过计算权重，将输入序列中的不同位置聚焦到特定的位置。”
+# > (attention means that a neural network computes weights and with them focuses the different positions of the input on
+# > certain positions).
+# >
+# > **Words.** D4, F18, `agree`, `claim` and `FAST` are explained in
+# > [notebook 01](01_learning_from_data.ipynb) and in the [glossary](GLOSSARY.md#words-that-the-notebooks-use).
 #
-# Letters: $T$ queries (the words that look), $S$ keys (the words that are looked at), $D$ the size of a head, $H$
-# heads, $C = H·D$ the width of the model, $B$ sentences in a batch.
+# Letters: $T$ queries (the words that look), $S$ keys (the words that are looked at), $D$ the size of a query and of a
+# key, $C$ the features of a word, $B$ sentences in a batch.
 
 # %%
-from collections import Counter
-
 import numpy as np
 import torch
 
-from minilm.formulas import attention as by_hand, positions
+from minilm.formulas import attention as by_hand
 from minilm.layers import attention as library
-from minilm.viz import plots
+from minilm.viz import plots, schematics
 from minilm.viz.teaching import FAST, agree, claim, panels
 
 torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
 rng = np.random.default_rng(0)
 
 # %% [markdown]
+# ## An average that chooses  (F18 · D4 §2.1.10)
+# Attention is a weighted average. Before there are any words in it, look at it with plain numbers. You have $S$ numbers,
+# the **values** $v_s$, and each of them was measured at a place on a line, its **key** $k_s$. Somebody comes with a
+# **query** $q$, another place on the line, and asks what the value would be there. There are two simple answers: the
+# average of all values, or the one value whose key is nearest. Attention lies between the two. The nearer a key is to the
+# query, the more weight its value gets:
+#
+# $$y = \sum_s A_s v_s, \qquad A_s = \mathrm{softmax}_s\Big({-\frac{(q - k_s)^2}{2 w^2}}\Big) .$$
+#
+# The softmax (notebook 02) turns any scores into weights that are positive and sum to 1. The width $w$ says how far
+# "near" reaches. (In statistics this is called kernel regression: Nadaraya, 1964, and Watson, 1964.)
+
+# %%
+draw = np.random.default_rng(4)
+keys = draw.uniform(0, 6, size=30)  # S places on a line
+values = np.sin(keys) + 0.2 * draw.normal(size=30)  # what was measured there
+
+
+def softmax(scores):
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))  # the largest exponent is 0: nothing overflows
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def look_up(queries, width):
+    """Queries [T] → results [T]: averages of the values, weighted by how near their keys are."""
+    scores = -((queries[:, None] - keys) ** 2) / (2 * width**2)  # [T, S]
+    return softmax(scores) @ values  # [T, S] @ [S] = [T]
+
+
+# %% [markdown]
+# **Predict first.** What does `look_up` return if the width is very small, and if it is very large?
+#
+# <details><summary>Answer</summary>
+#
+# With a very small width the nearest key takes all the weight, and its value comes back, as from a dictionary. With a
+# very large width all keys count the same, and the average of all values comes back, whatever the query is.
+#
+# </details>
+
+# %%
+queries = np.linspace(0, 6, 200)
+picture, axis = panels(width=8)
+axis.plot(keys, values, "o", color=plots.GREY, label="values, at their keys")
+for width, colour in zip((0.02, 0.4, 20), plots.COLOURS):
+    axis.plot(queries, look_up(queries, width), color=colour, label=f"w = {width}")
+axis.set(title="What comes back for each query", xlabel="query", ylabel="result")
+axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+picture
+
+# %%
+found = look_up(queries, 0.4)
+print(
+    f"values from {values.min():.2f} to {values.max():.2f}; results for w = 0.4 from {found.min():.2f} to {found.max():.2f}"
+)
+claim("With a tiny width, a query at a key gets the value of this key.", np.abs(look_up(keys, 1e-4) - values) < 1e-6)
+claim("With a huge width, every query gets the average.", np.abs(look_up(queries, 1e3) - values.mean()) < 1e-3)
+within = (found > values.min() - 1e-9) & (found < values.max() + 1e-9)
+claim("An average never leaves the range of its values.", within)
+
+# %% [markdown]
+# Two steps lead from here to the Transformer. The **first** is a simpler score. Multiply the square out:
+#
+# $$-\tfrac12 \lVert q - k \rVert^2 = q · k - \tfrac12 \lVert q \rVert^2 - \tfrac12 \lVert k \rVert^2 .$$
+#
+# The middle term is the same for all keys of a query, so the softmax does not notice it. If all keys have the same
+# length, the last term is the same, too. The dot product $q · k$ remains: it compares two vectors of any size, and one
+# matrix product compares all queries with all keys.
+
+# %%
+q, k = (np.stack([np.cos(a), np.sin(a)], axis=-1) for a in (draw.uniform(0, 6, size=4), draw.uniform(0, 6, size=7)))
+squares = ((q[:, None] - k) ** 2).sum(axis=-1)  # [T, S]; q and k lie on a circle: all have length 1
+agree("weights by distance and by dot product", softmax(-squares / 2), softmax(q @ k.T))
+
+# %% [markdown]
+# The **second** step is that queries, keys and values are not given. A model computes all three from the vectors of the
+# words, by matrices that it learns. That is the next section.
+#
+# **What to try.** Give all values the same number, `values = np.full(30, 2.0)` below their line: what can attention
+# return now? Ask outside the keys as well, `queries = np.linspace(-3, 9, 200)`: what comes back where there are none?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Only 2: the weights of every query sum to 1, so the average of equal numbers is that number, whatever the
+#    weights are.
+#
+#    ```text
+#    values from 2.00 to 2.00; results for w = 0.4 from 2.00 to 2.00
+#    ```
+# 2. Beyond the last key, the curves of the small widths become flat: the outermost keys are the nearest ones,
+#    however far away they are, and the weights must still sum to 1. Attention cannot say "nothing fits".
+#
+#    ```text
+#    ✓ An average never leaves the range of its values.
+#    ```
+#
+# </details>
+
+# %% [markdown]
 # ## Query, key, value  (F18 · D4 §2.1.5, §2.1.10)
 # The document calls self-attention (自注意力) the core of the Transformer and describes it in one sentence: for each
-# position, compute weights over the other positions and focus on them. It prints no formula. It means this one
-# (Vaswani et al., 2017, §3.2.1):
+# position, compute weights over the other positions and focus on them. For one word, *sat* in "the cat sat down", this is
+# what happens, with $D$ numbers in each query, key and value:
+
+# %%
+schematics.attention_one_query()
+
+# %% [markdown]
+# The document prints no formula. It means this one, for all words at once (Vaswani et al., 2017, §3.2.1):
 #
 # $$\mathrm{Attention}(Q, K, V) = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt{D}}\right) V$$
 #
@@ -57,7 +171,35 @@ W_K[2, 1] = 1
 W_V[4, 0] = W_V[5, 1] = 1  # what is handed over: smallness, redness
 
 # %% [markdown]
-# These four lines compute attention, with the shape next to each line:
+# First a single query, the one of *ball*, one step after the other:
+
+# %%
+noun = words.index("ball")
+q_noun = X[noun] @ W_Q  # [D]: what the noun asks
+scores = (X @ W_K) @ q_noun / np.sqrt(len(q_noun))  # [S]: how well each key fits; √D is explained below
+weights = softmax(scores)  # [S]: the same as shares of 1
+result = weights @ (X @ W_V)  # [Dv]: the values, weighted
+for word, score, weight in zip(words, scores, weights):
+    print(f"{word:6} score {score:5.2f}   weight {weight:.2f}")
+print("what ball gets (small, red):", result.round(2))
+
+# %% [markdown]
+# The same for all queries at once is a few products of matrices:
+
+# %%
+schematics.attention_matrix()
+
+# %% [markdown]
+# It takes four lines, with the shape next to each line. (The mask comes later; here every word may look at every word.)
+#
+# **Predict first.** *Rolls* asks for its noun. Will it know, after attention, that the ball is small and red?
+#
+# <details><summary>Answer</summary>
+#
+# No. It looks at *ball*, but it gets the value of *ball*, which was computed from the row of *ball* alone, and this row
+# knows of neither. A second layer of attention could hand it on: by then the vector of *ball* carries both.
+#
+# </details>
 
 # %%
 Q, K, V = X @ W_Q, X @ W_K, X @ W_V  # [T, C] @ [C, D] = [T, D], three times
@@ -83,6 +225,7 @@ picture
 
 # %%
 nouns, verbs = X[:, 2] == 1, X[:, 3] == 1
+agree("the row of the noun, and the single query", Y[noun], result)
 claim("Before attention the noun knows of neither small nor red.", X[nouns, 4:] == 0)
 claim(
     "After it the noun carries nearly half of each, and the verb almost nothing.",
@@ -95,6 +238,10 @@ claim(
 #
 # Here we chose $W^Q, W^K, W^V$ with a pencil. In a model they are learned, and nothing in the formula decides what a
 # head will ask for.
+#
+# Here queries, keys and values all come from the same words, so $T = S$. This is **self**-attention. In
+# **cross**-attention, the queries come from one text and the keys and values from another, as when a translation looks at
+# its original (notebook 05). That is why there are two letters.
 #
 # The same four lines stand in `minilm/formulas/attention.py` (NumPy) and `minilm/layers/attention.py` (PyTorch), for
 # any sizes:
@@ -126,6 +273,33 @@ claim(
 # **What to try.** Set `strength` to 1 and to 60: how sharp is the choice? Let verbs ask for adjectives too,
 # `W_Q[3, 0] = strength`. Add a second noun, the row `("floor", [0, 0, 1, 0, 0, 0]),` below *rolls*: what does *rolls*
 # get?
+#
+# <details><summary>Answers</summary>
+#
+# 1. With 1 the weights are soft: the ball gets a little more of what its adjectives are, and all other words get
+#    almost as much. With 60 the softmax chooses, and nothing is left for the others. A larger query asks the same
+#    question more sharply.
+#
+#    ```text
+#    (small, red) of the word ball : before attention [0. 0.] and after it [0.29 0.29]
+#    (small, red) of the word ball : before attention [0. 0.] and after it [0.5 0.5]
+#    ```
+# 2. Now *rolls* asks two questions at once. Three keys fit equally well, the noun and both adjectives, so it gets a
+#    third of each adjective.
+#
+#    ```text
+#    (small, red) of the word rolls: before attention [0. 0.] and after it [0.33 0.33]
+#    ```
+# 3. Still nothing. It now looks at both nouns with half of its weight each, and the values of both are empty.
+#    *Floor* itself becomes small and red like *ball*: it asks the same question, and nothing here says which noun an
+#    adjective belongs to.
+#
+#    ```text
+#    (small, red) of the word rolls: before attention [0. 0.] and after it [0.01 0.01]
+#    (small, red) of the word floor: before attention [0. 0.] and after it [0.49 0.49]
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## Why √D?  (F18 · D4 §2.1.5)
@@ -133,6 +307,16 @@ claim(
 # products, each of variance 1. Without the root, the scores of a head of size 64 are spread eight times too widely, and
 # one key takes all the weight. Then the softmax passes hardly any gradient back: the slope of each weight with respect
 # to its own score is $A_s(1 - A_s)$, which is 0 both where $A_s$ is 0 and where it is 1.
+#
+# **Predict first.** With the root, what happens to the gradient that reaches the scores when $D$ grows from 4 to 1024?
+# And without it?
+#
+# <details><summary>Answer</summary>
+#
+# With the root it stays the same, because the scores have the same spread at every $D$. Without it, it shrinks, and at
+# $D = 1024$ it is several times smaller.
+#
+# </details>
 
 # %%
 sizes, n, S = np.array([4, 16, 64, 256, 1024]), 200 if FAST else 2000, 16
@@ -179,9 +363,10 @@ claim("With it the largest weight stays below 35 %.", [largest[D, "with √D"] <
 claim("The gradient is more than three times smaller without the root.", lost > 3)
 
 # %% [markdown]
-# **Wrong, then right.** Dividing by $D$ instead of $\sqrt D$ is an error in the other direction: the variance falls
-# to $1/D$, all weights become nearly equal, and attention is a plain average. Also, $D$ is the size of a *head*: with
-# $H$ heads, $\sqrt{C}$ is too large by a factor of $\sqrt H$, a mistake that no test with one head can see.
+# **Wrong, then right.** Dividing by $D$ instead of $\sqrt D$ is an error in the other direction: the variance falls to
+# $1/D$, all weights become nearly equal, and attention is a plain average. And $D$ is the size of a query, not the
+# width $C$ of the model. A model has several attentions side by side, $H$ *heads* of the size $D = C/H$ (notebook 05).
+# With $\sqrt{C}$, the root is too large by a factor of $\sqrt H$, a mistake that no test with one head can see.
 
 # %%
 q, k = rng.normal(scale=sigma, size=(n, 64)), rng.normal(scale=sigma, size=(n, S, 64))
@@ -192,8 +377,44 @@ print(f"divided by D = 64: the largest of {S} weights is {largest_mean:.3f} on a
 claim("The largest weight is less than 1.4 times an equal share.", largest_mean < 1.4 / S)
 
 # %% [markdown]
+# **Other scores.** The first attention for translation (Bahdanau, Cho and Bengio, 2015) had no dot product. Its score
+# was a small network, $Z_{ts} = w · \tanh(W_q q_t + W_k k_s)$, called *additive* attention. It needs no root, because
+# tanh keeps its numbers small, and it takes queries and keys of different sizes. But it must store a whole layer of
+# numbers for each pair of a query and a key. The dot product stores one number for each pair and, with the root, works
+# about as well (Vaswani et al., 2017, §3.2.1). So it won.
+
+# %%
+T, A = 3, 8  # A units in the small network
+some_q, some_k = draw.normal(size=(T, 4)), draw.normal(size=(S, 6))  # of different sizes
+W_q, W_k, w = draw.normal(size=(4, A)), draw.normal(size=(6, A)), draw.normal(size=A)
+layer = np.tanh((some_q @ W_q)[:, None] + some_k @ W_k)  # [T, 1, A] + [S, A] = [T, S, A]
+additive = layer @ w  # [T, S]
+print(f"additive attention stores {layer.size} numbers to get {additive.size} scores")
+
+# %% [markdown]
 # **What to try.** Let the entries of $q$ and $k$ have variance 4, `sigma = 2`: which root would you need? Take 256 keys
 # instead of 16, `S = 256`.
+#
+# <details><summary>Answers</summary>
+#
+# 1. Each product of two entries now has variance 4 · 4 = 16, and so the scores have variance 16 D. You would need
+#    $\sqrt{16 D} = 4\sqrt D$. The root in the formula is right only as long as queries and keys have variance 1,
+#    which is what the start of training and layer norm (notebook 07) take care of.
+#
+#    ```text
+#    D =   64   variance of the scores:  1031.5 without √D, 16.12 with it
+#    no longer true: With it the largest weight stays below 35 %.
+#    ```
+# 2. The variances stay what they were, because they do not depend on the number of keys. Without the root, one key
+#    still takes nearly everything. With it, the weight is shared among sixteen times as many keys, so each weight is
+#    small, and so is the gradient that each score gets: the root does not help against that.
+#
+#    ```text
+#    no longer true: The gradient is more than three times smaller without the root.
+#    divided by D = 64: the largest of 256 weights is 0.006 on average; if all were equal: 0.004
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start attention`
 
@@ -205,6 +426,9 @@ claim("The largest weight is less than 1.4 times an equal share.", largest_mean 
 # `nn.MultiheadAttention` means the opposite, so always say which one you use.
 #
 # A masked key gets the score $-\infty$ *before* the softmax, so the rest of the row still sums to 1.
+
+# %%
+schematics.masks()
 
 
 # %%
@@ -231,6 +455,15 @@ agree("the padding mask of minilm.formulas", padding, by_hand.padding_mask(atten
 # %% [markdown]
 # One test finds a leak whatever the code looks like: **change what must not be seen, and look whether anything
 # moves.** (Here we test the words up to t = 2. Do it for every t, and you find all leaks.)
+#
+# **Predict first.** With the causal mask, how far do the outputs up to t move when the later words change?
+#
+# <details><summary>Answer</summary>
+#
+# Not at all, not even in the last bit: a weight of exactly 0 multiplies whatever stands there. A small number instead
+# of 0 would be a leak.
+#
+# </details>
 
 
 # %%
@@ -253,7 +486,6 @@ claim("With the causal mask nothing leaks.", with_mask == 0)
 
 # %%
 Z = q @ k.swapaxes(1, 2) / np.sqrt(4)
-softmax = lambda z: np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)  # noqa: E731
 right = by_hand.attention_weights(q, k, causal)[0]
 after = (softmax(Z) * causal)[0]
 inverted = by_hand.attention_weights(q, k, ~causal)[0]
@@ -277,6 +509,18 @@ picture
 # %%
 claim("With the mask after the softmax, one row sums to less than 0.5.", after.sum(axis=1).min() < 0.5)
 claim("It leaks.", through > 0.01)
+
+# %% [markdown]
+# Can you save the first one by dividing each row by its sum afterwards? On paper, yes: what the hidden words added to
+# the denominator cancels. In a computer, not always. If the score of a hidden word is larger than the others by 800,
+# the visible weights are rounded to zero before you divide, and 0/0 is left. With $-\infty$ before the softmax this
+# cannot happen.
+
+# %%
+again = after / after.sum(axis=1, keepdims=True)
+agree("after the softmax, then divided by the row sums", again, right)
+large = softmax(np.array([0.0, 1.0, 800.0])) * np.array([1, 1, 0])  # the third word is hidden
+claim("With a score of 800 in the hidden word, nothing is left to divide.", large.sum() == 0)
 
 # %% [markdown]
 # *Filled with 0* sums to 1 and looks healthy, but it shows the future. *Inverted* sees nothing but the future, and
@@ -306,18 +550,42 @@ claim(f"−1e9 in half precision is {half}.", half == -np.inf and torch.finfo(to
 # `by_hand.attention(q, k, v, both)`? (A row without any key is $0/0$ in our own function.) Swap the lengths of the two
 # sentences, `lengths = [4, 6]`.
 #
+# <details><summary>Answers</summary>
+#
+# 1. At once: a query now sees only itself and what comes *after* it, so the outputs move as soon as the later words
+#    change.
+#
+#    ```text
+#    no longer true: With the causal mask nothing leaks.
+#    ```
+# 2. No word changes, not even in the last bit; only the outputs at the padding do, and nobody reads them. So the
+#    queries of the padding need no mask, and most programs do not have one.
+#
+#    ```text
+#    change of a word 0.0, of padding
+#    ```
+# 3. Nothing of what is claimed: each sentence has its own row in the mask, so it does not matter which of the two is
+#    the short one.
+#
+#    ```text
+#    masked by hand and minilm.formulas: equal to the last bit
+#    ```
+#
+# </details>
+#
 # **Exercises.** `minilm exercise start padding_mask` · `causal_mask`
 
 # %% [markdown]
 # ## The gradient by hand  (F18 · D4 §2.1.5)
-# We go backwards through three steps: $Y = AV$, $A = \mathrm{softmax}(Z)$, $Z = QK^\top/\sqrt D$. For a product, the
-# rule is "the upstream gradient times the other factor":
+# We go backwards through three steps: $Y = AV$, $A = \mathrm{softmax}(Z)$, $Z = QK^\top/\sqrt D$. Write $dY$ for the
+# gradient of the loss with respect to $Y$ (the *upstream* gradient: it arrives from above), $dA$ for that with respect
+# to $A$, and so on. For a product, the rule is "the upstream gradient times the other factor":
 #
 # $$dV = A^\top dY, \qquad dA = dY\,V^\top, \qquad dQ = dZ\,K/\sqrt D, \qquad dK = dZ^\top Q/\sqrt D .$$
 #
 # Take the softmax slowly. Since $A_j = e^{Z_j}/\sum_i e^{Z_i}$, the score $Z_s$ stands in the numerator of $A_s$ *and
-# in the denominator of every weight*: $\partial A_j/\partial Z_s = A_j(\mathbb 1[j = s] - A_s)$. Sum over $j$ with
-# the upstream gradient:
+# in the denominator of every weight*: $\partial A_j/\partial Z_s = A_j(\mathbb 1[j = s] - A_s)$, where $\mathbb 1[j =
+# s]$ is 1 if $j = s$ and 0 otherwise. Sum over $j$ with the upstream gradient:
 #
 # $$dZ_s = A_s\Big(dA_s - \underbrace{\textstyle\sum_j dA_j A_j}_{\text{the row sum}}\Big) .$$
 
@@ -345,6 +613,7 @@ machine = by_machine(lambda *x: library.attention(*x, torch.tensor(may))[0], (q,
 for name, ours, theirs, page in zip("QKV", (dQ, dK, dV), machine, by_hand.attention_gradient(q, k, v, may, dY)):
     agree(f"d{name} by hand and by autograd", ours, theirs)
     agree(f"d{name} by hand and in minilm.formulas", ours, page)
+print("largest entries:", *(f"d{name} {np.abs(ours).max():.2f}" for name, ours in zip("QKV", (dQ, dK, dV))))
 claim("A query that sees nothing learns nothing, and there is no NaN.", dQ[1] == 0)
 
 # %% [markdown]
@@ -365,327 +634,45 @@ claim("It is more than five times too large.", times > 5)
 # **What to try.** Let `dY` and `v` be all ones, `dY, v = np.ones_like(dY), np.ones_like(v)` below their line: why is
 # every gradient except $dV$ zero? (This is why a gradient test never uses a plain sum.)
 #
+# <details><summary>Answers</summary>
+#
+# 1. If all values are the same, it makes no difference where a query looks, so $dQ = dK = 0$; only $dV$, the column
+#    sums of the weights, is left. The gradient of a plain sum would not notice a wrong $dQ$.
+#
+#    ```text
+#    largest entries: dQ 0.00 dK 0.00 dV
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start attention_gradient`
 
 # %% [markdown]
-# ## Many heads, one product  (F19 · D4 §2.1.9)
-# One softmax finds one kind of thing at a time. The document names multi-head attention (多头自注意力): $H$ small
-# attentions side by side, each with its own queries,
+# ## In five lines
 #
-# $$\mathrm{MultiHead}(X) = \mathrm{Concat}(\mathrm{head}_1, …, \mathrm{head}_H)\,W^O,$$
-# $$\mathrm{head}_i = \mathrm{Attention}(XW_i^Q, XW_i^K, XW_i^V),$$
+# 1. Attention is a weighted average of values; the weights come from a softmax over how well each key fits the query.
+# 2. In self-attention, queries, keys and values are all computed from the same words, by three matrices that are
+#    learned.
+# 3. Scores are divided by √D, D the size of a query: otherwise they spread like √D, one key takes everything, and the
+#    gradient dies.
+# 4. A mask sets forbidden scores to −∞ before the softmax; to find a leak, change what must not be seen and look
+#    whether anything moves.
+# 5. The gradient of the softmax subtracts the row sum: what is added to all values alike does not tell a query where to
+#    look.
 #
-# with $W_i^Q, W_i^K, W_i^V\ [C, D]$, $W^O\ [C, C]$ and $C = H·D$. Together they cost as much as one large head. As
-# printed, these are $3H$ small products. In practice everybody computes one large product, because column block $i$
-# of $X\,[W_1 … W_H]$ *is* $XW_i$.
-
-# %%
-B, T, H, D = 2, 5, 3, 4
-C = H * D
-X, W_O = rng.normal(size=(B, T, C)), rng.normal(size=(C, C))
-W_Q, W_K, W_V = (rng.normal(size=(H, C, D)) / np.sqrt(C) for _ in range(3))
-heads = [by_hand.attention(X @ W_Q[i], X @ W_K[i], X @ W_V[i]) for i in range(H)]  # each [B, T, D]
-printed = np.concatenate(heads, axis=-1) @ W_O  # [B, T, C]
-
-# %%
-W = np.concatenate([np.concatenate(list(W), axis=1) for W in (W_Q, W_K, W_V)], axis=1)  # [C, 3C]: all 3·H side by side
-qkv = (X @ W).reshape(B, T, 3, H, D)  # one product, then cut
-q, k, v = qkv.transpose(2, 0, 3, 1, 4)  # each [B, H, T, D]: the heads beside the batch
-fused = by_hand.attention(q, k, v).transpose(0, 2, 1, 3).reshape(B, T, C) @ W_O  # [B, T, H, D] → [B, T, C]
-agree("3·H small products and one large product", printed, fused)
-agree("as printed, and minilm.formulas", printed, by_hand.multi_head_attention(X, X, X, W_Q, W_K, W_V, W_O))
-
-layer = library.MultiHeadAttention(C, H).double()
-with torch.no_grad():
-    layer.to_qkv.weight.copy_(torch.tensor(W.T))  # nn.Linear stores the transpose
-    layer.output.weight.copy_(torch.tensor(W_O.T))
-    layer.to_qkv.bias.zero_(), layer.output.bias.zero_()
-agree("as printed, and minilm.layers", printed, layer(torch.tensor(X))[0])
-
-# %% [markdown]
-# The gradients agree as well: the gradients of the small matrices, stacked, are the gradient of the large one. $X$ is
-# query, key and value at once, so its three gradients add up.
-
-# %%
-dY = rng.normal(size=(B, T, C))
-dQ, dK, dV, dW_Q, dW_K, dW_V, dW_O = by_hand.multi_head_attention_gradient(X, X, X, W_Q, W_K, W_V, W_O, None, dY)
-bias = np.zeros(3 * C), np.zeros(C)
-dX, dW, *_ = by_hand.fused_self_attention_gradient(X, W.T, bias[0], W_O.T, bias[1], H, None, dY)
-agree("dX: of the large product, and the sum of three", dX, dQ + dK + dV)
-agree("dW: of the large product, and the small ones stacked", dW, by_hand.stack_heads(dW_Q, dW_K, dW_V))
-x = torch.tensor(X, requires_grad=True)
-theirs = torch.autograd.grad(layer(x)[0], (x, layer.to_qkv.weight), torch.tensor(dY))
-agree("dX by hand and by autograd", dX, theirs[0])
-agree("dW by hand and by autograd", dW, theirs[1])
-
-# %% [markdown]
-# **Wrong, then right.** If you cut $[B, T, C]$ straight into $[B, H, T, D]$ by `reshape`, without the transpose, the
-# shape is right and the content is wrong. Then a "head" holds the vectors of a few neighbouring words instead of a
-# part of every word, and words in one head never meet words in another.
-
-# %%
-straight = lambda x: x.reshape(B, H, T, D)  # noqa: E731  wrong
-large = straight(X @ W[:, :C]), straight(X @ W[:, C : 2 * C]), straight(X @ W[:, 2 * C :])
-mixed = by_hand.attention(*large).reshape(B, T, C) @ W_O
-moved = X.copy()
-moved[:, -1] += 1  # change the last word: which words notice?
-large_ = [straight(moved @ W[:, i * C : (i + 1) * C]) for i in range(3)]
-reached = np.abs(by_hand.attention(*large_).reshape(B, T, C) @ W_O - mixed).max(axis=(0, 2)) > 1e-9
-print("right shape:", mixed.shape == printed.shape, "  largest error:", np.abs(mixed - printed).max().round(1))
-print("words that change when the last word changes:", np.flatnonzero(reached), "of", list(range(T)))
-claim(
-    "The shape is right, and the error is larger than 1.",
-    mixed.shape == printed.shape and np.abs(mixed - printed).max() > 1,
-)
-claim("The first word does not notice the last one.", reached[-1] and not reached[0])
-
-# %% [markdown]
-# **What to try.** In a copy of $W^O$, `pruned = W_O.copy()`, set the block that belongs to the first head to zero by
-# `pruned[:D] = 0`: how far is `np.concatenate(heads, axis=-1) @ pruned` from `printed`? Count the parameters of
-# `library.MultiHeadAttention(C, H)` for $H$ = 1, 3, 12 with the same $C$.
+# **Where to read on.**
 #
-# **Exercise.** `minilm exercise start heads`
-
-# %% [markdown]
-# ## The same numbers from a faster kernel  (F18 · D4 §2.1.5)
-# The readable function stores $[B, H, T, S]$ weights. For twelve heads on a text of 4096 words, that is 805 MB in
-# single precision, for one layer of one text. PyTorch's kernel goes through the keys in blocks and never stores the
-# weights. In `minilm/layers/attention.py` it is called `fused_attention`, and the layer uses it whenever you do not
-# ask for the weights. It is equal in value *and* gradient, even for a query that sees nothing.
-
-# %%
-T, S = 5, 7
-q, k, v, dY = (rng.normal(size=(2, 3, n, 4)) for n in (T, S, S, T))
-may = torch.tensor(rng.random((2, 1, T, S)) < 0.5)
-may[1, 0, T // 2] = False
-readable = lambda *x: library.attention(*x, may)[0]  # noqa: E731
-kernel = lambda *x: library.fused_attention(*x, may)  # noqa: E731
-tensors = [torch.tensor(a) for a in (q, k, v)]
-agree("readable and kernel", readable(*tensors), kernel(*tensors))
-for name, ours, theirs in zip("QKV", by_machine(readable, (q, k, v), dY), by_machine(kernel, (q, k, v), dY)):
-    agree(f"d{name}, readable and kernel", ours, theirs)
-claim("Twelve heads, 4096 words and four bytes per weight make 805 MB.", round(12 * 4096**2 * 4 / 1e6) == 805)
-
-# %% [markdown]
-# **Wrong, then right.** "They differ in the seventh digit, so one of them is wrong." In single precision two right
-# answers can differ, because sums are taken in a different order. Compute both again in double precision: rounding
-# shrinks by nine digits, while a bug stays where it was.
-
-# %%
-single = [tensor.float() for tensor in tensors]
-apart = [(readable(*x) - kernel(*x)).abs().max().item() for x in (single, tensors)]
-print(f"readable and kernel differ by {apart[0]:.0e} in single precision, by {apart[1]:.0e} in double")
-claim("In double precision hardly anything is left of the difference.", apart[0] < 1e-5 and apart[1] < 1e-13)
-
-# %% [markdown]
-# **What to try.** Set `T, S` to `64, 64` and to `2048, 2048`, and time both functions in a new cell,
-# `%timeit readable(*tensors)` and `%timeit kernel(*tensors)`. Set `layer.fused = False` and time
-# `layer(torch.tensor(X))` before and after: what does the layer use now?
-
-# %% [markdown]
-# ## Attention does not know the order of the words  (F21 · D4 §2.1.9)
-# Look at the formula again: nothing in it says where a word stands. Shuffle the rows of $X$ by a permutation $P$.
-# Then the scores are $PZP^\top$, the weights $PAP^\top$, and the result $PAP^\top PV = PAV$: every word gets **the
-# very same vector**, in its new place. Attention is *permutation-equivariant*. To attention, "dog bites man" and "man
-# bites dog" are the same.
-
-# %%
-order = np.array([2, 1, 0])  # man bites dog
-sentence = rng.normal(size=(1, 3, C))  # dog bites man, as random vectors
-attend = lambda x: layer(torch.tensor(x))[0].detach().numpy()  # noqa: E731
-agree("shuffle, then attend = attend, then shuffle", attend(sentence[:, order]), attend(sentence)[:, order])
-
-places = positions.sinusoids(3, C + C % 2)[:, :C]  # F21, the next notebook
-apart = np.abs(attend(sentence[:, order] + places) - attend(sentence + places)[:, order]).max()
-print(f"with positions added, the two sentences differ by {apart:.2f}")
-claim("With positions, the order counts.", apart > 0.1)
-
-# %% [markdown]
-# **Wrong, then right.** "So a Transformer without positions is a bag of words." Not with a causal mask: the first
-# word sees one word, the second word sees two, and this number of visible words *is* a position.
-
-# %%
-causal = by_hand.causal_mask(3)
-W_all, zeros = layer.to_qkv.weight.detach().numpy(), np.zeros(3 * C)
-masked = lambda x, mask: by_hand.fused_self_attention(x, W_all, zeros, W_O.T, zeros[:C], H, mask)  # noqa: E731
-apart = np.abs(masked(sentence[:, order], causal) - masked(sentence, causal)[:, order]).max()
-print(f"without positions but with a causal mask, the sentences differ by {apart:.2f}")
-claim("With a causal mask, the order counts.", apart > 0.1)
-
-# %% [markdown]
-# **What to try.** Predict, then run: shuffle the mask along with the words,
-# `masked(sentence[:, order], causal[order][:, order])`. Is attention equivariant again?
-
-# %% [markdown]
-# ## Looking at real attention  (F18, F19 · D4 §2.1.9)
-# Now we train a model on real text: 8,530 sentences about films, which `minilm.text.corpus` reads from a package. The
-# model has one block with four heads. We use the first 24 words of each sentence and a vocabulary of the commonest
-# words, 2,000 in all with five special tokens (every other word is `[UNK]`).
-
-# %%
-from minilm import AdamW, BertForPretraining, TransformerConfig, cross_entropy, initialise
-from minilm.examples.masked_lm import mask_tokens
-from minilm.text.corpus import labelled
-from minilm.training.optimizer import parameter_groups
-
-sentences = [example.text.split() for example in labelled("rotten-tomatoes")]
-claim("There are 8,530 sentences.", len(sentences) == 8530)
-common = [word for word, _ in Counter(word for words in sentences for word in words).most_common(1995)]
-names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *common]
-number = {name: i for i, name in enumerate(names)}
-T, V = 24, len(names)
-ids = torch.zeros(len(sentences), T, dtype=torch.long)  # 0 is [PAD]
-for i, words in enumerate(sentences):
-    ids[i, : len(words)] = torch.tensor([number.get(word, 1) for word in words[:T]])
-train, held_out = ids[500:], ids[:500][(ids[:500] != 0).all(dim=1)]  # held out: sentences that fill all 24 places
-
-# %% [markdown]
-# First we look at the attention of a model that has learned nothing, from two kinds of start. One is the usual random
-# weights (`fan-in`). The other is a start that this project *builds* (`neighbours`,
-# `minilm/models/initialisation.py`): two heads of the first layer begin by looking one word to the left and one word
-# to the right, and the others look at words like their own. So we know beforehand what such a map should look like,
-# and we can test how we read it.
-
-
-# %%
-def model_from(scheme):
-    model = BertForPretraining(TransformerConfig(V, width=64, layers=1, heads=4, feed_forward=128, max_length=T))
-    initialise(model, scheme, torch.Generator().manual_seed(0))
-    return model
-
-
-def maps(model, ids):
-    with torch.no_grad():
-        return model.encoder(ids, None, ids != 0, need_weights=True).attentions[0].numpy()  # [B, H, T, T]
-
-
-words = "the plot is thin , but the cast is a delight .".split()[:T]
-sentence = torch.tensor([[number.get(word, 1) for word in words]])  # 1 is [UNK]
-built = maps(model_from("neighbours"), sentence)[0]  # [H, T, T]
-left, right = built[0].diagonal(-1).mean(), built[1].diagonal(1).mean()
-print(f"head 1 gives {left:.0%} to the word on its left, head 2 gives {right:.0%} to the word on its right")
-
-# %%
-plots.attention_maps(words, [built], title="Built, not learned: two heads look left and right, two at similar words")
-
-# %%
-claim("Heads 1 and 2 give more than 60 % to the neighbours that they were built for.", left > 0.6 and right > 0.6)
-
-# %% [markdown]
-# The map looks as it was built: heads 1 and 2 show a stripe beside the diagonal, and in heads 3 and 4 the second *the*
-# and the second *is* look at the first.
+# * Vaswani, Shazeer, Parmar and others, 2017, *Attention Is All You Need*, §3.2 (arXiv:1706.03762)
+# * Bahdanau, Cho and Bengio, 2015, *Neural Machine Translation by Jointly Learning to Align and Translate*: the first
+#   attention of this kind (arXiv:1409.0473)
+# * Zhang, Lipton, Li and Smola, *Dive into Deep Learning*, the chapter on attention mechanisms
+# * Weng, 2018, *Attention? Attention!*: a page on the history and the family of attentions
 #
-# Next come two models that **learn**, both from `fan-in`. One gets a task that only attention can do: *name the word
-# on your left*. The other gets masked words, BERT's own task (notebook 09), where many things help a little. We watch
-# two values: the loss, and the weight on the word to the left, in the head that looks left the most.
-
-
-# %%
-def word_on_the_left(batch, draw):
-    labels = torch.full_like(batch, -100)  # −100: this label does not count
-    labels[:, 1:] = batch[:, :-1]
-    return batch, labels.masked_fill(batch == 0, -100)
-
-
-def masked_words(batch, draw):
-    return mask_tokens(batch, [0, 1, 2, 3, 4], mask_id=4, vocab_size=V, generator=draw, mask_rate=0.15)
-
-
-def looks_left(model):
-    """Mean weight on the word to the left, over held-out sentences, of the head where it is largest."""
-    return maps(model, held_out).diagonal(-1, 2, 3).mean(axis=(0, 2)).max()  # [B, H, T, T] → [B, H, T − 1] → [H] → 1
-
-
-# %%
-def learn(model, task, steps):
-    draw, history = torch.Generator().manual_seed(1), []
-    optimizer = AdamW(parameter_groups(model, weight_decay=0.01))
-    for step in range(steps):
-        batch = train[torch.randint(len(train), (32,), generator=draw)]
-        shown, labels = task(batch, draw)
-        wanted = (labels.flatten() != -100).nonzero().flatten()
-        logits = model(shown, None, batch != 0, wanted).mlm_logits
-        loss = cross_entropy(logits, labels.flatten()[wanted]).value
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step(5e-3 * min(1, step / 50) * (1 - step / steps))  # warm-up, then linearly down to 0
-        if step % 10 == 0:
-            history.append((step, loss.item(), looks_left(model)))
-    return np.array(history)
-
-
-left_model, masked_model = model_from("fan-in"), model_from("fan-in")
-steps = 20 if FAST else 300
-histories = {
-    "word on the left": learn(left_model, word_on_the_left, steps),
-    "masked words": learn(masked_model, masked_words, steps),
-}
-
-# %%
-picture, axes = panels(1, 2)
-for (name, history), colour in zip(histories.items(), plots.COLOURS):
-    axes[0].plot(history[:, 0], history[:, 1], color=colour, label=name)
-    axes[1].plot(history[:, 0], history[:, 2], color=colour, label=name)
-axes[0].set(title="Loss (nats: natural logarithms)", xlabel="step", ylim=(0, None))
-axes[1].set(title="Weight on the word to the left", xlabel="step", ylim=(0, 1))
-axes[0].legend()
-picture
-
-# %%
-left, masked = histories["word on the left"], histories["masked words"]
-print(
-    f"weight on the word to the left: {left[0, 2]:.2f} at first, {left[-1, 2]:.2f} at the end; masked words: {masked[-1, 2]:.2f}"
-)
-if not FAST:
-    claim(
-        "The first model begins without looking left and ends with more than 90 %.",
-        left[0, 2] < 0.1 and left[-1, 2] > 0.9,
-    )
-    claim("The model of masked words does not look left.", masked[-1, 2] < 0.1)
-    looks = left[:, 2] > 0.5  # more than elsewhere
-    jump = looks.argmax()  # the first time
-    fallen = left[max(0, jump - 5), 1] - left[min(len(left) - 1, jump + 5), 1]
-    claim("The loss falls by more than 1.5 nats in the hundred steps around that jump.", looks.any() and fallen > 1.5)
-
-# %%
-plots.attention_maps(words, [maps(left_model, sentence)[0]], title="Learned: name the word on the left")
-
-# %% [markdown]
-# The loss waits on a plateau while all heads look everywhere, and it falls when they find the word on the left: what
-# a head *looks at* and what the model *can do* change together. A heat map can hardly come closer to an explanation,
-# because here nothing but attention could have solved the task. (The first word has no left neighbour; its row means
-# nothing.)
+# **Exercises.**
 #
-# Masked words, in as many steps, produce no stripe: the word on the left still gets about one part in 24, its share if
-# every word got the same weight. You could tell any story about such a map; resist the temptation. This is also why
-# this project builds a start: heads that must first find the neighbours learn little else in the meantime. The command
-# `minilm bench initialisation` measures this over minutes instead of seconds.
-#
-# **Wrong, then right.** A large weight is not the same as a large effect, because what arrives is weight
-# times *value*. Take the values away and keep the weights: the map stays as it was, but the right answers are gone.
-# Read maps together with an intervention like this one.
-
-
-# %%
-def right_answers(model):
-    shown, labels = word_on_the_left(held_out, None)
-    with torch.no_grad():
-        logits = model(shown).mlm_logits  # [B, T, V]
-    return (logits.argmax(dim=-1) == labels)[:, 1:].float().mean().item()
-
-
-before, map_before = right_answers(left_model), maps(left_model, sentence)
-with torch.no_grad():
-    W_qkv = left_model.encoder.stack.layers[0].attention.to_qkv.weight
-    W_qkv[len(W_qkv) * 2 // 3 :] = 0  # the last third is W^V: no value is handed over any more
-after, map_after = right_answers(left_model), maps(left_model, sentence)
-agree("the map before and after the change", map_before, map_after)
-print(f"right answers: {before:.0%} before, {after:.0%} after")
-if not FAST:
-    claim("Without values, most of the right answers are gone.", before > 0.8 and after < 0.2)
-
-# %% [markdown]
-# **What to try.** Change the task to "the word two places to the left", `labels[:, 2:] = batch[:, :-2]`, or to "the
-# first word", `labels[:, 1:] = batch[:, :1]`. Take the positions away, with the line
-# `left_model.encoder.embeddings.positions.weight.requires_grad_(False).zero_()` before training: what does the loss do,
-# and why? Train for masked words ten times as long, `10 * steps`.
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `attention` | 40 | medium |
+# | `padding_mask` | 20 | easy |
+# | `causal_mask` | 10 | easy |
+# | `attention_gradient` | 45 | hard |

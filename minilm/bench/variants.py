@@ -32,7 +32,7 @@ class Variant:
 # The recipe before positions were a choice: everything by which it may differ from today's stands here, so that it stays.
 BEFORE = dict(
     positions="learned", layers=2, heads=4, init="neighbours", word_vectors=True, mask_rate=0.3, batch=16
-) | dict(pooler_learning_rate_scale=1.0)
+) | dict(pooler_learning_rate_scale=1.0, next_sentence_rest=1.0)
 OLD_RECIPE = {
     "en": BEFORE
     | dict(learning_rate=2e-3, warmup=0.1, embedding_learning_rate_scale=0.1, next_sentence_weight=2.0, window=5),
@@ -62,6 +62,11 @@ GRID = [
         "no-next-sentence",
         "what does next sentence cost? (measured on rows without pairs, so its loss is no exact comparison)",
         dict(next_sentence_weight=0.0),
+    ),
+    Variant(
+        "next-sentence-constant",
+        "is it enough to learn next sentence first, and then to keep it?",
+        dict(next_sentence_rest=1.0),
     ),
     Variant("embeddings-0.1", "embeddings at a tenth of the rate?", dict(embedding_learning_rate_scale=0.1)),
     Variant("embeddings-0.3", "embeddings at a third of the rate?", dict(embedding_learning_rate_scale=0.3)),

@@ -67,7 +67,6 @@ class PretrainOptions:
     """A tokenizer.json to use instead of learning one."""
     held_out: int = 4000
     """How many documents are kept apart to measure on (at most a fifth of the corpus)."""
-
     width: int = 128
     layers: int | None = None
     """3, or 2 for an LSTM, if not given."""
@@ -104,10 +103,10 @@ class PretrainOptions:
     next_sentence_weight: float = 1.0
     """The weight of the next-sentence loss (F26) relative to that of the masked words (F25). With 0 there are no sentence
     pairs, and any text will do, such as documents of a single sentence."""
-
+    next_sentence_rest: float = 0.3
+    """After the first tenth of the run, this share of the weight is left: next sentence is learned first, and then kept."""
     pooler_learning_rate_scale: float = 0.3
-    """The pooler and the next-sentence head learn at this share of the learning rate: a pair gives one bit, so their gradient
-    is mostly noise, and Adam takes equally large steps for noise."""
+    """The pooler and the next-sentence head learn at this share of the learning rate: one bit per pair is mostly noise."""
 
     evaluations: int = 12
     """How many times over the run the model is measured on held-out text and saved."""
@@ -120,7 +119,7 @@ class PretrainOptions:
     def __post_init__(self) -> None:
         check_most(self, MOST)
         check_least(self, 1, "batch", "evaluations", "held_out", "window")
-        check_least(self, 0, "next_sentence_weight")
+        check_least(self, 0, "next_sentence_weight", "next_sentence_rest")
         if not 0 < self.mask_rate < 1:
             raise InputError(f"mask_rate must be between 0 and 1, not {self.mask_rate}.")
         if not 0 <= self.seed < 2**32:
@@ -138,7 +137,7 @@ class PretrainOptions:
         known = {field.name for field in fields(self.adapter.config_class)}
         unused = {"heads", "feed_forward", "norm", "positions"} - known
         if self.adapter.objective != "bert":
-            unused |= {"mask_rate", "next_sentence_weight", "pooler_learning_rate_scale"}
+            unused |= {"mask_rate", "next_sentence_weight", "next_sentence_rest", "pooler_learning_rate_scale"}
         default = {field.name: field.default for field in fields(self)}
         for name in sorted(unused):
             if getattr(self, name) != default[name]:
@@ -170,7 +169,8 @@ class PretrainOptions:
     @property
     def objective(self) -> Objective:
         """What the model is trained for."""
-        return BertPretraining(self.next_sentence_weight) if self.adapter.objective == "bert" else CausalLM()
+        weights = self.next_sentence_weight, self.next_sentence_rest
+        return BertPretraining(*weights) if self.adapter.objective == "bert" else CausalLM()
 
     @property
     def pairs(self) -> bool:

@@ -3,6 +3,7 @@ r"""What a model is trained for: the loss of one batch, and the figures that are
 An objective is all that `training/run.py` needs to know about what is learned:
 
     step(model, batch)       the loss to minimise, the values to display, and the number of tokens processed
+    at(progress)             the objective when this share of the run, from 0 to 1, is done: most are always the same
     measure(model, batches)  figures over held-out batches, by name; the model is left in evaluation mode
     summary(measured)        the most telling of these figures, in a few words
     curves                   the names of the figures that are drawn over the course of a run
@@ -12,7 +13,7 @@ Letters:  B batch · T length · K classes · V vocabulary
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -24,6 +25,8 @@ from minilm.examples.labels import IGNORED
 from minilm.training.loop import Step
 from minilm.training.losses import Loss, crf_loss, cross_entropy
 
+FIRST = 0.1  # the share of a run in which next sentence has its whole weight
+
 
 @runtime_checkable
 class Objective(Protocol):
@@ -34,9 +37,18 @@ class Objective(Protocol):
 
     def step(self, model: nn.Module, batch: Batch) -> Step: ...
 
+    def at(self, progress: float) -> "Objective": ...
+
     def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]: ...
 
     def summary(self, measured: dict[str, float]) -> str: ...
+
+
+class Unchanging:
+    """An objective that is the same from the first step to the last."""
+
+    def at(self, progress: float) -> Any:
+        return self
 
 
 class Mean:
@@ -71,9 +83,19 @@ class BertPretraining:
     follow A (label 0) would be lost. w is `next_sentence_weight`; 0 leaves next sentence out. The model is called as
     `model(input_ids, token_type_ids, attention_mask, masked)` and returns a `PretrainingOutput`; a batch needs `labels`
     [B, T] (−100 where nothing was masked) and `nsp_labels` [B] (−100 for a row that is no pair).
+
+    After the first tenth of a run, `rest` of w is left. Next sentence has to be learned before the masked words have taken
+    what the heads know of the segments for their own purposes; later it has to be kept, for which less is enough.
     """
 
     next_sentence_weight: float = 1.0
+    rest: float = 1.0
+
+    def at(self, progress: float) -> "BertPretraining":
+        """The objective with the weight that w has when this share of the run is done."""
+        if progress < FIRST or self.rest == 1:
+            return self
+        return replace(self, next_sentence_weight=self.next_sentence_weight * self.rest, rest=1.0)
 
     @property
     def curves(self) -> tuple[str, ...]:
@@ -121,7 +143,7 @@ class BertPretraining:
 
 
 @dataclass(frozen=True)
-class CausalLM:
+class CausalLM(Unchanging):
     r"""−1/N Σ log P(wₜ₊₁ ∣ w₁ … wₜ) over all tokens of a text except the first.  F17, F23.
 
     The model is called as `model(input_ids, attention_mask=…)` and returns logits [B, T, V]. Position t is asked for token
@@ -156,7 +178,7 @@ class CausalLM:
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Unchanging):
     r"""−1/N Σ log softmax(logits)(y): over texts [B, K], or over the tokens that carry a tag [B, T, K].  F08, F28.
 
     For a model with a CRF it is −1/N Σ log P(y ∣ x), over the lines of the batch and divided by their tokens (F31). The parts

@@ -75,7 +75,9 @@ class TrainingRun:
 
     def step_at(self, step: int) -> Step:
         """The loss of one step."""
-        return self.objective.step(self.model, self.batch_at(step).to(self.device))
+        p = self.progress
+        objective = self.objective.at(self.budget.progress(p.step, p.tokens, p.seconds))
+        return objective.step(self.model, self.batch_at(step).to(self.device))
 
     def train(
         self,

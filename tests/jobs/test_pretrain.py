@@ -402,6 +402,7 @@ def test_budgets_in_tokens_and_minutes(run, tmp_path, no_picture):
         (dict(width=10**18), "width must be at most 100,000, not 1[0,]+"),
         (dict(weight_decay=-0.1), "weight_decay must be at least 0, not -0.1"),
         (dict(next_sentence_weight=-1.0), "next_sentence_weight must be at least 0, not -1.0"),
+        (dict(next_sentence_rest=-0.1), "next_sentence_rest must be at least 0, not -0.1"),
         (dict(embedding_learning_rate_scale=-1.0), "embedding_learning_rate_scale must be at least 0, not -1.0"),
         (dict(dropout=1.0), "dropout .*1.0"),
         (dict(init="zero"), "init 'zero' is not known"),
@@ -522,8 +523,9 @@ def test_the_pooler_learns_at_its_own_rate_if_there_are_pairs(weight, scaled, ru
 
     monkeypatch.setattr(pretraining.TrainingRun, "train_in", stop_here)
     with pytest.raises(Enough) as stopped:
-        pretrain(run(next_sentence_weight=weight, pooler_learning_rate_scale=0.125), silent)
+        pretrain(run(next_sentence_weight=weight, next_sentence_rest=0.5, pooler_learning_rate_scale=0.125), silent)
     training = stopped.value.args[0]
+    assert [training.objective.at(p).next_sentence_weight for p in (0, 0.5)] == [weight, weight / 2]
     scale = {name: group["scale"] for group in training.optimizer.groups for name in group["names"]}
     assert scale.keys() == dict(training.model.named_parameters()).keys()
     of_pairs = {name for name in scale if name.startswith(("pooler.", "nsp_head."))}

@@ -139,6 +139,7 @@ def test_F08_with_the_head_alone_its_encoder_stays_bit_for_bit(folder, tmp_path)
     [
         *({"heads": 3}, {"norm": "pre"}, {"positions": "none"}, {"feed_forward": 20}, {"mask_rate": 0.3}),
         {"pooler_learning_rate_scale": 0.5},
+        {"next_sentence_rest": 0.5},
     ],
 )
 def test_an_option_that_an_lstm_has_no_use_for_is_refused(given, run):

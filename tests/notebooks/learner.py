@@ -3,9 +3,10 @@
     python learner.py < work.json > report.json
 
 `work` holds the code cells of the notebook, and for each change the number of the first cell that differs, all cells from
-there on, and how many of them draw their pictures. The notebook runs once, with every claim an error, as when it is built.
-Before a cell that a change replaces, the process is forked: the child runs the changed cells to the end (from the beginning
-where there is no fork), as a reader does, for whom a claim is only a sentence. Not a test file.
+there on, and how many of them draw their pictures. The report says what was raised, and what was printed. The notebook runs
+once, with every claim an error, as when it is built. Before a cell that a change replaces, the process is forked: the child
+runs the changed cells to the end (from the beginning where there is no fork), as a reader does, for whom a claim is only a
+sentence. Not a test file.
 """
 
 import io
@@ -25,6 +26,7 @@ def shell() -> InteractiveShell:
     """IPython without its history (a database and a thread): cells, magics, and the picture in a cell's last line."""
     made = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     made.showtraceback = lambda *arguments, **options: RAISED.append(sys.exc_info()[1])
+    made.displayhook.write_output_prompt = lambda: None  # a value is printed as a notebook shows it, without "Out[3]:"
     return made
 
 
@@ -44,40 +46,48 @@ def run(cells: list[str], building: bool, first: int = 0, drawn: int | None = No
     return "", printed.getvalue()
 
 
-def in_a_fork(cells: list[str], first: int, drawn: int) -> tuple[str, float]:
+def in_a_fork(cells: list[str], first: int, drawn: int) -> tuple[str, str, float]:
     """What `run` says of the cells in a copy of this process, and its CPU seconds; this process stays as it is."""
     sys.stdout.flush()
     read, write = os.pipe()
     if (child := os.fork()) == 0:
         try:
-            said = run(cells, building=False, first=first, drawn=drawn)[0]
+            found = run(cells, building=False, first=first, drawn=drawn)
         except BaseException as error:  # even SystemExit: a reader's session would be over
-            said = f"from code cell {first + 1} on: {type(error).__name__}: {error}"
-        os.write(write, said.encode()[:4000])
+            found = f"from code cell {first + 1} on: {type(error).__name__}: {error}", ""
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write(json.dumps(found).encode())
         os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
-        said = pipe.read().decode(errors="replace")
+        said, printed = json.loads(pipe.read() or '["", ""]')
     _, status, used = os.wait4(child, 0)
-    return said or (f"the process died (status {status})" if status else ""), round(used.ru_utime + used.ru_stime, 1)
+    said = said or (f"the process died (status {status})" if status else "")
+    return said, printed, round(used.ru_utime + used.ru_stime, 1)
 
 
 def follow(cells: list[str], changes: list[dict]) -> dict:
-    """Run the notebook and every change. Returns {"whole": …, "printed": …, "changes": [what each raised, …], "seconds": […]}."""
-    said, seconds = [""] * len(changes), [0.0] * len(changes)
+    """Run the notebook and every change.
+
+    Returns {"whole": what the notebook raised, "printed": …, "changes": [what each raised, …], "prints": […], "seconds": […]}.
+    """
+    said, prints, seconds = [""] * len(changes), [""] * len(changes), [0.0] * len(changes)
     whole, printed = "", ""
     shell()
     for number, cell in enumerate([*cells, ""]):
         for at, change in enumerate(changes):
             if FORKS and change["first"] == number:
-                said[at], seconds[at] = in_a_fork(change["cells"], number, change["drawn"])
+                said[at], prints[at], seconds[at] = in_a_fork(change["cells"], number, change["drawn"])
         raised, out = run([cell], building=True, first=number)
         whole, printed = whole or raised, printed + out
     if not FORKS:
         for at, change in enumerate(changes):
             InteractiveShell.instance().reset(new_session=False)
-            said[at] = run([*cells[: change["first"]], *change["cells"]], building=False)[0]
-    return {"whole": whole, "printed": printed, "changes": said, "seconds": seconds}
+            before, own = cells[: change["first"]], change["cells"]
+            said[at], _ = run(before, building=False)
+            if not said[at]:
+                said[at], prints[at] = run(own, building=False, first=len(before), drawn=change["drawn"])
+    return {"whole": whole, "printed": printed, "changes": said, "prints": prints, "seconds": seconds}
 
 
 if __name__ == "__main__":

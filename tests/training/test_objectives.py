@@ -84,6 +84,16 @@ def test_F27_bert_pretraining_is_the_weighted_sum_of_two_means(weight):
     assert (ours["nsp_head.weight"].abs().max() > 0) == (weight > 0)
 
 
+def test_F27_after_the_first_tenth_a_share_of_the_weight_is_left():
+    objective = BertPretraining(2.5, rest=0.25)
+    weights = [objective.at(progress).next_sentence_weight for progress in (0, 0.0999, 0.1, 0.5, 1)]
+    assert weights == [2.5, 2.5, 0.625, 0.625, 0.625]
+    assert objective.at(0.5).at(0.6) == objective.at(0.5)  # once
+    constant = BertPretraining(2.5)
+    assert all(constant.at(progress) is constant for progress in (0, 0.1, 1))
+    assert BertPretraining(2.5, rest=0.0).at(0.5).next_sentence_weight == 0
+
+
 def test_F25_what_padding_holds_does_not_matter():
     model, batch = in_float64(BertForPretraining(SHAPE)), pretraining_batch()
     other = Batch(

@@ -42,7 +42,11 @@ def bert(seed):
     shape = dict(width=6, layers=2, heads=3, feed_forward=7, max_length=LENGTH, dropout=0.3)
     model = BertForPretraining(TransformerConfig(TOKENIZER.size, **shape))
     initialise(model, generator=torch.Generator().manual_seed(seed))
-    return model, BertPretraining(2.0), PretrainingBatches(store(), TOKENIZER, LENGTH, 3, seed=7, mask_rate=0.4)
+    return (
+        model,
+        BertPretraining(2.0, rest=0.3),
+        PretrainingBatches(store(), TOKENIZER, LENGTH, 3, seed=7, mask_rate=0.4),
+    )
 
 
 def new_run(make, model_seed=0, seed=3, wrap=lambda batch_at: batch_at):
@@ -78,6 +82,20 @@ def test_stopped_and_restored_is_uninterrupted_bit_for_bit(stops, make, tmp_path
         assert run.progress.step == stop
     run.train(bar=False)
     assert run.progress.step == STEPS and run.done and same(state_of(run), state_of(whole))
+
+
+def test_the_objective_is_told_how_much_of_the_run_is_done():
+    told = []
+
+    class Told(CausalLM):
+        def at(self, progress):
+            told.append(progress)
+            return self
+
+    model, _, batches = lstm(0)
+    run = TrainingRun(model, Told(), batches.__getitem__, Budget(steps=STEPS), Optimisation(LearningRate(0.02)))
+    run.train(bar=False)
+    assert told == [step / STEPS for step in range(STEPS)]
 
 
 def test_the_seed_decides(make):

@@ -1,4 +1,4 @@
-r"""An embedding table, looked up and trained.  F21."""
+r"""An embedding table, looked up and trained.  F21.  25 minutes, medium."""
 
 from functools import partial
 
@@ -254,7 +254,7 @@ WRONG = {
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e06_embedding.embedding_gradient",
     also=("minilm.exercises.specs.e06_embedding.embedding",),
-    section=("05", "A table that is learned"),
+    section=("06", "A table that is learned"),
     task="Write the first layer of every language model: look up one row of a table for each token, and multiply it "
     "by √C. Then write the backward pass, from the upstream gradient to the gradient of the table. The ids may have "
     "any number of axes, and a token may occur more than once.",

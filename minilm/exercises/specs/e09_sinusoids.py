@@ -1,4 +1,4 @@
-r"""Sinusoidal positions.  F21."""
+r"""Sinusoidal positions.  F21.  25 minutes, medium."""
 
 import math
 
@@ -136,7 +136,7 @@ def distances(table):
 
 EXERCISE = Exercise(
     target="minilm.formulas.positions.sinusoids",
-    section=("05", "Where a word stands"),
+    section=("06", "Where a word stands"),
     task="Build a table with one vector per position: columns 2i and 2i + 1 hold the sine and the cosine of the same "
     "angle, pos / 10000^(2i/C). The width C may be odd; then the last column is a sine.",
     returns={"table": "position column"},

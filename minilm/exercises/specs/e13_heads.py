@@ -1,4 +1,4 @@
-r"""Many heads: split, attend, merge.  F19."""
+r"""Many heads: split, attend, merge.  F19.  30 minutes, medium."""
 
 import numpy as np
 
@@ -239,7 +239,7 @@ residual · X is added to the output ·
 """
 EXERCISE = Exercise(
     target="minilm.formulas.attention.fused_self_attention",
-    section=("04", "Many heads, one product"),
+    section=("05", "Many heads, one product"),
     task="Self-attention with H heads from one matrix product: split its result into Q, K and V, split each of these into heads "
     "of D = C/H columns, let each head attend on its own, and concatenate the heads again. X is [T, C] or [B, T, C].",
     docstring="""Self-attention Y [.., T, C] of X [.., T, C] with H heads, from one product: Q, K, V = X Wᵀ + b.  F19.

@@ -1,4 +1,4 @@
-r"""The feed-forward network with GELU.  F20."""
+r"""The feed-forward network with GELU.  F20.  15 minutes, easy."""
 
 import math
 
@@ -173,7 +173,7 @@ SHARE = "gelu(x) = x · Φ(x), and Φ(x) is the share of a normal distribution b
 CONVENTION = "gelu(1) is 0.8413 with erf: what does your formula give, and is it the one that the task names?"
 EXERCISE = Exercise(
     target="minilm.formulas.transformer.feed_forward",
-    section=("05", "GELU and the feed-forward network"),
+    section=("07", "GELU and the feed-forward network"),
     task="Compute what a Transformer does at each position between two attention layers: FFN(x) = W₂ gelu(W₁ x + b₁) "
     "+ b₂. Use the exact GELU, x · ½(1 + erf(x/√2)), not one of its approximations.",
     docstring="""FFN(x) = W₂ gelu(W₁ x + b₁) + b₂, for each position of `x` [.., C] separately.  F20.

@@ -1,4 +1,4 @@
-r"""The Transformer block, in both orders.  F20."""
+r"""The Transformer block, in both orders.  F20.  30 minutes, medium."""
 
 from functools import partial
 
@@ -241,7 +241,7 @@ def mistakes():
 EXERCISE = Exercise(
     target="minilm.formulas.transformer.post_norm_block",
     also=("minilm.formulas.transformer.pre_norm_block",),
-    section=("05", "The block, in two orders"),
+    section=("07", "The block, in two orders"),
     task="All pieces exist already: put them together, once in the order of 2017 (the norm after the sum) and once in today's "
     "order (the norm before each part). `parts(weights)` returns the weights of attention, norm 1, the feed-forward network "
     "and norm 2, in this order.",

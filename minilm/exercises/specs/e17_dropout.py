@@ -1,4 +1,4 @@
-r"""Dropout, forwards and backwards.  F03."""
+r"""Dropout, forwards and backwards.  F03.  20 minutes, easy."""
 
 import numpy as np
 
@@ -241,7 +241,7 @@ back_scale_twice · backward divides by 1 − p twice ·
 """
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e17_dropout.Dropout",
-    section=("10", "Learning by heart, and what helps"),
+    section=("13", "Learning by heart, and what helps"),
     task="During training, each number is dropped (set to 0) with probability p, and the others are scaled up so that the "
     "expected value stays the same. At inference nothing changes. Draw from the `rng` you are given; the check measures "
     "rates, so the order of your draws does not matter.",

@@ -1,4 +1,4 @@
-r"""The LSTM, step by step.  F15."""
+r"""The LSTM, step by step.  F15.  30 minutes, medium."""
 
 from functools import partial
 
@@ -246,7 +246,7 @@ def tiny():
 EXERCISE = Exercise(
     target="minilm.formulas.lstm.lstm",
     also=("minilm.exercises.specs.e18_lstm_cell.initial_bias",),
-    section=("06", "The LSTM"),
+    section=("09", "The LSTM"),
     task="Write a recurrent cell whose memory c (the cell state) is updated by addition. The rows of the weights are "
     "in the order i, f, g, o. Return the hidden states h and the memories c after each step, without h0 and c0. Also "
     "write initial_bias, the bias of a new cell.",

@@ -1,4 +1,4 @@
-r"""The LSTM's gradient through time, by hand.  F15."""
+r"""The LSTM's gradient through time, by hand.  F15.  60 minutes, hard."""
 
 import numpy as np
 
@@ -247,7 +247,7 @@ exchanged · the gradients of h0 and c0 are returned in the wrong order ·
 """
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e19_lstm_bptt.lstm_gradients",
-    section=("06", "The LSTM"),
+    section=("09", "The LSTM"),
     task="Go backward through an LSTM, from the last token to the first. You may call lstm and lstm_gates to get the hidden "
     "states, memories and gates of the forward pass. hₜ reaches the loss directly and through step t + 1; cₜ reaches it "
     "through hₜ and through cₜ₊₁.",

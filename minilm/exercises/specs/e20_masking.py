@@ -1,4 +1,4 @@
-r"""Masked words: which ones are hidden, and what the labels are.  F25."""
+r"""Masked words: which ones are hidden, and what the labels are.  F25.  30 minutes, medium."""
 
 from functools import lru_cache
 
@@ -266,7 +266,7 @@ in_place · the ids that were passed in are overwritten ·
 
 EXERCISE = Exercise(
     target="minilm.examples.masked_lm.mask_tokens",
-    section=("09", "Hiding words: 80, 10, 10"),
+    section=("12", "Hiding words: 80, 10, 10"),
     task="Hide some words of a batch, and keep the hidden words as labels. (A word is any token that is not special.) Draw "
     "everything from the generator that you are given; the check measures rates over 200,000 tokens, so the order of your "
     "draws does not matter.",

@@ -1,4 +1,4 @@
-r"""Next-sentence prediction: pairs, segments and the head.  F26."""
+r"""Next-sentence prediction: pairs, segments and the head.  F26.  40 minutes, medium."""
 
 from functools import partial
 
@@ -267,7 +267,7 @@ probabilities · the logits go through a softmax ·
 EXERCISE = Exercise(
     target="minilm.exercises.specs.e21_next_sentence.next_sentence_pairs",
     also=("minilm.exercises.specs.e21_next_sentence.pair", "minilm.formulas.pretraining.next_sentence_logits"),
-    section=("09", "Does B follow A?"),
+    section=("12", "Does B follow A?"),
     task="Write three functions for BERT's second objective: one draws pairs of sentences, one writes a pair as one row of "
     "tokens, and one judges a row. Each is checked on its own. Your draws are judged by rates over 12,000 pairs, so their order "
     "does not matter.",

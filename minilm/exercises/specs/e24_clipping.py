@@ -1,4 +1,4 @@
-r"""Clipping gradients by their norm.  F03."""
+r"""Clipping gradients by their norm.  F03.  15 minutes, easy."""
 
 import math
 
@@ -129,7 +129,7 @@ def numbers_one_by_one(parameters, max_norm):
 
 
 def as_in_the_notebook(parameters, max_norm):
-    """g ← g · min(1, c/‖g‖), without the 10⁻⁶, as notebook 06 prints it."""
+    """g ← g · min(1, c/‖g‖), without the 10⁻⁶, as notebook 09 prints it."""
     grads = [p.grad for p in parameters if p.grad is not None]
     norm = math.sqrt(sum(float(g.square().sum()) for g in grads))
     for g in grads:
@@ -210,7 +210,7 @@ def two_bounds(rng):
 
 EXERCISE = Exercise(
     target="minilm.training.optimizer.clip_gradients",
-    section=("06", "Clipping"),
+    section=("09", "Clipping"),
     task="One bad batch must not throw a model off course. Shorten all gradients by one common factor, so that "
     "`parameter.grad` holds the shortened ones, and return the norm as a plain number. `parameters` may be a generator, so you "
     "can walk through it only once.",

@@ -1,4 +1,4 @@
-r"""Viterbi: the best path of tags.  F31."""
+r"""Viterbi: the best path of tags.  F31.  40 minutes, hard."""
 
 import itertools
 
@@ -247,7 +247,7 @@ zero_padding · padding gets the tag 0 instead of −100 ·
 
 EXERCISE = Exercise(
     target="minilm.formulas.crf.viterbi",
-    section=("11", "The CRF: forward, by hand"),
+    section=("14", "The CRF: forward, by hand"),
     task="Find the best of all Kᵀ tag paths without visiting them one by one. The score of a path is start(y₁) + Σ E[t, yₜ] + Σ "
     "A[yₜ, yₜ₊₁] + end(y_last). (`minilm predict` reads the tags of a tagger with a CRF so: minilm/layers/crf.py.)",
     docstring=r"""The best path ŷ [B, T] (int64, −100 in padding) and its score [B], for emissions E [B, T, K], transitions A [K, K]

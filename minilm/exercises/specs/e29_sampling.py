@@ -1,4 +1,4 @@
-r"""Sampling: temperature, top-k, top-p.  F23."""
+r"""Sampling: temperature, top-k, top-p.  F23.  30 minutes, medium."""
 
 import numpy as np
 
@@ -204,7 +204,7 @@ FAMILY = dict.fromkeys(
 
 EXERCISE = Exercise(
     target="minilm.models.sampling.sampling_probabilities",
-    section=("08", "Letting it write"),
+    section=("11", "Letting it write"),
     task="A model writes by drawing one token after the other. Compute the probabilities from which the next token is drawn: "
     "apply first the temperature, then top-k, then top-p.",
     returns={"p": "word"},

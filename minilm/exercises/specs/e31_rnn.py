@@ -1,4 +1,4 @@
-r"""The simple recurrent network: loss and back-propagation through time.  F09, F10, F11, F12, F13, F14."""
+r"""The simple recurrent network: loss and back-propagation through time.  F09, F10, F11, F12, F13, F14.  60 minutes, hard."""
 
 from functools import partial
 
@@ -247,7 +247,7 @@ def mistake(key, name, question):
 EXERCISE = Exercise(
     target="minilm.formulas.rnn.rnn_loss_gradients",
     also=("minilm.formulas.rnn.rnn_loss",),
-    section=("06", "Back through time, with a pencil"),
+    section=("08", "Back through time, with a pencil"),
     task="Write the loss of a network that reads word by word, and its gradients. Document D1 prints the gradients, "
     "but not one of them is right: derive them yourself. σ is tanh or ReLU; you can compute the slope of both from h.",
     docstring="""δx, δh0, δW_h, δW_x, δb_h, δW_y, δb_y: the gradients of `rnn_loss`, derived by hand.  F12, F13, F14, corrected.

@@ -1,4 +1,4 @@
-r"""The GRU, step by step.  F16."""
+r"""The GRU, step by step.  F16.  25 minutes, medium."""
 
 import numpy as np
 
@@ -186,7 +186,7 @@ def tiny():
 
 EXERCISE = Exercise(
     target="minilm.formulas.gru.gru",
-    section=("06", "The GRU, in both published forms"),
+    section=("09", "The GRU, in both published forms"),
     task="Write a recurrent cell whose only memory is its state: one gate decides how much of the old state is kept. The weights "
     "hold the rows of r, z and n, in this order. Return the state after each step, without h0.",
     returns={"h": "step unit"},

@@ -1,4 +1,4 @@
-r"""Perplexity, and the loss of a language model.  F23."""
+r"""Perplexity, and the loss of a language model.  F23.  25 minutes, medium."""
 
 from dataclasses import replace
 from functools import partial
@@ -156,7 +156,7 @@ n_less_1 · perplexity divides by one word less than there are ·
 entropy · perplexity weighs every logarithm with its probability ·
     each word of the text really came once: how much should each of them weigh?
 """
-IN_12 = """  key · what it looks like · a question
+IN_15 = """  key · what it looks like · a question
 padding · padding is counted as words ·
     what is `mask` for, and where do you use it?
 all_places · the sum is divided by all positions, not by the words that count ·
@@ -248,7 +248,7 @@ def edges(rng):
 EXERCISE = Exercise(
     target="minilm.formulas.language_models.causal_loss",
     also=("minilm.formulas.language_models.perplexity",),
-    section=("08", "A text's probability is a product"),
+    section=("11", "A text's probability is a product"),
     task="Write two functions: the mean loss of a model that predicts each next word, and the perplexity for the probabilities "
     "that a model gave to the words of a text. Use natural logarithms. All logits are finite. Each function is checked on its own.",
     returns={"loss": "", "perplexity": ""},
@@ -283,7 +283,7 @@ EXERCISE = Exercise(
         "one-hot": {"causal_loss": by_onehot, "perplexity": lambda p: np.exp(np.mean(-np.log(p)))},
     },
     wrong=listed(MISTAKES, having)
-    | {key: replace(each, section=("12", SECTIONS[key == "twice"])) for key, each in listed(IN_12, having).items()},
+    | {key: replace(each, section=("15", SECTIONS[key == "twice"])) for key, each in listed(IN_15, having).items()},
     hints=(
         "The probability of a text is the product of the probabilities that the model gave to each word, given the words before "
         "it. Its logarithm is a sum. Divide it by the number of words and change its sign: that is the loss, and exp of the loss "

@@ -1,4 +1,4 @@
-r"""Both sides of a masked word.  F25."""
+r"""Both sides of a masked word.  F25.  20 minutes, medium."""
 
 import numpy as np
 
@@ -153,7 +153,7 @@ def other_right_side(rng):
     return {"a sentence": made, "another last word": {**made, "x": x}}
 
 
-LEFT = ("08", "The left side only?")
+LEFT = ("11", "The left side only?")
 MISTAKES = """  key · what it looks like · a question
 left · only the words to the left are used: the formula as D3 prints it, M(w_{1:i−1}) ·
     a word in the middle of a sentence is masked: why should you ignore the words after it?

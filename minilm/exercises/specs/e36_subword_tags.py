@@ -1,4 +1,4 @@
-r"""Tags on sub-words.  F30, F31."""
+r"""Tags on sub-words.  F30, F31.  25 minutes, medium."""
 
 import numpy as np
 
@@ -202,7 +202,7 @@ backwards · the sentences are in reverse order ·
 
 EXERCISE = Exercise(
     target="minilm.examples.subword_labels.subword_labels",
-    section=("12", "Tags that drift"),
+    section=("15", "Tags that drift"),
     task="A text is tagged word by word, but the model reads it piece by piece. Assign the tags to the pieces.",
     returns={"y": "sentence piece"},
     tiny=lambda: {"tags": [[1, 2, 0]], "words": [[None, 0, 0, 1, 2, None]]},

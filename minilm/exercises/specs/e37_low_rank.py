@@ -1,4 +1,4 @@
-r"""Low-rank adaptation: two thin matrices beside a frozen one.  F28."""
+r"""Low-rank adaptation: two thin matrices beside a frozen one.  F28.  30 minutes, medium."""
 
 import copy
 
@@ -221,7 +221,7 @@ detached_b · no gradient reaches B ·
 
 EXERCISE = Exercise(
     target="minilm.layers.low_rank.LowRankLinear",
-    section=("10", "The whole model"),
+    section=("13", "The whole model"),
     task="Fine-tune a layer by training only a few numbers: the old weights stay as they are, and the product of two "
     "thin matrices is added to them.",
     returns={

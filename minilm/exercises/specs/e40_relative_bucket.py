@@ -1,4 +1,4 @@
-r"""The bucket of a distance, for a relative bias.  F21."""
+r"""The bucket of a distance, for a relative bias.  F21.  30 minutes, medium."""
 
 import math
 
@@ -205,7 +205,7 @@ def both_ways(rng):
 
 EXERCISE = Exercise(
     target="minilm.formulas.positions.bucket",
-    section=("05", "A bias by relative position"),
+    section=("06", "A bias by relative position"),
     task="A relative bias has one learned number per head and *bucket* of distances. Find the bucket of each offset s − t of a "
     "key s and a query t: near distances have a bucket each, far ones share buckets that grow by a constant factor, and "
     "keys after the query have buckets of their own. The offsets may have any number of axes.",

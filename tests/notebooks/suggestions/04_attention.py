@@ -7,14 +7,18 @@ KEYS = "sizes, n, S = np.array([4, 16, 64, 256, 1024]), 200 if FAST else 2000, 1
 CAUSAL = "causal = np.tril(np.ones((T, T), dtype=bool))  # [T, T]: query t sees keys 0 … t"
 BOTH = "both = causal & padding  # [B, T, S]"
 ONES = "q, k, v, dY = (rng.normal(size=size) for size in ((T, D), (S, D), (S, Dv), (T, Dv)))"
-NOT_NOTICED = 'claim("The first word does not notice the last one.", reached[-1] and not reached[0])'
-KERNEL = "T, S = 5, 7\nq, k, v, dY = (rng.normal(size=(2, 3, n, 4))"
-SINGLE = "single = [tensor.float() for tensor in tensors]"
-ORDER = 'claim("With a causal mask, the order counts.", apart > 0.1)'
-LEFT = "    labels[:, 1:] = batch[:, :-1]"
-STEPS = "steps = 20 if FAST else 300"
+
+SAME = "values = np.sin(keys) + 0.2 * draw.normal(size=30)  # what was measured there"
 
 TRY = [
+    (
+        "Give all values the same number, `values = np.full(30, 2.0)` below their line: what can attention return now?",
+        [(SAME, SAME + "\nvalues = np.full(30, 2.0)")],
+    ),
+    (
+        "Ask outside the keys as well, `queries = np.linspace(-3, 9, 200)`: what comes back where there are none?",
+        [("queries = np.linspace(0, 6, 200)", "queries = np.linspace(-3, 9, 200)")],
+    ),
     *(
         ("Set `strength` to 1 and to 60: how sharp is the choice?", [(STRENGTH, f"strength = {strength}")])
         for strength in (1, 60, 0, 6000)
@@ -38,7 +42,7 @@ TRY = [
         )
         for sigma in (2, 100)
     ),
-    ("Take 256 keys instead of 16, `S = 256`.", [(KEYS, KEYS.replace(", 16", ", 256").replace("4, 256", "4, 16"))]),
+    ("Take 256 keys instead of 16, `S = 256`.", [(KEYS, KEYS.replace("2000, 16", "2000, 256"))]),
     ("Take 256 keys instead of 16, `S = 256`.", [(KEYS, KEYS + "\nS = 1")]),
     (
         "Transpose the causal mask by `causal = causal.T` below its line: does the leak test find it?",
@@ -47,7 +51,14 @@ TRY = [
     (
         "Mask the *queries* of the padding too, `both = both & padding.swapaxes(1, 2)`: does anything that counts change in "
         "`by_hand.attention(q, k, v, both)`?",
-        [(BOTH, BOTH + "\nprint(by_hand.attention(q, k, v, both))\nboth = both & padding.swapaxes(1, 2)")],
+        [
+            (
+                BOTH,
+                BOTH + "\nbefore = by_hand.attention(q, k, v, both)\nboth = both & padding.swapaxes(1, 2)\n"
+                "change = np.abs(by_hand.attention(q, k, v, both) - before)\n"
+                "print(f'change of a word {change[attention_mask].max()}, of padding {change[~attention_mask].max():.2f}')",
+            )
+        ],
     ),
     *(
         (
@@ -61,114 +72,27 @@ TRY = [
         "except $dV$ zero? (This is why a gradient test never uses a plain sum.)",
         [(ONES, ONES + "\ndY, v = np.ones_like(dY), np.ones_like(v)")],
     ),
-    (
-        "In a copy of $W^O$, `pruned = W_O.copy()`, set the block that belongs to the first head to zero by `pruned[:D] = 0`: "
-        "how far is `np.concatenate(heads, axis=-1) @ pruned` from `printed`?",
-        [
-            (
-                "after",
-                NOT_NOTICED,
-                "pruned = W_O.copy()\npruned[:D] = 0\nnp.abs(np.concatenate(heads, axis=-1) @ pruned - printed).max()",
-            )
-        ],
-    ),
-    (
-        "In a copy of $W^O$, `pruned = W_O.copy()`, set the block that belongs to the first head to zero by `pruned[:D] = 0`: "
-        "how far is `np.concatenate(heads, axis=-1) @ pruned` from `printed`?",
-        [
-            (
-                "X, W_O = rng.normal(size=(B, T, C)), rng.normal(size=(C, C))",
-                "X, W_O = rng.normal(size=(B, T, C)), np.eye(C)\nW_O[:D] = 0",
-            )
-        ],
-    ),
-    (
-        "Count the parameters of `library.MultiHeadAttention(C, H)` for $H$ = 1, 3, 12 with the same $C$.",
-        [
-            (
-                "after",
-                NOT_NOTICED,
-                "[sum(p.numel() for p in library.MultiHeadAttention(C, H).parameters()) for H in (1, 3, 12)]",
-            )
-        ],
-    ),
-    *(
-        (
-            "Count the parameters of `library.MultiHeadAttention(C, H)` for $H$ = 1, 3, 12 with the same $C$.",
-            [("B, T, H, D = 2, 5, 3, 4", f"B, T, H, D = 2, 5, {H}, {12 // H}")],
-        )
-        for H in (1, 12)
-    ),
-    *(
-        (
-            "Set `T, S` to `64, 64` and to `2048, 2048`, and time both functions in a new cell, `%timeit readable(*tensors)` and "
-            "`%timeit kernel(*tensors)`.",
-            [
-                (KERNEL, KERNEL.replace("T, S = 5, 7", f"T, S = {size}, {size}")),
-                ("after", SINGLE, "%timeit -n 1 -r 1 readable(*tensors)\n%timeit -n 1 -r 1 kernel(*tensors)"),
-            ],
-        )
-        for size in (64, 2048)
-    ),
-    (
-        "Set `layer.fused = False` and time `layer(torch.tensor(X))` before and after: what does the layer use now?",
-        [
-            (
-                "after",
-                SINGLE,
-                "%timeit -n 1 -r 1 layer(torch.tensor(X))\nlayer.fused = False\n%timeit -n 1 layer(torch.tensor(X))",
-            )
-        ],
-    ),
-    (
-        "Predict, then run: shuffle the mask along with the words, `masked(sentence[:, order], causal[order][:, order])`. Is "
-        "attention equivariant again?",
-        [
-            (
-                "after",
-                ORDER,
-                "shuffled = masked(sentence[:, order], causal[order][:, order])\n"
-                "np.abs(shuffled - masked(sentence, causal)[:, order]).max()",
-            )
-        ],
-    ),
-    *(
-        (
-            'Change the task to "the word two places to the left", `labels[:, 2:] = batch[:, :-2]`, or to "the first word", '
-            "`labels[:, 1:] = batch[:, :1]`.",
-            [(LEFT, f"    {line}")],
-        )
-        for line in ("labels[:, 2:] = batch[:, :-2]", "labels[:, 1:] = batch[:, :1]")
-    ),
-    (
-        "Take the positions away, with the line "
-        "`left_model.encoder.embeddings.positions.weight.requires_grad_(False).zero_()` before training: what does the loss "
-        "do, and why?",
-        [(STEPS, STEPS + "\nleft_model.encoder.embeddings.positions.weight.requires_grad_(False).zero_()")],
-    ),
-    (
-        "Train for masked words ten times as long, `10 * steps`.",
-        [("learn(masked_model, masked_words, steps)", "learn(masked_model, masked_words, 10 * steps)")],
-    ),
 ]
 REMARKS = ["(A row without any key is $0/0$ in our own function.)"]
 
+FULL = {
+    "Set `strength` to 1 and to 60: how sharp is the choice?": [
+        [(STRENGTH, f"strength = {strength}")] for strength in (1, 60)
+    ],
+    "Let the entries of $q$ and $k$ have variance 4, `sigma = 2`: which root would you need?": [
+        [("sigma = 1  #", "sigma = 2  #")]
+    ],
+    "Take 256 keys instead of 16, `S = 256`.": [[(KEYS, KEYS.replace("2000, 16", "2000, 256"))]],
+    "Swap the lengths of the two sentences, `lengths = [4, 6]`.": [
+        [("lengths = [6, 4]  # words in each sentence", "lengths = [4, 6]")]
+    ],
+}
+
 VARIATIONS = [
+    [("keys = draw.uniform(0, 6, size=30)  #", "keys = draw.uniform(-1, 1, size=30)  #")],
     [("W_K[1, 0] = 1  #", "W_K[[0, 1, 2], 0] = 1  #")],
     [("B, T, S, D, Dv = 2, 5, 7, 4, 3", "B, T, S, D, Dv = 1, 2, 3, 8, 5")],
     [("np.array([4, 16, 64, 256, 1024])", "np.array([2, 9])")],
     [("def leak(attend, t=2)", "def leak(attend, t=5)")],
     [("T, S, D, Dv = 5, 7, 4, 3", "T, S, D, Dv = 3, 2, 6, 1")],
-    [("B, T, H, D = 2, 5, 3, 4", "B, T, H, D = 1, 7, 3, 5")],
-    [("T, S = 5, 7\n", "T, S = 1, 1\n")],
-    [("order = np.array([2, 1, 0])", "order = np.array([0, 2, 1])")],
-    [
-        (
-            'words = "the plot is thin , but the cast is a delight ."',
-            'words = "Nobody knows zyzzyva " * 20 + "x"\nwords = words',
-        )
-    ],
-    [("T, V = 24, len(names)", "T, V = 6, len(names)")],
-    [("layers=1, heads=4, feed_forward=128", "layers=2, heads=2, feed_forward=32")],
-    [(STEPS, "steps = 1")],
 ]
