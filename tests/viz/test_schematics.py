@@ -10,7 +10,6 @@ import io
 import itertools
 import os
 import re
-import sys
 from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,19 +17,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from layout import faults
 from pages import TOP
 from PIL import Image, ImageFilter
 
 from minilm.layers import attention as layer
-from minilm.layers.positions import RelativeBias
+from minilm.layers.positions import RelativeBias, bucket
 from minilm.layers.recurrent import GRUCell, LSTMCell
 from minilm.models import bert_start
 from minilm.viz import schematics
 from minilm.viz.schematics import SCHEMATICS, Schematic, attention as drawn, crf, kit, places, words
 from minilm.viz.schematics.svg import COLOURS
-
-sys.path.insert(0, str(Path(__file__).parent))
-from layout import faults  # noqa: E402
 
 SVG_FOLDER, SMALL_FOLDER = TOP / "data" / "schematics", Path(__file__).parent / "schematics"
 ACCEPT = "MINILM_ACCEPT=1 python -m pytest tests/viz/test_schematics.py"
@@ -273,15 +270,9 @@ def test_the_peaks_of_the_bias_are_those_that_our_models_start_with():
     module = RelativeBias(4)
     with torch.no_grad():
         for head, offset in enumerate(bert_start.OFFSETS):
-            module.table[layer_bucket(offset), head] = bert_start.PEAK
+            module.table[bucket(torch.tensor(offset)), head] = bert_start.PEAK
     marks = int((module(6, 6) > 0).sum())
     assert texts(schematics.relative_bias()).count("4") == marks
-
-
-def layer_bucket(offset: int) -> torch.Tensor:
-    from minilm.layers.positions import bucket
-
-    return bucket(torch.tensor(offset))
 
 
 def test_the_gates_stand_in_the_order_of_the_code():
