@@ -79,7 +79,7 @@ def parts_of(element: ElementTree.Element) -> Iterator[str]:
 
 def attributes(element: ElementTree.Element) -> str:
     """What is kept of an element: its place, its look, and a class for each of its colours."""
-    found = {name: shorter(element.attrib[name]) for name in ("d", "x", "y") if name in element.attrib}
+    found: dict[str, str] = {name: shorter(element.attrib[name]) for name in ("d", "x", "y") if name in element.attrib}
     style = [declaration.partition(":") for declaration in element.get("style", "").split(";")]
     look = {name.strip(): value.strip() for name, _, value in style}
     if font := re.match(r"(?:(\d+) )?([\d.]+px) ", look.get("font", "")):  # how older matplotlibs write it
