@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 SVG = "http://www.w3.org/2000/svg"
 # DejaVu Sans is the widest of these, so a text that fits its box in our picture fits it in the reader's as well.
 FONTS = "'DejaVu Sans',Verdana,'Segoe UI',Helvetica,Arial,sans-serif"
-STYLED = ("fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap")
-STYLED += ("text-anchor", "font-size", "font-weight")
+STYLED = "fill fill-opacity stroke stroke-width stroke-dasharray stroke-linecap".split()
+STYLED += ["text-anchor", "font-size", "font-weight"]
 
 
 class Colour(NamedTuple):
