@@ -16,6 +16,7 @@ from minilm.examples.batching import Batch
 from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.examples.causal_lm import TextWindows
 from minilm.files.notes import Note, Notes, unheard
+from minilm.jobs.showing import draw, reports
 from minilm.jobs.tensorboard import tensorboard_writer
 from minilm.models.config import parameter_count
 from minilm.models.initialisation import SCHEMES, initialise, warm_start
@@ -29,8 +30,8 @@ from minilm.training.loop import LearningRate, choose_device
 from minilm.training.objectives import BertPretraining, CausalLM, Objective
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
-from minilm.training.state import check_corpus, check_folder, check_threads, load_state, plain, read_metrics
-from minilm.viz import plots
+from minilm.training.state import check_corpus, check_folder, check_threads, load_state, plain
+from minilm.training.watching import Watcher
 
 # a larger number is a typing error, and one that would use up all the memory
 MOST = {"vocab_size": 1_000_000, "width": 100_000, "evaluations": 10_000}
@@ -81,7 +82,6 @@ class PretrainOptions:
     it to exchange models with BERT), sinusoidal (fixed waves), or rotary (queries and keys are turned)."""
     dropout: float = 0.0
     """In a few minutes, no text is seen often enough to overfit; BERT's 0.1 is meant for forty epochs."""
-
     init: str = "neighbours"
     """How the weights are drawn: neighbours (heads start by attending to neighbouring tokens), fan-in,
     or published (N(0, 0.02²), BERT's own, which is meant for a width of 768)."""
@@ -89,7 +89,6 @@ class PretrainOptions:
     """Start the embeddings from word vectors that are counted in the same text (PPMI and SVD, F34)."""
     window: int = 5
     """For the word vectors: how far apart two words may be to count as neighbours."""
-
     batch: int = 16
     learning_rate: float = 2e-3
     """The peak. With a higher one, next sentence is not learned in film reviews."""
@@ -107,10 +106,11 @@ class PretrainOptions:
     """After the first tenth of the run, this share of the weight is left: next sentence is learned first, and then kept."""
     pooler_learning_rate_scale: float = 0.3
     """The pooler and the next-sentence head learn at this share of the learning rate: one bit per pair is mostly noise."""
-
     evaluations: int = 12
     """How many times over the run the model is measured on held-out text and saved."""
     seed: int = 0
+    watch: tuple[str, ...] = ()
+    """Sentences with [MASK], whose best guesses are kept at every measurement: watched.jsonl, and watched.png at the end."""
     device: str = "auto"
     cache: Path = Path("runs/cache")
     tensorboard: bool = False
@@ -137,7 +137,7 @@ class PretrainOptions:
         known = {field.name for field in fields(self.adapter.config_class)}
         unused = {"heads", "feed_forward", "norm", "positions"} - known
         if self.adapter.objective != "bert":
-            unused |= {"mask_rate", "next_sentence_weight", "next_sentence_rest", "pooler_learning_rate_scale"}
+            unused |= {"mask_rate", "next_sentence_weight", "next_sentence_rest", "pooler_learning_rate_scale", "watch"}
         default = {field.name: field.default for field in fields(self)}
         for name in sorted(unused):
             if getattr(self, name) != default[name]:
@@ -204,15 +204,15 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     facts = check_threads(options.out, state, notes)
     model = build(options, prepared)
     batches = batches_for(options, prepared)
-    run = TrainingRun(
-        *(model, options.objective, batches.__getitem__, options.budget, options.optimisation, options.seed, device)
-    )
-    held_out = held_out_batches(prepared, options.length, options.adapter.objective, options.pairs)
+    o = options
+    run = TrainingRun(model, o.objective, batches.__getitem__, o.budget, o.optimisation, o.seed, device)
+    held_out = held_out_batches(prepared, o.length, o.adapter.objective, o.pairs)
     held_out = [batch.to(device) for batch in held_out]
     if isinstance(batches, PretrainingBatches):
         batches.say_lone(notes)
     say(f"{parameter_count(model):,} parameters, {prepared.train}, budget {options.budget}, on {device}")
     notes.write(options.out, add=options.resume)
+    watcher = Watcher(options.out, options.watch, model, prepared.tokenizer)
     measured = run.train_in(
         options.out,
         held_out,
@@ -223,10 +223,9 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
         title="pretraining",
         bar=options.progress,
         say=say,
-        on_report=writer,
+        on_report=reports(writer, watcher),
     )
-    curves = options.objective.curves
-    plots.pretraining_curves({"this run": read_metrics(options.out)}, options.out / "pretraining.png", curves=curves)
+    draw(options.out, options.objective.curves, say)
     return measured
 
 

@@ -11,7 +11,7 @@ from tiny import DATA, command, same, silent, weights
 
 from minilm.errors import InputError
 from minilm.examples.causal_lm import TextWindows
-from minilm.jobs import pretrain as pretraining
+from minilm.jobs import showing
 from minilm.jobs.finetune import EvaluateOptions, FinetuneOptions, evaluate, finetune
 from minilm.jobs.pretrain import held_out_batches, prepare_for, pretrain
 from minilm.models.heads import Classifier
@@ -70,7 +70,7 @@ def test_F23_the_folder_holds_a_language_model_and_what_was_measured(folder, run
 def test_the_picture_shows_the_loss_that_was_measured(folder, run, monkeypatch):
     assert (folder / "pretraining.png").read_bytes().startswith(b"\x89PNG")
     figures, real = [], plots.pretraining_curves
-    monkeypatch.setattr(pretraining.plots, "pretraining_curves", lambda *a, **k: figures.append(real(*a, **k)))
+    monkeypatch.setattr(showing.plots, "pretraining_curves", lambda *a, **k: figures.append(real(*a, **k)))
     pretrain(run(steps=4), silent)
     pretrain(run(steps=4, architecture="bert", out=run().out.with_name("bert")), silent)
     (loss,), (masked, accuracy) = (figure.axes for figure in figures)
@@ -82,7 +82,7 @@ def test_the_picture_shows_the_loss_that_was_measured(folder, run, monkeypatch):
 
 @pytest.mark.parametrize("steps", [(0,), (7,), (2, 9)])
 def test_resumed_is_uninterrupted_bit_for_bit(steps, run, folder, monkeypatch):
-    monkeypatch.setattr(pretraining.plots, "pretraining_curves", silent)
+    monkeypatch.setattr(showing.plots, "pretraining_curves", silent)
     tiny.ctrl_c_at(monkeypatch, TextWindows, *steps)
     for i, step in enumerate(steps):
         torch.manual_seed(i)  # the global generator must not matter
