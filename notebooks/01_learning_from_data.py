@@ -31,7 +31,7 @@
 #   machines.
 # * `panels` makes a figure and its axes.
 # * **Predict first** asks what the next cell will show. Write your guess down before you run it, and then open the answer. The
-#   answers to **What to try** are folded, too, and show what the changed notebook printed.
+#   suggestions at the end of many sections have folded answers, too; they show what the changed notebook printed.
 # * **Exercise.** `minilm exercise start NAME` puts a file with the task into a folder of yours; `minilm exercise
 # check NAME` runs
 #   what you wrote and says which mistake you made, if any.

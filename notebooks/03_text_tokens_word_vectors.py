@@ -13,7 +13,7 @@
 # > first by counting and then by guessing.
 # >
 # > **The documents.** D1 §3.2.1: “预处理步骤包括分词、词干提取、词性标注等” (preprocessing consists of cutting into words, stemming,
-# > tagging parts of speech, and more) · D2 §3.2.1: “将大规模无标签文本数据分解为词向量和语言模型的计算” (to take a large amount of
+# > tagging parts of speech, and more) · D2 §3.2.1: “将大规模无标签数据分解为词向量和语言模型的计算” (to take large unlabelled
 # > unlabelled text apart into word vectors and a language model)
 # >
 # > **Words.** [Token](GLOSSARY.md#token), [batch](GLOSSARY.md#batch), [epoch](GLOSSARY.md#epoch), [nat](GLOSSARY.md#nat),
