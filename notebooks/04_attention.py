@@ -1,8 +1,21 @@
 # %% [markdown]
 # # 04 · Attention
 #
-# After this notebook you can write attention from memory, mask it without leaks, and differentiate it with a pencil.
-# You need NumPy, school calculus and notebook 02's way of checking a gradient. The notebook runs in a few seconds.
+# > **Minutes.** 1 to run, about 75 to read and try.
+# >
+# > **You need** matrix products in NumPy, and the softmax and the way to check a gradient of
+# > [notebook 02](02_gradients.ipynb).
+# >
+# > **Afterwards you can** write attention from memory, say why its scores are divided by √D, mask it without leaks, and
+# > differentiate it with a pencil.
+# >
+# > **The documents.** D4 §2.1.10:
+# > “注意力机制（Attention Mechanism）是指在神经网络中通过计算权重，将输入序列中的不同位置聚焦到特定的位置。”
+# > (attention means that a neural network computes weights and with them focuses the different positions of the input on
+# > certain positions).
+# >
+# > **Words.** D4, F18, `agree`, `claim` and `FAST` are explained in
+# > [notebook 01](01_learning_from_data.ipynb) and in the [glossary](GLOSSARY.md#words-that-the-notebooks-use).
 #
 # Letters: $T$ queries (the words that look), $S$ keys (the words that are looked at), $D$ the size of a query and of a
 # key, $C$ the features of a word, $B$ sentences in a batch.
@@ -13,17 +26,121 @@ import torch
 
 from minilm.formulas import attention as by_hand
 from minilm.layers import attention as library
-from minilm.viz import plots
+from minilm.viz import plots, schematics
 from minilm.viz.teaching import FAST, agree, claim, panels
 
 torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
 rng = np.random.default_rng(0)
 
 # %% [markdown]
+# ## An average that chooses  (F18 · D4 §2.1.10)
+# Attention is a weighted average. Before there are any words in it, look at it with plain numbers. You have $S$ numbers,
+# the **values** $v_s$, and each of them was measured at a place on a line, its **key** $k_s$. Somebody comes with a
+# **query** $q$, another place on the line, and asks what the value would be there. There are two simple answers: the
+# average of all values, or the one value whose key is nearest. Attention lies between the two. The nearer a key is to the
+# query, the more weight its value gets:
+#
+# $$y = \sum_s A_s v_s, \qquad A_s = \mathrm{softmax}_s\Big({-\frac{(q - k_s)^2}{2 w^2}}\Big) .$$
+#
+# The softmax (notebook 02) turns any scores into weights that are positive and sum to 1. The width $w$ says how far
+# "near" reaches. (In statistics this is called kernel regression: Nadaraya, 1964, and Watson, 1964.)
+
+# %%
+draw = np.random.default_rng(4)
+keys = draw.uniform(0, 6, size=30)  # S places on a line
+values = np.sin(keys) + 0.2 * draw.normal(size=30)  # what was measured there
+
+
+def softmax(scores):
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))  # the largest exponent is 0: nothing overflows
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def look_up(queries, width):
+    """Queries [T] → results [T]: averages of the values, weighted by how near their keys are."""
+    scores = -((queries[:, None] - keys) ** 2) / (2 * width**2)  # [T, S]
+    return softmax(scores) @ values  # [T, S] @ [S] = [T]
+
+
+# %% [markdown]
+# **Predict first.** What does `look_up` return if the width is very small, and if it is very large?
+#
+# <details><summary>Answer</summary>
+#
+# With a very small width the nearest key takes all the weight, and its value comes back, as from a dictionary. With a
+# very large width all keys count the same, and the average of all values comes back, whatever the query is.
+#
+# </details>
+
+# %%
+queries = np.linspace(0, 6, 200)
+picture, axis = panels(width=8)
+axis.plot(keys, values, "o", color=plots.GREY, label="values, at their keys")
+for width, colour in zip((0.02, 0.4, 20), plots.COLOURS):
+    axis.plot(queries, look_up(queries, width), color=colour, label=f"w = {width}")
+axis.set(title="What comes back for each query", xlabel="query", ylabel="result")
+axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+picture
+
+# %%
+found = look_up(queries, 0.4)
+print(
+    f"values from {values.min():.2f} to {values.max():.2f}; results for w = 0.4 from {found.min():.2f} to {found.max():.2f}"
+)
+claim("With a tiny width, a query at a key gets the value of this key.", np.abs(look_up(keys, 1e-4) - values) < 1e-6)
+claim("With a huge width, every query gets the average.", np.abs(look_up(queries, 1e3) - values.mean()) < 1e-3)
+within = (found > values.min() - 1e-9) & (found < values.max() + 1e-9)
+claim("An average never leaves the range of its values.", within)
+
+# %% [markdown]
+# Two steps lead from here to the Transformer. The **first** is a simpler score. Multiply the square out:
+#
+# $$-\tfrac12 \lVert q - k \rVert^2 = q · k - \tfrac12 \lVert q \rVert^2 - \tfrac12 \lVert k \rVert^2 .$$
+#
+# The middle term is the same for all keys of a query, so the softmax does not notice it. If all keys have the same
+# length, the last term is the same, too. The dot product $q · k$ remains: it compares two vectors of any size, and one
+# matrix product compares all queries with all keys.
+
+# %%
+q, k = (np.stack([np.cos(a), np.sin(a)], axis=-1) for a in (draw.uniform(0, 6, size=4), draw.uniform(0, 6, size=7)))
+squares = ((q[:, None] - k) ** 2).sum(axis=-1)  # [T, S]; q and k lie on a circle: all have length 1
+agree("weights by distance and by dot product", softmax(-squares / 2), softmax(q @ k.T))
+
+# %% [markdown]
+# The **second** step is that queries, keys and values are not given. A model computes all three from the vectors of the
+# words, by matrices that it learns. That is the next section.
+#
+# **What to try.** Give all values the same number, `values = np.full(30, 2.0)` below their line: what can attention
+# return now? Ask outside the keys as well, `queries = np.linspace(-3, 9, 200)`: what comes back where there are none?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Only 2: the weights of every query sum to 1, so the average of equal numbers is that number, whatever the
+#    weights are.
+#
+#    ```text
+#    values from 2.00 to 2.00; results for w = 0.4 from 2.00 to 2.00
+#    ```
+# 2. Beyond the last key, the curves of the small widths become flat: the outermost keys are the nearest ones,
+#    however far away they are, and the weights must still sum to 1. Attention cannot say "nothing fits".
+#
+#    ```text
+#    ✓ An average never leaves the range of its values.
+#    ```
+#
+# </details>
+
+# %% [markdown]
 # ## Query, key, value  (F18 · D4 §2.1.5, §2.1.10)
 # The document calls self-attention (自注意力) the core of the Transformer and describes it in one sentence: for each
-# position, compute weights over the other positions and focus on them. It prints no formula. It means this one
-# (Vaswani et al., 2017, §3.2.1):
+# position, compute weights over the other positions and focus on them. For one word, *sat* in "the cat sat down", this is
+# what happens, with $D$ numbers in each query, key and value:
+
+# %%
+schematics.attention_one_query()
+
+# %% [markdown]
+# The document prints no formula. It means this one, for all words at once (Vaswani et al., 2017, §3.2.1):
 #
 # $$\mathrm{Attention}(Q, K, V) = \mathrm{softmax}\!\left(\frac{Q K^\top}{\sqrt{D}}\right) V$$
 #
@@ -54,7 +171,35 @@ W_K[2, 1] = 1
 W_V[4, 0] = W_V[5, 1] = 1  # what is handed over: smallness, redness
 
 # %% [markdown]
-# These four lines compute attention, with the shape next to each line:
+# First a single query, the one of *ball*, one step after the other:
+
+# %%
+noun = words.index("ball")
+q_noun = X[noun] @ W_Q  # [D]: what the noun asks
+scores = (X @ W_K) @ q_noun / np.sqrt(len(q_noun))  # [S]: how well each key fits; √D is explained below
+weights = softmax(scores)  # [S]: the same as shares of 1
+result = weights @ (X @ W_V)  # [Dv]: the values, weighted
+for word, score, weight in zip(words, scores, weights):
+    print(f"{word:6} score {score:5.2f}   weight {weight:.2f}")
+print("what ball gets (small, red):", result.round(2))
+
+# %% [markdown]
+# The same for all queries at once is a few products of matrices:
+
+# %%
+schematics.attention_matrix()
+
+# %% [markdown]
+# It takes four lines, with the shape next to each line. (The mask comes later; here every word may look at every word.)
+#
+# **Predict first.** *Rolls* asks for its noun. Will it know, after attention, that the ball is small and red?
+#
+# <details><summary>Answer</summary>
+#
+# No. It looks at *ball*, but it gets the value of *ball*, which was computed from the row of *ball* alone, and this row
+# knows of neither. A second layer of attention could hand it on: by then the vector of *ball* carries both.
+#
+# </details>
 
 # %%
 Q, K, V = X @ W_Q, X @ W_K, X @ W_V  # [T, C] @ [C, D] = [T, D], three times
@@ -80,6 +225,7 @@ picture
 
 # %%
 nouns, verbs = X[:, 2] == 1, X[:, 3] == 1
+agree("the row of the noun, and the single query", Y[noun], result)
 claim("Before attention the noun knows of neither small nor red.", X[nouns, 4:] == 0)
 claim(
     "After it the noun carries nearly half of each, and the verb almost nothing.",
@@ -92,6 +238,10 @@ claim(
 #
 # Here we chose $W^Q, W^K, W^V$ with a pencil. In a model they are learned, and nothing in the formula decides what a
 # head will ask for.
+#
+# Here queries, keys and values all come from the same words, so $T = S$. This is **self**-attention. In
+# **cross**-attention, the queries come from one text and the keys and values from another, as when a translation looks at
+# its original (notebook 05). That is why there are two letters.
 #
 # The same four lines stand in `minilm/formulas/attention.py` (NumPy) and `minilm/layers/attention.py` (PyTorch), for
 # any sizes:
@@ -123,6 +273,33 @@ claim(
 # **What to try.** Set `strength` to 1 and to 60: how sharp is the choice? Let verbs ask for adjectives too,
 # `W_Q[3, 0] = strength`. Add a second noun, the row `("floor", [0, 0, 1, 0, 0, 0]),` below *rolls*: what does *rolls*
 # get?
+#
+# <details><summary>Answers</summary>
+#
+# 1. With 1 the weights are soft: the ball gets a little more of what its adjectives are, and all other words get
+#    almost as much. With 60 the softmax chooses, and nothing is left for the others. A larger query asks the same
+#    question more sharply.
+#
+#    ```text
+#    (small, red) of the word ball : before attention [0. 0.] and after it [0.29 0.29]
+#    (small, red) of the word ball : before attention [0. 0.] and after it [0.5 0.5]
+#    ```
+# 2. Now *rolls* asks two questions at once. Three keys fit equally well, the noun and both adjectives, so it gets a
+#    third of each adjective.
+#
+#    ```text
+#    (small, red) of the word rolls: before attention [0. 0.] and after it [0.33 0.33]
+#    ```
+# 3. Still nothing. It now looks at both nouns with half of its weight each, and the values of both are empty.
+#    *Floor* itself becomes small and red like *ball*: it asks the same question, and nothing here says which noun an
+#    adjective belongs to.
+#
+#    ```text
+#    (small, red) of the word rolls: before attention [0. 0.] and after it [0.01 0.01]
+#    (small, red) of the word floor: before attention [0. 0.] and after it [0.49 0.49]
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## Why √D?  (F18 · D4 §2.1.5)
@@ -130,6 +307,16 @@ claim(
 # products, each of variance 1. Without the root, the scores of a head of size 64 are spread eight times too widely, and
 # one key takes all the weight. Then the softmax passes hardly any gradient back: the slope of each weight with respect
 # to its own score is $A_s(1 - A_s)$, which is 0 both where $A_s$ is 0 and where it is 1.
+#
+# **Predict first.** With the root, what happens to the gradient that reaches the scores when $D$ grows from 4 to 1024?
+# And without it?
+#
+# <details><summary>Answer</summary>
+#
+# With the root it stays the same, because the scores have the same spread at every $D$. Without it, it shrinks, and at
+# $D = 1024$ it is several times smaller.
+#
+# </details>
 
 # %%
 sizes, n, S = np.array([4, 16, 64, 256, 1024]), 200 if FAST else 2000, 16
@@ -176,9 +363,10 @@ claim("With it the largest weight stays below 35 %.", [largest[D, "with √D"] <
 claim("The gradient is more than three times smaller without the root.", lost > 3)
 
 # %% [markdown]
-# **Wrong, then right.** Dividing by $D$ instead of $\sqrt D$ is an error in the other direction: the variance falls
-# to $1/D$, all weights become nearly equal, and attention is a plain average. Also, $D$ is the size of a *head*: with
-# $H$ heads, $\sqrt{C}$ is too large by a factor of $\sqrt H$, a mistake that no test with one head can see.
+# **Wrong, then right.** Dividing by $D$ instead of $\sqrt D$ is an error in the other direction: the variance falls to
+# $1/D$, all weights become nearly equal, and attention is a plain average. And $D$ is the size of a query, not the
+# width $C$ of the model. A model has several attentions side by side, $H$ *heads* of the size $D = C/H$ (notebook 05).
+# With $\sqrt{C}$, the root is too large by a factor of $\sqrt H$, a mistake that no test with one head can see.
 
 # %%
 q, k = rng.normal(scale=sigma, size=(n, 64)), rng.normal(scale=sigma, size=(n, S, 64))
@@ -189,8 +377,44 @@ print(f"divided by D = 64: the largest of {S} weights is {largest_mean:.3f} on a
 claim("The largest weight is less than 1.4 times an equal share.", largest_mean < 1.4 / S)
 
 # %% [markdown]
+# **Other scores.** The first attention for translation (Bahdanau, Cho and Bengio, 2015) had no dot product. Its score
+# was a small network, $Z_{ts} = w · \tanh(W_q q_t + W_k k_s)$, called *additive* attention. It needs no root, because
+# tanh keeps its numbers small, and it takes queries and keys of different sizes. But it must store a whole layer of
+# numbers for each pair of a query and a key. The dot product stores one number for each pair and, with the root, works
+# about as well (Vaswani et al., 2017, §3.2.1). So it won.
+
+# %%
+T, A = 3, 8  # A units in the small network
+some_q, some_k = draw.normal(size=(T, 4)), draw.normal(size=(S, 6))  # of different sizes
+W_q, W_k, w = draw.normal(size=(4, A)), draw.normal(size=(6, A)), draw.normal(size=A)
+layer = np.tanh((some_q @ W_q)[:, None] + some_k @ W_k)  # [T, 1, A] + [S, A] = [T, S, A]
+additive = layer @ w  # [T, S]
+print(f"additive attention stores {layer.size} numbers to get {additive.size} scores")
+
+# %% [markdown]
 # **What to try.** Let the entries of $q$ and $k$ have variance 4, `sigma = 2`: which root would you need? Take 256 keys
 # instead of 16, `S = 256`.
+#
+# <details><summary>Answers</summary>
+#
+# 1. Each product of two entries now has variance 4 · 4 = 16, and so the scores have variance 16 D. You would need
+#    $\sqrt{16 D} = 4\sqrt D$. The root in the formula is right only as long as queries and keys have variance 1,
+#    which is what the start of training and layer norm (notebook 07) take care of.
+#
+#    ```text
+#    D =   64   variance of the scores:  1031.5 without √D, 16.12 with it
+#    no longer true: With it the largest weight stays below 35 %.
+#    ```
+# 2. The variances stay what they were, because they do not depend on the number of keys. Without the root, one key
+#    still takes nearly everything. With it, the weight is shared among sixteen times as many keys, so each weight is
+#    small, and so is the gradient that each score gets: the root does not help against that.
+#
+#    ```text
+#    no longer true: The gradient is more than three times smaller without the root.
+#    divided by D = 64: the largest of 256 weights is 0.006 on average; if all were equal: 0.004
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start attention`
 
@@ -202,6 +426,9 @@ claim("The largest weight is less than 1.4 times an equal share.", largest_mean 
 # `nn.MultiheadAttention` means the opposite, so always say which one you use.
 #
 # A masked key gets the score $-\infty$ *before* the softmax, so the rest of the row still sums to 1.
+
+# %%
+schematics.masks()
 
 
 # %%
@@ -228,6 +455,15 @@ agree("the padding mask of minilm.formulas", padding, by_hand.padding_mask(atten
 # %% [markdown]
 # One test finds a leak whatever the code looks like: **change what must not be seen, and look whether anything
 # moves.** (Here we test the words up to t = 2. Do it for every t, and you find all leaks.)
+#
+# **Predict first.** With the causal mask, how far do the outputs up to t move when the later words change?
+#
+# <details><summary>Answer</summary>
+#
+# Not at all, not even in the last bit: a weight of exactly 0 multiplies whatever stands there. A small number instead
+# of 0 would be a leak.
+#
+# </details>
 
 
 # %%
@@ -250,7 +486,6 @@ claim("With the causal mask nothing leaks.", with_mask == 0)
 
 # %%
 Z = q @ k.swapaxes(1, 2) / np.sqrt(4)
-softmax = lambda z: np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)  # noqa: E731
 right = by_hand.attention_weights(q, k, causal)[0]
 after = (softmax(Z) * causal)[0]
 inverted = by_hand.attention_weights(q, k, ~causal)[0]
@@ -274,6 +509,18 @@ picture
 # %%
 claim("With the mask after the softmax, one row sums to less than 0.5.", after.sum(axis=1).min() < 0.5)
 claim("It leaks.", through > 0.01)
+
+# %% [markdown]
+# Can you save the first one by dividing each row by its sum afterwards? On paper, yes: what the hidden words added to
+# the denominator cancels. In a computer, not always. If the score of a hidden word is larger than the others by 800,
+# the visible weights are rounded to zero before you divide, and 0/0 is left. With $-\infty$ before the softmax this
+# cannot happen.
+
+# %%
+again = after / after.sum(axis=1, keepdims=True)
+agree("after the softmax, then divided by the row sums", again, right)
+large = softmax(np.array([0.0, 1.0, 800.0])) * np.array([1, 1, 0])  # the third word is hidden
+claim("With a score of 800 in the hidden word, nothing is left to divide.", large.sum() == 0)
 
 # %% [markdown]
 # *Filled with 0* sums to 1 and looks healthy, but it shows the future. *Inverted* sees nothing but the future, and
@@ -303,18 +550,42 @@ claim(f"−1e9 in half precision is {half}.", half == -np.inf and torch.finfo(to
 # `by_hand.attention(q, k, v, both)`? (A row without any key is $0/0$ in our own function.) Swap the lengths of the two
 # sentences, `lengths = [4, 6]`.
 #
+# <details><summary>Answers</summary>
+#
+# 1. At once: a query now sees only itself and what comes *after* it, so the outputs move as soon as the later words
+#    change.
+#
+#    ```text
+#    no longer true: With the causal mask nothing leaks.
+#    ```
+# 2. No word changes, not even in the last bit; only the outputs at the padding do, and nobody reads them. So the
+#    queries of the padding need no mask, and most programs do not have one.
+#
+#    ```text
+#    change of a word 0.0, of padding
+#    ```
+# 3. Nothing of what is claimed: each sentence has its own row in the mask, so it does not matter which of the two is
+#    the short one.
+#
+#    ```text
+#    masked by hand and minilm.formulas: equal to the last bit
+#    ```
+#
+# </details>
+#
 # **Exercises.** `minilm exercise start padding_mask` · `causal_mask`
 
 # %% [markdown]
 # ## The gradient by hand  (F18 · D4 §2.1.5)
-# We go backwards through three steps: $Y = AV$, $A = \mathrm{softmax}(Z)$, $Z = QK^\top/\sqrt D$. For a product, the
-# rule is "the upstream gradient times the other factor":
+# We go backwards through three steps: $Y = AV$, $A = \mathrm{softmax}(Z)$, $Z = QK^\top/\sqrt D$. Write $dY$ for the
+# gradient of the loss with respect to $Y$ (the *upstream* gradient: it arrives from above), $dA$ for that with respect
+# to $A$, and so on. For a product, the rule is "the upstream gradient times the other factor":
 #
 # $$dV = A^\top dY, \qquad dA = dY\,V^\top, \qquad dQ = dZ\,K/\sqrt D, \qquad dK = dZ^\top Q/\sqrt D .$$
 #
 # Take the softmax slowly. Since $A_j = e^{Z_j}/\sum_i e^{Z_i}$, the score $Z_s$ stands in the numerator of $A_s$ *and
-# in the denominator of every weight*: $\partial A_j/\partial Z_s = A_j(\mathbb 1[j = s] - A_s)$. Sum over $j$ with
-# the upstream gradient:
+# in the denominator of every weight*: $\partial A_j/\partial Z_s = A_j(\mathbb 1[j = s] - A_s)$, where $\mathbb 1[j =
+# s]$ is 1 if $j = s$ and 0 otherwise. Sum over $j$ with the upstream gradient:
 #
 # $$dZ_s = A_s\Big(dA_s - \underbrace{\textstyle\sum_j dA_j A_j}_{\text{the row sum}}\Big) .$$
 
@@ -342,6 +613,7 @@ machine = by_machine(lambda *x: library.attention(*x, torch.tensor(may))[0], (q,
 for name, ours, theirs, page in zip("QKV", (dQ, dK, dV), machine, by_hand.attention_gradient(q, k, v, may, dY)):
     agree(f"d{name} by hand and by autograd", ours, theirs)
     agree(f"d{name} by hand and in minilm.formulas", ours, page)
+print("largest entries:", *(f"d{name} {np.abs(ours).max():.2f}" for name, ours in zip("QKV", (dQ, dK, dV))))
 claim("A query that sees nothing learns nothing, and there is no NaN.", dQ[1] == 0)
 
 # %% [markdown]
@@ -362,4 +634,45 @@ claim("It is more than five times too large.", times > 5)
 # **What to try.** Let `dY` and `v` be all ones, `dY, v = np.ones_like(dY), np.ones_like(v)` below their line: why is
 # every gradient except $dV$ zero? (This is why a gradient test never uses a plain sum.)
 #
+# <details><summary>Answers</summary>
+#
+# 1. If all values are the same, it makes no difference where a query looks, so $dQ = dK = 0$; only $dV$, the column
+#    sums of the weights, is left. The gradient of a plain sum would not notice a wrong $dQ$.
+#
+#    ```text
+#    largest entries: dQ 0.00 dK 0.00 dV
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start attention_gradient`
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. Attention is a weighted average of values; the weights come from a softmax over how well each key fits the query.
+# 2. In self-attention, queries, keys and values are all computed from the same words, by three matrices that are
+#    learned.
+# 3. Scores are divided by √D, D the size of a query: otherwise they spread like √D, one key takes everything, and the
+#    gradient dies.
+# 4. A mask sets forbidden scores to −∞ before the softmax; to find a leak, change what must not be seen and look
+#    whether anything moves.
+# 5. The gradient of the softmax subtracts the row sum: what is added to all values alike does not tell a query where to
+#    look.
+#
+# **Where to read on.**
+#
+# * Vaswani, Shazeer, Parmar and others, 2017, *Attention Is All You Need*, §3.2 (arXiv:1706.03762)
+# * Bahdanau, Cho and Bengio, 2015, *Neural Machine Translation by Jointly Learning to Align and Translate*: the first
+#   attention of this kind (arXiv:1409.0473)
+# * Zhang, Lipton, Li and Smola, *Dive into Deep Learning*, the chapter on attention mechanisms
+# * Weng, 2018, *Attention? Attention!*: a page on the history and the family of attentions
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `attention` | 40 | medium |
+# | `padding_mask` | 20 | easy |
+# | `causal_mask` | 10 | easy |
+# | `attention_gradient` | 45 | hard |

@@ -1,9 +1,21 @@
 # %% [markdown]
 # # 05 · Heads
 #
-# One attention (notebook 04) looks for one kind of thing. A Transformer lets several of them look at once, side by side:
-# its **heads**. After this notebook you can compute many heads with one product, call a faster kernel without fear, and
-# say what a heat map of a head shows and what it does not. You need notebook 04. The notebook runs in under a minute.
+# > **Minutes.** 1 to run, about 50 to read and try.
+# >
+# > **You need** attention, its masks and its gradient ([notebook 04](04_attention.ipynb)), and a training loop with AdamW
+# > ([notebook 01](01_learning_from_data.ipynb)).
+# >
+# > **Afterwards you can** compute many heads with one product, let one text look at another, trust a faster kernel, and
+# > say what a heat map of a head shows and what it does not.
+# >
+# > **The documents.** D4 §2.1.9:
+# > “Transformer通过多头自注意力机制（Multi-Head Self-Attention），解决了传统RNN在处理长距离依赖时的性能问题”
+# > (with multi-head self-attention, the Transformer solves the problems that traditional RNNs have with long distances).
+# >
+# > **Words.** A [nat](GLOSSARY.md#words-that-the-notebooks-use) is the unit of a loss, and a
+# > [logit](GLOSSARY.md#words-that-the-notebooks-use) is a score before the softmax; these and D4, F19, `agree`, `claim` and
+# > `FAST` are explained in [notebook 01](01_learning_from_data.ipynb).
 #
 # Letters: $T$ queries (the words that look), $S$ keys (the words that are looked at), $D$ the size of a head, $H$
 # heads, $C = H·D$ the width of the model, $B$ sentences in a batch.
@@ -16,7 +28,7 @@ import torch
 
 from minilm.formulas import attention as by_hand
 from minilm.layers import attention as library
-from minilm.viz import plots
+from minilm.viz import plots, schematics
 from minilm.viz.teaching import FAST, agree, claim, panels
 
 torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
@@ -31,8 +43,15 @@ def by_machine(function, arrays, upstream):
 
 # %% [markdown]
 # ## Many heads, one product  (F19 · D4 §2.1.9)
-# One softmax finds one kind of thing at a time. The document names multi-head attention (多头自注意力): $H$ small
-# attentions side by side, each with its own queries,
+# One attention (notebook 04) has one softmax for each word, and one softmax finds one kind of thing at a time: a noun
+# that asks for its adjectives cannot ask for its verb as well. So a Transformer has several attentions side by side,
+# its **heads**, each with its own questions. The document names multi-head attention (多头自注意力):
+
+# %%
+schematics.many_heads()
+
+# %% [markdown]
+# In formulas:
 #
 # $$\mathrm{MultiHead}(X) = \mathrm{Concat}(\mathrm{head}_1, …, \mathrm{head}_H)\,W^O,$$
 # $$\mathrm{head}_i = \mathrm{Attention}(XW_i^Q, XW_i^K, XW_i^V),$$
@@ -84,6 +103,15 @@ agree("dW by hand and by autograd", dW, theirs[1])
 # **Wrong, then right.** If you cut $[B, T, C]$ straight into $[B, H, T, D]$ by `reshape`, without the transpose, the
 # shape is right and the content is wrong. Then a "head" holds the vectors of a few neighbouring words instead of a
 # part of every word, and words in one head never meet words in another.
+#
+# **Predict first.** If the last word changes, which of the five words notice it in the wrong version?
+#
+# <details><summary>Answer</summary>
+#
+# Only the last ones. The five words with three heads make fifteen pieces, and the wrong cut hands the first five pieces
+# to head 1, the next five to head 2, and the last five to head 3. The last word has its pieces in head 3 alone.
+#
+# </details>
 
 # %%
 straight = lambda x: x.reshape(B, H, T, D)  # noqa: E731  wrong
@@ -107,6 +135,48 @@ claim("The first word does not notice the last one.", reached[-1] and not reache
 # `library.MultiHeadAttention(C, H)` for $H$ = 1, 3, 12 with the same $C$.
 #
 # **Exercise.** `minilm exercise start heads`
+
+# %% [markdown]
+# ## Two texts: cross-attention  (F19 · D4 §2.1.9)
+# Nothing in the formula says that queries, keys and values must come from the same words. The first Transformer
+# translated. Its *encoder* reads the original, its *decoder* writes the translation word by word, and there are three
+# kinds of attention in it:
+#
+# | attention | queries from | keys and values from | mask | who uses it |
+# |---|---|---|---|---|
+# | in the encoder | the original | the original | padding | BERT |
+# | in the decoder | the words written so far | the words written so far | padding and future | GPT |
+# | between them (**cross**) | the words written so far | the original | padding of the original | translation |
+#
+# Here a translation of $T$ words looks at an original of $S$ words, with the same matrices as above:
+
+# %%
+draw = np.random.default_rng(5)
+S = 7
+original = draw.normal(size=(B, S, C))
+crossed = by_hand.multi_head_attention(X, original, original, W_Q, W_K, W_V, W_O)  # [B, T, C]
+theirs, weights = layer(torch.tensor(X), memory=torch.tensor(original), need_weights=True)
+agree("cross-attention, minilm.formulas and minilm.layers", crossed, theirs)
+print("X", list(X.shape), " original", list(original.shape), " weights [B, H, T, S]", list(weights.shape))
+print("first word of the translation:", crossed[0, 0, :4].round(3), "…")
+
+# %% [markdown]
+# **Word by word.** A decoder writes one word after the other. With the causal mask, earlier words never look at later
+# ones, so their keys and values stay what they are. A program keeps them (this is called a *key–value cache*), and for
+# each new word it computes one query, one key and one value instead of doing everything again.
+
+# %%
+cache, written = library.KVCache(), []
+for t in range(T):
+    new_word = torch.tensor(X[:, t : t + 1])  # [B, 1, C]
+    written.append(layer(new_word, cache=cache)[0])
+at_once = layer(torch.tensor(X), is_causal=True)[0]
+agree("word by word, and all at once with the causal mask", torch.cat(written, dim=1), at_once)
+print("the cache holds the keys of all words [B, H, T, D]:", list(cache.k.shape))
+
+# %% [markdown]
+# **What to try.** Turn the original round, `original = original[:, ::-1].copy()` below its line: what becomes of the
+# first word of the translation, and why?
 
 # %% [markdown]
 # ## The same numbers from a faster kernel  (F18 · D4 §2.1.5)
@@ -204,8 +274,18 @@ claim("Heads 1 and 2 give more than 60 % to the neighbours that they were built 
 # and the second *is* look at the first.
 #
 # Next come two models that **learn**, both from `fan-in`. One gets a task that only attention can do: *name the word
-# on your left*. The other gets masked words, BERT's own task (notebook 09), where many things help a little. We watch
+# on your left*. The other gets masked words, BERT's own task (notebook 12), where many things help a little. We watch
 # two values: the loss, and the weight on the word to the left, in the head that looks left the most.
+#
+# **Predict first.** How much weight will the best head give to the word on the left after 300 steps, in each of the two
+# models?
+#
+# <details><summary>Answer</summary>
+#
+# Nearly all of it where the word on the left is the answer. About $1/24$, an equal share, where words are masked: there
+# the word on the left helps only a little, and 300 steps are too few to find that out.
+#
+# </details>
 
 
 # %%
@@ -292,6 +372,15 @@ plots.attention_maps(words, [maps(left_model, sentence)[0]], title="Learned: nam
 # **Wrong, then right.** A large weight is not the same as a large effect, because what arrives is weight
 # times *value*. Take the values away and keep the weights: the map stays as it was, but the right answers are gone.
 # Read maps together with an intervention like this one.
+#
+# **Predict first.** All values become 0, queries and keys stay. What happens to the map, and what to the right answers?
+#
+# <details><summary>Answer</summary>
+#
+# The map does not change in the last bit, because weights are made of queries and keys alone. The right answers are gone,
+# because nothing is handed over any more.
+#
+# </details>
 
 
 # %%
@@ -317,3 +406,29 @@ if not FAST:
 # first word", `labels[:, 1:] = batch[:, :1]`. Take the positions away, with the line
 # `left_model.encoder.embeddings.positions.weight.requires_grad_(False).zero_()` before training: what does the loss do,
 # and why? Train for masked words ten times as long, `10 * steps`.
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. A Transformer has several attentions side by side; each head has its own queries, keys and values, of size D = C/H.
+# 2. All heads are computed by one large product that is cut afterwards: reshape, then transpose, never reshape alone.
+# 3. In cross-attention the queries come from one text, the keys and values from another; the formula is the same.
+# 4. A faster kernel never stores the weights; it gives the same numbers up to rounding, which shrinks in double
+#    precision.
+# 5. A large weight is not a large effect, because weight times value is what arrives: read heat maps together with an
+#    intervention.
+#
+# **Where to read on.**
+#
+# * Vaswani and others, 2017, *Attention Is All You Need*, §3.2.2 and §3.2.3 (arXiv:1706.03762)
+# * Dao, Fu, Ermon, Rudra and Ré, 2022, *FlashAttention*: how the faster kernel goes through the keys in blocks
+#   (arXiv:2205.14135)
+# * Clark, Khandelwal, Levy and Manning, 2019, *What Does BERT Look At?* (arXiv:1906.04341)
+# * Jain and Wallace, 2019, *Attention is not Explanation* (arXiv:1902.10186), and the reply, Wiegreffe and Pinter,
+#   2019, *Attention is not not Explanation* (arXiv:1908.04626)
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `heads` | 30 | medium |

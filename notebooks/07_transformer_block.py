@@ -1,10 +1,21 @@
 # %% [markdown]
 # # 07 · The Transformer block
 #
-# Attention (notebooks 04 to 06) is only half of a Transformer block. This notebook adds the rest: layer norm, the
-# feed-forward network, residuals, and the two orders in which they are put together. Afterwards you can write a block
-# with its gradient, and you know why a deep stack of blocks trains or does not train. You need notebooks 04 and 05.
-# This notebook runs in under a minute.
+# > **Minutes.** 1 to run, about 95 to read and try.
+# >
+# > **You need** attention and its gradient ([notebook 04](04_attention.ipynb)), heads ([notebook 05](05_heads.ipynb)),
+# > positions ([notebook 06](06_positions.ipynb)), and warm-up ([notebook 01](01_learning_from_data.ipynb)).
+# >
+# > **Afterwards you can** write a Transformer block with its gradient, say why a deep stack of blocks trains or does not
+# > train, choose the first weights, and count the parameters of a whole model.
+# >
+# > **The documents.** D4 §2.1.5:
+# > “自注意力机制（Self-Attention）是Transformer模型的核心组成部分。”
+# > (self-attention is the core component of the Transformer). The core, but only half of a block; the other half is here.
+# >
+# > **Words.** A [nat](GLOSSARY.md#words-that-the-notebooks-use) is the unit of a loss, and a
+# > [logit](GLOSSARY.md#words-that-the-notebooks-use) is a score before the softmax; these and D4, F20, `agree`, `claim` and
+# > `FAST` are explained in [notebook 01](01_learning_from_data.ipynb).
 #
 # Letters: $T$ words, $C$ the width of the model, $F$ the width inside the feed-forward network, $L$ blocks, $H$ heads,
 # $D$ the size of a head, $B$ sentences in a batch.
@@ -18,7 +29,7 @@ from torch import nn
 
 from minilm.formulas import attention, transformer as by_hand
 from minilm.layers import normalization, transformer as library
-from minilm.viz import plots
+from minilm.viz import plots, schematics
 from minilm.viz.teaching import FAST, agree, claim, panels
 
 rng = np.random.default_rng(0)
@@ -32,6 +43,14 @@ def by_machine(function, arrays, upstream):
 
 
 # %% [markdown]
+# Here is the whole block, in the two orders that are in use. Attention mixes the words; the **feed-forward network**
+# works on each word alone. Around each of them leads a **residual**, a way on which the vectors pass unchanged, and
+# each has a **layer norm**, which brings vectors back to one size. We build the parts first, then the block.
+
+# %%
+schematics.block_orders()
+
+# %% [markdown]
 # ## Layer norm  (F20 · D4 §2.1.9)
 # Sums of many terms grow. Layer norm brings the vector of each word back to one size. It works over the $C$ features
 # of *one* position:
@@ -39,8 +58,13 @@ def by_machine(function, arrays, upstream):
 # $$y = \gamma \odot \hat x + \beta, \qquad \hat x = \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}},$$
 # $$\mu = \frac1C\sum_c x_c, \qquad \sigma^2 = \frac1C\sum_c (x_c - \mu)^2 .$$
 #
-# This definition fixes three details: the variance is the biased one (divided by $C$), $\varepsilon$ stands *inside*
-# the root, and $\gamma, \beta\ [C]$ are learned.
+# ($\odot$ multiplies entry by entry.) This definition fixes three details: the variance is the biased one (divided by
+# $C$), $\varepsilon$ stands *inside* the root, and $\gamma, \beta\ [C]$ are learned. They give each feature back the
+# size and the offset that the model wants it to have; at the start they are 1 and 0.
+#
+# Pictures are often normalised over the *batch* instead, each feature with its mean over all examples. For texts this
+# works badly. The result for one text would depend on the other texts of its batch and on their padding, and a text
+# that comes alone would have no mean at all. Layer norm looks at one position of one text, in training and afterwards.
 
 # %%
 B, T, C, epsilon = 2, 5, 6, 0.1  # a large ε, so that its place matters
@@ -137,7 +161,8 @@ claim(
 # $$\mathrm{FFN}(x) = W_2\,\mathrm{gelu}(W_1 x + b_1) + b_2, \qquad W_1\ [F, C], \quad W_2\ [C, F], \quad F = 4C \text{ as a rule.}$$
 #
 # GELU multiplies the value of each unit by $\Phi$, the share of a normal distribution that lies below this value. This
-# is a soft gate, where ReLU has a hard one. By the product rule, the slope of GELU is $\Phi(x) + x\,\varphi(x)$:
+# is a soft gate, where ReLU, $\max(x, 0)$, has a hard one. By the product rule, the slope of GELU is $\Phi(x) +
+# x\,\varphi(x)$:
 #
 # $$\mathrm{gelu}(x) = x\,\Phi(x) = x·\tfrac12\big(1 + \mathrm{erf}(x/\sqrt2)\big), \qquad \varphi(x) = e^{-x^2/2}/\sqrt{2\pi} .$$
 
@@ -165,7 +190,9 @@ picture
 # %% [markdown]
 # A unit a little below zero still has a slope and can recover; with ReLU it has none.
 #
-# Here are the whole network and its gradient, in the same lines as in `minilm/formulas/transformer.py`:
+# Here are the whole network and its gradient, in the same lines as in `minilm/formulas/transformer.py`. The same weights
+# serve at every position, so a word gets the same result whether it stands in a sentence or alone. (In the language of
+# pictures these are two convolutions whose window is one word wide.)
 
 # %%
 F = 7
@@ -179,6 +206,7 @@ with torch.no_grad():
     for ours, theirs in zip((W_1, b_1, W_2, b_2), layer.parameters()):
         theirs.copy_(torch.tensor(ours))
 agree("FFN and minilm.layers", y, layer(torch.tensor(x)))
+agree("the last word alone, and in its sentence", by_hand.feed_forward(x[:, -1:], W_1, b_1, W_2, b_2), y[:, -1:])
 layer(torch.tensor(x)).backward(torch.tensor(dy))
 agree("dW₁ by hand and by autograd", dW_1, layer.inner.weight.grad)
 agree("dW₂ by hand and by autograd", dW_2, layer.outer.weight.grad)
@@ -264,6 +292,28 @@ print(
 claim("The direction is wrong.", cosine < 0.95)
 
 # %% [markdown]
+# **Dropout** is missing in these formulas, because it works only in training. It sets each number to 0 with probability
+# $p$ and divides the others by $1 - p$, so that the mean stays the same; no unit can then rely on any single other one.
+# A Transformer has it in three places: on the weights of attention, on the output of attention and of the feed-forward
+# network before the residual adds it, and on the sum of the embeddings. Notebook 13 measures what it helps.
+
+# %%
+with torch.no_grad():
+    dropping = library.TransformerBlock(C, H, F, dropout=0.5).double()  # a new block is in training mode
+    first, second = (dropping(torch.tensor(X))[0] for _ in range(2))
+    resting = dropping.eval()
+    third, fourth = (resting(torch.tensor(X))[0] for _ in range(2))
+print(
+    f"the same input twice: {(first - second).abs().max():.1f} apart in training, {(third - fourth).abs().max():.0f} after .eval()"
+)
+claim(
+    "In training two runs differ; after .eval() they do not.",
+    [not torch.equal(first, second), torch.equal(third, fourth)],
+)
+
+# %% [markdown]
+# So call `.eval()` before you compare or predict anything. It is forgotten often, and no error tells you.
+#
 # **What to try.** Set $W_2, b_2, W^O, b_O$ to zero, `w |= {name: 0 * w[name] for name in ("W_2", "b_2", "W_O", "b_O")}`
 # below the line of `w`: what do a pre-norm and a post-norm block compute now, and what is $dX$?
 #
@@ -272,14 +322,26 @@ claim("The direction is wrong.", cosine < 0.95)
 # %% [markdown]
 # ## Many blocks at the start  (F20 · D4 §2.1.9)
 # Now we take a stack of $L$ blocks that have learned nothing. Their random weights are drawn so that every product
-# keeps the size of its input. We compare three orders: post-norm, pre-norm, and one **without residual**. For every
-# block we measure three things: how alike the words have become (the mean cosine of the vectors of two words), the
-# norm of the gradient of $W_1$, and the norm of the gradient of $W^Q$ and $W^K$, which decides whether attention can
-# learn where to look.
+# keeps the size of its input: from a normal distribution with the variance 1/(number of inputs), which the library
+# calls `fan-in`. (BERT's published start, `published`, is smaller: mean 0 and standard deviation 0.02 everywhere, for
+# short $N(0, 0.02^2)$.) We compare three orders: post-norm, pre-norm, and one **without residual**. For every block we
+# measure three things: how alike the words have become (the mean cosine of the vectors of two words; 1 means that they
+# point the same way), the norm of the gradient of $W_1$, and the norm of the gradient of $W^Q$ and $W^K$, which decides
+# whether attention can learn where to look.
+#
+# **Predict first.** Without a residual, each block replaces a word by an average. After how many blocks are all words
+# the same?
+#
+# <details><summary>Answer</summary>
+#
+# After four: each average of averages is nearer to the average of all. With a residual a word keeps a share of itself,
+# and it depends on the place of the norm how long.
+#
+# </details>
 
 # %%
 from minilm import AdamW, cross_entropy, initialise
-from minilm.training.optimizer import clip_gradients, parameter_groups
+from minilm.training.optimizer import clip_gradients, parameter_groups  # notebooks 09 and 01
 
 
 def post_norm(block, x):
@@ -410,8 +472,17 @@ claim("It is zero.", np.abs(dZ).max() < 1e-12)
 # %% [markdown]
 # ## What happens in training  (F20 · D4 §2.1.9)
 # We train twelve blocks without warm-up on a task that one block can solve (name the word on the left). There are
-# four starts: the three orders, and post-norm once more with BERT's small weights, $N(0, 0.02^2)$. Small weights make
+# four starts: the three orders, and post-norm once more with BERT's small weights (`published`). Small weights make
 # each $f(x)$ in $x + f(x)$ very small, so a word stays almost what it was.
+#
+# **Predict first.** Which of the four learn the task, and which stay at the level of guessing, $\log 32 = 3.47$ nats?
+#
+# <details><summary>Answer</summary>
+#
+# Pre-norm learns it, and post-norm does from small weights. Post-norm from the usual weights and the stack without
+# residual stay at the level of guessing: in their upper blocks all words are alike, as you have just seen.
+#
+# </details>
 
 
 # %%
@@ -472,6 +543,16 @@ if not FAST:
 # **Wrong, then right.** "Pre-norm costs nothing." It needs one thing in return, which is easy to forget: nothing has
 # normalised the sum, and it grows with the number of blocks. So a pre-norm stack needs one more norm at its end
 # (`TransformerStack` in `minilm/layers/transformer.py` has it).
+#
+# **Predict first.** How large are the vectors at the top of 32 blocks, if they have the standard deviation 1 at the
+# bottom?
+#
+# <details><summary>Answer</summary>
+#
+# In post-norm still 1, because the last step of every block is a norm. In pre-norm more than 5: each block adds its own
+# part, and independent parts add like the root of their number.
+#
+# </details>
 
 
 # %%
@@ -604,11 +685,98 @@ claim("From neighbours, it gets more than 60 %.", largest["neighbours"] > 0.6)
 # some minutes; the figures stand in `minilm/experiments/RECIPE.md`.
 #
 # **Wrong, then right.** "So small weights are bad." In the previous section, twelve post-norm blocks learned from small
-# weights and *not* from `fan-in`. With two or three blocks, the depth for a laptop, words do not collapse, and uniform attention
-# is what costs time. A start is right for a width, a depth, an order of the norms and a training time, never by itself.
+# weights and *not* from `fan-in`. With two or three blocks, the depth for a laptop, words do not collapse, and uniform
+# attention is what costs time. A start is right for a width, a depth, an order of the norms and a training time, never
+# by itself.
 
 # %% [markdown]
-# **What to try.** Let `model = started("published")` and `model.encoder.stack.layers[0].attention.to_qkv.weight.data *= 5`:
-# what does the map `scores(model).softmax(dim=-1)[0]` look like? Replace the 5 by $\sigma/0.02$: which $\sigma$ gives
-# scores of standard deviation 1, `scores(model).std()`? Look at heads 3 and 4 of `neighbours`, `head = 3` and `head = 4`:
-# two words occur twice in the sentence.
+# **What to try.** Let `model = started("published")` and `model.encoder.stack.layers[0].attention.to_qkv.weight.data *=
+# 5`: what does the map `scores(model).softmax(dim=-1)[0]` look like? Replace the 5 by $\sigma/0.02$: which $\sigma$
+# gives scores of standard deviation 1, `scores(model).std()`? Look at heads 3 and 4 of `neighbours`, `head = 3` and
+# `head = 4`: two words occur twice in the sentence.
+
+# %% [markdown]
+# ## From blocks to a model  (F20 · D4 §2.1.9)
+# What is missing to a whole BERT? In front of the blocks, three tables: one row per token, one per position, and one
+# for each of two segments (which of two texts a token belongs to). Their three rows are added and normalised. Behind
+# the blocks, a *head* that gives each position a logit for each token of the vocabulary. It multiplies by the table of
+# tokens, transposed, so one table serves to read and to write (the table is *tied*, Press and Wolf, 2017). The same
+# block makes three families:
+#
+# | family | what a position sees | example |
+# |---|---|---|
+# | encoder | both sides | BERT |
+# | decoder | the left side, by the causal mask | GPT |
+# | encoder and decoder | the decoder also sees the encoder's output, by cross-attention (notebook 05) | the first Transformer |
+#
+# How many numbers does such a model learn? We build the published BERT, with the shapes alone: on the device "meta",
+# tensors have no content.
+
+# %%
+with torch.device("meta"):
+    config = TransformerConfig(30522, 768, layers=12, heads=12, feed_forward=3072, max_length=512)
+    bert = BertForPretraining(config)
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+block, all_blocks = bert.encoder.stack.layers[0], count(bert.encoder.stack)
+tables = count(bert.encoder.embeddings)
+counts = {"the tables": tables, "all blocks": all_blocks, "what pretraining adds": count(bert) - all_blocks - tables}
+for name, number_of in counts.items():
+    print(f"{name:21} {number_of:12,}   {number_of / count(bert):4.0%}")
+print(f"{'together':21} {count(bert):12,}   {count(bert) * 4 / 1e6:.0f} MB with four bytes each")
+print(
+    f"one block {count(block):,}, of these {count(block.feed_forward) / count(block):.0%} in the feed-forward network"
+)
+
+# %%
+C, F, L = config.width, config.feed_forward, config.layers
+attention_part, network_part, norm_part = 4 * C * C + 4 * C, 2 * F * C + F + C, 2 * 2 * C
+claim(
+    "A block has 4 C² + 4 C, 2 F C + F + C, and 4 C parameters.",
+    count(block) == attention_part + network_part + norm_part,
+)
+claim("All blocks have L times as many.", all_blocks == L * count(block))
+claim("The blocks hold more than half of the parameters.", all_blocks > count(bert) / 2)
+
+# %% [markdown]
+# With $F = 4C$ this is about $12\,C^2$ per block: twice the width makes it four times as large. The number of heads is
+# not in it. Training needs about four times the memory of the weights, because AdamW keeps a gradient and two means for
+# each of them, and the states of all layers come on top.
+#
+# **What to try.** Count the smallest GPT-2, whose only other sizes are `50257` tokens and `max_length=1024`: which part
+# has grown? Use 6 heads instead of 12: what changes?
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. A block is attention and a feed-forward network, each with a residual around it and a layer norm.
+# 2. Layer norm brings every position to one size over its own features, with the biased variance and ε inside the root.
+# 3. Post-norm puts the norm on the way of x, and deep stacks of it make all words alike; pre-norm keeps the way free
+#    and needs one norm more at the end.
+# 4. The order of the norms, the size of the first weights and the depth are one decision: small weights save post-norm,
+#    and a warm-up helps.
+# 5. A block has about 12 C² parameters, two thirds of them in the feed-forward network; the number of heads is not
+#    among its terms.
+#
+# **Where to read on.**
+#
+# * Xiong and others, 2020, *On Layer Normalization in the Transformer Architecture* (arXiv:2002.04745)
+# * Dong, Cordonnier and Loukas, 2021, *Attention is not all you need: pure attention loses rank doubly exponentially
+#   with depth* (arXiv:2103.03404)
+# * Ba, Kiros and Hinton, 2016, *Layer Normalization* (arXiv:1607.06450), and Hendrycks and Gimpel, 2016, *Gaussian
+#   Error Linear Units* (arXiv:1606.08415)
+# * Rush, Huang and others, *The Annotated Transformer*: the whole model, line by line
+# * Raschka, 2024, *Build a Large Language Model (From Scratch)*, chapters 3 and 4: the same block for a GPT
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `layer_norm` | 20 | easy |
+# | `layer_norm_gradient` | 40 | hard |
+# | `feed_forward` | 25 | medium |
+# | `block` | 45 | hard |

@@ -1,10 +1,21 @@
 # %% [markdown]
 # # 08 · Recurrence: one cell, used at every step
 #
-# Before the Transformer there was the recurrent network. It reads a text from left to right and carries a memory along.
-# After this notebook you can build one from its formula, send a gradient back through time with a pencil, prove that
-# three printed gradients are wrong, and say why such a network uses tanh and not ReLU. You need notebook 02. This
-# notebook runs in under half a minute.
+# > **Minutes.** 1 to run, about 55 to read and try.
+# >
+# > **You need** gradients by hand and finite differences ([notebook 02](02_gradients.ipynb)).
+# >
+# > **Afterwards you can** build a recurrent network from its formula, send a gradient back through time with a pencil,
+# > prove that three printed gradients are wrong, and say why such a network uses tanh and not ReLU.
+# >
+# > **The documents.** D1 §4.2:
+# > “然后，通过反向传播算法计算梯度，并对模型参数进行更新：”
+# > (then the gradient is computed by backpropagation, and the parameters of the model are updated; three wrong formulas
+# > follow).
+# >
+# > **Words.** A [nat](GLOSSARY.md#words-that-the-notebooks-use) is the unit of a loss; D1, F09, `agree`, `claim` and `FAST`
+# > are explained in [notebook 01](01_learning_from_data.ipynb) and in the
+# > [glossary](GLOSSARY.md#words-that-the-notebooks-use).
 #
 # Letters: $T$ steps, $I$ features of an input, $H$ units in the state, $V$ words in the vocabulary.
 
@@ -23,6 +34,7 @@ from minilm.formulas.rnn import (
     rnn_output,
 )
 from minilm.layers.recurrent import Recurrent
+from minilm.viz import schematics
 from minilm.viz.plots import COLOURS
 from minilm.viz.teaching import FAST, agree, claim, panels
 
@@ -31,8 +43,15 @@ torch.set_num_threads(1)  # products as small as ours are faster without a secon
 
 # %% [markdown]
 # ## A state that is handed on  (F09, F10 · D1 §4.1)
-# D1 builds its language model on the recurrent network (循环神经网络). At every step the network mixes the new word
-# with what it remembers, and it makes a prediction from the mixture:
+# Before the Transformer there was the recurrent network (循环神经网络), and D1 builds its language model on it. It reads a
+# text word by word, from left to right, and carries a memory along, its **state**. At every step it mixes the new word
+# with the state, and the mixture is the new state:
+
+# %%
+schematics.rnn_cell()
+
+# %% [markdown]
+# From the state it also makes a prediction. In formulas:
 #
 # $$h_t = \tanh(W_h h_{t-1} + W_x x_t + b_h) \qquad \hat y_t = \mathrm{softmax}(W_y h_t + b_y)$$
 #
@@ -56,6 +75,12 @@ agree("F09, in minilm/formulas/rnn.py", h, rnn(x, h0, W_h, W_x, b_h))
 agree("F10", y_hat, rnn_output(h, W_y, b_y))
 
 # %% [markdown]
+# One cell, used at every step. Drawn once for each step, the network looks like this (it is *unrolled*):
+
+# %%
+schematics.rnn_unrolled()
+
+# %% [markdown]
 # The same line stands in `minilm/layers/recurrent.py`, in the class `RNNCell`, and that is the one that gets trained.
 # The function `library` puts our weights into it. Its first argument is the kind of cell, because notebook 09 has others.
 
@@ -77,6 +102,15 @@ agree("F09, in minilm/layers/recurrent.py", h, layer(torch.tensor(x)[None])[0][0
 # rotation times a factor. With a factor below 1, every step takes a little away. At 1 a linear network would remember
 # for ever, but tanh shrinks the state at every step. Above 1 the state stays large, and yet in the end it tells you
 # little about the push, because it would be just as large after a different one.
+#
+# **Predict first.** With the factor 1, a rotation keeps every length. Is the push still there after 60 steps?
+#
+# <details><summary>Answer</summary>
+#
+# Only a part of it. The rotation loses nothing, but tanh makes every number a little smaller at every step, and the
+# losses add up.
+#
+# </details>
 
 # %%
 turn = np.linalg.qr(rng.normal(size=(16, 16)))[0]  # a rotation: it keeps every length
@@ -89,6 +123,7 @@ for factor, colour in zip((0.8, 0.95, 1.0, 1.2), COLOURS):
     axis.plot(
         np.arange(len(push)) + 1, np.linalg.norm(memory, axis=1), color=colour, label=f"W_h = {factor} · rotation"
     )
+    print(f"factor {factor:4g}: length of the state {np.linalg.norm(memory[-1]):.4f} at the last step")
 axis.set(xlabel="step", ylabel="‖h‖", title="What is left of one push", ylim=(0, 4.2))
 axis.legend(ncols=2, fontsize=10)
 picture
@@ -111,6 +146,32 @@ claim("With softmax, every row sums to 1.", np.allclose(y_hat.sum(axis=1), 1))
 # **What to try.** Add −0.95 to the four factors of the picture: does the state shrink more slowly? · Push a second time
 # at step 30, `push[29] = 1`: does the state tell you that there were two pushes? · Use a `bias` other than zero,
 # `np.full(16, 0.3)`, and look at 1.2 again.
+#
+# <details><summary>Answers</summary>
+#
+# 1. No: the state has exactly the same length as with 0.95. It changes its sign at every step, and tanh treats both
+#    signs alike.
+#
+#    ```text
+#    factor 0.95: length of the state 0.0482 at the last step
+#    factor -0.95: length of the state 0.0482 at the last step
+#    ```
+# 2. Its length is larger than after one push (0.0482 with the factor 0.95), because the second push is more recent.
+#    But the length alone cannot say whether there were two pushes or a single later one. At 1.2 you see no
+#    difference at all.
+#
+#    ```text
+#    factor 0.95: length of the state 0.2183 at the last step
+#    factor  1.2: length of the state 1.7565 at the last step
+#    ```
+# 3. Now the state moves to a length that the bias decides, whether there was a push or not: a network that is always
+#    excited remembers nothing.
+#
+#    ```text
+#    factor  1.2: length of the state 2.0797 at the last step
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## Back through time, with a pencil  (F12, F13, F14 · D1 §4.2)
@@ -166,6 +227,15 @@ agree("one entry of δW_h, by trying", dW_h[0, -1], (up - down) / 2e-5, atol=1e-
 # **Wrong, then right.** The usual mistake is to stop early: to forget `from_later`, or to go back only a few steps,
 # which saves memory and is done on purpose for long texts ("truncated" back-propagation). You get no error. To see
 # the effect, sort the gradient by how many steps back each part of it went, and add up the first $k$ of these parts.
+#
+# **Predict first.** How wrong is $\delta_{W_h}$ if no error goes back in time at all?
+#
+# <details><summary>Answer</summary>
+#
+# By about half of its length. Without an error message: its shape is right, and it even points roughly in the right
+# direction.
+#
+# </details>
 
 # %%
 parts = np.zeros((T, H, H))  # parts[k]: from each prediction, exactly k steps back
@@ -196,6 +266,24 @@ claim("With all steps it is right.", errors[-1] < 1e-12)
 # **What to try.** Multiply $W_h$ by 2, then by ½, by the line `W_h = 2 * W_h` below the one that draws the first weights:
 # how far back must you go for an error below one percent? · Let only the last prediction count (`dz[:-1] = 0` below the
 # line of `dz`), as when a whole text gets one label: what is left if you stop early?
+#
+# <details><summary>Answers</summary>
+#
+# 1. With $2 W_h$ the gradient comes from much further back than with $½ W_h$, because each step back multiplies it
+#    by $W_h^\top$.
+#
+#    ```text
+#    steps back for an error below one percent: 5
+#    steps back for an error below one percent: 3
+#    ```
+# 2. The part without a step back is then a small piece of the whole: what was read at the beginning has its effect
+#    on the last prediction only through all the states between.
+#
+#    ```text
+#    error of δW_h: 41% without any step back in time, 1e-16 with all steps
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start rnn`
 
@@ -234,7 +322,16 @@ agree("with h_t instead of h_t−1, and δW_y", (y_hat - np.eye(V)[y]).T @ h, ou
 # of the angle between it and the true gradient in 300 random networks (1 is the same direction, 0 a right angle). The
 # right picture shows what happens to the loss when each of the three gradients moves $W_h$, $W_x$ and $b_h$. The text
 # is a line of Hamlet, character by character. $W_y$ and $b_y$ keep their random values, so nothing else can do the
-# work. The loss is in *nats*, the unit with natural logarithms.
+# work. The loss is in nats.
+#
+# **Predict first.** What does the loss do along the true gradient, along the printed one, and along the repaired one?
+#
+# <details><summary>Answer</summary>
+#
+# It falls, it stays exactly as it is, and it rises. A direction that is on average at a right angle to the gradient is no
+# help, and often it does harm.
+#
+# </details>
 
 
 # %%
@@ -304,6 +401,17 @@ if not FAST:
 # `W_y_, b_y_ = W_y_ - learning_rate * dW_y, b_y_ - learning_rate * db_y` at the end of the inner loop. How far behind the
 # true gradient do the printed zeros stay? (With them the recurrent part stays random, and yet the loss falls: a random
 # network with a trained output is called a reservoir.)
+#
+# <details><summary>Answers</summary>
+#
+# 1. Far: with the true gradient the loss falls to 0.71, with the zeros to 1.89. But it does fall, because $W_y$
+#    learns, and whoever looks at the curve of the zeros alone will think that the program works.
+#
+#    ```text
+#    loss at the start 2.43, at the end: {'true': 0.71, 'as printed': 1.89, 'repaired': 1.73}
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## tanh or ReLU?  (F09 · D1 §4.1)
@@ -312,6 +420,15 @@ if not FAST:
 # do so a hundred times. Going forward, nothing limits a ReLU, while tanh keeps every number within ±1. In the
 # experiment there are $H = 64$ units, $W_h$ is random with variance $g^2/H$, each of the 100 steps gets a random
 # input, and the loss depends only on the last state.
+#
+# **Predict first.** At $g = 1$, how much of the gradient of the last state is left at the first one, with tanh and with
+# ReLU?
+#
+# <details><summary>Answer</summary>
+#
+# Hardly anything in both: less than a ten-billionth. ReLU has slope 1 where it is on, but half of its units are off.
+#
+# </details>
 
 # %%
 H_, steps, gains = 64, 100, (1.0, 2.0)
@@ -342,6 +459,9 @@ picture
 last_state = {key: values[:, 0, -1] for key, values in measured.items()}
 first_gradient = {key: values[:, 1, 0] for key, values in measured.items()}
 low, high = min(gains), max(gains)
+print("median over the seeds:   last state   gradient at the first state")
+for (s, g), state in last_state.items():
+    print(f"{s}, g = {g:4.2f} {np.median(state):23.0e} {np.median(first_gradient[s, g]):29.0e}")
 claim("The state of tanh stays below √H, because every number lies within ±1.", last_state["tanh", high] < np.sqrt(H_))
 claim(f"At g = {high:g} the state of ReLU passes a million.", last_state["relu", high] > 1e6)
 claim("So does its gradient.", first_gradient["relu", high] > 1e6)
@@ -361,3 +481,55 @@ claim("So does that of tanh.", first_gradient["tanh", low] < 1e-10)
 # **What to try.** Add `np.sqrt(2)` to `gains`, the value that makes up for the units of ReLU that are off. · Start $W_h$
 # as the identity, `W_h = np.eye(H_)` above the line of `u`, and make the input ten times smaller,
 # `r.normal(size=(steps, I)) / 10`: what does ReLU do now? · Use 400 steps.
+#
+# <details><summary>Answers</summary>
+#
+# 1. ReLU now stays within a few powers of ten, where it exploded at 2 and vanished at 1: the half of the units that
+#    is off takes as much away as the larger weights add. It is a knife-edge, and training moves $W_h$ away from it.
+#
+#    ```text
+#    relu, g = 1.00                   8e+00                         1e-15
+#    relu, g = 1.41                   1e+05                         2e+03
+#    relu, g = 2.00                   6e+19                         3e+18
+#    ```
+# 2. With the identity each unit keeps its number and adds the input, and the state stays small. The gradient passes
+#    a unit unchanged as long as it is on, and not at all once it is off.
+#
+#    ```text
+#    relu, g = 1.00                   6e+00                         2e-01
+#    tanh, g = 1.00                   2e+00                         1e-01
+#    ```
+# 3. Whatever grows or shrinks by a factor per step goes on doing so: four times as many steps, four times as many
+#    powers of ten.
+#
+#    ```text
+#    relu, g = 1.00                   7e+00                         2e-61
+#    relu, g = 2.00                   2e+76                         1e+75
+#    ```
+#
+# </details>
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. A recurrent network mixes each new word with a state and hands the state on; the same weights work at every step.
+# 2. Backwards, each state gets its gradient from two sides, its own prediction and the next state; the weights add up
+#    over all steps.
+# 3. If you stop going back early, the gradient is wrong, and no error says so.
+# 4. D1's printed gradients are always zero, and the kindest repair is on average at a right angle to the true gradient.
+# 5. Both factors decide what survives, the slope of the activation and $W_h$: tanh keeps the state within bounds, ReLU
+#    lets it explode.
+#
+# **Where to read on.**
+#
+# * Elman, 1990, *Finding Structure in Time*: the simple recurrent network
+# * Werbos, 1990, *Backpropagation Through Time: What It Does and How to Do It*
+# * Pascanu, Mikolov and Bengio, 2013, *On the difficulty of training recurrent neural networks* (arXiv:1211.5063)
+# * Le, Jaitly and Hinton, 2015, *A Simple Way to Initialize Recurrent Networks of Rectified Linear Units*
+#   (arXiv:1504.00941)
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `rnn` | 50 | hard |

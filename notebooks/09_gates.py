@@ -1,10 +1,21 @@
 # %% [markdown]
 # # 09 · Gates: LSTM and GRU
 #
-# A plain recurrent network (notebook 08) forgets within some ten steps. The LSTM and the GRU have **gates** that decide
-# what is kept. After this notebook you can build both from their formulas, measure how fast a gradient dies on its way
-# or explodes, clip it, and say what the model that D1 prints learns from. You need notebook 08. This notebook runs in
-# under half a minute.
+# > **Minutes.** 1 to run, about 70 to read and try.
+# >
+# > **You need** the recurrent network and its gradient through time ([notebook 08](08_recurrence.ipynb)).
+# >
+# > **Afterwards you can** build an LSTM and a GRU from their formulas, measure how fast a gradient dies or explodes on its
+# > way, clip it, and say how many labels the model that D1 prints learns from.
+# >
+# > **The documents.** D1 §3.1:
+# > “LSTM和GRU通过引入门控机制来控制信息的流入和流出，从而避免了传统RNN容易出现的梯度消失和梯度爆炸问题。”
+# > (LSTM and GRU control by gates what flows in and out, and so they avoid the vanishing and exploding gradients that
+# > traditional RNNs easily have).
+# >
+# > **Words.** A [nat](GLOSSARY.md#words-that-the-notebooks-use) is the unit of a loss, and a
+# > [logit](GLOSSARY.md#words-that-the-notebooks-use) is a score before the softmax; these and D1, F15, `agree`, `claim` and
+# > `FAST` are explained in [notebook 01](01_learning_from_data.ipynb).
 #
 # Letters: $T$ steps, $I$ features of an input, $H$ units in the state, $V$ words in the vocabulary, $E$ the size of an
 # embedding.
@@ -21,6 +32,7 @@ from minilm.formulas.rnn import rnn, rnn_gradients
 from minilm.layers.recurrent import Recurrent
 from minilm.text.corpus import documents
 from minilm.training.optimizer import Adam, clip_gradients
+from minilm.viz import schematics
 from minilm.viz.plots import COLOURS
 from minilm.viz.teaching import FAST, agree, claim, panels
 
@@ -41,9 +53,16 @@ x = rng.normal(size=(T, I))  # the inputs of the first two sections
 
 # %% [markdown]
 # ## The LSTM  (F15 · D1 §3.1)
-# D1 names long short-term memory (长短期记忆网络) as the cell that avoids vanishing and exploding gradients, but
-# gives no formula. Here it is. Besides the state there is a memory $c_t$, and three gates between 0 and 1 decide what
-# enters it ($i$), what stays in it ($f$) and what is shown ($o$):
+# A plain recurrent network (notebook 08) squeezes its whole state through $W_h$ and tanh at every step, and what it
+# read twenty steps ago is soon gone. D1 names long short-term memory (长短期记忆网络) as the cell that avoids this, but gives
+# no formula. Here it is. Besides the state there is a memory $c_t$, and three **gates**, numbers between 0 (shut) and 1
+# (open), decide what enters it ($i$), what stays in it ($f$) and what is shown ($o$):
+
+# %%
+schematics.lstm_cell()
+
+# %% [markdown]
+# In formulas:
 #
 # $$i, f, o = \sigma(W_x x_t + W_h h_{t-1} + b) \qquad g = \tanh(W_x x_t + W_h h_{t-1} + b)$$
 # $$c_t = f \odot c_{t-1} + i \odot g \qquad h_t = o \odot \tanh c_t$$
@@ -76,6 +95,15 @@ for name, mine in zip(("W_x", "W_h", "b"), by_hand):
 # The gradient by hand takes a few lines, each one a product rule; you find the derivation in the docstring of
 # `lstm_gradients`. The gate $f$ decides everything. You choose its bias at the start, and this bias sets a half-life:
 # shut the input gate, give the cell silence, and see what is left of a memory of 1.
+#
+# **Predict first.** With a bias of 0 the gate is half open, $f = 0.5$. What is left of the memory after ten steps, and
+# with bias 4?
+#
+# <details><summary>Answer</summary>
+#
+# $0.5^{10}$, less than a thousandth. A bias of 4 gives $f = 0.98$, and $0.98^{10}$ is more than four fifths.
+#
+# </details>
 
 # %%
 kept = {}
@@ -122,9 +150,15 @@ agree("after putting the blocks back in order", lstm(x, zero, zero, *mended)[0],
 # %% [markdown]
 # ## The GRU, in both published forms  (F16 · D1 §3.1)
 # The gated recurrent unit (门控循环单元) needs only one state and two gates, $r$ (reset) and $z$ (update); $n$ is the
-# new content. Cho et al. (2014), who published it, reset the state before the product with $W_h$. PyTorch and this
-# library reset it after the product. All symbols are [H]; the three blocks of $W_x$ [3H, I], $W_h$ [3H, H], $b$,
-# $b_h$ [3H] stand in the order $r, z, n$.
+# new content.
+
+# %%
+schematics.gru_cell()
+
+# %% [markdown]
+# There are two forms of it. Cho et al. (2014), who published it, reset the state before the product with $W_h$. PyTorch
+# and this library reset it after the product. All symbols are [H]; the three blocks of $W_x$ [3H, I], $W_h$ [3H, H],
+# $b$, $b_h$ [3H] stand in the order $r, z, n$.
 #
 # $$\text{before: } n = \tanh(W_x x_t + b + W_h (r \odot h_{t-1})) \qquad
 # \text{after: } n = \tanh(W_x x_t + b + r \odot (W_h h_{t-1} + b_h))$$
@@ -179,10 +213,10 @@ claim("Where nothing is reset they are equal.", difference(50.0) < 1e-10)
 # Where nothing is reset (bias 50 and $r = 1$), the place of the reset cannot matter. Otherwise they are two different
 # models. Always say which one you use.
 #
-# **What to try.** Set the bias of $z$ to 50, `b[H : 2 * H] = 50` below the line that draws the weights: what has become of
-# the gradient of the first state, `gru_gradients(x, zero, W_x, W_h, b, b_h, dh)[1]`? · Time both forms,
-# `%timeit gru(x, zero, W_x, W_h, b, none)` and `%timeit gru_reset_before(x, zero, W_x, W_h, b)`: how many products with
-# $W_h$ does each form need per step?
+# **What to try.** Set the bias of $z$ to 50, `b[H : 2 * H] = 50` below the line that draws the weights: what has become
+# of the gradient of the first state, `gru_gradients(x, zero, W_x, W_h, b, b_h, dh)[1]`? · Time both forms, `%timeit
+# gru(x, zero, W_x, W_h, b, none)` and `%timeit gru_reset_before(x, zero, W_x, W_h, b)`: how many products with $W_h$
+# does each form need per step?
 #
 # **Exercise.** `minilm exercise start gru_cell`
 
@@ -192,6 +226,15 @@ claim("Where nothing is reset they are equal.", difference(50.0) < 1e-10)
 # it arrives at the input $k$ steps before, $\|\partial L/\partial x_{T-k}\|$, as a share of what arrives at the last
 # input. We use the library's own layers with $H = 64$, once with their initial weights (left) and once with $W_h$ four
 # times as large (right).
+#
+# **Predict first.** With its initial weights, which cell still delivers a tenth of the gradient over 100 steps?
+# RNN with tanh, RNN with ReLU, GRU, or LSTM with a forget bias of 0, 1 or 4?
+#
+# <details><summary>Answer</summary>
+#
+# Only the LSTM with a forget bias of 4. Gates that are half open are no better than no gates.
+#
+# </details>
 
 
 # %%
@@ -314,6 +357,10 @@ picture
 # %%
 far = {name: np.abs(path - path[0]).max() for name, (path, _) in paths.items()}
 end = {name: cliff(*path[-1])[0] for name, (path, _) in paths.items()}
+for name, (_, norms) in paths.items():
+    print(
+        f"{name:16} largest gradient {norms.max():5.1f}, furthest from the start {far[name]:.2f}, loss at the end {end[name]:.4f}"
+    )
 free, clipped = paths
 claim("One gradient is longer than 20.", paths[free][1].max() > 20)
 claim(
@@ -373,7 +420,15 @@ claim(f"The two tables of words hold almost half of them, {tables:.0%}.", 0.4 < 
 # two tables of words. Now read the program again, slowly. Its first LSTM has `return_sequences=True`; the second does
 # not, so it passes on *its last state alone*. So for a text of 50 words this model predicts only one word, the next
 # one, and the sum over $t$ in D1's own loss (F11) has one term. The formula, in contrast, learns from every word. Does
-# this matter? We test it on real text, the reviewers' sentences of `rotten-tomatoes`, character by character:
+# this matter? We test it on real text, the reviewers' sentences of `rotten-tomatoes`, character by character.
+#
+# **Predict first.** Both ways see the same texts. Which one beats a guess from the last character alone, after 120 steps?
+#
+# <details><summary>Answer</summary>
+#
+# Only the one that learns from every character. It gets fifty labels from a text where the other gets one.
+#
+# </details>
 
 # %%
 text = "\n".join(s for document in documents("rotten-tomatoes") for s in document)[: 60_000 if FAST else 400_000]
@@ -474,7 +529,39 @@ if not FAST:
 # message tells you why.
 #
 # **What to try.** Train ten times as long, `10 * steps` for `model, every`, and then let the model write: begin with
-# `ids_ = ids[:1]`, and repeat `ids_ = torch.cat([ids_, model(ids_[None])[0, -1].softmax(dim=-1).multinomial(1)])`, in which
-# the model reads its own guesses. What does `"".join(letters[i] for i in ids_)` say? (Notebook 11 does more of this.) ·
-# Use one layer instead of two: `LSTMConfig(vocab_size=V, layers=1)`. · Use a forget bias of 4, as for vanishing gradients,
-# in both cells: `for cell in model.encoder.lstm.cells: cell.b.data[128:256] = 4`, below the line of `model`.
+# `ids_ = ids[:1]`, and repeat `ids_ = torch.cat([ids_, model(ids_[None])[0, -1].softmax(dim=-1).multinomial(1)])`, in
+# which the model reads its own guesses. What does `"".join(letters[i] for i in ids_)` say? (Notebook 11 does more of
+# this.) · Use one layer instead of two: `LSTMConfig(vocab_size=V, layers=1)`. · Use a forget bias of 4, as for
+# vanishing gradients, in both cells: `for cell in model.encoder.lstm.cells: cell.b.data[128:256] = 4`, below the line
+# of `model`.
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. An LSTM adds to a memory that no matrix multiplies; gates between 0 and 1 decide what enters, what stays and what
+#    is shown.
+# 2. The bias of the forget gate is a half-life: 0 forgets within some steps, 4 keeps most of a memory over ten.
+# 3. A GRU has one state and two gates, in two published forms whose weights must not be exchanged.
+# 4. Gates make a road for the gradient, but only an open gate lets it pass; clipping helps against explosion, never
+#    against vanishing.
+# 5. D1's program learns from one label per text where its own formula learns from every word, and the difference is
+#    large.
+#
+# **Where to read on.**
+#
+# * Hochreiter and Schmidhuber, 1997, *Long Short-Term Memory*
+# * Gers, Schmidhuber and Cummins, 2000, *Learning to Forget: Continual Prediction with LSTM*: the forget gate
+# * Cho and others, 2014, *Learning Phrase Representations using RNN Encoder–Decoder for Statistical Machine
+#   Translation*: the GRU (arXiv:1406.1078)
+# * Jozefowicz, Zaremba and Sutskever, 2015, *An Empirical Exploration of Recurrent Network Architectures*: why the
+#   forget bias should start at 1
+# * Olah, 2015, *Understanding LSTM Networks*: a page with drawings
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---|---|
+# | `lstm_cell` | 30 | medium |
+# | `lstm_bptt` | 60 | hard |
+# | `gru_cell` | 25 | medium |
+# | `clipping` | 20 | easy |

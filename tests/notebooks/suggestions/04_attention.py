@@ -8,7 +8,17 @@ CAUSAL = "causal = np.tril(np.ones((T, T), dtype=bool))  # [T, T]: query t sees 
 BOTH = "both = causal & padding  # [B, T, S]"
 ONES = "q, k, v, dY = (rng.normal(size=size) for size in ((T, D), (S, D), (S, Dv), (T, Dv)))"
 
+SAME = "values = np.sin(keys) + 0.2 * draw.normal(size=30)  # what was measured there"
+
 TRY = [
+    (
+        "Give all values the same number, `values = np.full(30, 2.0)` below their line: what can attention return now?",
+        [(SAME, SAME + "\nvalues = np.full(30, 2.0)")],
+    ),
+    (
+        "Ask outside the keys as well, `queries = np.linspace(-3, 9, 200)`: what comes back where there are none?",
+        [("queries = np.linspace(0, 6, 200)", "queries = np.linspace(-3, 9, 200)")],
+    ),
     *(
         ("Set `strength` to 1 and to 60: how sharp is the choice?", [(STRENGTH, f"strength = {strength}")])
         for strength in (1, 60, 0, 6000)
@@ -32,7 +42,7 @@ TRY = [
         )
         for sigma in (2, 100)
     ),
-    ("Take 256 keys instead of 16, `S = 256`.", [(KEYS, KEYS.replace(", 16", ", 256").replace("4, 256", "4, 16"))]),
+    ("Take 256 keys instead of 16, `S = 256`.", [(KEYS, KEYS.replace("2000, 16", "2000, 256"))]),
     ("Take 256 keys instead of 16, `S = 256`.", [(KEYS, KEYS + "\nS = 1")]),
     (
         "Transpose the causal mask by `causal = causal.T` below its line: does the leak test find it?",
@@ -41,7 +51,14 @@ TRY = [
     (
         "Mask the *queries* of the padding too, `both = both & padding.swapaxes(1, 2)`: does anything that counts change in "
         "`by_hand.attention(q, k, v, both)`?",
-        [(BOTH, BOTH + "\nprint(by_hand.attention(q, k, v, both))\nboth = both & padding.swapaxes(1, 2)")],
+        [
+            (
+                BOTH,
+                BOTH + "\nbefore = by_hand.attention(q, k, v, both)\nboth = both & padding.swapaxes(1, 2)\n"
+                "change = np.abs(by_hand.attention(q, k, v, both) - before)\n"
+                "print(f'change of a word {change[attention_mask].max()}, of padding {change[~attention_mask].max():.2f}')",
+            )
+        ],
     ),
     *(
         (
@@ -58,7 +75,21 @@ TRY = [
 ]
 REMARKS = ["(A row without any key is $0/0$ in our own function.)"]
 
+FULL = {
+    "Set `strength` to 1 and to 60: how sharp is the choice?": [
+        [(STRENGTH, f"strength = {strength}")] for strength in (1, 60)
+    ],
+    "Let the entries of $q$ and $k$ have variance 4, `sigma = 2`: which root would you need?": [
+        [("sigma = 1  #", "sigma = 2  #")]
+    ],
+    "Take 256 keys instead of 16, `S = 256`.": [[(KEYS, KEYS.replace("2000, 16", "2000, 256"))]],
+    "Swap the lengths of the two sentences, `lengths = [4, 6]`.": [
+        [("lengths = [6, 4]  # words in each sentence", "lengths = [4, 6]")]
+    ],
+}
+
 VARIATIONS = [
+    [("keys = draw.uniform(0, 6, size=30)  #", "keys = draw.uniform(-1, 1, size=30)  #")],
     [("W_K[1, 0] = 1  #", "W_K[[0, 1, 2], 0] = 1  #")],
     [("B, T, S, D, Dv = 2, 5, 7, 4, 3", "B, T, S, D, Dv = 1, 2, 3, 8, 5")],
     [("np.array([4, 16, 64, 256, 1024])", "np.array([2, 9])")],

@@ -6,6 +6,8 @@ SINGLE = "single = [tensor.float() for tensor in tensors]"
 LEFT = "    labels[:, 1:] = batch[:, :-1]"
 STEPS = "steps = 20 if FAST else 300"
 
+ORIGINAL = "original = draw.normal(size=(B, S, C))"
+
 TRY = [
     (
         "In a copy of $W^O$, `pruned = W_O.copy()`, set the block that belongs to the first head to zero by `pruned[:D] = 0`: "
@@ -44,6 +46,11 @@ TRY = [
             [("B, T, H, D = 2, 5, 3, 4", f"B, T, H, D = 2, 5, {H}, {12 // H}")],
         )
         for H in (1, 12)
+    ),
+    (
+        "Turn the original round, `original = original[:, ::-1].copy()` below its line: what becomes of the first word of the "
+        "translation, and why?",
+        [(ORIGINAL, ORIGINAL + "\noriginal = original[:, ::-1].copy()")],
     ),
     *(
         (
@@ -87,7 +94,32 @@ TRY = [
 ]
 REMARKS = []
 
+FULL = {
+    "In a copy of $W^O$, `pruned = W_O.copy()`, set the block that belongs to the first head to zero by `pruned[:D] = 0`: "
+    "how far is `np.concatenate(heads, axis=-1) @ pruned` from `printed`?": [
+        [
+            (
+                "after",
+                NOT_NOTICED,
+                "pruned = W_O.copy()\npruned[:D] = 0\n"
+                "apart = np.abs(np.concatenate(heads, axis=-1) @ pruned - printed)\n"
+                "print(f'largest difference {apart.max():.2f}, largest entry of printed {np.abs(printed).max():.2f}')",
+            )
+        ]
+    ],
+    "Count the parameters of `library.MultiHeadAttention(C, H)` for $H$ = 1, 3, 12 with the same $C$.": [
+        [
+            (
+                "after",
+                NOT_NOTICED,
+                "[sum(p.numel() for p in library.MultiHeadAttention(C, H).parameters()) for H in (1, 3, 12)]",
+            )
+        ]
+    ],
+}
+
 VARIATIONS = [
+    [("S = 7\noriginal", "S = 1\noriginal")],
     [("B, T, H, D = 2, 5, 3, 4", "B, T, H, D = 1, 7, 3, 5")],
     [("T, S = 5, 7\n", "T, S = 1, 1\n")],
     [

@@ -91,6 +91,16 @@ TRY = [
 ]
 REMARKS = []
 
+FULL = {
+    "Which distance has the smallest dot product, `products[0].argmin()`?": [
+        [(SIZES, SIZES.replace("10000.0", "100")), ("after", WRONG, "print(products[0].argmin())")]
+    ],
+    "Use shorter texts, `T=16` in `learn`: how much shorter does the plateau become?": [
+        [("scheme, T=64, steps", "scheme, T=16, steps")]
+    ],
+    "Set `base = 4.0`: what becomes of the slow waves?": [[("D, base = 16, 10000.0", "D, base = 16, 4.0")]],
+}
+
 VARIATIONS = [
     [("order = np.array([2, 1, 0])", "order = np.array([0, 2, 1])")],
     [(SIZES, "T, C, base = 9, 4, 3.0")],

@@ -15,6 +15,8 @@ SMALL = '(post_norm, "published", 1)'
 LAST = 'claim("From neighbours, it gets more than 60 %.", largest["neighbours"] > 0.6)'
 MODEL = 'model = started("published")\nmodel.encoder.stack.layers[0].attention.to_qkv.weight.data *= {}\n'
 
+BERT = "config = TransformerConfig(30522, 768, layers=12, heads=12, feed_forward=3072, max_length=512)"
+
 TRY = [
     (
         "Remove the path through the mean from `dx` (`- g.mean(axis=-1, keepdims=True)`): how wrong is `dx`?",
@@ -112,9 +114,26 @@ TRY = [
         for head in (3, 4)
     ),
 ]
+TRY += [
+    (
+        "Count the smallest GPT-2, whose only other sizes are `50257` tokens and `max_length=1024`: which part has grown?",
+        [(BERT, BERT.replace("30522", "50257").replace("512)", "1024)"))],
+    ),
+    ("Use 6 heads instead of 12: what changes?", [(BERT, BERT.replace("heads=12", "heads=6"))]),
+]
 REMARKS = []
 
+FULL = {
+    'Pass `scheme="published"` to the `Stack` of `at_the_start`: where has the collapse gone?': [
+        [(STACK, STACK.replace("C=64", 'C=64, scheme="published"'))]
+    ],
+    "Take 6 blocks instead of 24, `at_the_start(order, L=6)`.": [[(START, START.replace("(order)", "(order, L=6)"))]],
+    'Double the standard deviation of the small weights, `(post_norm, "published", 2)`, and double it again until training '
+    "breaks.": [[(SMALL, SMALL.replace("1", scale))] for scale in ("2", "4", "8")],
+}
+
 VARIATIONS = [
+    [(BERT, "config = TransformerConfig(10, 8, layers=1, heads=2, feed_forward=3, max_length=4)")],
     [("B, T, C, epsilon = 2, 5, 6, 0.1", "B, T, C, epsilon = 1, 1, 768, 1e-12")],
     [("(rng.normal(size=(7, 768)), 1e-12)", "(rng.normal(size=(2, 3)), 0)")],
     [("F = 7\n", "F = 1\n")],
