@@ -28,9 +28,6 @@ WITHOUT_ANSWERS = {
     "metrics",
     "the_documents_programs",
     "published_weights",
-    "learning_from_data",
-    "gradients",
-    "text_tokens_word_vectors",
 }
 
 FOLDED = re.compile(r"<details><summary>Answers</summary>\n\n(.*?)\n\n</details>", re.DOTALL)
