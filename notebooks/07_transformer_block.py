@@ -697,11 +697,11 @@ claim("From neighbours, it gets more than 60 %.", largest["neighbours"] > 0.6)
 
 # %% [markdown]
 # ## From blocks to a model  (F20 · D4 §2.1.9)
-# What is missing to a whole BERT? In front of the blocks, three tables: one row per token, one per position, and one
-# for each of two segments (which of two texts a token belongs to). Their three rows are added and normalised. Behind
-# the blocks, a *head* that gives each position a logit for each token of the vocabulary. It multiplies by the table of
-# tokens, transposed, so one table serves to read and to write (the table is *tied*, Press and Wolf, 2017). The same
-# block makes three families:
+# What does a whole BERT have besides its blocks? In front of them, three tables: one row per token, one per position,
+# and one for each of two segments (which of two texts a token belongs to). Their three rows are added and normalised.
+# Behind the blocks, a *head* that gives each position a logit for each token of the vocabulary. It multiplies by the
+# table of tokens, transposed, so one table serves to read and to write (the table is *tied*, Press and Wolf, 2017). The
+# same block makes three families:
 #
 # | family | what a position sees | example |
 # |---|---|---|
@@ -744,8 +744,8 @@ claim("The blocks hold more than half of the parameters.", all_blocks > count(be
 
 # %% [markdown]
 # With $F = 4C$ this is about $12\,C^2$ per block: twice the width makes it four times as large. The number of heads is
-# not in it. Training needs about four times the memory of the weights, because AdamW keeps a gradient and two means for
-# each of them, and the states of all layers come on top.
+# not in it. Training needs about four times the memory of the weights, because each of them has a gradient, and AdamW
+# keeps two means for each; the states of all layers come on top.
 #
 # **What to try.** Count the smallest GPT-2, whose only other sizes are `50257` tokens and `max_length=1024`: which part
 # has grown? Use 6 heads instead of 12: what changes?
