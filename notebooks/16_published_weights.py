@@ -1,12 +1,28 @@
 # %% [markdown]
 # # 16 · Published weights
-# Is what these notebooks explain the *real* BERT, or only something like it? Here is the test: you take weights that
-# others trained on a billion pairs of sentences, put them into the formulas you know, and get the numbers of the
-# published model, to the last digits. Then you use these weights to look at heads, to search by meaning and to
-# fine-tune. You need notebooks 04 to 07 and 13, and the extra `pretrained` (all-MiniLM-L6-v2, a package of 84 MB;
-# `minilm data` tells you whether it is installed). The notebook runs in about a minute.
+#
+# > **Minutes.** 1 to run, about 55 to read and try.
+# >
+# > **You need** [notebook 07](07_transformer_block.ipynb) for the block, [notebook 13](13_fine_tuning.ipynb) for
+# > fine-tuning, and the extra `pretrained` (all-MiniLM-L6-v2, a package of 84 MB; `minilm data` says whether it is
+# > installed).
+# >
+# > **Afterwards you can** open a published BERT, compute its output in thirty lines of NumPy, look at its heads,
+# > search by meaning with it, fine-tune it, and export your own model for others.
+# >
+# > **The documents.** D0 §5.2: “BertTokenizer.from_pretrained('bert-base-cased')” (one line fetches what others
+# > trained) · D3 §2.1: “如BERT、GPT-3等大规模预训练模型” (large pretrained models such as BERT and GPT-3) · D4
+# > §2.1.2: “模型能够学习到丰富的语言知识” (the model can learn a wealth of knowledge about language)
+# >
+# > **Words.** [epoch and logit](GLOSSARY.md#words-that-the-notebooks-use),
+# > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
+# > [D0 to D4 and F20](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas.
 #
 # Letters: $T$ tokens, $C$ width, $H$ heads, $D = C/H$ size of a head, $L$ layers.
+#
+# Is what these notebooks explain the *real* BERT, or only something like it? Here is the test: you take weights that
+# others trained on a billion pairs of sentences, put them into the formulas you know, and get the numbers of the
+# published model, to the last digits.
 
 # %%
 import logging
@@ -21,6 +37,7 @@ import torch
 from scipy.special import erf, softmax
 
 from minilm import Bert, Classifier, TextTask, initialise
+from minilm.experiments.table import measured, summarise
 from minilm.files.tensors import read_safetensors
 from minilm.models.config import parameter_count
 from minilm.pretrained.bert_names import NAMES, to_hf_names
@@ -30,7 +47,7 @@ from minilm.pretrained.weights import weights_of
 from minilm.text import corpus
 from minilm.training.inference import attention_of, sentence_vectors
 from minilm.training.supervised import Recipe, fit
-from minilm.viz import plots
+from minilm.viz import plots, schematics
 from minilm.viz.plots import COLOURS
 from minilm.viz.teaching import FAST, agree, claim, panels
 
@@ -76,8 +93,19 @@ claim("The positions are 0, 1, …, 511.", np.array_equal(W["embeddings.position
 # There are tables for tokens, positions and segments, with a norm. Then the same block comes six times: query, key,
 # value, the output product, a norm, the two products of the feed-forward network, and a norm. Every name is a line of
 # notebooks 05 to 07. (`position_ids` is 0, 1, 2, …, which is not learnt. The last two tensors, the pooler, belong to
-# next-sentence prediction.)
-#
+# next-sentence prediction.) The published files count the blocks from 0, so `layer.0` is what we call layer 1. This
+# is the part below the first block:
+
+# %%
+schematics.bert_input()
+
+# %% [markdown]
+# And this is one block. BERT has the left order, in which the norm comes after the sum (post-norm):
+
+# %%
+schematics.block_orders()
+
+# %% [markdown]
 # So here is BERT in some thirty lines of NumPy:
 
 
@@ -146,20 +174,31 @@ print(" ".join(tokenizer.tokens(ids)))
 agree("thirty lines of NumPy, and minilm/models/bert.py", bert(ids)[-1], states_of(model, ids)[-1], atol=1e-4)
 
 # %% [markdown]
-# They agree to within a ten-thousandth, not to ten digits: these weights have 32 bits, which is some seven digits, and
-# each sum over 384 or 1,536 products rounds a little differently. Is the difference only rounding, or a small mistake?
-# We repeat the calculation in 64 bits. A mistake would stay.
+# They agree to about five digits, not to ten: these weights have 32 bits, which is some seven digits, and
+# each sum over 384 or 1,536 products rounds a little differently.
+#
+# **Predict first.** Is this difference only rounding, or a small mistake? How could you tell, and what do you expect
+# to see?
+#
+# <details><summary>Answer</summary>
+#
+# Repeat the calculation in 64 bits, which have about nine more digits. Rounding then shrinks by nine digits, and a
+# mistake stays as large as it is.
+#
+# </details>
 
 # %%
+in_numpy = {"float32": bert(ids)}
 in_double = deepcopy(model).double()
 W = {name: w.astype(np.float64) if w.dtype == np.float32 else w for name, w in W.items()}
-agree("the same in 64 bits", bert(ids)[-1], states_of(in_double, ids)[-1], atol=1e-10)
+in_numpy["float64"] = bert(ids)
+agree("the same in 64 bits", in_numpy["float64"][-1], states_of(in_double, ids)[-1], atol=1e-10)
 
 # %% [markdown]
 # ## Layer by layer, beside the original  (F19, F20 · D4 §2.1.9)
 # Two implementations that agree could share a mistake, since the same person wrote both. The original implementation
-# for these weights is in `transformers`. We compare after every layer and show the largest difference in any number of
-# any token:
+# for these weights is in `transformers`. We compare it with our thirty lines and with the library after every layer,
+# and show the largest difference in any number of any token:
 
 # %%
 apart = {}
@@ -169,28 +208,41 @@ if transformers:
         with torch.inference_mode():
             expected = original(torch.tensor([ids]), output_hidden_states=True).hidden_states
         bits = str(kind).removeprefix("torch.")
-        apart[bits] = [float(np.abs(a - b[0].numpy()).max()) for a, b in zip(states_of(mine, ids), expected)]
+        for name, states in (("NumPy", in_numpy[bits]), ("minilm", states_of(mine, ids))):
+            apart[name, bits] = [float(np.abs(a - b[0].numpy()).max()) for a, b in zip(states, expected)]
+            print(f"{name:6} {bits}: after the last block they differ by {apart[name, bits][-1]:.0e}")
 
 # %%
-picture, axis = panels(1, 1, width=7.5)
-for (bits, differences), colour in zip(apart.items(), COLOURS):
-    axis.plot(np.maximum(differences, 1e-17), "o-", color=colour, label=bits)
+picture, axis = panels(1, 1, width=8.5)
+for ((name, bits), differences), colour, marker in zip(apart.items(), COLOURS, plots.MARKERS):
+    axis.plot(np.maximum(differences, 1e-17), marker=marker, color=colour, label=f"{name}, {bits}")
 top = max([1e-3, *(10 * max(differences) for differences in apart.values())])
 axis.set(yscale="log", ylim=(3e-18, top), xlabel="number of blocks", ylabel="largest difference")
 axis.set_yticks([1e-17, 1e-13, 1e-9, 1e-5], ["none at all", "10⁻¹³", "10⁻⁹", "10⁻⁵"])
-axis.set_title("Nothing but rounding: 64 bits have nine more digits")
+axis.set_title("Nothing but rounding: in 64 bits the differences are nine digits smaller")
 if apart:
-    axis.legend(loc="center right")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 picture
 
 # %%
 for bits, limit in (("float64", 1e-9), ("float32", 2e-5)) if transformers else ():
-    claim(f"{bits}: after every layer the largest difference is below {limit:g}.", max(apart[bits]) < limit)
+    largest = [max(apart[name, bits]) for name in ("NumPy", "minilm")]
+    claim(f"{bits}: after every layer the largest difference is below {limit:g}.", np.array(largest) < limit)
 
 # %% [markdown]
+# (The library and `transformers` call the same kernels of PyTorch, so in 32 bits they may even agree to the last bit.)
+#
 # **Wrong, then right.** What would a mistake look like? We try the most likely ones, each a single line: another ε in
-# the norm, the tanh form of GELU, ReLU in its place, a missing segment. In 64 bits none of them could pass for
-# rounding.
+# the norm, the tanh form of GELU, ReLU in its place, a missing segment.
+#
+# **Predict first.** Which of these four changes the output least, and could it pass for rounding?
+#
+# <details><summary>Answer</summary>
+#
+# The other ε, by less than a thousandth. In 32 bits you might take it for rounding. In 64 bits none of the four could
+# pass for it, because rounding is smaller than a billionth there.
+#
+# </details>
 
 # %%
 right = states_of(in_double, ids)[-1]
@@ -220,13 +272,22 @@ claim("None of these could pass for rounding in 64 bits.", [change > 1e-7 for ch
 # refuses, by name, every setting that it does not implement, and lists every tensor that is missing, unknown or of
 # another shape.
 #
-# **What to try.** Swap the words `"query"` and `"key"` in `attention` above: the shape of `weights` does not change, but
-# what happens to the numbers? · Leave out the root, `softmax(q @ k.swapaxes(1, 2), axis=-1)`.
+# **What to try.** Swap the words `"query"` and `"key"` in `attention` above: the shape of `weights` does not change,
+# but what happens to the numbers? · Leave out the root, `softmax(q @ k.swapaxes(1, 2), axis=-1)`.
 #
 # ## What trained heads look at  (F18, F19 · D4 §2.1.5)
 # There are six layers of twelve heads. Which tokens do they look at, on average over real sentences? We put four simple
 # questions to each head: how much of its attention goes to the token on the left, to the token on the right, to the
-# token itself, and to [CLS]? (We count layers and heads from 1, as the pictures of this library do.)
+# token itself, and to [CLS]? (We count layers and heads from 1, as everywhere in these notebooks.)
+#
+# **Predict first.** On average over the layers from the second on, which of the four gets most of the attention?
+#
+# <details><summary>Answer</summary>
+#
+# `[CLS]`, with more than 40 %. That is no summary of the sentence: a head looks there when it has found nothing to
+# look at.
+#
+# </details>
 
 # %%
 films = [example.text for example in corpus.labelled("rotten-tomatoes")]
@@ -240,15 +301,14 @@ for text in sample:
 share = {name: np.mean(each, axis=0) for name, each in share.items()}  # each [L, H]
 
 # %%
-picture, axes = panels(1, 4, width=10, height=2.9, sharey=True)
+picture, axes = panels(1, 4, width=12, height=2.9, sharey=True)
 for axis, (name, each) in zip(axes, share.items()):
     axis.imshow(each, cmap="Blues", vmin=0, vmax=1)
     layer, head = np.unravel_index(each.argmax(), each.shape)
-    axis.set(title=name, xlabel="head")
+    axis.set(title=f"{name}: up to {each.max():.0%}", xlabel="head")
     axis.set_xticks([0, each.shape[1] // 2, each.shape[1] - 1], [1, each.shape[1] // 2 + 1, each.shape[1]])
     axis.set_yticks(range(len(each)), range(1, len(each) + 1))
-    axis.text(head, layer, f"{each.max():.2f}".removeprefix("0"), ha="center", va="center", fontsize=8,
-              color="white" if each.max() > 0.5 else "black")  # fmt: skip
+    axis.plot(head, layer, "s", ms=11, mfc="none", mec=COLOURS[1], mew=2)  # the largest
     print(f"{name:16}: layer {layer + 1}, head {head + 1} gives it {each.max():.0%} of its attention")
 axes[0].set_ylabel("layer")
 picture
@@ -262,8 +322,8 @@ claim("No head gives 30 % to the token itself.", share["itself"].max() < 0.3)
 # %% [markdown]
 # One head of the first layer always looks one token back, whatever the tokens are, and nobody told it to. One head of
 # the second layer looks ahead. The pretraining of this library *starts* with such heads in every layer
-# (`minilm/models/bert_start.py`, notebook 06), because finding them takes longer than the minutes a laptop has; here you
-# see what they imitate. And from the second layer on, nearly half of all attention goes to [CLS]: a head looks
+# (`minilm/models/bert_start.py`, notebook 06), because finding them takes longer than the minutes a laptop has; here
+# you see what they imitate. And from the second layer on, nearly half of all attention goes to [CLS]: a head looks
 # there when it has found nothing (Clark et al., 2019, call this a no-op).
 
 # %%
@@ -273,10 +333,10 @@ layer, head = np.unravel_index(left.argmax(), left.shape)
 plots.head_map(tokens, A[layer][head], title=f"Layer {layer + 1} · head {head + 1}: one token back")
 
 # %% [markdown]
-# **What to try.** Draw all 72 heads with `plots.attention_maps(tokens, A)`. · Find the head in which *it* looks most at
-# *animal*: `weights = np.stack(A)[..., tokens.index("it"), tokens.index("animal")]`, then
-# `np.argwhere(weights == weights.max()) + 1`. · Replace *tired* by *wide* in `sentence`: does *it* look at *street* now?
-# (Do not be disappointed. Notebook 05 says what a heat map does not show.)
+# **What to try.** Draw all 72 heads with `plots.attention_maps(tokens, A)`. · Find the head in which *it* looks most
+# at *animal*: `weights = np.stack(A)[..., tokens.index("it"), tokens.index("animal")]`, then
+# `np.argwhere(weights == weights.max()) + 1`. · Replace *tired* by *wide* in `sentence`: does *it* look at *street*
+# now? (Do not be disappointed. Notebook 05 says what a heat map does not show.)
 #
 # ## Sentences as vectors  (F20 · D0 §4.1)
 # This model was trained further, so that the mean of a sentence's token vectors, scaled to length 1, says what the
@@ -368,15 +428,16 @@ print(f"loved and hated: {love @ hate:.2f}; loved and wonderful: {love @ joy:.2f
 claim("Hatred of the same film is nearer than love in other words.", love @ hate > love @ joy)
 
 # %% [markdown]
-# **What to try.** Search your own text file: `minilm similar "lots of special effects" --file lines.txt`. · In place of
-# `"lots of special effects"`, ask for something in words that a good answer need not contain, `"a film to weep over"`, or
-# for something with *not* in it, `"not for children"`. · Take the vectors of the words before the first block,
-# `states[0]` in place of `states[-1]` in the line of `u`: which sentences are nearest without any context?
+# **What to try.** Search your own text file: `minilm similar "lots of special effects" --file lines.txt`. · In place
+# of `"lots of special effects"`, ask for something in words that a good answer need not contain,
+# `"a film to weep over"`, or for something with *not* in it, `"not for children"`. · Take the vectors of the words
+# before the first block, `states[0]` in place of `states[-1]` in the line of `u`: which sentences are nearest without
+# any context?
 #
 # ## Fine-tuning it  (F02, F07, F28 · D0 §4.3, §5.3)
 # To tell praise from blame, the model must learn something new from few labels. We put the head of notebook 13 on this
 # encoder and train all of $\theta$, in small steps (a learning rate of 1/10,000: this model has more to forget than a
-# model that was pretrained for five minutes).
+# model that was pretrained for a few minutes).
 
 # %%
 reviews = corpus.labelled("rotten-tomatoes")
@@ -398,39 +459,51 @@ print(
 )
 
 # %% [markdown]
-# Compare this with the library's own results from the README: 500 labels as well, three seeds, 2,000 test sentences.
-# (The bar for this notebook is from one seed, fewer epochs and fewer test sentences, so it is accurate only to about
-# five points. `minilm quickstart --with-pretrained` adds the row to the table itself, measured like the others.)
+# Compare this with the library's own results, the table of the README. The file `quickstart-en` holds them as they
+# were measured: 500 labels as well, three seeds, 2,000 test sentences. (Our bar is from one seed, fewer epochs and
+# fewer test sentences, so it is accurate only to about five points: its line is Wilson's interval, notebook 14.
+# `minilm quickstart --with-pretrained` adds the row to the table itself, measured like the others.)
 
 # %%
-ladder = {
-    "counting words (TF-IDF)": 0.636,
-    "Transformer from scratch": 0.616,
-    "… with word vectors": 0.713,
-    "… pretrained seven minutes": 0.730,
-    "these weights, here": after,
+ladder = {row["model"]: row for row in summarise(measured("quickstart-en"), "accuracy")}
+shown = {
+    "TF-IDF + logistic regression": "counting words (TF-IDF)",
+    "Transformer": "Transformer from scratch",
+    "Transformer + word vectors": "… with word vectors",
+    "Transformer pretrained, fine-tuned": "… pretrained on 21,000 reviews",
 }
-picture, axis = panels(1, 1, width=8, height=2.9)
-bars = axis.barh(list(ladder), list(ladder.values()), color=[COLOURS[7]] * 4 + [COLOURS[0]])
-axis.bar_label(bars, fmt="{:.2f}", padding=3)
+means = [ladder[name]["mean"] for name in shown] + [after]
+ends = [(row["mean"] - row["deviation"], row["mean"] + row["deviation"]) for row in (ladder[name] for name in shown)]
+ends.append(plots.wilson(after * TEST, TEST))
+names = [*shown.values(), "these weights, here"]
+for name, mean, (low, high) in zip(names, means, ends):
+    print(f"{name:32} {mean:.3f}, from {low:.3f} to {high:.3f}")
+
+# %%
+picture, axis = panels(1, 1, width=9, height=3.2)
+axis.barh(names, means, color=[COLOURS[7]] * len(shown) + [COLOURS[0]])
+for i, (mean, (low, high)) in enumerate(zip(means, ends)):
+    axis.plot([low, high], [i + 0.2, i + 0.2], color="black", lw=2)
+    axis.annotate(f"{mean:.3f}", (high, i), (8, 0), textcoords="offset points", va="center")
 axis.axvline(0.5, color="black", ls=":", lw=1)
 axis.invert_yaxis()
-ends = min(0.45, after - 0.05), max(0.85, after + 0.1)
-axis.set(xlim=ends, xlabel="accuracy (dotted: guessing)", title=f"What scale brings, with {LEARN} labels each")
+axis.set(xlim=(min(0.45, *np.ravel(ends)), max(0.88, np.max(ends) + 0.08)), xlabel="accuracy (dotted: guessing)")
+axis.set_title(f"What scale brings, with {LEARN} labels (lines: ± one standard deviation; ours: 95 %)")
 picture
 
 # %%
-ours = 1_462_274  # parameters of the model behind "… pretrained five minutes"
-claim(f"This model is more than fifteen times as large as one with {ours:,}.", parameter_count(model) > 15 * ours)
+ours, theirs = ladder["Transformer pretrained, fine-tuned"]["parameters"], parameter_count(model)
+print(f"{theirs:,} parameters here, {ours:,} in the model that the quickstart pretrains")
+claim("This model is more than ten times as large.", theirs > 10 * ours)
 if not FAST:
     claim("It is right on more than 72 % of new sentences.", after > 0.72)
 
 # %% [markdown]
-# This is what scale brings: a model fifteen times as large, which has read a billion pairs of sentences instead of
-# 21,000 reviews, is better with as few labels. (`minilm/pretrained/README.md` says by how much, over three seeds.) And
-# here is what scale does not change: the classes, the formulas, and the way you fine-tune. On the command line it is
-# `minilm finetune --data rotten-tomatoes --model all-minilm-l6-v2 --labels 500`, then `minilm predict` on the folder it
-# makes.
+# This is what scale brings: a model more than ten times as large, which has read a billion pairs of sentences instead
+# of 21,000 reviews, is better with as few labels. (`minilm/pretrained/README.md` says by how much, over three seeds.)
+# And here is what scale does not change: the classes, the formulas, and the way you fine-tune. On the command line it
+# is `minilm finetune --data rotten-tomatoes --model all-minilm-l6-v2 --labels 500`, then `minilm predict` on the
+# folder it makes.
 #
 # **What to try.** Learn from 100 labels instead of 500, `LEARN, TEST, EPOCHS = 100, 300, 3`: how much is left of the
 # lead?
@@ -477,3 +550,25 @@ claim("GPT-2 is refused.", isinstance(answer, ValueError))
 # %% [markdown]
 # **What to try.** Open a folder of your own from the hub, `opened("path/to/it")`: is it a BERT, and if not, what does
 # the sentence say?
+
+# %% [markdown]
+# ## In five lines
+# 1. A published model is a file of named matrices, its sizes and its vocabulary; thirty lines of NumPy are enough to
+#    run it.
+# 2. Two implementations agree if their difference shrinks by nine digits in 64 bits. A mistake stays as large as it is.
+# 3. Trained heads look one token back, ahead, and very often at `[CLS]`, when they have found nothing.
+# 4. The mean of the token vectors (without padding) says what a sentence is *about*, not what it thinks of it.
+# 5. Scale changes the scores; the classes, the formulas and the way you fine-tune stay the same, and every bit can be
+#    exported again.
+#
+# **Where to read on.** Devlin et al. (2019), *BERT*, arXiv:1810.04805 · Wang et al. (2020), *MiniLM*,
+# arXiv:2002.10957 · Reimers and Gurevych (2019), *Sentence-BERT*, arXiv:1908.10084 · Clark et al. (2019), *What does
+# BERT look at?*, arXiv:1906.04341
+#
+# **Exercises.** This notebook has none of its own; with these three you write the parts of BERT that it loads.
+#
+# | exercise | minutes | difficulty |
+# |---|---:|---|
+# | `minilm exercise start layer_norm` | 20 | easy |
+# | `minilm exercise start heads` | 25 | medium |
+# | `minilm exercise start block` | 40 | hard |

@@ -85,7 +85,10 @@ def test_every_notebook_is_in_the_wheel_and_nothing_else_is(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     notebooks = {path.name for suffix in ("ipynb", "md") for path in (TOP / "notebooks").glob(f"*.{suffix}")}
     assert {name.removeprefix(place) for name in names if name.startswith(place)} == notebooks
-    others = {name for name in names if not name.startswith((place, f"minilm-{__version__}.dist-info/"))}
+    results = f"minilm-{__version__}.data/data/share/minilm/results/"
+    measured = {path.name for path in (TOP / "data" / "results").glob("*.json")}
+    assert {name.removeprefix(results) for name in names if name.startswith(results)} == measured
+    others = {name for name in names if not name.startswith((place, results, f"minilm-{__version__}.dist-info/"))}
     assert others == files_of(TOP)
 
 

@@ -1,8 +1,28 @@
 """The table of a ladder: means and standard deviations over the seeds, as they are printed."""
 
+import sysconfig
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+
+from minilm.errors import InputError
+from minilm.files.tensors import read_json
+from minilm.jobs.notebooks import schemes
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+
+
+def measured(name: str) -> list[dict]:
+    """The rows of `ladder.json` from a run of ours, such as "quickstart-en": those behind the table in the README.
+
+    They are in data/results beside the package, or where the wheel put them. Raises InputError if there are none of that name.
+    """
+    installed = [Path(sysconfig.get_path("data", scheme)) / "share" / "minilm" for scheme in schemes()]
+    for folder in (DATA, *installed):
+        if (path := folder / "results" / f"{name}.json").is_file():
+            return read_json(path, list)
+    raise InputError(f"there are no results named '{name}': they are files of data/results.")
 
 
 def deviation(scores: list[float]) -> float:

@@ -103,7 +103,7 @@ class PretrainOptions:
     next_sentence_weight: float = 1.0
     """The weight of the next-sentence loss (F26) relative to that of the masked words (F25). With 0 there are no sentence
     pairs, and any text will do, such as documents of a single sentence."""
-    next_sentence_rest: float = 0.2
+    next_sentence_rest: float = 0.3
     """After the first tenth of the run, this share of the weight is left: next sentence is learned first, and then kept."""
     pooler_learning_rate_scale: float = 0.3
     """The pooler and the next-sentence head learn at this share of the learning rate: one bit per pair is mostly noise."""

@@ -23,6 +23,8 @@ class SchematicsOptions:
     """Which ones, by name; all of them if none is named."""
     out: Path = Path("minilm-schematics")
     """The folder for the files; it is created if it does not exist."""
+    png: bool = True
+    """Write PNG and the sheet as well; --no-png writes the SVG alone, as in data/schematics."""
 
     def __post_init__(self):
         for name in self.names:
@@ -38,12 +40,15 @@ def schematics(options: SchematicsOptions = SchematicsOptions(), say: Callable[[
         raise InputError(f"{options.out} is a file: give --out the name of a folder.")
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = {name: SCHEMATICS[name]() for name in dict.fromkeys(options.names or SCHEMATICS)}
-    paths = []
-    for name, picture in pictures.items():
-        paths += [options.out / f"{name}.svg", options.out / f"{name}.png"]
-        write_text(paths[-2], picture.svg())
-        replace_bytes(paths[-1], picture._repr_png_())
-    paths.append(options.out / SHEET)
-    contact_sheet(pictures).written(paths[-1])
-    say(f"{options.out}: {len(pictures)} schematics as SVG and PNG, and all of them in {SHEET}.")
+    paths = [options.out / f"{name}.svg" for name in pictures]
+    for path, picture in zip(paths, pictures.values()):
+        write_text(path, picture.svg())
+        if options.png:
+            paths.append(path.with_suffix(".png"))
+            replace_bytes(paths[-1], picture._repr_png_())
+    if options.png:
+        paths.append(options.out / SHEET)
+        contact_sheet(pictures).written(paths[-1])
+    what = f"as SVG and PNG, and all of them in {SHEET}" if options.png else "as SVG"
+    say(f"{options.out}: {len(pictures)} schematics {what}.")
     return paths

@@ -5,15 +5,11 @@ import re
 import pytest
 from pages import NOTEBOOKS, TOP
 
+from minilm.errors import InputError
 from minilm.exercises.catalogue import entries, load
+from minilm.experiments.table import measured, summarise
 
 SOURCES = {path.stem[:2]: path.read_text(encoding="utf-8") for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.py"))}
-LADDER = {
-    "counting words (TF-IDF)": "TF-IDF + logistic regression",
-    "Transformer from scratch": "Transformer",
-    "… with word vectors": "Transformer + word vectors",
-    "… pretrained seven minutes": "Transformer pretrained, fine-tuned",
-}
 
 
 def section(number: str, heading: str) -> str:
@@ -34,8 +30,15 @@ def test_an_exercise_that_a_notebook_names_is_there():
     assert len(named) >= 30 and set(named) <= {entry.name for entry in entries()}
 
 
-@pytest.mark.parametrize("row", LADDER)
-def test_the_bars_of_notebook_16_are_the_rows_of_the_readme(row):
+def test_the_measured_rows_of_notebook_16_are_those_of_the_readme():
+    """The notebook and the README show the same run: the file that the one reads gives the table that the other prints."""
     readme = (TOP / "README.md").read_text(encoding="utf-8")
-    score = re.search(rf"^\| {re.escape(LADDER[row])} \| 500 \| ([\d.]+) ", readme, re.MULTILINE)[1]
-    assert f'"{row}": {score},' in SOURCES["16"]
+    rows = summarise(measured("quickstart-en"), "accuracy")
+    assert len(rows) >= 9 and {row["labels"] for row in rows} == {500}
+    for row in rows:
+        printed = re.search(rf"^\| {re.escape(row['model'])} \| 500 \| ([\d.]+) ± ([\d.]+) \|", readme, re.MULTILINE)
+        assert printed and printed.groups() == (f"{row['mean']:.3f}", f"{row['deviation']:.3f}"), row["model"]
+    shown = re.search(r"^shown = \{\n(.*?)^\}", SOURCES["16"], re.MULTILINE | re.DOTALL)[1]
+    assert set(re.findall(r'^    "(.+?)": ', shown, re.MULTILINE)) < {row["model"] for row in rows}
+    with pytest.raises(InputError, match="there are no results named 'quickstart-fr'"):
+        measured("quickstart-fr")

@@ -1,6 +1,7 @@
 r"""Schematics of attention: one query, the whole matrix, several heads, the masks.  F18, F19."""
 
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from minilm.formulas.attention import attention, attention_weights, causal_mask, padding_mask
 from minilm.viz.schematics.kit import Schematic
@@ -34,7 +35,7 @@ def attention_one_query() -> Schematic:
     picture.write(20, 27, "q  of “sat”", bold=True, align="left")
     picture.write(108, 49, "[D]", 9, align="left")
     product = picture.box(389, 121, 372, 26, "q · kₛ", kind="operation")
-    picture.arrow(query.right(12), (160, query.y + 12), (160, 121), product.left())
+    picture.arrow(query.bottom(20), (query.x + 20, 80), (160, 80), (160, 121), product.left())
     root = picture.box(389, 190, 372, 26, "÷ √D", kind="operation")
     soft = picture.box(389, 265, 372, 26, "softmax over the keys s", kind="operation")
     add = picture.box(389, 474, 372, 26, "add up", kind="operation")
@@ -70,7 +71,7 @@ def attention_one_query() -> Schematic:
 
 
 def attention_matrix() -> Schematic:
-    r"""All queries at once: softmax(Q Kᵀ / √D) V with Q = X W^Q, K = X W^K, V = X W^V, and the shape of every step.  F18.
+    r"""All queries at once: softmax(Q Kᵀ / √D) V with Q = X W_Q, K = X W_K, V = X W_V, and the shape of every step.  F18.
 
     The matrices are drawn in proportion, with T = S = 5, C = 6 and D = 4. The mask is True where a query may attend.
     """
@@ -83,7 +84,7 @@ def attention_matrix() -> Schematic:
     for name, y in rows.items():
         times = picture.sign(160, y, "×")
         weights = picture.matrix(160, y - 62, 6, 4, "", kind="learned", cell=10)
-        picture.write(160, y - 66, f"$W^{name}$", box=weights)
+        picture.write(160, y - 66, f"W_{name}", box=weights)
         picture.write(160, y - 54, "[C, D]", 8, box=weights)
         picture.arrow(weights.bottom(), times.top())
         start = x_box.right({"Q": -12, "K": 0, "V": 12}[name])
@@ -110,12 +111,12 @@ def attention_matrix() -> Schematic:
     result = picture.matrix(666, 382, 5, 4, "output", "[T, D]")
     picture.arrow(product.right(), result.left(), shape="[T, D]")
     picture.remark(20, 330, "Self-attention:", "Q, K and V all", "come from X,", "so S = T.", align="left")
-    picture.key(470, 24, "tensor", "learned", "operation")
+    picture.key(424, 24, "tensor", "learned", "operation")
     return picture
 
 
 def many_heads() -> Schematic:
-    r"""Split the width C into H heads of size D, attend in each, concatenate, project with W^O.  F19.
+    r"""Split the width C into H heads of size D, attend in each, concatenate, project with W_O.  F19.
 
     The shapes are those of `MultiHeadAttention`: one product makes Q, K and V of all heads, [B, T, 3C].
     """
@@ -127,7 +128,7 @@ def many_heads() -> Schematic:
     picture.arrow(x_box.right(), project.left())
     split = picture.box(262, 190, 60, 250, "split", "C = H·D", kind="operation")
     picture.arrow(project.right(), split.left(), shape="[B, T, 3C]")
-    join = picture.box(482, 190, 60, 250, "join", "H·D = C", kind="operation")
+    join = picture.box(482, 190, 60, 250, "concat", "H·D = C", kind="operation")
     for head, y in ((1, 100), (2, 190), (3, 280)):
         attend = picture.box(372, y, 72, 32, "attention", kind="operation")
         picture.arrow(split.right(y - 190), attend.left(), shape="3 [T, D]")
@@ -135,12 +136,12 @@ def many_heads() -> Schematic:
         picture.write(372, y - 26, f"head {head}", bold=True)
     picture.remark(262, 332, "[B, T, C] → [B, H, T, D]")
     picture.remark(482, 332, "[B, H, T, D] → [B, T, C]")
-    all_heads = picture.matrix(568, 190, 5, 6, "1 | 2 | 3", "[B, T, C]", cell=9)
-    for n in (1, 2):  # where one head ends and the next one begins
-        at = 568 - 27 + 18 * n
-        picture.arrow((at, 168), (at, 212), width=2.4, kind="ink", head=False)
+    all_heads = picture.matrix(568, 190, 5, 6, "", "[B, T, C]", cell=9)
+    for n in range(3):  # the features of each head stand side by side
+        picture.write(all_heads.x + 18 * (n - 1), all_heads.top()[1] - 9, f"{n + 1}", bold=True)
+        picture.draw_shape(Rectangle((all_heads.left()[0] + 18 * n, all_heads.top()[1]), 18, 45), "", "ink", 1.6)
     picture.arrow(join.right(), all_heads.left())
-    output = picture.box(644, 190, 54, 64, "$W^O$", "[C, C]", kind="learned")
+    output = picture.box(644, 190, 54, 64, "W_O", "[C, C]", kind="learned")
     picture.arrow(all_heads.right(), output.left())
     result = picture.matrix(718, 190, 5, 6, "output", "[B, T, C]", cell=9)
     picture.arrow(output.right(), result.left())

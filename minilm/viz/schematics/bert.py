@@ -28,7 +28,7 @@ def bert_input() -> Schematic:
     for t, word in enumerate(PAIR):
         x = first + step * t
         token = picture.box(x, 46, width, 26, word, kind="text", size=9)
-        inner = (f"$E_{{{word.strip('[]')}}}$", f"$E_{segments[t]}$", f"$E_{t}$")
+        inner = (f"E({word})", f"E({segments[t]})", f"E({t})")
         boxes = [picture.box(x, y, width, 30, name, kind="learned", size=9) for name, (_, _, y) in zip(inner, rows)]
         picture.arrow(token.bottom(), boxes[0].top())
         for upper, lower in zip(boxes, boxes[1:]):

@@ -14,8 +14,8 @@ def block_orders() -> Schematic:
         700, 560, "The Transformer block in its two orders: post-norm on the left, pre-norm on the right."
     )
     for left, heading, words in (
-        (16, "post-norm (BERT)", "Norm(x + branch(x)): the norm stands on the way of x"),
-        (358, "pre-norm", "x + branch(Norm(x)): nothing stands on the way of x"),
+        (16, "post-norm (BERT)", "Norm(x + branch(x)): the norm stands in the path of x"),
+        (358, "pre-norm", "x + branch(Norm(x)): nothing stands in the path of x"),
     ):
         picture.frame(left, 12, 326, 536, heading)
         picture.remark(left + 12, 48, words, align="left")

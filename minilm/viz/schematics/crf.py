@@ -43,9 +43,15 @@ def crf_lattice() -> Schematic:
             sums = f"α = {alpha[t, j]:.2f}" if np.isfinite(alpha[t, j]) else "α = −∞"
             kind = "marked" if best[t] == j else "muted" if not np.isfinite(alpha[t, j]) else "tensor"
             picture.box(x[t], y[j], 92, 50, TAGS[j], f"E = {E[0, t, j]:.1f}", sums, kind=kind)
-    picture.write(360, 384, f"log Z = log Σⱼ exp(α(j) + end(j)) = {Z:.2f}: all paths", 10.5)
-    picture.write(360, 408, f"best path (Viterbi): {' → '.join(TAGS[j] for j in best)}, score {score:.2f}", 10.5)
-    picture.write(360, 432, f"P(best path) = exp({score:.2f} − {Z:.2f}) = {np.exp(score - Z):.2f}", 10.5)
+    picture.remark(
+        356,
+        362,
+        "E: the score of the tag at this word · α: log of the sum over all partial paths that end here",
+        "A line adds the score A of its step. A step without a line is forbidden: its score is −∞.",
+    )
+    picture.write(356, 402, f"log Z = log Σⱼ exp(α(j) + end(j)) = {Z:.2f}: all paths", 10.5)
+    picture.write(356, 426, f"best path (Viterbi): {' → '.join(TAGS[j] for j in best)}, score {score:.2f}", 10.5)
+    picture.write(356, 450, f"P(best path) = exp({score:.2f} − {Z:.2f}) = {np.exp(score - Z):.2f}", 10.5)
     return picture
 
 

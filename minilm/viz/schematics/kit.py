@@ -11,7 +11,6 @@ Letters (in all schematics):  B batch · T query length · S key length · H hea
 
 import io
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,7 @@ from minilm.viz.schematics.svg import COLOURS
 
 SMALL, NORMAL, LARGE = 9.0, 10.5, 13.0  # the sizes of the letters, in points: shapes and remarks, names, headings
 LINE, BOLD_LINE, CORNER = 1.2, 2.4, 9.0
+STRONGEST = 0.5  # how opaque the colour of a cell may become, so that a number on it can be read
 # kind → the colours of fill and outline, the width of the outline, and whether it is dashed
 KINDS = {
     "tensor": ("tensor", "tensor line", LINE, False),
@@ -69,7 +69,7 @@ class Schematic(Picture):
 
     def _repr_png_(self, dpi: int = DOTS) -> bytes:
         file = io.BytesIO()
-        with style.context(STYLE):
+        with style.context([*STYLE, {"text.hinting": "none"}]):  # so that letters are equally wide in every matplotlib
             self.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
         return file.getvalue()
 
@@ -148,7 +148,7 @@ class Schematic(Picture):
         box = Box(left + columns * across / 2, top + rows * down / 2, columns * across, rows * down)
         self.draw_shape(Rectangle((left, top), box.width, box.height), "paper", "tensor line", LINE)
         for (r, c), value in np.ndenumerate(values):
-            strength = round(0.6 * min(max(float(value) / scale, 0), 1), 2)
+            strength = round(STRONGEST * min(max(float(value) / scale, 0), 1), 2)
             spot = Rectangle((left + c * across, top + r * down), across, down)
             self.draw_shape(spot, colour, "tensor line", 0.6)
             spot.set_facecolor((COLOURS[colour].light, strength))
@@ -180,7 +180,8 @@ class Schematic(Picture):
                 vertices += [(left, top + r * cell), (left + box.width, top + r * cell)]
             codes = [Path.MOVETO, Path.LINETO] * (len(vertices) // 2)
             self.draw_shape(PathPatch(Path(vertices, codes)), "", "tensor line", 0.4)
-        self.write(x, box.top()[1] - 9, name, bold=True)
+        if name:
+            self.write(x, box.top()[1] - 9, name, bold=True)
         if shape:
             self.write(x, box.bottom()[1] + 10, shape, SMALL)
         return box
@@ -199,19 +200,18 @@ class Schematic(Picture):
         box: Box | None = None,
     ) -> None:
         """One line of text whose small letters are centred on the height y."""
-        words = re.sub(r"\$(.+?)\$", r"$\\mathrm{\1}$", words)  # formulas in the same upright letters as all the rest
         place: dict[str, Any] = dict(ha=align, va="baseline", transform=self.page, zorder=5, rotation_mode="anchor")
         look: dict[str, Any] = dict(size=size, family=FONT, weight="bold" if bold else "normal")
         artist = self.text(x, y + 0.36 * size, words, **place, **look, color=COLOURS[colour].light)
-        artist.set_parse_math("$" in words)
+        artist.set_parse_math(False)
         self.labels.append(Label(artist, box))
 
     def words(self, x: float, y: float, *lines: str, box: Box | None = None, size: float = NORMAL) -> None:
         """Several lines around (x, y): the first one bold if others follow, the others small."""
         sizes = [size] + [SMALL] * (len(lines) - 1)
         y -= sum(1.35 * s for s in sizes) / 2
-        for line, s in zip(lines, sizes):
-            self.write(x, y + 1.35 * s / 2, line, s, bold=len(lines) > 1 and s == size, box=box)
+        for i, (line, s) in enumerate(zip(lines, sizes)):
+            self.write(x, y + 1.35 * s / 2, line, s, bold=len(lines) > 1 and i == 0, box=box)
             y += 1.35 * s
 
     def remark(self, x: float, y: float, *lines: str, align: str = "center") -> None:

@@ -87,7 +87,7 @@ def turns(picture: Schematic, left: float, top: float) -> None:
             else:
                 picture.arrow((x, y), tip, kind="tensor line", width=BOLD_LINE)
                 picture.write(tip[0], tip[1] - 10, label, 9, bold=True)
-        picture.write(x, top + 46, f"by {letter}·ω,  {letter} = {place}", 9)
+        picture.write(x, top + 46, f"turned by {letter}·ω   ({letter} = {place})", 9)
     picture.remark(
         left + 171,
         top + 190,

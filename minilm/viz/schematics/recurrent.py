@@ -13,8 +13,8 @@ def rnn_cell() -> Schematic:
     )
     state = picture.box(64, 84, 66, 34, "hₜ₋₁", "[B, H]")
     given = picture.box(64, 206, 66, 34, "xₜ", "[B, I]")
-    w_h = picture.box(202, 84, 78, 40, "Wₕ", "[H, H]", kind="learned")
-    w_x = picture.box(202, 206, 78, 40, "Wₓ", "[H, I]", kind="learned")
+    w_h = picture.box(202, 84, 78, 40, "W_h", "[H, H]", kind="learned")
+    w_x = picture.box(202, 206, 78, 40, "W_x", "[H, I]", kind="learned")
     add = picture.sign(318, 84, "+")
     bias = picture.box(318, 34, 62, 26, "b  [H]", kind="learned", size=9)
     picture.arrow(state.right(), w_h.left(), shape="[B, H]")
@@ -47,7 +47,7 @@ def lstm_cell() -> Schematic:
     state = picture.box(58, y_strip, 66, 34, "hₜ₋₁", "[B, H]")
     given = picture.box(58, 396, 66, 34, "xₜ", "[B, I]")
     strip = picture.box(
-        326, y_strip, 320, 40, "a = Wₓ xₜ + Wₕ hₜ₋₁ + b", "[B, 4H], cut into four blocks [B, H]", kind="learned"
+        326, y_strip, 320, 40, "a = W_x xₜ + W_h hₜ₋₁ + b", "[B, 4H], cut into four blocks [B, H]", kind="learned"
     )
     picture.arrow(state.right(), strip.left(), shape="[B, H]")
     picture.arrow(given.right(), (326, 396), strip.bottom(), shape="[B, I]", on=0)
@@ -55,9 +55,9 @@ def lstm_cell() -> Schematic:
     add = picture.sign(326, memory, "+")
     write = picture.sign(326, mix, "⊙")
     gates = {}
-    for (letter, x), does in zip(x_gate.items(), ("write", "keep", "new", "show")):
+    for (letter, x), does in zip(x_gate.items(), ("let in", "keep", "candidate", "let out")):
         what = "tanh" if letter == "g" else "σ"
-        gates[letter] = picture.box(x, y_gate, 74, 42, f"{letter} = {what}(a)", does, kind="operation")
+        gates[letter] = picture.box(x, y_gate, 76, 42, f"{letter} = {what}(a)", does, kind="operation")
         picture.arrow((x, strip.top()[1]), gates[letter].bottom())
     picture.arrow(gates["i"].top(), (206, mix), write.left())
     picture.arrow(gates["g"].top(), (366, mix), write.right())
@@ -90,8 +90,8 @@ def gru_cell() -> Schematic:
     y_u, y_a = 110, 420
     state = picture.box(54, y_u, 66, 34, "hₜ₋₁", "[B, H]")
     given = picture.box(54, y_a, 66, 34, "xₜ", "[B, I]")
-    u = picture.box(312, y_u, 330, 40, "u = Wₕ hₜ₋₁ + bₕ", "[B, 3H], cut into r, z, n", kind="learned")
-    a = picture.box(312, y_a, 330, 40, "a = Wₓ xₜ + b", "[B, 3H], cut into r, z, n", kind="learned")
+    u = picture.box(312, y_u, 330, 40, "u = W_h hₜ₋₁ + b_h", "[B, 3H], cut into r, z, n", kind="learned")
+    a = picture.box(312, y_a, 330, 40, "a = W_x xₜ + b", "[B, 3H], cut into r, z, n", kind="learned")
     picture.arrow(state.right(), u.left(), shape="[B, H]")
     picture.arrow(given.right(), a.left(), shape="[B, I]")
     r = picture.box(196, 196, 84, 32, "r = σ(a + u)", kind="operation")
@@ -139,5 +139,7 @@ def rnn_unrolled() -> Schematic:
         read = picture.box(x, 70, 60, 34, f"h{'₁₂₃₄'[t]}", "[B, H]")
         picture.arrow(step.top(), read.bottom())
         before = step
-    picture.remark(464, 300, "The same weights Wₓ, Wₕ and b work in every cell; only the state carries what was read.")
+    picture.remark(
+        464, 300, "The same weights W_x, W_h and b work in every cell; only the state carries what was read."
+    )
     return picture

@@ -5,15 +5,15 @@ where the reader prefers dark colours; its rules name the class of the picture, 
 """
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 SVG = "http://www.w3.org/2000/svg"
 # DejaVu Sans is the widest of these, so a text that fits its box in our picture fits it in the reader's as well.
 FONTS = "'DejaVu Sans',Verdana,'Segoe UI',Helvetica,Arial,sans-serif"
-KEPT = ("d", "x", "y", "transform")
-STYLED = {"fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "opacity", "fill-opacity"}
-STYLED |= {"stroke-opacity", "text-anchor", "font-size", "font-weight", "font-style"}
+STYLED = "fill fill-opacity stroke stroke-width stroke-dasharray stroke-linecap".split()
+STYLED += ["text-anchor", "font-size", "font-weight"]
 
 
 class Colour(NamedTuple):
@@ -46,8 +46,7 @@ def tidy(source: str, about: str) -> str:
     """The SVG that matplotlib wrote, as one flat list of paths and texts with classes for their colours."""
     root = ElementTree.fromstring(source)
     _, _, width, height = root.attrib["viewBox"].split()
-    parts: list[str] = []
-    flatten(root, "", parts)
+    parts = list(parts_of(root))
     used = sorted({name for part in parts for name in re.findall(r"\b[fs]-[a-z]+", part)})
     dark = {name: names_of(name)[1] for name in used}
     rules = "".join(f".minilm .{name}{{{names_of(name)[0]}:{colour}}}" for name, colour in dark.items())
@@ -66,41 +65,31 @@ def names_of(name: str) -> tuple[str, str]:
     return {"f": "fill", "s": "stroke"}[name[0]], colour.dark
 
 
-def flatten(element: ElementTree.Element, moved: str, parts: list[str]) -> None:
-    """Append the paths and texts below `element`; `moved` is the translation of the groups around it."""
+def parts_of(element: ElementTree.Element) -> Iterator[str]:
+    """The paths and texts below `element`, in the order in which they are painted."""
     tag = element.tag.removeprefix(f"{{{SVG}}}")
-    if tag in ("defs", "metadata"):
-        return
     if tag == "path":
-        parts.append(f"<path{attributes(element)}/>")
+        yield f"<path{attributes(element)}/>"
     elif tag == "text":
-        if moved:
-            element.set("transform", moved)
-        inner = "".join(f"<tspan{attributes(piece)}>{escaped(piece.text or '')}</tspan>" for piece in element)
-        parts.append(f"<text{attributes(element)}>{inner or escaped(element.text or '')}</text>")
-    else:
+        yield f"<text{attributes(element)}>{escaped(element.text or '')}</text>"
+    elif tag not in ("defs", "metadata"):
         for child in element:
-            flatten(child, element.get("transform", moved), parts)
+            yield from parts_of(child)
 
 
 def attributes(element: ElementTree.Element) -> str:
     """What is kept of an element: its place, its look, and a class for each of its colours."""
-    out: dict[str, str] = {name: element.attrib[name] for name in KEPT if name in element.attrib}
-    classes = []
-    for declaration in filter(None, (part.strip() for part in element.get("style", "").split(";"))):
-        name, value = (part.strip() for part in declaration.split(":", 1))
-        if name not in STYLED:
-            continue
-        out[name] = value
-        if name in ("fill", "stroke"):
-            known = [key for key, colour in COLOURS.items() if colour.light == value.lower()]
-            classes += [f"{name[0]}-{key.replace(' ', '')}" for key in known]
-    if re.fullmatch(r"rotate\(-?0 .*\)", out.get("transform", "")):
-        del out["transform"]
-    text = {name: shorter(value) if name in (*KEPT, "stroke-width") else value for name, value in out.items()}
+    found: dict[str, str] = {name: shorter(element.attrib[name]) for name in ("d", "x", "y") if name in element.attrib}
+    style = [declaration.partition(":") for declaration in element.get("style", "").split(";")]
+    look = {name.strip(): value.strip() for name, _, value in style}
+    if font := re.match(r"(?:(\d+) )?([\d.]+px) ", look.get("font", "")):  # how older matplotlibs write it
+        look |= {name: value for name, value in zip(("font-weight", "font-size"), font.groups()) if value}
+    found |= {name: shorter(look[name]) for name in STYLED if name in look}
+    colours = {colour.light: key.replace(" ", "") for key, colour in COLOURS.items()}
+    classes = [f"{name[0]}-{colours[found[name]]}" for name in ("fill", "stroke") if found.get(name) in colours]
     if classes:
-        text["class"] = " ".join(classes)
-    return "".join(f' {name}="{escaped(value)}"' for name, value in text.items())
+        found["class"] = " ".join(classes)
+    return "".join(f' {name}="{escaped(value)}"' for name, value in found.items())
 
 
 def shorter(numbers: str) -> str:

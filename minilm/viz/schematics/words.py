@@ -85,14 +85,14 @@ def word_vectors() -> Schematic:
         if left == 52:
             picture.arrow(box.right(), (box.right()[0] + 50, box.y), shape="[V, V]")
         else:
-            svd = picture.box(506, box.y, 52, 34, "SVD", kind="operation")
+            svd = picture.box(508, box.y, 52, 34, "SVD", kind="operation")
             picture.arrow(box.right(), svd.left(), shape="[V, V]")
-    picture.write(572, 148, "4 · Vectors", 13, bold=True, align="left")
-    vectors = picture.cells(604, top, E, (44, cell), [[minus(f"{value:.1f}") for value in row] for row in E])
+    picture.write(588, 148, "4 · Vectors", 13, bold=True, align="left")
+    vectors = picture.cells(626, top, E, (40, cell), [[minus(f"{value:.1f}") for value in row] for row in E])
     for i, name in enumerate(names):
-        picture.write(598, top + (i + 0.5) * cell, name, 9, align="right")
+        picture.write(620, top + (i + 0.5) * cell, name, 9, align="right")
     picture.write(vectors.x, top + V * cell + 14, "[V, C]", 9)
-    picture.arrow(svd.right(), vectors.left())
+    picture.arrow(svd.right(), vectors.left(), shape="[V, C]")
     return picture
 
 

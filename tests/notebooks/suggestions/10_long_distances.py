@@ -82,6 +82,22 @@ TRY = [
 ]
 REMARKS = []
 
+# At full size: what the small sizes shorten, and a print where the section that the change is in prints nothing of interest.
+FULL = {
+    'Set `open_bias` to 6 and look at distance 80, `accuracy(learn("LSTM, open", [80], 0), 80)`.': [
+        [
+            (SIZES, "C, layers, open_bias = 32, 1, 6"),
+            ("after", FAR, 'print("distance 80:", accuracy(learn("LSTM, open", [80], 0), 80))'),
+        ]
+    ],
+    'Try a GRU: add `KINDS["GRU"] = COLOURS[3]` below the line of `KINDS`.': [
+        [
+            (KINDS, KINDS + '\nKINDS["GRU"] = COLOURS[3]'),
+            ("after", FAR, 'print([d for kind, d in results if kind == "GRU"])'),
+        ]
+    ],
+}
+
 VARIATIONS = [
     [("T, d = 30, 12", "T, d = 3, 20")],
     [(WIDTH, "d, lengths = 1, 2 ** np.arange(0, 3)")],

@@ -12,6 +12,7 @@ QUESTION = 'question, reply = "how did you like the film? ", "it was a joy!"'
 SCORES = 'claim("The accuracy stays the same.", scores[0][0] == scores[1][0])'
 MASKS = '(("left only, as printed", masked_word_context_as_printed), ("both sides", masked_word_context))'
 SHARE = "share_hidden = 0.15"
+BEST = 'print(f"the best memory has {best} letters")'
 
 TRY = [
     (
@@ -85,6 +86,16 @@ TRY = [
     ),
 ]
 REMARKS = []
+
+# At full size: what the small sizes shorten, and a print where the section that the change is in prints nothing of interest.
+FULL = {
+    "Use ten times as much text (change `60` to `6` where the reviews are read). What is the best memory now?": [
+        [(READ, "400 if FAST else 6"), ("after", BEST, 'print("its perplexity is", round(float(new[best]), 2))')]
+    ],
+    "Mask half of the letters, `share_hidden = 0.5`. Does the advantage of both sides grow or shrink?": [
+        [(SHARE, "share_hidden = 0.5")]
+    ],
+}
 
 VARIATIONS = [
     [('"quartz? jazzq!"', '"schöne Grüße"')],

@@ -2,9 +2,9 @@
 
 Z = "z, y = rng.normal(size=(3, 64, V)), labels[:3]"
 BELOW_53 = 'claim("With the library\'s pairs it stays below 53 %.", rule(ends_well) < 0.53)'
-OPTIONS = "mask_rate=0.3, next_sentence_weight=1.0,"
+OPTIONS = "    next_sentence_weight=1.0,\n"
 HEADS = "all_count, ignored = head(y[:half] >= 0), head(y[:half] != 0)"
-BEFORE_THAT = '"positions": "learned", "layers": 2'
+BEFORE_THAT = 'positions="learned", layers=2'
 LOST = 'print({what: round(loss, 2) for what, loss in lost.items()}, "nats; unigram floor:", round(unigram, 2))'
 REACH = "reach = (-2, -1, 1, 2)"
 LAST_GAP = '    "在１月[MASK]日的会议上": "８",\n'
@@ -47,16 +47,16 @@ TRY = [
     (
         "Set `next_sentence_weight=0` in the options: does the loss of the masked words become lower when the model has nothing "
         "else to learn? (It then reads whole rows of text, but is measured on pairs as before.)",
-        [(OPTIONS, "mask_rate=0.3, next_sentence_weight=0,")],
+        [(OPTIONS, "    next_sentence_weight=0,\n")],
     ),
     (
         'Add `init="fan-in"` to the options: how long does the loss then stay at the unigram floor?',
-        [(OPTIONS, f'{OPTIONS} init="fan-in",')],
+        [(OPTIONS, f'{OPTIONS}    init="fan-in",\n')],
     ),
     (
         "Put `learning_rate=6e-3`, twice our value, into the options above: how much better do the masked words get, and what "
         "happens to next sentence?",
-        [("learning_rate=3e-3, warmup", "learning_rate=6e-3, warmup")],
+        [("    learning_rate=3e-3,", "    learning_rate=6e-3,")],
     ),
     *(
         (
@@ -80,11 +80,11 @@ TRY = [
         for text in ("新华社北京１月６日[MASK]", "[MASK]", "没有")
     ),
     (
-        'Give the table three layers as well, `"layers": 3`: is it better or worse than with two?',
+        "Give the table three layers as well, `layers=3`: is it better or worse than with two?",
         [(BEFORE_THAT, BEFORE_THAT.replace("2", "3"))],
     ),
     (
-        'Use rotary positions instead of the table, `"positions": "rotary"`: which of the two is nearer to the bias?',
+        'Use rotary positions instead of the table, `positions="rotary"`: which of the two is nearer to the bias?',
         [(BEFORE_THAT, BEFORE_THAT.replace("learned", "rotary"))],
     ),
     (
@@ -109,11 +109,26 @@ TRY = [
 ]
 REMARKS = []
 
+# At full size one change for each sentence, without those that only look for exceptions.
+FULL = {
+    "Give `head` only fifty pairs to learn from, `all_count = head(np.arange(half) < 50)` below its line: how many answers are "
+    "right now?": [[(HEADS, f"{HEADS}\nall_count = head(np.arange(half) < 50)")]],
+    'Hide the last character of a phrase, `"新华社北京１月６日[MASK]": "电",`: what does the model know without a right side, as '
+    "F25 is printed (notebook 11)?": [[(LAST_GAP, LAST_GAP + '    "新华社北京１月６日[MASK]": "电",\n')]],
+    "Let it look back only, `reach = (-2, -1)`: which side says more about a name?": [
+        [(REACH, "reach = (-2, -1)")],
+        [(REACH, "reach = (1, 2)")],
+    ],
+    "Give both more labels, `[: 300 if FAST else 8000]`: which of the two gains more, the dictionary or the line?": [
+        [("[: 300 if FAST else 2000]", "[: 300 if FAST else 8000]")]
+    ],
+}
+
 VARIATIONS = [
     [("chosen & (u < 0.8)", "chosen & (u < 0.5)")],
     [("L = -log_softmax(z[b, t])", "z[:] = 0\nL = -log_softmax(z[b, t])")],
     [("options.length - 3, np.random.default_rng(0)", "20, np.random.default_rng(5)")],
-    [("def pretrain(model, options, evaluations=8):", "def pretrain(model, options, evaluations=3):")],
+    [("def pretrain(model, options, evaluations=6):", "def pretrain(model, options, evaluations=3):")],
     [("distance = np.arange(-24, 25)", "distance = np.arange(-3, 4)")],
     [("def neighbour(line, t, d):", "def neighbour(line, t, d):\n    return ''\n\n\ndef not_used(line, t, d):")],
     [('for scheme in ("fan-in", "neighbours")}', 'for scheme in ("neighbours", "fan-in")}')],

@@ -2,14 +2,15 @@
 
 SIZES = "n, held_out = (50, 100) if FAST else (200, 300)"
 RUNS = 'runs = {"nothing": (0.0, 0.0), '
-FIT = "weight_decay=decay), seed=0, bar=False, on_epoch=look)"
-STUCK = "stuck = cross_entropy(x_pool[:n] @ W + b, y_pool[:n])"
+FIT = "recipe = Recipe(epochs=EPOCHS, learning_rate=1e-3, weight_decay=decay)"
+STUCK = "stuck, learnt = np.array(losses).T"
+BLOCKS = "C, layers=1, heads=4"
 
 TRY = [
     *(
         (
             "Set `layers=2` in `new_model`: does a second block help?",
-            [("C, layers=1, heads=4", f"C, layers={layers}, heads=4")],
+            [(BLOCKS, f"C, layers={layers}, heads=4")],
         )
         for layers in (2, 4)
     ),
@@ -39,17 +40,33 @@ TRY = [
         for patience in (3, 1)
     ),
     (
-        "Learn from 1,500 sentences instead of 200, `n, held_out = 1500, 300`: how much of the overfitting is left?",
+        "Learn from 800 sentences instead of 200, `n, held_out = 800, 300`: how much of the overfitting is left?",
         [(SIZES, "n, held_out = 150, 30")],  # of the two hundred that there are at small sizes
     ),
 ]
+# At full size: what the small sizes shorten, and a print where the section that the change is in prints nothing of interest.
+FULL = {
+    "Set `layers=2` in `new_model`: does a second block help?": [
+        [
+            (BLOCKS, "C, layers=2, heads=4"),
+            ("after", STUCK, 'print("whole model:", scores[WAYS[1]].mean(axis=0).round(3))'),
+        ]
+    ],
+    'Combine dropout 0.2 with early stopping: add `"dropout 0.2": (0.2, 0.0)` to `runs`, and `patience=3` to the `Recipe` in '
+    "`watched_fit`.": [
+        [(RUNS, RUNS + '"dropout 0.2": (0.2, 0.0), '), (FIT, FIT.replace("=decay)", "=decay, patience=3)"))]
+    ],
+    "Learn from 800 sentences instead of 200, `n, held_out = 800, 300`: how much of the overfitting is left?": [
+        [(SIZES, "n, held_out = 800, 300")]
+    ],
+}
 REMARKS = ["(It holds out a tenth of the examples by itself.)"]
 
 VARIATIONS = [
     [("tokenizer.size, C, seed=0)", "tokenizer.size, C, seed=7)")],
     [("mean_of_tokens(hidden, batch.attention_mask)", "hidden[:, 0]")],
     [("learning_rate=2.0, steps=1500", "learning_rate=0.1, steps=3")],
-    [("counts = [50] if FAST else [100, 400, 2000]", "counts = [7, 60]")],
+    [("counts = [50] if FAST else [50, 300, 1500]", "counts = [7, 60]")],
     [("rates = [1e-4, 2e-3, 1e-1]", "rates = [1e-2, 1e-3]")],
     [('"dropout 0.5": (0.5, 0.0), "weight decay 10": (0.0, 10.0)', '"dropout 0.9": (0.9, 1.0)')],
 ]

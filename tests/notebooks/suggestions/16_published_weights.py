@@ -84,6 +84,22 @@ TRY = [
         for folder in ("path/to/it", "all-minilm-l6-v2")
     ),
 ]
+# At full size: what the small sizes shorten, and a print where the section that the change is in prints nothing of interest.
+LOOKS = """
+for word in ("animal", "street"):
+    weights = np.stack(A)[..., tokens.index("it"), tokens.index(word)]
+    layer, head = np.argwhere(weights == weights.max())[0] + 1
+    print(f"it → {word}: at most {weights.max():.2f} (layer {layer}, head {head}), on average {weights.mean():.3f}")
+"""
+FULL = {
+    "Replace *tired* by *wide* in `sentence`: does *it* look at *street* now?": [
+        [("after", MAP, LOOKS)],
+        [(SENTENCE, SENTENCE.replace("tired", "wide")), ("after", MAP, LOOKS)],
+    ],
+    "Learn from 100 labels instead of 500, `LEARN, TEST, EPOCHS = 100, 300, 3`: how much is left of the lead?": [
+        [(LABELS, "LEARN, TEST, EPOCHS = 100, 300, 3")]
+    ],
+}
 REMARKS = ["(Do not be disappointed. Notebook 05 says what a heat map does not show.)"]
 
 VARIATIONS = [
@@ -93,6 +109,6 @@ VARIATIONS = [
     [('    "A kitten naps on the couch.",\n', '    "A kitten naps on the couch.",\n    "Snow fell.",\n')],
     [('    "Borrowing money became more expensive.",\n', "")],
     [('"A fine film.", " ".join(["word"] * 40)', '"A fine film of many words.", "word"')],
-    [('"these weights, here": after', '"these weights, here": 1.0')],
+    [("for name in shown] + [after]", "for name in shown] + [1.0]")],
     [('{"model_type": "gpt2", "n_layer": 12}', '{"model_type": "bert"}')],
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import combinations
 
+from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from minilm.viz.schematics.geometry import Box, Point
@@ -13,7 +14,8 @@ Area = tuple[float, float, float, float]  # left, top, right, bottom, in points 
 
 def faults(picture: Schematic) -> Iterator[str]:
     """One sentence for every text that overlaps something, or leaves its box or the picture, and for every arrow through a box."""
-    areas = [area_of(picture, label) for label in picture.labels]
+    with style.context({"text.hinting": "none"}):
+        areas = [area_of(picture, label) for label in picture.labels]
     words = [label.artist.get_text() for label in picture.labels]
     boxes = [(box, shrunk(edges(box), 1)) for box in picture.boxes]
     width, height = picture.get_size_inches() * 72
