@@ -116,7 +116,7 @@ for bias, colour in zip((0.0, 1.0, 4.0), COLOURS):
     print(f"bias {bias:g}: after ten steps the network knows {c[9].mean():.4f} and shows {shown[9].mean():.4f}")
     axis.plot([1, *kept[bias]], color=colour, label=f"bias {bias:g}: f = {sigmoid(bias):.2f}")
 axis.set(xlabel="step", ylabel="what is left of c = 1", title="The forget gate sets a half-life")
-axis.legend()
+axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=10)
 picture
 
 # %%
@@ -351,7 +351,7 @@ for (name, (path, sizes)), colour, mark in zip(paths.items(), (COLOURS[1], COLOU
     right.plot(np.log10(sizes), mark + "-", ms=4, lw=1.5, color=colour, label=name)
 left.set(xlabel="W_h", ylabel="b_h", title="At the edge of a cliff", xlim=Ws[[0, -1]], ylim=bs[[0, -1]])
 right.set(xlabel="step", ylabel="log₁₀ ‖g‖, before clipping", title="A single gradient is enough")
-right.legend()
+right.legend(loc="lower left", fontsize=9)
 picture
 
 # %%
@@ -480,7 +480,7 @@ axis.plot(*every.T, "o-", color=COLOURS[0], label="the formula: every character 
 axis.axhline(bigram, color=COLOURS[7], ls=":", label="guessing from one character")
 axis.set(xlabel="steps (the same 32 texts per step in both runs)", ylabel="held-out loss (nats)")
 axis.set_title(f"One label per text, or {T}")
-axis.legend()
+axis.legend(loc="upper right", fontsize=9)
 picture
 
 # %%
