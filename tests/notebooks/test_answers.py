@@ -27,7 +27,6 @@ WITHOUT_ANSWERS = {
     "language_models",
     "pretraining",
     "fine_tuning",
-    "metrics",
     "the_documents_programs",
     "published_weights",
     "learning_from_data",
