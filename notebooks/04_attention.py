@@ -115,13 +115,14 @@ agree("weights by distance and by dot product", softmax(-squares / 2), softmax(q
 #
 # <details><summary>Answers</summary>
 #
-# 1. Only 2: the weights of every query sum to 1, so the average of equal numbers is that number, whatever the weights are.
+# 1. Only 2: the weights of every query sum to 1, so the average of equal numbers is that number, whatever the
+#    weights are.
 #
 #    ```text
 #    values from 2.00 to 2.00; results for w = 0.4 from 2.00 to 2.00
 #    ```
-# 2. Beyond the last key, the curves of the small widths become flat: the outermost keys are the nearest ones, however far away
-#    they are, and the weights must still sum to 1. Attention cannot say "nothing fits".
+# 2. Beyond the last key, the curves of the small widths become flat: the outermost keys are the nearest ones,
+#    however far away they are, and the weights must still sum to 1. Attention cannot say "nothing fits".
 #
 #    ```text
 #    ✓ An average never leaves the range of its values.
@@ -275,21 +276,23 @@ claim(
 #
 # <details><summary>Answers</summary>
 #
-# 1. With 1 the weights are soft: the ball gets a little more of what its adjectives are, and all other words get almost as much.
-#    With 60 the softmax chooses, and nothing is left for the others. A larger query asks the same question more sharply.
+# 1. With 1 the weights are soft: the ball gets a little more of what its adjectives are, and all other words get
+#    almost as much. With 60 the softmax chooses, and nothing is left for the others. A larger query asks the same
+#    question more sharply.
 #
 #    ```text
 #    (small, red) of the word ball : before attention [0. 0.] and after it [0.29 0.29]
 #    (small, red) of the word ball : before attention [0. 0.] and after it [0.5 0.5]
 #    ```
-# 2. Now *rolls* asks two questions at once. Three keys fit equally well, the noun and both adjectives, so it gets a third of each
-#    adjective.
+# 2. Now *rolls* asks two questions at once. Three keys fit equally well, the noun and both adjectives, so it gets a
+#    third of each adjective.
 #
 #    ```text
 #    (small, red) of the word rolls: before attention [0. 0.] and after it [0.33 0.33]
 #    ```
-# 3. Still nothing. It now looks at both nouns with half of its weight each, and the values of both are empty. *Floor* itself
-#    becomes small and red like *ball*: it asks the same question, and nothing here says which noun an adjective belongs to.
+# 3. Still nothing. It now looks at both nouns with half of its weight each, and the values of both are empty.
+#    *Floor* itself becomes small and red like *ball*: it asks the same question, and nothing here says which noun an
+#    adjective belongs to.
 #
 #    ```text
 #    (small, red) of the word rolls: before attention [0. 0.] and after it [0.01 0.01]
@@ -395,17 +398,19 @@ print(f"additive attention stores {layer.size} numbers to get {additive.size} sc
 # <details><summary>Answers</summary>
 #
 # 1. Each product of two entries now has variance 4 · 4 = 16, and so the scores have variance 16 D. You would need
-#    $\sqrt{16 D} = 4\sqrt D$. The root in the formula is right only as long as queries and keys have variance 1, which is what the
-#    start of training and layer norm (notebook 07) take care of.
+#    $\sqrt{16 D} = 4\sqrt D$. The root in the formula is right only as long as queries and keys have variance 1,
+#    which is what the start of training and layer norm (notebook 07) take care of.
 #
 #    ```text
 #    D =   64   variance of the scores:  1031.5 without √D, 16.12 with it
 #    no longer true: With it the largest weight stays below 35 %.
 #    ```
-# 2. The variances stay what they were, because they do not depend on the number of keys. Without the root, one key still takes
-#    nearly everything. With it, the weight is shared among sixteen times as many keys.
+# 2. The variances stay what they were, because they do not depend on the number of keys. Without the root, one key
+#    still takes nearly everything. With it, the weight is shared among sixteen times as many keys, so each weight is
+#    small, and so is the gradient that each score gets: the root does not help against that.
 #
 #    ```text
+#    no longer true: The gradient is more than three times smaller without the root.
 #    divided by D = 64: the largest of 256 weights is 0.006 on average; if all were equal: 0.004
 #    ```
 #
@@ -547,18 +552,20 @@ claim(f"−1e9 in half precision is {half}.", half == -np.inf and torch.finfo(to
 #
 # <details><summary>Answers</summary>
 #
-# 1. At once: a query now sees only itself and what comes *after* it, so the outputs move as soon as the later words change.
+# 1. At once: a query now sees only itself and what comes *after* it, so the outputs move as soon as the later words
+#    change.
 #
 #    ```text
 #    no longer true: With the causal mask nothing leaks.
 #    ```
-# 2. No word changes, not even in the last bit; only the outputs at the padding do, and nobody reads them. So the queries of the
-#    padding need no mask, and most programs do not have one.
+# 2. No word changes, not even in the last bit; only the outputs at the padding do, and nobody reads them. So the
+#    queries of the padding need no mask, and most programs do not have one.
 #
 #    ```text
 #    change of a word 0.0, of padding
 #    ```
-# 3. Nothing of what is claimed: each sentence has its own row in the mask, so it does not matter which of the two is the short one.
+# 3. Nothing of what is claimed: each sentence has its own row in the mask, so it does not matter which of the two is
+#    the short one.
 #
 #    ```text
 #    masked by hand and minilm.formulas: equal to the last bit
@@ -629,8 +636,8 @@ claim("It is more than five times too large.", times > 5)
 #
 # <details><summary>Answers</summary>
 #
-# 1. If all values are the same, it makes no difference where a query looks, so $dQ = dK = 0$; only $dV$, the column sums of the
-#    weights, is left. The gradient of a plain sum would not notice a wrong $dQ$.
+# 1. If all values are the same, it makes no difference where a query looks, so $dQ = dK = 0$; only $dV$, the column
+#    sums of the weights, is left. The gradient of a plain sum would not notice a wrong $dQ$.
 #
 #    ```text
 #    largest entries: dQ 0.00 dK 0.00 dV

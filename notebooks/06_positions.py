@@ -92,6 +92,17 @@ claim("With a causal mask, the order counts.", apart > 0.1)
 # %% [markdown]
 # **What to try.** Predict, then run: shuffle the mask along with the words,
 # `masked(sentence[:, order], causal[order][:, order])`. Is attention equivariant again?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Yes, up to rounding. If the mask moves along with the words, every word sees the same words as before. What
+#    breaks the symmetry is a mask that belongs to the places and not to the words.
+#
+#    ```text
+#    np.float64(1.1102230246251565e-15)
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## Where a word stands  (F21 · D4 §2.1.9)
@@ -186,6 +197,23 @@ claim(
 # **What to try.** Set `base` to 100: how far do the dot products fall at distance 30, `products[0, 30]`? Which distance
 # has the smallest dot product, `products[0].argmin()`?
 #
+# <details><summary>Answers</summary>
+#
+# 1. From 16 to little more than 1; with the base 10000 it is still 7.6. With the base 100 even the slowest hand goes
+#    round in 471 words, so at distance 30 most hands have turned away from each other.
+#
+#    ```text
+#    1.1738595694956984
+#    ```
+# 2. Not the largest one, 63. A sum of cosines falls, but not steadily: at this distance more hands point the other
+#    way than at any other.
+#
+#    ```text
+#    53
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start sinusoids`
 
 # %% [markdown]
@@ -228,6 +256,23 @@ claim("The other rows get none.", np.delete(dP, looked_up, axis=0) == 0)
 # %% [markdown]
 # **What to try.** Print `dP`: which rows of a position table never learn anything if all training texts are short? Make
 # the third text a later piece, `[2, 3, 4, 5]`: which rows learn now, and which of them are right with `+=`?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Rows 4 and 5: no text has a word there, so they get the gradient 0 and stay at their random start. If all
+#    training texts are short, this happens to all late positions, and the model fails at the first long text.
+#
+#    ```text
+#    [ 0.          0.          0.          0.        ]
+#    ```
+# 2. Now row 5 learns as well, and rows 4 and 5, which occur once each, are right even with `+=`: nothing is
+#    overwritten where an index occurs only once.
+#
+#    ```text
+#    rows that were looked up: [0 1 2 3 4 5]; of these, right with +=: [4 5]
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start embedding`
 
@@ -412,6 +457,30 @@ claim("With it, less than a tenth.", after[s - t == 1].mean() < 0.1)
 # `head_bias[bucket(np.array(-1))] = 8`: can a word still win against it? Let it look two words ahead,
 # `head_bias[bucket(np.array(2))] = 4`: what do the last two words do?
 #
+# <details><summary>Answers</summary>
+#
+# 1. The buckets now grow faster: the last one begins at distance 27 and holds everything beyond. The longest
+#    distances were in one bucket before, too.
+#
+#    ```text
+#    ✓ All distances beyond 90 share the last one.
+#    ```
+# 2. Hardly ever. The odds grow from $e^4 \approx 55$ to $e^8 \approx 2981$, and no score of these random words is
+#    large enough to make up for that.
+#
+#    ```text
+#    {'without': '8%', 'with': '99%'} of the weight goes one to the left
+#    ```
+# 3. For the last two words there is nothing two places further on. Their row of the bias is all 0, so they look
+#    where their own scores lead them. And one to the left gets less than without any bias, because the weights of a
+#    row sum to 1.
+#
+#    ```text
+#    {'without': '8%', 'with': '4%'} of the weight goes one to the left
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start relative_bucket`
 
 # %% [markdown]
@@ -506,6 +575,30 @@ agree("with sorted features", sorted_score, other)
 # which picture of this notebook does the curve remind you of? Turn the keys backwards, `K = np.stack([rotated(k, -m)
 # for m in places])` above the line of `score`: along which lines of the picture does it stay the same now? Set `base =
 # 4.0`: what becomes of the slow waves?
+#
+# <details><summary>Answers</summary>
+#
+# 1. At distance 0: there no pair is turned apart, and each pair adds the square of its length. The curve looks like
+#    that of the dot products of the waves, because for $q = k$ it is the same sum of cosines, with other heights.
+#
+#    ```text
+#    score at distance 7: 11.96 with j and j + D/2, 12.61 with neighbours
+#    ```
+# 2. Then the angles add up, and the score depends on $s + t$: it stays the same along the *other* diagonals, from
+#    the lower left to the upper right. Such a head could not tell a near word from a far one.
+#
+#    ```text
+#    no longer equal: all scores at distance 7 and the sum of above: they differ by 9.1e+00, more than 1e-10
+#    ```
+# 3. There are none any more. With the base 4 the slowest pair turns by $4^{-14/16} \approx 0.3$ per word and goes
+#    round in about 21 words, so the score of a pair of words comes back at larger distances, and the head cannot
+#    tell them apart.
+#
+#    ```text
+#    score at distance 7: 3.22 with j and j + D/2, -7.32 with neighbours
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## Why a table starts on a plateau  (F21 · D4 §2.1.9)
@@ -644,6 +737,29 @@ if not FAST:
 # **What to try.** Give the table the start of `neighbours` as well, `("learned", "neighbours")` in `kinds`: where is
 # the plateau now? Start it from BERT's small weights, `("learned", "published")`: does it arrive at all? Use shorter
 # texts, `T=16` in `learn`: how much shorter does the plateau become?
+#
+# <details><summary>Answers</summary>
+#
+# 1. It is gone: two heads find the neighbours from the first step on, because queries and keys are built from the
+#    waves that the table starts with.
+#
+#    ```text
+#    the loss falls below 3.3 at step {'a learned table': 7, 'rotary positions': 49
+#    ```
+# 2. No: 300 stands for "not within the 300 steps". At a width of 32 the weights of BERT give scores that are all
+#    nearly 0 (notebook 07), and the gradient that could change that is small as well.
+#
+#    ```text
+#    the loss falls below 3.3 at step {'a learned table': 300, 'rotary positions': 49
+#    ```
+# 3. Much shorter: only 15 pairs of neighbours have to be told from the others, and each row of the table occurs as
+#    often as before.
+#
+#    ```text
+#    the loss falls below 3.3 at step {'a learned table': 92, 'rotary positions': 35
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## In five lines

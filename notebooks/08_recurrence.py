@@ -146,6 +146,32 @@ claim("With softmax, every row sums to 1.", np.allclose(y_hat.sum(axis=1), 1))
 # **What to try.** Add −0.95 to the four factors of the picture: does the state shrink more slowly? · Push a second time
 # at step 30, `push[29] = 1`: does the state tell you that there were two pushes? · Use a `bias` other than zero,
 # `np.full(16, 0.3)`, and look at 1.2 again.
+#
+# <details><summary>Answers</summary>
+#
+# 1. No: the state has exactly the same length as with 0.95. It changes its sign at every step, and tanh treats both
+#    signs alike.
+#
+#    ```text
+#    factor 0.95: length of the state 0.0482 at the last step
+#    factor -0.95: length of the state 0.0482 at the last step
+#    ```
+# 2. Its length is larger than after one push (0.0482 with the factor 0.95), because the second push is more recent.
+#    But the length alone cannot say whether there were two pushes or a single later one. At 1.2 you see no
+#    difference at all.
+#
+#    ```text
+#    factor 0.95: length of the state 0.2183 at the last step
+#    factor  1.2: length of the state 1.7565 at the last step
+#    ```
+# 3. Now the state moves to a length that the bias decides, whether there was a push or not: a network that is always
+#    excited remembers nothing.
+#
+#    ```text
+#    factor  1.2: length of the state 2.0797 at the last step
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## Back through time, with a pencil  (F12, F13, F14 · D1 §4.2)
@@ -240,6 +266,24 @@ claim("With all steps it is right.", errors[-1] < 1e-12)
 # **What to try.** Multiply $W_h$ by 2, then by ½, by the line `W_h = 2 * W_h` below the one that draws the first weights:
 # how far back must you go for an error below one percent? · Let only the last prediction count (`dz[:-1] = 0` below the
 # line of `dz`), as when a whole text gets one label: what is left if you stop early?
+#
+# <details><summary>Answers</summary>
+#
+# 1. With $2 W_h$ the gradient comes from much further back than with $½ W_h$, because each step back multiplies it
+#    by $W_h^\top$.
+#
+#    ```text
+#    steps back for an error below one percent: 5
+#    steps back for an error below one percent: 3
+#    ```
+# 2. The part without a step back is then a small piece of the whole: what was read at the beginning has its effect
+#    on the last prediction only through all the states between.
+#
+#    ```text
+#    error of δW_h: 41% without any step back in time, 1e-16 with all steps
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start rnn`
 
@@ -357,6 +401,17 @@ if not FAST:
 # `W_y_, b_y_ = W_y_ - learning_rate * dW_y, b_y_ - learning_rate * db_y` at the end of the inner loop. How far behind the
 # true gradient do the printed zeros stay? (With them the recurrent part stays random, and yet the loss falls: a random
 # network with a trained output is called a reservoir.)
+#
+# <details><summary>Answers</summary>
+#
+# 1. Far: with the true gradient the loss falls to 0.71, with the zeros to 1.89. But it does fall, because $W_y$
+#    learns, and whoever looks at the curve of the zeros alone will think that the program works.
+#
+#    ```text
+#    loss at the start 2.43, at the end: {'true': 0.71, 'as printed': 1.89, 'repaired': 1.73}
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## tanh or ReLU?  (F09 · D1 §4.1)
@@ -404,10 +459,9 @@ picture
 last_state = {key: values[:, 0, -1] for key, values in measured.items()}
 first_gradient = {key: values[:, 1, 0] for key, values in measured.items()}
 low, high = min(gains), max(gains)
-print("powers of ten, in the mean over the seeds:   last state   gradient at the first state")
+print("median over the seeds:   last state   gradient at the first state")
 for (s, g), state in last_state.items():
-    gradient = first_gradient[s, g]
-    print(f"{s}, g = {g:4.2f} {np.log10(state).mean():43.1f} {np.log10(gradient).mean():29.1f}")
+    print(f"{s}, g = {g:4.2f} {np.median(state):23.0e} {np.median(first_gradient[s, g]):29.0e}")
 claim("The state of tanh stays below √H, because every number lies within ±1.", last_state["tanh", high] < np.sqrt(H_))
 claim(f"At g = {high:g} the state of ReLU passes a million.", last_state["relu", high] > 1e6)
 claim("So does its gradient.", first_gradient["relu", high] > 1e6)
@@ -427,6 +481,33 @@ claim("So does that of tanh.", first_gradient["tanh", low] < 1e-10)
 # **What to try.** Add `np.sqrt(2)` to `gains`, the value that makes up for the units of ReLU that are off. · Start $W_h$
 # as the identity, `W_h = np.eye(H_)` above the line of `u`, and make the input ten times smaller,
 # `r.normal(size=(steps, I)) / 10`: what does ReLU do now? · Use 400 steps.
+#
+# <details><summary>Answers</summary>
+#
+# 1. ReLU now stays within a few powers of ten, where it exploded at 2 and vanished at 1: the half of the units that
+#    is off takes as much away as the larger weights add. It is a knife-edge, and training moves $W_h$ away from it.
+#
+#    ```text
+#    relu, g = 1.00                   8e+00                         1e-15
+#    relu, g = 1.41                   1e+05                         2e+03
+#    relu, g = 2.00                   6e+19                         3e+18
+#    ```
+# 2. With the identity each unit keeps its number and adds the input, and the state stays small. The gradient passes
+#    a unit unchanged as long as it is on, and not at all once it is off.
+#
+#    ```text
+#    relu, g = 1.00                   6e+00                         2e-01
+#    tanh, g = 1.00                   2e+00                         1e-01
+#    ```
+# 3. Whatever grows or shrinks by a factor per step goes on doing so: four times as many steps, four times as many
+#    powers of ten.
+#
+#    ```text
+#    relu, g = 1.00                   7e+00                         2e-61
+#    relu, g = 2.00                   2e+76                         1e+75
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## In five lines

@@ -1,7 +1,7 @@
 """The list of all exercises: each file of `specs/` is one; `e10_attention.py` is number 10, `attention`.
 
-The first line of a spec holds its title and its formulas: `Scaled dot-product attention.  F18.` It is read without running
-the file, so that listing the exercises loads neither their specs nor torch.
+The first line of a spec holds its title, its formulas, and an estimate of the work: `Scaled dot-product attention.  F18.  30
+minutes, medium.` It is read without running the file, so that listing the exercises loads neither their specs nor torch.
 """
 
 import ast
@@ -27,6 +27,8 @@ class Entry(NamedTuple):
     name: str
     title: str
     formulas: tuple[str, ...]
+    minutes: int  # an estimate, as the difficulty is: easy, medium or hard
+    difficulty: str
     stem: str  # name of the spec's file and of the learner's, without .py
 
 
@@ -39,8 +41,14 @@ def entries() -> tuple[Entry, ...]:
         assert match, f"{path.name} is not named like e01_softmax.py"
         number, name = match.groups()
         first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
-        title, _, ids = first.rstrip(".").partition(".  ")
-        found.append(Entry(int(number), name, title, tuple(re.findall(r"F\d\d", ids)), path.stem))
+        parts = re.fullmatch(
+            r"((?:(?!  ).)+)\.  (?:(F\d\d(?:, F\d\d)*)\.  )?(\d+) minutes, (easy|medium|hard)\.", first
+        )
+        assert parts, f"{path.name} begins with: {first}"
+        title, ids, minutes, difficulty = parts.groups()
+        found.append(
+            Entry(int(number), name, title, tuple(ids.split(", ")) if ids else (), int(minutes), difficulty, path.stem)
+        )
     return tuple(found)
 
 
@@ -58,10 +66,10 @@ def find(asked: str) -> Entry:
 
 @cache
 def load(name: str) -> Exercise:
-    """The exercise of that name; number, title and formulas come from its file's name and first line. Raises InputError."""
+    """The exercise of that name; its `Entry` comes from its file's name and first line. Raises InputError."""
     entry = find(name)
     exercise = importlib.import_module(f"minilm.exercises.specs.{entry.stem}").EXERCISE
-    return replace(exercise, number=entry.number, name=entry.name, title=entry.title, formulas=entry.formulas)
+    return replace(exercise, **{name: value for name, value in entry._asdict().items() if name != "stem"})
 
 
 def next_entry(name: str) -> Entry | None:

@@ -103,8 +103,12 @@ def show_list(options: ExerciseOptions, say: Say) -> int:
         rows.append((entry, mark, word, colour))
     names, words = (max(map(len, column)) for column in zip(*((row[0].name, row[2]) for row in rows)))
     room = columns(most=200) - (names + words + 8)
+    effort = (
+        len("15 min medium  ") if room > 30 else 0
+    )  # both are estimates; in a narrow terminal the title comes first
     for entry, mark, word, colour in rows:
-        title = entry.title if len(entry.title) <= room else entry.title[: max(room - 2, 0)].rstrip() + " …"
+        title = f"{f'{entry.minutes:2} min {entry.difficulty}':{effort}}"[:effort] + entry.title
+        title = title if len(title) <= room else title[: max(room - 2, 0)].rstrip() + " …"
         say(f"{entry.number:3} {paint(mark, colour)} {entry.name:{names}} {paint(f'{word:{words}}', colour)} {title}")
     say(f"    {count} of {len(rows)} passed." + next_step(options, progress, following))
     return 0

@@ -81,7 +81,7 @@ class Gradient:
 
 @dataclass(frozen=True, eq=False)
 class Exercise:
-    """One exercise. `catalogue.load` reads number, name, title and formulas from its file's name and first line."""
+    """One exercise. `catalogue.load` reads the last six fields from its file's name and first line."""
 
     target: str  # dotted path of what the learner writes, in the library or in the spec's own file
     section: Section
@@ -112,6 +112,8 @@ class Exercise:
     name: str = ""
     title: str = ""
     formulas: tuple[str, ...] = field(default=())
+    minutes: int = 0  # an estimate for somebody who has read the section
+    difficulty: str = ""  # easy: one formula · medium: several steps or shapes · hard: a derivation or a recursion
 
     @property
     def targets(self) -> dict[str, str]:

@@ -69,6 +69,8 @@ def head(exercise: Exercise, checks: bool = False) -> str:
         blocks.append(f"Write it by hand: do not call a ready-made {' or '.join(exercise.forbidden)}.")
     if checks:
         blocks.append("You need not check for bad input: ignore what the docstring says about Raises.")
+    if exercise.minutes:
+        blocks.append(f"About {exercise.minutes} minutes, {exercise.difficulty}.")
     blocks += ["", f"minilm exercise check {exercise.name} · minilm exercise hint {exercise.name}"]
     wrapped = "\n".join(textwrap.fill(block, 110) for block in blocks if block or block == "")
     return f'{"r" if chr(92) in wrapped else ""}"""{wrapped}\n"""'

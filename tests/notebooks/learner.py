@@ -3,9 +3,10 @@
     python learner.py < work.json > report.json
 
 `work` holds the code cells of the notebook, and for each change the number of the first cell that differs, all cells from
-there on, and how many of them draw their pictures. The report says what was raised, and what was printed. The notebook runs once, with every claim an error, as when it is built.
-Before a cell that a change replaces, the process is forked: the child runs the changed cells to the end (from the beginning
-where there is no fork), as a reader does, for whom a claim is only a sentence. Not a test file.
+there on, and how many of them draw their pictures. The report says what was raised, and what was printed. The notebook runs
+once, with every claim an error, as when it is built. Before a cell that a change replaces, the process is forked: the child
+runs the changed cells to the end (from the beginning where there is no fork), as a reader does, for whom a claim is only a
+sentence. Not a test file.
 """
 
 import io

@@ -20,9 +20,7 @@ by_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.s
 
 # Notebooks, without their numbers, whose answers are still to be written. Once a notebook has them, its name must go.
 WITHOUT_ANSWERS = {
-    "attention",
     "transformer_block",
-    "recurrence",
     "long_distances",
     "language_models",
     "pretraining",

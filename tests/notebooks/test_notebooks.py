@@ -13,6 +13,7 @@ import pytest
 from pages import NOTEBOOKS, program
 from PIL import Image
 
+from minilm.viz import schematics
 from minilm.viz.teaching import panels
 
 build = program("build")
@@ -121,6 +122,19 @@ def test_building_twice_gives_the_same_bytes_and_nothing_of_this_machine(folder,
     assert build.main(["--check"], folder) == 0
 
 
+SCHEMATIC = "# %%\nfrom minilm.viz import schematics\n\nschematics.gru_cell()\n"
+
+
+def test_a_schematic_is_stored_once_as_svg_the_same_every_time(tmp_path):
+    folder = folder_with(tmp_path, {"01_a": SCHEMATIC})
+    assert build.main([], folder) == 0
+    first = files(folder)
+    assert build.main([], folder) == 0 and files(folder) == first
+    (output,) = nbformat.reads(first["01_a.ipynb"].decode(), as_version=4).cells[0].outputs
+    assert output.data.keys() == {"image/svg+xml", "text/plain"}
+    assert output.data["image/svg+xml"].strip() == schematics.gru_cell().svg().strip()
+
+
 def test_fast_writes_nothing(folder, capsys):
     text = (folder / "01_tiny.py").read_text(encoding="utf-8") + "\n# %%\nassert FAST\n"
     folder_with(folder, {"01_tiny": text})
@@ -161,6 +175,14 @@ def test_a_claim_that_fails_is_a_fault(tmp_path, capsys):
     [
         ("import warnings\nwarnings.warn('careful')", "01_a.py, line 2 (cell 1): it warns: "),
         ("import os\nos.getcwd()", "01_a.py, line 2 (cell 1): its output contains a path of a machine, "),
+        (
+            "from IPython.display import SVG\nSVG('<svg xmlns=\"http://www.w3.org/2000/svg\"><script/></svg>')",
+            "its SVG loads or",
+        ),
+        (
+            'from IPython.display import SVG\nSVG(\'<svg xmlns="http://www.w3.org/2000/svg"><g id="/tmp/x"/></svg>\')',
+            "a path of a",
+        ),
         ("object()", "its output contains the address of an object, '0x"),
         ("print('x' * 700_000)", "01_a.ipynb would have 683 KB, but at most 600 KB are allowed"),
         ("import os\nos._exit(1)", "01_a.py: Kernel died"),

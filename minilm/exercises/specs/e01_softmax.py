@@ -1,4 +1,4 @@
-r"""Softmax.  F08, F10, F18."""
+r"""Softmax.  F08, F10, F18.  15 minutes, easy."""
 
 import numpy as np
 

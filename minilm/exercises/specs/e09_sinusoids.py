@@ -1,4 +1,4 @@
-r"""Sinusoidal positions.  F21."""
+r"""Sinusoidal positions.  F21.  25 minutes, medium."""
 
 import math
 

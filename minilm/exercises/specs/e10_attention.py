@@ -1,4 +1,4 @@
-r"""Scaled dot-product attention.  F18."""
+r"""Scaled dot-product attention.  F18.  30 minutes, medium."""
 
 import math
 

@@ -1,4 +1,4 @@
-r"""The padding mask.  F18."""
+r"""The padding mask.  F18.  15 minutes, easy."""
 
 import math
 

@@ -1,4 +1,4 @@
-r"""Many heads: split, attend, merge.  F19."""
+r"""Many heads: split, attend, merge.  F19.  30 minutes, medium."""
 
 import numpy as np
 

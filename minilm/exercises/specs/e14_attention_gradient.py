@@ -1,4 +1,4 @@
-r"""The gradient of attention, by hand.  F18."""
+r"""The gradient of attention, by hand.  F18.  45 minutes, hard."""
 
 import numpy as np
 

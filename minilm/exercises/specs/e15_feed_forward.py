@@ -1,4 +1,4 @@
-r"""The feed-forward network with GELU.  F20."""
+r"""The feed-forward network with GELU.  F20.  15 minutes, easy."""
 
 import math
 

@@ -1,4 +1,4 @@
-r"""The Transformer block, in both orders.  F20."""
+r"""The Transformer block, in both orders.  F20.  30 minutes, medium."""
 
 from functools import partial
 

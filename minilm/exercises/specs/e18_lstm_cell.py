@@ -1,4 +1,4 @@
-r"""The LSTM, step by step.  F15."""
+r"""The LSTM, step by step.  F15.  30 minutes, medium."""
 
 from functools import partial
 

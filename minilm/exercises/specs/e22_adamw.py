@@ -1,4 +1,4 @@
-r"""One step of AdamW.  F03."""
+r"""One step of AdamW.  F03.  30 minutes, medium."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-r"""The learning rate over a run: warm-up, cosine, and the schedule of 2017.  F03."""
+r"""The learning rate over a run: warm-up, cosine, and the schedule of 2017.  F03.  20 minutes, easy."""
 
 import math
 from functools import partial

@@ -1,4 +1,4 @@
-r"""Viterbi: the best path of tags.  F31."""
+r"""Viterbi: the best path of tags.  F31.  40 minutes, hard."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-r"""BPE and WordPiece: learning joins, and cutting words."""
+r"""BPE and WordPiece: learning joins, and cutting words.  45 minutes, medium."""
 
 import re
 from functools import partial

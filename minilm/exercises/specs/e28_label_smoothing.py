@@ -1,4 +1,4 @@
-r"""Label smoothing.  F08."""
+r"""Label smoothing.  F08.  25 minutes, medium."""
 
 import torch
 

@@ -1,4 +1,4 @@
-r"""Sampling: temperature, top-k, top-p.  F23."""
+r"""Sampling: temperature, top-k, top-p.  F23.  30 minutes, medium."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-r"""Yes or no: binary cross-entropy and its gradient.  F04, F05, F06."""
+r"""Yes or no: binary cross-entropy and its gradient.  F04, F05, F06.  25 minutes, medium."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-r"""The simple recurrent network: loss and back-propagation through time.  F09, F10, F11, F12, F13, F14."""
+r"""The simple recurrent network: loss and back-propagation through time.  F09, F10, F11, F12, F13, F14.  60 minutes, hard."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-r"""Both sides of a masked word.  F25."""
+r"""Both sides of a masked word.  F25.  20 minutes, medium."""
 
 import numpy as np
 

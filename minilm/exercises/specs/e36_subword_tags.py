@@ -1,4 +1,4 @@
-r"""Tags on sub-words.  F30, F31."""
+r"""Tags on sub-words.  F30, F31.  25 minutes, medium."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-r"""Low-rank adaptation: two thin matrices beside a frozen one.  F28."""
+r"""Low-rank adaptation: two thin matrices beside a frozen one.  F28.  30 minutes, medium."""
 
 import copy
 

@@ -1,4 +1,4 @@
-r"""Early stopping.  F03."""
+r"""Early stopping.  F03.  25 minutes, medium."""
 
 import copy
 

@@ -1,4 +1,4 @@
-r"""The bucket of a distance, for a relative bias.  F21."""
+r"""The bucket of a distance, for a relative bias.  F21.  30 minutes, medium."""
 
 import math
 

@@ -92,6 +92,9 @@ TRY = [
 REMARKS = []
 
 FULL = {
+    "Which distance has the smallest dot product, `products[0].argmin()`?": [
+        [(SIZES, SIZES.replace("10000.0", "100")), ("after", WRONG, "print(products[0].argmin())")]
+    ],
     "Use shorter texts, `T=16` in `learn`: how much shorter does the plateau become?": [
         [("scheme, T=64, steps", "scheme, T=16, steps")]
     ],

@@ -66,6 +66,22 @@ TRY = [
 ]
 REMARKS = []
 
+ERROR = 'print(f"error of δW_h: {errors[0]:.0%} without any step back in time, {errors[-1]:.0e} with all steps")'
+FULL = {
+    "Multiply $W_h$ by 2, then by ½, by the line `W_h = 2 * W_h` below the one that draws the first weights: how far "
+    "back must you go for an error below one percent?": [
+        [
+            (DRAW, f"{DRAW}\nW_h = {factor} * W_h"),
+            ("after", ERROR, 'print("steps back for an error below one percent:", np.argmax(errors < 0.01))'),
+        ]
+        for factor in ("2", "0.5")
+    ],
+    "Add `np.sqrt(2)` to `gains`, the value that makes up for the units of ReLU that are off.": [
+        [(GAINS, GAINS.replace("(1.0, 2.0)", "(1.0, 2.0, np.sqrt(2))"))]
+    ],
+    "Use 400 steps.": [[(GAINS, GAINS.replace("100", "400"))]],
+}
+
 VARIATIONS = [
     [("T, I, H, V = 9, 3, 5, 4", "T, I, H, V = 4, 1, 2, 7")],
     [("T, I, H, V = 9, 3, 5, 4", "T, I, H, V = 30, 5, 6, 6")],
