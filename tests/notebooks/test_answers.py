@@ -25,7 +25,6 @@ WITHOUT_ANSWERS = {
     "language_models",
     "pretraining",
     "fine_tuning",
-    "the_documents_programs",
     "published_weights",
     "learning_from_data",
     "gradients",
