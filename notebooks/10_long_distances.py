@@ -106,8 +106,8 @@ agree("the states, and minilm/formulas/rnn.py", states, rnn(x, np.zeros(d), W_h,
 #
 # <details><summary>Answer</summary>
 #
-# Eight times as many: $2T^2d / 2Td^2 = T/d = 1024/128$. In the picture below the two lines cross at $T = d$ and are
-# then three powers of two apart.
+# Eight times as many: $2T^2d / 2Td^2 = T/d = 1024/128$. In the picture below the two
+# lines cross at $T = d$.
 #
 # </details>
 

@@ -24,8 +24,6 @@ WITHOUT_ANSWERS = {
     "language_models",
     "pretraining",
     "fine_tuning",
-    "metrics",
-    "the_documents_programs",
     "published_weights",
 }
 
