@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 05 · Heads
 #
-# > **Minutes.** 1 to run, about 50 to read and try.
+# > **Minutes.** 1 to run, about 55 to read and try.
 # >
 # > **You need** attention, its masks and its gradient ([notebook 04](04_attention.ipynb)), and a training loop with AdamW
 # > ([notebook 01](01_learning_from_data.ipynb)).

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 07 · The Transformer block
 #
-# > **Minutes.** 1 to run, about 95 to read and try.
+# > **Minutes.** 1 to run, about 100 to read and try.
 # >
 # > **You need** attention and its gradient ([notebook 04](04_attention.ipynb)), heads ([notebook 05](05_heads.ipynb)),
 # > positions ([notebook 06](06_positions.ipynb)), and warm-up ([notebook 01](01_learning_from_data.ipynb)).

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 08 · Recurrence: one cell, used at every step
 #
-# > **Minutes.** 1 to run, about 55 to read and try.
+# > **Minutes.** 1 to run, about 60 to read and try.
 # >
 # > **You need** gradients by hand and finite differences ([notebook 02](02_gradients.ipynb)).
 # >
