@@ -13,8 +13,8 @@
 # > first by counting and then by guessing.
 # >
 # > **The documents.** D1 §3.2.1: “预处理步骤包括分词、词干提取、词性标注等” (preprocessing consists of cutting into words, stemming,
-# > tagging parts of speech, and more) · D2 §3.2.1: “将大规模无标签数据分解为词向量和语言模型的计算” (to take large unlabelled
-# > unlabelled text apart into word vectors and a language model)
+# > tagging parts of speech, and more) · D2 §3.2.1: “将大规模无标签数据分解为词向量和语言模型的计算” (to take large amounts of
+# > unlabelled data apart into word vectors and a language model)
 # >
 # > **Words.** [Token](GLOSSARY.md#token), [batch](GLOSSARY.md#batch), [epoch](GLOSSARY.md#epoch), [nat](GLOSSARY.md#nat),
 # > [embedding](GLOSSARY.md#embedding), [`FAST`](GLOSSARY.md#fast), [`agree`](GLOSSARY.md#agree),
@@ -628,7 +628,7 @@ if not FAST:
 #    correlation falls without them.
 #
 #    ```text
-#    MEAN
+#    np.float64(1.8845046608503202)
 #    loss 4.17 → 4.14; correlation of o·e with PMI − log K: 0.65
 #    ```
 #
