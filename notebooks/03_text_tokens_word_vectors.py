@@ -438,7 +438,7 @@ across, up = np.linalg.svd(unit - unit.mean(axis=0))[0].T[:2]
 up = spread(up, gap=np.ptp(up) / 40)  # moved a little, so that no two words overlap
 table = [number[word] for word in ("funny", "actor", "music", "three", "bad", "his") if word in number]
 
-picture, (left, right) = panels(1, 2, width=11, height=5, width_ratios=(1, 1.5))
+picture, (left, right) = panels(1, 2, width=11, height=6.8, width_ratios=(1, 1.7))
 left.imshow(M[np.ix_(table, table)], cmap="Blues")
 left.set_xticks(range(len(table)), [names[u] for u in table], rotation=45)
 left.set_yticks(range(len(table)), [names[u] for u in table])
@@ -446,7 +446,7 @@ left.set_title("PPMI: which words meet\nmore often than by chance")
 for u, x, y in zip(shown, across, up):
     group = next(i for i, members in enumerate(groups) if u in members)
     weight = "bold" if names[u] in around else "normal"
-    right.text(x, y, names[u], color=COLOURS[group % len(COLOURS)], fontsize=10, ha="center", weight=weight)
+    right.text(x, y, names[u], color=COLOURS[group % len(COLOURS)], fontsize=9, ha="center", weight=weight)
 right.set(xlim=(across.min() - 0.06, across.max() + 0.06), ylim=(up.min() - 0.03, up.max() + 0.03))
 right.set(title="Six words and their neighbours, projected onto a plane", xticks=[], yticks=[])
 picture
