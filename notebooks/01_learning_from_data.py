@@ -235,7 +235,7 @@ for (name, learning_rate), colour in zip(rates.items(), COLOURS):
     ends[name] = heights[-1]
 left.set(xlim=(-1.5, 2.5), ylim=(-0.5, 4.5), title="The first twelve steps")
 log_scale(right)
-right.set(xlabel="step", ylabel="risk L", title="The risk after each step")
+right.set(xlabel="step", ylabel="risk L", title="The risk after each step", ylim=(None, 2000))
 right.legend()
 picture
 
@@ -786,14 +786,14 @@ left.plot(x_train, y_train, "o", color="black", ms=5)
 for (name, theta), colour in zip(models.items(), COLOURS):
     left.plot(x_new, risk.polynomial(x_new, theta), color=colour, label=name)
 left.set(ylim=(-2, 3), title=f"{n} points, three fits", xlabel="x", ylabel="y")
-left.legend(loc="upper left", fontsize=10)
+left.legend(loc="lower right", fontsize=10)
 for curve, name, colour in ((on_examples, "on the examples", COLOURS[0]), (on_new, "on new points", COLOURS[1])):
     right.semilogx(np.arange(1, len(curve) + 1) * 5, curve, color=colour, label=name)
 right.axvline(5 * best + 5, color="black", ls=":", lw=1.2, label="kept")
 right.axvline(5 * last + 5, color="#888888", ls=":", lw=1.2, label="stopped")
 right.xaxis.set_major_formatter("{x:g}")
 right.set(title="Degree 11, by gradient descent", xlabel="step", ylabel="risk")
-right.legend(fontsize=10)
+right.legend(fontsize=10, loc="upper left", bbox_to_anchor=(0.46, 1))
 picture
 
 # %%

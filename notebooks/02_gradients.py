@@ -178,7 +178,7 @@ agree("minilm/formulas, at 1000", bce.binary_cross_entropy_with_logits(np.array(
 # %%
 picture, (left, right) = panels(1, 2)
 for axis, naive, safe in ((left, naive_loss, safe_loss), (right, naive_slope, safe_slope)):
-    axis.plot(z, safe, color=COLOURS[2], lw=5, alpha=0.4, label="computed from the logit")
+    axis.plot(z, safe, color=COLOURS[2], lw=5, alpha=0.4, label="from the logit")
     axis.plot(z, np.where(np.isfinite(naive), naive, np.nan), color=COLOURS[1], label="as printed")
     for at in z[broken][:1]:
         axis.axvline(at, color="black", ls=":", lw=1)

@@ -13,8 +13,8 @@
 # > first by counting and then by guessing.
 # >
 # > **The documents.** D1 §3.2.1: “预处理步骤包括分词、词干提取、词性标注等” (preprocessing consists of cutting into words, stemming,
-# > tagging parts of speech, and more) · D2 §3.2.1: “将大规模无标签数据分解为词向量和语言模型的计算” (to take large unlabelled
-# > unlabelled text apart into word vectors and a language model)
+# > tagging parts of speech, and more) · D2 §3.2.1: “将大规模无标签数据分解为词向量和语言模型的计算” (to take large amounts of
+# > unlabelled data apart into word vectors and a language model)
 # >
 # > **Words.** [Token](GLOSSARY.md#token), [batch](GLOSSARY.md#batch), [epoch](GLOSSARY.md#epoch), [nat](GLOSSARY.md#nat),
 # > [embedding](GLOSSARY.md#embedding), [`FAST`](GLOSSARY.md#fast), [`agree`](GLOSSARY.md#agree),
@@ -438,7 +438,7 @@ across, up = np.linalg.svd(unit - unit.mean(axis=0))[0].T[:2]
 up = spread(up, gap=np.ptp(up) / 40)  # moved a little, so that no two words overlap
 table = [number[word] for word in ("funny", "actor", "music", "three", "bad", "his") if word in number]
 
-picture, (left, right) = panels(1, 2, width=11, height=5, width_ratios=(1, 1.5))
+picture, (left, right) = panels(1, 2, width=11, height=6.8, width_ratios=(1, 1.7))
 left.imshow(M[np.ix_(table, table)], cmap="Blues")
 left.set_xticks(range(len(table)), [names[u] for u in table], rotation=45)
 left.set_yticks(range(len(table)), [names[u] for u in table])
@@ -446,7 +446,7 @@ left.set_title("PPMI: which words meet\nmore often than by chance")
 for u, x, y in zip(shown, across, up):
     group = next(i for i, members in enumerate(groups) if u in members)
     weight = "bold" if names[u] in around else "normal"
-    right.text(x, y, names[u], color=COLOURS[group % len(COLOURS)], fontsize=10, ha="center", weight=weight)
+    right.text(x, y, names[u], color=COLOURS[group % len(COLOURS)], fontsize=9, ha="center", weight=weight)
 right.set(xlim=(across.min() - 0.06, across.max() + 0.06), ylim=(up.min() - 0.03, up.max() + 0.03))
 right.set(title="Six words and their neighbours, projected onto a plane", xticks=[], yticks=[])
 picture
@@ -628,7 +628,7 @@ if not FAST:
 #    correlation falls without them.
 #
 #    ```text
-#    MEAN
+#    np.float64(1.8845046608503202)
 #    loss 4.17 → 4.14; correlation of o·e with PMI − log K: 0.65
 #    ```
 #
