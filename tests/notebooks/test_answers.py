@@ -22,7 +22,6 @@ by_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.s
 WITHOUT_ANSWERS = {
     "transformer_block",
     "long_distances",
-    "language_models",
     "pretraining",
     "fine_tuning",
     "published_weights",
