@@ -24,6 +24,7 @@ from minilm.files.notes import Note
 from minilm.models.heads import Classifier, HeadConfig, TextHeadConfig, TokenHeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.text.segmentation import TOKENIZER, rule_named
+from minilm.text.tokenizer import Tokenizer
 
 HEAD_TASKS: dict[str, type[HeadConfig]] = {"text": TextHeadConfig, "token": TokenHeadConfig}
 
@@ -110,6 +111,14 @@ class Architecture:
                 f"{self.name} is saved without settings for sentences: only a BERT's folder has a place for them."
             )
         return {}
+
+    def token_ids(self, tokenizer: Tokenizer) -> dict[str, int]:
+        """What `config.json` says about the ids of special tokens, because other libraries look there."""
+        return {}
+
+    def tokenizer_to_save(self, tokenizer: Tokenizer) -> Tokenizer:
+        """The tokenizer as it is written into the folder of a model: with the frame that this architecture gives a text."""
+        return tokenizer
 
     def write_head(self, model: nn.Module) -> dict:
         """What `config.json` says about the head of a classifier; nothing for other models."""
