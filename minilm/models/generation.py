@@ -61,11 +61,12 @@ def generate(
     most = [most_new(writer, prompt, max_new_tokens) for prompt in prompts]
     generators = [torch.Generator().manual_seed(seed * 1_000_003 + i) for i in range(len(prompts))]
     written: list[list[int]] = [[] for _ in prompts]
+    forbidden = torch.tensor(sorted(banned), dtype=torch.int64, device=ids.device)
     memory, new, rows = writer.new_memory() if use_cache else None, ids, list(range(len(prompts)))
     rows, memory, new, ids, mask = keep([i for i in rows if most[i]], rows, memory, new, ids, mask)
     with torch.inference_mode():
         while rows:
-            logits = without(banned, writer.next_logits(new if use_cache else ids, memory, mask))  # [B, V]
+            logits = without(forbidden, writer.next_logits(new if use_cache else ids, memory, mask))  # [B, V]
             tokens = choose(logits, [generators[i] for i in rows], temperature, top_k, top_p)  # [B]
             for i, token in zip(rows, tokens.tolist(), strict=True):
                 written[i].append(token)
@@ -107,9 +108,10 @@ def beam_search(
     texts: list[list[int]] = [[]]
     new = torch.tensor([list(prompt)], device=next(model.parameters()).device)  # [R, T], with R ≤ K unfinished texts
     scores = torch.zeros(1, dtype=torch.float64, device=new.device)
+    forbidden = torch.tensor(sorted(banned), dtype=torch.int64, device=new.device)
     with torch.inference_mode():
         for n in range(1, most + 1):
-            logits = without(banned, writer.next_logits(new, memory)).double()  # [R, V]
+            logits = without(forbidden, writer.next_logits(new, memory)).double()  # [R, V]
             totals = (scores[:, None] + logits.log_softmax(dim=-1)).flatten()  # [R·V]
             # of these, at most K · len(stop) end, so that K or more go on
             best, places = totals.topk(min(K * max(2, 1 + len(stop)), len(totals)))
@@ -180,6 +182,6 @@ def keep(going: list[int], rows: list[int], memory: Any, *tensors: Tensor | None
     return going, memory, *(None if tensor is None else tensor[index.to(tensor.device)] for tensor in tensors)
 
 
-def without(banned: Collection[int], logits: Tensor) -> Tensor:
+def without(forbidden: Tensor, logits: Tensor) -> Tensor:
     """The logits with −∞ at tokens that must not be chosen."""
-    return logits.index_fill(-1, torch.tensor(sorted(banned), device=logits.device), -torch.inf) if banned else logits
+    return logits.index_fill(-1, forbidden, -torch.inf) if len(forbidden) else logits
