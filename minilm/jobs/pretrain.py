@@ -99,8 +99,9 @@ class PretrainOptions:
     batch: int = 16
     learning_rate: float = 2e-3
     """The peak. With a higher one, next sentence is not learned in film reviews."""
-    embedding_learning_rate_scale: float = 0.1
-    """The embeddings learn at this share of the learning rate, because the meaning that they start with is worth keeping."""
+    embedding_learning_rate_scale: float | None = None
+    """The embeddings learn at this share of the learning rate, because the meaning that they start with is worth keeping: 0.1 if
+    you do not say it, and 0.3 for a gpt, whose output weights they are."""
     warmup: float = 0.1
     schedule: str = "linear"
     weight_decay: float = 0.01
@@ -146,7 +147,10 @@ class PretrainOptions:
         causal = self.objective_name == "causal"
         architecture = self.architecture or ("gpt" if causal else "bert")
         lowercase = self.units != "bytes" if self.lowercase is None else self.lowercase
-        return {"architecture": architecture, "lowercase": lowercase}
+        scale = 0.3 if architecture == "gpt" else 0.1
+        if self.embedding_learning_rate_scale is not None:
+            scale = self.embedding_learning_rate_scale
+        return {"architecture": architecture, "lowercase": lowercase, "embedding_learning_rate_scale": scale}
 
     def refuse_what_is_ignored(self) -> None:
         """Raises InputError for an option that was set, but that the architecture has no use for."""
@@ -203,8 +207,9 @@ class PretrainOptions:
     def optimisation(self) -> Optimisation:
         """How the weights are updated."""
         learning_rate = LearningRate(self.learning_rate, self.warmup, self.schedule)
-        scale, pooler = self.embedding_learning_rate_scale, self.pooler_learning_rate_scale
+        scale, pooler = self.embedding_learning_rate_scale or 0.0, self.pooler_learning_rate_scale
         scales = {"pooler.": pooler, "nsp_head.": pooler} if self.pairs else {}
+        scales |= self.adapter.learning_rate_scales(self.model_config(self.vocab_size), self.init)
         fixed: dict[str, Any] = dict(clip=self.clip, betas=(0.9, 0.98), eps=1e-6)
         return Optimisation(learning_rate, self.weight_decay, scale, scales=scales, **fixed)
 

@@ -49,7 +49,7 @@ def held_out_windows(prepared: Prepared, length: int, most: int = HELD_OUT_WINDO
     order = np.random.default_rng(2**31).permutation(len(part.documents) - 1)
     counts = -(-(np.diff(part.document_borders)[order] + 1) // (length - 1))  # windows of each document
     chosen = order[: max(1, int(np.searchsorted(counts.cumsum(), most, side="right")))]
-    return windows.whole(chosen, document_sizes(prepared.folder / "held_out.txt", tokenizer, part))
+    return windows.whole(chosen.tolist(), document_sizes(prepared.folder / "held_out.txt", tokenizer, part))
 
 
 def check_words(prepared: Prepared) -> None:

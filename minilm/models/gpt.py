@@ -145,13 +145,27 @@ class GPTEncoder(nn.Module):
         return self.stack.depth_of(rest) if part == "stack" else 0
 
     def start(self, scheme: str) -> None:
-        """What this architecture adds to the fan-in start (see `models/initialisation.py`)."""
+        """What this architecture adds to the fan-in start (see `models/initialisation.py`).
+
+        Nothing norms the embeddings before the first block adds its output, which is of size 1, so entries of size 0.08 would
+        drown in it. They start √C times as large, and the last norm at 1/√C, so that the logits keep their size. For Adam to take
+        the same steps as before, the learning rates must have these factors too: `learning_rate_scales`.
+        """
+        root = self.config.width**0.5
+        self.tokens.weight.mul_(root)
+        self.stack.final_norm.gain.fill_(1 / root)
         if self.positions is not None and self.positions.weight.requires_grad:
-            self.positions.weight.copy_(sinusoids(*self.positions.weight.shape) * TABLE_DEVIATION)
+            self.positions.weight.copy_(sinusoids(*self.positions.weight.shape) * TABLE_DEVIATION * root)
         if scheme == "neighbours":
             small_branches(self.stack)
             if self.stack.relative_bias is not None:
                 look_next_door(self.stack, OFFSETS)
+
+
+def learning_rate_scales(config: GPTConfig) -> dict[str, float]:
+    """The factors that belong to `GPTEncoder.start`, by how the names of a GPT's parameters begin."""
+    root = config.width**0.5
+    return {"encoder.tokens.": root, "encoder.positions.": root, "encoder.stack.final_norm.": 1 / root}
 
 
 class GPTMemory:

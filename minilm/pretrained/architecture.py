@@ -199,6 +199,10 @@ class Architecture:
         kind = self.pretraining_class
         return kind is not None and kind.__name__ in (entries.get("architectures") or [])
 
+    def learning_rate_scales(self, config, scheme: str) -> dict[str, float]:
+        """Factors of the learning rate while it is pretrained after this initialisation, by how names of parameters begin."""
+        return {}
+
     def vector_size(self, config, scheme: str) -> int:
         """How many features of the embedding table may start from word vectors under this initialisation."""
         return config.width

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from minilm.errors import InputError
-from minilm.models.gpt import GPT, GPTConfig, GPTEncoder
+from minilm.models.gpt import GPT, GPTConfig, GPTEncoder, learning_rate_scales
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.bert import SAME_ACTIVATION
 from minilm.pretrained.bert_names import translate
@@ -155,6 +155,9 @@ class GPT2Architecture(Architecture):
     def guesses_tokens(self, entries: dict, found: dict[str, Tensor]) -> bool:
         """A folder without `architectures` is one of the oldest, which are language models."""
         return WRITES in (entries.get("architectures") or [WRITES])
+
+    def learning_rate_scales(self, config: GPTConfig, scheme: str) -> dict[str, float]:
+        return {} if scheme == "published" else learning_rate_scales(config)
 
 
 ARCHITECTURE = GPT2Architecture()

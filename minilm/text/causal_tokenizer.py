@@ -101,6 +101,8 @@ def open_causal(
     given = {role: name for role, name in names.items() if name}
     if kind != GPT2 and backend is not None:
         return CausalTokenizer(backend, given)
+    if settings.get("add_bos_token"):  # the versions of `transformers` differ on it, and so do the files
+        raise InputError(f"{path.parent}: add_bos_token is not implemented for the class {GPT2}: set it to false.")
     if backend is None:
         backend = from_vocabulary(path)
     elif (file or {}).get("normalizer") or ((file or {}).get("pre_tokenizer") or {}).get("type") != "ByteLevel":
@@ -112,11 +114,6 @@ def open_causal(
     ]
     further = [name_of(entry) for entry in added] + list(given.values())
     backend.add_special_tokens([AddedToken(name, special=True) for name in dict.fromkeys(further) if name])
-    if settings.get("add_bos_token"):
-        begin = given["bos_token"]
-        template: Any = dict(single=[begin, "$A"], pair=[begin, "$A", begin, "$B"])
-        special = [(begin, backend.token_to_id(begin))]
-        backend.post_processor = processors.TemplateProcessing(**template, special_tokens=special)
     return CausalTokenizer(backend, given)
 
 
