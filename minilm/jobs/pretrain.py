@@ -1,31 +1,31 @@
 """Pretrain a model on plain text without labels: on masked words and next sentences, or token by token.  F23, F25–F27."""
 
-import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
 import torch
+import tyro
 from torch import nn
 
 from minilm.errors import InputError, check_least, check_most
-from minilm.examples.batching import Batch
 from minilm.examples.bert_pretraining import PretrainingBatches
-from minilm.examples.causal_lm import TextWindows
-from minilm.files.notes import Note, Notes, unheard
+from minilm.files.notes import Notes
+from minilm.jobs.pretraining_data import (
+    batches_for as batches_for,
+    check_words,
+    held_out_batches as held_out_batches,
+    prepare_for as prepare_for,
+    vectors_for as vectors_for,
+)
 from minilm.jobs.showing import draw, reports
 from minilm.jobs.tensorboard import tensorboard_writer
 from minilm.models.config import parameter_count
 from minilm.models.initialisation import SCHEMES, initialise, warm_start
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.protocol import architecture_named, save_model
-from minilm.text.prepare import Prepared, prepare
-from minilm.text.remarks import unknown_share
-from minilm.text.tokenizer import Tokenizer
-from minilm.text.word_vectors import local_and_document_vectors
+from minilm.text.prepare import Prepared
 from minilm.training.loop import LearningRate, choose_device
 from minilm.training.objectives import BertPretraining, CausalLM, Objective
 from minilm.training.run import Optimisation, TrainingRun
@@ -35,7 +35,6 @@ from minilm.training.watching import Watcher
 
 # a larger number is a typing error, and one that would use up all the memory
 MOST = {"vocab_size": 1_000_000, "width": 100_000, "evaluations": 10_000}
-HELD_OUT_PAIRS = 2048
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,18 @@ class PretrainOptions:
     resume: bool = False
     """Continue the run in `out`, bit for bit as if it had never stopped (on the same number of threads)."""
 
-    architecture: str = "bert"
-    """bert (masked words and next sentence) or lstm (a language model that reads from left to right; it has no heads, norms,
-    positions, masks or sentence pairs, and refuses the options for them)."""
+    objective_name: Annotated[str | None, tyro.conf.arg(name="objective")] = None
+    """What is learned: bert (masked words and next sentence) or causal (the next token, from those before it). Every
+    architecture has its own; without --architecture, causal trains a gpt."""
+    architecture: str | None = None
+    """bert (masked words and next sentence; the choice if nothing else is said), gpt (a Transformer that reads from left to
+    right and writes) or lstm (the same with a recurrence: no heads and positions). Options that an architecture has no use for
+    are refused."""
     vocab_size: int = 8192
     units: str = "wordpiece"
-    """What a token is: wordpiece, or characters (for Chinese)."""
-    lowercase: bool = True
+    """What a token is: wordpiece, characters (for Chinese), or bytes (byte-level BPE, which keeps every text exactly)."""
+    lowercase: bool | None = None
+    """Whether capitals are lost. If you do not say it, they are, except for bytes."""
     strip_accents: bool | None = None
     """Whether accents are removed, so that schön and schon become the same word, and かぎ and かき too. If you do not say it,
     they go exactly when the text is lowercased, as in BERT. Where they tell words apart, use --strip-accents False."""
@@ -68,14 +72,16 @@ class PretrainOptions:
     """A tokenizer.json to use instead of learning one."""
     held_out: int = 4000
     """How many documents are kept apart to measure on (at most a fifth of the corpus)."""
+
     width: int = 128
     layers: int | None = None
-    """3, or 2 for an LSTM, if not given."""
+    """3, or 2 for a model that reads from left to right, if not given."""
     heads: int = 4
     feed_forward: int | None = None
     """The width inside the feed-forward network; 4 × width if not given."""
     length: int = 128
-    """The longest input of the model in tokens, for BERT with the three special tokens of a sentence pair."""
+    """The longest input of the model in tokens, for BERT with the three special tokens of a sentence pair. A GPT looks back
+    this far."""
     norm: str = "post"
     positions: str = "relative"
     """relative (every head learns a bias for each distance, as in MPNet), learned (a vector per position, as in BERT: choose
@@ -92,8 +98,9 @@ class PretrainOptions:
     batch: int = 16
     learning_rate: float = 2e-3
     """The peak. With a higher one, next sentence is not learned in film reviews."""
-    embedding_learning_rate_scale: float = 0.1
-    """The embeddings learn at this share of the learning rate, because the meaning that they start with is worth keeping."""
+    embedding_learning_rate_scale: float | None = None
+    """The embeddings learn at this share of the learning rate, because the meaning that they start with is worth keeping: 0.1 if
+    you do not say it, and 0.3 for a gpt, whose output weights they are."""
     warmup: float = 0.1
     schedule: str = "linear"
     weight_decay: float = 0.01
@@ -117,6 +124,8 @@ class PretrainOptions:
     progress: bool = True
 
     def __post_init__(self) -> None:
+        for name, value in self.resolved.items():
+            object.__setattr__(self, name, value)
         check_most(self, MOST)
         check_least(self, 1, "batch", "evaluations", "held_out", "window")
         check_least(self, 0, "next_sentence_weight", "next_sentence_rest")
@@ -132,8 +141,26 @@ class PretrainOptions:
         # these check the rest before any work is done
         _ = self.budget, self.optimisation, self.model_config(self.vocab_size)
 
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """What the options that were left out become."""
+        causal = self.objective_name == "causal"
+        architecture = self.architecture or ("gpt" if causal else "bert")
+        lowercase = self.units != "bytes" if self.lowercase is None else self.lowercase
+        scale = 0.3 if architecture == "gpt" else 0.1
+        if self.embedding_learning_rate_scale is not None:
+            scale = self.embedding_learning_rate_scale
+        return {"architecture": architecture, "lowercase": lowercase, "embedding_learning_rate_scale": scale}
+
     def refuse_what_is_ignored(self) -> None:
         """Raises InputError for an option that was set, but that the architecture has no use for."""
+        if self.objective_name not in (None, "bert", "causal"):
+            raise InputError(f"objective '{self.objective_name}' is not known: choose bert or causal.")
+        if self.objective_name not in (None, own := self.adapter.objective):
+            raise InputError(
+                f"--objective {self.objective_name} and --architecture {self.architecture} contradict each other: it learns {own}; "
+                "leave one of the two out."
+            )
         known = {field.name for field in fields(self.adapter.config_class)}
         unused = {"heads", "feed_forward", "norm", "positions"} - known
         if self.adapter.objective != "bert":
@@ -164,7 +191,7 @@ class PretrainOptions:
     @property
     def adapter(self) -> Architecture:
         """The adapter of the architecture. Raises InputError if its name is not known."""
-        return architecture_named(self.architecture)
+        return architecture_named(self.architecture or "bert")
 
     @property
     def objective(self) -> Objective:
@@ -181,8 +208,9 @@ class PretrainOptions:
     def optimisation(self) -> Optimisation:
         """How the weights are updated."""
         learning_rate = LearningRate(self.learning_rate, self.warmup, self.schedule)
-        scale, pooler = self.embedding_learning_rate_scale, self.pooler_learning_rate_scale
+        scale, pooler = self.embedding_learning_rate_scale or 0.0, self.pooler_learning_rate_scale
         scales = {"pooler.": pooler, "nsp_head.": pooler} if self.pairs else {}
+        scales |= self.adapter.learning_rate_scales(self.model_config(self.vocab_size), self.init)
         fixed: dict[str, Any] = dict(clip=self.clip, betas=(0.9, 0.98), eps=1e-6)
         return Optimisation(learning_rate, self.weight_decay, scale, scales=scales, **fixed)
 
@@ -239,61 +267,3 @@ def build(options: PretrainOptions, prepared: Prepared) -> nn.Module:
     if options.word_vectors:
         warm_start(model.encoder.token_table, vectors_for(prepared, options))
     return model
-
-
-def batches_for(options: PretrainOptions, prepared: Prepared) -> PretrainingBatches | TextWindows:
-    """The batches of the run: `batches[step]` is that of a step."""
-    o = options
-    if o.adapter.objective == "bert":
-        return PretrainingBatches(prepared.train, prepared.tokenizer, o.length, o.batch, o.seed, o.mask_rate, o.pairs)
-    return TextWindows(prepared.train, o.length, o.batch, o.seed)
-
-
-def held_out_batches(prepared: Prepared, length: int, objective: str = "bert", pairs: bool = True) -> Sequence[Batch]:
-    """The same held-out examples at every measurement and in every run, whatever its seed."""
-    part = prepared.held_out
-    if objective != "bert":
-        windows = TextWindows(part, min(length, len(part.ids)), 64, seed=2**31)
-        return [windows[i] for i in range(HELD_OUT_PAIRS // 64)]
-    batches = PretrainingBatches(part, prepared.tokenizer, length, 64, seed=2**31, next_sentence=pairs)
-    first = batches[0]  # this draws the whole first round
-    return [first, *(batches[i] for i in range(1, min(HELD_OUT_PAIRS // 64, len(batches.batches))))]
-
-
-def check_words(prepared: Prepared) -> None:
-    """Raises InputError if no token of a part is in the vocabulary: there would be nothing to guess, and a loss of 0."""
-    for part, what in ((prepared.train, "training"), (prepared.held_out, "held-out")):
-        if unknown_share(part.ids, prepared.tokenizer) == 1:
-            raise InputError(
-                f"none of the {part.tokens:,} tokens of the {what} part is in the vocabulary, so nothing can be learned from "
-                "it: give another --tokenizer, or leave it out to learn one from the text."
-            )
-
-
-def vectors_for(prepared: Prepared, options: PretrainOptions) -> np.ndarray:
-    """The word vectors of a prepared corpus, counted once and kept beside it."""
-    config = options.model_config(prepared.tokenizer.size)
-    size, window, seed = options.adapter.vector_size(config, options.init), options.window, options.seed
-    if size > prepared.tokenizer.size:
-        raise InputError(
-            f"the vocabulary has only {prepared.tokenizer.size} tokens, too few for word vectors of size {size}: make --width "
-            "smaller, give more text, or leave the vectors out with --no-word-vectors."
-        )
-    path = prepared.folder / f"vectors-{size}-{window}-{seed}.npy"
-    with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
-        return np.load(path, allow_pickle=False)
-    ids, borders, tokenizer = prepared.train.ids, prepared.train.document_borders, prepared.tokenizer
-    vectors = local_and_document_vectors(ids, borders, tokenizer.size, size, seed, window, tokenizer.special_ids)
-    growing = path.with_name(path.name + ".growing.npy")
-    np.save(growing, vectors)
-    os.replace(growing, path)
-    return vectors
-
-
-def prepare_for(options: PretrainOptions, say: Callable[[str], None], note: Note = unheard) -> Prepared:
-    """The corpus of these options, prepared now or found prepared. `note` hears what the tokenizer does not see of it."""
-    given = Tokenizer.load(options.tokenizer) if options.tokenizer else None
-    o = options
-    settings = o.vocab_size, o.units, o.lowercase, o.held_out
-    extra: dict[str, Any] = dict(tokenizer=given, strip_accents=o.strip_accents, pairs=o.pairs)
-    return prepare(o.corpus, o.cache, *settings, say=say, note=note, **extra)

@@ -60,8 +60,10 @@ def test_F23_the_folder_holds_a_language_model_and_what_was_measured(folder, run
     assert loaded.model.config == LSTMConfig(size, embedding=12, hidden=12, layers=2, dropout=0.1)
     rows = read_metrics(folder)
     assert [row["step"] for row in rows] == [0, 4, 8, 12]
-    assert all(row.keys() == {"step", "tokens", "seconds", "loss", "perplexity"} for row in rows)
-    assert rows[-1]["tokens"] == 12 * 4 * 24  # steps × batch × length
+    figures = {"loss", "perplexity", "bits_per_character", "bits_per_byte"}
+    assert all(row.keys() == {"step", "tokens", "seconds"} | figures for row in rows)
+    windows = TextWindows(prepare_for(run(), silent).train, loaded.tokenizer, 24, 4, 0)
+    assert rows[-1]["tokens"] == sum(windows[step].tokens for step in range(12)) > 12 * 4 * 12
     assert rows[-1]["loss"] < rows[0]["loss"] and rows[0]["loss"] == pytest.approx(math.log(size), abs=0.3)
     measured = CausalLM().measure(loaded.model, held_out_batches(prepare_for(run(), silent), 24, "causal"))
     assert {name: rows[-1][name] for name in measured} == pytest.approx(measured, rel=1e-6)
