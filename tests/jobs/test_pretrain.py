@@ -18,7 +18,7 @@ from transformers import BertForPreTraining, MPNetForMaskedLM
 from minilm.errors import InputError
 from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.files.tensors import write_tensors
-from minilm.jobs import pretrain as pretraining, showing
+from minilm.jobs import pretrain as pretraining, pretraining_data, showing
 from minilm.jobs.pretrain import PretrainOptions, held_out_batches, prepare_for, pretrain, vectors_for
 from minilm.pretrained.protocol import open_pretraining
 from minilm.text import prepare as preparing
@@ -349,7 +349,7 @@ def test_a_second_run_finds_the_corpus_and_does_no_work(run, straight, monkeypat
 
     for name in ("write_store", "write_texts", "train_wordpiece"):
         monkeypatch.setattr(preparing, name, fail)
-    monkeypatch.setattr(pretraining, "local_and_document_vectors", fail)
+    monkeypatch.setattr(pretraining_data, "local_and_document_vectors", fail)
     said = []
     prepared = prepare_for(run(), said.append)
     pretraining.build(run(), prepared)
