@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 10 · Long distances: recurrence against attention
 #
-# > **Minutes.** 1 to run, about 45 to read and try.
+# > **Minutes.** 1 to run, about 60 to read and try.
 # >
 # > **You need** [notebook 04](04_attention.ipynb) for attention, [notebook 08](08_recurrence.ipynb) for recurrence, and
 # > [notebook 09](09_gates.ipynb) for the gates of the LSTM.
@@ -106,8 +106,8 @@ agree("the states, and minilm/formulas/rnn.py", states, rnn(x, np.zeros(d), W_h,
 #
 # <details><summary>Answer</summary>
 #
-# Eight times as many: $2T^2d / 2Td^2 = T/d = 1024/128$. In the picture below the two lines cross at $T = d$ and are
-# then three powers of two apart.
+# Eight times as many: $2T^2d / 2Td^2 = T/d = 1024/128$. In the picture below the two
+# lines cross at $T = d$.
 #
 # </details>
 
@@ -148,6 +148,24 @@ claim("Attention is cheaper for shorter texts and more expensive for longer ones
 # **What to try.** BERT has $d = 768$ and reads at most 512 tokens: draw the picture for that width. On which side of
 # the crossing point is BERT? · What does a text of 100,000 tokens cost at that width, `attention_cost(100_000, 768)`
 # and `recurrence_cost(100_000, 768)`?
+#
+# <details><summary>Answers</summary>
+#
+# 1. On the left side: with at most 512 tokens, $T < d$, so attention is always the cheaper one. With all projections
+#    the costs are equal at $2d = 1536$ tokens, three times BERT's longest text.
+#
+#    ```text
+#    T =  768: attention with projections 2717.9 million, LSTM 3623.9 million
+#    T = 1536: attention with projections 7247.8 million, LSTM 7247.8 million
+#    ```
+# 2. Attention needs 15 million million multiplications, 130 times as many as recurrence: $T/d = 100{,}000/768$. That
+#    is why very long texts need other kinds of attention.
+#
+#    ```text
+#    15360000000000 117964800000
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## How far a signal travels  (F22 · D4 §1.1.1)
@@ -228,6 +246,31 @@ claim("The Transformer's share falls about as fast as the number of tokens grows
 # **What to try.** Set `norm="post"` for the Transformer. · Use two layers, `layers = 2`. · Compute the loss from the
 # mean of all outputs instead of the last one, `[0].mean(dim=1)` instead of `[0][:, -1]` in `share`. How does the
 # picture change, and why do text classifiers do exactly this?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The share stays as it is, to the digit printed. With one block, a norm after the sum scales all tokens' gradients
+#    alike. The order of the norm matters when many blocks stand on top of each other
+#    ([notebook 07](07_transformer_block.ipynb)).
+#
+#    ```text
+#    share at distance 80 {'RNN': '4e-29', 'LSTM': '4e-08', 'LSTM, open': '2e+00', 'Transformer': '4e-03'}
+#    ```
+# 2. The recurrent layers get better, the RNN by a factor of a million: the signal can cross the distance in either
+#    layer, so there are many more paths. It is still far too little for the RNN. The Transformer hardly changes.
+#
+#    ```text
+#    share at distance 80 {'RNN': '2e-23', 'LSTM': '1e-05', 'LSTM, open': '4e+01', 'Transformer': '6e-03'}
+#    ```
+# 3. It is turned upside down: the first token now gets as much of the gradient as the last one or more, in all
+#    layers. Its own output is part of the loss, so its gradient needs no detour. That is why text classifiers take
+#    the mean over all tokens.
+#
+#    ```text
+#    share at distance 80 {'RNN': '1e+00', 'LSTM': '3e+00', 'LSTM, open': '7e+01', 'Transformer': '1e+00'}
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## The claim, measured  (F22 · D4 §1.1.1)
@@ -381,6 +424,33 @@ if not FAST:
 # **What to try.** Set `open_bias` to 6 and look at distance 80, `accuracy(learn("LSTM, open", [80], 0), 80)`. · Try a
 # GRU: add `KINDS["GRU"] = COLOURS[3]` below the line of `KINDS`. · Draw the noise from the symbols themselves,
 # `torch.randint(0, 8, …)` in `examples`, so that only its place tells which token counts. Which model suffers?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Still not learned: 37 % with this seed and 29 % on average, more than guessing and far from right. The gradient
+#    arrives now, but a gate that lets everything pass lets all the noise pass, too, and 200 batches are too few to
+#    learn which is which.
+#
+#    ```text
+#    LSTM, open   mean accuracy at distance 5: 100%   10: 100%   20: 100%   40:  99%   80:  29%
+#    distance 80: 0.3725
+#    ```
+# 2. It is between the LSTM and the one with open gates: it learns 10 like the LSTM, and it is a little above guessing
+#    at 20. Its gate begins half open, so the gradient shrinks by about a half with every step.
+#
+#    ```text
+#    GRU          mean accuracy at distance 5: 100%   10: 100%   20:  28%   40:  15%
+#    ```
+# 3. The RNN suffers: trained on mixed distances, it is right in 25 % of the cases instead of 42 %. The others notice
+#    little. The task is solved by place alone, and a place is what gates and positions can tell.
+#
+#    ```text
+#    LSTM, open   mean accuracy at distance 5: 100%   10:  99%   20: 100%   40:  95%   80:  25%
+#    Transformer  mean accuracy at distance 5: 100%   10: 100%   20: 100%   40: 100%   80: 100%
+#    RNN   trained on 1 to 20, tested at 10:  25%  20:  26%  40:  24%  80:  24%
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## Where the Transformer looks  (F18, F22 · D4 §2.1.10)
@@ -460,6 +530,29 @@ if not FAST:
 # weights by `picture, axis = panels()` and `draw(axis, looks(mended), "One example")`. · Move the symbol for an LSTM
 # of the section above, `accuracy(models[0], 20, anywhere=True)`. Has it learned a place, too? · Test the model that
 # was trained at distance 20 at distance 40, `accuracy(model, 40)`. What does the Transformer know about place 30?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The symbol is the 7, the only number below 8, at place 7 (counted from 0), and there the bars stand: after the
+#    new training, the heads look for a token that is no noise, wherever it is.
+#
+#    ```text
+#    tensor([[10,  8,  9, 11,  8,  8,  8,  7, 13, 11, 10, 11,  9,  9, 10, 13, 15, 14,
+#    ```
+# 2. Yes, mostly: it is right in 28 % of the cases only. In its training the symbol was always the first token, so it
+#    has learned to keep what comes first. Its examples, too, did not tell a place from a token.
+#
+#    ```text
+#    0.285
+#    ```
+# 3. It is right every time, although it has never seen a place beyond 21. It knows nothing about place 30, and it
+#    does not need to: the query of the question mark looks for place 0, and that place was in every example.
+#
+#    ```text
+#    1.0
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## In five lines

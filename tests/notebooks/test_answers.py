@@ -20,13 +20,8 @@ by_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.s
 
 # Notebooks, without their numbers, whose answers are still to be written. Once a notebook has them, its name must go.
 WITHOUT_ANSWERS = {
-    "transformer_block",
-    "long_distances",
-    "language_models",
     "pretraining",
     "fine_tuning",
-    "metrics",
-    "the_documents_programs",
     "published_weights",
 }
 

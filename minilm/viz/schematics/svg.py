@@ -51,7 +51,7 @@ def tidy(source: str, about: str) -> str:
     dark = {name: names_of(name)[1] for name in used}
     rules = "".join(f".minilm .{name}{{{names_of(name)[0]}:{colour}}}" for name, colour in dark.items())
     head = (
-        f'<svg xmlns="{SVG}" class="minilm" role="img" width="{width}pt" height="{height}pt" '
+        f'<svg xmlns="{SVG}" class="minilm" role="img" width="{width}pt" height="{height}pt" style="max-width:100%;height:auto" '
         f'viewBox="0 0 {width} {height}" stroke-linejoin="round">\n<title>{escaped(about)}</title>\n'
         f"<style>.minilm text{{font-family:{FONTS};white-space:pre}}"
         f"@media (prefers-color-scheme:dark){{{rules}}}</style>\n"
