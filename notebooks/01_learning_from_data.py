@@ -789,11 +789,11 @@ left.set(ylim=(-2, 3), title=f"{n} points, three fits", xlabel="x", ylabel="y")
 left.legend(loc="lower right", fontsize=10)
 for curve, name, colour in ((on_examples, "on the examples", COLOURS[0]), (on_new, "on new points", COLOURS[1])):
     right.semilogx(np.arange(1, len(curve) + 1) * 5, curve, color=colour, label=name)
-right.axvline(5 * best + 5, color="black", ls=":", lw=1.2, label="kept")
-right.axvline(5 * last + 5, color="#888888", ls=":", lw=1.2, label="stopped")
+right.axvline(5 * best + 5, ymax=0.55, color="black", ls=":", lw=1.2, label="kept")
+right.axvline(5 * last + 5, ymax=0.55, color="#888888", ls=":", lw=1.2, label="stopped")
 right.xaxis.set_major_formatter("{x:g}")
-right.set(title="Degree 11, by gradient descent", xlabel="step", ylabel="risk")
-right.legend(fontsize=10, loc="upper left", bbox_to_anchor=(0.46, 1))
+right.set(title="Degree 11, by gradient descent", xlabel="step", ylabel="risk", ylim=(None, 1.8))
+right.legend(fontsize=10)
 picture
 
 # %%

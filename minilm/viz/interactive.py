@@ -37,8 +37,7 @@ def with_sliders(draw: Callable[..., Picture], **sliders: Slider) -> Any:
     first = {name: start for name, (_, _, start) in sliders.items()}
     if os.environ.get("MINILM_BUILD") == "1" or not importlib.util.find_spec("ipywidgets"):
         return draw(**first)
-    import ipywidgets
-
+    ipywidgets = importlib.import_module("ipywidgets")  # it has no types, and may be absent
     image = ipywidgets.Image(value=draw(**first)._repr_png_(), format="png")
     image.layout.max_width = "100%"
     made = {
