@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and edito
     from minilm.layers.transformer import TransformerBlock as TransformerBlock, TransformerStack as TransformerStack
     from minilm.models.bert import Bert as Bert, BertForPretraining as BertForPretraining
     from minilm.models.config import TransformerConfig as TransformerConfig
+    from minilm.models.generation import beam_search as beam_search, generate as generate
+    from minilm.models.gpt import GPT as GPT, GPTConfig as GPTConfig, GPTEncoder as GPTEncoder
     from minilm.models.heads import (
         Classifier as Classifier,
         TextHeadConfig as TextHeadConfig,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and edito
     from minilm.training.run import Optimisation as Optimisation, TrainingRun as TrainingRun
     from minilm.training.schedule import Budget as Budget
     from minilm.training.tasks import TextTask as TextTask, TokenTask as TokenTask
+    from minilm.training.writing import write as write
 
 __version__ = "0.1.0"
 
@@ -67,6 +70,11 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "LSTMConfig": "minilm.models.lstm",
     "LSTMEncoder": "minilm.models.lstm",
     "LSTMLanguageModel": "minilm.models.lstm",
+    "GPTConfig": "minilm.models.gpt",
+    "GPTEncoder": "minilm.models.gpt",
+    "GPT": "minilm.models.gpt",
+    "generate": "minilm.models.generation",
+    "beam_search": "minilm.models.generation",
     "SentenceEncoder": "minilm.models.sentence_encoder",
     "initialise": "minilm.models.initialisation",
     "warm_start": "minilm.models.initialisation",
@@ -84,6 +92,7 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "TrainingRun": "minilm.training.run",
     "TextTask": "minilm.training.tasks",
     "TokenTask": "minilm.training.tasks",
+    "write": "minilm.training.writing",
     "pretrain": "minilm.jobs.pretrain",
     "PretrainOptions": "minilm.jobs.pretrain",
     "finetune": "minilm.jobs.finetune",

@@ -1,9 +1,28 @@
 # %% [markdown]
 # # 02 · Gradients by hand and by machine
-# Learning is walking downhill (notebook 01), and this notebook is about knowing where down is. You will find it in
-# three ways: by the chain rule, by trying, and by a machine that applies the chain rule for you, which you will write
-# in thirty lines. You will also prove that one formula of the documents is wrong. You need notebook 01. This notebook
-# runs in well under a minute. (`FAST` is true only when you set `MINILM_FAST=1`; then the experiments are smaller.)
+#
+# > **Minutes.** 1 to run, about 65 to read and try.
+# >
+# > **You need** [notebook 01](01_learning_from_data.ipynb): what a risk is and how a walk downhill uses its slope.
+# > From school, the
+# > chain rule.
+# >
+# > **Afterwards you can** find a gradient in three ways: by the chain rule, by trying, and by a machine that applies
+# > the chain rule
+# > for you, which you will have written in thirty lines. You will also have proved that one formula of the documents is wrong.
+# >
+# > **The documents.** D0 §4.2: “可进一步递归展开，利用自动微分技术完成计算” (it can be expanded further, and automatic differentiation
+# > computes it) · D1 §4.2: “对于文本生成任务，常用的损失函数为交叉熵损失” (for text generation, the usual loss is the cross-entropy)
+# >
+# > **Words.** [`agree`](GLOSSARY.md#agree), [`claim`](GLOSSARY.md#claim), [`FAST`](GLOSSARY.md#fast),
+# > [logit](GLOSSARY.md#logit),
+# > [nat](GLOSSARY.md#nat), [softmax](GLOSSARY.md#softmax), and the [documents and formulas](GLOSSARY.md#documents),
+# > D0 and F06: all
+# > of them are explained in [notebook 01](01_learning_from_data.ipynb) or below.
+#
+# Letters: $\theta$ the $n$ parameters, $N$ examples, $M(x_i)$ or $\hat y_i$ the probability that the model gives,
+# $y_i$ the right
+# answer, $z$ the logits, $K$ classes.
 
 # %%
 import numpy as np
@@ -106,6 +125,23 @@ claim("The smallest h is ten thousand times worse.", both[0] > 1e4 * min(both))
 # **What to try.** Do the same in single precision: put `theta, X, y = (a.astype(np.float32) for a in (theta, X, y))`
 # above the line of `sizes`. Where is the best $h$ now? (This is why the tests of this project run in double precision.)
 #
+# <details><summary>Answers</summary>
+#
+# 1. The left wall of the picture moves far to the right: single precision has seven digits instead of sixteen, so that
+#    rounding errors are larger by a factor of about $10^9$.
+#
+#    ```text
+#    no longer true: The best h lies between 10⁻⁷ and 10⁻⁴.
+#    ```
+# 2. At about $10^{-2}$, and even there the slope has only few correct digits. A check that accepts such a slope would
+#    also accept many wrong ones.
+#
+#    ```text
+#    the best h of this list, with both sides: 1e-02
+#    ```
+#
+# </details>
+#
 # ## The same gradient, simpler and safe  (F06 · D0 §4.2)
 # Put $\partial M/\partial\theta = M(1-M)\,\partial z/\partial\theta$ into F06, where $z$ is the *logit*, the number
 # that goes into the sigmoid. The denominators cancel, for yes and for no. What remains is *the model's answer minus
@@ -142,7 +178,7 @@ agree("minilm/formulas, at 1000", bce.binary_cross_entropy_with_logits(np.array(
 # %%
 picture, (left, right) = panels(1, 2)
 for axis, naive, safe in ((left, naive_loss, safe_loss), (right, naive_slope, safe_slope)):
-    axis.plot(z, safe, color=COLOURS[2], lw=5, alpha=0.4, label="computed from the logit")
+    axis.plot(z, safe, color=COLOURS[2], lw=5, alpha=0.4, label="from the logit")
     axis.plot(z, np.where(np.isfinite(naive), naive, np.nan), color=COLOURS[1], label="as printed")
     for at in z[broken][:1]:
         axis.axvline(at, color="black", ls=":", lw=1)
@@ -164,10 +200,22 @@ claim("Computed from the logit, both are finite everywhere.", np.isfinite([safe_
 # and `sigma = sigma.clip(1e-7, 1 - 1e-7)`. What is the slope at $z = 20$ now, and what does a model learn from its worst
 # mistakes?
 #
+# <details><summary>Answers</summary>
+#
+# 1. The slope is 0, where it should be 1. Nothing is infinite any more, but from its worst mistakes the model learns
+#    nothing: the patch has replaced a loud fault by a silent one.
+#
+#    ```text
+#    [0.]
+#    no longer true: There the slope is NaN.
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start binary_cross_entropy`
 #
 # ## Many classes: softmax and cross-entropy  (F08, F11 · D0 §4.3, D1 §4.2)
-# With $K$ classes, the softmax turns the logits $z$ [K] into probabilities. The loss is the cross-entropy between
+# With $K$ classes, the *softmax* turns the logits $z$ [K] into probabilities. The loss is the cross-entropy between
 # these and the answer $y$ [K], which is 1 at the right class and 0 elsewhere:
 #
 # $$\hat y_k = \frac{e^{z_k}}{\sum_j e^{z_j}}, \qquad H = -\sum_k y_k \log \hat y_k$$
@@ -219,6 +267,17 @@ claim("The gradient is negative at the right answer and positive elsewhere.", ((
 # loss applies the softmax once more. Nothing fails, and the loss even falls. But probabilities lie between 0 and 1, and
 # the softmax of such numbers can never be sure.
 
+# %% [markdown]
+# **Predict first.** A model gives the right one of three classes the probability 1, and the loss takes the softmax of
+# these probabilities once more. Is the loss 0?
+#
+# <details><summary>Answer</summary>
+#
+# No. The softmax of 0, 0 and 1 is at most $e/(2 + e) = 0.58$, so that the perfect answer costs $\log(1 + 2/e) = 0.55$
+# nats. No model can do better, and the gradient never becomes 0.
+#
+# </details>
+
 # %%
 perfect = np.array([[0.0, 0.0, 1.0]])  # a model that knows: it gives class 2 the probability 1
 twice, once = ce.cross_entropy(perfect, np.array([2])), ce.sequence_cross_entropy(perfect, perfect)
@@ -231,6 +290,23 @@ claim("With two it costs log(1 + 2/e).", np.isclose(twice, np.log(1 + 2 * np.exp
 # large is the largest entry of the Jacobian, now that $\hat y$ is nearly certain? (This is why attention divides its
 # scores by $\sqrt{D}$; see notebook 04.) Then call
 # `ce.cross_entropy_gradient(z[None], np.array([answer]), smoothing=0.1)`: what becomes of $\hat y - y$?
+#
+# <details><summary>Answers</summary>
+#
+# 1. It is about $10^{-5}$, where it was 0.24 before: $\hat y_k (1 - \hat y_k)$ vanishes when $\hat y_k$ is nearly
+#    0 or 1. A softmax that is certain passes hardly any gradient on.
+#
+#    ```text
+#    np.float64(1.0224575866585868e-05)
+#    ```
+# 2. It becomes $\hat y - y'$, where the smoothed answer $y'$ is 0.92 at the right class and 0.02 elsewhere. Compare the
+#    two rows: 0.08 less is asked of the right class, and 0.02 more of each other one.
+#
+#    ```text
+#    [ 0.02059606  0.1579627   0.55483071 -0.76422537  0.0308359 ] [ 0.04059606  0.1779627   0.57483071 -0.84422537  0.0508359 ]
+#    ```
+#
+# </details>
 #
 # **Exercises.** `minilm exercise start softmax` · `log_softmax` · `cross_entropy` · `cross_entropy_gradient` ·
 # `label_smoothing`
@@ -264,6 +340,16 @@ claim("The surer the wrong answer, the larger the corrected loss.", np.diff(righ
 # The surer the model is of the *wrong* word, the smaller the printed loss becomes. Now let two models learn to read
 # handwritten digits (8 × 8 points, ten classes), one with each loss. The model is a single product: logits = pixels ·
 # W.
+
+# %% [markdown]
+# **Predict first.** What share of the ten digits will the model read that is trained with the printed loss?
+#
+# <details><summary>Answer</summary>
+#
+# About a tenth, as many as by guessing. The printed loss only asks it to be sure, and it becomes sure of whatever class
+# it happens to prefer at the start.
+#
+# </details>
 
 # %%
 pixels, digit = load_digits(return_X_y=True)
@@ -319,6 +405,18 @@ claim("It reads fewer than 30 % of the digits, the other one more than 90 %.", w
 # **What to try.** Let the printed loss start from the weights that the right loss has found. Below the loop, add
 # `curves["as printed, later"] = trained(W["as corrected"], slopes["as printed"])[1]`: what does the printed loss do to a
 # model that is already good?
+#
+# <details><summary>Answers</summary>
+#
+# 1. It makes the good model worse, from 98 % to 96 % and from 0.12 to 0.18 nats. It does not ruin it as quickly as a
+#    new one, because it makes the model surer of what it believes, and most of what this model believes is right.
+#
+#    ```text
+#    as corrected: printed loss 0.27, true loss 0.12, 98% of the digits read correctly
+#    as printed, later: printed loss 0.10, true loss 0.18, 96% of the digits read correctly
+#    ```
+#
+# </details>
 #
 # ## Thirty lines that differentiate for you  (F06 · D0 §4.2)
 # D0 says that $\partial M/\partial\theta$ is found "by automatic differentiation" (自动微分), and does not explain
@@ -393,6 +491,17 @@ agree(
 # evaluations of the loss for *each* parameter. Reverse mode needs one evaluation and one walk back over it, no matter
 # how many parameters there are.
 
+# %% [markdown]
+# **Predict first.** The largest network below has 256 parameters. How many times as many operations does a gradient
+# need by trying as in reverse?
+#
+# <details><summary>Answer</summary>
+#
+# 256 times: trying needs two evaluations for each parameter, $2 · 256$ in all, and the reverse mode needs one
+# evaluation and one walk back, which count as 2.
+#
+# </details>
+
 # %%
 widths = [1, 2, 4, 8, 16, 32, 64]
 costs = {"by trying": [], "in reverse": []}
@@ -448,4 +557,51 @@ claim("Only += gives 7.", slopes[0] == 7 and slopes[1] != 7)
 # slope has $M$ at $z = 1$, and is it $M(1-M)$? In the cell of the small network, call `loss.backward()` twice: what are
 # the slopes then, and why?
 #
+# <details><summary>Answers</summary>
+#
+# 1. Yes: the slope is 0.1966, and $M(1-M)$ is the same number. The machine found it with the rules for exp, for a sum
+#    and for a quotient, and $e^z$ is used twice, so that its two slopes are added up.
+#
+#    ```text
+#    slope 0.196611933241, M(1 - M) 0.196611933241
+#    ```
+# 2. They are more than twice as large. The second walk adds to the slopes of the first, and so does every value in
+#    between, which passes the sum on: a value that is $k$ operations away from the loss ends with $k + 1$ times its slope.
+#
+#    ```text
+#    no longer equal: all 12 slopes, ours and PyTorch's: they differ by 4.6e+00, more than 1e-10
+#    ```
+#
+# </details>
+#
 # `minilm/formulas/rnn.py` takes the same walk by hand through a whole sequence (notebook 08).
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. The gradient of the cross-entropy with respect to the logits is $\hat y - y$: the model's answer minus the right one.
+# 2. Finite differences judge every gradient independently; the best step is neither large nor tiny, and it needs
+# double precision.
+# 3. Compute losses from the logits: the printed form is right on paper and gives infinity and NaN in the machine.
+# 4. D1 prints a cross-entropy in which the answer does not occur. It falls while the model gets worse; look at the
+# accuracy, too.
+# 5. Reverse mode gives all slopes for the price of two evaluations, and it *adds*, because a value may be used twice.
+#
+# **Where to read on.**
+#
+# * Rumelhart, Hinton and Williams, 1986, *Learning representations by back-propagating errors*
+# * Baydin, Pearlmutter, Radul and Siskind, 2018, *Automatic differentiation in machine learning: a survey* (arXiv:1502.05767)
+# * Szegedy and others, 2016, *Rethinking the Inception architecture for computer vision*, §7: label smoothing
+# (arXiv:1512.00567)
+# * Karpathy, *micrograd*: a differentiating machine of about a hundred lines, with a lecture
+#
+# **Exercises.** The minutes are estimates.
+#
+# | exercise | minutes | difficulty |
+# |---|---:|---|
+# | `softmax` | 15 | easy |
+# | `log_softmax` | 15 | easy |
+# | `cross_entropy` | 25 | medium |
+# | `cross_entropy_gradient` | 20 | medium |
+# | `label_smoothing` | 25 | medium |
+# | `binary_cross_entropy` | 25 | medium |

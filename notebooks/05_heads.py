@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 05 · Heads
 #
-# > **Minutes.** 1 to run, about 50 to read and try.
+# > **Minutes.** 1 to run, about 55 to read and try.
 # >
 # > **You need** attention, its masks and its gradient ([notebook 04](04_attention.ipynb)), and a training loop with AdamW
 # > ([notebook 01](01_learning_from_data.ipynb)).
@@ -134,6 +134,23 @@ claim("The first word does not notice the last one.", reached[-1] and not reache
 # `pruned[:D] = 0`: how far is `np.concatenate(heads, axis=-1) @ pruned` from `printed`? Count the parameters of
 # `library.MultiHeadAttention(C, H)` for $H$ = 1, 3, 12 with the same $C$.
 #
+# <details><summary>Answers</summary>
+#
+# 1. Only what the first head contributed is missing. The product with $W^O$ is a sum over the heads, each with its
+#    own rows of $W^O$, so a head can be taken away without a change to the others.
+#
+#    ```text
+#    largest difference 4.26, largest entry of printed 7.60
+#    ```
+# 2. All three have $4C^2 + 4C$ parameters. More heads means smaller heads: the three matrices keep the width $C =
+#    H·D$.
+#
+#    ```text
+#    [624, 624, 624]
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start heads`
 
 # %% [markdown]
@@ -177,6 +194,17 @@ print("the cache holds the keys of all words [B, H, T, D]:", list(cache.k.shape)
 # %% [markdown]
 # **What to try.** Turn the original round, `original = original[:, ::-1].copy()` below its line: what becomes of the
 # first word of the translation, and why?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Nothing. A key moves together with its value, and a sum does not depend on the order of its terms.
+#    Cross-attention, too, does not know the order of the words; notebook 06 is about that.
+#
+#    ```text
+#    first word of the translation: [-0.055 -0.589  0.595  3.059] …
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## The same numbers from a faster kernel  (F18 · D4 §2.1.5)
@@ -213,6 +241,20 @@ claim("In double precision hardly anything is left of the difference.", apart[0]
 # **What to try.** Set `T, S` to `64, 64` and to `2048, 2048`, and time both functions in a new cell,
 # `%timeit readable(*tensors)` and `%timeit kernel(*tensors)`. Set `layer.fused = False` and time
 # `layer(torch.tensor(X))` before and after: what does the layer use now?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The results stay equal. At 64 words both take a fraction of a millisecond. At 2048 the readable function has to
+#    write and read weights of 2 · 3 · 2048² · 8 bytes, 201 MB, and the kernel needs about a fifth of its time (one
+#    core of a server).
+#
+#    ```text
+#    readable and kernel differ by 2e-06 in single precision, by 3e-15 in double
+#    ```
+# 2. From then on the layer calls the readable function, which it also does whenever you ask for the weights. At five
+#    words you will hardly see it; what differs is time and memory, not the result.
+#
+# </details>
 
 # %% [markdown]
 # ## Looking at real attention  (F18, F19 · D4 §2.1.9)
@@ -406,6 +448,33 @@ if not FAST:
 # first word", `labels[:, 1:] = batch[:, :1]`. Take the positions away, with the line
 # `left_model.encoder.embeddings.positions.weight.requires_grad_(False).zero_()` before training: what does the loss do,
 # and why? Train for masked words ten times as long, `10 * steps`.
+#
+# <details><summary>Answers</summary>
+#
+# 1. Both are learned, as the right answers before the last change show. Our measure looks one place to the left, so
+#    it sees nothing of either: what a measure does not look for, it does not find. Look at the map instead.
+#
+#    ```text
+#    weight on the word to the left: 0.04 at first, 0.02 at the end; masked words: 0.04
+#    right answers: 91% before, 7% after
+#    weight on the word to the left: 0.04 at first, 0.04 at the end; masked words: 0.04
+#    right answers: 92% before, 6% after
+#    ```
+# 2. It gets stuck: about a quarter of the answers is right, where it was 97 %. Without positions no head can find
+#    out which word is the one on the left, because the same words in any other order get the same answers.
+#
+#    ```text
+#    weight on the word to the left: 0.04 at first, 0.07 at the end; masked words: 0.04
+#    right answers: 26% before, 20% after
+#    ```
+# 3. Now one of its heads does look to the left. The word before a masked word is a help after all, but it is one
+#    among many, and it takes the model ten times as long to find it. That is why a start with such heads saves time.
+#
+#    ```text
+#    weight on the word to the left: 0.04 at first, 0.97 at the end; masked words: 0.57
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## In five lines

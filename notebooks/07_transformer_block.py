@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 07 · The Transformer block
 #
-# > **Minutes.** 1 to run, about 95 to read and try.
+# > **Minutes.** 1 to run, about 100 to read and try.
 # >
 # > **You need** attention and its gradient ([notebook 04](04_attention.ipynb)), heads ([notebook 05](05_heads.ipynb)),
 # > positions ([notebook 06](06_positions.ipynb)), and warm-up ([notebook 01](01_learning_from_data.ipynb)).
@@ -151,6 +151,28 @@ claim(
 # Put it back and remove the path through the variance (`- x_hat * (g * x_hat).mean(axis=-1, keepdims=True)`). Leave
 # $\mu$ out of the forward computation altogether, `centred = x` (this is RMSNorm).
 #
+# <details><summary>Answers</summary>
+#
+# 1. The gradient now has a part along $(1, …, 1)$, which would only shift $x$. The norm undoes such a shift, so this
+#    part must not be there.
+#
+#    ```text
+#    no longer equal: dx by hand and by autograd: they differ by 1.3e+00, more than 1e-10
+#    ```
+# 2. Now a part along $\hat x$ is left, which would only stretch $x$. The norm undoes that as well.
+#
+#    ```text
+#    no longer equal: dx by hand and by autograd: they differ by 1.5e+00, more than 1e-10
+#    ```
+# 3. This is a norm without the mean: it divides by the root of the mean square and leaves the offset of $x$ in
+#    place. It is cheaper, and many models of today use it, but here it is not the same function.
+#
+#    ```text
+#    no longer equal: layer norm and minilm.formulas: they differ by 1.7e+00, more than 1e-10
+#    ```
+#
+# </details>
+#
 # **Exercises.** `minilm exercise start layer_norm` · `layer_norm_gradient`
 
 # %% [markdown]
@@ -227,6 +249,23 @@ claim("They differ by more than 10⁻⁴ and by less than 10⁻³.", 1e-4 < apar
 # **What to try.** Count the parameters of `library.TransformerBlock(C, 2, 4 * C)`: what share belongs to its
 # `feed_forward`? Replace GELU by the identity, `y = z @ W_2.T + b_2`, and compare with
 # `x @ (W_2 @ W_1).T + W_2 @ b_1 + b_2`: what can two linear layers then compute that one cannot?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Nearly two thirds (at larger sizes it comes closer): the feed-forward network has $2 · 4C^2$ weights and
+#    attention $4C^2$.
+#
+#    ```text
+#    0.6235294117647059
+#    ```
+# 2. Nothing: the product of two matrices is again one matrix, so two linear layers can do what one can. It is the
+#    function between them that makes the network more than a product.
+#
+#    ```text
+#    one layer: equal to 4e-15
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start feed_forward`
 
@@ -316,6 +355,18 @@ claim(
 #
 # **What to try.** Set $W_2, b_2, W^O, b_O$ to zero, `w |= {name: 0 * w[name] for name in ("W_2", "b_2", "W_O", "b_O")}`
 # below the line of `w`: what do a pre-norm and a post-norm block compute now, and what is $dX$?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Then each $f(x)$ is 0. Pre-norm hands $X$ through unchanged, so $dX = dY$. Post-norm still normalises twice, and
+#    $dX$ is the gradient of these two norms; through attention comes nothing. A pre-norm block that starts like this
+#    does no harm before it has learned something.
+#
+#    ```text
+#    without the unchanged part: 0% of the right size, cosine nan
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start block`
 
@@ -468,6 +519,26 @@ claim("It is zero.", np.abs(dZ).max() < 1e-12)
 # %% [markdown]
 # **What to try.** Pass `scheme="published"` to the `Stack` of `at_the_start`: where has the collapse gone? Take 6
 # blocks instead of 24, `at_the_start(order, L=6)`.
+#
+# <details><summary>Answers</summary>
+#
+# 1. It is gone in all orders with a residual: small weights make each $f(x)$ so small that a word stays almost
+#    itself through 24 blocks. Without a residual nothing is left of $x$ but $f(x)$, so small weights do not help.
+#
+#    ```text
+#    post-norm    cosine at the top 0.03; gradient bottom / top: W₁ 1.0, W^Q and W^K 9e-01
+#    pre-norm     cosine at the top 0.03; gradient bottom / top: W₁ 1.0, W^Q and W^K 9e-01
+#    no residual  cosine at the top 1.00; gradient bottom / top: W₁ 1.2, W^Q and W^K 3e+06
+#    ```
+# 2. In six blocks post-norm has not collapsed yet, and the gradient of $W^Q$ and $W^K$ still reaches the top. The
+#    stack without residual has collapsed: four blocks are enough for it.
+#
+#    ```text
+#    post-norm    cosine at the top 0.76; gradient bottom / top: W₁ 0.8, W^Q and W^K 3e+00
+#    no residual  cosine at the top 1.00; gradient bottom / top: W₁ 0.4, W^Q and W^K 4e+06
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## What happens in training  (F20 · D4 §2.1.9)
@@ -573,6 +644,37 @@ claim("In post-norm it keeps the size 1.", np.abs(post - 1) < 0.01)
 # **What to try.** Use two blocks instead of twelve, `L = 2` above the line of `losses`: which orders learn now? Use a
 # learning rate of 1e-3. Use a warm-up of 60 steps, `warm_up=60`: does post-norm from `fan-in` learn now? Double the
 # standard deviation of the small weights, `(post_norm, "published", 2)`, and double it again until training breaks.
+#
+# <details><summary>Answers</summary>
+#
+# 1. All that have a residual. In two blocks no words have become the same, so attention can learn, whatever the
+#    order.
+#
+#    ```text
+#    {'post-norm': 0.04, 'pre-norm': 0.03, 'no residual': 2.74, 'post-norm, small weights': 0.15} guessing: 3.47
+#    ```
+# 2. Everything is slower, and within 160 steps even pre-norm has only begun. Post-norm from the usual weights moves
+#    a little: with small steps it loses less at the beginning.
+#
+#    ```text
+#    {'post-norm': 3.34, 'pre-norm': 3.16, 'no residual': 3.47, 'post-norm, small weights': 2.31} guessing: 3.47
+#    ```
+# 3. It begins to move, but it does not learn within these steps. A warm-up keeps the first steps small, but it
+#    cannot undo that the words are already the same before the first step.
+#
+#    ```text
+#    {'post-norm': 3.36, 'pre-norm': 0.41, 'no residual': 3.47, 'post-norm, small weights': 0.18} guessing: 3.47
+#    ```
+# 4. Twice and four times the standard deviation learn even sooner. With eight times, 0.16, the weights are nearly
+#    those of `fan-in`, $1/\sqrt{32} = 0.18$, and nothing is learned any more.
+#
+#    ```text
+#    {'post-norm': 3.45, 'pre-norm': 0.02, 'no residual': 3.47, 'post-norm, small weights': 0.07} guessing: 3.47
+#    {'post-norm': 3.45, 'pre-norm': 0.02, 'no residual': 3.47, 'post-norm, small weights': 0.41} guessing: 3.47
+#    {'post-norm': 3.45, 'pre-norm': 0.02, 'no residual': 3.47, 'post-norm, small weights': 3.45} guessing: 3.47
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## Three ways to start  (F18, F20 · D4 §2.1.9)
@@ -694,14 +796,34 @@ claim("From neighbours, it gets more than 60 %.", largest["neighbours"] > 0.6)
 # 5`: what does the map `scores(model).softmax(dim=-1)[0]` look like? Replace the 5 by $\sigma/0.02$: which $\sigma$
 # gives scores of standard deviation 1, `scores(model).std()`? Look at heads 3 and 4 of `neighbours`, `head = 3` and
 # `head = 4`: two words occur twice in the sentence.
+#
+# <details><summary>Answers</summary>
+#
+# 1. Queries and keys both become five times as large, so the scores become 25 times as large: 25 · 0.048 = 1.2. The
+#    map looks like the one of `fan-in`: no longer uniform, and still at random.
+# 2. The standard deviation is $C\sigma^2$, so it is $\sigma = 1/\sqrt{128} = 0.088$, which is `fan-in` again. With
+#    0.09:
+#
+#    ```text
+#    tensor(0.9782)
+#    ```
+# 3. Heads 3 and 4 look for similar words: the second *the* looks at the first, the second *is* at the first one, and
+#    a word that occurs once looks mostly at itself.
+#
+#    ```text
+#    largest weight of a row, head 3: {'published': 0.09, 'fan-in': 0.22, 'neighbours': 0.95}
+#    largest weight of a row, head 4: {'published': 0.09, 'fan-in': 0.23, 'neighbours': 0.88}
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## From blocks to a model  (F20 · D4 §2.1.9)
-# What is missing to a whole BERT? In front of the blocks, three tables: one row per token, one per position, and one
-# for each of two segments (which of two texts a token belongs to). Their three rows are added and normalised. Behind
-# the blocks, a *head* that gives each position a logit for each token of the vocabulary. It multiplies by the table of
-# tokens, transposed, so one table serves to read and to write (the table is *tied*, Press and Wolf, 2017). The same
-# block makes three families:
+# What does a whole BERT have besides its blocks? In front of them, three tables: one row per token, one per position,
+# and one for each of two segments (which of two texts a token belongs to). Their three rows are added and normalised.
+# Behind the blocks, a *head* that gives each position a logit for each token of the vocabulary. It multiplies by the
+# table of tokens, transposed, so one table serves to read and to write (the table is *tied*, Press and Wolf, 2017). The
+# same block makes three families:
 #
 # | family | what a position sees | example |
 # |---|---|---|
@@ -744,11 +866,28 @@ claim("The blocks hold more than half of the parameters.", all_blocks > count(be
 
 # %% [markdown]
 # With $F = 4C$ this is about $12\,C^2$ per block: twice the width makes it four times as large. The number of heads is
-# not in it. Training needs about four times the memory of the weights, because AdamW keeps a gradient and two means for
-# each of them, and the states of all layers come on top.
+# not in it. Training needs about four times the memory of the weights, because each of them has a gradient, and AdamW
+# keeps two means for each; the states of all layers come on top.
 #
 # **What to try.** Count the smallest GPT-2, whose only other sizes are `50257` tokens and `max_length=1024`: which part
 # has grown? Use 6 heads instead of 12: what changes?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The tables, because the vocabulary is larger by 20,000 tokens. The twelve blocks are exactly as large as BERT's.
+#    Without what our class adds for BERT's pretraining, the sum is the 124 million that one reads of GPT-2.
+#
+#    ```text
+#    the tables              39,386,880    31%
+#    all blocks              85,054,464    68%
+#    ```
+# 2. Nothing at all: the heads share the width $C = H·D$, so fewer heads are larger heads.
+#
+#    ```text
+#    together               110,106,428   440 MB with four bytes each
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## In five lines

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 08 · Recurrence: one cell, used at every step
 #
-# > **Minutes.** 1 to run, about 55 to read and try.
+# > **Minutes.** 1 to run, about 60 to read and try.
 # >
 # > **You need** gradients by hand and finite differences ([notebook 02](02_gradients.ipynb)).
 # >
@@ -157,8 +157,8 @@ claim("With softmax, every row sums to 1.", np.allclose(y_hat.sum(axis=1), 1))
 #    factor -0.95: length of the state 0.0482 at the last step
 #    ```
 # 2. Its length is larger than after one push (0.0482 with the factor 0.95), because the second push is more recent.
-#    But the length alone cannot say whether there were two pushes or a single later one. At 1.2 you see no
-#    difference at all.
+#    But the length alone cannot say whether there were two pushes or a single later one. At 1.2 there is hardly a
+#    difference (it is 1.7896 after one push).
 #
 #    ```text
 #    factor 0.95: length of the state 0.2183 at the last step
@@ -269,15 +269,15 @@ claim("With all steps it is right.", errors[-1] < 1e-12)
 #
 # <details><summary>Answers</summary>
 #
-# 1. With $2 W_h$ the gradient comes from much further back than with $½ W_h$, because each step back multiplies it
-#    by $W_h^\top$.
+# 1. With $2 W_h$ the gradient comes from further back than with $½ W_h$, because each step back multiplies it by
+#    $W_h^\top$.
 #
 #    ```text
 #    steps back for an error below one percent: 5
 #    steps back for an error below one percent: 3
 #    ```
-# 2. The part without a step back is then a small piece of the whole: what was read at the beginning has its effect
-#    on the last prediction only through all the states between.
+# 2. The gradient is wrong by 41 %. Only the last step has a prediction of its own; whatever the earlier words do to
+#    the loss is in the part that goes back, and you lose all of it.
 #
 #    ```text
 #    error of δW_h: 41% without any step back in time, 1e-16 with all steps
@@ -484,8 +484,9 @@ claim("So does that of tanh.", first_gradient["tanh", low] < 1e-10)
 #
 # <details><summary>Answers</summary>
 #
-# 1. ReLU now stays within a few powers of ten, where it exploded at 2 and vanished at 1: the half of the units that
-#    is off takes as much away as the larger weights add. It is a knife-edge, and training moves $W_h$ away from it.
+# 1. ReLU now stays within some five powers of ten, where it exploded at 2 and vanished at 1: the half of the units
+#    that is off takes as much away as the larger weights add. It is a knife-edge, and training moves $W_h$ away from
+#    it.
 #
 #    ```text
 #    relu, g = 1.00                   8e+00                         1e-15

@@ -116,7 +116,7 @@ for bias, colour in zip((0.0, 1.0, 4.0), COLOURS):
     print(f"bias {bias:g}: after ten steps the network knows {c[9].mean():.4f} and shows {shown[9].mean():.4f}")
     axis.plot([1, *kept[bias]], color=colour, label=f"bias {bias:g}: f = {sigmoid(bias):.2f}")
 axis.set(xlabel="step", ylabel="what is left of c = 1", title="The forget gate sets a half-life")
-axis.legend()
+axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=10)
 picture
 
 # %%
@@ -144,6 +144,24 @@ agree("after putting the blocks back in order", lstm(x, zero, zero, *mended)[0],
 # %% [markdown]
 # **What to try.** Set the bias of the output gate, `b_o`, to −50: what does the network show, and what does it still
 # know? · Open the input gate too, `b_i = 50.0`, and give $g$ a bias, `b_g = 1.0`: where does the memory settle?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The network shows nothing, and knows as much as before: what is kept and what is shown are decided by different
+#    gates. With the forget bias 4 more than four fifths of the memory are still there.
+#
+#    ```text
+#    bias 4: after ten steps the network knows 0.8340 and shows 0.0000
+#    ```
+# 2. At $i · g/(1 - f)$: at each step $i\,g = \tanh 1 = 0.76$ comes in and the share $1 - f$ goes out. With the bias
+#    0 that is 1.52; with 4 the memory is still on its way after fifty steps.
+#
+#    ```text
+#    bias 0: after ten steps the network knows 1.5227 and shows 0.4546
+#    bias 4: after ten steps the network knows 7.8622 and shows 0.5000
+#    ```
+#
+# </details>
 #
 # **Exercises.** `minilm exercise start lstm_cell` · `lstm_bptt`
 
@@ -217,6 +235,19 @@ claim("Where nothing is reset they are equal.", difference(50.0) < 1e-10)
 # of the gradient of the first state, `gru_gradients(x, zero, W_x, W_h, b, b_h, dh)[1]`? · Time both forms, `%timeit
 # gru(x, zero, W_x, W_h, b, none)` and `%timeit gru_reset_before(x, zero, W_x, W_h, b)`: how many products with $W_h$
 # does each form need per step?
+#
+# <details><summary>Answers</summary>
+#
+# 1. $z = 1$ keeps the old state and lets nothing in, so the state stays 0 for ever, and the gradient of the first
+#    state is simply the sum of the gradients of all states: nothing is lost on the way.
+#
+#    ```text
+#    array([ 0.2055741 , -2.88239865,  0.88469934,  1.80104359, -2.71927508])
+#    ```
+# 2. Ours does $W_h h$ once per step, for all three blocks together. The form of 2014 needs the reset gate first, so
+#    it takes two products one after the other, which take longer.
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start gru_cell`
 
@@ -305,6 +336,22 @@ claim("Every gated cell grows by less than three.", [large[name] < 3 for name in
 # **What to try.** Use `scales = (1.0, 2.0)`, since 2 happens to be a lucky value for tanh. Would it stay lucky during
 # training? · Use a bias of 4 on the GRU's update gate, which stands in the very same block: add
 # `cells["GRU, update bias 4"] = ("gru", 4)` above the line of `scales`.
+#
+# <details><summary>Answers</summary>
+#
+# 1. With 2, tanh loses not even two powers of ten: the growth by $W_h$ and the loss by tanh happen to be about
+#    equal. Training changes $W_h$ at every step, so it would not stay like that.
+#
+#    ```text
+#    RNN, tanh               -22.0 with W_h times 1     -1.8 with W_h times 2
+#    ```
+# 2. It opens the road for the GRU as well: an update gate at 0.98 hands the state on almost as it was.
+#
+#    ```text
+#    GRU, update bias 4       -0.7 with W_h times 1     -0.1 with W_h times 4
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## Clipping  (F03 · D1 appendix)
@@ -351,7 +398,7 @@ for (name, (path, sizes)), colour, mark in zip(paths.items(), (COLOURS[1], COLOU
     right.plot(np.log10(sizes), mark + "-", ms=4, lw=1.5, color=colour, label=name)
 left.set(xlabel="W_h", ylabel="b_h", title="At the edge of a cliff", xlim=Ws[[0, -1]], ylim=bs[[0, -1]])
 right.set(xlabel="step", ylabel="log₁₀ ‖g‖, before clipping", title="A single gradient is enough")
-right.legend()
+right.legend(loc="lower left", fontsize=9)
 picture
 
 # %%
@@ -385,6 +432,31 @@ claim("It returns the norm before clipping, 5, so that you can watch it.", norm 
 #
 # **What to try.** Use `c = 20.0`: is that enough? · Start at `(1.8, 0.6)` with a learning rate of 0.3, the defaults of
 # `descend`. · Use 5 steps instead of 50, `T=5` in `cliff`: is there still a cliff?
+#
+# <details><summary>Answers</summary>
+#
+# 1. No. The longest gradient is shortened to 20, and a step of 0.1 · 20 = 2 still throws the parameters far away.
+#    The bound must be about as long as the ordinary gradients.
+#
+#    ```text
+#    clipped at 20    largest gradient  31.0, furthest from the start 1.57, loss at the end 0.0699
+#    ```
+# 2. The same again: one gradient throws the unclipped walk far away, where it stays. The clipped walk makes a short
+#    step there instead and arrives.
+#
+#    ```text
+#    without clipping largest gradient  15.8, furthest from the start 3.60, loss at the end 0.0875
+#    clipped at 1     largest gradient  15.8, furthest from the start 0.79, loss at the end 0.0000
+#    ```
+# 3. Only a slope: the longest gradient is a quarter of what it was, and it throws nothing out of the picture. The
+#    cliff comes from going through the same $W_h$ fifty times.
+#
+#    ```text
+#    without clipping largest gradient   7.8, furthest from the start 0.73, loss at the end 0.0592
+#    clipped at 1     largest gradient   7.8, furthest from the start 0.22, loss at the end 0.0025
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start clipping`
 
@@ -480,7 +552,7 @@ axis.plot(*every.T, "o-", color=COLOURS[0], label="the formula: every character 
 axis.axhline(bigram, color=COLOURS[7], ls=":", label="guessing from one character")
 axis.set(xlabel="steps (the same 32 texts per step in both runs)", ylabel="held-out loss (nats)")
 axis.set_title(f"One label per text, or {T}")
-axis.legend()
+axis.legend(loc="upper right", fontsize=9)
 picture
 
 # %%
@@ -534,6 +606,29 @@ if not FAST:
 # this.) · Use one layer instead of two: `LSTMConfig(vocab_size=V, layers=1)`. · Use a forget bias of 4, as for
 # vanishing gradients, in both cells: `for cell in model.encoder.lstm.cells: cell.b.data[128:256] = 4`, below the line
 # of `model`.
+#
+# <details><summary>Answers</summary>
+#
+# 1. It writes letters in the shape of words, some of them real. The model has learned which characters follow each
+#    other, and hardly more than that.
+#
+#    ```text
+#    after 1200 steps: 1.62 nats with every character, 2.61 with the last
+#    't is jetently does sophice .\nthisteless m'
+#    ```
+# 2. One layer learns about as fast here, or faster: 120 steps are too few for the second layer to pay.
+#
+#    ```text
+#    after 120 steps: 2.08 nats with every character, 2.48 with the last
+#    ```
+# 3. Within 120 steps a gate that stands open costs a little: for the next character, near characters count most, and
+#    the model has to learn to forget first.
+#
+#    ```text
+#    after 120 steps: 2.32 nats with every character, 2.70 with the last
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## In five lines

@@ -317,7 +317,10 @@ if not FAST:
     claim("With the most labels, the whole pretrained model is ahead of the head alone with every seed.",
           whole_model[:, -1] > alone[:, -1])  # fmt: skip
     claim("It is ahead of the model from scratch with every seed, too.", whole_model[:, -1] > scratch[:, -1])
-    claim("With the fewest labels, the head alone is ahead of it on average.", alone[:, 0].mean() > whole_model[:, 0].mean())
+    claim(
+        "With the fewest labels, the head alone is ahead of it on average.",
+        alone[:, 0].mean() > whole_model[:, 0].mean(),
+    )
 
 # %% [markdown]
 # With fifteen hundred labels, the whole pretrained model is ahead of both others with every seed: it can still change

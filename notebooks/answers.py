@@ -31,7 +31,7 @@ from changes import build, changed, code, sections, suggested  # noqa: E402
 
 ANSWERS = TESTS / "notebooks" / "answers"
 TIME = re.compile(r"\d ?(ns|µs|us|ms|s|min|seconds?|minutes?)\b")  # in a line that another run prints differently
-PICTURE = re.compile(r"<(Picture|Schematic) size \d+x\d+ with .*>")
+PICTURE = re.compile(r"<(Picture|Schematic) size [\d.]+x[\d.]+ with .*>")
 
 Edits = list[tuple[str, ...]]
 Answer = dict  # {"sentence": …, "code": a hash of the changed sections, "printed": [the lines of each change, …]}

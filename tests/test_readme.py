@@ -120,7 +120,7 @@ def test_each_language_links_to_the_other():
         ("minilm fill-mask --model", "minilm guess --model", r"code block \d: "),
         ("  layers/ ", "  layer/ ", r"code block \d: "),
         ("| 9,955 |", "| 9,956 |", "table 1, row 2: "),
-        ("data/pictures/ladder.png", "data/pictures/ladder-zh.png", "picture 1: "),
+        ("data/pictures/ladder.png", "data/pictures/ladder-zh.png", "picture 2: "),
         ("9.3 分钟", "9.5 分钟", "# minilm: 9.3 only in English"),
         ("`minilm bench initialisation`", "`minilm bench start`", "`name` "),
         ("](CONTRIBUTING.md)", "](contributing.md)", r"link \d+: "),

@@ -47,8 +47,8 @@ class Batch:
 
     `labels` are what the objective needs: one class per text [B], or one class or token per position [B, T], where −100
     marks the positions that do not count. `nsp_labels` are 0 where the second sentence follows the first. `begins` and `ends`
-    are False for a row that does not begin, or end, where its line does, because the line was cut. Columns that the objective
-    does not need are None.
+    are False for a row that does not begin, or end, where its line does, because the line was cut. `text_sizes` are the characters and
+    bytes of the document that ends in a row, 0 where none does. Columns that the objective does not need are None.
     """
 
     input_ids: Int[Tensor, "B T"]
@@ -58,6 +58,7 @@ class Batch:
     nsp_labels: Int[Tensor, " B"] | None = None
     begins: Bool[Tensor, " B"] | None = None
     ends: Bool[Tensor, " B"] | None = None
+    text_sizes: Int[Tensor, "B 2"] | None = None
 
     @property
     def tokens(self) -> int:

@@ -40,7 +40,6 @@ class Chinese(NamesTrack, Track):
         embedding_learning_rate_scale=1.0,
         mask_rate=0.3,
         next_sentence_weight=0.3,
-        next_sentence_rest=1.0,
         steps=steps,
     )
     probes = ("京", "江", "三", "钱", "说")

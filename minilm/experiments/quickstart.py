@@ -145,6 +145,10 @@ def quickstart(
     plots.attention_maps(tokens, weights, folder / "attention.png")
     plots.ladder(rows, folder / "ladder.png", metric=track.metric, title=track.title)
     plots.pretraining_curves({"this run": read_metrics(settings.out)}, folder / "pretraining.png")
+    pictures = ["ladder.png", "pretraining.png", "attention.png"]
+    if (settings.out / "watched.png").exists():  # a font may be missing for it
+        shutil.copyfile(settings.out / "watched.png", folder / "watched.png")
+        pictures.append("watched.png")
     write_json(folder / "ladder.json", rows)
     report = "\n\n".join(
         [
@@ -159,7 +163,7 @@ def quickstart(
     )
     write_text(folder / "report.md", report + "\n")
     say("\n" + report)
-    say(f"\nThe results are in {folder}: ladder.png, pretraining.png, attention.png, report.md, ladder.json.")
+    say(f"\nThe results are in {folder}: {', '.join(pictures)}, report.md, ladder.json.")
     say(f"Try next:  minilm predict --model {folder / 'finetuned'} {json.dumps(track.example, ensure_ascii=False)}")
     return rows
 
@@ -188,6 +192,7 @@ def pretraining_settings(options: QuickstartOptions, track: Track) -> PretrainOp
         cache=options.cache,
         device=options.device,
         progress=options.progress,
+        watch=track.masked,
     )
 
 

@@ -1,40 +1,40 @@
 """Pretrain a model on plain text without labels: on masked words and next sentences, or token by token.  F23, F25–F27."""
 
-import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
 import torch
+import tyro
 from torch import nn
 
 from minilm.errors import InputError, check_least, check_most
-from minilm.examples.batching import Batch
 from minilm.examples.bert_pretraining import PretrainingBatches
-from minilm.examples.causal_lm import TextWindows
-from minilm.files.notes import Note, Notes, unheard
+from minilm.files.notes import Notes
+from minilm.jobs.pretraining_data import (
+    batches_for as batches_for,
+    check_words,
+    held_out_batches as held_out_batches,
+    prepare_for as prepare_for,
+    vectors_for as vectors_for,
+)
+from minilm.jobs.showing import draw, reports
 from minilm.jobs.tensorboard import tensorboard_writer
 from minilm.models.config import parameter_count
 from minilm.models.initialisation import SCHEMES, initialise, warm_start
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.protocol import architecture_named, save_model
-from minilm.text.prepare import Prepared, prepare
-from minilm.text.remarks import unknown_share
-from minilm.text.tokenizer import Tokenizer
-from minilm.text.word_vectors import local_and_document_vectors
+from minilm.text.prepare import Prepared
 from minilm.training.loop import LearningRate, choose_device
 from minilm.training.objectives import BertPretraining, CausalLM, Objective
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
-from minilm.training.state import check_corpus, check_folder, check_threads, load_state, plain, read_metrics
-from minilm.viz import plots
+from minilm.training.state import check_corpus, check_folder, check_threads, load_state, plain
+from minilm.training.watching import Watcher
 
 # a larger number is a typing error, and one that would use up all the memory
 MOST = {"vocab_size": 1_000_000, "width": 100_000, "evaluations": 10_000}
-HELD_OUT_PAIRS = 2048
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,18 @@ class PretrainOptions:
     resume: bool = False
     """Continue the run in `out`, bit for bit as if it had never stopped (on the same number of threads)."""
 
-    architecture: str = "bert"
-    """bert (masked words and next sentence) or lstm (a language model that reads from left to right; it has no heads, norms,
-    positions, masks or sentence pairs, and refuses the options for them)."""
+    objective_name: Annotated[str | None, tyro.conf.arg(name="objective")] = None
+    """What is learned: bert (masked words and next sentence) or causal (the next token, from those before it). Every
+    architecture has its own; without --architecture, causal trains a gpt."""
+    architecture: str | None = None
+    """bert (masked words and next sentence; the choice if nothing else is said), gpt (a Transformer that reads from left to
+    right and writes) or lstm (the same with a recurrence: no heads and positions). Options that an architecture has no use for
+    are refused."""
     vocab_size: int = 8192
     units: str = "wordpiece"
-    """What a token is: wordpiece, or characters (for Chinese)."""
-    lowercase: bool = True
+    """What a token is: wordpiece, characters (for Chinese), or bytes (byte-level BPE, which keeps every text exactly)."""
+    lowercase: bool | None = None
+    """Whether capitals are lost. If you do not say it, they are, except for bytes."""
     strip_accents: bool | None = None
     """Whether accents are removed, so that schön and schon become the same word, and かぎ and かき too. If you do not say it,
     they go exactly when the text is lowercased, as in BERT. Where they tell words apart, use --strip-accents False."""
@@ -67,21 +72,22 @@ class PretrainOptions:
     """A tokenizer.json to use instead of learning one."""
     held_out: int = 4000
     """How many documents are kept apart to measure on (at most a fifth of the corpus)."""
+
     width: int = 128
     layers: int | None = None
-    """3, or 2 for an LSTM, if not given."""
+    """3, or 2 for a model that reads from left to right, if not given."""
     heads: int = 4
     feed_forward: int | None = None
     """The width inside the feed-forward network; 4 × width if not given."""
     length: int = 128
-    """The longest input of the model in tokens, for BERT with the three special tokens of a sentence pair."""
+    """The longest input of the model in tokens, for BERT with the three special tokens of a sentence pair. A GPT looks back
+    this far."""
     norm: str = "post"
     positions: str = "relative"
     """relative (every head learns a bias for each distance, as in MPNet), learned (a vector per position, as in BERT: choose
     it to exchange models with BERT), sinusoidal (fixed waves), or rotary (queries and keys are turned)."""
     dropout: float = 0.0
     """In a few minutes, no text is seen often enough to overfit; BERT's 0.1 is meant for forty epochs."""
-
     init: str = "neighbours"
     """How the weights are drawn: neighbours (heads start by attending to neighbouring tokens), fan-in,
     or published (N(0, 0.02²), BERT's own, which is meant for a width of 768)."""
@@ -89,12 +95,12 @@ class PretrainOptions:
     """Start the embeddings from word vectors that are counted in the same text (PPMI and SVD, F34)."""
     window: int = 5
     """For the word vectors: how far apart two words may be to count as neighbours."""
-
     batch: int = 16
     learning_rate: float = 2e-3
     """The peak. With a higher one, next sentence is not learned in film reviews."""
-    embedding_learning_rate_scale: float = 0.1
-    """The embeddings learn at this share of the learning rate, because the meaning that they start with is worth keeping."""
+    embedding_learning_rate_scale: float | None = None
+    """The embeddings learn at this share of the learning rate, because the meaning that they start with is worth keeping: 0.1 if
+    you do not say it, and 0.3 for a gpt, whose output weights they are."""
     warmup: float = 0.1
     schedule: str = "linear"
     weight_decay: float = 0.01
@@ -107,16 +113,19 @@ class PretrainOptions:
     """After the first tenth of the run, this share of the weight is left: next sentence is learned first, and then kept."""
     pooler_learning_rate_scale: float = 0.3
     """The pooler and the next-sentence head learn at this share of the learning rate: one bit per pair is mostly noise."""
-
     evaluations: int = 12
     """How many times over the run the model is measured on held-out text and saved."""
     seed: int = 0
+    watch: tuple[str, ...] = ()
+    """Sentences with [MASK], whose best guesses are kept at every measurement: watched.jsonl, and watched.png at the end."""
     device: str = "auto"
     cache: Path = Path("runs/cache")
     tensorboard: bool = False
     progress: bool = True
 
     def __post_init__(self) -> None:
+        for name, value in self.resolved.items():
+            object.__setattr__(self, name, value)
         check_most(self, MOST)
         check_least(self, 1, "batch", "evaluations", "held_out", "window")
         check_least(self, 0, "next_sentence_weight", "next_sentence_rest")
@@ -132,12 +141,30 @@ class PretrainOptions:
         # these check the rest before any work is done
         _ = self.budget, self.optimisation, self.model_config(self.vocab_size)
 
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """What the options that were left out become."""
+        causal = self.objective_name == "causal"
+        architecture = self.architecture or ("gpt" if causal else "bert")
+        lowercase = self.units != "bytes" if self.lowercase is None else self.lowercase
+        scale = 0.3 if architecture == "gpt" else 0.1
+        if self.embedding_learning_rate_scale is not None:
+            scale = self.embedding_learning_rate_scale
+        return {"architecture": architecture, "lowercase": lowercase, "embedding_learning_rate_scale": scale}
+
     def refuse_what_is_ignored(self) -> None:
         """Raises InputError for an option that was set, but that the architecture has no use for."""
+        if self.objective_name not in (None, "bert", "causal"):
+            raise InputError(f"objective '{self.objective_name}' is not known: choose bert or causal.")
+        if self.objective_name not in (None, own := self.adapter.objective):
+            raise InputError(
+                f"--objective {self.objective_name} and --architecture {self.architecture} contradict each other: it learns {own}; "
+                "leave one of the two out."
+            )
         known = {field.name for field in fields(self.adapter.config_class)}
         unused = {"heads", "feed_forward", "norm", "positions"} - known
         if self.adapter.objective != "bert":
-            unused |= {"mask_rate", "next_sentence_weight", "next_sentence_rest", "pooler_learning_rate_scale"}
+            unused |= {"mask_rate", "next_sentence_weight", "next_sentence_rest", "pooler_learning_rate_scale", "watch"}
         default = {field.name: field.default for field in fields(self)}
         for name in sorted(unused):
             if getattr(self, name) != default[name]:
@@ -164,7 +191,7 @@ class PretrainOptions:
     @property
     def adapter(self) -> Architecture:
         """The adapter of the architecture. Raises InputError if its name is not known."""
-        return architecture_named(self.architecture)
+        return architecture_named(self.architecture or "bert")
 
     @property
     def objective(self) -> Objective:
@@ -181,8 +208,9 @@ class PretrainOptions:
     def optimisation(self) -> Optimisation:
         """How the weights are updated."""
         learning_rate = LearningRate(self.learning_rate, self.warmup, self.schedule)
-        scale, pooler = self.embedding_learning_rate_scale, self.pooler_learning_rate_scale
+        scale, pooler = self.embedding_learning_rate_scale or 0.0, self.pooler_learning_rate_scale
         scales = {"pooler.": pooler, "nsp_head.": pooler} if self.pairs else {}
+        scales |= self.adapter.learning_rate_scales(self.model_config(self.vocab_size), self.init)
         fixed: dict[str, Any] = dict(clip=self.clip, betas=(0.9, 0.98), eps=1e-6)
         return Optimisation(learning_rate, self.weight_decay, scale, scales=scales, **fixed)
 
@@ -204,15 +232,15 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     facts = check_threads(options.out, state, notes)
     model = build(options, prepared)
     batches = batches_for(options, prepared)
-    run = TrainingRun(
-        *(model, options.objective, batches.__getitem__, options.budget, options.optimisation, options.seed, device)
-    )
-    held_out = held_out_batches(prepared, options.length, options.adapter.objective, options.pairs)
+    o = options
+    run = TrainingRun(model, o.objective, batches.__getitem__, o.budget, o.optimisation, o.seed, device)
+    held_out = held_out_batches(prepared, o.length, o.adapter.objective, o.pairs)
     held_out = [batch.to(device) for batch in held_out]
     if isinstance(batches, PretrainingBatches):
         batches.say_lone(notes)
     say(f"{parameter_count(model):,} parameters, {prepared.train}, budget {options.budget}, on {device}")
     notes.write(options.out, add=options.resume)
+    watcher = Watcher(options.out, options.watch, model, prepared.tokenizer)
     measured = run.train_in(
         options.out,
         held_out,
@@ -223,10 +251,9 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
         title="pretraining",
         bar=options.progress,
         say=say,
-        on_report=writer,
+        on_report=reports(writer, watcher),
     )
-    curves = options.objective.curves
-    plots.pretraining_curves({"this run": read_metrics(options.out)}, options.out / "pretraining.png", curves=curves)
+    draw(options.out, options.objective.curves, say)
     return measured
 
 
@@ -240,61 +267,3 @@ def build(options: PretrainOptions, prepared: Prepared) -> nn.Module:
     if options.word_vectors:
         warm_start(model.encoder.token_table, vectors_for(prepared, options))
     return model
-
-
-def batches_for(options: PretrainOptions, prepared: Prepared) -> PretrainingBatches | TextWindows:
-    """The batches of the run: `batches[step]` is that of a step."""
-    o = options
-    if o.adapter.objective == "bert":
-        return PretrainingBatches(prepared.train, prepared.tokenizer, o.length, o.batch, o.seed, o.mask_rate, o.pairs)
-    return TextWindows(prepared.train, o.length, o.batch, o.seed)
-
-
-def held_out_batches(prepared: Prepared, length: int, objective: str = "bert", pairs: bool = True) -> Sequence[Batch]:
-    """The same held-out examples at every measurement and in every run, whatever its seed."""
-    part = prepared.held_out
-    if objective != "bert":
-        windows = TextWindows(part, min(length, len(part.ids)), 64, seed=2**31)
-        return [windows[i] for i in range(HELD_OUT_PAIRS // 64)]
-    batches = PretrainingBatches(part, prepared.tokenizer, length, 64, seed=2**31, next_sentence=pairs)
-    first = batches[0]  # this draws the whole first round
-    return [first, *(batches[i] for i in range(1, min(HELD_OUT_PAIRS // 64, len(batches.batches))))]
-
-
-def check_words(prepared: Prepared) -> None:
-    """Raises InputError if no token of a part is in the vocabulary: there would be nothing to guess, and a loss of 0."""
-    for part, what in ((prepared.train, "training"), (prepared.held_out, "held-out")):
-        if unknown_share(part.ids, prepared.tokenizer) == 1:
-            raise InputError(
-                f"none of the {part.tokens:,} tokens of the {what} part is in the vocabulary, so nothing can be learned from "
-                "it: give another --tokenizer, or leave it out to learn one from the text."
-            )
-
-
-def vectors_for(prepared: Prepared, options: PretrainOptions) -> np.ndarray:
-    """The word vectors of a prepared corpus, counted once and kept beside it."""
-    config = options.model_config(prepared.tokenizer.size)
-    size, window, seed = options.adapter.vector_size(config, options.init), options.window, options.seed
-    if size > prepared.tokenizer.size:
-        raise InputError(
-            f"the vocabulary has only {prepared.tokenizer.size} tokens, too few for word vectors of size {size}: make --width "
-            "smaller, give more text, or leave the vectors out with --no-word-vectors."
-        )
-    path = prepared.folder / f"vectors-{size}-{window}-{seed}.npy"
-    with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
-        return np.load(path, allow_pickle=False)
-    ids, borders, tokenizer = prepared.train.ids, prepared.train.document_borders, prepared.tokenizer
-    vectors = local_and_document_vectors(ids, borders, tokenizer.size, size, seed, window, tokenizer.special_ids)
-    growing = path.with_name(path.name + ".growing.npy")
-    np.save(growing, vectors)
-    os.replace(growing, path)
-    return vectors
-
-
-def prepare_for(options: PretrainOptions, say: Callable[[str], None], note: Note = unheard) -> Prepared:
-    """The corpus of these options, prepared now or found prepared. `note` hears what the tokenizer does not see of it."""
-    given = Tokenizer.load(options.tokenizer) if options.tokenizer else None
-    o = options
-    settings = o.vocab_size, o.units, o.lowercase, o.held_out
-    extra: dict[str, Any] = dict(tokenizer=given, strip_accents=o.strip_accents, pairs=o.pairs)
-    return prepare(o.corpus, o.cache, *settings, say=say, note=note, **extra)

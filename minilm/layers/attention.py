@@ -48,13 +48,15 @@ def fused_attention(
     v: Float[Tensor, "B H S Dv"],
     may_attend: Bool[Tensor, "..."] | None = None,
     bias: Float[Tensor, "..."] | None = None,
+    is_causal: bool = False,
 ) -> Float[Tensor, "B H T Dv"]:
     """The same numbers as `attention` from PyTorch's kernel, which never stores the [T, S] weights.  F18.
 
-    With a `bias` that is trained, it does store them, because its gradient is theirs before the softmax.
+    With a `bias` that is trained, it does store them, because its gradient is theirs before the softmax. `is_causal` is for
+    T = S, without a mask and a bias: the kernel then leaves out what comes after each query.
     """
     if may_attend is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=is_causal)
     sees_something = may_attend.any(dim=-1, keepdim=True)  # [B, ·, ·, 1]
     # The kernel may return NaN for a query that sees nothing: let it attend to everything, then set its result to 0.
     mask = may_attend | ~sees_something
@@ -78,22 +80,60 @@ class KVCache:
 
     To write the next token, a model needs one new query, and the keys and values of all tokens before it. So make
     `caches = [KVCache() for _ in stack.layers]`, and at every step give the new tokens alone, with these `caches`.
+
+    The tensors have more room than they use, and twice as much whenever it runs out: a tensor that grew by one position at
+    every step would be copied at every step. With a `window` of W, a query attends to the last W positions, its own included,
+    and older ones are forgotten. A cache is for using a model: no gradient flows back through earlier steps.
     """
 
-    def __init__(self) -> None:
-        self.k: Tensor | None = None  # [B, H, S, D]
-        self.v: Tensor | None = None
+    def __init__(self, window: int | None = None) -> None:
+        self.window = window
+        self.read = 0  # how many positions were read in all: the place of the next one
+        self.first = self.end = 0  # what is stored lies from `first` up to `end`
+        self.keys: Tensor | None = None  # [B, H, room, D]
+        self.values: Tensor | None = None
 
     def __len__(self) -> int:
         """How many positions are stored."""
-        return 0 if self.k is None else self.k.size(-2)
+        return self.end - self.first
+
+    def keys_for(self, T: int) -> int:
+        """S, the number of keys that `extend` will return for T new positions."""
+        S = len(self) + T
+        return S if self.window is None else min(S, self.window)
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append the keys and values [B, H, T, D] of new positions; returns those of all positions, [B, H, S, D]."""
-        if self.k is not None and self.v is not None:
-            k, v = torch.cat([self.k, k], dim=-2), torch.cat([self.v, v], dim=-2)
-        self.k, self.v = k, v
-        return k, v
+        """Append the keys and values [B, H, T, D] of new positions; returns those of all positions, [B, H, S, D].
+
+        Raises InputError if several new positions do not fit into the window, because each would need another one.
+        """
+        T = k.size(-2)
+        S = self.keys_for(T)
+        if T > 1 and S < len(self) + T:
+            raise InputError(f"{T} new positions do not fit into a window of {self.window}: give them one at a time.")
+        if self.keys is None or self.values is None or self.end + T > self.keys.size(-2):
+            self.make_room(k, v)
+        assert self.keys is not None and self.values is not None
+        self.keys.narrow(-2, self.end, T).copy_(k)
+        self.values.narrow(-2, self.end, T).copy_(v)
+        self.end, self.read = self.end + T, self.read + T
+        self.first = self.end - S
+        return self.keys.narrow(-2, self.first, S), self.values.narrow(-2, self.first, S)
+
+    def make_room(self, k: Tensor, v: Tensor) -> None:
+        """Move what is stored to the front of tensors with room for as many positions again."""
+        stored, room = len(self), 2 * max(len(self) + k.size(-2), 32)
+        for name, new in (("keys", k), ("values", v)):
+            old, larger = getattr(self, name), new.new_empty(*new.shape[:-2], room, new.size(-1))
+            if old is not None:
+                larger[..., :stored, :] = old[..., self.first : self.end, :]
+            setattr(self, name, larger)
+        self.first, self.end = 0, stored
+
+    def select(self, rows: Int[Tensor, " R"]) -> None:
+        """Keep these rows of the batch, in this order; a row may be taken several times (beam search does that)."""
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
 
 
 class MultiHeadAttention(nn.Module):
@@ -152,15 +192,18 @@ class MultiHeadAttention(nn.Module):
         """
         if cache is not None and memory is not None:
             raise InputError("a cache is for self-attention: pass no memory and no query_positions with it.")
-        q, k, v = self.project(x, memory, 0 if cache is None else len(cache), query_positions)
+        q, k, v = self.project(x, memory, 0 if cache is None else cache.read, query_positions)
         if cache is not None:
             k, v = cache.extend(k, v)
-        if is_causal:
+        is_causal = is_causal and q.size(-2) > 1  # a single query is the last position, and nothing comes after it
+        fused = self.fused and not need_weights and not self.dropout.active
+        by_kernel = fused and is_causal and may_attend is None and bias is None and q.size(-2) == k.size(-2)
+        if is_causal and not by_kernel:
             earlier = causal_mask(q.size(-2), k.size(-2), x.device)
             may_attend = earlier if may_attend is None else may_attend & earlier
         weights = None
-        if self.fused and not need_weights and not self.dropout.active:
-            heads = fused_attention(q, k, v, may_attend, bias)
+        if fused:
+            heads = fused_attention(q, k, v, may_attend, bias, by_kernel)
         else:
             heads, weights = attention(q, k, v, may_attend, self.dropout, bias)
         return self.output(merge_heads(heads)), weights if need_weights else None

@@ -6,6 +6,7 @@ Sources:  Vaswani et al. (2017), Attention Is All You Need, §3.5 (waves); Raffe
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -70,6 +71,17 @@ def bucket(offset: Int[Tensor, "*any"], buckets: int = BUCKETS, farthest: int = 
     return torch.where(n < E, n, far) + 2 * E * (offset > 0)
 
 
+@lru_cache(maxsize=32)
+def buckets_around(bits: int, buckets: int, farthest: int) -> Int[Tensor, " N"]:
+    """The buckets of all offsets from −2^bits to 2^bits, computed once: a model that writes asks for some at every token.
+
+    They are worked out in double precision, which Apple's MPS does not have: so on the CPU. A tensor that is made in
+    inference mode could not be used for training afterwards: so outside of it.
+    """
+    with torch.inference_mode(False):
+        return bucket(torch.arange(-(2**bits), 2**bits + 1, device="cpu"), buckets, farthest)
+
+
 class RelativeBias(nn.Module):
     r"""b[h, s − t], which head h adds to the score of query t and key s: one learned number per head and bucket.  F21.
 
@@ -91,9 +103,10 @@ class RelativeBias(nn.Module):
 
     def forward(self, T: int, S: int, start: int = 0) -> Float[Tensor, "1 H T S"]:
         """The bias of T queries, the first of which stands at position `start`, for the keys at the positions 0 to S − 1."""
-        offsets = torch.arange(1 - T - start, S - start)  # every s − t, in rising order
-        # The buckets are worked out in double precision, which Apple's MPS does not have: so on the CPU.
-        buckets = bucket(offsets, self.buckets, self.farthest).to(self.table.device)
+        # every s − t, in rising order: from 1 − T − start to S − start − 1
+        buckets = buckets_around(max(T + start, S - start).bit_length(), self.buckets, self.farthest)
+        middle = len(buckets) // 2
+        buckets = buckets[middle + 1 - T - start : middle + S - start].to(self.table.device)
         b = F.embedding(buckets, self.table)  # [T+S−1, H]; unlike an index, its gradient has the same bits every time
         # Row t reads S neighbouring entries of b, and begins one entry earlier than the row above it.
         return b.T.unfold(1, S, 1).flip(1)[None]  # [H, T, S] → [1, H, T, S]

@@ -204,8 +204,9 @@ class TransformerStack(nn.Module):
             raise InputError(f"{len(caches)} caches do not fit {len(self.layers)} blocks: give one for each.")
         bias = None
         if self.relative_bias is not None:
-            start = len(caches[0]) if caches else 0
-            bias = self.relative_bias(x.size(1), start + x.size(1), start)
+            T = x.size(1)
+            S = caches[0].keys_for(T) if caches else T
+            bias = self.relative_bias(T, S, start=S - T)
         every_layer = []
         for i, block in enumerate(self.layers):
             positions = query_positions if i == len(self.layers) - 1 else None

@@ -46,11 +46,11 @@ def reserved(config: TransformerConfig) -> int:
     return 2 * max(1, min(config.width // config.heads, config.width // 32)) if config.heads > 2 else 0
 
 
-def look_next_door(stack: TransformerStack) -> None:
-    """Let the first heads of every block prefer the tokens at −1, +1, −2 and +2: the bias is shared by all blocks."""
+def look_next_door(stack: TransformerStack, offsets: tuple[int, ...] = OFFSETS) -> None:
+    """Let the first heads of every block prefer the tokens at `offsets`, one each: the bias is shared by all blocks."""
     assert stack.relative_bias is not None
     bias = stack.relative_bias
-    for head, offset in zip(range(bias.table.size(1)), OFFSETS):
+    for head, offset in zip(range(bias.table.size(1)), offsets):
         bias.table[bucket(torch.tensor(offset), bias.buckets, bias.farthest), head] = PEAK
 
 

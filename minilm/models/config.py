@@ -36,20 +36,24 @@ class TransformerConfig:
     pad_id: int = 0
 
     def __post_init__(self) -> None:
-        check_least(self, 1, *SIZES)
-        check_most(self, MOST)
-        if self.width % self.heads:
-            raise InputError(
-                f"width {self.width} is not divisible by {self.heads} heads: choose a multiple of {self.heads}."
-            )
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout {self.dropout} is not in [0, 1).")
-        choices = {"norm": ("post", "pre"), "positions": POSITIONS, "activation": tuple(ACTIVATIONS)}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name} '{getattr(self, name)}' is not known: choose one of {', '.join(allowed)}.")
-        if self.positions == "rotary":
-            check_pairs(self.width // self.heads)
+        check_shape(self, SIZES, norm=("post", "pre"), positions=POSITIONS, activation=tuple(ACTIVATIONS))
+
+
+def check_shape(config, sizes: tuple[str, ...], **choices: tuple[str, ...]) -> None:
+    """Raises InputError if a config has a size out of range, or another value than one of `choices` for a field."""
+    check_least(config, 1, *sizes)
+    check_most(config, {name: MOST[name] for name in sizes})
+    if config.width % config.heads:
+        raise InputError(
+            f"width {config.width} is not divisible by {config.heads} heads: choose a multiple of {config.heads}."
+        )
+    if not 0 <= config.dropout < 1:
+        raise InputError(f"dropout {config.dropout} is not in [0, 1).")
+    for name, allowed in choices.items():
+        if getattr(config, name) not in allowed:
+            raise InputError(f"{name} '{getattr(config, name)}' is not known: choose one of {', '.join(allowed)}.")
+    if config.positions == "rotary":
+        check_pairs(config.width // config.heads)
 
 
 def parameter_count(model: nn.Module) -> int:

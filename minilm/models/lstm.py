@@ -128,3 +128,48 @@ class LSTMLanguageModel(nn.Module):
     ) -> Float[Tensor, "B T V"]:
         """Row t predicts token t + 1: the labels are `input_ids` moved one to the left, and the last label is −100."""
         return self.head(self.dropout(self.encoder(input_ids, attention_mask=attention_mask).hidden))
+
+    @property
+    def context(self) -> None:
+        """The most tokens that a prompt may have: an LSTM reads texts of any length."""
+        return None
+
+    @property
+    def longest(self) -> None:
+        """The most tokens of a text: any number."""
+        return None
+
+    def new_memory(self) -> "LSTMMemory":
+        """An empty memory, for `next_logits`."""
+        return LSTMMemory()
+
+    def next_logits(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        memory: "LSTMMemory | None" = None,
+        attention_mask: Bool[Tensor, "B S"] | None = None,
+    ) -> Float[Tensor, "B V"]:
+        """The logits of the token that follows, for rows that all end with a token (padding stands in front).
+
+        With a `memory`, `input_ids` follow what it holds, and are added to it. `attention_mask` covers all tokens read so far.
+        """
+        memory = LSTMMemory() if memory is None else memory
+        T, lengths = input_ids.size(1), None
+        if attention_mask is not None and not (mask := attention_mask[:, -T:]).all():
+            order = (~mask).long().argsort(dim=1, stable=True)  # a recurrence reads the tokens first, then the padding
+            input_ids, lengths = input_ids.gather(1, order), mask.sum(dim=1)
+        x = self.encoder.dropout(self.encoder.embedding(input_ids))
+        _, memory.state = self.encoder.lstm(x, lengths, memory.state)
+        return self.head(self.dropout(memory.state[0][-1]))  # h of the last layer
+
+
+class LSTMMemory:
+    """What an LSTM keeps of the tokens that it has read: the state of every layer."""
+
+    def __init__(self) -> None:
+        self.state: tuple[Tensor, ...] | None = None  # (h, c), each [layers, B, H]
+
+    def select(self, rows: Int[Tensor, " R"]) -> None:
+        """Keep these rows of the batch, in this order."""
+        if self.state is not None:
+            self.state = tuple(part[:, rows] for part in self.state)

@@ -5,6 +5,9 @@ Sources:  Fan, Lewis and Dauphin (2018), Hierarchical Neural Story Generation, f
           Curious Case of Neural Text Degeneration, for top-p.
 """
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -56,6 +59,51 @@ def sample(
     return ids.reshape(logits.shape[:-1]).to(logits.device)
 
 
+def choose(
+    logits: Float[Tensor, "B V"],
+    generators: Sequence[torch.Generator],
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+) -> Int[Tensor, " B"]:
+    """As `sample`, for a model that writes: all rows at once, and row b is drawn with `generators[b]` alone.
+
+    So what one text gets does not depend on the texts beside it. Raises InputError for logits that are not finite; check the
+    settings once, with `check_choice`.
+    """
+    largest, ids = logits.max(dim=-1)
+    if not all(map(math.isfinite, largest.tolist())):
+        raise InputError("the largest logit is not finite (NaN or infinity): the model's weights are broken.")
+    if temperature == 0:
+        return ids
+    p, order = cut_probabilities(logits, temperature, top_k, top_p)
+    u = torch.tensor([torch.rand((), generator=g, dtype=torch.float64) for g in generators]).to(p.device)
+    # the first place at which the sum of the probabilities exceeds u; never one with probability 0
+    places = torch.searchsorted(p.cumsum(dim=-1), u[:, None] * p.sum(dim=-1, keepdim=True), right=True)
+    places = torch.minimum(places, (p > 0).sum(dim=-1, keepdim=True) - 1)
+    return order.gather(-1, places)[:, 0]
+
+
+def cut_probabilities(
+    logits: Float[Tensor, "B V"], temperature: float, top_k: int | None = None, top_p: float = 1.0
+) -> tuple[Float[Tensor, "B K"], Int[Tensor, "B K"]]:
+    """`sampling_probabilities` of each row, in float64, for the K most likely tokens, which come second; the rest have 0."""
+    V = logits.size(-1)
+    z, order = logits.double().topk(V if top_k is None else min(top_k, V), dim=-1)
+    p = (z / temperature).softmax(dim=-1)
+    if top_p < 1:
+        p = p.masked_fill(p.cumsum(dim=-1) - p >= top_p, 0)
+        p = p / p.sum(dim=-1, keepdim=True)
+    return p, order
+
+
+def check_choice(temperature: float, top_k: int | None, top_p: float) -> None:
+    """Raises InputError for settings out of range. Temperature 0 is greedy, and `top_k` None keeps all tokens."""
+    if not 0 <= temperature < math.inf:
+        raise InputError(f"temperature {temperature} must be 0 (the most likely token) or above, and finite.")
+    check_cut(1 if top_k is None else top_k, top_p)
+
+
 def check_sampling(z: np.ndarray, temperature: float, top_k: int, top_p: float) -> None:
     if z.ndim != 1 or not len(z):
         raise InputError(f"the logits have the shape {list(z.shape)}: give one row [V], with a logit for each token.")
@@ -65,6 +113,10 @@ def check_sampling(z: np.ndarray, temperature: float, top_k: int, top_p: float) 
         raise InputError(
             f"temperature {temperature} must be above 0 and finite: 1 leaves the probabilities as they are."
         )
+    check_cut(top_k, top_p)
+
+
+def check_cut(top_k: int, top_p: float) -> None:
     if top_k < 1:
         raise InputError(f"top_k {top_k} must be at least 1: one token has to be kept.")
     if not 0 < top_p <= 1:

@@ -24,6 +24,7 @@ from minilm.files.notes import Note
 from minilm.models.heads import Classifier, HeadConfig, TextHeadConfig, TokenHeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.text.segmentation import TOKENIZER, rule_named
+from minilm.text.tokenizer import Tokenizer
 
 HEAD_TASKS: dict[str, type[HeadConfig]] = {"text": TextHeadConfig, "token": TokenHeadConfig}
 
@@ -111,6 +112,14 @@ class Architecture:
             )
         return {}
 
+    def token_ids(self, tokenizer: Tokenizer) -> dict[str, int]:
+        """What `config.json` says about the ids of special tokens, because other libraries look there."""
+        return {}
+
+    def tokenizer_to_save(self, tokenizer: Tokenizer) -> Tokenizer:
+        """The tokenizer as it is written into the folder of a model: with the frame that this architecture gives a text."""
+        return tokenizer
+
     def write_head(self, model: nn.Module) -> dict:
         """What `config.json` says about the head of a classifier; nothing for other models."""
         if not isinstance(model, Classifier):
@@ -189,6 +198,10 @@ class Architecture:
         tensors of the file by their names there."""
         kind = self.pretraining_class
         return kind is not None and kind.__name__ in (entries.get("architectures") or [])
+
+    def learning_rate_scales(self, config, scheme: str) -> dict[str, float]:
+        """Factors of the learning rate while it is pretrained after this initialisation, by how names of parameters begin."""
+        return {}
 
     def vector_size(self, config, scheme: str) -> int:
         """How many features of the embedding table may start from word vectors under this initialisation."""

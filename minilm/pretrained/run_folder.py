@@ -43,7 +43,7 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
 
     A BERT without a task is written so that `sentence-transformers` opens it as well.
     """
-    others = architecture.other_files(model)
+    others, tokenizer = architecture.other_files(model), architecture.tokenizer_to_save(tokenizer)
     elsewhere = "after." if isinstance(model, SentenceEncoder) else ()  # dense layers lie in folders of their own
     own = {name: tensor for name, tensor in weights_of(model).items() if not name.startswith(elsewhere)}
     weights = architecture.as_file(architecture.write_names(own), model)
@@ -59,7 +59,7 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
         (folder / path).parent.mkdir(exist_ok=True)
         (write_tensors if path.endswith(".safetensors") else write_json)(folder / path, content)
     write_tensors(folder / "model.safetensors", weights)
-    write_json(folder / "config.json", architecture.write_config(model))
+    write_json(folder / "config.json", architecture.write_config(model) | architecture.token_ids(tokenizer))
 
 
 class ShapesAlone(TorchFunctionMode):

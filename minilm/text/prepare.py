@@ -21,6 +21,7 @@ import numpy as np
 from minilm.errors import InputError
 from minilm.files.notes import FILE as NOTES, Note, Notes, unheard
 from minilm.text import corpus
+from minilm.text.causal_tokenizer import train_bytes
 from minilm.text.files import LABELLED, text_files
 from minilm.text.remarks import remark
 from minilm.text.store import Store, open_store, write_store
@@ -52,13 +53,13 @@ def prepare(
 ) -> Prepared:
     """Prepare the corpus `name` (a corpus or a path) in `cache`, or reuse what an earlier run prepared.
 
-    `held_out` documents (at most a fifth of all) never enter training. `units` is "wordpiece" or "characters".
+    `held_out` documents (at most a fifth of all) never enter training. `units` is one of `UNITS`.
     `strip_accents` None: as `lowercase` says. If you give a `tokenizer`, it is used instead of learning one. `note` hears
     what was left out and what the tokenizer does not see, also when an earlier run prepared the corpus. With `pairs`, both
     parts of the corpus must give sentence pairs. Raises InputError if the settings or the corpus do not work.
     """
-    if units not in ("wordpiece", "characters"):
-        raise InputError(f"units '{units}' are not known: choose wordpiece or characters.")
+    if units not in UNITS:
+        raise InputError(f"units '{units}' are not known: choose one of {', '.join(UNITS)}.")
     if vocab_size < 100:
         raise InputError(f"a vocabulary of {vocab_size} is too small: give at least 100.")
     given = hashlib.sha256(tokenizer.to_json().encode()).hexdigest() if tokenizer else None
@@ -95,6 +96,7 @@ def prepare(
     return Prepared(folder, *parts, seconds if seconds > 1 else 0.0)
 
 
+UNITS = ("wordpiece", "characters", "bytes")
 VERSION = 3  # raise it when the contents of the files change, so that old files are not reused
 LONGEST_NAME = 40  # characters of the corpus in the name of a folder, where many systems allow 255 bytes
 
@@ -188,6 +190,8 @@ def learn_vocabulary(
     """The tokenizer for these settings, learned from one text file. `strip_accents` None: as `lowercase` says."""
     if units == "wordpiece":
         return train_wordpiece([text], vocab_size, lowercase, strip_accents, note)
+    if units == "bytes":
+        return train_bytes([text], vocab_size, lowercase, strip_accents, note)
     with open(text, encoding="utf-8") as lines:
         return train_characters(lines, vocab_size, lowercase, strip_accents, note)
 
@@ -204,3 +208,14 @@ def read_documents(text: Path) -> Iterator[list[str]]:
                 document.append(line[:-1])
     if document:
         yield document
+
+
+def document_sizes(text: Path, tokenizer: Tokenizer, store: Store) -> np.ndarray:
+    """How long the text of each document of a store is, in characters and in bytes of UTF-8: int64 [documents, 2].
+
+    `text` is the file that the store was made from. The sentences of a document count with a space between them.
+    """
+    documents = [" ".join(sentences) for sentences in read_documents(text) if sentences]
+    if len(documents) > len(store.documents) - 1:  # without the documents of which the tokenizer sees nothing
+        documents = [document for document, ids in zip(documents, tokenizer.ids(documents), strict=True) if ids]
+    return np.array([(len(document), len(document.encode())) for document in documents], dtype=np.int64)

@@ -64,7 +64,10 @@ def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Pa
         open(growing / "documents.raw", "wb") as documents_file,
     ):
         for batch in batches(documents):
-            rows = tokenizer.ids([sentence for document in batch for sentence in document])
+            # a space stands between sentences; tokenizers that keep spaces would otherwise join them
+            rows = tokenizer.ids(
+                [" " * (i > 0) + sentence for document in batch for i, sentence in enumerate(document)]
+            )
             lengths = np.array([len(row) for row in rows], dtype=np.int64)
             counts = np.array([len(document) for document in batch], dtype=np.int64)
             starts = tokens + np.cumsum(lengths) - lengths

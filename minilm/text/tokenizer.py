@@ -141,6 +141,20 @@ class Tokenizer:
             token_type_ids += [1] * (len(b) + 1)
         return ids, token_type_ids
 
+    @property
+    def begin(self) -> int:
+        """The token that begins a text."""
+        return self.cls
+
+    @property
+    def end(self) -> int:
+        """The token that ends a text."""
+        return self.sep
+
+    def prompt(self, text: str) -> list[int]:
+        """The ids that a model continues: the text with the token that begins it, and without the one that ends it."""
+        return [self.begin, *self.ids([text])[0]]
+
     def tokens(self, ids: Iterable[int]) -> list[str]:
         return [self.backend.id_to_token(int(i)) or "" for i in ids]
 
@@ -174,7 +188,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path | str) -> "Tokenizer":
-        """Load a `tokenizer.json` or a `vocab.txt`, or a folder that contains one of them, as `transformers` reads it.
+        """Load a `tokenizer.json` or a `vocab.txt`, or a folder with one of them (or GPT-2's files), as `transformers` reads it.
 
         Settings beside the file count as well. Raises InputError (see `open_tokenizer`).
         """
@@ -182,8 +196,8 @@ class Tokenizer:
 
         path = Path(path)
         if path.is_dir():
-            older = not (path / "tokenizer.json").exists() and (path / "vocab.txt").exists()
-            path = path / ("vocab.txt" if older else "tokenizer.json")
+            kinds = ("tokenizer.json", "vocab.txt", "vocab.json")
+            path = path / next((name for name in kinds if (path / name).exists()), kinds[0])
         try:
             return open_tokenizer(path)
         except (FileNotFoundError, NotADirectoryError):

@@ -1,6 +1,6 @@
 """Open the tokenizer of a published folder so that it cuts text into the same pieces as `transformers` does.
 
-    vocab.txt                  the tokens, one per line
+    vocab.txt                  the tokens, one per line (GPT-2: vocab.json and merges.txt)
     tokenizer.json             everything, in the format of the `tokenizers` library; it goes before vocab.txt
     tokenizer_config.json      the class and its settings; for BERT's class they go before those of tokenizer.json
     special_tokens_map.json, added_tokens.json      names of special tokens and further tokens, in older folders
@@ -18,6 +18,7 @@ import tokenizers
 from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers
 
 from minilm.errors import InputError
+from minilm.text.causal_tokenizer import GPT2, is_causal, open_causal
 from minilm.text.tokenizer import Tokenizer
 from minilm.text.vocabulary import NAMES, with_bert_template, wordpiece_backend
 
@@ -48,10 +49,13 @@ def open_tokenizer(path: Path) -> Tokenizer:
     Raises InputError for a file that cannot be read, a class that is not BERT's, and a setting that minilm does not follow.
     """
     text = path.read_text(encoding="utf-8")
-    beside = path.name in ("vocab.txt", "tokenizer.json")
+    beside = path.name in ("vocab.txt", "vocab.json", "tokenizer.json")
     settings, model = (json_beside(path, name) if beside else None for name in ("tokenizer_config.json", "config.json"))
     kind = class_of(settings or {}, model or {}, path)
     try:
+        if is_causal(kind, settings or {}):
+            file = None if path.name == "vocab.json" else parsed(text, path)
+            return open_causal(kind, settings or {}, path, file, backend_from(text, path) if file else None)
         if path.suffix == ".txt":
             if kind in GENERAL:
                 raise InputError(f"the tokenizer_class {kind} needs a tokenizer.json, and there is none.")
@@ -78,7 +82,8 @@ def backend_from(text: str, path: Path) -> tokenizers.Tokenizer:
 def class_of(settings: dict[str, Any], model: dict[str, Any], path: Path) -> str:
     """The tokenizer class that the folder asks for, without "Fast" if it is BERT's. Raises InputError for any other."""
     where = "tokenizer_config.json" if settings.get("tokenizer_class") else "config.json"
-    name = settings.get("tokenizer_class") or model.get("tokenizer_class") or BERT
+    usual = GPT2 if model.get("model_type") == "gpt2" else BERT
+    name = settings.get("tokenizer_class") or model.get("tokenizer_class") or usual
     plain = str(name).removesuffix("Fast")
     for key in ("auto_map", "fast_tokenizer_files"):
         if settings.get(key):
@@ -87,10 +92,10 @@ def class_of(settings: dict[str, Any], model: dict[str, Any], path: Path) -> str
             )
     if name in GENERAL:
         return name
-    if plain not in SAME + ALIKE:
+    if plain not in (*SAME, *ALIKE, GPT2):
         raise InputError(
-            f"{path.parent}: {where} says tokenizer_class {name!r}; minilm reads BERT's tokenizer ({BERT}) and files of the "
-            f"tokenizers library ({GENERAL[0]})."
+            f"{path.parent}: {where} says tokenizer_class {name!r}; minilm reads those of BERT ({BERT}) and GPT-2 ({GPT2}) and "
+            f"files of the tokenizers library ({GENERAL[0]})."
         )
     return plain
 

@@ -251,4 +251,5 @@ def one_row(model: nn.Module, ids: list[int], token_type_ids: list[int]) -> tupl
     max_length = getattr(model.config, "max_length", None)
     if max_length is not None and len(ids) > max_length:
         raise InputError(f"the text has {len(ids)} tokens and the model takes {max_length}: shorten it.")
-    return torch.tensor([ids]), torch.tensor([token_type_ids])
+    device = next(model.parameters()).device
+    return torch.tensor([ids], device=device), torch.tensor([token_type_ids], device=device)

@@ -12,7 +12,7 @@ Letters:  B batch · T length · K classes · V vocabulary
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -66,13 +66,13 @@ class Mean:
         return self.total / self.count if self.count else math.nan
 
     @classmethod
-    def over(cls, objective: "CausalLM | Classification", model: nn.Module, batches: Iterable[Batch]) -> float:
+    def over(cls, objective: "CausalLM | Classification", model: nn.Module, batches: Iterable[Batch]) -> "Mean":
         """The mean of an objective's loss over everything that counts in `batches`, with the model as it will be used."""
         model.eval()
         mean = cls()
         for batch in batches:
             mean.add(objective.loss(model, batch))
-        return mean.value
+        return mean
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,13 @@ class CausalLM(Unchanging):
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """The mean in nats over the tokens that count, and how many they are."""
-        logits = model(batch.input_ids, attention_mask=batch.attention_mask)[:, :-1]
-        labels = batch.input_ids if batch.labels is None else batch.labels
-        if batch.attention_mask is not None:
-            labels = labels.masked_fill(~batch.attention_mask, IGNORED)
-        return cross_entropy(logits, labels[:, 1:])
+        ids, mask = batch.input_ids, batch.attention_mask
+        labels = ids if batch.labels is None else batch.labels
+        if mask is not None:
+            labels = labels.masked_fill(~mask, IGNORED)
+        read = slice(0, max(1, ids.size(1) - 1))  # nothing is predicted from the last token, so it is not read
+        logits = model(ids[:, read], attention_mask=None if mask is None else mask[:, read])
+        return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:])
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The loss, to minimise and to display."""
@@ -168,13 +170,38 @@ class CausalLM(Unchanging):
 
     @torch.no_grad()
     def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        """The loss in nats per token, and its exponential, the perplexity."""
-        loss = Mean.over(self, model, batches)
-        return {"loss": loss, "perplexity": float(torch.tensor(loss).exp())}
+        r"""The loss in nats per token, and its exponential, the perplexity.
+
+        A vocabulary of longer tokens has a larger loss per token for the same text. So if the batches hold whole documents and
+        say how long their text is (`text_sizes`), the whole loss is also given per character and per byte of UTF-8:
+
+            bits per character = −Σ log₂ P(wₜ ∣ w₁ … wₜ₋₁) / number of characters
+
+        over all tokens of the documents, END included. Vocabularies can be compared by it as far as their tokens keep the text:
+        what a tokenizer drops (capitals, accents, spaces) or makes [UNK] costs its model nothing.
+        """
+        sizes: list[Tensor] = []
+        loss = Mean.over(self, model, noting_sizes(batches, sizes))
+        measured = {"loss": loss.value, "perplexity": float(torch.tensor(loss.value).exp())}
+        if sizes:
+            characters, in_bytes = torch.cat(sizes).sum(dim=0).tolist()
+            bits = loss.total / math.log(2)
+            measured |= {"bits_per_character": bits / characters, "bits_per_byte": bits / in_bytes}
+        return measured
 
     def summary(self, measured: dict[str, float]) -> str:
-        """As "next token 5.123 nats  perplexity 167.8"."""
-        return f"next token {measured['loss']:.3f} nats  perplexity {measured['perplexity']:.1f}"
+        """As "next token 5.123 nats  perplexity 167.8  1.523 bits per character"."""
+        words = f"next token {measured['loss']:.3f} nats  perplexity {measured['perplexity']:.1f}"
+        bits = measured.get("bits_per_character")
+        return words if bits is None else f"{words}  {bits:.3f} bits per character"
+
+
+def noting_sizes(batches: Iterable[Batch], sizes: list[Tensor]) -> Iterator[Batch]:
+    """The batches; `sizes` collects their `text_sizes`, if they have them."""
+    for batch in batches:
+        if batch.text_sizes is not None:
+            sizes.append(batch.text_sizes)
+        yield batch
 
 
 @dataclass(frozen=True)
@@ -215,7 +242,7 @@ class Classification(Unchanging):
     @torch.no_grad()
     def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
         """The loss in nats without label smoothing, over everything that carries a label."""
-        return {"loss": Mean.over(self, model, batches)}
+        return {"loss": Mean.over(self, model, batches).value}
 
     def summary(self, measured: dict[str, float]) -> str:
         """As "loss 0.123"."""

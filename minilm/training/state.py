@@ -26,7 +26,7 @@ from minilm.training.optimizer import Optimizer
 VERSION = 2  # raised when names or contents change, so that an older state is refused instead of misread
 # What may differ between a run and its resumption: where files lie and what is displayed, but nothing that affects the
 # model. The contents of corpus and tokenizer may not differ: `check_corpus` compares them.
-MAY_CHANGE = {"out", "resume", "cache", "progress", "tensorboard", "device", "corpus", "tokenizer"}
+MAY_CHANGE = {"out", "resume", "cache", "progress", "tensorboard", "device", "corpus", "tokenizer", "watch"}
 
 
 def save_state(run: Path, step: int, tensors: dict[str, Tensor], facts: dict) -> None:

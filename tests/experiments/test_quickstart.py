@@ -33,6 +33,7 @@ from minilm.text.tokenizer import train_characters
 from minilm.training.entity_report import KNOWN, NEW
 from minilm.training.state import read_metrics
 from minilm.training.supervised import Recipe
+from minilm.training.watching import read_watched
 from minilm.viz import plots
 
 SMALL = tiny.SIZES | dict(length=64, vocab_size=400, evaluations=2)
@@ -53,6 +54,7 @@ WITH_CRF = [  # the rows of a tagger
 ]
 FACTS = ["model", "labels", "seed", "f1", "seconds", "parameters"]
 FILES = {"ladder.json", "ladder.png", "pretraining.png", "attention.png", "report.md", "finetuned", "pretrained"}
+WATCHED = {"watched.png"}  # it is not drawn where no font has its characters
 
 
 def small(track, **changes):
@@ -112,7 +114,7 @@ def test_the_whole_story(language, metric, names, toy, tmp_path):
     said = []
     rows = toy(language, said.append, all_rows=True)
     out, text = tmp_path / "out", "\n".join(said)
-    assert {path.name for path in out.iterdir()} == FILES
+    assert {path.name for path in out.iterdir()} - WATCHED == FILES
     assert json.loads((out / "ladder.json").read_text(encoding="utf-8")) == rows
     assert [row["model"] for row in rows] == names
     for row in rows:
@@ -132,7 +134,12 @@ def test_the_whole_story(language, metric, names, toy, tmp_path):
     assert text.index("1  text") < text.index("2  word vectors") < text.index("3  pre") < text.index("4  the ladder")
     assert f"Try next:  minilm predict --model {out / 'finetuned'} " in text
 
-    for name in ("ladder.png", "pretraining.png", "attention.png"):
+    seen = [(row["step"], row["text"]) for row in read_watched(out / "pretrained")]
+    assert seen == [(step, masked) for step in (0, 2, 4) for masked in track.masked]
+    drawn = {"watched.png"} if (out / "watched.png").exists() else set()
+    assert drawn or "watched.png is not drawn" in text  # for want of a Chinese font, for example
+    assert language == "zh" or drawn
+    for name in {"ladder.png", "pretraining.png", "attention.png"} | drawn:
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     assert [line["step"] for line in read_metrics(out / "pretrained")] == [0, 2, 4]
     kept = open_classifier(out / "finetuned").model
@@ -148,9 +155,9 @@ def test_names_are_found_with_the_pretrained_model_of_the_first_story(toy, tmp_p
     before = {path: path.read_bytes() for path in kept}
     rows = toy("en", said.append, task="names", resume=True)
     assert {path: path.read_bytes() for path in kept} == before and out / "ladder.json" in before
-    assert {path.name for path in out.iterdir()} == FILES | {"tweets"}
+    assert {path.name for path in out.iterdir()} - WATCHED == FILES | {"tweets"}
     own = out / "tweets"
-    assert {path.name for path in own.iterdir()} == FILES - {"pretrained"}
+    assert {path.name for path in own.iterdir()} - WATCHED == FILES - {"pretrained"}
     assert json.loads((own / "ladder.json").read_text(encoding="utf-8")) == rows
     assert [row["model"] for row in rows] == [*SHORT]  # without --all-rows
     for row in rows:  # a kind that neither stands in the twenty tweets nor is guessed there has no F1
@@ -330,7 +337,7 @@ def test_rungs_of_ones_own_stand_in_the_table_the_file_and_the_picture(toy, tmp_
     report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     for text in (report, "\n".join(said)):
         assert "| Bag of letters | 8 | " in text and "| first label | 8 | " in text
-    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    assert {path.name for path in (tmp_path / "out").iterdir()} - WATCHED == FILES
 
 
 def test_every_rung_of_the_story_draws_the_same_examples(toy, monkeypatch):

@@ -18,13 +18,16 @@ from transformers import BertForPreTraining, MPNetForMaskedLM
 from minilm.errors import InputError
 from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.files.tensors import write_tensors
-from minilm.jobs import pretrain as pretraining
+from minilm.jobs import pretrain as pretraining, showing
 from minilm.jobs.pretrain import PretrainOptions, held_out_batches, prepare_for, pretrain, vectors_for
 from minilm.pretrained.protocol import open_pretraining
 from minilm.text import prepare as preparing
 from minilm.text.tokenizer import train_characters
 from minilm.training.objectives import BertPretraining
 from minilm.training.state import VERSION, load_state, read_metrics
+from minilm.training.watching import read_watched
+
+WATCHED = ("the [MASK] sat on the [MASK] .",)
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +38,13 @@ def shared(tmp_path_factory):
 @pytest.fixture
 def run(shared, tmp_path):
     """Options of a run in its own folder; the prepared corpus is shared."""
-    return lambda **changes: tiny.options(shared, **dict(out=tmp_path / "run", dropout=0.1) | changes)
+    return lambda **changes: tiny.options(shared, **dict(out=tmp_path / "run", dropout=0.1, watch=WATCHED) | changes)
 
 
 @pytest.fixture(scope="module")
 def straight(shared):
     """A run without any interruption."""
-    options = tiny.options(shared, out=shared / "straight", dropout=0.1)
+    options = tiny.options(shared, out=shared / "straight", dropout=0.1, watch=WATCHED)
     pretrain(options, silent)
     return options.out
 
@@ -49,7 +52,7 @@ def straight(shared):
 @pytest.fixture
 def no_picture(monkeypatch):
     """Skip the drawing of curves, which would take most of the time of such a short run."""
-    monkeypatch.setattr(pretraining.plots, "pretraining_curves", silent)
+    monkeypatch.setattr(showing.plots, "pretraining_curves", silent)
 
 
 def ctrl_c_at(monkeypatch, *steps):
@@ -68,6 +71,8 @@ def lines_of(folder):
 
 def assert_same_run(a, b):
     assert same(weights(a), weights(b)) and same(state_of(a), state_of(b))
+    seen, wanted = ([row for row in read_watched(folder) if row["step"] in (0, 4, 8, 12)] for folder in (a, b))
+    assert seen == wanted and len(wanted) == 4 * 2
     ours, theirs = lines_of(a), lines_of(b)
     common = ours.keys() & theirs.keys()
     assert {0, 4, 8, 12} <= common and all(ours[step] == theirs[step] for step in common)
@@ -318,7 +323,7 @@ def test_F25_F26_with_learned_positions_the_folder_opens_in_transformers_with_eq
 def test_a_run_folder_holds_what_was_promised(straight):
     assert {path.name for path in straight.iterdir()} == {
         *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "notes.txt"),
-        *("metrics.jsonl", "pretraining.png", "training_state"),
+        *("metrics.jsonl", "pretraining.png", "watched.jsonl", "watched.png", "training_state"),
     }
     keys = {"step", "tokens", "seconds", "mlm_loss", "nsp_loss", "nsp_accuracy", "pairs"}
     assert [(line["step"], line.keys() == keys) for line in read_metrics(straight)] == [

@@ -11,7 +11,7 @@ from tiny import DATA, command, same, silent, weights
 
 from minilm.errors import InputError
 from minilm.examples.causal_lm import TextWindows
-from minilm.jobs import pretrain as pretraining
+from minilm.jobs import showing
 from minilm.jobs.finetune import EvaluateOptions, FinetuneOptions, evaluate, finetune
 from minilm.jobs.pretrain import held_out_batches, prepare_for, pretrain
 from minilm.models.heads import Classifier
@@ -60,8 +60,10 @@ def test_F23_the_folder_holds_a_language_model_and_what_was_measured(folder, run
     assert loaded.model.config == LSTMConfig(size, embedding=12, hidden=12, layers=2, dropout=0.1)
     rows = read_metrics(folder)
     assert [row["step"] for row in rows] == [0, 4, 8, 12]
-    assert all(row.keys() == {"step", "tokens", "seconds", "loss", "perplexity"} for row in rows)
-    assert rows[-1]["tokens"] == 12 * 4 * 24  # steps × batch × length
+    figures = {"loss", "perplexity", "bits_per_character", "bits_per_byte"}
+    assert all(row.keys() == {"step", "tokens", "seconds"} | figures for row in rows)
+    windows = TextWindows(prepare_for(run(), silent).train, loaded.tokenizer, 24, 4, 0)
+    assert rows[-1]["tokens"] == sum(windows[step].tokens for step in range(12)) > 12 * 4 * 12
     assert rows[-1]["loss"] < rows[0]["loss"] and rows[0]["loss"] == pytest.approx(math.log(size), abs=0.3)
     measured = CausalLM().measure(loaded.model, held_out_batches(prepare_for(run(), silent), 24, "causal"))
     assert {name: rows[-1][name] for name in measured} == pytest.approx(measured, rel=1e-6)
@@ -70,7 +72,7 @@ def test_F23_the_folder_holds_a_language_model_and_what_was_measured(folder, run
 def test_the_picture_shows_the_loss_that_was_measured(folder, run, monkeypatch):
     assert (folder / "pretraining.png").read_bytes().startswith(b"\x89PNG")
     figures, real = [], plots.pretraining_curves
-    monkeypatch.setattr(pretraining.plots, "pretraining_curves", lambda *a, **k: figures.append(real(*a, **k)))
+    monkeypatch.setattr(showing.plots, "pretraining_curves", lambda *a, **k: figures.append(real(*a, **k)))
     pretrain(run(steps=4), silent)
     pretrain(run(steps=4, architecture="bert", out=run().out.with_name("bert")), silent)
     (loss,), (masked, accuracy) = (figure.axes for figure in figures)
@@ -82,7 +84,7 @@ def test_the_picture_shows_the_loss_that_was_measured(folder, run, monkeypatch):
 
 @pytest.mark.parametrize("steps", [(0,), (7,), (2, 9)])
 def test_resumed_is_uninterrupted_bit_for_bit(steps, run, folder, monkeypatch):
-    monkeypatch.setattr(pretraining.plots, "pretraining_curves", silent)
+    monkeypatch.setattr(showing.plots, "pretraining_curves", silent)
     tiny.ctrl_c_at(monkeypatch, TextWindows, *steps)
     for i, step in enumerate(steps):
         torch.manual_seed(i)  # the global generator must not matter

@@ -20,13 +20,9 @@ by_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.s
 
 # Notebooks, without their numbers, whose answers are still to be written. Once a notebook has them, its name must go.
 WITHOUT_ANSWERS = {
-    "transformer_block",
     "pretraining",
     "fine_tuning",
     "published_weights",
-    "learning_from_data",
-    "gradients",
-    "text_tokens_word_vectors",
 }
 
 FOLDED = re.compile(r"<details><summary>Answers</summary>\n\n(.*?)\n\n</details>", re.DOTALL)

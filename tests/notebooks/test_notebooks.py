@@ -184,7 +184,7 @@ def test_a_claim_that_fails_is_a_fault(tmp_path, capsys):
             "a path of a",
         ),
         ("object()", "its output contains the address of an object, '0x"),
-        ("print('x' * 700_000)", "01_a.ipynb would have 683 KB, but at most 600 KB are allowed"),
+        ("print('x' * 700_000)", "01_a.ipynb would have 684 KB, but at most 600 KB are allowed"),
         ("import os\nos._exit(1)", "01_a.py: Kernel died"),
     ],
 )

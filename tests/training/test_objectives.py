@@ -1,6 +1,7 @@
 """Compares each objective with an independent computation: PyTorch's own losses, or a plain loop over the positions."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -191,6 +192,31 @@ def test_F23_a_language_model_is_measured_by_the_mean_over_all_tokens():
     assert measured["perplexity"] == pytest.approx(math.exp(mean), rel=1e-6)
     assert abs(mean - sum(float(losses.mean()) for losses in each) / 2) > 1e-2  # a mean of means would fail
     assert CausalLM().summary({"loss": 2.0, "perplexity": 7.389}) == "next token 2.000 nats  perplexity 7.4"
+
+
+class Fixed(nn.Module):
+    """A language model whose probabilities are known: P(next = (this + 1) mod 4) = 1/2, and 1/6 for each other token."""
+
+    def forward(self, input_ids, attention_mask=None):
+        p = torch.full((*input_ids.shape, 4), 1 / 6, dtype=torch.float64)
+        return p.scatter(-1, (input_ids[..., None] + 1) % 4, 0.5).log()
+
+
+def test_F23_bits_per_character_and_per_byte_by_hand():
+    """Two documents with BEGIN 0 and END 3: "0 1 2 3" costs 3 bits, and "0 2 1 1 3" costs 4 log₂ 6 bits, in two windows.
+
+    Their texts are "é1" (2 characters, 3 bytes) and "abcdé" (5 characters, 6 bytes).
+    """
+    one = Batch(torch.tensor([[0, 1, 2, 3], [0, 2, 1, 0]]), None, torch.tensor([[True] * 4, [True] * 3 + [False]]))
+    one = replace(one, text_sizes=torch.tensor([[2, 3], [0, 0]]))
+    other = Batch(torch.tensor([[1, 1, 3]]), text_sizes=torch.tensor([[5, 6]]))
+    measured = CausalLM().measure(Fixed(), [one, other])
+    bits = 3 + 4 * math.log2(6)
+    assert measured["loss"] == pytest.approx(bits * math.log(2) / 7, abs=1e-12)
+    assert measured["perplexity"] == pytest.approx(2 ** (bits / 7), rel=1e-6)
+    assert measured["bits_per_character"] == pytest.approx(bits / 7, abs=1e-12)
+    assert measured["bits_per_byte"] == pytest.approx(bits / 9, abs=1e-12)
+    assert CausalLM().summary(measured).endswith(f"  {bits / 7:.3f} bits per character")
 
 
 # ------------------------------------------------------------------------------- labels

@@ -35,7 +35,7 @@ def store():
 def lstm(seed):
     generator = torch.Generator().manual_seed(seed)
     model = LSTMLanguageModel(LSTMConfig(TOKENIZER.size, embedding=5, hidden=6, layers=2, dropout=0.3), generator)
-    return model, CausalLM(), TextWindows(store(), LENGTH, 3, seed=7)
+    return model, CausalLM(), TextWindows(store(), TOKENIZER, LENGTH, 3, seed=7)
 
 
 def bert(seed):

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 SVG = "http://www.w3.org/2000/svg"
 # DejaVu Sans is the widest of these, so a text that fits its box in our picture fits it in the reader's as well.
 FONTS = "'DejaVu Sans',Verdana,'Segoe UI',Helvetica,Arial,sans-serif"
-STYLED = ("fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap")
-STYLED += ("text-anchor", "font-size", "font-weight")
+STYLED = "fill fill-opacity stroke stroke-width stroke-dasharray stroke-linecap".split()
+STYLED += ["text-anchor", "font-size", "font-weight"]
 
 
 class Colour(NamedTuple):
@@ -51,7 +51,7 @@ def tidy(source: str, about: str) -> str:
     dark = {name: names_of(name)[1] for name in used}
     rules = "".join(f".minilm .{name}{{{names_of(name)[0]}:{colour}}}" for name, colour in dark.items())
     head = (
-        f'<svg xmlns="{SVG}" class="minilm" role="img" width="{width}pt" height="{height}pt" '
+        f'<svg xmlns="{SVG}" class="minilm" role="img" width="{width}pt" height="{height}pt" style="max-width:100%;height:auto" '
         f'viewBox="0 0 {width} {height}" stroke-linejoin="round">\n<title>{escaped(about)}</title>\n'
         f"<style>.minilm text{{font-family:{FONTS};white-space:pre}}"
         f"@media (prefers-color-scheme:dark){{{rules}}}</style>\n"
@@ -79,7 +79,7 @@ def parts_of(element: ElementTree.Element) -> Iterator[str]:
 
 def attributes(element: ElementTree.Element) -> str:
     """What is kept of an element: its place, its look, and a class for each of its colours."""
-    found = {name: shorter(element.attrib[name]) for name in ("d", "x", "y") if name in element.attrib}
+    found: dict[str, str] = {name: shorter(element.attrib[name]) for name in ("d", "x", "y") if name in element.attrib}
     style = [declaration.partition(":") for declaration in element.get("style", "").split(";")]
     look = {name.strip(): value.strip() for name, _, value in style}
     if font := re.match(r"(?:(\d+) )?([\d.]+px) ", look.get("font", "")):  # how older matplotlibs write it

@@ -52,18 +52,18 @@ TRY = [
     ),
     (
         "Use one table for both roles: add `o = e` below the line that draws them and `g = np.stack([g.sum(axis=0)] * 2)` "
-        "below the line of `g`. How high is then the score of a word beside itself, `(o * e).sum(axis=1)`, and does that "
-        "make sense?",
+        "below the line of `g`. How high is then the score of a word beside itself, on average `(o * e).sum(axis=1).mean()`, "
+        "and does that make sense?",
         [
             (DRAWN, DRAWN + "\no = e"),
             (GRADIENT, GRADIENT + "\n    g = np.stack([g.sum(axis=0)] * 2)"),
-            ("after", LAST, "(o * e).sum(axis=1)"),
+            ("after", LAST, "(o * e).sum(axis=1).mean()"),
         ],
     ),
     (
         "Use one table for both roles: add `o = e` below the line that draws them and `g = np.stack([g.sum(axis=0)] * 2)` "
-        "below the line of `g`. How high is then the score of a word beside itself, `(o * e).sum(axis=1)`, and does that "
-        "make sense?",
+        "below the line of `g`. How high is then the score of a word beside itself, on average `(o * e).sum(axis=1).mean()`, "
+        "and does that make sense?",
         [(DRAWN, DRAWN + "\no = e")],
     ),
 ]

@@ -69,7 +69,7 @@ TRY = [
             (
                 "after",
                 SINGLE,
-                "%timeit -n 1 -r 1 layer(torch.tensor(X))\nlayer.fused = False\n%timeit -n 1 layer(torch.tensor(X))",
+                "%timeit -n 1 -r 1 layer(torch.tensor(X))\nlayer.fused = False\n%timeit -n 1 -r 1 layer(torch.tensor(X))",
             )
         ],
     ),
