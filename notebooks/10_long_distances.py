@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 10 · Long distances: recurrence against attention
 #
-# > **Minutes.** 1 to run, about 60 to read and try.
+# > **Minutes.** 1 to run, about 65 to read and try.
 # >
 # > **You need** [notebook 04](04_attention.ipynb) for attention, [notebook 08](08_recurrence.ipynb) for recurrence, and
 # > [notebook 09](09_gates.ipynb) for the gates of the LSTM.

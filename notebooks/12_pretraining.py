@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 12 · Pretraining
 #
-# > **Minutes.** 1 to run, about 90 to read and try.
+# > **Minutes.** 1 to run, about 110 to read and try.
 # >
 # > **You need** [notebook 07](07_transformer_block.ipynb) for the Transformer block,
 # > [notebook 06](06_positions.ipynb) for positions by a table and by a bias, [notebook 11](11_language_models.ipynb)
