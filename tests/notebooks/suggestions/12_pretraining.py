@@ -104,7 +104,7 @@ TRY = [
     ),
     (
         "Give both more labels, `[: 300 if FAST else 8000]`: which of the two gains more, the dictionary or the line?",
-        [("[: 300 if FAST else 1600]", "[: 600 if FAST else 8000]")],
+        [("[: 300 if FAST else 2000]", "[: 600 if FAST else 8000]")],
     ),
 ]
 REMARKS = []
@@ -120,7 +120,7 @@ FULL = {
         [(REACH, "reach = (1, 2)")],
     ],
     "Give both more labels, `[: 300 if FAST else 8000]`: which of the two gains more, the dictionary or the line?": [
-        [("[: 300 if FAST else 1600]", "[: 300 if FAST else 8000]")]
+        [("[: 300 if FAST else 2000]", "[: 300 if FAST else 8000]")]
     ],
 }
 
