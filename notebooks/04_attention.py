@@ -26,7 +26,7 @@ import torch
 
 from minilm.formulas import attention as by_hand
 from minilm.layers import attention as library
-from minilm.viz import plots, schematics
+from minilm.viz import interactive, plots, schematics
 from minilm.viz.teaching import FAST, agree, claim, panels
 
 torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
@@ -363,6 +363,13 @@ claim("With it the largest weight stays below 35 %.", [largest[D, "with √D"] <
 claim("The gradient is more than three times smaller without the root.", lost > 3)
 
 # %% [markdown]
+# Here is one row of scores to play with: the same query and keys, with and without the root, and a *temperature* $\tau$
+# by which both are divided. (In Jupyter, the picture has sliders if `ipywidgets` is installed. Move $D$ first.)
+
+# %%
+interactive.temperature_and_root()
+
+# %% [markdown]
 # **Wrong, then right.** Dividing by $D$ instead of $\sqrt D$ is an error in the other direction: the variance falls to
 # $1/D$, all weights become nearly equal, and attention is a plain average. And $D$ is the size of a query, not the
 # width $C$ of the model. A model has several attentions side by side, $H$ *heads* of the size $D = C/H$ (notebook 05).
@@ -672,7 +679,7 @@ claim("It is more than five times too large.", times > 5)
 #
 # | exercise | minutes | difficulty |
 # |---|---|---|
-# | `attention` | 40 | medium |
-# | `padding_mask` | 20 | easy |
+# | `attention` | 30 | medium |
+# | `padding_mask` | 15 | easy |
 # | `causal_mask` | 10 | easy |
 # | `attention_gradient` | 45 | hard |

@@ -29,7 +29,7 @@ from torch import nn
 from minilm.formulas import attention, positions
 from minilm.formulas.cross_entropy import softmax
 from minilm.layers import attention as library_attention, positions as library_positions
-from minilm.viz import plots, schematics
+from minilm.viz import interactive, plots, schematics
 from minilm.viz.teaching import FAST, agree, claim, panels
 
 rng = np.random.default_rng(0)
@@ -400,6 +400,14 @@ claim("But not the same for every word.", np.ptp(to_the_left["with"]) > 0.1)
 # score multiplies the odds, the weight of this word against that of another one, by $e^4 \approx 55$, and a key that
 # fits the query very well can still win.
 #
+# A bias may have other shapes than a peak. The next picture takes one that falls in a straight line on both sides of a
+# centre, and shows the attention that it makes of random scores. (In Jupyter, it has sliders if `ipywidgets` is
+# installed: move the centre, then make the bias stronger.)
+
+# %%
+interactive.bias_and_attention()
+
+# %% [markdown]
 # **Shift invariance.** We put ten words at the beginning of a text, and the same ten words further to the right. Do
 # they attend to one another as before?
 #
@@ -786,6 +794,6 @@ if not FAST:
 #
 # | exercise | minutes | difficulty |
 # |---|---|---|
-# | `sinusoids` | 20 | easy |
-# | `embedding` | 30 | medium |
+# | `embedding` | 25 | medium |
+# | `sinusoids` | 25 | medium |
 # | `relative_bucket` | 30 | medium |

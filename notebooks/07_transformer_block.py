@@ -915,7 +915,7 @@ claim("The blocks hold more than half of the parameters.", all_blocks > count(be
 #
 # | exercise | minutes | difficulty |
 # |---|---|---|
-# | `layer_norm` | 20 | easy |
+# | `layer_norm` | 15 | easy |
 # | `layer_norm_gradient` | 40 | hard |
-# | `feed_forward` | 25 | medium |
-# | `block` | 45 | hard |
+# | `feed_forward` | 15 | easy |
+# | `block` | 30 | medium |

@@ -533,4 +533,4 @@ claim("So does that of tanh.", first_gradient["tanh", low] < 1e-10)
 #
 # | exercise | minutes | difficulty |
 # |---|---|---|
-# | `rnn` | 50 | hard |
+# | `rnn` | 60 | hard |

@@ -658,5 +658,5 @@ if not FAST:
 # |---|---|---|
 # | `lstm_cell` | 30 | medium |
 # | `lstm_bptt` | 60 | hard |
+# | `clipping` | 15 | easy |
 # | `gru_cell` | 25 | medium |
-# | `clipping` | 20 | easy |

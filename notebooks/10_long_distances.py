@@ -177,8 +177,8 @@ claim("Attention is cheaper for shorter texts and more expensive for longer ones
 # The layers are an RNN, an LSTM as everybody starts it (the bias of its forget gate is 1), the same LSTM with *open*
 # gates (that bias is 4, so that the gate lets almost all of the state pass), and one block of a Transformer.
 #
-# **Predict first.** The last token is 80 steps away from the first one. Sort the four layers by the share of the
-# gradient that arrives.
+# **Predict first.** The last token is 80 steps away from the first one. Through which of the four layers does the
+# largest share of the gradient arrive, and through which the smallest?
 #
 # <details><summary>Answer</summary>
 #
@@ -575,6 +575,6 @@ if not FAST:
 #
 # | exercise | minutes | difficulty |
 # |---|---:|---|
-# | `minilm exercise start rnn` | 40 | hard |
-# | `minilm exercise start lstm_cell` | 25 | medium |
-# | `minilm exercise start attention` | 20 | easy |
+# | `rnn` | 60 | hard |
+# | `lstm_cell` | 30 | medium |
+# | `attention` | 30 | medium |

@@ -742,6 +742,6 @@ if not FAST:
 #
 # | exercise | minutes | difficulty |
 # |---|---:|---|
-# | `minilm exercise start perplexity` | 20 | easy |
-# | `minilm exercise start sampling` | 30 | medium |
-# | `minilm exercise start both_sides` | 20 | medium |
+# | `sampling` | 30 | medium |
+# | `perplexity` | 25 | medium |
+# | `both_sides` | 20 | medium |

@@ -920,5 +920,5 @@ if not FAST:
 #
 # | exercise | minutes | difficulty |
 # |---|---:|---|
-# | `minilm exercise start masking` | 30 | medium |
-# | `minilm exercise start next_sentence` | 40 | hard |
+# | `masking` | 30 | medium |
+# | `next_sentence` | 40 | medium |

@@ -535,7 +535,6 @@ if not FAST:
 #
 # | exercise | minutes | difficulty |
 # |---|---:|---|
-# | `minilm exercise start linear` | 20 | easy |
-# | `minilm exercise start low_rank` | 30 | medium |
-# | `minilm exercise start dropout` | 20 | easy |
-# | `minilm exercise start early_stopping` | 25 | medium |
+# | `linear` | 20 | easy |
+# | `dropout` | 20 | easy |
+# | `low_rank` | 30 | medium |

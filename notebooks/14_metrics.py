@@ -901,6 +901,6 @@ claim("It pulls at O → O, line after line, for tokens that do not exist.", dA[
 #
 # | exercise | minutes | difficulty |
 # |---|---:|---|
-# | `minilm exercise start f1` | 25 | medium |
-# | `minilm exercise start crf_log_z` | 30 | hard |
-# | `minilm exercise start viterbi` | 30 | hard |
+# | `crf_log_z` | 40 | hard |
+# | `viterbi` | 40 | hard |
+# | `f1` | 40 | medium |

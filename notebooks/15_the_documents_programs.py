@@ -1023,5 +1023,4 @@ claim("Every arXiv number has the year of its row.",
 #
 # | exercise | minutes | difficulty |
 # |---|---:|---|
-# | `minilm exercise start subword_tags` | 30 | medium |
-# | `minilm exercise start adamw` | 30 | medium |
+# | `subword_tags` | 25 | medium |

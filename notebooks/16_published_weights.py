@@ -10,8 +10,7 @@
 # > **Afterwards you can** open a published BERT, compute its output in thirty lines of NumPy, look at its heads,
 # > search by meaning with it, fine-tune it, and export your own model for others.
 # >
-# > **The documents.** D0 §5.2: “BertTokenizer.from_pretrained('bert-base-cased')” (one line fetches what others
-# > trained) · D3 §2.1: “如BERT、GPT-3等大规模预训练模型” (large pretrained models such as BERT and GPT-3) · D4
+# > **The documents.** D3 §2.1: “如BERT、GPT-3等大规模预训练模型” (large pretrained models such as BERT and GPT-3) · D4
 # > §2.1.2: “模型能够学习到丰富的语言知识” (the model can learn a wealth of knowledge about language)
 # >
 # > **Words.** [epoch and logit](GLOSSARY.md#words-that-the-notebooks-use),
@@ -569,6 +568,6 @@ claim("GPT-2 is refused.", isinstance(answer, ValueError))
 #
 # | exercise | minutes | difficulty |
 # |---|---:|---|
-# | `minilm exercise start layer_norm` | 20 | easy |
-# | `minilm exercise start heads` | 25 | medium |
-# | `minilm exercise start block` | 40 | hard |
+# | `layer_norm` | 15 | easy |
+# | `heads` | 30 | medium |
+# | `block` | 30 | medium |
