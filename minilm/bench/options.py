@@ -28,6 +28,7 @@ SIZES = {
     "lstm": Size(steps=10, width=256, layers=1, heads=1, batch=32, length=64),
     "crf": Size(steps=10, width=1, layers=1, heads=1, batch=16, length=64),
     "bridge": Size(steps=4, width=384, layers=6, heads=12, batch=16, length=512),
+    "generate": Size(steps=1, width=128, layers=2, heads=4, batch=1, length=256),
     "padding": Size(steps=32, width=128, layers=2, heads=4, batch=16, length=128),
 }  # recipe, race and epochs have the size of the quickstart
 
@@ -50,11 +51,24 @@ class BenchOptions:
     padding costs · bridge: a published model here, in transformers and in sentence-transformers · recipe: a grid of
     pretraining variants on equal budgets · race: minutes from nothing to a held-out loss, here and with the Trainer of
     transformers · epochs: how often each row of a ladder should see its labels, on a development part · curves: rows of a
-    ladder from a hundred labels to all.
+    ladder from a hundred labels to all · generate: tokens per second of a GPT that writes, with and without its cache and in
+    transformers.
     """
 
     what: tyro.conf.Positional[
-        Literal["speed", "initialisation", "lstm", "crf", "padding", "bridge", "recipe", "race", "epochs", "curves"]
+        Literal[
+            "speed",
+            "initialisation",
+            "lstm",
+            "crf",
+            "padding",
+            "bridge",
+            "recipe",
+            "race",
+            "epochs",
+            "curves",
+            "generate",
+        ]
     ]
     out: Path = Path("runs/bench")
     corpus: str = "imdb"
@@ -111,6 +125,7 @@ class BenchOptions:
     layers: int | None = None
     heads: int | None = None
     batch: int | None = None
+    """Examples at once; generate takes 1 and 16 in turn if it is not given."""
     length: int | None = None
     vocab_size: int | None = None
     threads: int | None = None

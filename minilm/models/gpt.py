@@ -114,6 +114,23 @@ class GPTEncoder(nn.Module):
             may_attend = near if may_attend is None else may_attend & near
         return EncoderOutput(*self.stack(self.dropout(x), may_attend, need_weights, is_causal=True, caches=caches))
 
+    def one_token(
+        self, input_ids: Int[Tensor, " B"], caches: list[KVCache], attention_mask: Bool[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B C"]:
+        """`forward` for one new token per row, in half the time (see `TransformerStack.one_token`)."""
+        if attention_mask is not None and attention_mask.all():
+            attention_mask = None
+        x, S = self.tokens(input_ids), caches[0].keys_for(1)  # [B, C]
+        if self.positions is not None:
+            places = self.place(caches[0].read, 1, attention_mask)  # [1, C] or [B, 1, C]
+            x = x + (places if attention_mask is None else places[:, 0])
+        relative = self.stack.relative_bias
+        bias = None if relative is None else relative(1, S, start=S - 1)  # [1, H, 1, S]
+        if attention_mask is not None:
+            bias = x.new_zeros(1, 1, 1, S) if bias is None else bias
+            bias = bias.masked_fill(~attention_mask[:, None, None, -S:], -torch.inf)
+        return self.stack.one_token(x, caches, bias)
+
     def place(
         self, before: int, T: int, attention_mask: Bool[Tensor, "B S"] | None
     ) -> Float[Tensor, "T C"] | Float[Tensor, "B T C"]:
@@ -224,6 +241,9 @@ class GPT(nn.Module):
         With a `memory`, `input_ids` follow what it holds, and are added to it. `attention_mask` covers all tokens read so far.
         """
         caches = None if memory is None else memory.caches
+        usual = self.training or torch.is_grad_enabled() or not self.encoder.stack.has_one_token
+        if caches and caches[0].read and input_ids.size(1) == 1 and not usual:
+            return self.logits(self.encoder.one_token(input_ids[:, 0], caches, attention_mask))
         hidden = self.encoder(input_ids, None, attention_mask, caches=caches).hidden
         return self.logits(hidden[:, -1])
 

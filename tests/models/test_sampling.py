@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from minilm.errors import InputError
-from minilm.models.sampling import sample, sampling_probabilities
+from minilm.models.sampling import choose, cut_probabilities, sample, sampling_probabilities
 
 OPTIONS = ({}, {"temperature": 0.5}, {"temperature": 3.0}, {"top_k": 2}, {"top_k": 3, "top_p": 0.8})
 DRAWS = 200_000 // len(OPTIONS)
@@ -115,3 +115,27 @@ def test_F23_every_row_is_drawn_from_its_own_logits_and_the_seed_decides():
 def test_F23_bad_input_is_one_clear_sentence(change, said):
     with pytest.raises(InputError, match=said):
         sample(**{"logits": torch.zeros(4), "generator": generator(), **change})
+
+
+@given(settings_of_a_draw(), st.integers(1, 3))
+def test_F23_all_rows_at_once_have_the_probabilities_of_one_row_after_the_other(case, B):
+    z, temperature, top_k, top_p = case
+    rows = np.stack([np.roll(z, shift) for shift in range(B)])
+    p, order = cut_probabilities(torch.from_numpy(rows), temperature, top_k, top_p)
+    found = torch.zeros(B, len(z), dtype=torch.float64).scatter(-1, order, p).numpy()
+    wanted = [sampling_probabilities(row, temperature, top_k, top_p) for row in rows]
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_F23_a_row_is_drawn_by_its_own_generator_as_often_as_its_probability_says(options):
+    draws = 4000
+    generators, logits = [generator(1), generator(2)], torch.from_numpy(np.stack([Z, Z[::-1]]))
+    ids = torch.stack([choose(logits, generators, **options) for _ in range(draws)])  # [draws, 2]
+    given = options.get("temperature", 1.0), options.get("top_k", 4), options.get("top_p", 1.0)
+    for row, z in zip(ids.T, (Z, Z[::-1].copy()), strict=True):
+        p = sampling_probabilities(z, *given)
+        found = np.bincount(row.numpy(), minlength=4) / draws
+        assert (abs(found - p) <= 5 * np.sqrt(p * (1 - p) / draws)).all()
+    one = [int(choose(logits[:1], [g], **options)[0]) for g in [generator(1)] for _ in range(50)]
+    assert one == ids[:50, 0].tolist()  # what stands beside a row does not matter
