@@ -53,7 +53,7 @@ from minilm.training.entity_report import name_of, names_in, report
 from minilm.training.metrics import entities
 from minilm.training.objectives import BertPretraining
 from minilm.training.run import TrainingRun
-from minilm.viz import schematics
+from minilm.viz import interactive, schematics
 from minilm.viz.plots import COLOURS, GREY, MARKERS, pretraining_curves, reached, wilson
 from minilm.viz.teaching import FAST, agree, claim, panels
 
@@ -133,6 +133,15 @@ hidden, labels = one_draw(w, np.random.default_rng(1))
 theirs = formulas.mask_tokens(w, special, mask, V, np.random.default_rng(1))
 agree("hidden words and labels, formulas", [hidden, labels], theirs)
 print(*tokenizer.tokens(w[0, :24]), "\n", *tokenizer.tokens(hidden[0, :24]), sep=" ")
+
+# %% [markdown]
+# An English sentence shows what the rate means for the model: blue and orange words are the chosen ones, and below each
+# stands what it must guess. (In Jupyter, the picture has sliders if `ipywidgets` is installed. At which rate could you
+# still guess?)
+
+# %%
+sentence = "nobody knew why the old lighthouse was dark that night , but the ships found their way home all the same ."
+interactive.hidden_words(sentence.split())
 
 # %% [markdown]
 # The same lines, in PyTorch, are in `minilm/examples/masked_lm.py`. They use another random generator, so only the
