@@ -274,6 +274,23 @@ claim("None of these could pass for rounding in 64 bits.", [change > 1e-7 for ch
 # **What to try.** Swap the words `"query"` and `"key"` in `attention` above: the shape of `weights` does not change,
 # but what happens to the numbers? · Leave out the root, `softmax(q @ k.swapaxes(1, 2), axis=-1)`.
 #
+# <details><summary>Answers</summary>
+#
+# 1. They are different numbers: the scores $q k^\top$ are transposed, so each token gives the weights that it should
+#    get. The comparison with the library says by how much the output is off.
+#
+#    ```text
+#    no longer equal: thirty lines of NumPy, and minilm/models/bert.py: they differ by 2.0e+00, more than 1e-04
+#    ```
+# 2. The scores are $\sqrt{32} = 5.7$ times as large, so the softmax is nearly always 0 or 1. The shapes are right,
+#    and the output is wrong.
+#
+#    ```text
+#    no longer equal: thirty lines of NumPy, and minilm/models/bert.py: they differ by 1.2e+00, more than 1e-04
+#    ```
+#
+# </details>
+#
 # ## What trained heads look at  (F18, F19 · D4 §2.1.5)
 # There are six layers of twelve heads. Which tokens do they look at, on average over real sentences? We put four simple
 # questions to each head: how much of its attention goes to the token on the left, to the token on the right, to the
@@ -336,6 +353,29 @@ plots.head_map(tokens, A[layer][head], title=f"Layer {layer + 1} · head {head +
 # at *animal*: `weights = np.stack(A)[..., tokens.index("it"), tokens.index("animal")]`, then
 # `np.argwhere(weights == weights.max()) + 1`. · Replace *tired* by *wide* in `sentence`: does *it* look at *street*
 # now? (Do not be disappointed. Notebook 05 says what a heat map does not show.)
+#
+# <details><summary>Answers</summary>
+#
+# 1. You see a map for each head: six rows of twelve. Most of them have one bright column, `[CLS]` or `[SEP]`; a few
+#    have a diagonal, and these are the heads of the pictures above.
+# 2. It is the head in the last line, with layer and head counted from 1. Do not read more into it than that: with 72
+#    heads, one of them will look most at any word you choose.
+#
+#    ```text
+#    array([[4, 2]])
+#    ```
+# 3. No: the first two lines are with *tired*, the last two with *wide*. The head that looks most at *animal* is
+#    another one now, but *it* still looks at *animal* more than at *street*, in the strongest head and on average.
+#    Such maps do not show that the model knows what *it* is.
+#
+#    ```text
+#    it → animal: at most 0.69 (layer 4, head 2), on average 0.075
+#    it → street: at most 0.21 (layer 6, head 6), on average 0.048
+#    it → animal: at most 0.54 (layer 6, head 12), on average 0.064
+#    it → street: at most 0.23 (layer 6, head 2), on average 0.053
+#    ```
+#
+# </details>
 #
 # ## Sentences as vectors  (F20 · D0 §4.1)
 # This model was trained further, so that the mean of a sentence's token vectors, scaled to length 1, says what the
@@ -433,6 +473,33 @@ claim("Hatred of the same film is nearer than love in other words.", love @ hate
 # before the first block, `states[0]` in place of `states[-1]` in the line of `u`: which sentences are nearest without
 # any context?
 #
+# <details><summary>Answers</summary>
+#
+# 1. The command prints the lines of the file, the nearest ones first, each with its cosine. With a file of two lines:
+#
+#    ```text
+#    0.274  The trick shots are splendid.
+#    0.098  It rained all day.
+#    ```
+# 2. It finds a sentence about being moved without the word *weep*. But *not* does not help: what comes back for *not
+#    for children* is about children and other dangers.
+#
+#    ```text
+#    a film to weep over:
+#    0.62  this is a film brimming with detail and nuance and one that speaks volumes about the ability of
+#    not for children:
+#    0.43  if there's a way to effectively teach kids about the dangers of drugs , i think it's in project
+#    ```
+# 3. Without context, a sentence is the mean of its word vectors: the sentences that share the word *bank* are nearest
+#    again, and the claim about the neighbours in meaning is no longer true.
+#
+#    ```text
+#    no longer equal: by hand, and minilm/training/inference.py: they differ by 4.5e-01, more than 1e-05
+#    no longer true: For every sentence, the nearest vector is that of its neighbour in meaning.
+#    ```
+#
+# </details>
+#
 # ## Fine-tuning it  (F02, F07, F28 · D0 §4.3, §5.3)
 # To tell praise from blame, the model must learn something new from few labels. We put the head of notebook 13 on this
 # encoder and train all of $\theta$, in small steps (a learning rate of 1/10,000: this model has more to forget than a
@@ -507,6 +574,20 @@ if not FAST:
 # **What to try.** Learn from 100 labels instead of 500, `LEARN, TEST, EPOCHS = 100, 300, 3`: how much is left of the
 # lead?
 #
+# <details><summary>Answers</summary>
+#
+# 1. Nothing: with 100 labels it is behind the small model that learned from 500, though still ahead of counting words
+#    and of a Transformer from scratch with 500. The interval is wide, because only 300 sentences are measured.
+#
+#    ```text
+#    100 labels, 3 epochs: 67.0% of 300 new sentences right; before training 50% of the first 40
+#    counting words (TF-IDF)          0.636, from 0.624 to 0.648
+#    … pretrained on 21,000 reviews   0.735, from 0.724 to 0.746
+#    these weights, here              0.670, from 0.615 to 0.721
+#    ```
+#
+# </details>
+#
 # ## And back  (F20 · D0 §5.2)
 # We can export what we imported: our folder opens in `transformers` (and in `sentence-transformers`), with every bit
 # unchanged.
@@ -549,6 +630,18 @@ claim("GPT-2 is refused.", isinstance(answer, ValueError))
 # %% [markdown]
 # **What to try.** Open a folder of your own from the hub, `opened("path/to/it")`: is it a BERT, and if not, what does
 # the sentence say?
+#
+# <details><summary>Answers</summary>
+#
+# 1. If there is no such folder, or if it holds another kind of model, the sentence says so. For a BERT you see its
+#    sizes:
+#
+#    ```text
+#    minilm.errors.InputError('path/to/it is not a run folder: it has no config.json.')
+#    TransformerConfig(vocab_size=30522, width=384, layers=6, heads=12, feed_forward=1536, max_length=512, token_types=2, dropout=0.1, activation='gelu', norm='post', positions='learned', epsilon=1e-12, pad_id=0)
+#    ```
+#
+# </details>
 
 # %% [markdown]
 # ## In five lines

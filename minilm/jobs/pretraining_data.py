@@ -86,6 +86,6 @@ def prepare_for(options: "PretrainOptions", say: Callable[[str], None], note: No
     """The corpus of these options, prepared now or found prepared. `note` hears what the tokenizer does not see of it."""
     given = Tokenizer.load(options.tokenizer) if options.tokenizer else None
     o = options
-    settings = o.vocab_size, o.units, o.lowercase, o.held_out
+    settings = o.vocab_size, o.units, bool(o.lowercase), o.held_out
     extra: dict[str, Any] = dict(tokenizer=given, strip_accents=o.strip_accents, pairs=o.pairs)
     return prepare(o.corpus, o.cache, *settings, say=say, note=note, **extra)

@@ -170,7 +170,8 @@ class GPTEncoder(nn.Module):
         """
         root = self.config.width**0.5
         self.tokens.weight.mul_(root)
-        self.stack.final_norm.gain.fill_(1 / root)
+        final_norm: Any = self.stack.final_norm
+        final_norm.gain.fill_(1 / root)
         if self.positions is not None and self.positions.weight.requires_grad:
             self.positions.weight.copy_(sinusoids(*self.positions.weight.shape) * TABLE_DEVIATION * root)
         if scheme == "neighbours":

@@ -22,7 +22,6 @@ by_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.s
 WITHOUT_ANSWERS = {
     "pretraining",
     "fine_tuning",
-    "published_weights",
 }
 
 FOLDED = re.compile(r"<details><summary>Answers</summary>\n\n(.*?)\n\n</details>", re.DOTALL)
