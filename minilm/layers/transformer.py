@@ -182,7 +182,7 @@ class TransformerStack(nn.Module):
         blocks = [TransformerBlock(width, heads, feed_forward, **options) for _ in range(layers)]
         self.layers: Any = nn.ModuleList(blocks)
         pre_norm = options.get("norm", "post") == "pre"
-        self.final_norm = LayerNorm(width, options.get("epsilon", 1e-12)) if pre_norm else nn.Identity()
+        self.final_norm: Any = LayerNorm(width, options.get("epsilon", 1e-12)) if pre_norm else nn.Identity()
 
     def forward(
         self,
