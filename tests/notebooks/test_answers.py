@@ -21,7 +21,6 @@ by_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.s
 # Notebooks, without their numbers, whose answers are still to be written. Once a notebook has them, its name must go.
 WITHOUT_ANSWERS = {
     "pretraining",
-    "fine_tuning",
 }
 
 FOLDED = re.compile(r"<details><summary>Answers</summary>\n\n(.*?)\n\n</details>", re.DOTALL)
