@@ -229,6 +229,25 @@ if not FAST:
 # which share is now too small? · Count at BERT's 15 %, `rate = 0.15`: do you still see the difference, and how many
 # tokens would it take to see it as clearly?
 #
+# <details><summary>Answers</summary>
+#
+# 1. Now the share of random tokens is too small, 9 %, and 10 % are kept: 81/9/10. The token in a hundred for which
+#    both draws say yes goes to whoever comes second.
+#
+#    ```text
+#    two draws    [81.04  8.99  9.97] %   standard errors from 80/10/10: [ 11.  -14.2  -0.4]
+#    ```
+# 2. With a sixth of the chosen tokens the standard errors are $\sqrt 6 = 2.4$ times as large, so the difference
+#    shrinks from 14 of them to about 4. To see it as clearly, you would need six times as many tokens, about a
+#    million.
+#
+#    ```text
+#    one draw     [80.09  9.83 10.08] %   standard errors from 80/10/10: [ 0.4 -1.   0.5]
+#    two draws    [80.78  9.84  9.38] %   standard errors from 80/10/10: [ 3.4 -0.9 -3.6]
+#    ```
+#
+# </details>
+#
 # **Exercise.** `minilm exercise start masking`
 #
 # ## The loss counts the hidden words alone  (F25 · D3 §4.2.1)
@@ -278,6 +297,18 @@ claim("It is less than a quarter of the loss.", too_small < 0.25 * L)
 # %% [markdown]
 # **What to try.** Hide every second token, `y = np.where(np.arange(64) % 2, w[:3], -100)` below the line of `z, y`:
 # why does the loss of a model that has learnt nothing hardly change?
+#
+# <details><summary>Answers</summary>
+#
+# 1. A model that has learned nothing is wrong everywhere, so it does not matter which tokens count, or how many: the
+#    mean stays near $\log V$. Only the mean over all positions moves, to half of it, because half of the positions
+#    count now.
+#
+#    ```text
+#    mean over the chosen tokens: 7.98 nats; over all positions: 3.99, below log V without learning
+#    ```
+#
+# </details>
 #
 # ## Does B follow A?  (F26 · D3 §4.2.2)
 # Next sentence prediction (下一句预测) is $\max P(y \mid w_A, w_B)$, which D3 prints correctly. Half of the pairs are
@@ -359,6 +390,23 @@ if not FAST:
 # `rule(pairs.b_end - pairs.b_start < pairs.a_end - pairs.a_start)`? · Test one that reads a single character: does A
 # hold a question mark,
 # `rule(np.array(["？" in tokenizer.text(ids[i:j]) for i, j in zip(pairs.a_start, pairs.a_end)]))`?
+#
+# <details><summary>Answers</summary>
+#
+# 1. It is right on half of the pairs, no more than chance: in the library's pairs a false B is the true B of another
+#    pair, of the same length.
+#
+#    ```text
+#    np.float64(0.5008125677139761)
+#    ```
+# 2. No better than chance: few A hold a question mark, and what follows a question looks much like what follows
+#    anything else.
+#
+#    ```text
+#    np.float64(0.5013001083423618)
+#    ```
+#
+# </details>
 #
 # **Exercise.** `minilm exercise start next_sentence`
 #
@@ -465,6 +513,29 @@ if not FAST:
 # **What to try.** Set `next_sentence_weight=0` in the options: does the loss of the masked words become lower when the
 # model has nothing else to learn? (It then reads whole rows of text, but is measured on pairs as before.) · Add
 # `init="fan-in"` to the options: how long does the loss then stay at the unigram floor?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Yes, from 5.56 to 5.42 nats, because all gradients now serve the masked words. Next sentence is not learned, so
+#    it is not measured.
+#
+#    ```text
+#    0 tokens: masked words 7.784 nats
+#    222,871 tokens: masked words 6.005 nats
+#    445,276 tokens: masked words 5.530 nats
+#    672,391 tokens: masked words 5.419 nats
+#    ```
+# 2. To the end of this run: after 697,325 tokens, the loss is only 0.15 below the floor, and next sentence is near 50
+#    %. A longer run does leave it.
+#
+#    ```text
+#    0 tokens: masked words 7.972 nats  next sentence 48.5%
+#    230,312 tokens: masked words 6.501 nats  next sentence 49.4%
+#    468,308 tokens: masked words 6.417 nats  next sentence 50.8%
+#    697,325 tokens: masked words 6.317 nats  next sentence 52.1%
+#    ```
+#
+# </details>
 #
 # ## What a look next door is worth  (F21 · D4 §2.1.9)
 # BERT knows the order of its tokens by a learned table: one vector per position, added to that of the token. Our model
@@ -592,6 +663,33 @@ if not FAST:
 # **What to try.** Give the table three layers as well, `layers=3`: is it better or worse than with two? · Use rotary
 # positions instead of the table, `positions="rotary"`: which of the two is nearer to the bias? · Take the peaks alone
 # from the trained model, `without([1, 17, 2, 18])`: is that all of it?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Worse in so short a run: 5.93 nats instead of 5.70 with two layers. Before the positions can be used, one more
+#    layer is one more that mixes everything with everything. The bias, with three layers, gets this far in less than
+#    half of the steps.
+#
+#    ```text
+#    697,325 tokens: masked words 5.930 nats  next sentence 55.3%
+#    the bias is where the table ends, 5.93 nats, after 138 of 320 steps
+#    ```
+# 2. The table, in so short a run: with rotary positions the loss ends at 5.82 nats, with the table at 5.70, with the
+#    bias at 5.56. Rotary positions depend on the distance alone, as the bias does, but no head begins with a peak
+#    next door.
+#
+#    ```text
+#    697,325 tokens: masked words 5.822 nats  next sentence 55.1%
+#    the bias is where the table ends, 5.82 nats, after 165 of 320 steps
+#    ```
+# 3. Nearly: without the four entries for the distances −1, +1, −2 and +2, the loss is 6.04, and without the whole
+#    bias 6.06. With it, it is 5.54.
+#
+#    ```text
+#    6.036545973361445
+#    ```
+#
+# </details>
 #
 # ## "Next sentence stays at 50 %"  (F26, F27 · D3 §4.2.2)
 # This is the most common complaint about pretraining. Here are five causes, measured one by one.
@@ -752,6 +850,26 @@ if not FAST:
 # words get, and what happens to next sentence? · Give `head` only fifty pairs to learn from,
 # `all_count = head(np.arange(half) < 50)` below its line: how many answers are right now?
 #
+# <details><summary>Answers</summary>
+#
+# 1. Both get worse: the masked words end 0.6 higher than with our rate, and next sentence is not learned at all. One
+#    pair gives one bit, and steps as large as these follow its noise.
+#
+#    ```text
+#    0 tokens: masked words 7.784 nats  next sentence 50.6%
+#    230,312 tokens: masked words 6.502 nats  next sentence 49.4%
+#    468,308 tokens: masked words 6.365 nats  next sentence 50.6%
+#    697,325 tokens: masked words 6.192 nats  next sentence 51.7%
+#    ```
+# 2. 70 % instead of 76 %: with fifty pairs for 128 weights the head learns much by heart. The mistake (label 0
+#    ignored) is the same with any number of pairs.
+#
+#    ```text
+#    all pairs count: 70.0% right, it says 'no' to 38%
+#    ```
+#
+# </details>
+#
 # ## Filling the gaps  (F25 · D3 §4.2.1)
 # What does the model know by now? We take phrases of the newspaper with one character hidden and print the model's
 # five best guesses: "Xinhua, Bei[jing], 6 January", the same with "6 Janu[ary]" (the character for *day* is hidden),
@@ -799,6 +917,26 @@ if not FAST:
 # **What to try.** Hide two characters in a row, with the line `"新华社[MASK][MASK]１月６日电": "北京",` in `gaps`:
 # why is this more than twice as hard? · Hide the last character of a phrase, `"新华社北京１月６日[MASK]": "电",`:
 # what does the model know without a right side, as F25 is printed (notebook 11)?
+#
+# <details><summary>Answers</summary>
+#
+# 1. For each of the two, its nearest neighbour is hidden as well, and the model guesses them separately: it cannot
+#    make the second guess fit the first. So neither 北 nor 京 is among the first five.
+#
+#    ```text
+#    新华社＿＿１月６日电 (北京)
+#    会 2%  社 2%  华 2%  记 1%  １ 1%
+#    １ 14%  ９ 5%  ２ 4%  月 3%  ０ 2%
+#    ```
+# 2. It has to guess from the left side alone, as in the printed formula. After 日 many things can come, and a full
+#    stop is the safest guess, as at the end of any text.
+#
+#    ```text
+#    新华社北京１月６日＿ (电)
+#    。 43%  ， 4%  １ 3%  ； 2%  ２ 1%
+#    ```
+#
+# </details>
 #
 # ## Why a dictionary was ahead  (F30 · D4 §5.4)
 # What is such a model good for? The task of `make quickstart-zh` is to find the names of persons, places and
@@ -902,6 +1040,32 @@ if not FAST:
 # **What to try.** Let the straight line see four characters on each side, `reach = (-4, -3, -2, -1, 1, 2, 3, 4)`: do
 # the new names gain? · Let it look back only, `reach = (-2, -1)`: which side says more about a name? · Give both more
 # labels, `[: 300 if FAST else 8000]`: which of the two gains more, the dictionary or the line?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Hardly: 0.33 instead of 0.32, and the F1 over all names even falls from 0.55 to 0.54. What is three or four
+#    characters away says little about a name, and every new place brings thousands of new features that 1,000 lines
+#    cannot fill.
+#
+#    ```text
+#    and neighbours with their places  micro average: F1 0.54 of 2,797  known names: F1 0.78 of 1,490  new names: F1 0.33 of 1,307
+#    ```
+# 2. The first line is for looking back and the second for looking ahead: what stands before says more. But both lose
+#    much, since a name has two ends.
+#
+#    ```text
+#    and neighbours with their places  micro average: F1 0.33 of 2,797  known names: F1 0.58 of 1,490  new names: F1 0.18 of 1,307
+#    and neighbours with their places  micro average: F1 0.29 of 2,797  known names: F1 0.55 of 1,490  new names: F1 0.13 of 1,307
+#    ```
+# 3. The dictionary: from 0.62 to 0.72, against 0.55 to 0.56 for the line. With 8,000 lines most names of the test set
+#    are known, and for those it is hard to beat; it still finds none of the new ones.
+#
+#    ```text
+#    the dictionary                    micro average: F1 0.72 of 10,425  known names: F1 0.82 of 7,727  new names: F1 0.00 of 2,698
+#    and neighbours with their places  micro average: F1 0.56 of 10,425  known names: F1 0.77 of 7,727  new names: F1 0.21 of 2,698
+#    ```
+#
+# </details>
 #
 # With a few more minutes and a width of 128 the model of this notebook becomes a different one: `make quickstart-zh`
 # trains it with the same code, and fine-tunes it to find these names.

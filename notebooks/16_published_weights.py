@@ -638,7 +638,7 @@ claim("GPT-2 is refused.", isinstance(answer, ValueError))
 #
 #    ```text
 #    minilm.errors.InputError('path/to/it is not a run folder: it has no config.json.')
-#    TransformerConfig(vocab_size=30522, width=384, layers=6, heads=12, feed_forward=1536, max_length=512, token_types=2, dropout=0.1, activation='gelu', norm='post', positions='learned', epsilon=1e-12, pad_id=0)
+#    TransformerConfig(vocab_size=30522, width=384, layers=6, heads=12, feed_forward=1536, max_length=512, token_types=2
 #    ```
 #
 # </details>

@@ -27,7 +27,9 @@ NOTE = (
 def new_model(options: BenchOptions) -> GPT:
     """A GPT-2 of the size that is measured: with learned positions, because transformers has no others."""
     s = options.size
-    sizes: dict[str, Any] = dict(vocab_size=s.vocab_size, width=s.width, layers=s.layers, heads=s.heads, feed_forward=4 * s.width)
+    sizes: dict[str, Any] = dict(
+        vocab_size=s.vocab_size, width=s.width, layers=s.layers, heads=s.heads, feed_forward=4 * s.width
+    )
     model = GPT(GPTConfig(**sizes, max_length=PROMPT + s.length, positions="learned"))
     initialise(model, generator=torch.Generator().manual_seed(options.seed))
     return model.eval()

@@ -54,6 +54,18 @@ TRY = [
         [(OPTIONS, f'{OPTIONS}    init="fan-in",\n')],
     ),
     (
+        "Give the table three layers as well, `layers=3`: is it better or worse than with two?",
+        [(BEFORE_THAT, BEFORE_THAT.replace("2", "3"))],
+    ),
+    (
+        'Use rotary positions instead of the table, `positions="rotary"`: which of the two is nearer to the bias?',
+        [(BEFORE_THAT, BEFORE_THAT.replace("learned", "rotary"))],
+    ),
+    (
+        "Take the peaks alone from the trained model, `without([1, 17, 2, 18])`: is that all of it?",
+        [("after", LOST, "without([1, 17, 2, 18])")],
+    ),
+    (
         "Put `learning_rate=6e-3`, twice our value, into the options above: how much better do the masked words get, and what "
         "happens to next sentence?",
         [("    learning_rate=3e-3,", "    learning_rate=6e-3,")],
@@ -78,18 +90,6 @@ TRY = [
             [(LAST_GAP, LAST_GAP + f'    "{text}": "电",\n')],
         )
         for text in ("新华社北京１月６日[MASK]", "[MASK]", "没有")
-    ),
-    (
-        "Give the table three layers as well, `layers=3`: is it better or worse than with two?",
-        [(BEFORE_THAT, BEFORE_THAT.replace("2", "3"))],
-    ),
-    (
-        'Use rotary positions instead of the table, `positions="rotary"`: which of the two is nearer to the bias?',
-        [(BEFORE_THAT, BEFORE_THAT.replace("learned", "rotary"))],
-    ),
-    (
-        "Take the peaks alone from the trained model, `without([1, 17, 2, 18])`: is that all of it?",
-        [("after", LOST, "without([1, 17, 2, 18])")],
     ),
     (
         "Let the straight line see four characters on each side, `reach = (-4, -3, -2, -1, 1, 2, 3, 4)`: do the new names gain?",
