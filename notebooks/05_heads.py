@@ -189,7 +189,7 @@ for t in range(T):
     written.append(layer(new_word, cache=cache)[0])
 at_once = layer(torch.tensor(X), is_causal=True)[0]
 agree("word by word, and all at once with the causal mask", torch.cat(written, dim=1), at_once)
-print("the cache holds the keys of all words [B, H, T, D]:", list(cache.k.shape))
+print("the cache holds the keys of all words [B, H, T, D]:", list(cache.keys[:, :, : len(cache)].shape))
 
 # %% [markdown]
 # **What to try.** Turn the original round, `original = original[:, ::-1].copy()` below its line: what becomes of the

@@ -72,7 +72,11 @@ def put_layer_norm(mine: Callable) -> Iterator[None]:
 
 @contextmanager
 def put_attention(mine: Callable) -> Iterator[None]:
-    def fused(q, k, v, may_attend=None, bias=None):
+    from minilm.layers.attention import causal_mask
+
+    def fused(q, k, v, may_attend=None, bias=None, is_causal=False):
+        if is_causal:  # then there is no other mask
+            may_attend = causal_mask(q.size(-2), k.size(-2), q.device)
         return mine(q, k, v, may_attend, None, bias)[0]
 
     with everywhere("minilm.layers.attention.attention", mine):

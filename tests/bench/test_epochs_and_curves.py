@@ -34,7 +34,7 @@ TUNED = "Transformer pretrained, fine-tuned"
 class Tiny(English):
     """24 film reviews to learn from, and 8 to measure on."""
 
-    steps, labels = 1, (8,)
+    steps, labels, masked = 1, (8,), ("a [MASK] film .",)
     pretraining = PretrainOptions(corpus=str(DATA / "english.txt"), steps=1, evaluations=1, **SIZES)
     recipes = {name: Recipe(epochs=5, batch=4, head_only=name == "head") for name in English.recipes}
 

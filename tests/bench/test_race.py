@@ -16,7 +16,7 @@ from minilm.bench.watch import Watch
 from minilm.cli import main
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
-from minilm.jobs import pretrain as pretraining
+from minilm.jobs import pretrain as pretraining, pretraining_data
 from minilm.jobs.pretrain import prepare_for
 from minilm.training.objectives import BertPretraining
 from minilm.viz import plots, race as pictures
@@ -134,7 +134,7 @@ def test_our_clock_starts_before_the_word_vectors_are_counted(options, prepared,
     given = options(steps=2, every_seconds=1e-6)
     settings = settings_of(given)
     pretraining.vectors_for(prepared, settings)  # somebody has counted them before
-    real, clocks, counted = pretraining.local_and_document_vectors, [], []
+    real, clocks, counted = pretraining_data.local_and_document_vectors, [], []
 
     def count(*arguments):
         counted.append(len(clocks))
@@ -144,7 +144,7 @@ def test_our_clock_starts_before_the_word_vectors_are_counted(options, prepared,
         clocks.append(Watch([], given))
         return clocks[-1]
 
-    monkeypatch.setattr(pretraining, "local_and_document_vectors", count)
+    monkeypatch.setattr(pretraining_data, "local_and_document_vectors", count)
     monkeypatch.setattr(BertPretraining, "measure", lambda *_: {"mlm_loss": 7.0})
     race.by_recipe(settings, prepared, watch)
     assert counted == [1]  # once more, and after the clock was started

@@ -11,7 +11,6 @@ from tiny import DATA, command, same, silent, weights
 
 from minilm.errors import InputError
 from minilm.examples.causal_lm import TextWindows
-from minilm.jobs import pretrain as pretraining
 from minilm.jobs.generate import GenerateOptions, generate
 from minilm.jobs.pretrain import build, held_out_batches, prepare_for, pretrain
 from minilm.models.gpt import GPT, GPTConfig, learning_rate_scales
@@ -21,6 +20,7 @@ from minilm.text.store import Store
 from minilm.training.objectives import CausalLM
 from minilm.training.state import load_state, read_metrics
 from minilm.training.writing import Pieces, never_written, write
+from minilm.viz import plots
 
 UNITS = ("wordpiece", "characters", "bytes")
 
@@ -75,7 +75,7 @@ def test_documents_of_which_the_tokenizer_sees_nothing_have_no_size(run, tmp_pat
 
 @pytest.mark.parametrize("steps", [(0,), (2, 9)])
 def test_resumed_is_uninterrupted_bit_for_bit(steps, run, monkeypatch, tmp_path):
-    monkeypatch.setattr(pretraining.plots, "pretraining_curves", silent)
+    monkeypatch.setattr(plots, "pretraining_curves", silent)
     straight = run(out=tmp_path / "straight", dropout=0.1)
     pretrain(straight, silent)
     tiny.ctrl_c_at(monkeypatch, TextWindows, *steps)

@@ -283,7 +283,7 @@ def test_missing_misshapen_and_unknown_tensors_stand_in_one_message_by_their_nam
         (dict(layer_norm_eps="tiny"), "layer_norm_eps 'tiny' is not in .0, 1."),
         (dict(hidden_dropout_prob="some"), "hidden_dropout_prob 'some' is not in .0, 1."),
         (dict(max_position_embeddings=2), "max_position_embeddings 2 leaves no room for a token"),
-        (dict(model_type="gpt2"), "model_type 'gpt2' is not one that minilm opens"),
+        (dict(model_type="t5"), "model_type 't5' is not one that minilm opens"),
         (dict(model_type=["bert"]), "model_type .'bert'. is not one"),
         (dict(position_embedding_type="relative_key_query"), "position_embedding_type 'relative_key_query' is not"),
         (dict(is_decoder=True), "is_decoder True is not implemented"),

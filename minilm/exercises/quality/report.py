@@ -145,12 +145,18 @@ def earlier_rows(path: Path, settings: Settings) -> dict[str, Row]:
 def checksum_of(name: str) -> str:
     """A checksum of everything that determines an exercise's numbers: its spec with what it takes from other specs, its
     reference, and the measuring code."""
-    text = [(SPECS / f"{find(name).stem}.py").read_text(encoding="utf-8")]
+    text = [without_effort(find(name).stem)]
     borrowed = re.findall(r"^from minilm\.exercises\.specs\.(\w+) import", text[0], re.MULTILINE)
-    text += [(SPECS / f"{stem}.py").read_text(encoding="utf-8") for stem in borrowed]
+    text += [without_effort(stem) for stem in borrowed]
     text += [ast.get_source_segment(*definition(part)) or "" for part in parts(load(name))]
     text += [Path(inspect.getfile(module)).read_text(encoding="utf-8") for module in (judge, measuring, mutants)]
     return hashlib.sha256("\0".join(text).encode()).hexdigest()[:16]
+
+
+def without_effort(stem: str) -> str:
+    """The text of a spec without its minutes and its difficulty, which are estimates and determine no number."""
+    text = (SPECS / f"{stem}.py").read_text(encoding="utf-8")
+    return re.sub(r"  \d+ minutes, (easy|medium|hard)\.", "", text, count=1)
 
 
 def markdown(found: dict[str, Any]) -> str:
