@@ -7,6 +7,7 @@ at the values where the sliders begin. The same values give the same picture.
 
 import importlib.util
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from minilm.errors import InputError
 from minilm.viz.plots import COLOURS, STYLE, Picture
 from minilm.viz.teaching import panels
 
+# JupyterLab lets each slider call us in a thread of its own, and matplotlib's style is one for all threads: one at a time.
+DRAWING = threading.Lock()
 Slider = tuple[str, Sequence[Any], Any]  # what stands beside it, the values that it can take, and the first one
 
 
@@ -52,7 +55,8 @@ def with_sliders(draw: Callable[..., Picture], **sliders: Slider) -> Any:
     }
 
     def redraw(_: object) -> None:
-        image.value = draw(**{name: slider.value for name, slider in made.items()})._repr_png_()
+        with DRAWING:  # the values are read inside, so the last picture is that of the last values
+            image.value = draw(**{name: slider.value for name, slider in made.items()})._repr_png_()
 
     for slider in made.values():
         slider.observe(redraw, names="value")
