@@ -40,7 +40,9 @@ class Pictures:
             if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= count:
                 raise InputError(f"a {name} must be a whole number from 0 to {count - 1}.")
         if len(self.x) != len(self.y):
-            raise InputError(f"there are {len(self.x):,} pictures and {len(self.y):,} classes: give one class per picture.")
+            raise InputError(
+                f"there are {len(self.x):,} pictures and {len(self.y):,} classes: give one class per picture."
+            )
 
     def __len__(self) -> int:
         return len(self.y)
@@ -83,7 +85,9 @@ class Pictures:
         """P(y) [K]: the share of each class. Raises InputError if there is no picture of one of them."""
         n = np.bincount(self.y, minlength=self.classes)
         if not n.all():
-            raise InputError(f"there is no picture of class {n.argmin()}, so nothing can be learned about it: add some.")
+            raise InputError(
+                f"there is no picture of class {n.argmin()}, so nothing can be learned about it: add some."
+            )
         return n / len(self)
 
 
@@ -116,7 +120,9 @@ class PictureBatches:
 
     def __init__(self, pictures: Pictures, size: int, seed: int = 0):
         if not 1 <= size <= len(pictures):
-            raise InputError(f"a batch of {size:,} pictures cannot be drawn from {len(pictures):,}: choose another size.")
+            raise InputError(
+                f"a batch of {size:,} pictures cannot be drawn from {len(pictures):,}: choose another size."
+            )
         self.ids, self.size, self.seed = pictures.rows(), size, seed
         self.per_round = len(pictures) // size  # the few that are left over wait for another round
 

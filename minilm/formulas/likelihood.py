@@ -80,7 +80,9 @@ def minimise_as_printed(theta: np.ndarray, x: np.ndarray, learning_rate: float, 
 
 def _walk(theta: np.ndarray, x: np.ndarray, learning_rate: float, steps: int, sign: int = 1) -> np.ndarray:
     if not learning_rate > 0:
-        raise InputError(f"learning_rate is {learning_rate}, but the sign belongs to the formula: give a number above 0.")
+        raise InputError(
+            f"learning_rate is {learning_rate}, but the sign belongs to the formula: give a number above 0."
+        )
     _check(theta, x)
     path = [np.asarray(theta, dtype=float)]
     for _ in range(steps):
