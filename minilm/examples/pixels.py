@@ -1,8 +1,8 @@
 r"""Pictures as texts: first a token for the class, then one token for each pixel, row by row.  F24.
 
-Letters:  N pictures · m pixels · V grey levels · K classes · x [N, m] the pixels · y [N] the classes
+Letters:  N pictures · m pixels · G grey levels · K classes · x [N, m] the pixels · y [N] the classes
 
-    ids = V + y, x₁, x₂ … x_m        so that P(x₁ … x_m ∣ y) is what a causal language model computes (F23)
+    ids = G + y, x₁, x₂ … x_m        so that P(x₁ … x_m ∣ y) is what a causal language model computes (F23)
 
 The digits come with scikit-learn: 1,797 handwritten digits of 8 × 8 pixels in 17 levels of grey, from 0 (paper) to 16 (ink). They
 are the part of the UCI collection that was written by thirteen people, in the order in which they were collected.
@@ -54,7 +54,7 @@ class Pictures:
 
     @property
     def vocab_size(self) -> int:
-        """V + K: the grey levels, and a token for each class."""
+        """G + K: the grey levels, and a token for each class."""
         return self.levels + self.classes
 
     @property

@@ -18,7 +18,7 @@ from minilm.formulas.pixels import (
     pixel_histograms,
 )
 
-N, M, V, K = 7, 5, 4, 3
+N, M, G, K = 7, 5, 4, 3
 
 
 @pytest.fixture
@@ -28,12 +28,12 @@ def rng():
 
 @pytest.fixture
 def pictures(rng):
-    return rng.integers(V, size=(N, M)), rng.integers(K, size=N)
+    return rng.integers(G, size=(N, M)), rng.integers(K, size=N)
 
 
 def test_F24_value_and_gradient_equal_autograd_and_finite_differences(rng, pictures):
     x, _ = pictures
-    z, upstream = rng.normal(size=(N, M, V)), rng.normal(size=N)
+    z, upstream = rng.normal(size=(N, M, G)), rng.normal(size=N)
 
     def theirs(z):
         return torch.log_softmax(z, -1).gather(-1, torch.tensor(x)[..., None])[..., 0].sum(1)
@@ -46,7 +46,7 @@ def test_F24_value_and_gradient_equal_autograd_and_finite_differences(rng, pictu
 
 
 def test_F24_the_product_is_a_distribution_over_all_pictures(rng):
-    """Logits that depend on the pixels before; the probabilities of all V^m pictures sum to 1."""
+    """Logits that depend on the pixels before; the probabilities of all G^m pictures sum to 1."""
     levels, m = 3, 4
     tables = [rng.normal(size=(levels**i, levels)) for i in range(m)]
     every = np.array(list(itertools.product(range(levels), repeat=m)))
@@ -57,7 +57,7 @@ def test_F24_the_product_is_a_distribution_over_all_pictures(rng):
 
 def test_F24_bits_per_pixel_of_a_model_that_knows_nothing(pictures):
     x, _ = pictures
-    assert bits_per_pixel(log_probability(np.zeros((N, M, V)), x), M) == pytest.approx(2.0, abs=1e-12)
+    assert bits_per_pixel(log_probability(np.zeros((N, M, G)), x), M) == pytest.approx(2.0, abs=1e-12)
     assert bits_per_pixel(np.array([-8, -16]) * np.log(2), 4) == pytest.approx(3.0, abs=1e-12)
 
 
@@ -74,12 +74,12 @@ def test_F24_bayes_equals_the_rule_written_out(rng):
 def test_F24_the_histograms_equal_a_loop_and_naive_bayes_of_scikit_learn(pictures, rng):
     x, y = pictures
     y[:K] = np.arange(K)
-    P = pixel_histograms(x, y, V, K, 0.7)
-    for k, i, v in itertools.product(range(K), range(M), range(V)):
+    P = pixel_histograms(x, y, G, K, 0.7)
+    for k, i, v in itertools.product(range(K), range(M), range(G)):
         n = sum(1 for row, c in zip(x, y, strict=True) if c == k and row[i] == v)
-        assert P[k, i, v] == pytest.approx((n + 0.7) / ((y == k).sum() + 0.7 * V), abs=1e-12)
-    others = rng.integers(V, size=(11, M))
-    theirs = CategoricalNB(alpha=0.7, min_categories=V).fit(x, y)
+        assert P[k, i, v] == pytest.approx((n + 0.7) / ((y == k).sum() + 0.7 * G), abs=1e-12)
+    others = rng.integers(G, size=(11, M))
+    theirs = CategoricalNB(alpha=0.7, min_categories=G).fit(x, y)
     ours = class_probabilities(histogram_log_probabilities(P, others), np.bincount(y) / N)
     np.testing.assert_allclose(ours, theirs.predict_proba(others), atol=1e-10)
     summed = histogram_log_probabilities(P, others)
@@ -89,8 +89,8 @@ def test_F24_the_histograms_equal_a_loop_and_naive_bayes_of_scikit_learn(picture
 
 def test_F24_without_classes_there_is_one_histogram_per_pixel(pictures):
     x, _ = pictures
-    P = pixel_histograms(x, np.zeros(N, int), V, 1, 1e-9)
-    np.testing.assert_allclose(P[0, 2], np.bincount(x[:, 2], minlength=V) / N, atol=1e-8)
+    P = pixel_histograms(x, np.zeros(N, int), G, 1, 1e-9)
+    np.testing.assert_allclose(P[0, 2], np.bincount(x[:, 2], minlength=G) / N, atol=1e-8)
 
 
 X, Y = np.zeros((2, 3), int), np.zeros(2, int)
