@@ -28,8 +28,8 @@ class Pictures:
     Raises InputError if there are none, if they and their classes do not fit, or for a pixel or a class out of range.
     """
 
-    x: Int[np.ndarray, "N m"]
-    y: Int[np.ndarray, " N"]
+    x: np.ndarray  # [N, m]
+    y: np.ndarray  # [N]
     levels: int
     classes: int
 
