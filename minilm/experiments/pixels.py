@@ -37,7 +37,7 @@ from minilm.viz.pixels import image_rows
 NOTHING, ONE, PER_PIXEL, PER_CLASS = "nothing", "one histogram", "histogram per pixel", "histogram per pixel and class"
 TRANSFORMER, REGRESSION = "Transformer", "logistic regression"
 SMOOTHING = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-STRENGTH = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of logistic regression, for pixels from 0 to 16
+STRENGTH = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # C of logistic regression, for pixels from 0 to 1
 FIGURES = {"bits per pixel": "{:.3f}", "accuracy": "{:.3f}"}
 
 
@@ -75,10 +75,12 @@ class PixelsOptions:
         check_least(self, 1, "seeds", "steps", "batch", "development", "test", "each")
         check_most(self, {"seeds": 1_000, "steps": 10_000_000, "each": 1_000})
         check_choice(self.temperature, None, 1.0)
-        self.config(digits())  # complains before the long part
-        self.optimisation(digits())
+        pictures = digits()  # what follows complains before the long part
+        learn, _, _ = split(pictures, self.development, self.test, 0)
+        PictureBatches(learn, self.batch)
+        self.optimisation(pictures)
         for y in self.classes:
-            digits().check_class(y)
+            pictures.check_class(y)
 
     def config(self, pictures: Pictures) -> GPTConfig:
         """A causal Transformer with room for one picture; every pixel has a vector for its place."""
@@ -160,12 +162,13 @@ def one_seed(options: PixelsOptions, seed: int) -> Found:
     }
     add(TRANSFORMER, log_p, accuracy_of(log_p, learn, test), seconds, parameter_count(model), **more)
     began = time.perf_counter()
-    candidates = [LogisticRegression(C=C, max_iter=10_000).fit(learn.x, learn.y) for C in STRENGTH]
-    best = max(candidates, key=lambda regression: regression.score(tune.x, tune.y))
+    inks = [part.x / (part.levels - 1) for part in parts]
+    candidates = [LogisticRegression(C=C, max_iter=10_000).fit(inks[0], learn.y) for C in STRENGTH]
+    best = max(candidates, key=lambda regression: regression.score(inks[1], tune.y))
     add(
         REGRESSION,
         None,
-        best.score(test.x, test.y),
+        best.score(inks[2], test.y),
         time.perf_counter() - began,
         best.coef_.size + best.intercept_.size,
         C=best.C,
@@ -178,7 +181,7 @@ def fit(options: PixelsOptions, learn: Pictures, seed: int) -> GPT:
     """A causal Transformer, trained on pictures given their class."""
     model = GPT(options.config(learn))
     initialise(model, generator=torch.Generator().manual_seed(seed))
-    batches = PictureBatches(learn, min(options.batch, len(learn)), seed)
+    batches = PictureBatches(learn, options.batch, seed)
     optimisation, budget = options.optimisation(learn), Budget(steps=options.steps)
     run = TrainingRun(model, CausalLM(), batches.__getitem__, budget, optimisation, seed, choose_device(options.device))
     run.train(bar=options.progress)

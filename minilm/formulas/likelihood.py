@@ -1,6 +1,7 @@
-r"""The likelihood: the probability that a model gives to the examples, as a function of its parameters.  F37.
+r"""The likelihood: the probability that a model gives to the examples, as a function of its parameters.  F37, F25, F26.
 
 Letters:  N examples · K outcomes · n [K] how often each outcome occurred · θ [K] parameters · p = softmax(θ) · η learning rate
+          z [N, K] logits of N examples
 Source:   Fisher (1922), On the Mathematical Foundations of Theoretical Statistics, §6.
 
 The model of this file is the smallest that has a softmax: one row of K logits, P(x; θ) = softmax(θ)(x). A language model has
@@ -65,7 +66,12 @@ def maximise(theta: np.ndarray, x: np.ndarray, learning_rate: float, steps: int)
     A step up the likelihood is a step down the loss −1/N log L: it is the training of F03. Raises InputError as
     `log_likelihood` does, and unless η is above 0.
     """
-    return _walk(theta, x, learning_rate, steps)
+    _check_rate(learning_rate)
+    _check(theta, x)
+    path = [np.asarray(theta, dtype=float)]
+    for _ in range(steps):
+        path.append(path[-1] + learning_rate / len(x) * log_likelihood_gradient(path[-1], x))
+    return np.array(path)
 
 
 def minimise_as_printed(theta: np.ndarray, x: np.ndarray, learning_rate: float, steps: int) -> np.ndarray:
@@ -75,19 +81,19 @@ def minimise_as_printed(theta: np.ndarray, x: np.ndarray, learning_rate: float, 
     minimum. The most frequent outcome loses its probability first, then the likelihood goes to 0 and the loss to infinity:
     in the end, every step makes it larger by about the same amount. Raises InputError as `maximise` does.
     """
-    return _walk(theta, x, learning_rate, steps, sign=-1)
+    _check_rate(learning_rate)
+    _check(theta, x)
+    path = [np.asarray(theta, dtype=float)]
+    for _ in range(steps):
+        path.append(path[-1] - learning_rate / len(x) * log_likelihood_gradient(path[-1], x))
+    return np.array(path)
 
 
-def _walk(theta: np.ndarray, x: np.ndarray, learning_rate: float, steps: int, sign: int = 1) -> np.ndarray:
+def _check_rate(learning_rate: float) -> None:
     if not learning_rate > 0:
         raise InputError(
             f"learning_rate is {learning_rate}, but the sign belongs to the formula: give a number above 0."
         )
-    _check(theta, x)
-    path = [np.asarray(theta, dtype=float)]
-    for _ in range(steps):
-        path.append(path[-1] + sign * learning_rate / len(x) * log_likelihood_gradient(path[-1], x))
-    return np.array(path)
 
 
 def _check(theta: np.ndarray, x: np.ndarray) -> None:
@@ -95,3 +101,28 @@ def _check(theta: np.ndarray, x: np.ndarray) -> None:
     check_shape("x", x, "N")
     check_not_empty("x", x)
     check_classes("x", x, len(theta))
+
+
+def largest_probability_as_printed(z: np.ndarray) -> float:
+    r"""1/N Σₙ max_k softmax(zₙ)(k) for logits `z` [N, K]: what D3 §4.2.1 and §4.2.2 maximise.  F25 and F26 as printed.
+
+    “max over wᵢ of P(wᵢ ∣ …)” and “max over y of P(y ∣ w_A, w_B)” take the most probable answer, whatever the true one is.
+    That is *prediction*. As an aim of training it is reached by any model that is certain, right or wrong: the labels do not
+    occur in it. Training maximises over θ the probability of the *true* answer, which is the likelihood. Raises InputError
+    for a shape other than [N, K] or no rows.
+    """
+    check_shape("z", z, "N K")
+    check_not_empty("z", z)
+    return float(np.exp(log_softmax(z)).max(axis=1).mean())
+
+
+def largest_probability_as_printed_gradient(z: np.ndarray) -> np.ndarray:
+    r"""∂/∂z [N, K] of it: p_k* (onehot(k*) − p) / N in each row, k* the most probable answer.  F25 and F26 as printed.
+
+    Every row pulls its own favourite up. Raises InputError as `largest_probability_as_printed` does.
+    """
+    check_shape("z", z, "N K")
+    check_not_empty("z", z)
+    p = np.exp(log_softmax(z))
+    best = p.argmax(axis=1)
+    return p.max(axis=1, keepdims=True) * (np.eye(z.shape[1])[best] - p) / len(z)

@@ -10,6 +10,8 @@ from scipy.stats import multinomial
 
 from minilm.errors import InputError
 from minilm.formulas.likelihood import (
+    largest_probability_as_printed,
+    largest_probability_as_printed_gradient,
     likelihood,
     log_likelihood,
     log_likelihood_gradient,
@@ -101,6 +103,35 @@ def test_F37_large_logits_and_many_examples_stay_finite():
     assert log_likelihood(-theta, x) == pytest.approx(-5000 * 2000) and likelihood(-theta, x) == 0
 
 
+def test_F25_F26_the_printed_maximum_and_its_gradient_equal_autograd_and_finite_differences():
+    z = np.random.default_rng(5).normal(size=(7, 4))
+    value, gradient = autograd(lambda z: torch.softmax(z, 1).max(1).values.mean(), z)
+    assert largest_probability_as_printed(z) == pytest.approx(float(value), abs=1e-12)
+    np.testing.assert_allclose(largest_probability_as_printed_gradient(z), gradient, atol=1e-12)
+    tried = finite_differences(largest_probability_as_printed, z)
+    np.testing.assert_allclose(largest_probability_as_printed_gradient(z), tried, atol=1e-8)
+
+
+def test_F26_maximised_as_printed_a_model_becomes_certain_and_learns_nothing():
+    """Two features, one of which is the answer; a linear model that starts out preferring the other one."""
+    rng = np.random.default_rng(6)
+    y = rng.integers(2, size=400)
+    X = np.stack([2 * y - 1, rng.choice([-1, 1], size=400)], axis=1).astype(float)
+    start = np.array([[0.0, 0.0], [-0.1, 0.1]])  # [features, classes]
+    learned = {}
+    for name in ("as printed", "likelihood"):
+        W = start.copy()
+        for _ in range(2000):
+            z = X @ W
+            p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+            wanted = largest_probability_as_printed_gradient(z) if name == "as printed" else (np.eye(2)[y] - p) / 400
+            W = W + X.T @ wanted
+        z = X @ W
+        learned[name] = largest_probability_as_printed(z), np.mean(z.argmax(axis=1) == y)
+    assert learned["as printed"][0] > 0.99 and abs(learned["as printed"][1] - 0.5) < 0.06
+    assert learned["likelihood"][0] > 0.99 and learned["likelihood"][1] == 1
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
@@ -113,6 +144,9 @@ def test_F37_large_logits_and_many_examples_stay_finite():
         (lambda: maximise(np.zeros(3), np.array([0]), 0, 1), "learning_rate is 0"),
         (lambda: minimise_as_printed(np.zeros(3), np.array([0]), -1.0, 1), "the sign belongs to the formula"),
         (lambda: maximise(np.zeros(3), np.zeros(0, int), 1.0, 1), "x is empty"),
+        (lambda: largest_probability_as_printed(np.zeros(3)), "z has shape"),
+        (lambda: largest_probability_as_printed(np.zeros((0, 3))), "z is empty"),
+        (lambda: largest_probability_as_printed_gradient(np.zeros((0, 3))), "z is empty"),
     ],
 )
 def test_F37_bad_input_is_named(call, says):
