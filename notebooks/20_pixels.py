@@ -206,7 +206,9 @@ down = likelihoods.minimise_as_printed(theta, pixel, 2.0, walk)
 loss_up, loss_down = (
     np.array([-likelihoods.log_likelihood(each, pixel) / len(pixel) for each in path]) for path in (up, down)
 )
-print(f"the loss before: {loss_up[0]:.2f} nats; maximised: {loss_up[-1]:.2f}; minimised as printed: {loss_down[-1]:.0f}")
+print(
+    f"the loss before: {loss_up[0]:.2f} nats; maximised: {loss_up[-1]:.2f}; minimised as printed: {loss_down[-1]:.0f}"
+)
 
 # %%
 picture, (left, right) = panels(1, 2, width=10, height=3.6)
@@ -218,7 +220,7 @@ grey = np.arange(G)
 right.bar(grey, likelihoods.most_likely(pixel, G), color=GREY, alpha=0.5, label="n / N: counted")
 right.plot(grey, softmax(up[-1]), "o", color=COLOURS[0], label="maximised")
 right.plot(grey, softmax(down[-1]), "x", color=COLOURS[1], ms=8, label="minimised, as printed")
-right.set(title="P(x) of one pixel", xlabel="grey level", ylabel="probability")
+right.set(title="P(x) of one pixel", xlabel="grey level", ylabel="probability", xticks=range(0, G, 4))
 right.legend()
 picture
 
@@ -228,7 +230,10 @@ apart = [float(np.abs(softmax(path[-1]) - counts).max()) for path in (up, down)]
 print(f"largest distance from the counts: maximised {apart[0]:.4f}, minimised {apart[1]:.2f}")
 claim("Maximising leads to the counts.", apart[0] < 0.01)
 claim("Minimising makes the loss larger at every step.", np.diff(loss_down) > 0)
-claim("The last steps add as much as those in the middle: there is no end.", np.ptp(np.diff(loss_down)[walk // 2 :]) < 1e-3)
+claim(
+    "The last steps add as much as those in the middle: there is no end.",
+    np.ptp(np.diff(loss_down)[walk // 2 :]) < 1e-3,
+)
 claim("The likelihood itself is 0 in a computer.", likelihoods.likelihood(up[-1], pixel) == 0)
 
 # %% [markdown]
@@ -290,7 +295,9 @@ for aim in ("as printed", "likelihood"):
         theta = theta + 0.5 * ink.T @ upward
     z = test_ink @ theta
     aims[aim] = likelihoods.largest_probability_as_printed(z), float(np.mean(z.argmax(axis=1) == test.y))
-    print(f"{aim:11} probability of the favourite {aims[aim][0]:.2f}, share of the digits that are read {aims[aim][1]:.0%}")
+    print(
+        f"{aim:11} probability of the favourite {aims[aim][0]:.2f}, share of the digits that are read {aims[aim][1]:.0%}"
+    )
 
 if not FAST:
     claim("As printed, the model becomes certain.", aims["as printed"][0] > 0.95)
@@ -336,10 +343,32 @@ def look(progress):
 run.train([0.1, 0.2, 0.4, 0.6, 0.8], look, bar=False)
 log_p = class_log_probabilities(model, test)  # [N, K]: every picture in every class
 with torch.no_grad():
-    z = model(test.rows()[:, :-1])[..., :].double().numpy()  # [N, m, G + K]
+    z = model(test.rows()[:, :-1]).double().numpy()  # [N, m, G + K]
 agree("log P(x | y), formulas", formulas.log_probability(z, test.x), log_p[own], atol=1e-4)
 counted["all pixels before, and class"] = bits(log_p[own])
 print("bits per pixel, by what is known:", {what: round(float(value), 2) for what, value in counted.items()})
+
+# %% [markdown]
+# Which of the pixels before does a prediction need? Attention weights would not tell ([notebook 05](05_heads.ipynb)), so
+# we take away: give one earlier pixel the value that it has in some other picture, and see how many bits the pixel in
+# the middle costs more.
+
+# %%
+place = 36  # row 4, column 4, counted from 0; token i of a row is pixel i − 1, because the class comes first
+some = test.rows()[: 60 if FAST else 300, : place + 1]
+target = torch.from_numpy(test.x[: len(some), place])[:, None]
+
+
+@torch.no_grad()
+def bits_in_the_middle(ids):
+    return float(-model(ids)[:, -1].log_softmax(dim=-1).gather(1, target).mean() / np.log(2))
+
+
+depends = np.full(m, np.nan)
+for j in range(place):
+    other = some.clone()
+    other[:, j + 1] = other[rng.permutation(len(other)), j + 1]
+    depends[j] = bits_in_the_middle(other) - bits_in_the_middle(some)
 
 # %%
 picture, (left, right) = panels(1, 2, width=10, height=3.8, width_ratios=(1, 1.1))
@@ -348,30 +377,29 @@ left.axhline(counted["pixel"], color=COLOURS[1], ls=":", label="histogram of eac
 left.axhline(counted["pixel and class"], color=COLOURS[0], ls="--", label="of each pixel and class")
 left.set(title="Bits per pixel while it learns", xlabel="step", ylabel="bits per pixel")
 left.legend(fontsize=9)
-with torch.no_grad():
-    *_, last = model.encoder(test.rows()[:, :-1], need_weights=True).attentions  # [N, H, m, m]
-place = 36  # the token that predicts pixel 36, which is in row 5, column 5
-weights = last.mean(dim=(0, 1))[place, 1 : place + 1]  # to the pixels before it, not to the class
-seen = np.full(m, np.nan)
-seen[:place] = weights
-image = right.imshow(seen.reshape(8, 8), cmap="Blues", vmin=0)
+image = right.imshow(depends.reshape(8, 8), cmap="Blues", vmin=0)
 right.add_patch(Rectangle((3.5, 3.5), 1, 1, fill=False, color=COLOURS[1], lw=3))
-picture.colorbar(image, ax=right, label="attention weight")
-right.set(title="What the framed pixel is predicted from", xticks=range(8), yticks=range(8))
+picture.colorbar(image, ax=right, label="bits lost")
+right.set(title="What the framed pixel depends on", xticks=range(8), yticks=range(8))
 picture
 
 # %%
 if not FAST:
     fewer = [1 - counted["all pixels before, and class"] / counted[what] for what in ("pixel", "pixel and class")]
-    print(f"fewer bits than a histogram of each pixel: {fewer[0]:.0%}; than one of each pixel and class: {fewer[1]:.0%}")
+    print(
+        f"fewer bits than a histogram of each pixel: {fewer[0]:.0%}; than one of each pixel and class: {fewer[1]:.0%}"
+    )
     claim("At least 15 % fewer bits than a histogram of each pixel.", fewer[0] > 0.15)
     claim("At least 10 % fewer than one of each pixel and class.", fewer[1] > 0.1)
-    claim("A pixel looks at those next to it more than at a far one.", weights[[28, 35]].mean() > 2 * weights.mean())
+    near = depends[[place - 8, place - 1]].mean()  # above and to the left
+    print(
+        f"bits lost without one of the two neighbours: {near:.2f}; without any earlier pixel, on average: {np.nanmean(depends):.2f}"
+    )
+    claim("A neighbour says five times as much as the average earlier pixel.", near > 5 * np.nanmean(depends))
 
 # %% [markdown]
-# **What to try.** Train for three times as many `steps`, 1500. How many bits are saved, and does the curve turn up
-# again? · Hide the class: put `learn = learn.subset(np.arange(len(learn)))` and `learn.y[:] = 0` above the line of
-# `batches`. What do the bits say about the classes then?
+# **What to try.** Train for three times as many `steps`, 1500. How many bits are saved? · Take away the table of places,
+# `positions="relative"`, so that the model knows only how far two pixels are apart. What does that cost?
 #
 # <details><summary>Answers</summary>
 #
@@ -388,6 +416,11 @@ if not FAST:
 # %%
 each, temperature = (2 if FAST else 10), 1.0
 drawn = draw_pictures(model, test, np.repeat(range(K), each).tolist(), seed=1, temperature=temperature)
+spread = [
+    np.mean([x[y == k].std(axis=0).mean() for k in range(K)])
+    for x, y in ((drawn, np.repeat(range(K), each)), (test.x, test.y))
+]
+print(f"standard deviation of a pixel within a class: drawn {spread[0]:.1f}, real {spread[1]:.1f}")
 image_rows(drawn.reshape(K, each, m), [str(y) for y in range(K)], title="Drawn by the model, class by class")
 
 # %% [markdown]
@@ -433,9 +466,9 @@ if not FAST:
 
 # %% [markdown]
 # **What to try.** Draw at the `temperature` 0.5. What do the digits gain, and what do they lose? · Give the upper half of
-# real digits and let the model draw the rest, with
-# `image_rows(draw_pictures(model, test, test.y[:8].tolist(), begun=test.x[:8, :32])[None], ["half"], given=32)` in a
-# new cell.
+# real digits, let the model draw the lower one, and ask the judge:
+# `half = draw_pictures(model, test, test.y[:100].tolist(), begun=test.x[:100, :32])`, then
+# `judge.score(half / (G - 1), test.y[:100])`.
 #
 # <details><summary>Answers</summary>
 #
@@ -464,6 +497,10 @@ if not FAST:
 # </details>
 
 # %%
+first = m  # how many pixels of a picture are read: all of them
+with torch.no_grad():
+    z = [model(test.rows(y)[:, :first]).double().numpy() for y in range(K)]  # one for each class: [N, first, G + K]
+log_p = np.stack([formulas.log_probability(each, test.x[:, :first]) for each in z], axis=1)  # [N, K]
 prior = learn.prior()
 p = formulas.class_probabilities(log_p, prior)  # [N, K]
 with np.errstate(under="ignore"):
@@ -495,9 +532,7 @@ if not FAST:
     claim("It reads more than the histograms do.", read["Transformer, Bayes"] > read["histograms, Bayes"])
 
 # %% [markdown]
-# **What to try.** Forget the last 32 pixels of every picture: how many digits does the model read from the upper half?
-# Replace `log_p` in the line of `p` with `np.stack([formulas.log_probability(model(test.rows(y)[:, :32]).detach().numpy(),
-# test.x[:, :32]) for y in range(K)], axis=1)`.
+# **What to try.** Read only the upper half of every picture, `first = 32`. How many digits does the model still read?
 #
 # <details><summary>Answers</summary>
 #
