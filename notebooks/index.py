@@ -82,10 +82,6 @@ CHAPTERS = {
         Formula("F27", "Pretraining", "D2 §4.2.1", "right"),
         Formula("F28", "Fine-tuning on a task", "D2 §4.2.2", "right"),
         Formula("F29", "New examples: dialogue", "D2 §4.2.3", "right", "here only as a formula; its model comes later"),
-        Formula(
-            *("F37", "Maximum likelihood", "D2 §4.1, §4.3.1, §4.3.2", "wrong"),
-            "“minimise the likelihood”, three times: it is maximised; minimising it drives the loss to infinity",
-        ),
     ],
     "Metrics, tags, word vectors": [
         Formula(
@@ -94,6 +90,12 @@ CHAPTERS = {
         ),
         Formula("F31", "Tags: CRF and Viterbi", "D4 §4.3.2", "wrong", "“minimise F1”: the loss is −log P(y∣x)"),
         Formula("F34", "Word vectors", "D1 §3.2.1", "words", "D1 names Word2Vec and GloVe; here by counting"),
+    ],
+    "The likelihood": [
+        Formula(
+            *("F37", "Maximum likelihood", "D2 §4.1, §4.3.1, §4.3.2", "wrong"),
+            "“minimise the likelihood”, three times: it is maximised; minimising it drives the loss to infinity",
+        ),
     ],
 }
 FORMULAS = {formula.id: formula for chapter in CHAPTERS.values() for formula in chapter}
