@@ -396,13 +396,11 @@ if not FAST:
     claim("The pixel on the left says ten times as much as the average earlier pixel.", left > 10 * mean)
 
 # %% [markdown]
-# **What to try.** Train for three times as many `steps`, 1500. How many bits are saved? · Take away the table of places,
-# `positions="relative"`, so that the model knows only how far two pixels are apart. What does that cost?
+# **What to try.** Train for half as many `steps`, 250. How many bits does that cost?
 #
 # <details><summary>Answers</summary>
 #
 # 1. TODO
-# 2. TODO
 #
 # </details>
 #
