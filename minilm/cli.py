@@ -52,6 +52,8 @@ LIST = [
             "draw which tokens attend to which"),
     Command("similar", "minilm.jobs.similar", "similar", "SimilarOptions",
             "find the lines of a file that are closest in meaning to a sentence"),
+    Command("pixels", "minilm.experiments.pixels", "pixels", "PixelsOptions",
+            "draw and recognise digits, pixel by pixel, and compare with histograms"),
     Command("data", "minilm.jobs.data", "data", "DataOptions",
             "list the corpora and the published models, and how to install missing ones"),
     Command("notebooks", "minilm.jobs.notebooks", "notebooks", "NotebooksOptions",

@@ -311,8 +311,10 @@ claim("It is less than a quarter of the loss.", too_small < 0.25 * L)
 # </details>
 #
 # ## Does B follow A?  (F26 · D3 §4.2.2)
-# Next sentence prediction (下一句预测) is $\max P(y \mid w_A, w_B)$, which D3 prints correctly. Half of the pairs are
-# A and the text that follows it in the same article; in the other half, B comes from elsewhere:
+# For next sentence prediction (下一句预测) D3 prints $\max_y P(y \mid w_A, w_B)$. That is how a finished model answers;
+# training is a maximum over the parameters, $\max_\theta \sum \log P(y \mid w_A, w_B; \theta)$ with the true $y$
+# ([notebook 20](20_pixels.ipynb) shows the difference). Half of the pairs are A and the text that follows it in the
+# same article; in the other half, B comes from elsewhere:
 
 # %%
 schematics.next_sentence()

@@ -1,7 +1,7 @@
 """The table of a ladder: means and standard deviations over the seeds, as they are printed."""
 
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,4 +65,23 @@ def details_table(rows: list[dict], labels: int, names: Sequence[str]) -> str:
         found = ([row[name] for row in mine if name in row] for name in names)
         figures = (f"{np.mean(each):.3f}" if each else "–" for each in found)
         lines.append(f"| {model} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def figures_table(rows: list[dict], figures: Mapping[str, str]) -> str:
+    """One row per model with the mean and the deviation over the seeds of several figures, as a markdown table.
+
+    `figures` says how each is written, such as {"accuracy": "{:.3f}"}. A dash stands where no seed has the figure.
+    """
+    lines = [f"| model | {' | '.join(figures)} | training | parameters |", "|---|" + "---:|" * (len(figures) + 2)]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        mine = [row for row in rows if row["model"] == model]
+        cells = []
+        for name, form in figures.items():
+            found = [row[name] for row in mine if name in row]
+            cells.append(f"{form} ± {form}".format(np.mean(found), deviation(found)) if found else "–")
+        seconds, parameters = np.mean([row["seconds"] for row in mine]), mine[0]["parameters"]
+        lines.append(
+            f"| {model} | {' | '.join(cells)} | {seconds:.0f} s | {f'{parameters:,}' if parameters else '–'} |"
+        )
     return "\n".join(lines)

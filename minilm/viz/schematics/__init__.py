@@ -15,6 +15,7 @@ from minilm.viz.schematics.bert import bert_input, fine_tuning_heads, masked_and
 from minilm.viz.schematics.block import block_orders
 from minilm.viz.schematics.crf import crf_lattice
 from minilm.viz.schematics.kit import Schematic
+from minilm.viz.schematics.pictures import pixels_by_class
 from minilm.viz.schematics.places import positions, relative_bias
 from minilm.viz.schematics.recurrent import gru_cell, lstm_cell, rnn_cell, rnn_unrolled
 from minilm.viz.schematics.words import pipeline, word_vectors
@@ -25,7 +26,7 @@ SCHEMATICS: dict[str, Callable[[], Schematic]] = {
     for function in (
         *(pipeline, word_vectors, attention_one_query, attention_matrix, many_heads, masks, positions, relative_bias),
         *(block_orders, rnn_cell, rnn_unrolled, lstm_cell, gru_cell, bert_input, masked_and_causal, next_sentence),
-        *(fine_tuning_heads, crf_lattice),
+        *(fine_tuning_heads, crf_lattice, pixels_by_class),
     )
 }
 __all__ = ["SCHEMATICS", "Schematic", *SCHEMATICS]
