@@ -55,7 +55,9 @@ class KneserNey:
         if not predicted.any():
             raise InputError("w holds no token to predict: give a text with at least one document.")
         ids, one_place = [np.zeros(len(w), np.int64)], []  # ids[n]: the n tokens that end at each place, as one number
-        self.keys: list[np.ndarray] = []  # of each n-gram, sorted: the number of its context times V, plus its last token
+        self.keys: list[
+            np.ndarray
+        ] = []  # of each n-gram, sorted: the number of its context times V, plus its last token
         for n in range(N):
             keys, places, numbers = np.unique(before(ids[n]) * V + w, return_index=True, return_inverse=True)
             self.keys.append(keys)
@@ -78,8 +80,14 @@ class KneserNey:
 
         Raises InputError for an id outside 0 … V − 1, and a text that does not begin with its frame.
         """
-        predicted = self.predicted(w)
-        p, h = np.full(len(w), 1 / self.V), np.zeros(len(w), np.int64)  # h: the number of each place's context, −1 if unseen
+        return self.everywhere(w)[self.predicted(w)]
+
+    def everywhere(self, w: np.ndarray) -> np.ndarray:
+        """P at every place of `w` [T], also where it is `begin`."""
+        p, h = (
+            np.full(len(w), 1 / self.V),
+            np.zeros(len(w), np.int64),
+        )  # h: the number of each place's context, −1 if unseen
         for n in range(self.N):
             keys, wanted = self.keys[n], h * self.V + w
             found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
@@ -90,16 +98,20 @@ class KneserNey:
             kept = np.maximum(a - self.D[n][np.minimum(a, 3)], 0) / total
             p = np.where(known, kept + self.gammas[n][h] * p, p)
             h = before(np.where(seen, found, -1))
-        return p[predicted]
+        return p
 
     def predicted(self, w: np.ndarray) -> np.ndarray:
         """Where `w` [T] has a token to predict, after it has been checked."""
         check_shape("w", w, "T")
         if self.N < 1:
-            raise InputError(f"the order is {self.N}: give at least 1, for a model that knows how frequent each token is.")
+            raise InputError(
+                f"the order is {self.N}: give at least 1, for a model that knows how frequent each token is."
+            )
         check_classes("w", w, self.V)
         if (np.asarray(w)[: self.N - 1] != self.begin).any():
-            raise InputError(f"w does not begin with {self.N - 1} tokens {self.begin}: use `framed` to put them in front.")
+            raise InputError(
+                f"w does not begin with {self.N - 1} tokens {self.begin}: use `framed` to put them in front."
+            )
         return np.asarray(w) != self.begin
 
 
