@@ -34,7 +34,7 @@ def by_definition(texts, V, N, D):
         for j in range(N - 1, len(row)):
             counts[row[j - N + 1 : j]][row[j]] += 1
     longer = {(*h, w) for h, after in counts.items() for w in after}
-    for n in range(N - 1, 0, -1):
+    for _ in range(N - 1):
         for gram in longer:  # each different one counts once
             counts[gram[1:-1]][gram[-1]] += 1
         longer = {gram[1:] for gram in longer}
@@ -119,7 +119,7 @@ def test_F23_the_discounts_are_those_of_chen_and_goodman():
     Y = 100 / 180
     assert discounts(a) == pytest.approx((1 - 2 * Y * 0.4, 2 - 3 * Y * 0.5, 3 - 4 * Y * 0.5))
     assert discounts(a[a != 3]) == FALLBACK
-    assert discounts(np.repeat([1, 2, 3, 4], [1, 90, 90, 90]))[0] == 0  # never below 0
+    assert discounts(np.repeat([1, 2, 3, 4], [9, 9, 9, 90]))[2] == 0  # never below 0
 
 
 def test_bad_input_is_refused():
