@@ -141,6 +141,11 @@ def case(rng, t, D, scale=1.0):
     return {"q": q * scale, "k": k, "v": v, "K": K, "V": V}
 
 
+def large(inputs):
+    """A query that agrees with the first key, and is very long."""
+    return inputs | {"q": 1e5 * inputs["K"][0]}
+
+
 def tiny():
     stored = {"K": np.array([[1.0, 0.0], [0.0, 1.0]]), "V": np.array([[1.0, 2.0], [3.0, 4.0]])}
     return {"q": np.array([2.0, 1.0]), "k": np.array([1.0, 1.0]), "v": np.array([5.0, 0.0])} | stored
@@ -160,7 +165,7 @@ EXERCISE = Exercise(
     },
     edges=lambda rng: {
         "the first token of a text": case(rng, 0, 4),
-        "scores of a thousand": case(rng, 6, 3, 1e3),
+        "scores of many thousands": large(case(rng, 6, 3)),
         "one feature": case(rng, 3, 1),
     },
     properties=(
