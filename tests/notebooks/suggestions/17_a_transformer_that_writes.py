@@ -1,15 +1,17 @@
 """Notebook 17: what "What to try" says, done literally, and one change more in every section."""
 
-START = 'initialise(model, "neighbours", torch.Generator().manual_seed(seed))'
+START = 'gpt = new_gpt("neighbours")'
 CONTEXT = "feed_forward=256, max_length=T)"
 COUNTED = "model = KneserNey(framed(seen, BEGIN, END, N), V, N, BEGIN)"
-STEPS = "steps = 20 if FAST else 300"
+STEPS = "steps = 20 if FAST else 400"
 WINDOWS = "rows(64, window + 1, generator)"
 NEW = "new = 20 if FAST else 100"
 CUT = "k, p = 5, 0.9"
 BEAMS = "for beams in (1, 8)"
 NAMES = 'claim("Eight beams find a text at least as probable as one beam.", means["8 beams"] >= means["1 beams"])'
-HUMAN = 'claim("Human text is more than half a nat per letter less probable.", means["a human"] < means["8 beams"] - 0.5)'
+HUMAN = (
+    'claim("Human text is more than half a nat per letter less probable.", means["a human"] < means["8 beams"] - 0.5)'
+)
 
 TRY = [
     (
@@ -17,8 +19,8 @@ TRY = [
         [(START, START.replace("neighbours", "fan-in"))],
     ),
     (
-        "Set `max_length=8` for the model, so that each letter looks back at only seven others.",
-        [(CONTEXT, CONTEXT.replace("=T", "=8"))],
+        "Set `max_length=12` for the model, so that each letter looks back at only eleven others.",
+        [(CONTEXT, CONTEXT.replace("=T", "=12"))],
     ),
     (
         "Learn from a tenth of the reviews: `seen[::10]` where the n-grams are counted. Which $N$ is best now?",
@@ -26,7 +28,7 @@ TRY = [
     ),
     (
         "Train the GPT for twice as many `steps`. Which memory does it overtake?",
-        [(STEPS, "steps = 40 if FAST else 600")],
+        [(STEPS, "steps = 40 if FAST else 800")],
     ),
     (
         "Give the one label a larger batch, `rows(256, window + 1, generator)` instead of 64: how far does four times the work "
@@ -60,7 +62,7 @@ VARIATIONS = [
     [("window = 12 if FAST else 50", "window = 3")],
     [("length, D = 6, 4", "length, D = 3, 7")],
     [('"the movie ")]', '"a")]')],
-    [("for text in (\"the mo\", \"i \", \"it is q\")", "for text in (\"x\",)")],
+    [('for text in ("the mo", "i ", "it is q")', 'for text in ("x",)')],
     [("scores = np.array([-1.0, -1.2])", "scores = np.array([-1.0, -9.0])")],
     [("length = 20 if FAST else 60", "length = 7")],
 ]
