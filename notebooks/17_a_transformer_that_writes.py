@@ -282,11 +282,13 @@ if not FAST:
         min(-np.diff([*counted.values()])) > -0.02 * counted[best],
     )
     claim("The GPT has overtaken N = 3.", gpt_perplexity < counted[3])
+    claim("The best table is still ahead.", counted[best] < gpt_perplexity)
 
 # %% [markdown]
-# Counting took a few seconds and has read the whole text; the GPT has seen a part of it. On real tokens, with real
-# minutes, `minilm bench language-models` runs this race with D1's program, an LSTM and a GPT. It compares them by *bits
-# per character*: perplexity per token depends on how long the tokens are, and bits per character do not.
+# All eight tables together took about a second, and the best of them is still ahead of a GPT that has trained for ten
+# times as long. On real tokens and with real minutes, `minilm bench language-models` runs this race with D1's program, an
+# LSTM and a GPT. It compares them by *bits per character*: perplexity per token depends on how long the tokens are, and
+# bits per character do not.
 #
 # **What to try.** Learn from a tenth of the reviews: `seen[::10]` where the n-grams are counted. Which $N$ is best now?
 # · Train the GPT for twice as many `steps`. Which memory does it overtake?
@@ -308,8 +310,7 @@ if not FAST:
 #
 # <details><summary>Answer</summary>
 #
-# Much better: it has learned from fifty times as many labels. On the test reviews it is about where the first one will
-# be after many times as many steps.
+# Clearly better, because it has learned from fifty times as many labels: its perplexity is 12.6 instead of 16.8.
 #
 # </details>
 
@@ -511,7 +512,7 @@ for place in places:
 # %%
 length = 20 if FAST else 60
 found = {
-    f"{beams} beams": beam_search(gpt, prompt, beams, length, stop=[END], banned=[BEGIN])[0].ids for beams in (1, 8)
+    f"beams: {beams}": beam_search(gpt, prompt, beams, length, stop=[END], banned=[BEGIN])[0].ids for beams in (1, 8)
 }
 found["drawn"] = generate(gpt, [prompt], length, seed=5, banned=[BEGIN], stop=[END])[0].ids
 human = next(text for text in texts[len(seen) :] if "the movie " in text[:-200])
@@ -528,7 +529,7 @@ def mean_log_p(ids):
 
 means = {name: mean_log_p(ids) for name, ids in found.items()}
 for name, ids in found.items():
-    print(f"{name:8} {means[name]:.2f} nats per letter:", "".join(alphabet[i] for i in ids))
+    print(f"{name:9} {means[name]:.2f} nats per letter:", "".join(alphabet[i] for i in ids))
 
 # %%
 picture, axis = panels(1, 1, width=7, height=2.6)
@@ -538,15 +539,15 @@ picture
 
 # %%
 if not FAST:
-    claim("Eight beams find a text at least as probable as one beam.", means["8 beams"] >= means["1 beams"])
-    claim("Human text is more than half a nat per letter less probable.", means["a human"] < means["8 beams"] - 0.5)
+    claim("Eight beams find a text at least as probable as one beam.", means["beams: 8"] >= means["beams: 1"])
+    claim("Human text is more than half a nat per letter less probable.", means["a human"] < means["beams: 8"] - 0.5)
 
 # %% [markdown]
 # **Wrong, then right.** "The most probable text is the best one." For translation it often is, because the source says
 # what has to be said. For free writing it is not: the search finds the letters that are always safe, again and again.
 # That is why models that write are sampled, and why the temperature and top-p exist.
 #
-# **What to try.** Let 30 beams search: `beams in (1, 30)` (and `"30 beams"` for `"8 beams"` in the claims). Is the
+# **What to try.** Let 30 beams search: `beams in (1, 30)` (and `"beams: 30"` for `"beams: 8"` in the claims). Is the
 # text better?
 #
 # <details><summary>Answers</summary>

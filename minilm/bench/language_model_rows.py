@@ -44,7 +44,7 @@ class Task(NamedTuple):
     vocab_size: int
 
 
-TASKS = {"reviews": Task("imdb", "wordpiece", 2048), "newspaper": Task("peoples-daily", "characters", 8192)}
+TASKS = {"reviews": Task("imdb", "wordpiece", 8192), "newspaper": Task("peoples-daily", "characters", 8192)}
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,14 @@ GPT: dict[str, Any] = dict(architecture="gpt", learning_rate=2e-3)
 def settings_of(options: BenchOptions, vocab_size: int, seed: int = 0, **changes: Any) -> PretrainOptions:
     """The settings of `minilm pretrain` for a row."""
     task = TASKS[options.task]
-    sizes = {name: value for name in ("width", "layers", "batch", "length") if (value := getattr(options, name))}
+    sizes = {
+        name: value
+        for name in ("width", "layers", "batch", "length", "learning_rate")
+        if (value := getattr(options, name))
+    }
     more: dict[str, Any] = dict(corpus=task.corpus, units=task.units, vocab_size=vocab_size, seed=seed)
     more |= dict(cache=options.cache, minutes=options.minutes, device="cpu", objective_name="causal")
-    return PretrainOptions(**({"architecture": "gpt"} | more | sizes | changes))
+    return PretrainOptions(**({"architecture": "gpt"} | more | changes | sizes))
 
 
 # ------------------------------------------------------------------------------------------------------ models that count

@@ -30,7 +30,7 @@ SIZES = {
     "bridge": Size(steps=4, width=384, layers=6, heads=12, batch=16, length=512),
     "generate": Size(steps=1, width=128, layers=2, heads=4, batch=1, length=256),
     "padding": Size(steps=32, width=128, layers=2, heads=4, batch=16, length=128),
-    "language-models": Size(steps=1, width=128, layers=2, heads=4, batch=16, length=128, vocab_size=2048),
+    "language-models": Size(steps=1, width=128, layers=2, heads=4, batch=16, length=128),
 }  # recipe, race and epochs have the size of the quickstart
 
 
@@ -99,7 +99,7 @@ class BenchOptions:
     """bridge, recipe and epochs: how many times to fine-tune, each time on other labelled examples; 3 if not given.
     language-models: how many times to train each model; 1 if not given."""
     rows: tuple[str, ...] = ()
-    """epochs and curves: the names of the rows; all (epochs) or four of them (curves) if not given."""
+    """epochs, curves and language-models: the names of the rows; all, or four of them (curves), if not given."""
     grid: tuple[int, ...] = (4, 8, 12, 20, 30, 45)
     """epochs: the numbers of epochs that are tried."""
     epochs: int | None = None
@@ -111,7 +111,7 @@ class BenchOptions:
     variants: tuple[str, ...] = ()
     """recipe: the names of the variants to run; all that are declared if not given. The recipe itself always runs first."""
     again: bool = False
-    """recipe: run variants again that an earlier run has finished."""
+    """recipe and language-models: run again what an earlier run has finished."""
     workers: int | None = None
     """recipe: how many variants run side by side, with one thread each; one per core, at most four, if not given.
     language-models: how many models are trained side by side; 2 if not given."""
@@ -124,6 +124,8 @@ class BenchOptions:
     """language-models: how many held-out documents to measure on."""
     development: bool = False
     """language-models: measure on other held-out documents, which are there for choosing."""
+    learning_rate: float | None = None
+    """language-models: of the LSTM of our size and of the GPT; their own if not given."""
 
     target: float = 5.0
     """race: the held-out masked-word loss to reach, in nats."""

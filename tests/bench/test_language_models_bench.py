@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from minilm.bench import language_model_rows as rows, language_models as measure
 from minilm.bench.language_model_rows import LastToken, Material, Task, asked, settings_of
 from minilm.bench.options import BenchOptions
 from minilm.bench.run import bench
+from minilm.errors import InputError
 from minilm.examples.batching import Batch
 from minilm.formulas.kneser_ney import KneserNey
 from minilm.jobs.pretrain import prepare_for
@@ -49,6 +51,24 @@ def test_F23_every_model_is_in_the_table_with_three_figures(options, tmp_path):
         assert row["bits"] > 0 and row["read"] > 0 and row["parameters"] > 0
     table = said[-2].strip().splitlines()
     assert len(table) == 8 and all(name in line for name, line in zip(names, table[2:], strict=True))
+
+
+def test_what_is_measured_is_kept(options, tmp_path, monkeypatch):
+    """A second call with the same settings trains nothing; other minutes, another row or `--again` do."""
+    some = replace(options, rows=("bigram, counted", "GPT"))
+    first = bench(some, lambda _: None)["rows"]
+    monkeypatch.setattr(rows, "trained", lambda *_: pytest.fail("trained again"))
+    assert bench(some, lambda _: None)["rows"] == first and [row["model"] for row in first] == list(some.rows)
+    for change in (dict(minutes=0.005), dict(again=True), dict(seeds=2), dict(rows=("LSTM of our size",))):
+        with pytest.raises(pytest.fail.Exception, match="trained again"):
+            bench(replace(some, **change), lambda _: None)
+    with pytest.raises(InputError, match="there is no row 'GTP': choose from bigram, counted; 5-gram"):
+        bench(replace(some, rows=("GTP",)), lambda _: None)
+
+
+def test_no_time_for_training_is_said(options):
+    with pytest.raises(InputError, match="minutes are over before the training begins"):
+        bench(replace(options, rows=("GPT",), minutes=1e-9), lambda _: None)
 
 
 def test_F23_bits_per_character_are_those_of_the_whole_text(options):

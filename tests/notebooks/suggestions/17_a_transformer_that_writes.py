@@ -8,9 +8,9 @@ WINDOWS = "rows(64, window + 1, generator)"
 NEW = "new = 20 if FAST else 100"
 CUT = "k, p = 5, 0.9"
 BEAMS = "for beams in (1, 8)"
-NAMES = 'claim("Eight beams find a text at least as probable as one beam.", means["8 beams"] >= means["1 beams"])'
+NAMES = 'claim("Eight beams find a text at least as probable as one beam.", means["beams: 8"] >= means["beams: 1"])'
 HUMAN = (
-    'claim("Human text is more than half a nat per letter less probable.", means["a human"] < means["8 beams"] - 0.5)'
+    'claim("Human text is more than half a nat per letter less probable.", means["a human"] < means["beams: 8"] - 0.5)'
 )
 
 TRY = [
@@ -45,11 +45,11 @@ TRY = [
         [(CUT, "k, p = 5, 0.5")],
     ),
     (
-        'Let 30 beams search: `beams in (1, 30)` (and `"30 beams"` for `"8 beams"` in the claims). Is the text better?',
+        'Let 30 beams search: `beams in (1, 30)` (and `"beams: 30"` for `"beams: 8"` in the claims). Is the text better?',
         [
             (BEAMS, "for beams in (1, 30)"),
-            (NAMES, NAMES.replace("8 beams", "30 beams")),
-            (HUMAN, HUMAN.replace("8 beams", "30 beams")),
+            (NAMES, NAMES.replace("beams: 8", "beams: 30")),
+            (HUMAN, HUMAN.replace("beams: 8", "beams: 30")),
         ],
     ),
 ]
