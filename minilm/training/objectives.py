@@ -148,7 +148,8 @@ class CausalLM(Unchanging):
 
     The model is called as `model(input_ids, attention_mask=…)` and returns logits [B, T, V]. Position t is asked for token
     t + 1 of `input_ids`, or of `batch.labels` [B, T] if they are given: they repeat the tokens, with −100 in place of those
-    that do not count, such as a prompt. Padding never counts.
+    that do not count, such as a prompt; then the model is also given `counted` [B, T], and returns logits [N, V] of the N
+    positions where it is True. Padding never counts.
     """
 
     curves: ClassVar[tuple[str, ...]] = ("loss",)
@@ -160,8 +161,12 @@ class CausalLM(Unchanging):
         if mask is not None:
             labels = labels.masked_fill(~mask, IGNORED)
         read = slice(0, max(1, ids.size(1) - 1))  # nothing is predicted from the last token, so it is not read
-        logits = model(ids[:, read], attention_mask=None if mask is None else mask[:, read])
-        return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:])
+        mask = None if mask is None else mask[:, read]
+        if batch.labels is None or ids.size(1) < 2:
+            logits = model(ids[:, read], attention_mask=mask)
+            return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:])
+        counted = labels[:, 1:] != IGNORED  # the product with the vocabulary is expensive, so only where it is needed
+        return cross_entropy(model(ids[:, read], attention_mask=mask, counted=counted), labels[:, 1:][counted])
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The loss, to minimise and to display."""
