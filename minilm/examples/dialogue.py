@@ -48,6 +48,12 @@ def fit_history(turns: Sequence[list[int]], room: int) -> list[list[int]]:
     return [[newest[0], *newest[1 - left :]]]
 
 
+def prompt_for(roles: Roles, turns: Sequence[list[int]], room: int) -> tuple[list[int], int]:
+    """What a model reads before it answers, in at most `room` tokens, and how many of the `turns` are in it."""
+    kept = fit_history(turns, room - 2)
+    return [roles.tokenizer.begin, *(token for turn in kept for token in turn), roles.model], len(kept)
+
+
 class Conversations:
     """The turns of a store of conversations, as rows of tokens with their roles.
 
@@ -80,10 +86,12 @@ class Conversations:
     def answer(self, i: int, t: int, history: int) -> tuple[list[int], int]:
         """A row that ends with turn t as the model's answer, after at most `history` turns, and where the answer begins."""
         answer = self.turn(i, t, True)
-        before = [self.turn(i, s, s % 2 == t % 2) for s in range(max(0, t - history), t)]
-        before = fit_history(before, self.length - 1 - len(answer))
-        context = [self.begin, *(token for turn in before for token in turn)]
-        return [*context, *answer], len(context)
+        context, _ = prompt_for(self.roles, self.before(i, t, history), self.length - len(answer) + 1)
+        return [*context, *answer[1:]], len(context) - 1
+
+    def before(self, i: int, t: int, history: int) -> list[list[int]]:
+        """The last `history` turns before turn t, which is the model's."""
+        return [self.turn(i, s, s % 2 == t % 2) for s in range(max(0, t - history), t)]
 
 
 class DialogueWindows(TextWindows):
