@@ -18,7 +18,7 @@ from tokenizers import AddedToken
 from minilm.errors import InputError
 from minilm.files.notes import Note, unheard
 from minilm.text.causal_tokenizer import CausalTokenizer
-from minilm.text.duplicates import shingles
+from minilm.text.duplicates import WORD
 from minilm.text.tokenizer import Tokenizer
 
 USER, MODEL = "[USER]", "[MODEL]"
@@ -37,8 +37,7 @@ def chitchat(path: Path, note: Note = unheard) -> Iterator[list[str]]:
         if len(turns) < 2:
             lone += 1
             continue
-        words = shingles(" ".join(turns), run=1)
-        if (key := " ".join(words)) in seen:
+        if (key := " ".join(WORD.findall(" ".join(turns).lower()))) in seen:
             repeated += 1
             continue
         seen.add(key)
