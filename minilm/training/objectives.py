@@ -201,6 +201,26 @@ class CausalLM(Unchanging):
         return words if bits is None else f"{words}  {bits:.3f} bits per character"
 
 
+@dataclass(frozen=True)
+class Answers(CausalLM):
+    """`CausalLM` for conversations: for the first `warm_up` of a run, every token of a row counts, and then the answers alone.
+
+    Reading costs the same in both parts, and the history of an answer is language, too: as long as a model is still learning
+    words, it learns them twice as fast from the whole row. What it is for, it learns in the end.  F29.
+    """
+
+    warm_up: float = 0.0
+    everything: bool = False
+
+    def at(self, progress: float) -> "Answers":
+        """The objective when this share of the run is done."""
+        return replace(self, everything=progress < self.warm_up)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """The mean in nats over the tokens that count now, and how many they are."""
+        return super().loss(model, replace(batch, labels=None) if self.everything else batch)
+
+
 def noting_sizes(batches: Iterable[Batch], sizes: list[Tensor]) -> Iterator[Batch]:
     """The batches; `sizes` collects their `text_sizes`, if they have them."""
     for batch in batches:
