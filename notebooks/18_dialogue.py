@@ -227,9 +227,9 @@ END = tokenizer.end
 #
 # <details><summary>Answer</summary>
 #
-# The one that counts padding prints by far the lowest loss, because padding after padding is easy to guess; as a model
-# it is no better than the others. The one that shifts twice is worst by far: it has never been asked for the *next*
-# word. Counting pairs of words beats it.
+# The one that counts padding prints by far the lowest loss, because padding after padding is easy to guess. As a model
+# it is about as good as the right one, here even a little better: it learns from the user's messages too, and after so
+# few steps every word helps. The one that shifts twice is worst: it has never been asked for the *next* word.
 #
 # </details>
 
@@ -262,15 +262,13 @@ picture
 
 # %%
 if not FAST:
-    claim(
-        "Shifted twice, the model is more than 1 nat worse than the right one.",
-        honest["shifted twice"] > honest["right"] + 1,
-    )
-    claim("Counting pairs of words beats it.", bigram < honest["shifted twice"])
-    claim(
-        "Padding in the loss prints less than half of the truth.",
-        printed["padding counts"] < honest["padding counts"] / 2,
-    )
+    claim("Shifted twice, the model is more than half a nat worse.", honest["shifted twice"] > honest["right"] + 0.5)
+    claim("Counting pairs beats it by more than a nat.", bigram < honest["shifted twice"] - 1)
+    claim("Padding prints less than half of the truth.", printed["padding counts"] < honest["padding counts"] / 2)
+
+# %% [markdown]
+# Counting pairs of words beats all three: they have trained for a few seconds. That is no fault of the right one, and
+# time repairs it; time does not repair the one that shifts twice.
 
 # %% [markdown]
 # **Wrong, then right.** "A missing mask must be as bad." It depends on where the padding stands. *Behind* the text it
