@@ -29,7 +29,7 @@ from minilm.pretrained.protocol import save_model
 from minilm.text.dialogues import Roles
 from minilm.training.diversity import distinct_n
 from minilm.training.loop import choose_device
-from minilm.training.objectives import CausalLM
+from minilm.training.objectives import Answers, CausalLM
 from minilm.training.run import TrainingRun
 from minilm.training.writing import never_written
 
@@ -51,7 +51,7 @@ class DialogueOptions:
     rows: tuple[str, ...] = ROWS
     """Which rows, for instance --rows gpt to train only the model that answers."""
     minutes: float | None = None
-    """For every model that is trained; 2 if neither minutes nor steps are given."""
+    """For every model that is trained; 2.5 if neither minutes nor steps are given."""
     steps: int | None = None
     history: int = 8
     """The most turns that a model reads before its answer. With 0 it reads none."""
@@ -63,7 +63,10 @@ class DialogueOptions:
     length: int = 128
     """The longest row in tokens, history and answer together. A turn of more than half of it is cut."""
     batch: int = 16
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
+    everything_first: float = 0.7
+    """For this share of the training every token of a row counts, and then the answers alone: see `Answers`. With 0, nothing but
+    the answers ever counts."""
     answers: int = 3000
     """How many answers are measured."""
     written: int = 200
@@ -81,6 +84,8 @@ class DialogueOptions:
         check_least(self, 2, "held_out")
         check_least(self, 0, "history")
         check_most(self, {"history": 1000, "seeds": 100})
+        if not 0 <= self.everything_first < 1:
+            raise InputError(f"everything_first must be at least 0 and below 1, not {self.everything_first}.")
         if self.length < 16:
             raise InputError(
                 f"length must be at least 16, not {self.length}: a message and an answer need that much room."
@@ -95,7 +100,7 @@ class DialogueOptions:
 
     def settings(self, architecture: str, seed: int = 0) -> PretrainOptions:
         """The options of a model's training, in the words of `minilm pretrain`."""
-        minutes = 2.0 if self.minutes is None and self.steps is None else self.minutes
+        minutes = 2.5 if self.minutes is None and self.steps is None else self.minutes
         budget: dict[str, Any] = dict(minutes=minutes, steps=self.steps)
         sizes = dict(vocab_size=self.vocab_size, width=self.width, layers=self.layers, length=self.length)
         heads = dict(heads=self.heads) if architecture == "gpt" else {}
@@ -196,7 +201,8 @@ def trained(name: str, seed: int, material: Material) -> dict:
     windows = material.windows(0 if alone else o.history, o.batch * (2 if alone else 1), seed)
     model = build(settings, material.prepared, further=2)
     device = choose_device(o.device)
-    run = TrainingRun(model, CausalLM(), windows.__getitem__, settings.budget, settings.optimisation, seed, device)
+    objective = Answers(o.everything_first)
+    run = TrainingRun(model, objective, windows.__getitem__, settings.budget, settings.optimisation, seed, device)
     run.train(title=name, bar=o.progress)
     if not run.done:
         raise KeyboardInterrupt

@@ -22,7 +22,7 @@ from minilm.text.dialogues import Roles
 from minilm.text.store import Store
 from minilm.text.tokenizer import train_wordpiece
 from minilm.training.diversity import distinct_n
-from minilm.training.objectives import CausalLM
+from minilm.training.objectives import Answers, CausalLM
 
 LENGTH = 24
 
@@ -151,6 +151,17 @@ def test_logits_where_they_count_give_the_loss_and_gradient_of_all_logits(make):
             torch.testing.assert_close(got[name], parameter.grad, rtol=1e-9, atol=1e-12)
     nothing = CausalLM().loss(model, Batch(ids, labels=torch.full_like(ids, IGNORED)))
     assert nothing.count == 0 and float(nothing.value.detach()) == 0
+
+
+def test_F29_at_first_everything_counts_and_then_the_answers_alone():
+    model, rng = writers.gpt(), torch.Generator().manual_seed(2)
+    ids = torch.randint(0, writers.V, (3, 8), generator=rng)
+    batch = Batch(ids, labels=ids.masked_fill(torch.arange(8) < 5, IGNORED))
+    objective = Answers(warm_up=0.7)
+    losses = {progress: objective.at(progress).loss(model, batch).value for progress in (0.0, 0.69, 0.7, 1.0)}
+    assert losses[0.0] == losses[0.69] == CausalLM().loss(model, Batch(ids)).value
+    assert losses[0.7] == losses[1.0] == CausalLM().loss(model, batch).value != losses[0.0]
+    assert Answers().at(0.0).loss(model, batch).value == losses[1.0]
 
 
 def test_distinct_n_counts_runs_inside_texts():

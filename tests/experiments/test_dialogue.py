@@ -255,6 +255,7 @@ def test_bad_input_gets_one_sentence(shared, result, tmp_path, capsys, monkeypat
     cases = [
         (("dialogue", "--rows", "bert"), "there is no row 'bert': choose among bigram, gpt-alone, lstm, gpt."),
         (("dialogue", "--minutes", 1, "--steps", 2), "give --minutes or --steps, not both."),
+        (("dialogue", "--everything-first", 1), "everything_first must be at least 0 and below 1, not 1.0."),
         (("dialogue", "--history", -1), "history must be at least 0, not -1."),
         (("dialogue", "--length", 8), "length must be at least 16, not 8"),
         (("dialogue", "--heads", 5), "width 128 is not divisible by 5 heads"),
