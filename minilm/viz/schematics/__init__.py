@@ -14,6 +14,7 @@ from minilm.viz.schematics.attention import attention_matrix, attention_one_quer
 from minilm.viz.schematics.bert import bert_input, fine_tuning_heads, masked_and_causal, next_sentence
 from minilm.viz.schematics.block import block_orders
 from minilm.viz.schematics.crf import crf_lattice
+from minilm.viz.schematics.dialogue import conversation_labels
 from minilm.viz.schematics.kit import Schematic
 from minilm.viz.schematics.pictures import pixels_by_class
 from minilm.viz.schematics.places import positions, relative_bias
@@ -29,6 +30,7 @@ SCHEMATICS: dict[str, Callable[[], Schematic]] = {
         *(block_orders, rnn_cell, rnn_unrolled, lstm_cell, gru_cell, bert_input, masked_and_causal, next_sentence),
         *(fine_tuning_heads, crf_lattice),
         *(kv_cache, decoding),
+        *(conversation_labels,),
         *(pixels_by_class,),
     )
 }
