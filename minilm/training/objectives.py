@@ -153,15 +153,19 @@ class CausalLM(Unchanging):
 
     curves: ClassVar[tuple[str, ...]] = ("loss",)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Loss:
         """The mean in nats over the tokens that count, and how many they are."""
         ids, mask = batch.input_ids, batch.attention_mask
         labels = ids if batch.labels is None else batch.labels
         if mask is not None:
             labels = labels.masked_fill(~mask, IGNORED)
         read = slice(0, max(1, ids.size(1) - 1))  # nothing is predicted from the last token, so it is not read
-        logits = model(ids[:, read], attention_mask=None if mask is None else mask[:, read])
-        return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:])
+        logits = self.logits(model, batch, ids[:, read], None if mask is None else mask[:, read])
+        return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:], label_smoothing)
+
+    def logits(self, model: nn.Module, batch: Batch, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """How the model is called for the tokens of a batch that are read."""
+        return model(input_ids, attention_mask=attention_mask)
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The loss, to minimise and to display."""
