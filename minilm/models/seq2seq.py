@@ -12,7 +12,6 @@ source instead of choosing one from the vocabulary (`layers/copying.py`).
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F

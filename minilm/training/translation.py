@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -76,6 +77,27 @@ def translate(
             for i, one in zip(chosen, found, strict=True):
                 written[i] = one
     return [tokenizer.text(i for i in (one.ids if one else []) if i != tokenizer.end) for one in written]
+
+
+@torch.inference_mode()
+def align(
+    model: nn.Module, tokenizer: Tokenizer, source: str, target: str
+) -> tuple[list[str], list[str], list[np.ndarray]]:
+    """Which tokens of the source each token of the target looks at: the tokens of both, and the weights [H, T, S] of each layer.
+
+    Row t belongs to the step that writes token t, so the last row writes the token that ends the target.
+    Raises InputError as `translate` does.
+    """
+    translator: Any = model.eval()
+    (x, y), device = tokenizer.ids([source, target]), device_of(model)
+    x = source_row(tokenizer, x, source, translator.config.max_length)
+    source_ids = torch.tensor([x], device=device)
+    states = translator.encoder(source_ids).hidden
+    read = torch.tensor([[tokenizer.begin, *y]], device=device)
+    _, weights = translator.hidden(read, states, need_weights=True)
+    names = [[tokenizer.text([i]) or tokenizer.tokens([i])[0] for i in row] for row in (x, [*y, tokenizer.end])]
+    source_tokens, target_tokens = ([name.replace(" ", "␣") for name in row] for row in names)
+    return source_tokens, target_tokens, [w[0].cpu().numpy() for w in weights]
 
 
 def _ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[tuple[str, list[int]]]:
