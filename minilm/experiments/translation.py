@@ -6,7 +6,7 @@ character of a translation looks at, and keeps the model for `minilm translate`.
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from minilm.models.config import parameter_count
 from minilm.models.initialisation import initialise
 from minilm.models.seq2seq import Seq2Seq, Seq2SeqConfig, learning_rate_scales
 from minilm.pretrained.protocol import save_model
+from minilm.text.memory import TranslationMemory
 from minilm.text.parallel import learn_tokenizer
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import LearningRate, Progress, choose_device
@@ -31,7 +32,7 @@ from minilm.training.schedule import Budget
 from minilm.training.translation import SequenceToSequence, align, translate
 from minilm.viz.alignment import alignment_map
 
-WITH, WITHOUT = "Transformer", "Transformer without copy head"
+WITH, WITHOUT, ALONE = "Transformer", "Transformer without copy head", "Transformer without neighbours"
 EVALUATIONS, BETAS = 4, (0.9, 0.98)
 
 
@@ -62,8 +63,11 @@ class TranslationOptions:
     dropout: float | None = None
     copy: bool = True
     """A head that may copy tokens of the source."""
+    neighbours: int | None = None
+    """How many translations of its nearest neighbours the model reads behind each source; the task's own if not given: 2 for
+    strings, 0 for the others."""
     compare: bool = False
-    """One more row: the same model without the copy head, trained for the same time."""
+    """More rows: the same model without the copy head, and without neighbours, trained for the same time."""
     width: int = 128
     layers: int = 2
     heads: int = 4
@@ -76,6 +80,7 @@ class TranslationOptions:
 
     def __post_init__(self) -> None:
         check_least(self, 1, "seeds", "beams", "batch")
+        check_least(self, 0, *(["neighbours"] if self.neighbours is not None else []))
         if (self.source is None) != (self.target is None):
             raise InputError("a file of your own needs its other side: give --source and --target together.")
         if self.minutes is not None and self.steps is not None:
@@ -89,7 +94,9 @@ class TranslationOptions:
 
     def config(self, vocab_size: int, dropout: float, copy: bool = True) -> Seq2SeqConfig:
         """The shape of the model."""
-        sizes: dict[str, Any] = dict(width=self.width, layers=self.layers, heads=self.heads, feed_forward=4 * self.width)
+        sizes: dict[str, Any] = dict(
+            width=self.width, layers=self.layers, heads=self.heads, feed_forward=4 * self.width
+        )
         return Seq2SeqConfig(vocab_size, **sizes, max_length=512, dropout=dropout, copy=copy)
 
     @property
@@ -112,6 +119,12 @@ class Material:
     parts: Parts
     tokenizer: Tokenizer
     device: torch.device
+    memory: TranslationMemory
+    neighbours: int
+
+    def read(self, sources: list[str]) -> list[str]:
+        """The sources as the model reads them."""
+        return self.memory.hinted(sources, self.neighbours)
 
 
 def translation(options: TranslationOptions, say: Callable[[str], None] = print) -> list[dict]:
@@ -119,24 +132,31 @@ def translation(options: TranslationOptions, say: Callable[[str], None] = print)
     task, notes = options.chosen(), Notes(say)
     parts = task.parts(notes)
     tokenizer = learn_tokenizer(parts.training, task.vocab_size)
-    material = Material(task, parts, tokenizer, choose_device(options.device))
+    neighbours = task.neighbours if options.neighbours is None else options.neighbours
+    memory = TranslationMemory(parts.training)
+    material = Material(task, parts, tokenizer, choose_device(options.device), memory, neighbours)
     say(f"{task.title}: {len(parts.training):,} pairs to learn from, {len(parts.test):,} for the test.")
     rows = []
     for name, rival in task.rivals.items():
         written = rival(parts.training, [source for source, _ in parts.test])
         rows.append(row_of(name, 0, task.measure(parts.test, written), material, 0.0, 0))
-    kinds = {WITH: True, WITHOUT: False} if options.compare else {WITH: True} if options.copy else {WITHOUT: False}
+    kinds = {WITH if options.copy else WITHOUT: (options.copy, material)}
+    if options.compare:
+        kinds |= {WITHOUT: (False, material)}
+        kinds |= {ALONE: (options.copy, replace(material, neighbours=0))} if neighbours else {}
     options.folder.mkdir(parents=True, exist_ok=True)
     examples: list[str] = []
-    for name, copy in kinds.items():
+    for name, (copy, given) in kinds.items():
         for seed in range(options.seeds):
-            model, progress = trained(options, material, copy, seed, say)
-            written = write_all(options, material, model, [source for source, _ in parts.test])
+            model, progress = trained(options, given, copy, seed, say)
+            written = write_all(options, given, model, [source for source, _ in parts.test])
             measured = task.measure(parts.test, written)
             rows.append(row_of(name, seed, measured, material, progress.seconds, parameter_count(model)))
             rows[-1] |= {"steps": progress.step, "recipe": asdict(model.config)}
             if len(examples) == 0:  # the first model is kept
                 save_model(options.folder / "model", model, tokenizer)
+                if neighbours:
+                    memory.save(options.folder / "model", neighbours)
                 examples = [f"{s} → {w}   ({t})" for (s, t), w in zip(parts.test, written, strict=True)][:12]
                 show(options, material, model, say)
     write_json(options.folder / "results.json", rows)
@@ -147,7 +167,9 @@ def translation(options: TranslationOptions, say: Callable[[str], None] = print)
     return rows
 
 
-def row_of(name: str, seed: int, measured: dict[str, float], material: Material, seconds: float, parameters: int) -> dict:
+def row_of(
+    name: str, seed: int, measured: dict[str, float], material: Material, seconds: float, parameters: int
+) -> dict:
     """A row of `results.json`. A figure over nothing (placeholders where there are none) is left out."""
     facts = {"model": name, "labels": len(material.parts.training), "seed": seed, "seconds": seconds}
     return facts | {"parameters": parameters} | {k: v for k, v in measured.items() if not math.isnan(v)}
@@ -164,12 +186,14 @@ def trained(
     smoothing = task.label_smoothing if options.label_smoothing is None else options.label_smoothing
     objective = SequenceToSequence(label_smoothing=smoothing)
     minutes = task.minutes if options.steps is None and options.minutes is None else options.minutes
-    rounds = Rounds(encode_pairs(parts.training, tokenizer, config.max_length), options.batch, seed)
+    learnt = material.memory.hinted_pairs(material.neighbours)
+    rounds = Rounds(encode_pairs(learnt, tokenizer, config.max_length), options.batch, seed)
     rate = LearningRate(options.learning_rate, warmup=0.1)
     how = Optimisation(rate, betas=BETAS, scales=learning_rate_scales(config))
     budget = Budget(steps=options.steps, minutes=minutes)
     run = TrainingRun(model, objective, rounds.__getitem__, budget, how, seed, material.device)
-    held_out = encode_pairs(parts.development, tokenizer, config.max_length)
+    sources, targets = map(list, zip(*parts.development, strict=True))
+    held_out = encode_pairs(list(zip(material.read(sources), targets, strict=True)), tokenizer, config.max_length)
 
     def report(progress: Progress) -> None:
         batches = [held_out.batch(chosen).to(material.device) for chosen in held_out.in_order()]
@@ -185,9 +209,8 @@ def trained(
 
 def write_all(options: TranslationOptions, material: Material, model: Seq2Seq, sources: list[str]) -> list[str]:
     """What the model makes of every source."""
-    return translate(
-        model, material.tokenizer, sources, options.beams, options.length_penalty, material.task.tokens
-    )
+    read = material.read(sources)
+    return translate(model, material.tokenizer, read, options.beams, options.length_penalty, material.task.tokens)
 
 
 def show(options: TranslationOptions, material: Material, model: Seq2Seq, say: Callable[[str], None]) -> None:
@@ -197,7 +220,8 @@ def show(options: TranslationOptions, material: Material, model: Seq2Seq, say: C
     written = write_all(options, material, model, list(material.task.look_at))
     for source, target in zip(material.task.look_at, written, strict=True):
         say(f"{source} → {target}")
-    source_tokens, target_tokens, weights = align(model, material.tokenizer, material.task.look_at[0], written[0])
+    first = material.read([material.task.look_at[0]])[0]
+    source_tokens, target_tokens, weights = align(model, material.tokenizer, first, written[0])
     alignment_map(source_tokens, target_tokens, weights[-1].mean(axis=0), options.folder / "alignment.png")
 
 
@@ -208,5 +232,3 @@ def report_of(task: Task, rows: list[dict], examples: list[str], training: int) 
     table = details_table(rows, training, names, unit="pairs", decimals=DECIMALS)
     lines = "\n".join(f"* {line}" for line in examples)
     return f"# {task.title.capitalize()}\n\n{table}\n\nThe first sources of the test set (in brackets, what people wrote):\n\n{lines}"
-
-

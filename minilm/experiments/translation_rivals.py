@@ -3,9 +3,8 @@
 import re
 from collections.abc import Callable, Sequence
 
-from sklearn.feature_extraction.text import TfidfVectorizer
-
-from minilm.text.parallel import PLACEHOLDER, Pair, placeholders
+from minilm.text.memory import TranslationMemory
+from minilm.text.parallel import PLACEHOLDER, Pair
 from minilm.text.sentences import split_sentences
 
 Rival = Callable[[Sequence[Pair], Sequence[str]], list[str]]  # (what may be learnt from, sources) → what is written
@@ -40,20 +39,8 @@ def phrase_by_phrase(source: str, known: dict[str, str]) -> str:
 
 
 def nearest(learnt: Sequence[Pair], sources: Sequence[str]) -> list[str]:
-    """The target of the source in `learnt` that is most alike, by the cosine of its TF-IDF over runs of two to four letters.
-
-    Its placeholders are exchanged for those of the source, in their order.
-    """
-    tf_idf = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), lowercase=True)
-    known = tf_idf.fit_transform([source for source, _ in learnt])
-    alike = (tf_idf.transform(list(sources)) @ known.T).toarray().argmax(axis=1)
-    return [with_placeholders(learnt[i][1], source) for i, source in zip(alike, sources, strict=True)]
-
-
-def with_placeholders(target: str, source: str) -> str:
-    """The target with the placeholders of `source` in place of its own, one by one, as far as there are enough."""
-    own = iter(list(placeholders(source).elements()))
-    return PLACEHOLDER.sub(lambda found: next(own, found[0]), target)
+    """The target of the source in `learnt` that is most alike (`text/memory.py`), with the placeholders of the new source."""
+    return TranslationMemory(learnt).nearest(sources)
 
 
 def first_sentence(learnt: Sequence[Pair], sources: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from minilm.errors import InputError, check_least, check_most
 from minilm.files.notes import Notes, aside
 from minilm.models.seq2seq import Seq2Seq
 from minilm.pretrained.protocol import open_model
+from minilm.text.memory import hints_of
 from minilm.text.parallel import placeholders
 from minilm.text.remarks import remark
 from minilm.training.loop import choose_device
@@ -53,7 +54,7 @@ def translate(options: TranslateOptions, say: Callable[[str], None] = print) -> 
         )
     remark(loaded.tokenizer, o.texts, "the texts", notes)
     model = loaded.model.to(choose_device(o.device))
-    out = translated(model, loaded.tokenizer, o.texts, o.beams, o.length_penalty, o.tokens)
+    out = translated(model, loaded.tokenizer, hints_of(loaded.folder, o.texts), o.beams, o.length_penalty, o.tokens)
     for source, target in zip(o.texts, out, strict=True):
         say(target)
         if lost := placeholders(source) - placeholders(target):

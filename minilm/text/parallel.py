@@ -45,7 +45,9 @@ def read_parallel(source: Path, target: Path) -> list[Pair]:
         if not any(lines):
             raise InputError(f"{path} is empty: write one text per line.")
         if "" in lines:
-            raise InputError(f"{path}, line {lines.index('') + 1} is empty: remove it in both files, or write its text.")
+            raise InputError(
+                f"{path}, line {lines.index('') + 1} is empty: remove it in both files, or write its text."
+            )
         sides.append(lines)
     if len(sides[0]) != len(sides[1]):
         raise InputError(
@@ -72,7 +74,9 @@ def shorter(pairs: Sequence[Pair], longest: int, note: Note = unheard) -> list[P
     """The pairs whose source and target have at most `longest` characters; `note` hears how many are left out."""
     kept = [pair for pair in pairs if max(map(len, pair)) <= longest]
     if len(kept) < len(pairs):
-        note(f"{len(pairs) - len(kept):,} of {len(pairs):,} pairs have more than {longest} characters; they are left out.")
+        note(
+            f"{len(pairs) - len(kept):,} of {len(pairs):,} pairs have more than {longest} characters; they are left out."
+        )
     return kept
 
 

@@ -63,7 +63,12 @@ def read_english(text):
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(st.one_of(st.integers(0, 10**12 - 1), st.integers(0, 10**5), st.integers(0, 99).map(lambda n: n * 10**6 + n)))
 def test_a_number_reads_back_as_itself(n):
-    assert read_chinese(chinese_number(n)) == n == read_english(english_number(n)) == read_english(english_number(n, lambda n: 0))
+    assert (
+        read_chinese(chinese_number(n))
+        == n
+        == read_english(english_number(n))
+        == read_english(english_number(n, lambda n: 0))
+    )
     assert "零零" not in chinese_number(n) and (n == 0 or not chinese_number(n).endswith("零"))
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from minilm.errors import InputError
 from minilm.text import corpus
+from minilm.text.memory import TranslationMemory, hints_of
 from minilm.text.parallel import (
     families,
     learn_tokenizer,
@@ -31,9 +32,6 @@ def test_every_corpus_has_the_pairs_it_says(strings):
     assert {name: len(found) for name, found in strings.items()} == {
         name: corpus.CORPORA[name].examples for name in corpus.PARALLEL
     }
-    assert ("Open Recent", "打开最近") in strings["jupyterlab-zh"] or ("Keyboard Shortcuts", "键盘快捷键") in strings[
-        "jupyterlab-zh"
-    ]
     assert ("January", "一月") in strings["django-zh"]
     for found in strings.values():
         assert all(a == a.strip() and b == b.strip() and a and b for a, b in found)
@@ -167,3 +165,34 @@ def test_every_text_comes_back_and_what_may_be_copied_is_a_piece(strings):
     assert [tokenizer.text([i]) for i in ids] == ["在", " ", "%s", " ", "中"]
     with pytest.raises(InputError, match="a vocabulary of 200 is too small for bytes"):
         learn_tokenizer(pairs, 200)
+
+
+# ------------------------------------------------------------------------------- a translation memory
+
+KNOWN = [("Open file", "打开文件"), ("open file…", "打开文件…"), ("Open the file %s", "打开文件 %s"), ("Close tab", "关闭标签")]
+
+
+def test_a_source_gets_the_translations_of_its_neighbours_as_hints():
+    memory = TranslationMemory(KNOWN)
+    assert memory.hinted(["Open the file {name} now"], 1) == ["Open the file {name} now\t打开文件 {name}"]
+    assert memory.hinted(["Close the tab"], 2)[0].startswith("Close the tab\t关闭标签\t打开文件")
+    assert memory.hinted(["Close"], 0) == ["Close"] and memory.nearest(["close TABS"]) == ["关闭标签"]
+
+
+def test_no_pair_is_a_hint_for_itself_or_for_one_that_is_alike():
+    learnt = TranslationMemory(KNOWN).hinted_pairs(1)
+    assert [target for _, target in learnt] == [target for _, target in KNOWN]
+    hints = [source.split("\t")[1] for source, _ in learnt]
+    assert hints == ["关闭标签", "关闭标签", "关闭标签", "打开文件"]  # the first three are one family
+    assert TranslationMemory(KNOWN).hinted_pairs(0) == KNOWN
+
+
+def test_a_memory_is_kept_beside_a_model(tmp_path):
+    assert hints_of(tmp_path, ["Open"]) == ["Open"]
+    TranslationMemory(KNOWN).save(tmp_path, 2)
+    assert hints_of(tmp_path, ["Close a tab"]) == TranslationMemory(KNOWN).hinted(["Close a tab"], 2)
+    (tmp_path / "memory.json").write_text('{"pairs": [["a"]]}', encoding="utf-8")
+    with pytest.raises(InputError, match="is not a translation memory"):
+        hints_of(tmp_path, ["Open"])
+    with pytest.raises(InputError, match="without pairs has no neighbours"):
+        TranslationMemory([])

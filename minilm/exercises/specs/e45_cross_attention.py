@@ -246,7 +246,13 @@ EXERCISE = Exercise(
         Property("padding of the source has no influence", other_padding, lambda a, b: abs(a - b).max() < 1e-9),
     ),
     needs=("attention", "padding_mask"),
-    forbidden=("cross_attention", "attention", "attention_weights", "multi_head_attention", "scaled_dot_product_attention"),
+    forbidden=(
+        "cross_attention",
+        "attention",
+        "attention_weights",
+        "multi_head_attention",
+        "scaled_dot_product_attention",
+    ),
     steps=(
         "the queries [.., T, D] from the target; the keys [.., S, D] and the values [.., S, Dv] from the source",
         "the scores [.., T, S], divided by √D; −∞ at padding",

@@ -1,0 +1,94 @@
+"""A translation memory: the strings most like a new one that people have translated already, as a hint for a model.
+
+Translators work with such memories, because programs say the same things again in other words. The model reads the new
+source, and behind it the translations of its nearest neighbours, between tabs; with a copy head it can take over what fits.
+
+Source:  Bulté and Tezcan (2019), Neural Fuzzy Repair: Integrating Fuzzy Matches into Neural Machine Translation.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from minilm.errors import InputError
+from minilm.files.atomic import write_json
+from minilm.files.tensors import read_json
+from minilm.text.parallel import PLACEHOLDER, Pair, families, placeholders
+
+BETWEEN = "\t"
+FILE = "memory.json"
+
+
+class TranslationMemory:
+    """Pairs that people have translated, and how to find those that are most like a new source.
+
+    Sources are compared by the cosine of their TF-IDF over runs of two to four letters, upper and lower case alike.
+    """
+
+    def __init__(self, pairs: Sequence[Pair]):
+        if not pairs:
+            raise InputError("a translation memory without pairs has no neighbours: give at least one.")
+        self.pairs = list(pairs)
+        self.tf_idf = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), lowercase=True)
+        self.known = self.tf_idf.fit_transform([source for source, _ in self.pairs])
+
+    def alike(self, sources: Sequence[str]) -> np.ndarray:
+        """How much each source is like those of the pairs, from 0 to 1: [sources, pairs]."""
+        return (self.tf_idf.transform(list(sources)) @ self.known.T).toarray()
+
+    def nearest(self, sources: Sequence[str]) -> list[str]:
+        """For each source the target of its nearest neighbour, with the placeholders of the source."""
+        best = self.alike(sources).argmax(axis=1)
+        return [with_placeholders(self.pairs[i][1], source) for i, source in zip(best, sources, strict=True)]
+
+    def hinted(self, sources: Sequence[str], neighbours: int) -> list[str]:
+        """Each source with the targets of so many neighbours behind it."""
+        return self.joined(sources, self.alike(sources), neighbours) if neighbours else list(sources)
+
+    def hinted_pairs(self, neighbours: int) -> list[Pair]:
+        """The memory's own pairs, to learn from: no pair is a hint for itself or for one that is alike.
+
+        (Otherwise the model would only learn to copy the first hint.)
+        """
+        if not neighbours:
+            return self.pairs
+        sources, targets = zip(*self.pairs, strict=True)
+        alike = self.alike(sources)
+        for family in families(self.pairs):
+            alike[np.ix_(family, family)] = -1
+        return list(zip(self.joined(sources, alike, neighbours), targets, strict=True))
+
+    def joined(self, sources: Sequence[str], alike: np.ndarray, neighbours: int) -> list[str]:
+        """See `hinted`."""
+        order = np.argsort(-alike, axis=1, kind="stable")[:, :neighbours]
+        hints = ([with_placeholders(self.pairs[i][1], s) for i in row] for s, row in zip(sources, order, strict=True))
+        return [BETWEEN.join([source, *hint]) for source, hint in zip(sources, hints, strict=True)]
+
+    def save(self, folder: Path, neighbours: int) -> None:
+        """Write the memory into the folder of a model that reads so many neighbours."""
+        write_json(folder / FILE, {"neighbours": neighbours, "pairs": self.pairs})
+
+
+def hints_of(folder: Path, sources: Sequence[str]) -> list[str]:
+    """The sources as the model in `folder` reads them: with the hints of its memory, if it has one.
+
+    Raises InputError for a file that is no memory.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return list(sources)
+    content = read_json(path, dict)
+    try:
+        pairs = [(str(source), str(target)) for source, target in content["pairs"]]
+        neighbours = int(content["neighbours"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a translation memory ({error!r}): train the model again.") from None
+    return TranslationMemory(pairs).hinted(sources, neighbours)
+
+
+def with_placeholders(target: str, source: str) -> str:
+    """The target with the placeholders of `source` in place of its own, one by one, as far as there are enough."""
+    own = iter(list(placeholders(source).elements()))
+    return PLACEHOLDER.sub(lambda found: next(own, found[0]), target)
