@@ -125,9 +125,9 @@ def test_it_writes_a_table_and_a_model_that_translates(run, capsys):
     ]
     assert all({scores.EXACT, scores.CHRF, scores.BLEU} <= row.keys() and scores.KEPT not in row for row in rows)
     assert (
-        rows[2]["parameters"] > rows[4]["parameters"] > 0
+        rows[2]["parameters"] > rows[3]["parameters"] > 0
         and rows[2]["steps"] == 3
-        and rows[4]["recipe"]["copy"] is False
+        and rows[3]["recipe"]["copy"] is False
     )
     report = (run / "report.md").read_text(encoding="utf-8")
     assert f"| {WITH} |" in report and " → " in report

@@ -17,6 +17,7 @@ from minilm.viz.schematics.crf import crf_lattice
 from minilm.viz.schematics.kit import Schematic
 from minilm.viz.schematics.places import positions, relative_bias
 from minilm.viz.schematics.recurrent import gru_cell, lstm_cell, rnn_cell, rnn_unrolled
+from minilm.viz.schematics.translation import encoder_decoder
 from minilm.viz.schematics.words import pipeline, word_vectors
 
 # name → the function that draws it, in the order of the notebooks
@@ -25,7 +26,7 @@ SCHEMATICS: dict[str, Callable[[], Schematic]] = {
     for function in (
         *(pipeline, word_vectors, attention_one_query, attention_matrix, many_heads, masks, positions, relative_bias),
         *(block_orders, rnn_cell, rnn_unrolled, lstm_cell, gru_cell, bert_input, masked_and_causal, next_sentence),
-        *(fine_tuning_heads, crf_lattice),
+        *(fine_tuning_heads, crf_lattice, encoder_decoder),
     )
 }
 __all__ = ["SCHEMATICS", "Schematic", *SCHEMATICS]
