@@ -131,9 +131,9 @@ def translation(options: TranslationOptions, say: Callable[[str], None] = print)
     """Do all of it; returns the rows of `results.json`, one for each model and seed."""
     task, notes = options.chosen(), Notes(say)
     parts = task.parts(notes)
-    tokenizer = learn_tokenizer(parts.training, task.vocab_size)
+    memory = TranslationMemory(parts.training, task.fold)
+    tokenizer = learn_tokenizer(memory.hinted_pairs(0), task.vocab_size)
     neighbours = task.neighbours if options.neighbours is None else options.neighbours
-    memory = TranslationMemory(parts.training)
     material = Material(task, parts, tokenizer, choose_device(options.device), memory, neighbours)
     say(f"{task.title}: {len(parts.training):,} pairs to learn from, {len(parts.test):,} for the test.")
     rows = []
@@ -155,7 +155,7 @@ def translation(options: TranslationOptions, say: Callable[[str], None] = print)
             rows[-1] |= {"steps": progress.step, "recipe": asdict(model.config)}
             if len(examples) == 0:  # the first model is kept
                 save_model(options.folder / "model", model, tokenizer)
-                if neighbours:
+                if neighbours or task.fold:
                     memory.save(options.folder / "model", neighbours)
                 examples = [f"{s} → {w}   ({t})" for (s, t), w in zip(parts.test, written, strict=True)][:12]
                 show(options, material, model, say)

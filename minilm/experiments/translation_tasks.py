@@ -37,6 +37,7 @@ class Task:
     label_smoothing: float
     tokens: int  # the most that are written
     neighbours: int = 0  # translations of its nearest neighbours that the model reads behind each source
+    fold: bool = False  # whether the model reads sources without the capitals of titles
     look_at: tuple[str, ...] = field(default=())  # sources whose translation and alignment are shown
 
 
@@ -87,12 +88,12 @@ LEAD = {"first sentence": rivals.first_sentence, "beginning of it": rivals.begin
 TASKS = {
     "dates": Task(
         *("dates and numbers", dates, scores.exact_by_length, scores.EXACT, LOOK_UP),
-        *(5.0, 600, 0.0, 0.0, 60, 0),
+        *(5.0, 600, 0.0, 0.0, 60, 0, False),
         ("Sunday, May 3rd, 1998 at 3:05 pm", "twelve million three hundred and four thousand and five"),
     ),
     "strings": Task(
         *("strings of user interfaces", strings, scores.translated, scores.CHRF, LOOK_UP),
-        *(8.0, 4096, 0.1, 0.1, 100, 2),
+        *(8.0, 4096, 0.2, 0.1, 100, 2, True),
         ("Show the right sidebar", "Cannot open the file %1"),
     ),
     "headlines": Task(
@@ -106,4 +107,4 @@ def own_task(source: Path, target: Path) -> Task:
     """A task with your own files: measured and compared as strings are."""
     like = TASKS["strings"]
     parts = own_files(source, target)
-    return Task(f"{source.name} → {target.name}", parts, like.measure, like.score, LOOK_UP, 8.0, 4096, 0.1, 0.1, 200, 2)
+    return Task(f"{source.name} → {target.name}", parts, like.measure, like.score, LOOK_UP, 8.0, 4096, 0.2, 0.1, 200, 2)

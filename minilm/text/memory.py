@@ -6,6 +6,7 @@ source, and behind it the translations of its nearest neighbours, between tabs; 
 Source:  Bulté and Tezcan (2019), Neural Fuzzy Repair: Integrating Fuzzy Matches into Neural Machine Translation.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,18 +20,22 @@ from minilm.text.parallel import PLACEHOLDER, Pair, families, placeholders
 
 BETWEEN = "\t"
 FILE = "memory.json"
+TITLE = re.compile(
+    rf"({PLACEHOLDER.pattern})|\b[A-Z][a-z]*\b"
+)  # a placeholder, or a word whose first letter alone is a capital
 
 
 class TranslationMemory:
     """Pairs that people have translated, and how to find those that are most like a new source.
 
-    Sources are compared by the cosine of their TF-IDF over runs of two to four letters, upper and lower case alike.
+    Sources are compared by the cosine of their TF-IDF over runs of two to four letters, upper and lower case alike. With
+    `fold`, a model reads them without the capitals of titles (`folded`).
     """
 
-    def __init__(self, pairs: Sequence[Pair]):
+    def __init__(self, pairs: Sequence[Pair], fold: bool = False):
         if not pairs:
             raise InputError("a translation memory without pairs has no neighbours: give at least one.")
-        self.pairs = list(pairs)
+        self.pairs, self.fold = list(pairs), fold
         self.tf_idf = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), lowercase=True)
         self.known = self.tf_idf.fit_transform([source for source, _ in self.pairs])
 
@@ -45,30 +50,31 @@ class TranslationMemory:
 
     def hinted(self, sources: Sequence[str], neighbours: int) -> list[str]:
         """Each source with the targets of so many neighbours behind it."""
-        return self.joined(sources, self.alike(sources), neighbours) if neighbours else list(sources)
+        return self.joined(sources, self.alike(sources) if neighbours else None, neighbours)
 
     def hinted_pairs(self, neighbours: int) -> list[Pair]:
         """The memory's own pairs, to learn from: no pair is a hint for itself or for one that is alike.
 
         (Otherwise the model would only learn to copy the first hint.)
         """
-        if not neighbours:
-            return self.pairs
         sources, targets = zip(*self.pairs, strict=True)
-        alike = self.alike(sources)
-        for family in families(self.pairs):
+        alike = self.alike(sources) if neighbours else None
+        for family in families(self.pairs) if alike is not None else ():
             alike[np.ix_(family, family)] = -1
         return list(zip(self.joined(sources, alike, neighbours), targets, strict=True))
 
-    def joined(self, sources: Sequence[str], alike: np.ndarray, neighbours: int) -> list[str]:
+    def joined(self, sources: Sequence[str], alike: np.ndarray | None, neighbours: int) -> list[str]:
         """See `hinted`."""
+        read = [folded(source) if self.fold else source for source in sources]
+        if alike is None:
+            return read
         order = np.argsort(-alike, axis=1, kind="stable")[:, :neighbours]
         hints = ([with_placeholders(self.pairs[i][1], s) for i in row] for s, row in zip(sources, order, strict=True))
-        return [BETWEEN.join([source, *hint]) for source, hint in zip(sources, hints, strict=True)]
+        return [BETWEEN.join([source, *hint]) for source, hint in zip(read, hints, strict=True)]
 
     def save(self, folder: Path, neighbours: int) -> None:
         """Write the memory into the folder of a model that reads so many neighbours."""
-        write_json(folder / FILE, {"neighbours": neighbours, "pairs": self.pairs})
+        write_json(folder / FILE, {"neighbours": neighbours, "fold": self.fold, "pairs": self.pairs})
 
 
 def hints_of(folder: Path, sources: Sequence[str]) -> list[str]:
@@ -82,10 +88,19 @@ def hints_of(folder: Path, sources: Sequence[str]) -> list[str]:
     content = read_json(path, dict)
     try:
         pairs = [(str(source), str(target)) for source, target in content["pairs"]]
-        neighbours = int(content["neighbours"])
+        neighbours, fold = int(content["neighbours"]), bool(content["fold"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a translation memory ({error!r}): train the model again.") from None
-    return TranslationMemory(pairs).hinted(sources, neighbours)
+    return TranslationMemory(pairs, fold).hinted(sources, neighbours)
+
+
+def folded(source: str) -> str:
+    """A source as a model reads it more easily: "Open File" and "open file" become " open file", with a space in front.
+
+    So a word is the same token wherever it stands. Words with other capitals (JupyterLab, URL) and placeholders stay as they are,
+    because they are often copied.
+    """
+    return " " + TITLE.sub(lambda found: found[0] if found[1] else found[0].lower(), source)
 
 
 def with_placeholders(target: str, source: str) -> str:

@@ -169,7 +169,12 @@ def test_every_text_comes_back_and_what_may_be_copied_is_a_piece(strings):
 
 # ------------------------------------------------------------------------------- a translation memory
 
-KNOWN = [("Open file", "打开文件"), ("open file…", "打开文件…"), ("Open the file %s", "打开文件 %s"), ("Close tab", "关闭标签")]
+KNOWN = [
+    ("Open file", "打开文件"),
+    ("open file…", "打开文件…"),
+    ("Open the file %s", "打开文件 %s"),
+    ("Close tab", "关闭标签"),
+]
 
 
 def test_a_source_gets_the_translations_of_its_neighbours_as_hints():
@@ -191,6 +196,8 @@ def test_a_memory_is_kept_beside_a_model(tmp_path):
     assert hints_of(tmp_path, ["Open"]) == ["Open"]
     TranslationMemory(KNOWN).save(tmp_path, 2)
     assert hints_of(tmp_path, ["Close a tab"]) == TranslationMemory(KNOWN).hinted(["Close a tab"], 2)
+    TranslationMemory(KNOWN, fold=True).save(tmp_path, 0)
+    assert hints_of(tmp_path, ["Open %(Name)s in JupyterLab: A URL"]) == [" open %(Name)s in JupyterLab: a URL"]
     (tmp_path / "memory.json").write_text('{"pairs": [["a"]]}', encoding="utf-8")
     with pytest.raises(InputError, match="is not a translation memory"):
         hints_of(tmp_path, ["Open"])

@@ -1,6 +1,8 @@
 """Notebook 19: what "What to try" says, done literally, and one change more in every section."""
 
-HIDDEN = "is_token = np.array([True, True, True, True, False, False])  # the source has four tokens, and two of padding\n"
+HIDDEN = (
+    "is_token = np.array([True, True, True, True, False, False])  # the source has four tokens, and two of padding\n"
+)
 SCORES = "Z = (X @ W_Q) @ (M @ W_K).T / np.sqrt(D)  # [T, S]\n"
 STEPS = "steps = 12 if FAST else 420\n"
 SOURCE = 'source = "Sunday, 3 May 1998"'
@@ -45,7 +47,12 @@ REMARKS: list[str] = []
 
 VARIATIONS = [
     [("moved[~is_token] += 100", "moved[~is_token] += 1e6")],
-    [("made = [pair for pair in grammar.pairs(1200 if FAST else 9000, seed=0)", "made = [pair for pair in grammar.pairs(1000, seed=1)")],
+    [
+        (
+            "made = [pair for pair in grammar.pairs(1200 if FAST else 9000, seed=0)",
+            "made = [pair for pair in grammar.pairs(1000, seed=1)",
+        )
+    ],
     [("heads = np.concatenate(layers)", "heads = layers[-1]")],
     [("a, g = np.array([[0.1, 0.6, 0.0, 0.3]])", "a, g = np.array([[0.25, 0.25, 0.25, 0.25]])")],
     [("split_apart(pairs, 100, 100 if FAST else 500, seed=0)", "split_apart(pairs, 100, 100, seed=1)")],
