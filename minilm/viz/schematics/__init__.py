@@ -19,6 +19,7 @@ from minilm.viz.schematics.kit import Schematic
 from minilm.viz.schematics.pictures import pixels_by_class
 from minilm.viz.schematics.places import positions, relative_bias
 from minilm.viz.schematics.recurrent import gru_cell, lstm_cell, rnn_cell, rnn_unrolled
+from minilm.viz.schematics.translation import encoder_decoder
 from minilm.viz.schematics.words import pipeline, word_vectors
 from minilm.viz.schematics.writing import decoding, kv_cache
 
@@ -30,8 +31,7 @@ SCHEMATICS: dict[str, Callable[[], Schematic]] = {
         *(block_orders, rnn_cell, rnn_unrolled, lstm_cell, gru_cell, bert_input, masked_and_causal, next_sentence),
         *(fine_tuning_heads, crf_lattice),
         *(kv_cache, decoding),
-        *(conversation_labels,),
-        *(pixels_by_class,),
+        *(conversation_labels, encoder_decoder, pixels_by_class),
     )
 }
 __all__ = ["SCHEMATICS", "Schematic", *SCHEMATICS]
