@@ -173,7 +173,7 @@ claim("The first word does not notice the last one.", reached[-1] and not reache
 # being translated.
 #
 # The Transformer (2017) kept the attention and dropped the RNNs. Its *encoder* reads the original, its *decoder* writes
-# the translation, and there are three kinds of attention in it:
+# the translation (notebook 19 trains one), and there are three kinds of attention in it:
 #
 # | attention | queries from | keys and values from | mask | who uses it |
 # |---|---|---|---|---|
@@ -199,7 +199,8 @@ print("first word of the translation:", crossed[0, 0, :4].round(3), "…")
 # **Word by word.** In training, the whole translation is there: one pass with the causal mask predicts the next word at
 # all places at once. In use, a decoder writes one word after the other. With the causal mask, earlier words never look at
 # later ones, so their keys and values stay what they are. A program keeps them (this is called a *key–value cache*), and
-# for each new word it computes one query, one key and one value instead of doing everything again.
+# for each new word it computes one query, one key and one value instead of doing everything again. (Notebook 17 writes
+# with such a cache.)
 #
 # The price is memory: $2·T·C$ numbers for each layer and text. Newer models therefore let several heads share their keys
 # and values (*grouped-query attention*, Ainslie and others, 2023), or in some layers they let a word look only at the

@@ -816,8 +816,8 @@ claim("From neighbours, it gets more than 60 %.", largest["neighbours"] > 0.6)
 # | decoder | the left side, by the causal mask | GPT |
 # | encoder and decoder | the decoder also sees the encoder's output, by cross-attention (notebook 05) | the first Transformer |
 #
-# A decoder then writes word by word (notebook 11). And the tokens need not be words: cut a picture into squares, turn
-# each into a vector by one matrix, and the same blocks read it (Dosovitskiy et al., 2021).
+# A decoder then writes word by word (notebook 17). And the tokens need not be words: cut a picture into squares, turn
+# each into a vector by one matrix, and the same blocks read it (Dosovitskiy et al., 2021; notebook 20 takes pixels).
 #
 # How many numbers does such a model learn? We build the published BERT, with the shapes alone: on the device "meta",
 # tensors have no content.
