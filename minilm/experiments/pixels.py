@@ -37,7 +37,7 @@ from minilm.viz.pixels import image_rows
 NOTHING, ONE, PER_PIXEL, PER_CLASS = "nothing", "one histogram", "histogram per pixel", "histogram per pixel and class"
 TRANSFORMER, REGRESSION = "Transformer", "logistic regression"
 SMOOTHING = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-STRENGTH = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # C of logistic regression, for pixels from 0 to 1
+STRENGTH = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # C of logistic regression, for pixels from 0 to 1
 BITS, RIGHT = "bits per pixel", "accuracy"
 FIGURES = {BITS: "{:.3f}", RIGHT: "{:.3f}"}
 
@@ -49,7 +49,7 @@ class PixelsOptions:
 
     seeds: int = 3
     """How many times everything is done, each time with other parts of the pictures and another start."""
-    steps: int = 1500
+    steps: int = 2000
     batch: int = 32
     width: int = 64
     depth: int = 2
