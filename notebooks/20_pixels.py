@@ -448,10 +448,10 @@ worlds = np.stack([by_model.reshape(K, -1, m)[3, :5], by_histogram.reshape(K, -1
 image_rows(worlds, ["Transformer", "histograms"], title="Five threes each")
 
 # %% [markdown]
-# **Wrong, then right.** The judge reads the histograms' pictures quite well, too. So is it all the same how they are
-# drawn? Look at them: they are noise with the right average. A classifier only asks which class fits *best*. It does not
-# ask whether the picture looks like a digit at all. That question has an answer, too: how many bits does a picture cost
-# the model?
+# **Wrong, then right.** The judge reads the histograms' pictures even better than the Transformer's. So is it better to
+# draw every pixel on its own? Look at them: they are noise with the right average. A classifier only asks which class
+# fits *best*, and noise around the average of a class fits that class best of all. It does not ask whether the picture
+# looks like a digit. That question has an answer, too: how many bits does a picture cost the model?
 
 # %%
 cost = {
@@ -501,7 +501,7 @@ if not FAST:
 # So put each of the ten classes in front of the same picture and see where its pixels surprise the model least.
 # $P(y)$ is the share of each class among the pictures to learn from.
 #
-# **Predict first.** Logistic regression is trained to tell the classes apart and reads about 97 % of the digits. The
+# **Predict first.** Logistic regression is trained to tell the classes apart and reads about 98 % of the digits. The
 # Transformer was trained to predict pixels. Will it be far behind?
 #
 # <details><summary>Answer</summary>
