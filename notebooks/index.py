@@ -81,7 +81,7 @@ CHAPTERS = {
         Formula("F26", "Next sentence", "D3 §4.2.2", "wrong", OVER),
         Formula("F27", "Pretraining", "D2 §4.2.1", "right"),
         Formula("F28", "Fine-tuning on a task", "D2 §4.2.2", "right"),
-        Formula("F29", "New examples: dialogue", "D2 §4.2.3", "right", "here only as a formula; its model comes later"),
+        Formula("F29", "New examples: dialogue", "D2 §4.2.3", "right", "but ℓ has no target; here it is the answer"),
     ],
     "Metrics, tags, word vectors": [
         Formula(

@@ -27,7 +27,7 @@ from minilm.layers.positions import RelativeBias, bucket
 from minilm.layers.recurrent import GRUCell, LSTMCell
 from minilm.models import bert_start
 from minilm.viz import schematics
-from minilm.viz.schematics import SCHEMATICS, Schematic, attention as drawn, crf, kit, pictures, places, words
+from minilm.viz.schematics import SCHEMATICS, Schematic, attention as drawn, crf, kit, pictures, places, words, writing
 from minilm.viz.schematics.svg import COLOURS
 
 SVG_FOLDER, SMALL_FOLDER = TOP / "data" / "schematics", Path(__file__).parent / "schematics"
@@ -296,6 +296,21 @@ def test_the_picture_as_a_text_is_what_the_model_reads_and_predicts():
     shown = texts(schematics.pixels_by_class())
     for token, target in zip(drawn_tokens, map(str, ids[1:6]), strict=True):
         assert any(shown[i : i + 2] == [token, target] for i in range(len(shown)))
+
+
+def test_the_numbers_of_writing():
+    """The rows of the five rules by hand, and what two beams find against all texts of two words."""
+    shown = texts(schematics.decoding())
+    sharp = writing.P**2 / (writing.P**2).sum()
+    for row in (writing.P, sharp, writing.P[:3] / writing.P[:3].sum(), writing.P[:2] / writing.P[:2].sum()):
+        assert all(f"{p:.2f}" in shown for p in row)
+    assert shown.count("–") == 2 + 3 + 4
+    chances = {(a, b): p * q for a, p in writing.TREE[()].items() for b, q in writing.TREE[(a,)].items()}
+    best = max(chances, key=chances.get)
+    assert any(f"“{' '.join(best)}” with {chances[best]:.2f}" in text for text in shown)
+    first = max(writing.TREE[()], key=writing.TREE[()].get)
+    second = max(writing.TREE[(first,)], key=writing.TREE[(first,)].get)
+    assert f"and ends at {chances[first, second]:.2f}." in shown and chances[first, second] < chances[best]
 
 
 def test_the_counts_by_hand():
