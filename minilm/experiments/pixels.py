@@ -85,9 +85,15 @@ class PixelsOptions:
 
     def config(self, pictures: Pictures) -> GPTConfig:
         """A causal Transformer with room for one picture; every pixel has a vector for its place."""
-        sizes = dict(width=self.width, layers=self.depth, heads=self.heads, feed_forward=4 * self.width)
         return GPTConfig(
-            pictures.vocab_size, **sizes, max_length=1 + pictures.pixels, dropout=self.dropout, positions="learned"
+            pictures.vocab_size,
+            width=self.width,
+            layers=self.depth,
+            heads=self.heads,
+            feed_forward=4 * self.width,
+            max_length=1 + pictures.pixels,
+            dropout=self.dropout,
+            positions="learned",
         )
 
     def optimisation(self, pictures: Pictures) -> Optimisation:
@@ -121,11 +127,11 @@ def pixels(options: PixelsOptions, say: Callable[[str], None] = print) -> list[d
     shown = o.classes or tuple(range(digits().classes))
     image_rows(found[0].drawn.reshape(len(shown), o.each, -1), [str(y) for y in shown], o.out / "drawn.png")
     report = "\n\n".join(["# Pixels by class", figures_table(rows, FIGURES), remarks(rows)])
-    facts = {"seconds": round(time.perf_counter() - started, 1), "options": plain(o)}
-    write_json(o.out / "pixels.json", facts | {"rows": rows})
+    seconds = round(time.perf_counter() - started, 1)
+    write_json(o.out / "pixels.json", {"seconds": seconds, "options": plain(o), "rows": rows})
     write_text(o.out / "report.md", report + "\n")
     say("\n" + report)
-    say(f"\n{facts['seconds'] / 60:.1f} minutes. The results are in {o.out}: drawn.png, report.md, pixels.json.")
+    say(f"\n{seconds / 60:.1f} minutes. The results are in {o.out}: drawn.png, report.md, pixels.json.")
     return rows
 
 
