@@ -166,8 +166,7 @@ print(f"loss of an untrained model: {CausalLM().measure(fresh, test)['loss']:.2f
 
 # %% [markdown]
 # **What to try.** Let the history begin with at most one turn, `history=1` in `windows`. Why does a larger share
-# count? · Ask which token the loss would count if the user's messages counted as well:
-# `answer_labels(ids, roles.model, roles.user)` in the place of `labels` in the last line of its cell.
+# count? · Ask what the loss would count if the roles were exchanged: `answer_labels(ids, roles.model, roles.user)`.
 #
 # <details><summary>Answers</summary>
 #
@@ -294,9 +293,9 @@ claim("In front of it, it changes the logits.", float(off["in front, no mask"]) 
 claim("With a mask, it does not.", float(off["in front, with mask"]) < 1e-9)
 
 # %% [markdown]
-# **What to try.** Pad to 512 tokens as D2 does, `longest = 512`, and print only: `print(printed["padding counts"])` at
-# the end of the cell of the table. · Shift three times: `batch.labels[:, 2:]` and `ids[:, :-2]` in `ShiftedTwice`. Does
-# the model become even worse?
+# **What to try.** Pad to 512 tokens as D2 does, and print the loss of the same model on the first rows:
+# `PaddingCounts.longest = 512`, then `print(PaddingCounts().loss(models["padding counts"], test[0]).value)`. · Let the
+# model that shifts twice answer: `print(tokenizer.text(generate(models["shifted twice"], [row[:17]], 12, 0)[0].ids))`.
 #
 # <details><summary>Answers</summary>
 #
