@@ -124,15 +124,15 @@ class EverythingPadded(CausalLM):
 
 
 def test_F29_as_D2_trains_it_the_model_fails(material):
-    """Shifted twice, the model predicts the token after the next one. With padding in the loss, the reported loss is no figure of
-    the answers: here it says less than half of the truth."""
+    """Shifted twice, the model predicts the token after the next one. With padding in the loss, the reported loss is not that of
+    the answers: here it is a quarter too low."""
     batches = answers(material.held_out, material.asked.measured, 8)
     right, twice, padded = (trained(material, objective()) for objective in (CausalLM, ShiftedTwice, EverythingPadded))
     honest = [CausalLM().measure(model, batches)["loss"] for model in (right, twice, padded)]
     assert honest[1] > honest[0] + 2
     with torch.no_grad():
         reported = np.mean([float(EverythingPadded().loss(padded, batch).value) for batch in batches])
-        assert reported < 0.5 * honest[2]
+        assert reported < 0.85 * honest[2]
         assert np.mean([float(ShiftedTwice().loss(twice, batch).value) for batch in batches]) < honest[1] - 2
 
 
