@@ -12,7 +12,7 @@ SAID = 'print("message:", tokenizer.text(held_out.turn(i, t - 1, False))[-90:])'
 
 TRY = [
     (
-        "Let the history begin with at most one turn, `history=1` in `windows`. Why does a larger share count?",
+        "Let the history begin with at most one turn, `history=1` in `windows`. How does the share that counts change?",
         [(HISTORY, HISTORY.replace("8", "1"))],
     ),
     (
