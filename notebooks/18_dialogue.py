@@ -309,7 +309,7 @@ claim("With a mask, it does not.", float(off["in front, with mask"]) < 1e-9)
 #
 # <details><summary>Answers</summary>
 #
-# 1. It falls to 0.2 nats, although the model is the same: nine tenths of these rows are padding. You can print as low a
+# 1. It falls to 0.2 nats, although the model is the same: these rows are almost all padding. You can print as low a
 #    loss as you like, if only the rows are long enough.
 #
 #    ```text
@@ -417,8 +417,7 @@ claim("What is kept is the end of the conversation.", [fit_history(spoken, 14)[-
 # <details><summary>Answers</summary>
 #
 # 1. $\log 16 = 2.77$ nats, 0.69 more: twice as many names cost one more yes-or-no question. In these 250 steps, the
-#    model does not find out that it can look the name up, so the history does not help yet. Such a trick is learned
-#    suddenly or not at all; train for longer, and it comes.
+#    model has not found out that it can look the name up, so the history does not help yet.
 #
 #    ```text
 #    the name after 8 turn(s) of history: 2.80 nats; guessing costs 2.77
