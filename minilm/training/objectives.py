@@ -154,7 +154,7 @@ class CausalLM(Unchanging):
 
     curves: ClassVar[tuple[str, ...]] = ("loss",)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Loss:
         """The mean in nats over the tokens that count, and how many they are."""
         ids, mask = batch.input_ids, batch.attention_mask
         labels = ids if batch.labels is None else batch.labels
@@ -163,10 +163,18 @@ class CausalLM(Unchanging):
         read = slice(0, max(1, ids.size(1) - 1))  # nothing is predicted from the last token, so it is not read
         mask = None if mask is None else mask[:, read]
         if batch.labels is None or ids.size(1) < 2:
-            logits = model(ids[:, read], attention_mask=mask)
-            return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:])
+            logits = self.logits(model, batch, ids[:, read], mask)
+            return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:], label_smoothing)
         counted = labels[:, 1:] != IGNORED  # the product with the vocabulary is expensive, so only where it is needed
-        return cross_entropy(model(ids[:, read], attention_mask=mask, counted=counted), labels[:, 1:][counted])
+        logits = self.logits(model, batch, ids[:, read], mask, counted)
+        return cross_entropy(logits, labels[:, 1:][counted], label_smoothing)
+
+    def logits(
+        self, model: nn.Module, batch: Batch, input_ids: Tensor, mask: Tensor | None, counted: Tensor | None = None
+    ) -> Tensor:
+        """How the model is called for the tokens of a batch that are read: [B, T, V], or [N, V] where `counted` is True."""
+        more = {} if counted is None else {"counted": counted}
+        return model(input_ids, attention_mask=mask, **more)
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The loss, to minimise and to display."""
@@ -216,9 +224,9 @@ class Answers(CausalLM):
         """The objective when this share of the run is done."""
         return replace(self, everything=progress < self.warm_up)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Loss:
         """The mean in nats over the tokens that count now, and how many they are."""
-        return super().loss(model, replace(batch, labels=None) if self.everything else batch)
+        return super().loss(model, replace(batch, labels=None) if self.everything else batch, label_smoothing)
 
 
 def noting_sizes(batches: Iterable[Batch], sizes: list[Tensor]) -> Iterator[Batch]:
