@@ -118,8 +118,8 @@ schematics.conversation_labels()
 # %%
 ids = np.array(row)
 begins = np.isin(ids, (roles.user, roles.model))
-last = np.maximum.accumulate(np.where(begins, np.arange(len(ids)), -1))  # where the turn of each token began
-labels = np.where((last >= 0) & (ids[last] == roles.model) & ~begins, ids, -100)
+last = np.maximum.accumulate(np.where(begins, np.arange(len(ids)), 0))  # where the turn of each token began
+labels = np.where((ids[last] == roles.model) & ~begins, ids, -100)
 agree("the labels", labels, answer_labels(ids, roles.user, roles.model))
 print("counted:", " ".join(tokenizer.tokens(labels[labels != -100])))
 
