@@ -384,7 +384,7 @@ for history, loss in worth.items():
 picture, axis = panels(1, 1, width=6.5)
 axis.bar(range(2), worth.values(), 0.5, color=COLOURS[0])
 axis.axhline(guessing, color=GREY, ls=":", lw=1.5)
-axis.annotate("guessing", (1.45, guessing), (0, 5), textcoords="offset points", color=GREY, ha="right")
+axis.annotate("guessing", (1.2, guessing), (0, 5), textcoords="offset points", color=GREY, ha="right")
 axis.set_xticks(range(2), [f"{h} turn(s) of history" for h in learned])
 axis.set(title="What was said can be repeated, if it was read", ylabel="nats at the name", ylim=(0, 2.8))
 picture
