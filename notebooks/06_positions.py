@@ -120,9 +120,9 @@ schematics.positions()
 # $$PE(t, 2i) = \sin(t\,\omega_i), \qquad PE(t, 2i+1) = \cos(t\,\omega_i), \qquad \omega_i = 10000^{-2i/C}, \qquad PE\ [T, C].$$
 #
 # Each pair (sine, cosine) is the hand of a clock. The first hand goes round in $2\pi$ words, the last in tens of
-# thousands. Together they tell the time, like seconds, minutes and hours. (A binary counter works in the same way: its
-# last digit changes at every step, the digit before it at every second step, the next at every fourth. Waves are its
-# smooth form.)
+# thousands, and each is slower than the one before it by the same factor. Together they tell the time, like seconds,
+# minutes and hours. (A binary counter works in the same way: its last digit changes at every step, the digit before it
+# at every second step, the next at every fourth. Waves are its smooth form.)
 #
 # Why are they *added*, and not appended as further features? Appending is possible, but it makes every vector wider.
 # After the addition, a matrix can still tell the two apart as long as words and positions lie in different directions,
@@ -146,7 +146,8 @@ print(f"words until a hand has gone round: {turns[0]:.1f} for the first one, {tu
 # $$PE(t) · PE(s) = \sum_i \sin t\omega_i \sin s\omega_i + \cos t\omega_i \cos s\omega_i = \sum_i \cos\big((t - s)\,\omega_i\big).$$
 #
 # Moving on by $\delta$ words turns each hand by the same angle, wherever you start, so one matrix $M\ [C, C]$ does it
-# for every $t$. A head that wants "the word on the left" only needs such a matrix in its queries.
+# for every $t$: along its diagonal stand $C/2$ rotations, each of size [2, 2]. A head that wants "the word on the left"
+# only needs such a matrix in its queries.
 
 # %%
 products = PE @ PE.T  # [T, T]
@@ -157,7 +158,8 @@ agree("M moves every position one word back", PE[1:] @ M.T, PE[:-1])
 
 # %%
 picture, axes = panels(1, 3, width=11, height=3.2)
-image = axes[0].imshow(PE.T, cmap="RdBu", aspect="auto")
+image = axes[0].imshow(PE.T, cmap="Blues", aspect="auto")
+picture.colorbar(image, ax=axes[0], label="PE")
 axes[0].set(title=f"PE: a clock with {len(omega)} hands", xlabel="position t", ylabel="feature")
 axes[1].imshow(products, cmap="Blues")
 axes[1].set(title="PE(t) · PE(s)", xlabel="position s", ylabel="position t")
@@ -221,7 +223,8 @@ claim(
 # BERT has a table $P\ [T_{\max}, C]$, one row for each of the $T_{\max}$ positions that a text may have, and learns it,
 # just like the table of the words. Such a table is called an *embedding table*. For translation, Vaswani et al. (2017)
 # found a learned table and waves about equally good. But a table ends at its last row: a longer text has no vector
-# there.
+# there. Waves go on for ever, and that is why the first Transformer took them. (That a position *has* a vector does not
+# mean that the model can use it: in training it never saw this one.)
 #
 # The forward computation is a lookup, $Y = P[\mathrm{index}]$. It is the product of *one-hot* rows with $P$: row $n$ is 0
 # except for a 1 at $\mathrm{index}_n$. So in the backward computation, each row of $P$ gets the **sum** of the gradients
@@ -342,8 +345,8 @@ left.step(offset, bucket(offset), where="mid", color=plots.COLOURS[0])
 left.set(title="The bucket of each distance", xlabel="distance s − t", ylabel="bucket")
 left.annotate("before the query", (-75, 18), ha="center", fontsize=11)
 left.annotate("after the query", (75, 12), ha="center", fontsize=11)
-image = right.imshow(bucket(s - t), cmap="tab20c")
-right.set(title=f"The buckets of {T} words", xlabel="position s", ylabel="position t")
+right.imshow(bucket(s - t) % 2 + 3 * (s > t), cmap="Blues", vmin=-1)  # neighbouring buckets differ in shade
+right.set(title=f"Each stripe is a bucket ({T} words)", xlabel="position s", ylabel="position t")
 picture
 
 # %%
@@ -371,16 +374,17 @@ before, after = softmax(scores_of_words), softmax(scores_of_words + b)
 # %%
 picture, axes = panels(1, 4, width=12, height=3.4)
 shown = {
-    "q · k / √D": (scores_of_words, "RdBu", 4),
-    "… its softmax": (before, "Blues", 1),
-    "q · k / √D + b": (scores_of_words + b, "RdBu", 4),
-    "… its softmax ": (after, "Blues", 1),
+    "q · k / √D": (scores_of_words, -4, 4),
+    "… its softmax": (before, 0, 1),
+    "q · k / √D + b": (scores_of_words + b, -4, 4),
+    "… its softmax ": (after, 0, 1),
 }
-for axis, (title, (values, colours, most)) in zip(axes, shown.items()):
-    axis.imshow(values, cmap=colours, vmin=-most if colours == "RdBu" else 0, vmax=most)
-    axis.set(title=title)
+for axis, (title, (values, least, most)) in zip(axes, shown.items()):
+    axis.imshow(values, cmap="Blues", vmin=least, vmax=most)
+    axis.set(title=title, xlabel="key")
     axis.set_xticks(range(T), words, rotation=90, fontsize=9)
     axis.set_yticks(range(T), words if axis is axes[0] else [], fontsize=9)
+axes[0].set_ylabel("query")
 picture
 
 # %%
@@ -396,9 +400,9 @@ claim("With it, more than 60 % on average.", to_the_left["with"].mean() > 0.6)
 claim("But not the same for every word.", np.ptp(to_the_left["with"]) > 0.1)
 
 # %% [markdown]
-# (Blue is positive, red negative.) So a bias is an opinion that a head has before it has read a word. Adding 4 to a
-# score multiplies the odds, the weight of this word against that of another one, by $e^4 \approx 55$, and a key that
-# fits the query very well can still win.
+# (The darker, the larger: the scores go from −4 to 4, the weights from 0 to 1.) So a bias is an opinion that a head has
+# before it has read a word. Adding 4 to a score multiplies the odds, the weight of this word against that of another
+# one, by $e^4 \approx 55$, and a key that fits the query very well can still win.
 #
 # A bias may have other shapes than a peak. The next picture takes one that falls in a straight line on both sides of a
 # centre, and shows the attention that it makes of random scores. (In Jupyter, it has sliders if `ipywidgets` is
@@ -536,10 +540,11 @@ for (at_t, at_s), style in (((0, 2), "-"), ((3, 5), "--")):
         pair = rotated(x, m)[[0, D // 2]]  # the fastest pair
         axes[0].plot([0, pair[0]], [0, pair[1]], style, color=colour, marker="o", markevery=[1])
         outwards = dict(ha="left" if pair[0] > 0 else "right", va="bottom" if pair[1] > 0 else "top")
-        axes[0].annotate(f" {name} = {m} ", pair, color=colour, fontsize=10, **outwards)
+        axes[0].annotate(f"  {name} = {m}  ", pair, color=colour, fontsize=10, **outwards)
 reach = 1.5 * max(np.hypot(*x[[0, D // 2]]) for x in (q, k))
+axes[0].set(xlabel="first of the two", ylabel="second of the two")
 axes[0].set(title="The first pair of features", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-axes[1].imshow(score, cmap="RdBu", vmin=-np.abs(score).max(), vmax=np.abs(score).max())
+axes[1].imshow(score, cmap="Blues")
 axes[1].set(title="The score of the same q and k", xlabel="position s", ylabel="position t")
 for start, colour in zip((0, 25, 50), plots.COLOURS):
     axes[2].plot(places - start, score[start], "-", color=colour, label=f"t = {start}", lw=6 - start / 12)
