@@ -57,9 +57,8 @@ class KneserNey:
         if not predicted.any():
             raise InputError("w holds no token to predict: give a text with at least one document.")
         ids, one_place = [np.zeros(len(w), np.int64)], []  # ids[n]: the n tokens that end at each place, as one number
-        self.keys: list[
-            np.ndarray
-        ] = []  # one number for each n-gram, in order: V times that of its context, plus its token
+        # keys[n]: one number for each n-gram of n + 1 tokens, in order: V times that of its context, plus its last token
+        self.keys: list[np.ndarray] = []
         for n in range(N):
             keys, places, numbers = np.unique(before(ids[n]) * V + w, return_index=True, return_inverse=True)
             self.keys.append(keys)
