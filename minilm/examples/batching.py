@@ -48,7 +48,8 @@ class Batch:
     `labels` are what the objective needs: one class per text [B], or one class or token per position [B, T], where −100
     marks the positions that do not count. `nsp_labels` are 0 where the second sentence follows the first. `begins` and `ends`
     are False for a row that does not begin, or end, where its line does, because the line was cut. `text_sizes` are the characters and
-    bytes of the document that ends in a row, 0 where none does. Columns that the objective does not need are None.
+    bytes of the document that ends in a row, 0 where none does. `source_ids` are the texts that `input_ids` translate or sum up,
+    and `source_mask` is False for their padding. Columns that the objective does not need are None.
     """
 
     input_ids: Int[Tensor, "B T"]
@@ -59,6 +60,8 @@ class Batch:
     begins: Bool[Tensor, " B"] | None = None
     ends: Bool[Tensor, " B"] | None = None
     text_sizes: Int[Tensor, "B 2"] | None = None
+    source_ids: Int[Tensor, "B S"] | None = None
+    source_mask: Bool[Tensor, "B S"] | None = None
 
     @property
     def tokens(self) -> int:
@@ -115,8 +118,12 @@ class Dataset:
             picked = [values[i] for i in chosen]
             per_token = isinstance(picked[0], list)
             columns[name] = pad(picked, self.pad_values.get(name, IGNORED)) if per_token else torch.tensor(picked)
-        mask = pad([[1] * len(self.rows[i]) for i in chosen], 0).bool()
-        return Batch(attention_mask=mask, **columns)
+        masks = {"attention_mask": self.rows}
+        if "source_ids" in self.columns:
+            masks["source_mask"] = self.columns["source_ids"]
+        for name, rows in masks.items():
+            columns[name] = pad([[1] * len(rows[i]) for i in chosen], 0).bool()
+        return Batch(**columns)
 
     def shuffled(self, size: int, rng: np.random.Generator) -> list[np.ndarray]:
         """The indices of every row once, in random batches of rows with similar lengths: one epoch."""

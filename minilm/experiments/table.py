@@ -1,8 +1,9 @@
 """The table of a ladder: means and standard deviations over the seeds, as they are printed."""
 
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -57,12 +58,44 @@ def mean_of(rows: list[dict], metric: str, model: str, labels: int) -> float:
     return next(row["mean"] for row in summarise(rows, metric) if (row["model"], row["labels"]) == (model, labels))
 
 
-def details_table(rows: list[dict], labels: int, names: Sequence[str]) -> str:
-    """The means over the seeds of further figures, one row per model, as a markdown table; a dash if no seed has the figure."""
-    lines = [f"| model ({labels:,} labels) | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
+def details_table(
+    rows: list[dict],
+    labels: int,
+    names: Sequence[str],
+    unit: str = "labels",
+    decimals: Mapping[str, int] = MappingProxyType({}),
+) -> str:
+    """The means over the seeds of further figures, one row per model, as a markdown table; a dash if no seed has the figure.
+
+    A figure has three decimals if `decimals` gives it no other number. With another `unit` than labels, the standard deviation
+    over several seeds stands behind each mean.
+    """
+    lines = [f"| model ({labels:,} {unit}) | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
     for model in dict.fromkeys(row["model"] for row in rows if row["labels"] == labels):
         mine = [row for row in rows if (row["model"], row["labels"]) == (model, labels)]
-        found = ([row[name] for row in mine if name in row] for name in names)
-        figures = (f"{np.mean(each):.3f}" if each else "–" for each in found)
-        lines.append(f"| {model} | {' | '.join(figures)} |")
+        cells = []
+        for name in names:
+            found, digits = [row[name] for row in mine if name in row], decimals.get(name, 3)
+            spread = f" ± {deviation(found):.{digits}f}" if unit != "labels" and len(found) > 1 else ""
+            cells.append(f"{np.mean(found):.{digits}f}{spread}" if found else "–")
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def figures_table(rows: list[dict], figures: Mapping[str, str]) -> str:
+    """One row per model with the mean and the deviation over the seeds of several figures, as a markdown table.
+
+    `figures` says how each is written, such as {"accuracy": "{:.3f}"}. A dash stands where no seed has the figure.
+    """
+    lines = [f"| model | {' | '.join(figures)} | training | parameters |", "|---|" + "---:|" * (len(figures) + 2)]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        mine = [row for row in rows if row["model"] == model]
+        cells = []
+        for name, form in figures.items():
+            found = [row[name] for row in mine if name in row]
+            cells.append(f"{form} ± {form}".format(np.mean(found), deviation(found)) if found else "–")
+        seconds, parameters = np.mean([row["seconds"] for row in mine]), mine[0]["parameters"]
+        lines.append(
+            f"| {model} | {' | '.join(cells)} | {seconds:.0f} s | {f'{parameters:,}' if parameters else '–'} |"
+        )
     return "\n".join(lines)

@@ -136,6 +136,20 @@ class KVCache:
             self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
 
 
+class MemoryCache:
+    """The keys and values that one cross-attention layer makes of a memory. They are the same at every step of writing, so
+    they are computed once, at the first one. (A `KVCache` would append them every time.)"""
+
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None  # [B, H, M, D]
+        self.values: Tensor | None = None
+
+    def select(self, rows: Int[Tensor, " R"]) -> None:
+        """Keep these rows of the batch, in this order."""
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
+
+
 class MultiHeadAttention(nn.Module):
     r"""Concat(head₁ … head_H) W^O with headᵢ = attention(Q Wᵢ^Q, K Wᵢ^K, V Wᵢ^V).  F19.
 
@@ -172,6 +186,15 @@ class MultiHeadAttention(nn.Module):
             k, v = F.linear(memory, weight[C:], bias[C:]).chunk(2, dim=-1)  # each [B, S, C]
         return split_heads(q, self.heads), split_heads(k, self.heads), split_heads(v, self.heads)
 
+    def project_once(self, x: Tensor, memory: Tensor | None, cache: MemoryCache) -> tuple[Tensor, Tensor, Tensor]:
+        """`project` for cross-attention, which looks up K and V in the cache from the second time on."""
+        if cache.keys is None or cache.values is None:
+            q, cache.keys, cache.values = self.project(x, memory)
+            return q, cache.keys, cache.values
+        C = x.size(-1)
+        q = F.linear(x, self.to_qkv.weight[:C], self.to_qkv.bias[:C])
+        return split_heads(q, self.heads), cache.keys, cache.values
+
     def forward(
         self,
         x: Float[Tensor, "B T C"],
@@ -179,22 +202,25 @@ class MultiHeadAttention(nn.Module):
         memory: Float[Tensor, "B M C"] | None = None,
         need_weights: bool = False,
         is_causal: bool = False,
-        cache: KVCache | None = None,
+        cache: KVCache | MemoryCache | None = None,
         query_positions: Int[Tensor, "B T"] | None = None,
         bias: Float[Tensor, "#B H T S"] | None = None,
     ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B H T S"] | None]:
         """The attended vectors and, when `need_weights`, the attention weights of every head (else None).
 
         `is_causal` also forbids query t to attend to the keys after t. With a `cache`, the keys and values are those of all
-        S tokens read so far, and `x` holds the T new ones. `query_positions` is explained at `project`. `bias` is added to
-        the scores.
-        Raises InputError if a cache is given together with a memory, whose keys and values would be appended every time.
+        S tokens read so far, and `x` holds the T new ones; in cross-attention, a `MemoryCache` keeps those of the memory.
+        `query_positions` is explained at `project`. `bias` is added to the scores.
+        Raises InputError if a `KVCache` is given together with a memory, whose keys and values would be appended every time.
         """
-        if cache is not None and memory is not None:
+        if isinstance(cache, KVCache) and memory is not None:
             raise InputError("a cache is for self-attention: pass no memory and no query_positions with it.")
-        q, k, v = self.project(x, memory, 0 if cache is None else cache.read, query_positions)
-        if cache is not None:
-            k, v = cache.extend(k, v)
+        if isinstance(cache, MemoryCache):
+            q, k, v = self.project_once(x, memory, cache)
+        else:
+            q, k, v = self.project(x, memory, 0 if cache is None else cache.read, query_positions)
+            if cache is not None:
+                k, v = cache.extend(k, v)
         is_causal = is_causal and q.size(-2) > 1  # a single query is the last position, and nothing comes after it
         fused = self.fused and not need_weights and not self.dropout.active
         by_kernel = fused and is_causal and may_attend is None and bias is None and q.size(-2) == k.size(-2)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilm.errors import InputError
-from minilm.layers.attention import KVCache, MultiHeadAttention, RotaryAttention
+from minilm.layers.attention import KVCache, MemoryCache, MultiHeadAttention, RotaryAttention
 from minilm.layers.dropout import Dropout
 from minilm.layers.normalization import LayerNorm
 from minilm.layers.positions import RelativeBias, check_positions
@@ -98,8 +98,10 @@ class TransformerBlock(nn.Module):
         memory_may_attend: Bool[Tensor, "#B #H #T M"] | None = None,
         cache: KVCache | None = None,
         bias: Float[Tensor, "1 H T S"] | None = None,
-    ) -> tuple[Float[Tensor, "B _ C"], Float[Tensor, "B H _ S"] | None]:
-        """The hidden states after the block and, when `need_weights`, the weights of its self-attention.
+        memory_cache: MemoryCache | None = None,
+    ) -> tuple[Float[Tensor, "B _ C"], Float[Tensor, "B H _ _"] | None]:
+        """The hidden states after the block and, when `need_weights`, the weights of its self-attention; in a block with
+        cross-attention, the weights of that, which say how the two texts belong together.
 
         `bias` is added to the scores of the self-attention.
         Given `query_positions`, only these positions of each row are computed, [B, Q, C]: they alone act as queries, while
@@ -127,7 +129,9 @@ class TransformerBlock(nn.Module):
             x = self.attention_norm(x)
         if self.cross_attention is not None and self.cross_attention_norm is not None:
             queries = x if self.norm == "post" else self.cross_attention_norm(x)
-            attended, _ = self.cross_attention(queries, memory_may_attend, memory)
+            attended, weights = self.cross_attention(
+                queries, memory_may_attend, memory, need_weights, cache=memory_cache
+            )
             x = x + self.dropout(attended)
             x = self.cross_attention_norm(x) if self.norm == "post" else x
         if self.norm == "post":
@@ -194,11 +198,13 @@ class TransformerStack(nn.Module):
         memory: Float[Tensor, "B M C"] | None = None,
         memory_may_attend: Bool[Tensor, "#B #H #T M"] | None = None,
         caches: list[KVCache] | None = None,
-    ) -> tuple[Float[Tensor, "B _ C"], list[Float[Tensor, "B H _ S"]]]:
+        memory_caches: list[MemoryCache] | None = None,
+    ) -> tuple[Float[Tensor, "B _ C"], list[Float[Tensor, "B H _ _"]]]:
         """The hidden states after the last block and, when `need_weights`, the attention weights of every block in order.
 
         Given `query_positions`, the last block computes these positions alone, [B, Q, C], because nothing reads its other
-        outputs. `caches` has one `KVCache` for each block. Raises InputError if it has more or fewer, and as a block does.
+        outputs. `caches` has one `KVCache` for each block, and `memory_caches` a `MemoryCache`. Raises InputError if `caches`
+        has more or fewer, and as a block does.
         """
         if caches is not None and len(caches) != len(self.layers):
             raise InputError(f"{len(caches)} caches do not fit {len(self.layers)} blocks: give one for each.")
@@ -211,8 +217,10 @@ class TransformerStack(nn.Module):
         for i, block in enumerate(self.layers):
             positions = query_positions if i == len(self.layers) - 1 else None
             cache = None if caches is None else caches[i]
+            memory_cache = None if memory_caches is None else memory_caches[i]
             x, weights = block(
-                x, may_attend, need_weights, positions, is_causal, memory, memory_may_attend, cache, bias
+                *(x, may_attend, need_weights, positions, is_causal, memory, memory_may_attend, cache, bias),
+                memory_cache=memory_cache,
             )
             every_layer.append(weights)
         return self.final_norm(x), every_layer if need_weights else []

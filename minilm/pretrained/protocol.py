@@ -29,7 +29,7 @@ from minilm.text.tokenizer import Tokenizer
 
 # Each is a module of this room, with its adapter under the name ARCHITECTURE. To add one, add its name here. A model is saved
 # by the first that serves it: MPNet is a choice of BERT's positions.
-NAMES = ("mpnet", "bert", "lstm", "gpt2")
+NAMES = ("mpnet", "bert", "lstm", "gpt2", "seq2seq")
 ARCHITECTURES: tuple[Architecture, ...] = tuple(
     import_module(f"minilm.pretrained.{name}").ARCHITECTURE for name in NAMES
 )

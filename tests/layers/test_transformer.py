@@ -336,7 +336,7 @@ def test_F20_query_positions_give_the_same_rows_of_the_full_computation(norm, ki
     assert some.shape == (B, 2, C)
     equal(some, at_positions(everywhere, QUERY_POSITIONS), atol=1e-12)
     if not fused:
-        rows = weights[-1].gather(2, QUERY_POSITIONS[:, None, :, None].expand(-1, H, -1, T))
+        rows = weights[-1].gather(2, QUERY_POSITIONS[:, None, :, None].expand(-1, H, -1, M))  # of the cross-attention
         equal(some_weights[-1], rows, atol=1e-12)
 
 

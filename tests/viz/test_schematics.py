@@ -21,12 +21,13 @@ from layout import faults
 from pages import TOP
 from PIL import Image, ImageFilter
 
+from minilm.examples.pixels import Pictures
 from minilm.layers import attention as layer
 from minilm.layers.positions import RelativeBias, bucket
 from minilm.layers.recurrent import GRUCell, LSTMCell
 from minilm.models import bert_start
 from minilm.viz import schematics
-from minilm.viz.schematics import SCHEMATICS, Schematic, attention as drawn, crf, kit, places, words, writing
+from minilm.viz.schematics import SCHEMATICS, Schematic, attention as drawn, crf, kit, pictures, places, words, writing
 from minilm.viz.schematics.svg import COLOURS
 
 SVG_FOLDER, SMALL_FOLDER = TOP / "data" / "schematics", Path(__file__).parent / "schematics"
@@ -282,6 +283,19 @@ def test_the_gates_stand_in_the_order_of_the_code():
     assert sorted(gates, key=gates.get) == list("ifgo")
     shown = texts(schematics.gru_cell())
     assert "n = tanh(a + r ⊙ u)" in shown and "(1 − z) ⊙ n + z ⊙ hₜ₋₁" in shown  # the reset comes after the product
+
+
+def test_the_picture_as_a_text_is_what_the_model_reads_and_predicts():
+    """The tokens in the schematic are those of `Pictures.rows`, and each prediction is the token that follows."""
+    three = Pictures(
+        np.array([[value for row in pictures.THREE for value in row]]), np.array([3]), levels=17, classes=10
+    )
+    ids = three.rows()[0].tolist()
+    assert len(ids) == 65 and three.vocab_size == 27
+    drawn_tokens = [f"class {ids[0] - 17}", *map(str, ids[1:5])]
+    shown = texts(schematics.pixels_by_class())
+    for token, target in zip(drawn_tokens, map(str, ids[1:6]), strict=True):
+        assert any(shown[i : i + 2] == [token, target] for i in range(len(shown)))
 
 
 def test_the_numbers_of_writing():

@@ -1,0 +1,109 @@
+"""A translation memory: the strings most like a new one that people have translated already, as a hint for a model.
+
+Translators work with such memories, because programs say the same things again in other words. The model reads the new
+source, and behind it the translations of its nearest neighbours, between tabs; with a copy head it can take over what fits.
+
+Source:  Bulté and Tezcan (2019), Neural Fuzzy Repair: Integrating Fuzzy Matches into Neural Machine Translation.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from minilm.errors import InputError
+from minilm.files.atomic import write_json
+from minilm.files.tensors import read_json
+from minilm.text.parallel import PLACEHOLDER, Pair, families, placeholders
+
+BETWEEN = "\t"
+FILE = "memory.json"
+TITLE = re.compile(
+    rf"({PLACEHOLDER.pattern})|\b[A-Z][a-z]*\b"
+)  # a placeholder, or a word whose first letter alone is a capital
+
+
+class TranslationMemory:
+    """Pairs that people have translated, and how to find those that are most like a new source.
+
+    Sources are compared by the cosine of their TF-IDF over runs of two to four letters, upper and lower case alike. With
+    `fold`, a model reads them without the capitals of titles (`folded`).
+    """
+
+    def __init__(self, pairs: Sequence[Pair], fold: bool = False):
+        if not pairs:
+            raise InputError("a translation memory without pairs has no neighbours: give at least one.")
+        self.pairs, self.fold = list(pairs), fold
+        self.tf_idf = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), lowercase=True)
+        self.known = self.tf_idf.fit_transform([source for source, _ in self.pairs])
+
+    def alike(self, sources: Sequence[str]) -> np.ndarray:
+        """How much each source is like those of the pairs, from 0 to 1: [sources, pairs]."""
+        return (self.tf_idf.transform(list(sources)) @ self.known.T).toarray()
+
+    def nearest(self, sources: Sequence[str]) -> list[str]:
+        """For each source the target of its nearest neighbour, with the placeholders of the source."""
+        best = self.alike(sources).argmax(axis=1)
+        return [with_placeholders(self.pairs[i][1], source) for i, source in zip(best, sources, strict=True)]
+
+    def hinted(self, sources: Sequence[str], neighbours: int) -> list[str]:
+        """Each source with the targets of so many neighbours behind it."""
+        return self.joined(sources, self.alike(sources) if neighbours else None, neighbours)
+
+    def hinted_pairs(self, neighbours: int) -> list[Pair]:
+        """The memory's own pairs, to learn from: no pair is a hint for itself or for one that is alike.
+
+        (Otherwise the model would only learn to copy the first hint.)
+        """
+        sources, targets = zip(*self.pairs, strict=True)
+        alike = self.alike(sources) if neighbours else None
+        for family in families(self.pairs) if alike is not None else ():
+            alike[np.ix_(family, family)] = -1
+        return list(zip(self.joined(sources, alike, neighbours), targets, strict=True))
+
+    def joined(self, sources: Sequence[str], alike: np.ndarray | None, neighbours: int) -> list[str]:
+        """See `hinted`."""
+        read = [folded(source) if self.fold else source for source in sources]
+        if alike is None:
+            return read
+        order = np.argsort(-alike, axis=1, kind="stable")[:, :neighbours]
+        hints = ([with_placeholders(self.pairs[i][1], s) for i in row] for s, row in zip(sources, order, strict=True))
+        return [BETWEEN.join([source, *hint]) for source, hint in zip(read, hints, strict=True)]
+
+    def save(self, folder: Path, neighbours: int) -> None:
+        """Write the memory into the folder of a model that reads so many neighbours."""
+        write_json(folder / FILE, {"neighbours": neighbours, "fold": self.fold, "pairs": self.pairs})
+
+
+def hints_of(folder: Path, sources: Sequence[str]) -> list[str]:
+    """The sources as the model in `folder` reads them: with the hints of its memory, if it has one.
+
+    Raises InputError for a file that is no memory.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return list(sources)
+    content = read_json(path, dict)
+    try:
+        pairs = [(str(source), str(target)) for source, target in content["pairs"]]
+        neighbours, fold = int(content["neighbours"]), bool(content["fold"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a translation memory ({error!r}): train the model again.") from None
+    return TranslationMemory(pairs, fold).hinted(sources, neighbours)
+
+
+def folded(source: str) -> str:
+    """A source as a model reads it more easily: "Open File" and "open file" become " open file", with a space in front.
+
+    So a word is the same token wherever it stands. Words with other capitals (JupyterLab, URL) and placeholders stay as they are,
+    because they are often copied.
+    """
+    return " " + TITLE.sub(lambda found: found[0] if found[1] else found[0].lower(), source)
+
+
+def with_placeholders(target: str, source: str) -> str:
+    """The target with the placeholders of `source` in place of its own, one by one, as far as there are enough."""
+    own = iter(list(placeholders(source).elements()))
+    return PLACEHOLDER.sub(lambda found: next(own, found[0]), target)
