@@ -104,15 +104,13 @@ def new_gpt(start):
 
 gpt = new_gpt("neighbours")
 row = torch.tensor(framed(test[:1], BEGIN, END, 2))[None, :T]  # [1, T]
-other = row.clone()
-other[0, T // 2] = number["z"]
+other, place = row.clone(), T // 2
+other[0, place] = number["z"]
 with torch.no_grad():
-    changes = (gpt(row) - gpt(other)).abs().amax(dim=-1)[0]
-print(
-    "largest change before the letter:", float(changes[: T // 2].max()), "  from it on:", round(float(changes.max()), 2)
-)
-claim("No row before the changed letter changes.", changes[: T // 2].max() == 0)
-claim("The row of the letter itself does.", changes[T // 2] > 0)
+    changes = (gpt(row) - gpt(other)).abs().amax(dim=-1)[0]  # [T]
+print(f"letter {place + 1} of {T} was changed, and {int((changes > 0).sum())} rows of z with it")
+claim("No row before the changed letter changes.", (changes[:place] == 0).all())
+claim("The row of the letter itself does.", changes[place] > 0)
 
 # %%
 with torch.no_grad():
@@ -123,6 +121,16 @@ agree("causal loss, library", -logs.mean(), cross_entropy(z[:, :-1], row[:, 1:])
 print(f"the perplexity of the untrained model is {np.exp(-logs.mean()):.0f}; there are {V} letters")
 
 # %% [markdown]
+# **What to try.** Change the last letter instead of one in the middle: `place = T - 1` (the second value in the line with
+# `other, place`). How many rows of $z$ change now?
+#
+# <details><summary>Answers</summary>
+#
+# 1. ANSWER
+#
+# </details>
+#
+# ## Learning, with and without the mask  (F23 · D3 §4.1.1)
 # We train it as in notebook 11, with the library's `TrainingRun`. A batch consists of passages from random places of
 # the reviews.
 
@@ -198,13 +206,12 @@ if not FAST:
     claim("As a language model it becomes worse meanwhile.", cheated[-1, 1] > cheated[2, 1] + 1)
 
 # %% [markdown]
-# **What to try.** Begin with heads that look nowhere in particular: `"fan-in"` instead of `"neighbours"`. · Set
-# `max_length=12` for the model, so that each letter looks back at only eleven others.
+# **What to try.** Train a model whose heads begin by looking nowhere in particular: `new_gpt("fan-in")` instead of `gpt`
+# in the line with `curve = fit`.
 #
 # <details><summary>Answers</summary>
 #
 # 1. ANSWER
-# 2. ANSWER
 #
 # </details>
 #
@@ -291,12 +298,10 @@ if not FAST:
 # bits per character do not.
 #
 # **What to try.** Learn from a tenth of the reviews: `seen[::10]` where the n-grams are counted. Which $N$ is best now?
-# · Train the GPT for twice as many `steps`. Which memory does it overtake?
 #
 # <details><summary>Answers</summary>
 #
 # 1. ANSWER
-# 2. ANSWER
 #
 # </details>
 #
@@ -354,8 +359,7 @@ if not FAST:
     claim("With a label at every place, the perplexity is lower by a fifth or more.", every < 0.8 * one)
 
 # %% [markdown]
-# **What to try.** Give the one label a larger batch, `rows(256, window + 1, generator)` instead of 64: how far does
-# four times the work bring it?
+# **What to try.** Shorten the passages to ten letters: `window = 10`. Is the difference still as large?
 #
 # <details><summary>Answers</summary>
 #
@@ -505,8 +509,8 @@ z = np.stack([after("the mo"), after("the fi")])  # what may follow them
 longer = scores[:, None] + log_softmax(z)  # [2, V]
 places = np.argsort(-longer, axis=None)[:3]
 agree("the three best", longer.flatten()[places], formulas.beam_step(scores, z, 3)[0])
-for place in places:
-    r, w = divmod(int(place), V)
+for i in places:
+    r, w = divmod(int(i), V)
     print(f"{('the mo', 'the fi')[r] + alphabet[w]!r}: {longer[r, w]:.2f}")
 
 # %%
@@ -516,8 +520,8 @@ found = {
 }
 found["drawn"] = generate(gpt, [prompt], length, seed=5, banned=[BEGIN], stop=[END])[0].ids
 human = next(text for text in texts[len(seen) :] if "the movie " in text[:-200])
-place = human.index("the movie ") + len("the movie ")
-found["a human"] = [number[letter] for letter in human[place : place + length]]
+begin = human.index("the movie ") + len("the movie ")
+found["a human"] = [number[letter] for letter in human[begin : begin + length]]
 
 
 @torch.no_grad()
