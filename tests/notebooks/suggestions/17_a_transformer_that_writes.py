@@ -1,7 +1,6 @@
 """Notebook 17: what "What to try" says, done literally, and one change more in every section."""
 
-LETTER = "other[0, T // 2] = "
-BEFORE = 'claim("The row of the letter itself does.", changes[T // 2] > 0)'
+PLACE = "row.clone(), T // 2"
 FIT = "curve = fit(gpt, "
 COUNTED = "model = KneserNey(framed(seen, BEGIN, END, N), V, N, BEGIN)"
 WINDOW = "window = 12 if FAST else 50"
@@ -15,8 +14,9 @@ HUMAN = (
 
 TRY = [
     (
-        "Change the last letter instead of one in the middle: `other[0, T - 1]`. How many rows of $z$ change now?",
-        [(LETTER, "other[0, T - 1] = "), ("after", BEFORE, 'print("rows that change:", int((changes > 0).sum()))')],
+        "Change the last letter instead of one in the middle: `place = T - 1` (the second value in the line with `other, place`). "
+        "How many rows of $z$ change now?",
+        [(PLACE, "row.clone(), T - 1")],
     ),
     (
         'Train a model whose heads begin by looking nowhere in particular: `new_gpt("fan-in")` instead of `gpt` in the line '
@@ -53,7 +53,7 @@ REMARKS = []
 
 VARIATIONS = [
     [("T, B = (24, 8) if FAST else (48, 32)", "T, B = 9, 3")],
-    [("T // 2] = number", "0] = number")],
+    [(PLACE, "row.clone(), 0")],
     [("steps = 20 if FAST else 400", "steps = 9")],
     [("orders = range(1, 5 if FAST else 9)", "orders = range(1, 4)")],
     [("window = 12 if FAST else 50", "window = 3")],
