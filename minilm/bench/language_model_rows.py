@@ -241,10 +241,10 @@ def last_of(text: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 class LastToken(CausalLM):
     """−log P(w₅₁ ∣ w₁ … w₅₀): D1's second LSTM returns its last state alone, so that a window has one label.  F17."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Loss:
         """The mean over the rows of a batch, and how many they are."""
         writer: Any = model
-        return cross_entropy(writer.next_logits(batch.input_ids[:, :-1]), batch.input_ids[:, -1])
+        return cross_entropy(writer.next_logits(batch.input_ids[:, :-1]), batch.input_ids[:, -1], label_smoothing)
 
 
 def trained(

@@ -92,13 +92,13 @@ def decoding() -> Schematic:
     start = picture.box(76, 340, 96, 28, "the film was", kind="text", size=9)
     y = {"good": 284, "a": 346, "not": 402}
     first = {}
-    for word, p in TREE[()].items():
-        first[word] = picture.box(226, y[word], 84, 28, f"{word}  {p:.2f}", kind=kind((word,), kept), size=9)
+    for word, share in TREE[()].items():
+        first[word] = picture.box(226, y[word], 84, 28, f"{word}  {share:.2f}", kind=kind((word,), kept), size=9)
         arrow(picture, start.right(), first[word].left(), (word,) in kept)
     leaves = [(a, b) for a in TREE[()] for b in list(TREE[(a,)])[:2]]
     for (a, b), height in zip(leaves, (270, 298, 332, 360, 390, 418), strict=True):
-        p, total = TREE[(a,)][b], TREE[()][a] * TREE[(a,)][b]
-        leaf = picture.box(392, height, 100, 24, f"{b}  {p:.2f}", kind=kind((a, b), kept), size=9)
+        share, total = TREE[(a,)][b], TREE[()][a] * TREE[(a,)][b]
+        leaf = picture.box(392, height, 100, 24, f"{b}  {share:.2f}", kind=kind((a, b), kept), size=9)
         arrow(picture, first[a].right(), leaf.left(), (a, b) in kept)
         picture.write(452, height, f"{total:.2f}", 9, align="left")
     best, greedy = (beams(K, 2)[0] for K in (2, 1))
