@@ -229,7 +229,8 @@ if not FAST:
 #
 # $$P_n(w \mid h) = \frac{\max(a(hw) - d,\, 0)}{a(h)} + \gamma(h)\, P_{n-1}(w \mid h')$$
 #
-# Here $h'$ is $h$ without its first letter, and $P_0 = 1/V$. Two letters of memory by hand, on four words:
+# Here $h'$ is $h$ without its first letter, $d$ is the discount, and $P_0 = 1/V$. The second idea by hand, on twelve
+# words:
 
 # %%
 words = "san francisco san francisco san francisco the house a house my house".split()
