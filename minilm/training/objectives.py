@@ -224,9 +224,9 @@ class Answers(CausalLM):
         """The objective when this share of the run is done."""
         return replace(self, everything=progress < self.warm_up)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Loss:
         """The mean in nats over the tokens that count now, and how many they are."""
-        return super().loss(model, replace(batch, labels=None) if self.everything else batch)
+        return super().loss(model, replace(batch, labels=None) if self.everything else batch, label_smoothing)
 
 
 def noting_sizes(batches: Iterable[Batch], sizes: list[Tensor]) -> Iterator[Batch]:
