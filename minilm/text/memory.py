@@ -59,8 +59,9 @@ class TranslationMemory:
         """
         sources, targets = zip(*self.pairs, strict=True)
         alike = self.alike(sources) if neighbours else None
-        for family in families(self.pairs) if alike is not None else ():
-            alike[np.ix_(family, family)] = -1
+        if alike is not None:
+            for family in families(self.pairs):
+                alike[np.ix_(family, family)] = -1
         return list(zip(self.joined(sources, alike, neighbours), targets, strict=True))
 
     def joined(self, sources: Sequence[str], alike: np.ndarray | None, neighbours: int) -> list[str]:

@@ -31,8 +31,8 @@ def alignment_map(
     for side, tokens, set_ticks in (("source", source, axis.set_xticks), ("target", target, axis.set_yticks)):
         fonts = fonts_for("".join(tokens))
         names = list(tokens) if fonts else [str(i) for i in range(1, len(tokens) + 1)]
-        turned = {"rotation": 90} if side == "source" else {}
-        set_ticks(range(len(names)), names, fontfamily=fonts or ["DejaVu Sans"], fontsize=11, **turned)
+        rotation = 90 if side == "source" else 0
+        set_ticks(range(len(names)), names, fontfamily=fonts or ["DejaVu Sans"], fontsize=11, rotation=rotation)
     axis.tick_params(length=0)
     axis.spines[:].set(visible=True, color="#C8C8C8")
     axis.set_xlabel("source: token looked at")

@@ -131,6 +131,10 @@ def test_it_writes_a_table_and_a_model_that_translates(run, capsys):
     )
     report = (run / "report.md").read_text(encoding="utf-8")
     assert f"| {WITH} |" in report and " → " in report
+    best = max(rows[:2], key=lambda row: row[scores.CHRF])
+    apart = rows[2][scores.CHRF] - best[scores.CHRF]
+    where = "above" if apart >= 0 else "below"
+    assert f"In chrF, the {WITH} stands {abs(apart):.1f} {where} the best of the others ({best['model']})." in report
     memory = json.loads((run / "model" / "memory.json").read_text(encoding="utf-8"))
     assert memory["neighbours"] == 2 and len(memory["pairs"]) == rows[0]["labels"]
     assert tiny.command("translate", str(run / "model"), "two hundred", "seven", "--tokens", "5") == 0
