@@ -201,7 +201,7 @@ def test_folders_and_texts_that_do_not_fit_are_named(run, tmp_path, capsys):
     with pytest.raises(InputError, match="there is nothing to translate"):
         TranslateOptions(run / "model")
     assert tiny.command("translate", str(run / "model"), "") == 2
-    assert "the text '' has no tokens" in capsys.readouterr().err
+    assert "text 1 is empty: give a text, or leave it out" in capsys.readouterr().err
     assert tiny.command("translate", str(run / "model"), "one " * 600) == 2
     assert "and the model takes 512: shorten it" in capsys.readouterr().err
     assert tiny.command("generate", str(run / "model"), "one") == 2
