@@ -14,7 +14,9 @@ def test_rows_are_what_is_written_and_columns_what_is_read(tmp_path):
     assert np.array_equal(axis.images[0].get_array(), A)
     assert [label.get_text() for label in axis.get_xticklabels()] == ["three", "May", "[SEP]"]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["5", "3"]
-    assert (tmp_path / "a.png").read_bytes() == picture._repr_png_() and axis.get_title("left") == "a title"
+    assert axis.get_title("left") == "a title"
+    alignment_map(["three", "May", "[SEP]"], ["5", "3"], A, tmp_path / "b.png", "a title")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_tokens_that_no_font_has_are_numbered():
