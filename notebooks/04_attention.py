@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 04 · Attention
 #
-# > **Minutes.** 1 to run, about 75 to read and try.
+# > **Minutes.** 1 to run, about 80 to read and try.
 # >
 # > **You need** matrix products in NumPy, and the softmax and the way to check a gradient of
 # > [notebook 02](02_gradients.ipynb).
@@ -37,13 +37,17 @@ rng = np.random.default_rng(0)
 # Attention is a weighted average. Before there are any words in it, look at it with plain numbers. You have $S$ numbers,
 # the **values** $v_s$, and each of them was measured at a place on a line, its **key** $k_s$. Somebody comes with a
 # **query** $q$, another place on the line, and asks what the value would be there. There are two simple answers: the
-# average of all values, or the one value whose key is nearest. Attention lies between the two. The nearer a key is to the
-# query, the more weight its value gets:
+# average of all values (a network that does this has *average pooling*), or the one value whose key is nearest.
+# Attention lies between the two. The nearer a key is to the query, the more weight its value gets:
 #
 # $$y = \sum_s A_s v_s, \qquad A_s = \mathrm{softmax}_s\Big({-\frac{(q - k_s)^2}{2 w^2}}\Big) .$$
 #
-# The softmax (notebook 02) turns any scores into weights that are positive and sum to 1. The width $w$ says how far
-# "near" reaches. (In statistics this is called kernel regression: Nadaraya, 1964, and Watson, 1964.)
+# The softmax (notebook 02) turns any scores into weights that are positive and sum to 1. (To divide the scores by their
+# sum would not do: scores may be negative, and their sum may be 0.) The width $w$ says how far "near" reaches.
+#
+# In statistics this is called kernel regression (Nadaraya, 1964, and Watson, 1964). Nothing is trained in it. The weights
+# may fall in other ways, too, for example as a window in which all keys count the same and outside of which none counts.
+# And if the values are rows with a 1 in the column of a class, the average says how much of each class is near.
 
 # %%
 draw = np.random.default_rng(4)
@@ -98,8 +102,9 @@ claim("An average never leaves the range of its values.", within)
 # $$-\tfrac12 \lVert q - k \rVert^2 = q · k - \tfrac12 \lVert q \rVert^2 - \tfrac12 \lVert k \rVert^2 .$$
 #
 # The middle term is the same for all keys of a query, so the softmax does not notice it. If all keys have the same
-# length, the last term is the same, too. The dot product $q · k$ remains: it compares two vectors of any size, and one
-# matrix product compares all queries with all keys.
+# length, the last term is the same, too (in a model, layer norm brings the vectors from which keys are made to one
+# length, notebook 07). The dot product $q · k$ remains: it compares two vectors of any size, and one matrix product
+# compares all queries with all keys.
 
 # %%
 q, k = (np.stack([np.cos(a), np.sin(a)], axis=-1) for a in (draw.uniform(0, 6, size=4), draw.uniform(0, 6, size=7)))
@@ -108,7 +113,9 @@ agree("weights by distance and by dot product", softmax(-squares / 2), softmax(q
 
 # %% [markdown]
 # The **second** step is that queries, keys and values are not given. A model computes all three from the vectors of the
-# words, by matrices that it learns. That is the next section.
+# words, by matrices that it learns. That is the next section. It can learn them because the choice is soft. *Hard*
+# attention takes the best key alone (Mnih and others, 2014), but such a choice has no gradient, so it must be trained by
+# trial and reward.
 #
 # **What to try.** Give all values the same number, `values = np.full(30, 2.0)` below their line: what can attention
 # return now? Ask outside the keys as well, `queries = np.linspace(-3, 9, 200)`: what comes back where there are none?
@@ -148,7 +155,11 @@ schematics.attention_one_query()
 #
 # Read it as a soft dictionary. Every word asks a question (its **query**), carries a label that says what it can
 # answer (its **key**), and has something to hand over (its **value**). A query is compared with all keys. The better
-# a key matches, the more of that word's value comes back.
+# a key matches, the more of that word's value comes back. What a query gets is often called its *context vector*.
+#
+# The numbers before the softmax are the **scores**, those after it the **attention weights**. Do not confuse these with
+# the weights of a model, its parameters: those are learned and then stay, while attention weights are computed anew for
+# each text.
 #
 # Here is an attention written by hand, small enough to follow with a finger. Each word is a row of $X\ [T, C]$, with
 # six features.
@@ -237,11 +248,31 @@ claim(
 # these words stand: it found them by what they are.
 #
 # Here we chose $W^Q, W^K, W^V$ with a pencil. In a model they are learned, and nothing in the formula decides what a
-# head will ask for.
+# word will ask for.
 #
-# Here queries, keys and values all come from the same words, so $T = S$. This is **self**-attention. In
-# **cross**-attention, the queries come from one text and the keys and values from another, as when a translation looks at
-# its original (notebook 05). That is why there are two letters.
+# Why are there matrices at all? Without them, queries, keys and values are the words themselves, $Q = K = V = X$:
+
+# %%
+bare = softmax(X @ X.T / np.sqrt(X.shape[-1]))  # [T, S]
+for word in ("small", "ball"):
+    row = bare[words.index(word)]
+    print(f"{word:5} looks at", ", ".join(f"{other} {weight:.2f}" for other, weight in zip(words, row)))
+claim("Without matrices, ball looks at its adjectives no more than at the article.", np.ptp(bare[noun, :3]) < 1e-9)
+claim("And a score is the same in both directions.", X @ X.T == (X @ X.T).T)
+
+# %% [markdown]
+# A word now looks for words that are like it, and most of all at itself. *Small* and *red* find each other, but a noun
+# is not like an adjective, so *ball* finds nothing. $W^Q$ and $W^K$ let a word look for something other than what it is
+# itself, and $W^V$ lets it hand over something other than what it was found by.
+#
+# Here queries, keys and values all come from the same words, so $T = S$. This is **self**-attention (or
+# *intra*-attention). In **cross**-attention, the queries come from one text and the keys and values from another, as when
+# a translation looks at its original (notebook 05). That is why there are two letters.
+#
+# None of the matrices knows how many words there are: the same ones serve a text of five words and one of five thousand.
+# And every word reaches every other word in one step. A recurrence needs up to $T$ steps for this, and a convolution,
+# which sees $k$ neighbours at a time, about $T/k$ layers. The price of attention is that there are $T · S$ scores;
+# notebook 10 measures both.
 #
 # The same four lines stand in `minilm/formulas/attention.py` (NumPy) and `minilm/layers/attention.py` (PyTorch), for
 # any sizes:
@@ -385,10 +416,13 @@ claim("The largest weight is less than 1.4 times an equal share.", largest_mean 
 
 # %% [markdown]
 # **Other scores.** The first attention for translation (Bahdanau, Cho and Bengio, 2015) had no dot product. Its score
-# was a small network, $Z_{ts} = w · \tanh(W_q q_t + W_k k_s)$, called *additive* attention. It needs no root, because
-# tanh keeps its numbers small, and it takes queries and keys of different sizes. But it must store a whole layer of
-# numbers for each pair of a query and a key. The dot product stores one number for each pair and, with the root, works
-# about as well (Vaswani et al., 2017, §3.2.1). So it won.
+# was a small network that reads a query and a key side by side, $Z_{ts} = w · \tanh(W_q q_t + W_k k_s)$, called
+# *additive* attention. It needs no root, because tanh keeps its numbers small, and it takes queries and keys of
+# different sizes. (So does a dot product with a matrix in between, $q_t · M k_s$. Each head has such a matrix: in
+# $XW^Q (XW^K)^\top = X\,(W^Q {W^K}^\top)\,X^\top$ it stands in the brackets.) But additive attention must store a whole
+# layer of numbers for each pair of a query and a key. The dot product stores one number for each pair, and it is a plain
+# product of matrices, which computers do fastest of all. Without the root it is worse than additive attention if $D$ is
+# large; with it, it is about as good (Vaswani et al., 2017, §3.2.1). So it won.
 
 # %%
 T, A = 3, 8  # A units in the small network
@@ -429,10 +463,13 @@ print(f"additive attention stores {layer.size} numbers to get {additive.size} sc
 # ## Masks: padding and the future  (F18 · D4 §2.1.5)
 # Two kinds of keys must not be looked at. The sentences of a batch are filled up to one length, and the filling is
 # not language: the **padding mask** hides it. And a model that predicts the next word must not see that word:
-# the **causal mask** hides it. In this project a mask is boolean, and *True means "may be looked at"*. PyTorch's own
-# `nn.MultiheadAttention` means the opposite, so always say which one you use.
+# the **causal mask** hides it. (A word may look at itself, because its answer is one place further on: position $t$
+# predicts word $t + 1$, notebook 11.) In this project a mask is boolean, and *True means "may be looked at"*. PyTorch's
+# own `nn.MultiheadAttention` means the opposite, so always say which one you use.
 #
-# A masked key gets the score $-\infty$ *before* the softmax, so the rest of the row still sums to 1.
+# A masked key gets the score $-\infty$ *before* the softmax, so the rest of the row still sums to 1. Its own score was
+# computed for nothing. That is still faster than to leave it out, because a large product without exceptions suits a
+# computer, and a graphics card above all, better than a question before each number.
 
 # %%
 schematics.masks()
@@ -595,6 +632,10 @@ claim(f"−1e9 in half precision is {half}.", half == -np.inf and torch.finfo(to
 # s]$ is 1 if $j = s$ and 0 otherwise. Sum over $j$ with the upstream gradient:
 #
 # $$dZ_s = A_s\Big(dA_s - \underbrace{\textstyle\sum_j dA_j A_j}_{\text{the row sum}}\Big) .$$
+#
+# The row sum is a mean, weighted by $A$, and so statistics has a name for what a query learns from: $\partial y/\partial
+# q$ is the *covariance* of values and keys under the weights $A$, divided by $\sqrt D$. Where all the weight lies on one
+# key, or all values are the same, it is 0.
 
 # %%
 T, S, D, Dv = 5, 7, 4, 3
@@ -620,6 +661,9 @@ machine = by_machine(lambda *x: library.attention(*x, torch.tensor(may))[0], (q,
 for name, ours, theirs, page in zip("QKV", (dQ, dK, dV), machine, by_hand.attention_gradient(q, k, v, may, dY)):
     agree(f"d{name} by hand and by autograd", ours, theirs)
     agree(f"d{name} by hand and in minilm.formulas", ours, page)
+y, k_mean = A[0] @ v, A[0] @ k  # the first query: means under its weights
+covariance = (A[0][:, None] * (v - y)).T @ (k - k_mean)  # [Dv, S] @ [S, D] = [Dv, D]
+agree("dQ of the first query, from the covariance", dY[0] @ covariance / np.sqrt(D), dQ[0])
 print("largest entries:", *(f"d{name} {np.abs(ours).max():.2f}" for name, ours in zip("QKV", (dQ, dK, dV))))
 claim("A query that sees nothing learns nothing, and there is no NaN.", dQ[1] == 0)
 
@@ -672,6 +716,8 @@ claim("It is more than five times too large.", times > 5)
 # * Vaswani, Shazeer, Parmar and others, 2017, *Attention Is All You Need*, §3.2 (arXiv:1706.03762)
 # * Bahdanau, Cho and Bengio, 2015, *Neural Machine Translation by Jointly Learning to Align and Translate*: the first
 #   attention of this kind (arXiv:1409.0473)
+# * Graves, 2013, *Generating Sequences With Recurrent Neural Networks*, §5: a pen that follows the letters of a text
+#   (arXiv:1308.0850)
 # * Zhang, Lipton, Li and Smola, *Dive into Deep Learning*, the chapter on attention mechanisms
 # * Weng, 2018, *Attention? Attention!*: a page on the history and the family of attentions
 #

@@ -45,7 +45,8 @@ def by_machine(function, arrays, upstream):
 # ## Many heads, one product  (F19 · D4 §2.1.9)
 # One attention (notebook 04) has one softmax for each word, and one softmax finds one kind of thing at a time: a noun
 # that asks for its adjectives cannot ask for its verb as well. So a Transformer has several attentions side by side,
-# its **heads**, each with its own questions. The document names multi-head attention (多头自注意力):
+# its **heads**, each with its own questions: one may look next door and another far away. The document names multi-head
+# attention (多头自注意力):
 
 # %%
 schematics.many_heads()
@@ -56,9 +57,17 @@ schematics.many_heads()
 # $$\mathrm{MultiHead}(X) = \mathrm{Concat}(\mathrm{head}_1, …, \mathrm{head}_H)\,W^O,$$
 # $$\mathrm{head}_i = \mathrm{Attention}(XW_i^Q, XW_i^K, XW_i^V),$$
 #
-# with $W_i^Q, W_i^K, W_i^V\ [C, D]$, $W^O\ [C, C]$ and $C = H·D$. Together they cost as much as one large head. As
-# printed, these are $3H$ small products. In practice everybody computes one large product, because column block $i$
-# of $X\,[W_1 … W_H]$ *is* $XW_i$.
+# with $W_i^Q, W_i^K, W_i^V\ [C, D]$, $W^O\ [C, C]$ and $C = H·D$. Together they cost as much as one large head. (The
+# first Transformer had $H = 8$ heads of the size $D = 64$, BERT has twelve of them.) What is $W^O$ for? Without it, what
+# a head has found would stay in the $D$ features of this head. $W^O$ mixes the heads and writes the result where the rest
+# of the model can use it.
+#
+# The formulas have no biases. BERT and GPT-2 add one to each product, many newer models leave them out. The bias of the
+# keys has no effect at all: it adds the same number to all scores of a query, and the softmax does not notice.
+#
+# As printed, these are $3H$ small products. In practice everybody computes one large product, because column block $i$
+# of $X\,[W_1 … W_H]$ *is* $XW_i$. In the code below, `@` multiplies the last two axes, and it does so for every index of
+# the axes before them: here once for each sentence and head.
 
 # %%
 B, T, H, D = 2, 5, 3, 4
@@ -155,9 +164,16 @@ claim("The first word does not notice the last one.", reached[-1] and not reache
 
 # %% [markdown]
 # ## Two texts: cross-attention  (F19 · D4 §2.1.9)
-# Nothing in the formula says that queries, keys and values must come from the same words. The first Transformer
-# translated. Its *encoder* reads the original, its *decoder* writes the translation word by word, and there are three
-# kinds of attention in it:
+# Nothing in the formula says that queries, keys and values must come from the same words. Attention was even invented
+# for two texts. A translation cannot replace one word after the other, because languages order their words differently.
+# So programs read the whole original with one RNN (notebook 08), kept its last state, a single vector of a fixed size,
+# and a second RNN wrote the translation from that. The longer the sentence, the less of it fitted in. Bahdanau, Cho and
+# Bengio (2015) kept *all* states of the first RNN, as keys and values. Before each word, the second RNN looked at them
+# again, with its own last state as the query. Its weights could be read: they showed which words of the original were
+# being translated.
+#
+# The Transformer (2017) kept the attention and dropped the RNNs. Its *encoder* reads the original, its *decoder* writes
+# the translation (notebook 19 trains one), and there are three kinds of attention in it:
 #
 # | attention | queries from | keys and values from | mask | who uses it |
 # |---|---|---|---|---|
@@ -165,7 +181,9 @@ claim("The first word does not notice the last one.", reached[-1] and not reache
 # | in the decoder | the words written so far | the words written so far | padding and future | GPT |
 # | between them (**cross**) | the words written so far | the original | padding of the original | translation |
 #
-# Here a translation of $T$ words looks at an original of $S$ words, with the same matrices as above:
+# So a block of the decoder has three parts where one of the encoder has two: attention to the words so far, attention
+# to what the last block of the encoder made of the original, and a feed-forward network (notebook 07). Here a
+# translation of $T$ words looks at an original of $S$ words, with the same matrices as above:
 
 # %%
 draw = np.random.default_rng(5)
@@ -178,9 +196,15 @@ print("X", list(X.shape), " original", list(original.shape), " weights [B, H, T,
 print("first word of the translation:", crossed[0, 0, :4].round(3), "…")
 
 # %% [markdown]
-# **Word by word.** A decoder writes one word after the other. With the causal mask, earlier words never look at later
-# ones, so their keys and values stay what they are. A program keeps them (this is called a *key–value cache*), and for
-# each new word it computes one query, one key and one value instead of doing everything again.
+# **Word by word.** In training, the whole translation is there: one pass with the causal mask predicts the next word at
+# all places at once. In use, a decoder writes one word after the other. With the causal mask, earlier words never look at
+# later ones, so their keys and values stay what they are. A program keeps them (this is called a *key–value cache*), and
+# for each new word it computes one query, one key and one value instead of doing everything again. (Notebook 17 writes
+# with such a cache.)
+#
+# The price is memory: $2·T·C$ numbers for each layer and text. Newer models therefore let several heads share their keys
+# and values (*grouped-query attention*, Ainslie and others, 2023), or in some layers they let a word look only at the
+# nearest words before it (a *sliding window*, Beltagy, Peters and Cohan, 2020), which is one mask more.
 
 # %%
 cache, written = library.KVCache(), []
@@ -492,6 +516,7 @@ if not FAST:
 # * Vaswani and others, 2017, *Attention Is All You Need*, §3.2.2 and §3.2.3 (arXiv:1706.03762)
 # * Dao, Fu, Ermon, Rudra and Ré, 2022, *FlashAttention*: how the faster kernel goes through the keys in blocks
 #   (arXiv:2205.14135)
+# * Ainslie, Lee-Thorp, de Jong and others, 2023, *GQA*: heads that share their keys and values (arXiv:2305.13245)
 # * Clark, Khandelwal, Levy and Manning, 2019, *What Does BERT Look At?* (arXiv:1906.04341)
 # * Jain and Wallace, 2019, *Attention is not Explanation* (arXiv:1902.10186), and the reply, Wiegreffe and Pinter,
 #   2019, *Attention is not not Explanation* (arXiv:1908.04626)

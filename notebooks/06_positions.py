@@ -120,9 +120,9 @@ schematics.positions()
 # $$PE(t, 2i) = \sin(t\,\omega_i), \qquad PE(t, 2i+1) = \cos(t\,\omega_i), \qquad \omega_i = 10000^{-2i/C}, \qquad PE\ [T, C].$$
 #
 # Each pair (sine, cosine) is the hand of a clock. The first hand goes round in $2\pi$ words, the last in tens of
-# thousands. Together they tell the time, like seconds, minutes and hours. (A binary counter works in the same way: its
-# last digit changes at every step, the digit before it at every second step, the next at every fourth. Waves are its
-# smooth form.)
+# thousands, and each is slower than the one before it by the same factor. Together they tell the time, like seconds,
+# minutes and hours. (A binary counter works in the same way: its last digit changes at every step, the digit before it
+# at every second step, the next at every fourth. Waves are its smooth form.)
 #
 # Why are they *added*, and not appended as further features? Appending is possible, but it makes every vector wider.
 # After the addition, a matrix can still tell the two apart as long as words and positions lie in different directions,
@@ -146,7 +146,8 @@ print(f"words until a hand has gone round: {turns[0]:.1f} for the first one, {tu
 # $$PE(t) · PE(s) = \sum_i \sin t\omega_i \sin s\omega_i + \cos t\omega_i \cos s\omega_i = \sum_i \cos\big((t - s)\,\omega_i\big).$$
 #
 # Moving on by $\delta$ words turns each hand by the same angle, wherever you start, so one matrix $M\ [C, C]$ does it
-# for every $t$. A head that wants "the word on the left" only needs such a matrix in its queries.
+# for every $t$: along its diagonal stand $C/2$ rotations, each of size [2, 2]. A head that wants "the word on the left"
+# only needs such a matrix in its queries.
 
 # %%
 products = PE @ PE.T  # [T, T]
@@ -221,7 +222,8 @@ claim(
 # BERT has a table $P\ [T_{\max}, C]$, one row for each of the $T_{\max}$ positions that a text may have, and learns it,
 # just like the table of the words. Such a table is called an *embedding table*. For translation, Vaswani et al. (2017)
 # found a learned table and waves about equally good. But a table ends at its last row: a longer text has no vector
-# there.
+# there. Waves go on for ever, and that is why the first Transformer took them. (That a position *has* a vector does not
+# mean that the model can use it: in training it never saw this one.)
 #
 # The forward computation is a lookup, $Y = P[\mathrm{index}]$. It is the product of *one-hot* rows with $P$: row $n$ is 0
 # except for a 1 at $\mathrm{index}_n$. So in the backward computation, each row of $P$ gets the **sum** of the gradients

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 07 · The Transformer block
 #
-# > **Minutes.** 1 to run, about 100 to read and try.
+# > **Minutes.** 1 to run, about 85 to read and try.
 # >
 # > **You need** attention and its gradient ([notebook 04](04_attention.ipynb)), heads ([notebook 05](05_heads.ipynb)),
 # > positions ([notebook 06](06_positions.ipynb)), and warm-up ([notebook 01](01_learning_from_data.ipynb)).
@@ -45,7 +45,8 @@ def by_machine(function, arrays, upstream):
 # %% [markdown]
 # Here is the whole block, in the two orders that are in use. Attention mixes the words; the **feed-forward network**
 # works on each word alone. Around each of them leads a **residual**, a way on which the vectors pass unchanged, and
-# each has a **layer norm**, which brings vectors back to one size. We build the parts first, then the block.
+# each has a **layer norm**, which brings vectors back to one size. A block returns the shape that it gets, [B, T, C], so
+# blocks can be stacked; each has weights of its own. We build the parts first, then the block.
 
 # %%
 schematics.block_orders()
@@ -147,24 +148,20 @@ claim(
 )
 
 # %% [markdown]
-# **What to try.** Remove the path through the mean from `dx` (`- g.mean(axis=-1, keepdims=True)`): how wrong is `dx`?
-# Put it back and remove the path through the variance (`- x_hat * (g * x_hat).mean(axis=-1, keepdims=True)`). Leave
-# $\mu$ out of the forward computation altogether, `centred = x` (this is RMSNorm).
+# **What to try.** Remove one of the two subtracted parts from `dx`, `- g.mean(axis=-1, keepdims=True)` or
+# `- x_hat * (g * x_hat).mean(axis=-1, keepdims=True)`: how wrong is `dx`? Leave $\mu$ out of the forward computation
+# altogether, `centred = x` (this is RMSNorm).
 #
 # <details><summary>Answers</summary>
 #
-# 1. The gradient now has a part along $(1, …, 1)$, which would only shift $x$. The norm undoes such a shift, so this
-#    part must not be there.
+# 1. Without the first, the gradient has a part along $(1, …, 1)$, which would only shift $x$; without the second, it
+#    has one along $\hat x$, which would only stretch it. The norm undoes both, so neither may be there.
 #
 #    ```text
 #    no longer equal: dx by hand and by autograd: they differ by 1.3e+00, more than 1e-10
-#    ```
-# 2. Now a part along $\hat x$ is left, which would only stretch $x$. The norm undoes that as well.
-#
-#    ```text
 #    no longer equal: dx by hand and by autograd: they differ by 1.5e+00, more than 1e-10
 #    ```
-# 3. This is a norm without the mean: it divides by the root of the mean square and leaves the offset of $x$ in
+# 2. This is a norm without the mean: it divides by the root of the mean square and leaves the offset of $x$ in
 #    place. It is cheaper, and many models of today use it, but here it is not the same function.
 #
 #    ```text
@@ -178,7 +175,8 @@ claim(
 # %% [markdown]
 # ## GELU and the feed-forward network  (F20 · D4 §2.1.9)
 # Attention mixes words, and apart from the way it computes its weights it is linear. The feed-forward network works on
-# each word alone and adds the nonlinearity:
+# each word alone and adds the nonlinearity. Each of its $F$ units reacts to something in the vector of the word, and
+# $W_2$ adds up what follows from that:
 #
 # $$\mathrm{FFN}(x) = W_2\,\mathrm{gelu}(W_1 x + b_1) + b_2, \qquad W_1\ [F, C], \quad W_2\ [C, F], \quad F = 4C \text{ as a rule.}$$
 #
@@ -210,7 +208,9 @@ axes[0].legend()
 picture
 
 # %% [markdown]
-# A unit a little below zero still has a slope and can recover; with ReLU it has none.
+# A unit a little below zero still has a slope and can recover; with ReLU, which the first Transformer used, it has
+# none. Many newer models replace the gate $\Phi$ by a learned one (SwiGLU): a second product with $x$ is multiplied by
+# the first, entry by entry.
 #
 # Here are the whole network and its gradient, in the same lines as in `minilm/formulas/transformer.py`. The same weights
 # serve at every position, so a word gets the same result whether it stands in a sentence or alone. (In the language of
@@ -246,19 +246,12 @@ print(f"the two GELUs differ by at most {apart:.1e}: too much for a test to 1e-1
 claim("They differ by more than 10⁻⁴ and by less than 10⁻³.", 1e-4 < apart < 1e-3)
 
 # %% [markdown]
-# **What to try.** Count the parameters of `library.TransformerBlock(C, 2, 4 * C)`: what share belongs to its
-# `feed_forward`? Replace GELU by the identity, `y = z @ W_2.T + b_2`, and compare with
+# **What to try.** Replace GELU by the identity, `y = z @ W_2.T + b_2`, and compare with
 # `x @ (W_2 @ W_1).T + W_2 @ b_1 + b_2`: what can two linear layers then compute that one cannot?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Nearly two thirds (at larger sizes it comes closer): the feed-forward network has $2 · 4C^2$ weights and
-#    attention $4C^2$.
-#
-#    ```text
-#    0.6235294117647059
-#    ```
-# 2. Nothing: the product of two matrices is again one matrix, so two linear layers can do what one can. It is the
+# 1. Nothing: the product of two matrices is again one matrix, so two linear layers can do what one can. It is the
 #    function between them that makes the network more than a product.
 #
 #    ```text
@@ -272,7 +265,8 @@ claim("They differ by more than 10⁻⁴ and by less than 10⁻³.", 1e-4 < apar
 # %% [markdown]
 # ## The block, in two orders  (F20 · D4 §2.1.9)
 # Attention and the feed-forward network each stand in a **residual**, $x + f(x)$: the layer computes only
-# the *change*. And each gets a layer norm. The place of the norm makes two families:
+# the *change*, and the gradient has a way around it. (Residuals made deep networks for pictures possible: He et al.,
+# 2016.) And each gets a layer norm. The place of the norm makes two families:
 #
 # $$\text{post-norm:}\quad U = \mathrm{Norm}_1(X + \mathrm{Attention}(X)), \quad Y = \mathrm{Norm}_2(U + \mathrm{FFN}(U))$$
 # $$\text{pre-norm:}\quad U = X + \mathrm{Attention}(\mathrm{Norm}_1(X)), \quad Y = U + \mathrm{FFN}(\mathrm{Norm}_2(U))$$
@@ -333,8 +327,9 @@ claim("The direction is wrong.", cosine < 0.95)
 # %% [markdown]
 # **Dropout** is missing in these formulas, because it works only in training. It sets each number to 0 with probability
 # $p$ and divides the others by $1 - p$, so that the mean stays the same; no unit can then rely on any single other one.
-# A Transformer has it in three places: on the weights of attention, on the output of attention and of the feed-forward
-# network before the residual adds it, and on the sum of the embeddings. Notebook 13 measures what it helps.
+# A Transformer has it in three places: on the weights of attention (so in training a row need not sum to 1), on the
+# output of attention and of the feed-forward network before the residual adds it, and on the sum of the embeddings.
+# Notebook 13 measures what it helps.
 
 # %%
 with torch.no_grad():
@@ -374,11 +369,12 @@ claim(
 # ## Many blocks at the start  (F20 · D4 §2.1.9)
 # Now we take a stack of $L$ blocks that have learned nothing. Their random weights are drawn so that every product
 # keeps the size of its input: from a normal distribution with the variance 1/(number of inputs), which the library
-# calls `fan-in`. (BERT's published start, `published`, is smaller: mean 0 and standard deviation 0.02 everywhere, for
-# short $N(0, 0.02^2)$.) We compare three orders: post-norm, pre-norm, and one **without residual**. For every block we
-# measure three things: how alike the words have become (the mean cosine of the vectors of two words; 1 means that they
-# point the same way), the norm of the gradient of $W_1$, and the norm of the gradient of $W^Q$ and $W^K$, which decides
-# whether attention can learn where to look.
+# calls `fan-in`. (Glorot's start, or Xavier's, takes the mean of inputs and outputs instead. BERT's published start,
+# `published`, is smaller: mean 0 and standard deviation 0.02 everywhere, for short $N(0, 0.02^2)$.) We compare three
+# orders: post-norm, pre-norm, and one **without residual**. For every block we measure three things: how alike the
+# words have become (the mean cosine of the vectors of two words; 1 means that they point the same way), the norm of the
+# gradient of $W_1$, and the norm of the gradient of $W^Q$ and $W^K$, which decides whether attention can learn where to
+# look.
 #
 # **Predict first.** Without a residual, each block replaces a word by an average. After how many blocks are all words
 # the same?
@@ -608,8 +604,9 @@ if not FAST:
 # %% [markdown]
 # Post-norm and no residual stay at the level of guessing, because their attention cannot start to learn. Pre-norm
 # learns the task from the same weights. And post-norm is not broken: with small weights it learns the task too. BERT is
-# a post-norm model of twelve blocks that starts from $N(0, 0.02^2)$ and uses a warm-up, and now you see why. The order
-# of the norms and the size of the first weights are one decision, not two.
+# a post-norm model of twelve blocks that starts from $N(0, 0.02^2)$ and uses a warm-up, and now you see why. (The first
+# Transformer, post-norm as well, warmed up for 4,000 steps, then let the learning rate fall like $1/\sqrt{\text{step}}$.)
+# The order of the norms and the size of the first weights are one decision, not two.
 #
 # **Wrong, then right.** "Pre-norm costs nothing." It needs one thing in return, which is easy to forget: nothing has
 # normalised the sum, and it grows with the number of blocks. So a pre-norm stack needs one more norm at its end
@@ -642,8 +639,8 @@ claim("In post-norm it keeps the size 1.", np.abs(post - 1) < 0.01)
 
 # %% [markdown]
 # **What to try.** Use two blocks instead of twelve, `L = 2` above the line of `losses`: which orders learn now? Use a
-# learning rate of 1e-3. Use a warm-up of 60 steps, `warm_up=60`: does post-norm from `fan-in` learn now? Double the
-# standard deviation of the small weights, `(post_norm, "published", 2)`, and double it again until training breaks.
+# warm-up of 60 steps, `warm_up=60`: does post-norm from `fan-in` learn now? Double the standard deviation of the small
+# weights, `(post_norm, "published", 2)`, and double it again until training breaks.
 #
 # <details><summary>Answers</summary>
 #
@@ -653,19 +650,13 @@ claim("In post-norm it keeps the size 1.", np.abs(post - 1) < 0.01)
 #    ```text
 #    {'post-norm': 0.04, 'pre-norm': 0.03, 'no residual': 2.74, 'post-norm, small weights': 0.15} guessing: 3.47
 #    ```
-# 2. Everything is slower, and within 160 steps even pre-norm has only begun. Post-norm from the usual weights moves
-#    a little: with small steps it loses less at the beginning.
-#
-#    ```text
-#    {'post-norm': 3.34, 'pre-norm': 3.16, 'no residual': 3.47, 'post-norm, small weights': 2.31} guessing: 3.47
-#    ```
-# 3. It begins to move, but it does not learn within these steps. A warm-up keeps the first steps small, but it
+# 2. It begins to move, but it does not learn within these steps. A warm-up keeps the first steps small, but it
 #    cannot undo that the words are already the same before the first step.
 #
 #    ```text
 #    {'post-norm': 3.36, 'pre-norm': 0.41, 'no residual': 3.47, 'post-norm, small weights': 0.18} guessing: 3.47
 #    ```
-# 4. Twice and four times the standard deviation learn even sooner. With eight times, 0.16, the weights are nearly
+# 3. Twice and four times the standard deviation learn even sooner. With eight times, 0.16, the weights are nearly
 #    those of `fan-in`, $1/\sqrt{32} = 0.18$, and nothing is learned any more.
 #
 #    ```text
@@ -793,21 +784,15 @@ claim("From neighbours, it gets more than 60 %.", largest["neighbours"] > 0.6)
 
 # %% [markdown]
 # **What to try.** Let `model = started("published")` and `model.encoder.stack.layers[0].attention.to_qkv.weight.data *=
-# 5`: what does the map `scores(model).softmax(dim=-1)[0]` look like? Replace the 5 by $\sigma/0.02$: which $\sigma$
-# gives scores of standard deviation 1, `scores(model).std()`? Look at heads 3 and 4 of `neighbours`, `head = 3` and
-# `head = 4`: two words occur twice in the sentence.
+# 5`: what does the map `scores(model).softmax(dim=-1)[0]` look like? Look at heads 3 and 4 of `neighbours`, `head = 3`
+# and `head = 4`: two words occur twice in the sentence.
 #
 # <details><summary>Answers</summary>
 #
 # 1. Queries and keys both become five times as large, so the scores become 25 times as large: 25 · 0.048 = 1.2. The
-#    map looks like the one of `fan-in`: no longer uniform, and still at random.
-# 2. The standard deviation is $C\sigma^2$, so it is $\sigma = 1/\sqrt{128} = 0.088$, which is `fan-in` again. With
-#    0.09:
-#
-#    ```text
-#    tensor(0.9782)
-#    ```
-# 3. Heads 3 and 4 look for similar words: the second *the* looks at the first, the second *is* at the first one, and
+#    map looks like the one of `fan-in`: no longer uniform, and still at random. A factor of
+#    $1/(0.02 \sqrt{128}) = 4.4$ would *be* `fan-in`.
+# 2. Heads 3 and 4 look for similar words: the second *the* looks at the first, the second *is* at the first one, and
 #    a word that occurs once looks mostly at itself.
 #
 #    ```text
@@ -830,6 +815,9 @@ claim("From neighbours, it gets more than 60 %.", largest["neighbours"] > 0.6)
 # | encoder | both sides | BERT |
 # | decoder | the left side, by the causal mask | GPT |
 # | encoder and decoder | the decoder also sees the encoder's output, by cross-attention (notebook 05) | the first Transformer |
+#
+# A decoder then writes word by word (notebook 17). And the tokens need not be words: cut a picture into squares, turn
+# each into a vector by one matrix, and the same blocks read it (Dosovitskiy et al., 2021; notebook 20 takes pixels).
 #
 # How many numbers does such a model learn? We build the published BERT, with the shapes alone: on the device "meta",
 # tensors have no content.
@@ -870,7 +858,7 @@ claim("The blocks hold more than half of the parameters.", all_blocks > count(be
 # keeps two means for each; the states of all layers come on top.
 #
 # **What to try.** Count the smallest GPT-2, whose only other sizes are `50257` tokens and `max_length=1024`: which part
-# has grown? Use 6 heads instead of 12: what changes?
+# has grown?
 #
 # <details><summary>Answers</summary>
 #
@@ -880,11 +868,6 @@ claim("The blocks hold more than half of the parameters.", all_blocks > count(be
 #    ```text
 #    the tables              39,386,880    31%
 #    all blocks              85,054,464    68%
-#    ```
-# 2. Nothing at all: the heads share the width $C = H·D$, so fewer heads are larger heads.
-#
-#    ```text
-#    together               110,106,428   440 MB with four bytes each
 #    ```
 #
 # </details>

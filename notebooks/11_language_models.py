@@ -547,12 +547,16 @@ claim("The last row has none, because nothing follows it.", slope[-1] == 0)
 # ## The left side only?  (F25 · D3 §4.2.1)
 # For the masked language model (掩码语言模型) D3 prints the left formula, where the right one is correct:
 #
-# $$\max P(w_i \mid M(w_{1:i-1})) \qquad \text{and should print} \qquad \max P(w_i \mid M(w_{1:n})).$$
+# $$\max_{w_i} P(w_i \mid M(w_{1:i-1})) \qquad \text{and should print} \qquad
+# \max_\theta \sum_{i \text{ hidden}} \log P(w_i \mid M(w_{1:n}); \theta).$$
 #
-# As printed, the prediction of word $i$ sees only what stands before it. That is F23 again, on a text with hidden
-# words, and the point of masking is lost: BERT hides words *so that* it may look at both sides. Is the printed
-# formula a harmless slip, or does it matter? In the schematic above, it is the difference between its two halves. We
-# measure it. We begin by counting, on the same text, at the same positions, with the same number of neighbours.
+# Two things are wrong. A maximum over the *word* is how a finished model guesses; training is a maximum over the
+# parameters $\theta$, of the probability of the true word ([notebook 20](20_pixels.ipynb) shows what happens if one
+# trains as printed). And, as printed, the prediction of word $i$ sees only what stands before it. That is F23 again,
+# on a text with hidden words, and the point of masking is lost: BERT hides words *so that* it may look at both sides.
+# Is the printed formula a harmless slip, or does it matter? In the schematic above, it is the difference between its
+# two halves. We measure it. We begin by counting, on the same text, at the same positions, with the same number of
+# neighbours.
 #
 # **Predict first.** One model sees the four letters before a gap, the other one sees the two before it and the two
 # after it. Both have counted the same text. Which one guesses better, and by how much?

@@ -31,6 +31,7 @@ from changes import build, changed, code, sections, suggested  # noqa: E402
 
 ANSWERS = TESTS / "notebooks" / "answers"
 TIME = re.compile(r"\d ?(ns|µs|us|ms|s|min|seconds?|minutes?)\b")  # in a line that another run prints differently
+WARNING = re.compile(r"(?m)^.+:\d+: \w*Warning: .*\n(?:  \S.*\n)?")  # with the line of code that Python shows below it
 PICTURE = re.compile(r"<(Picture|Schematic) size [\d.]+x[\d.]+ with .*>")
 
 Edits = list[tuple[str, ...]]
@@ -65,9 +66,12 @@ def wanted(source: Path) -> dict[str, list[dict]]:
 
 
 def kept(printed: str) -> list[str]:
-    """The lines that every run prints: no empty ones, no times, no paths, no pictures."""
+    """The lines that every run prints: no empty ones, no times, no paths, no pictures, no warnings.
+
+    A warning names the file of its cell, and every session has another name for it. What it warns of is printed anyway: nan.
+    """
     foreign = [re.compile(pattern) for pattern in build.FOREIGN.values()]
-    lines = [line.rstrip() for line in printed.splitlines() if line.strip()]
+    lines = [line.rstrip() for line in WARNING.sub("", printed).splitlines() if line.strip()]
     left_out = (TIME, PICTURE, *foreign)
     return [line for line in lines if not any(pattern.search(line) for pattern in left_out)]
 

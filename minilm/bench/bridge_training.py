@@ -111,7 +111,7 @@ def finetuning(
     rung = published_rung(options.model, material, recipe)
     tokenizer = transformers.AutoTokenizer.from_pretrained(opened.folder)
     found: dict[str, dict[str, list[float]]] = {name: {"accuracy": [], "seconds": []} for name in (OURS, THEIRS)}
-    for seed in range(options.seeds):
+    for seed in range(options.repeats):
         chosen = [pool[i] for i in material.drawn(count, seed)]
         outcome = rung.run(material, count, seed)
         texts = tokenizer([example.text for example in chosen], truncation=True, max_length=opened.max_length)
@@ -141,7 +141,7 @@ def finetuning(
         "seconds_ours_over_theirs": float(np.median(each)),
         "step": step_race(opened, first, labels, recipe, options, say),
     }
-    head = f"{count} labels, {options.seeds} seeds", "accuracy", "seconds"
+    head = f"{count} labels, {options.repeats} seeds", "accuracy", "seconds"
     lines = [
         (name, f"{s['accuracy']:.3f} ± {s['deviation']:.3f}", f"{s['seconds']:.1f}")
         for name, s in ((OURS, summary["ours"]), (THEIRS, summary["theirs"]))

@@ -32,7 +32,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     rows: list[dict] = []
     for labels in [count for count in COUNTS if count < everything] + [everything]:
         fitted = [limited(rung, labels) for rung in rungs]
-        rows += climb(fitted, material, (labels,), options.seeds, workers_for(material.device), options.progress)
+        rows += climb(fitted, material, (labels,), options.repeats, workers_for(material.device), options.progress)
     metric = material.task.metric
     path = options.out / f"{options.name}.png"
     title = f"How many labels a model needs: {'entity F1' if metric == 'f1' else metric}"

@@ -27,13 +27,15 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     path = options.out / f"epochs-{options.language}-rows.json"
     rows: list[dict] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     for rung in (rung for rung in rungs if isinstance(rung, Rung)):
-        grid = [epochs for epochs in options.grid if not measured(rows, rung.name, labels, epochs, options.seeds)]
+        grid = [epochs for epochs in options.grid if not measured(rows, rung.name, labels, epochs, options.repeats)]
         tried = [replace(rung, name=str(epochs), recipe=replace(rung.recipe, epochs=epochs)) for epochs in grid]
         tried = [replace(each, epochs={}, keep=None) for each in tried]
         rows = [
             row for row in rows if (row["model"], row["labels"]) != (rung.name, labels) or row["epochs"] not in grid
         ]
-        for row in climb([*tried], material, (labels,), options.seeds, workers_for(material.device), options.progress):
+        for row in climb(
+            [*tried], material, (labels,), options.repeats, workers_for(material.device), options.progress
+        ):
             rows.append(row | {"model": rung.name, "epochs": int(row["model"])})
         write_json(path, rows)
         best, figures = choice(rows, rung.name, labels, material.task.metric)

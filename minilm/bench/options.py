@@ -30,6 +30,7 @@ SIZES = {
     "bridge": Size(steps=4, width=384, layers=6, heads=12, batch=16, length=512),
     "generate": Size(steps=1, width=128, layers=2, heads=4, batch=1, length=256),
     "padding": Size(steps=32, width=128, layers=2, heads=4, batch=16, length=128),
+    "language-models": Size(steps=1, width=128, layers=2, heads=4, batch=16, length=128),
 }  # recipe, race and epochs have the size of the quickstart
 
 
@@ -52,7 +53,7 @@ class BenchOptions:
     pretraining variants on equal budgets · race: minutes from nothing to a held-out loss, here and with the Trainer of
     transformers · epochs: how often each row of a ladder should see its labels, on a development part · curves: rows of a
     ladder from a hundred labels to all · generate: tokens per second of a GPT that writes, with and without its cache and in
-    transformers.
+    transformers · language-models: models that count, LSTMs and a GPT on equal minutes, by their bits per character.
     """
 
     what: tyro.conf.Positional[
@@ -68,6 +69,7 @@ class BenchOptions:
             "epochs",
             "curves",
             "generate",
+            "language-models",
         ]
     ]
     out: Path = Path("runs/bench")
@@ -93,10 +95,11 @@ class BenchOptions:
     quickstart's (recipe, epochs) if not given."""
     held_out: int = 2000
     """bridge: how many texts to measure on; 2000 are the test set of the ladder."""
-    seeds: int = 3
-    """bridge, recipe and epochs: how many times to fine-tune, each time on other labelled examples."""
+    seeds: int | None = None
+    """bridge, recipe and epochs: how many times to fine-tune, each time on other labelled examples; 3 if not given.
+    language-models: how many times to train each model; 1 if not given."""
     rows: tuple[str, ...] = ()
-    """epochs and curves: the names of the rows; all (epochs) or four of them (curves) if not given."""
+    """epochs, curves and language-models: the names of the rows; all, or four of them (curves), if not given."""
     grid: tuple[int, ...] = (4, 8, 12, 20, 30, 45)
     """epochs: the numbers of epochs that are tried."""
     epochs: int | None = None
@@ -108,9 +111,21 @@ class BenchOptions:
     variants: tuple[str, ...] = ()
     """recipe: the names of the variants to run; all that are declared if not given. The recipe itself always runs first."""
     again: bool = False
-    """recipe: run variants again that an earlier run has finished."""
+    """recipe and language-models: run again what an earlier run has finished."""
     workers: int | None = None
-    """recipe: how many variants run side by side, with one thread each; one per core, at most four, if not given."""
+    """recipe: how many variants run side by side, with one thread each; one per core, at most four, if not given.
+    language-models: how many models are trained side by side; 2 if not given."""
+
+    task: Literal["reviews", "newspaper"] = "reviews"
+    """language-models: film reviews in tokens, or a Chinese newspaper in characters."""
+    minutes: float = 3.0
+    """language-models: how long each model may train, on one core."""
+    documents: int = 400
+    """language-models: how many held-out documents to measure on."""
+    development: bool = False
+    """language-models: measure on other held-out documents, which are there for choosing."""
+    learning_rate: float | None = None
+    """language-models: of the LSTM of our size and of the GPT; their own if not given."""
 
     target: float = 5.0
     """race: the held-out masked-word loss to reach, in nats."""
@@ -135,21 +150,28 @@ class BenchOptions:
     progress: bool = True
 
     def __post_init__(self):
-        limits = {"rounds": 1000, "threads": 1024, "seeds": 100, "epochs": 1000, "workers": 1024}
+        limits = {"rounds": 1000, "threads": 1024, "seeds": 100, "epochs": 1000, "workers": 1024, "documents": 10**9}
         limits |= dict.fromkeys(["sentences", "labels", "held_out", *vars(self.size)], 10**9)
         for name, most in limits.items():
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
                 raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}.")
-        for name in ("target", "limit_minutes", "every_seconds"):
+        for name in ("target", "limit_minutes", "every_seconds", "minutes"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, not {getattr(self, name)}.")
         if self.size.width % self.size.heads:
             raise InputError(f"width {self.size.width} is not divisible by {self.size.heads} heads.")
 
     @property
+    def repeats(self) -> int:
+        """How many seeds."""
+        return self.seeds or (1 if self.what == "language-models" else 3)
+
+    @property
     def name(self) -> str:
         """The name of the file with the figures."""
+        if self.what == "language-models":
+            return f"{self.what}-{self.task}" + "-development" * self.development
         return f"{self.what}-{self.language}" if self.what in ("recipe", "epochs", "curves") else self.what
 
     @property

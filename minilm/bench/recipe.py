@@ -157,7 +157,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         )  # counted once for all
         start = Start(settings.model_config(prepared.tokenizer.size), vectors, settings.out)
         labels = options.labels or track.labels[0]
-        jobs.append(Job(variant, settings, best_row(track, start), labels, options.seeds))
+        jobs.append(Job(variant, settings, best_row(track, start), labels, options.repeats))
         if options.again and variant.name in wanted:
             shutil.rmtree(settings.out, ignore_errors=True)
     waiting = [job for job in jobs if job.variant.name in wanted and job.result is None]

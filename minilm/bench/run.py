@@ -18,7 +18,7 @@ def bench(options: BenchOptions, say: Callable[[str], None] = print) -> dict:
 
     Raises InputError if something that the measurement needs is missing (a corpus, the package transformers).
     """
-    measure = importlib.import_module(f"minilm.bench.{options.what}").measure
+    measure = importlib.import_module(f"minilm.bench.{options.what.replace('-', '_')}").measure
     options.out.mkdir(parents=True, exist_ok=True)
     with threads(options.threads):
         before = machine()

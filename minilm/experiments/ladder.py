@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -192,7 +192,7 @@ def climb(
 
 
 @contextmanager
-def pool_of(workers: int) -> Iterator[Callable[..., Callable[[], Outcome]]]:
+def pool_of(workers: int) -> Iterator[Callable[..., Callable[[], Any]]]:
     """submit(function, *arguments) → a function that waits for its value."""
     if workers == 1:
         yield lambda function, *arguments: partial(function, *arguments)

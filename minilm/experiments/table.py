@@ -80,3 +80,22 @@ def details_table(
             cells.append(f"{np.mean(found):.{digits}f}{spread}" if found else "–")
         lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def figures_table(rows: list[dict], figures: Mapping[str, str]) -> str:
+    """One row per model with the mean and the deviation over the seeds of several figures, as a markdown table.
+
+    `figures` says how each is written, such as {"accuracy": "{:.3f}"}. A dash stands where no seed has the figure.
+    """
+    lines = [f"| model | {' | '.join(figures)} | training | parameters |", "|---|" + "---:|" * (len(figures) + 2)]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        mine = [row for row in rows if row["model"] == model]
+        cells = []
+        for name, form in figures.items():
+            found = [row[name] for row in mine if name in row]
+            cells.append(f"{form} ± {form}".format(np.mean(found), deviation(found)) if found else "–")
+        seconds, parameters = np.mean([row["seconds"] for row in mine]), mine[0]["parameters"]
+        lines.append(
+            f"| {model} | {' | '.join(cells)} | {seconds:.0f} s | {f'{parameters:,}' if parameters else '–'} |"
+        )
+    return "\n".join(lines)

@@ -1,6 +1,7 @@
 r"""Writing with a language model: one step of attention with a key/value cache, and beam search.  F18, F23.
 
-Letters:  t tokens read before · D size of a head · V vocabulary · K beams · N most tokens to write · α length penalty
+Letters:  t tokens read before · D size of a head · V vocabulary · K beams · R texts · z logits · N most tokens to write ·
+          α length penalty
 Sources:  Shazeer (2019), Fast Transformer Decoding, §2 (incremental attention); Wu et al. (2016), Google's Neural Machine
           Translation System, §7 (beam search with a length penalty).
 """
@@ -13,6 +14,7 @@ from numpy import ndarray as Array
 from minilm.errors import InputError
 from minilm.formulas.attention import attention
 from minilm.formulas.checks import check_shape
+from minilm.formulas.cross_entropy import log_softmax
 
 Text = tuple[int, ...]
 
@@ -44,6 +46,23 @@ def length_normalised(log_p: float, n: int, alpha: float) -> float:
     return log_p / n**alpha
 
 
+def beam_step(total: Array, z: Array, K: int) -> tuple[Array, Array, Array]:
+    r"""score(r, w) = Σ_r + log softmax(z_r)(w): the K best of R texts, each longer by one of V tokens.  F23, generation.
+
+    `total` [R] are the sums Σ_r of the logarithms of the texts so far, and `z` [R, V] the logits of what follows each of them.
+    Returns the K best scores, the best first, and for each of them the number r of its text and the token w: all [K].
+    Raises InputError if the shapes do not fit, or K is not from 1 to R·V.
+    """
+    check_shape("total", total, "R")
+    check_shape("z", z, "R V", R=len(total))
+    if not 1 <= K <= np.size(z):
+        raise InputError(f"{K} beams were asked for, but there are {np.size(z)} texts to choose from.")
+    scores = (total[:, None] + log_softmax(z)).reshape(-1)  # [R·V]
+    best = np.argsort(-scores, kind="stable")[:K]
+    r, w = np.divmod(best, np.shape(z)[1])
+    return scores[best], r, w
+
+
 def beam_search(
     log_p: Callable[[Text], Array], K: int, N: int, alpha: float = 1.0, end: int | None = None
 ) -> list[tuple[Text, float]]:
@@ -60,9 +79,8 @@ def beam_search(
     running: list[tuple[float, Text]] = [(0.0, ())]
     finished: list[tuple[float, Text]] = []
     for n in range(1, N + 1):
-        steps = [(total, text, log_p(text)) for total, text in running]
-        longer = [(total + float(z[w]), (*text, w)) for total, text, z in steps for w in range(len(z))]
-        longer.sort(key=lambda pair: -pair[0])
+        totals, z = np.array([total for total, _ in running]), np.stack([log_p(text) for _, text in running])
+        longer = [(float(s), (*running[r][1], int(w))) for s, r, w in zip(*beam_step(totals, z, z.size), strict=True)]
         over = [(total, text) for total, text in longer[:K] if text[-1] == end or n == N]
         finished += [(length_normalised(total, n, alpha), text) for total, text in over]
         running = [pair for pair in longer if pair[1][-1] != end][:K]

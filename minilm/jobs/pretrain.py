@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import tyro
 from torch import nn
@@ -257,13 +258,14 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     return measured
 
 
-def build(options: PretrainOptions, prepared: Prepared) -> nn.Module:
-    """The model as it is before the first step."""
-    config = options.model_config(prepared.tokenizer.size)
+def build(options: PretrainOptions, prepared: Prepared, further: int = 0) -> nn.Module:
+    """The model as it is before the first step, with room for `further` tokens that the text itself does not have."""
+    config = options.model_config(prepared.tokenizer.size + further)
     with torch.random.fork_rng(devices=[]):  # for the weights that `initialise` leaves as PyTorch draws them
         torch.manual_seed(options.seed)
         model: Any = options.adapter.build_pretraining(config)
     initialise(model, options.init, torch.Generator().manual_seed(options.seed))
     if options.word_vectors:
-        warm_start(model.encoder.token_table, vectors_for(prepared, options))
+        vectors = np.pad(vectors_for(prepared, options), ((0, further), (0, 0)))
+        warm_start(model.encoder.token_table, vectors)
     return model

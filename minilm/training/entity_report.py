@@ -3,7 +3,7 @@ r"""What a tagger finds, kind by kind, and whether it only finds names that it h
 A dictionary finds the names of its training lines and no other. So one F1 over all entities hides whether a model has learned
 what a name looks like, or only which names there are: the rows of known and of new names tell them apart.
 
-Letters:  T the true entities · G the guessed ones, each a (line, kind, first token, last token)
+Letters:  T the true entities · G the guessed ones
 Source:   Tjong Kim Sang and De Meulder (2003), CoNLL-2003, for whole entities; Augenstein, Derczynski and Bontcheva (2017),
           Generalisation in named entity recognition, for seen and unseen names.
 """
@@ -12,12 +12,21 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from minilm.errors import InputError
-from minilm.text.tag_schemes import OUTSIDE
 from minilm.text.tagged import TaggedLine
-from minilm.training.metrics import entities, entity_scores
+from minilm.training.metrics import entities
 
 Name = tuple[str, ...]
 MICRO, MACRO, KNOWN, NEW = "micro average", "macro average", "known names", "new names"
+
+
+class Entity(NamedTuple):
+    """Where an entity stands, and its name."""
+
+    line: int
+    kind: str
+    first: int
+    end: int
+    name: Name
 
 
 class Row(NamedTuple):
@@ -62,45 +71,48 @@ def report(
     Raises InputError if a line does not have one guessed tag for each token.
     """
     check_lengths(true_lines, guessed_lines)
-    guessed = [TaggedLine(line.tokens, tags) for line, tags in zip(true_lines, guessed_lines, strict=True)]
-    kinds = sorted({kind for line in (*true_lines, *guessed) for kind, _, _ in entities(line.tags)})
+    T = named(true_lines)
+    G = named(TaggedLine(line.tokens, tags) for line, tags in zip(true_lines, guessed_lines, strict=True))
+    kinds = sorted({entity.kind for entity in T | G})
     if not kinds:
         return []
-
-    def row(name: str, counts: Callable[[str, Name], bool]) -> Row:
-        T, G = only(true_lines, counts), only(guessed, counts)
-        scores = entity_scores(T, G)
-        support = sum(len(entities(tags)) for tags in T)
-        return Row(name, scores["precision"], scores["recall"], scores["f1"], support)
-
-    each = [row(kind, of_kind(kind)) for kind in kinds]
-    micro = row(MICRO, lambda *_: True)
+    each = [row(kind, T, G, of_kind(kind)) for kind in kinds]
+    micro = row(MICRO, T, G, lambda _: True)
     P, R, F1 = (
         sum(value or 0.0 for value in column) / len(each)
         for column in zip(*((own.precision, own.recall, own.f1) for own in each), strict=True)
     )
     rows = [*each, micro, Row(MACRO, P, R, F1, micro.support)]
     if known_names is not None:
-        rows.append(row(KNOWN, lambda _, name: name in known_names))
-        rows.append(row(NEW, lambda _, name: name not in known_names))
+        rows.append(row(KNOWN, T, G, lambda entity: entity.name in known_names))
+        rows.append(row(NEW, T, G, lambda entity: entity.name not in known_names))
     return rows
 
 
-def of_kind(kind: str) -> Callable[[str, Name], bool]:
+def named(lines: Iterable[TaggedLine]) -> set[Entity]:
+    """The entities of lines with BIO tags."""
+    return {
+        Entity(i, kind, first, end, name_of(line.tokens[first:end]))
+        for i, line in enumerate(lines)
+        for kind, first, end in entities(line.tags)
+    }
+
+
+def row(name: str, T: set[Entity], G: set[Entity], counts: Callable[[Entity], bool]) -> Row:
+    """The row of those entities that count."""
+    T, G = set(filter(counts, T)), set(filter(counts, G))
+    both = len(T & G)
+    return Row(name, share(both, len(G)), share(both, len(T)), share(2 * both, len(T) + len(G)), len(T))
+
+
+def of_kind(kind: str) -> Callable[[Entity], bool]:
     """Whether an entity is of this kind."""
-    return lambda own, _: own == kind
+    return lambda entity: entity.kind == kind
 
 
-def only(lines: Iterable[TaggedLine], counts: Callable[[str, Name], bool]) -> list[list[str]]:
-    """The BIO tags of the lines with only those entities for which `counts(kind, name)` holds; the others become O."""
-    out = []
-    for line in lines:
-        tags = [OUTSIDE] * len(line.tags)
-        for kind, first, end in entities(line.tags):
-            if counts(kind, name_of(line.tokens[first:end])):
-                tags[first:end] = [f"B-{kind}"] + [f"I-{kind}"] * (end - first - 1)
-        out.append(tags)
-    return out
+def share(part: int, whole: int) -> float | None:
+    """None is 0 divided by 0."""
+    return part / whole if whole else None
 
 
 def check_lengths(true_lines: Sequence[TaggedLine], guessed_lines: Sequence[list[str]]) -> None:

@@ -73,12 +73,14 @@ def train(
     on_pause: Callable[[Progress], bool | None] | None = None,
     title: str = "training",
     bar: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Progress:
     """Train until the budget is used up, and return how far the run came.
 
     `on_pause(progress)` is called after the shares of the budget in `pause_at`, at the end, and when the user presses
     Ctrl-C: evaluate and save there. Training ends early if it returns True, and after Ctrl-C. Pass the `progress` of a
-    stopped run to continue it.
+    stopped run to continue it. `clock()` is the time in seconds: with `time.process_time`, minutes are the processor's, and other
+    programs do not shorten the run.
 
     Raises InputError when the loss or its gradient is no longer finite (the weights are those before that step), and, before
     anything is evaluated or saved, when a weight is not.
@@ -90,7 +92,7 @@ def train(
     advice = f"Lower the learning rate (it is {learning_rate.peak:g}) or clip harder (it is {clip:g})."
     with graceful_stop() as stop, progress_bar(budget, progress, title, bar) as show:
         while not budget.done(progress.step, progress.tokens, progress.seconds):
-            started = time.perf_counter()
+            started = clock()
             model.train()
             step = step_at(progress.step)
             middle = (progress.step + 0.5, progress.tokens + step.tokens / 2, progress.seconds + last / 2)
@@ -104,7 +106,7 @@ def train(
             optimizer.zero_grad()
             progress.step += 1
             progress.tokens += step.tokens
-            last = time.perf_counter() - started
+            last = clock() - started
             progress.seconds += last
             for name, value in step.shown.items():  # a running mean, because single batches vary a lot
                 shown[name] = 0.98 * shown.get(name, float(value)) + 0.02 * float(value)

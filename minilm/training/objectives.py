@@ -148,7 +148,8 @@ class CausalLM(Unchanging):
 
     The model is called as `model(input_ids, attention_mask=…)` and returns logits [B, T, V]. Position t is asked for token
     t + 1 of `input_ids`, or of `batch.labels` [B, T] if they are given: they repeat the tokens, with −100 in place of those
-    that do not count, such as a prompt. Padding never counts.
+    that do not count, such as a prompt; then the model is also given `counted` [B, T], and returns logits [N, V] of the N
+    positions where it is True. Padding never counts.
     """
 
     curves: ClassVar[tuple[str, ...]] = ("loss",)
@@ -160,12 +161,20 @@ class CausalLM(Unchanging):
         if mask is not None:
             labels = labels.masked_fill(~mask, IGNORED)
         read = slice(0, max(1, ids.size(1) - 1))  # nothing is predicted from the last token, so it is not read
-        logits = self.logits(model, batch, ids[:, read], None if mask is None else mask[:, read])
-        return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:], label_smoothing)
+        mask = None if mask is None else mask[:, read]
+        if batch.labels is None or ids.size(1) < 2:
+            logits = self.logits(model, batch, ids[:, read], mask)
+            return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:], label_smoothing)
+        counted = labels[:, 1:] != IGNORED  # the product with the vocabulary is expensive, so only where it is needed
+        logits = self.logits(model, batch, ids[:, read], mask, counted)
+        return cross_entropy(logits, labels[:, 1:][counted], label_smoothing)
 
-    def logits(self, model: nn.Module, batch: Batch, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """How the model is called for the tokens of a batch that are read."""
-        return model(input_ids, attention_mask=attention_mask)
+    def logits(
+        self, model: nn.Module, batch: Batch, input_ids: Tensor, mask: Tensor | None, counted: Tensor | None = None
+    ) -> Tensor:
+        """How the model is called for the tokens of a batch that are read: [B, T, V], or [N, V] where `counted` is True."""
+        more = {} if counted is None else {"counted": counted}
+        return model(input_ids, attention_mask=mask, **more)
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The loss, to minimise and to display."""
@@ -198,6 +207,26 @@ class CausalLM(Unchanging):
         words = f"next token {measured['loss']:.3f} nats  perplexity {measured['perplexity']:.1f}"
         bits = measured.get("bits_per_character")
         return words if bits is None else f"{words}  {bits:.3f} bits per character"
+
+
+@dataclass(frozen=True)
+class Answers(CausalLM):
+    """`CausalLM` for conversations: for the first `warm_up` of a run, every token of a row counts, and then the answers alone.
+
+    Reading costs the same in both parts, and the history of an answer is language, too: as long as a model is still learning
+    words, it learns them twice as fast from the whole row. What it is for, it learns in the end.  F29.
+    """
+
+    warm_up: float = 0.0
+    everything: bool = False
+
+    def at(self, progress: float) -> "Answers":
+        """The objective when this share of the run is done."""
+        return replace(self, everything=progress < self.warm_up)
+
+    def loss(self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Loss:
+        """The mean in nats over the tokens that count now, and how many they are."""
+        return super().loss(model, replace(batch, labels=None) if self.everything else batch, label_smoothing)
 
 
 def noting_sizes(batches: Iterable[Batch], sizes: list[Tensor]) -> Iterator[Batch]:

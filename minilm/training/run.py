@@ -1,5 +1,6 @@
 """The training run that all objectives share: optimizer, generator, resuming, reports, saving and Ctrl-C.  F02, F03."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,10 +64,11 @@ class TrainingRun:
         optimisation: Optimisation,
         seed: int = 0,
         device: torch.device | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ):
         self.device = device or torch.device("cpu")
         self.model, self.objective, self.batch_at = model.to(self.device), objective, batch_at
-        self.budget, self.optimisation, self.progress = budget, optimisation, Progress()
+        self.budget, self.optimisation, self.progress, self.clock = budget, optimisation, Progress(), clock
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         use_generator(model, self.generator)
         o = optimisation
@@ -90,7 +92,7 @@ class TrainingRun:
         o = self.optimisation
         return train(
             *(self.model, self.optimizer, self.step_at, self.budget, o.learning_rate, o.clip),
-            *(self.progress, pause_at, on_pause, title, bar),
+            *(self.progress, pause_at, on_pause, title, bar, self.clock),
         )
 
     @property

@@ -34,8 +34,11 @@ class SequenceToSequence(CausalLM):
 
     label_smoothing: float = 0.0
 
-    def logits(self, model: nn.Module, batch: Batch, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        return model(batch.source_ids, input_ids, batch.source_mask, attention_mask)
+    def logits(
+        self, model: nn.Module, batch: Batch, input_ids: Tensor, mask: Tensor | None, counted: Tensor | None = None
+    ) -> Tensor:
+        logits = model(batch.source_ids, input_ids, batch.source_mask, mask)
+        return logits if counted is None else logits[counted]
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The loss with label smoothing, to minimise and to display."""

@@ -10,7 +10,7 @@ from writers import gpt
 
 from minilm.errors import InputError
 from minilm.formulas.attention import attention, causal_mask
-from minilm.formulas.generation import beam_search, cache_step, length_normalised
+from minilm.formulas.generation import beam_search, beam_step, cache_step, length_normalised
 from minilm.layers.attention import KVCache, fused_attention
 from minilm.models import generation
 
@@ -77,6 +77,18 @@ def test_F23_the_library_finds_the_same_beams(alpha):
         np.testing.assert_allclose([text.score for text in found], [score for _, score in wanted], atol=1e-10)
 
 
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(0, 99))
+def test_F23_a_step_of_the_search_finds_the_best_of_all_continuations(R, V, seed):
+    rng = np.random.default_rng(seed)
+    total, z = -rng.exponential(5, size=R), rng.normal(size=(R, V)) * 3 + rng.normal(size=(R, 1)) * 50
+    K = int(rng.integers(1, R * V + 1))
+    log_p = [[total[r] + z[r, w] - torch.logsumexp(torch.tensor(z[r]), 0).item() for w in range(V)] for r in range(R)]
+    wanted = sorted(((log_p[r][w], r, w) for r in range(R) for w in range(V)), reverse=True)[:K]
+    scores, rows, tokens = beam_step(total, z, K)
+    np.testing.assert_allclose(scores, [score for score, _, _ in wanted], rtol=1e-12)
+    assert list(zip(rows, tokens, strict=True)) == [(r, w) for _, r, w in wanted]
+
+
 def test_wrong_shapes_and_no_beams_are_refused():
     q, K = np.ones(3), np.ones((2, 3))
     for change in ((np.ones(4), q, q, K, K), (q, q, q, K, K[:1]), (q, q, q, K[:, :2], K)):
@@ -84,3 +96,5 @@ def test_wrong_shapes_and_no_beams_are_refused():
             cache_step(*change)
     with pytest.raises(InputError, match="at least 1 beam and 1 token, not 0 and 3"):
         beam_search(table(3, 0), 0, 3)
+    with pytest.raises(InputError, match="7 beams were asked for, but there are 6"):
+        beam_step(np.zeros(2), np.zeros((2, 3)), 7)

@@ -191,7 +191,8 @@ TRY = [
     *(("Set `x` to 3, then to 4.", [("x = 2", f"x = {x}")]) for x in (3, 4)),
     ("Set `x` to 0: is it even?", [("x = 2", "x = 9")]),
 ]
-FULL = {"Set `x` to 0: is it even?": [[("x = 2", "x = 0"), ("after", "x % 2", "print('below', 'it', file=sys.stderr)")]]}
+BELOW = "import warnings\\nwarnings.warn('x is small')\\nprint('below', 'it', file=sys.stderr)"
+FULL = {"Set `x` to 0: is it even?": [[("x = 2", "x = 0"), ("after", "x % 2", BELOW)]]}
 REMARKS = []
 VARIATIONS = []
 """
@@ -217,7 +218,7 @@ def test_what_changes_print_is_recorded_and_compared(tiny, capsys):
     found = json.loads(file.read_text(encoding="utf-8"))
     assert [answer["printed"] for answer in found] == [
         [["x is 3", "no longer true: It is even.", "1.5"], ["x is 4", "✓ It is even.", "2.0"]],
-        [["x is 0", "✓ It is even.", "0.0", "below it"]],  # no time, no picture, nothing of another section
+        [["x is 0", "✓ It is even.", "0.0", "below it"]],  # no time, no picture, no warning, nothing of another section
     ]
     assert answers.main(["--check"]) == 0 and answers.main(["01_tiny", "--show", "--only", "x` to 0"]) == 0
     shown = capsys.readouterr().out

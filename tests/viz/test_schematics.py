@@ -21,12 +21,13 @@ from layout import faults
 from pages import TOP
 from PIL import Image, ImageFilter
 
+from minilm.examples.pixels import Pictures
 from minilm.layers import attention as layer
 from minilm.layers.positions import RelativeBias, bucket
 from minilm.layers.recurrent import GRUCell, LSTMCell
 from minilm.models import bert_start
 from minilm.viz import schematics
-from minilm.viz.schematics import SCHEMATICS, Schematic, attention as drawn, crf, kit, places, words
+from minilm.viz.schematics import SCHEMATICS, Schematic, attention as drawn, crf, kit, pictures, places, words, writing
 from minilm.viz.schematics.svg import COLOURS
 
 SVG_FOLDER, SMALL_FOLDER = TOP / "data" / "schematics", Path(__file__).parent / "schematics"
@@ -282,6 +283,34 @@ def test_the_gates_stand_in_the_order_of_the_code():
     assert sorted(gates, key=gates.get) == list("ifgo")
     shown = texts(schematics.gru_cell())
     assert "n = tanh(a + r ⊙ u)" in shown and "(1 − z) ⊙ n + z ⊙ hₜ₋₁" in shown  # the reset comes after the product
+
+
+def test_the_picture_as_a_text_is_what_the_model_reads_and_predicts():
+    """The tokens in the schematic are those of `Pictures.rows`, and each prediction is the token that follows."""
+    three = Pictures(
+        np.array([[value for row in pictures.THREE for value in row]]), np.array([3]), levels=17, classes=10
+    )
+    ids = three.rows()[0].tolist()
+    assert len(ids) == 65 and three.vocab_size == 27
+    drawn_tokens = [f"class {ids[0] - 17}", *map(str, ids[1:5])]
+    shown = texts(schematics.pixels_by_class())
+    for token, target in zip(drawn_tokens, map(str, ids[1:6]), strict=True):
+        assert any(shown[i : i + 2] == [token, target] for i in range(len(shown)))
+
+
+def test_the_numbers_of_writing():
+    """The rows of the five rules by hand, and what two beams find against all texts of two words."""
+    shown = texts(schematics.decoding())
+    sharp = writing.P**2 / (writing.P**2).sum()
+    for row in (writing.P, sharp, writing.P[:3] / writing.P[:3].sum(), writing.P[:2] / writing.P[:2].sum()):
+        assert all(f"{p:.2f}" in shown for p in row)
+    assert shown.count("–") == 2 + 3 + 4
+    chances = {(a, b): p * q for a, p in writing.TREE[()].items() for b, q in writing.TREE[(a,)].items()}
+    best = max(chances, key=chances.get)
+    assert any(f"“{' '.join(best)}” with {chances[best]:.2f}" in text for text in shown)
+    first = max(writing.TREE[()], key=writing.TREE[()].get)
+    second = max(writing.TREE[(first,)], key=writing.TREE[(first,)].get)
+    assert f"and ends at {chances[first, second]:.2f}." in shown and chances[first, second] < chances[best]
 
 
 def test_the_counts_by_hand():

@@ -3,7 +3,6 @@
 DX = "dx = (g - g.mean(axis=-1, keepdims=True) - x_hat * (g * x_hat).mean(axis=-1, keepdims=True)) / s"
 CENTRED = "centred = x - x.mean(axis=-1, keepdims=True)"
 FFN = "y = by_hand.gelu(z) @ W_2.T + b_2  # [B, T, C]"
-TANH = "tanh_form = library.gelu_tanh(torch.tensor(x)).numpy()"
 WEIGHTS = (
     "w = {name: rng.normal(size=[sizes[axis] for axis in axes.split()]) / 2 for name, axes in by_hand.BLOCK.items()}\n"
 )
@@ -13,33 +12,22 @@ START = "start = {name: at_the_start(order) for name, order in orders.items()}"
 LOSSES = "losses = {name: train(*how, L, steps) for name, how in runs.items()}"
 SMALL = '(post_norm, "published", 1)'
 LAST = 'claim("From neighbours, it gets more than 60 %.", largest["neighbours"] > 0.6)'
-MODEL = 'model = started("published")\nmodel.encoder.stack.layers[0].attention.to_qkv.weight.data *= {}\n'
+MODEL = 'model = started("published")\nmodel.encoder.stack.layers[0].attention.to_qkv.weight.data *= 5\n'
 
 BERT = "config = TransformerConfig(30522, 768, layers=12, heads=12, feed_forward=3072, max_length=512)"
 
 TRY = [
-    (
-        "Remove the path through the mean from `dx` (`- g.mean(axis=-1, keepdims=True)`): how wrong is `dx`?",
-        [(DX, DX.replace(" - g.mean(axis=-1, keepdims=True)", ""))],
-    ),
-    (
-        "Put it back and remove the path through the variance (`- x_hat * (g * x_hat).mean(axis=-1, keepdims=True)`).",
-        [(DX, DX.replace(" - x_hat * (g * x_hat).mean(axis=-1, keepdims=True)", ""))],
+    *(
+        (
+            "Remove one of the two subtracted parts from `dx`, `- g.mean(axis=-1, keepdims=True)` or "
+            "`- x_hat * (g * x_hat).mean(axis=-1, keepdims=True)`: how wrong is `dx`?",
+            [(DX, DX.replace(part, ""))],
+        )
+        for part in (" - g.mean(axis=-1, keepdims=True)", " - x_hat * (g * x_hat).mean(axis=-1, keepdims=True)")
     ),
     (
         "Leave $\\mu$ out of the forward computation altogether, `centred = x` (this is RMSNorm).",
         [(CENTRED, "centred = x")],
-    ),
-    (
-        "Count the parameters of `library.TransformerBlock(C, 2, 4 * C)`: what share belongs to its `feed_forward`?",
-        [
-            (
-                "after",
-                TANH,
-                "block = library.TransformerBlock(C, 2, 4 * C)\n"
-                "sum(p.numel() for p in block.feed_forward.parameters()) / sum(p.numel() for p in block.parameters())",
-            )
-        ],
     ),
     (
         "Replace GELU by the identity, `y = z @ W_2.T + b_2`, and compare with `x @ (W_2 @ W_1).T + W_2 @ b_1 + b_2`: what can "
@@ -77,7 +65,6 @@ TRY = [
         "Use two blocks instead of twelve, `L = 2` above the line of `losses`: which orders learn now?",
         [(LOSSES, "L = 2\n" + LOSSES)],
     ),
-    ("Use a learning rate of 1e-3.", [("learning_rate=3e-3, warm", "learning_rate=1e-3, warm")]),
     (
         "Use a warm-up of 60 steps, `warm_up=60`: does post-norm from `fan-in` learn now?",
         [("warm_up=1", "warm_up=60")],
@@ -97,14 +84,9 @@ TRY = [
             (
                 "after",
                 LAST,
-                MODEL.format(5)
-                + 'plots.attention_maps(words, [scores(model).softmax(dim=-1)[:1]], title="times five")',
+                MODEL + 'plots.attention_maps(words, [scores(model).softmax(dim=-1)[:1]], title="times five")',
             )
         ],
-    ),
-    (
-        "Replace the 5 by $\\sigma/0.02$: which $\\sigma$ gives scores of standard deviation 1, `scores(model).std()`?",
-        [("after", LAST, MODEL.format("0.09 / 0.02") + "scores(model).std()")],
     ),
     *(
         (
@@ -119,7 +101,6 @@ TRY += [
         "Count the smallest GPT-2, whose only other sizes are `50257` tokens and `max_length=1024`: which part has grown?",
         [(BERT, BERT.replace("30522", "50257").replace("512)", "1024)"))],
     ),
-    ("Use 6 heads instead of 12: what changes?", [(BERT, BERT.replace("heads=12", "heads=6"))]),
 ]
 REMARKS = []
 
