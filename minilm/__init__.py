@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and edito
     )
     from minilm.models.sampling import sample as sample, sampling_probabilities as sampling_probabilities
     from minilm.models.sentence_encoder import SentenceEncoder as SentenceEncoder
+    from minilm.models.seq2seq import Seq2Seq as Seq2Seq, Seq2SeqConfig as Seq2SeqConfig
     from minilm.pretrained.protocol import open_model as open_model, save_model as save_model
     from minilm.text.tokenizer import Tokenizer as Tokenizer
     from minilm.training.loop import LearningRate as LearningRate
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and edito
     from minilm.training.run import Optimisation as Optimisation, TrainingRun as TrainingRun
     from minilm.training.schedule import Budget as Budget
     from minilm.training.tasks import TextTask as TextTask, TokenTask as TokenTask
+    from minilm.training.translation import translate as translate
     from minilm.training.writing import write as write
 
 __version__ = "0.1.0"
@@ -75,6 +77,8 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "GPT": "minilm.models.gpt",
     "generate": "minilm.models.generation",
     "beam_search": "minilm.models.generation",
+    "Seq2SeqConfig": "minilm.models.seq2seq",
+    "Seq2Seq": "minilm.models.seq2seq",
     "SentenceEncoder": "minilm.models.sentence_encoder",
     "initialise": "minilm.models.initialisation",
     "warm_start": "minilm.models.initialisation",
@@ -92,6 +96,7 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "TrainingRun": "minilm.training.run",
     "TextTask": "minilm.training.tasks",
     "TokenTask": "minilm.training.tasks",
+    "translate": "minilm.training.translation",
     "write": "minilm.training.writing",
     "pretrain": "minilm.jobs.pretrain",
     "PretrainOptions": "minilm.jobs.pretrain",

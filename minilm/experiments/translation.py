@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from minilm.errors import InputError, check_least
@@ -231,4 +232,21 @@ def report_of(task: Task, rows: list[dict], examples: list[str], training: int) 
     names = list(dict.fromkeys(name for row in rows for name in row if name not in facts))
     table = details_table(rows, training, names, unit="pairs", decimals=DECIMALS)
     lines = "\n".join(f"* {line}" for line in examples)
-    return f"# {task.title.capitalize()}\n\n{table}\n\nThe first sources of the test set (in brackets, what people wrote):\n\n{lines}"
+    said = verdict(task, rows)
+    written = f"The first sources of the test set (in brackets, what people wrote):\n\n{lines}"
+    return f"# {task.title.capitalize()}\n\n{table}\n\n{said}\n\n{written}"
+
+
+def verdict(task: Task, rows: list[dict]) -> str:
+    """How far the first model stands from the best of what is simpler, by the figure that decides."""
+
+    def mean_of(name: str) -> float:
+        return float(np.mean([row[task.score] for row in rows if row["model"] == name]))
+
+    best = max(task.rivals, key=mean_of)
+    model = next(row["model"] for row in rows if row["model"] not in task.rivals)
+    apart, digits = mean_of(model) - mean_of(best), DECIMALS.get(task.score, 3)
+    return (
+        f"In {task.score}, the {model} stands {abs(apart):.{digits}f} {'above' if apart >= 0 else 'below'} the best of the others "
+        f"({best})."
+    )

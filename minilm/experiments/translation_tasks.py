@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,24 +87,49 @@ LOOK_UP = {"dictionary look-up": rivals.look_up, "nearest neighbour": rivals.nea
 LEAD = {"first sentence": rivals.first_sentence, "beginning of it": rivals.beginning}
 TASKS = {
     "dates": Task(
-        *("dates and numbers", dates, scores.exact_by_length, scores.EXACT, LOOK_UP),
-        *(5.0, 600, 0.0, 0.0, 60, 0, False),
-        ("Sunday, May 3rd, 1998 at 3:05 pm", "twelve million three hundred and four thousand and five"),
+        title="dates and numbers",
+        parts=dates,
+        measure=scores.exact_by_length,
+        score=scores.EXACT,
+        rivals=LOOK_UP,
+        minutes=5.0,
+        vocab_size=600,
+        dropout=0.0,
+        label_smoothing=0.0,
+        tokens=60,
+        look_at=("Sunday, May 3rd, 1998 at 3:05 pm", "twelve million three hundred and four thousand and five"),
     ),
     "strings": Task(
-        *("strings of user interfaces", strings, scores.translated, scores.CHRF, LOOK_UP),
-        *(8.0, 4096, 0.2, 0.1, 100, 2, True),
-        ("Show the right sidebar", "Cannot open the file %1"),
+        title="strings of user interfaces",
+        parts=strings,
+        measure=scores.translated,
+        score=scores.CHRF,
+        rivals=LOOK_UP,
+        minutes=8.0,
+        vocab_size=4096,
+        dropout=0.2,
+        label_smoothing=0.1,
+        tokens=100,
+        neighbours=2,
+        fold=True,
+        look_at=("Show the right sidebar", "Cannot open the file %1"),
     ),
     "headlines": Task(
-        *("headlines", headlines, scores.summarised, scores.ROUGE["rougeL"], LEAD),
-        *(8.0, 4096, 0.3, 0.1, 40),
+        title="headlines",
+        parts=headlines,
+        measure=scores.summarised,
+        score=scores.ROUGE["rougeL"],
+        rivals=LEAD,
+        minutes=8.0,
+        vocab_size=4096,
+        dropout=0.2,
+        label_smoothing=0.1,
+        tokens=40,
     ),
 }
 
 
 def own_task(source: Path, target: Path) -> Task:
-    """A task with your own files: measured and compared as strings are."""
-    like = TASKS["strings"]
-    parts = own_files(source, target)
-    return Task(f"{source.name} → {target.name}", parts, like.measure, like.score, LOOK_UP, 8.0, 4096, 0.2, 0.1, 200, 2)
+    """A task with your own files: measured and compared as strings are, and read with their capitals."""
+    title, parts = f"{source.name} → {target.name}", own_files(source, target)
+    return replace(TASKS["strings"], title=title, parts=parts, tokens=200, fold=False, look_at=())

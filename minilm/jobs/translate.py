@@ -38,6 +38,9 @@ class TranslateOptions:
         check_most(self, {"beams": 1_000, "tokens": 1_000_000})
         if not self.texts:
             raise InputError('there is nothing to translate: give a text, as in minilm translate RUN "two hundred".')
+        for number, text in enumerate(self.texts, 1):
+            if not text.strip():
+                raise InputError(f"text {number} is empty: give a text, or leave it out.")
 
 
 def translate(options: TranslateOptions, say: Callable[[str], None] = print) -> list[str]:

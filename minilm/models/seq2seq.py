@@ -147,8 +147,9 @@ class Seq2SeqMemory:
         """Keep these rows of the batch, in this order."""
         self.states, self.source_ids = self.states[rows], self.source_ids[rows]
         self.source_mask = None if self.source_mask is None else self.source_mask[rows]
-        for cache in (*self.caches, *self.memory_caches):
-            cache.select(rows)
+        for own, crossed in zip(self.caches, self.memory_caches, strict=True):
+            own.select(rows)
+            crossed.select(rows)
 
 
 class Seq2Seq(nn.Module):

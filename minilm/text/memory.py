@@ -20,6 +20,7 @@ from minilm.text.parallel import PLACEHOLDER, Pair, families, placeholders
 
 BETWEEN = "\t"
 FILE = "memory.json"
+BLOCK = 256  # sources that are compared with all pairs at a time
 TITLE = re.compile(
     rf"({PLACEHOLDER.pattern})|\b[A-Z][a-z]*\b"
 )  # a placeholder, or a word whose first letter alone is a capital
@@ -39,18 +40,28 @@ class TranslationMemory:
         self.tf_idf = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), lowercase=True)
         self.known = self.tf_idf.fit_transform([source for source, _ in self.pairs])
 
-    def alike(self, sources: Sequence[str]) -> np.ndarray:
-        """How much each source is like those of the pairs, from 0 to 1: [sources, pairs]."""
-        return (self.tf_idf.transform(list(sources)) @ self.known.T).toarray()
+    def best(self, sources: Sequence[str], count: int, leave_out: np.ndarray | None = None) -> np.ndarray:
+        """The numbers of the `count` pairs whose sources are most like each source, the nearest first: [sources, count].
+
+        With `leave_out` [pairs], the sources are the memory's own, and no pair is taken with the same number there.
+        """
+        found = []
+        for start in range(0, len(sources), BLOCK):
+            part = list(sources[start : start + BLOCK])
+            alike = (self.tf_idf.transform(part) @ self.known.T).toarray()  # [block, pairs], the cosine, from 0 to 1
+            if leave_out is not None:
+                alike[leave_out[start : start + BLOCK, None] == leave_out] = -1
+            found.append(np.argsort(-alike, axis=1, kind="stable")[:, :count])
+        return np.concatenate(found)
 
     def nearest(self, sources: Sequence[str]) -> list[str]:
         """For each source the target of its nearest neighbour, with the placeholders of the source."""
-        best = self.alike(sources).argmax(axis=1)
+        best = self.best(sources, 1)[:, 0]
         return [with_placeholders(self.pairs[i][1], source) for i, source in zip(best, sources, strict=True)]
 
     def hinted(self, sources: Sequence[str], neighbours: int) -> list[str]:
         """Each source with the targets of so many neighbours behind it."""
-        return self.joined(sources, self.alike(sources) if neighbours else None, neighbours)
+        return self.joined(sources, self.best(sources, neighbours) if neighbours else None)
 
     def hinted_pairs(self, neighbours: int) -> list[Pair]:
         """The memory's own pairs, to learn from: no pair is a hint for itself or for one that is alike.
@@ -58,18 +69,20 @@ class TranslationMemory:
         (Otherwise the model would only learn to copy the first hint.)
         """
         sources, targets = zip(*self.pairs, strict=True)
-        alike = self.alike(sources) if neighbours else None
-        for family in families(self.pairs) if alike is not None else ():
-            alike[np.ix_(family, family)] = -1
-        return list(zip(self.joined(sources, alike, neighbours), targets, strict=True))
+        best = None
+        if neighbours:
+            family = np.empty(len(self.pairs), dtype=np.int64)
+            for number, members in enumerate(families(self.pairs)):
+                family[members] = number
+            best = self.best(sources, neighbours, family)
+        return list(zip(self.joined(sources, best), targets, strict=True))
 
-    def joined(self, sources: Sequence[str], alike: np.ndarray | None, neighbours: int) -> list[str]:
+    def joined(self, sources: Sequence[str], best: np.ndarray | None) -> list[str]:
         """See `hinted`."""
         read = [folded(source) if self.fold else source for source in sources]
-        if alike is None:
+        if best is None:
             return read
-        order = np.argsort(-alike, axis=1, kind="stable")[:, :neighbours]
-        hints = ([with_placeholders(self.pairs[i][1], s) for i in row] for s, row in zip(sources, order, strict=True))
+        hints = ([with_placeholders(self.pairs[i][1], s) for i in row] for s, row in zip(sources, best, strict=True))
         return [BETWEEN.join([source, *hint]) for source, hint in zip(read, hints, strict=True)]
 
     def save(self, folder: Path, neighbours: int) -> None:

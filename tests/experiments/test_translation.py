@@ -131,6 +131,10 @@ def test_it_writes_a_table_and_a_model_that_translates(run, capsys):
     )
     report = (run / "report.md").read_text(encoding="utf-8")
     assert f"| {WITH} |" in report and " → " in report
+    best = max(rows[:2], key=lambda row: row[scores.CHRF])
+    apart = rows[2][scores.CHRF] - best[scores.CHRF]
+    where = "above" if apart >= 0 else "below"
+    assert f"In chrF, the {WITH} stands {abs(apart):.1f} {where} the best of the others ({best['model']})." in report
     memory = json.loads((run / "model" / "memory.json").read_text(encoding="utf-8"))
     assert memory["neighbours"] == 2 and len(memory["pairs"]) == rows[0]["labels"]
     assert tiny.command("translate", str(run / "model"), "two hundred", "seven", "--tokens", "5") == 0
@@ -197,7 +201,7 @@ def test_folders_and_texts_that_do_not_fit_are_named(run, tmp_path, capsys):
     with pytest.raises(InputError, match="there is nothing to translate"):
         TranslateOptions(run / "model")
     assert tiny.command("translate", str(run / "model"), "") == 2
-    assert "the text '' has no tokens" in capsys.readouterr().err
+    assert "text 1 is empty: give a text, or leave it out" in capsys.readouterr().err
     assert tiny.command("translate", str(run / "model"), "one " * 600) == 2
     assert "and the model takes 512: shorten it" in capsys.readouterr().err
     assert tiny.command("generate", str(run / "model"), "one") == 2

@@ -188,7 +188,7 @@ def test_no_pair_is_a_hint_for_itself_or_for_one_that_is_alike():
     learnt = TranslationMemory(KNOWN).hinted_pairs(1)
     assert [target for _, target in learnt] == [target for _, target in KNOWN]
     hints = [source.split("\t")[1] for source, _ in learnt]
-    assert hints == ["关闭标签", "关闭标签", "关闭标签", "打开文件"]  # the first three are one family
+    assert hints[:3] == 3 * ["关闭标签"] and hints[3].startswith("打开文件")  # the first three are one family
     assert TranslationMemory(KNOWN).hinted_pairs(0) == KNOWN
 
 

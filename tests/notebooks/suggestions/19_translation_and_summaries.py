@@ -38,8 +38,7 @@ TRY = [
         [(SAID, 'said = "关闭窗口"')],
     ),
     (
-        'Cut the dateline off, `lead = lead.split("电 ")[-1]`, below the line that makes it: which of precision and recall '
-        "rises?",
+        'Cut the dateline off, `lead = lead.split("电 ")[-1]`, below the line that makes it: how far does ROUGE-1 rise?',
         [(LEAD, f'{LEAD}lead = lead.split("电 ")[-1]\n')],
     ),
 ]
