@@ -21,7 +21,7 @@
 # These are in every notebook:
 #
 # * **D0 to D4** are the five Chinese documents that the notebooks work through; *D0 §4.1* is section 4.1 of D0. **F01
-# to F36** are
+# to F37** are
 #   their formulas. Both stand after the headings: the section below treats F01, which D0 prints in §4.1. [INDEX.md](INDEX.md)
 #   lists all of them.
 # * `agree("what", a, b)` prints how close two results are: what we computed by hand, for instance, and what the library says.

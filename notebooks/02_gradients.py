@@ -244,7 +244,10 @@ agree(
 # %%
 picture, (left, right) = panels(1, 2, width_ratios=[1, 1.3])
 image = left.imshow(jacobian, cmap="RdBu", vmin=-0.25, vmax=0.25)
-picture.colorbar(image, ax=left, shrink=0.8)
+picture.colorbar(image, ax=left, shrink=0.8, label="∂ probability k / ∂ logit j")
+for (k, j), slope in np.ndenumerate(jacobian):
+    ink = "white" if abs(slope) > 0.15 else "black"
+    left.text(j, k, f"{slope:+.2f}", ha="center", va="center", fontsize=min(9, 45 / K), color=ink)
 left.set(title="Jacobian of the softmax", xlabel="logit j", ylabel="probability k")
 places = np.arange(K)
 right.bar(places - 0.2, y_hat, 0.4, color=COLOURS[0], label="the model's probabilities, ŷ")

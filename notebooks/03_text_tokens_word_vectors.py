@@ -39,6 +39,7 @@ from minilm.text import word_vectors as library
 from minilm.text.corpus import documents, labelled
 from minilm.text.sentences import split_sentences
 from minilm.text.tokenizer import bert_normalizer, train_characters, train_wordpiece, vocabulary_of
+from minilm.viz import schematics
 from minilm.viz.plots import COLOURS, spread
 from minilm.viz.teaching import FAST, agree, claim, panels
 
@@ -214,7 +215,7 @@ print(
 # %%
 picture, (left, right) = panels(1, 2)
 left.plot(sizes, 100 * np.array(unknown_words), "o-", color=COLOURS[1], label="one id per word")
-left.plot(sizes, 100 * np.array(unknown_pieces), "s-", color=COLOURS[0], label="WordPiece")
+left.plot(sizes, 100 * np.array(unknown_pieces), "o-", color=COLOURS[0], label="WordPiece")
 left.set(
     title="Unknown words in unseen reviews",
     xlabel="size of the vocabulary",
@@ -222,7 +223,7 @@ left.set(
     xscale="log",
 )
 left.legend()
-right.plot(sizes, per_word, "s-", color=COLOURS[0])
+right.plot(sizes, per_word, "o-", color=COLOURS[0])
 right.set(title="The price: pieces per word", xlabel="size of the vocabulary", xscale="log", ylim=(1, None))
 for axis in (left, right):
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
@@ -373,8 +374,13 @@ if not FAST:
 # the same company have similar meanings. So count the company. Let $n_{wc}$ be how often words $w$ and $c$ stand at
 # most five places apart, where near neighbours count more ($1/d$ at distance $d$); $n$ is $[V, V]$. Compare this with
 # chance. The result is called positive pointwise mutual information: how much more often two words meet than chance
-# predicts, and 0 if they meet less often.
-#
+# predicts, and 0 if they meet less often. The picture shows all four steps for a text of six words, with windows of two
+# words on each side:
+
+# %%
+schematics.word_vectors()
+
+# %% [markdown]
 # $$\text{PPMI}(w, c) = \max\Big(0,\; \log \frac{P(w, c)}{P(w)\, P_\alpha(c)}\Big), \qquad
 # P_\alpha(c) \propto n_c^{\alpha}, \quad \alpha = 0.75$$
 #
@@ -442,11 +448,15 @@ picture, (left, right) = panels(1, 2, width=11, height=6.8, width_ratios=(1, 1.7
 left.imshow(M[np.ix_(table, table)], cmap="Blues")
 left.set_xticks(range(len(table)), [names[u] for u in table], rotation=45)
 left.set_yticks(range(len(table)), [names[u] for u in table])
+for (i, j), value in np.ndenumerate(M[np.ix_(table, table)]):
+    ink = "white" if value > 0.7 * M[np.ix_(table, table)].max() else "black"
+    left.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=10, color=ink)
 left.set_title("PPMI: which words meet\nmore often than by chance")
 for u, x, y in zip(shown, across, up):
     group = next(i for i, members in enumerate(groups) if u in members)
     weight = "bold" if names[u] in around else "normal"
-    right.text(x, y, names[u], color=COLOURS[group % len(COLOURS)], fontsize=9, ha="center", weight=weight)
+    colour = [COLOURS[i] for i in (0, 1, 2, 3, 6, 7)][group]  # dark enough for letters
+    right.text(x, y, names[u], color=colour, fontsize=9, ha="center", weight=weight)
 right.set(xlim=(across.min() - 0.06, across.max() + 0.06), ylim=(up.min() - 0.03, up.max() + 0.03))
 right.set(title="Six words and their neighbours, projected onto a plane", xticks=[], yticks=[])
 picture

@@ -227,7 +227,7 @@ picture, axes = panels(1, 2, height=3.6)
 for axis, what, title in ((axes[0], Z, "Scores Q Kᵀ / √D"), (axes[1], A, "Weights: each row sums to 1")):
     axis.imshow(what, cmap="Blues", vmin=0)
     for (t, s), entry in np.ndenumerate(what):
-        colour = "white" if entry > what.max() / 2 else "black"
+        colour = "white" if entry > 0.6 * what.max() else "black"
         axis.text(s, t, f"{entry:.2f}", ha="center", va="center", color=colour, fontsize=10)
     axis.set(title=title, xlabel="the word that is looked at (key)", ylabel="the word that looks (query)")
     axis.set_xticks(range(len(words)), words, rotation=30)
@@ -545,7 +545,7 @@ picture, axes = panels(1, 5, width=11, height=2.7)
 for axis, weights, title in zip(axes, (right, after, zero, inverted, strict), titles):
     axis.imshow(weights, cmap="Blues", vmin=0, vmax=1)
     axis.set(title=title, xlabel="key")
-    axis.set_xticks(range(T))
+    axis.set_xticks(range(T), range(1, T + 1))
     axis.set_yticks(range(T), [f"{row:.1f}" for row in weights.sum(axis=1)])
 axes[0].set_ylabel("row sum of each query")
 picture

@@ -158,7 +158,8 @@ agree("M moves every position one word back", PE[1:] @ M.T, PE[:-1])
 
 # %%
 picture, axes = panels(1, 3, width=11, height=3.2)
-image = axes[0].imshow(PE.T, cmap="RdBu", aspect="auto")
+image = axes[0].imshow(PE.T, cmap="Blues", aspect="auto")
+picture.colorbar(image, ax=axes[0], label="PE")
 axes[0].set(title=f"PE: a clock with {len(omega)} hands", xlabel="position t", ylabel="feature")
 axes[1].imshow(products, cmap="Blues")
 axes[1].set(title="PE(t) · PE(s)", xlabel="position s", ylabel="position t")
@@ -344,8 +345,8 @@ left.step(offset, bucket(offset), where="mid", color=plots.COLOURS[0])
 left.set(title="The bucket of each distance", xlabel="distance s − t", ylabel="bucket")
 left.annotate("before the query", (-75, 18), ha="center", fontsize=11)
 left.annotate("after the query", (75, 12), ha="center", fontsize=11)
-image = right.imshow(bucket(s - t), cmap="tab20c")
-right.set(title=f"The buckets of {T} words", xlabel="position s", ylabel="position t")
+right.imshow(bucket(s - t) % 2 + 3 * (s > t), cmap="Blues", vmin=-1)  # neighbouring buckets differ in shade
+right.set(title=f"Each stripe is a bucket ({T} words)", xlabel="position s", ylabel="position t")
 picture
 
 # %%
@@ -373,16 +374,17 @@ before, after = softmax(scores_of_words), softmax(scores_of_words + b)
 # %%
 picture, axes = panels(1, 4, width=12, height=3.4)
 shown = {
-    "q · k / √D": (scores_of_words, "RdBu", 4),
-    "… its softmax": (before, "Blues", 1),
-    "q · k / √D + b": (scores_of_words + b, "RdBu", 4),
-    "… its softmax ": (after, "Blues", 1),
+    "q · k / √D": (scores_of_words, -4, 4),
+    "… its softmax": (before, 0, 1),
+    "q · k / √D + b": (scores_of_words + b, -4, 4),
+    "… its softmax ": (after, 0, 1),
 }
-for axis, (title, (values, colours, most)) in zip(axes, shown.items()):
-    axis.imshow(values, cmap=colours, vmin=-most if colours == "RdBu" else 0, vmax=most)
-    axis.set(title=title)
+for axis, (title, (values, least, most)) in zip(axes, shown.items()):
+    axis.imshow(values, cmap="Blues", vmin=least, vmax=most)
+    axis.set(title=title, xlabel="key")
     axis.set_xticks(range(T), words, rotation=90, fontsize=9)
     axis.set_yticks(range(T), words if axis is axes[0] else [], fontsize=9)
+axes[0].set_ylabel("query")
 picture
 
 # %%
@@ -398,9 +400,9 @@ claim("With it, more than 60 % on average.", to_the_left["with"].mean() > 0.6)
 claim("But not the same for every word.", np.ptp(to_the_left["with"]) > 0.1)
 
 # %% [markdown]
-# (Blue is positive, red negative.) So a bias is an opinion that a head has before it has read a word. Adding 4 to a
-# score multiplies the odds, the weight of this word against that of another one, by $e^4 \approx 55$, and a key that
-# fits the query very well can still win.
+# (The darker, the larger: the scores go from −4 to 4, the weights from 0 to 1.) So a bias is an opinion that a head has
+# before it has read a word. Adding 4 to a score multiplies the odds, the weight of this word against that of another
+# one, by $e^4 \approx 55$, and a key that fits the query very well can still win.
 #
 # A bias may have other shapes than a peak. The next picture takes one that falls in a straight line on both sides of a
 # centre, and shows the attention that it makes of random scores. (In Jupyter, it has sliders if `ipywidgets` is
@@ -538,10 +540,11 @@ for (at_t, at_s), style in (((0, 2), "-"), ((3, 5), "--")):
         pair = rotated(x, m)[[0, D // 2]]  # the fastest pair
         axes[0].plot([0, pair[0]], [0, pair[1]], style, color=colour, marker="o", markevery=[1])
         outwards = dict(ha="left" if pair[0] > 0 else "right", va="bottom" if pair[1] > 0 else "top")
-        axes[0].annotate(f" {name} = {m} ", pair, color=colour, fontsize=10, **outwards)
+        axes[0].annotate(f"  {name} = {m}  ", pair, color=colour, fontsize=10, **outwards)
 reach = 1.5 * max(np.hypot(*x[[0, D // 2]]) for x in (q, k))
+axes[0].set(xlabel="first of the two", ylabel="second of the two")
 axes[0].set(title="The first pair of features", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-axes[1].imshow(score, cmap="RdBu", vmin=-np.abs(score).max(), vmax=np.abs(score).max())
+axes[1].imshow(score, cmap="Blues")
 axes[1].set(title="The score of the same q and k", xlabel="position s", ylabel="position t")
 for start, colour in zip((0, 25, 50), plots.COLOURS):
     axes[2].plot(places - start, score[start], "-", color=colour, label=f"t = {start}", lw=6 - start / 12)

@@ -748,9 +748,10 @@ axes[0].set(title="Std of the scores", xlabel="width C", ylim=(0, 1.9))
 axes[0].legend(fontsize=9)
 for axis, (scheme, weights) in zip(axes[1:], maps.items()):
     axis.imshow(weights[head - 1], cmap="Blues", vmin=0, vmax=1)
-    axis.set(title=f"{scheme}: head {head}")
+    axis.set(title=f"{scheme}: head {head}", xlabel="key")
     axis.set_xticks(range(len(words)), words, rotation=90, fontsize=8)
     axis.set_yticks(range(len(words)), words if axis is axes[1] else [], fontsize=8)
+axes[1].set_ylabel("query")
 picture
 
 # %%

@@ -368,6 +368,7 @@ for name, gradients in {
 picture, (left, right) = panels(1, 2, width=8, height=3)
 left.hist(cosines, bins=24, range=(-1, 1), color=COLOURS[1])
 left.axvline(1, color=COLOURS[2], lw=3)
+left.annotate("the true\none", (1, left.get_ylim()[1]), (-6, 0), textcoords="offset points", ha="right", va="top")
 left.set(
     xlabel="cosine of the angle to the true gradient", ylabel="networks", title="Repaired: on average a right angle"
 )
@@ -452,7 +453,7 @@ for (s, g), values in measured.items():
         axis.plot(np.arange(1, steps + 1), curve, style, color=colour, label=f"{s}, g = {g:g}")
 axes[0].set(xlabel="step t", ylabel="log₁₀ ‖h‖", title="The state, going forward")
 axes[1].set(xlabel="step t", ylabel="log₁₀ ‖∂L/∂h‖", title="The gradient, going back")
-axes[0].legend()
+axes[0].legend(fontsize=10)
 picture
 
 # %%

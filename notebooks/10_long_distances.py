@@ -219,7 +219,9 @@ reach = {kind: [share(kind, d) for d in far] for kind in KINDS}
 picture, axis = panels(width=6, height=3)
 for kind, colour in KINDS.items():
     axis.plot(far, np.log10(reach[kind]), "o-", color=colour, label=kind)
-axis.set(xlabel="distance from the last token to the first", ylabel="log₁₀ of the share", title="Before any training")
+axis.set(
+    xlabel="distance from the last token to the first", ylabel="share that arrives (log₁₀)", title="Before any training"
+)
 axis.legend()
 picture
 

@@ -825,9 +825,8 @@ print(f"without transitions: entity F1 {before[0]:.2f}, {before[1]} impossible t
 picture, axis = panels(width=5.2, height=4.2)
 axis.imshow(A, cmap="RdBu_r", vmin=-4.5, vmax=4.5)
 for i, j in itertools.product(range(len(TAGS)), range(len(TAGS))):
-    axis.text(
-        j, i, f"{A[i, j]:.1f}", ha="center", va="center", fontsize=9, color="white" if abs(A[i, j]) > 3 else "black"
-    )
+    shown = f"{A[i, j].round(1) + 0.0:.1f}"  # + 0.0, because −0.04 would be shown as −0.0
+    axis.text(j, i, shown, ha="center", va="center", fontsize=9, color="white" if abs(A[i, j]) > 3 else "black")
 axis.set(title="Transitions learnt from the newspaper", xlabel="to", ylabel="from")
 axis.set_xticks(range(len(TAGS)), TAGS, rotation=60)
 axis.set_yticks(range(len(TAGS)), TAGS)

@@ -118,8 +118,8 @@ schematics.conversation_labels()
 # %%
 ids = np.array(row)
 begins = np.isin(ids, (roles.user, roles.model))
-last = np.maximum.accumulate(np.where(begins, np.arange(len(ids)), -1))  # where the turn of each token began
-labels = np.where((last >= 0) & (ids[last] == roles.model) & ~begins, ids, -100)
+last = np.maximum.accumulate(np.where(begins, np.arange(len(ids)), 0))  # where the turn of each token began
+labels = np.where((ids[last] == roles.model) & ~begins, ids, -100)
 agree("the labels", labels, answer_labels(ids, roles.user, roles.model))
 print("counted:", " ".join(tokenizer.tokens(labels[labels != -100])))
 
@@ -134,7 +134,7 @@ print("counted:", " ".join(tokenizer.tokens(labels[labels != -100])))
 # <details><summary>Answer</summary>
 #
 # A little less than half: turns of both people are about equally long, and the roles and the first turn do not count.
-# With a row for each answer it would be a good third, because most of the row is read for a single answer. That is why
+# With a row for each answer it would be a good third, because a long history is read for a single answer. That is why
 # our rows go on after the first answer.
 #
 # </details>
@@ -165,14 +165,23 @@ agree("L", CausalLM().loss(fresh, batch).value.detach(), formulas.dialogue_loss(
 print(f"loss of an untrained model: {CausalLM().measure(fresh, test)['loss']:.2f} nats; log V = {np.log(V):.2f}")
 
 # %% [markdown]
-# **What to try.** Let the history begin with at most one turn, `history=1` in `windows`. Why does a larger share
-# count? · Ask which token the loss would count if the user's messages counted as well:
-# `answer_labels(ids, roles.model, roles.user)` in the place of `labels` in the last line of its cell.
+# **What to try.** Let the history begin with at most one turn, `history=1` in `windows`. How does the share that
+# counts change? · Ask what the loss would count if the roles were exchanged: `answer_labels(ids, roles.model, roles.user)`.
 #
 # <details><summary>Answers</summary>
 #
-# 1. ANSWER
-# 2. ANSWER
+# 1. Hardly: from 45 to 46 %. With one turn of history, a row is a message and its answer, and both are about equally
+#    long. So a longer history costs nothing in our rows, because its answers count as well.
+#
+#    ```text
+#    counted in our rows: 46%; if every answer had a row of its own: 37%
+#    ```
+# 2. The words of the user, each with the `[SEP]` after it: the other half of the conversation. This is how the same row
+#    is read from the other side.
+#
+#    ```text
+#    counted: hi ! [SEP] fine [SEP]
+#    ```
 #
 # </details>
 #
@@ -294,14 +303,23 @@ claim("In front of it, it changes the logits.", float(off["in front, no mask"]) 
 claim("With a mask, it does not.", float(off["in front, with mask"]) < 1e-9)
 
 # %% [markdown]
-# **What to try.** Pad to 512 tokens as D2 does, `longest = 512`, and print only: `print(printed["padding counts"])` at
-# the end of the cell of the table. · Shift three times: `batch.labels[:, 2:]` and `ids[:, :-2]` in `ShiftedTwice`. Does
-# the model become even worse?
+# **What to try.** Pad to 512 tokens as D2 does, and print the loss of the same model on the first rows:
+# `PaddingCounts.longest = 512`, then `print(PaddingCounts().loss(models["padding counts"], test[0]).value)`. · Let the
+# model that shifts twice answer: `print(tokenizer.text(generate(models["shifted twice"], [row[:17]], 12, 0)[0].ids))`.
 #
 # <details><summary>Answers</summary>
 #
-# 1. ANSWER
-# 2. ANSWER
+# 1. It falls to 0.2 nats, although the model is the same: these rows are almost all padding. You can print as low a
+#    loss as you like, if only the rows are long enough.
+#
+#    ```text
+#    0.19941073656082153
+#    ```
+# 2. Nonsense: after each word, it writes what should come one word later. It has learned something, but not to write.
+#
+#    ```text
+#    ' ' a a? i m to to to to
+#    ```
 #
 # </details>
 #
@@ -366,7 +384,7 @@ for history, loss in worth.items():
 picture, axis = panels(1, 1, width=6.5)
 axis.bar(range(2), worth.values(), 0.5, color=COLOURS[0])
 axis.axhline(guessing, color=GREY, ls=":", lw=1.5)
-axis.annotate("guessing", (1.45, guessing), (0, 5), textcoords="offset points", color=GREY, ha="right")
+axis.annotate("guessing", (1.2, guessing), (0, 5), textcoords="offset points", color=GREY, ha="right")
 axis.set_xticks(range(2), [f"{h} turn(s) of history" for h in learned])
 axis.set(title="What was said can be repeated, if it was read", ylabel="nats at the name", ylim=(0, 2.8))
 picture
@@ -398,8 +416,19 @@ claim("What is kept is the end of the conversation.", [fit_history(spoken, 14)[-
 #
 # <details><summary>Answers</summary>
 #
-# 1. ANSWER
-# 2. ANSWER
+# 1. $\log 16 = 2.77$ nats, 0.69 more: twice as many names cost one more yes-or-no question. In these 250 steps, the
+#    model has not found out that it can look the name up, so the history does not help yet.
+#
+#    ```text
+#    the name after 8 turn(s) of history: 2.80 nats; guessing costs 2.77
+#    no longer true: With it, less than a fifth of that.
+#    ```
+# 2. It is much worse than guessing: the model has learned to copy a name, finds none, and is sure of something wrong.
+#    A model that may get only a part of the history has to be trained with parts.
+#
+#    ```text
+#    4.491342519720395
+#    ```
 #
 # </details>
 #
@@ -454,8 +483,18 @@ if not FAST:
 #
 # <details><summary>Answers</summary>
 #
-# 1. ANSWER
-# 2. ANSWER
+# 1. Less varied at both temperatures: the rare words can no longer be drawn. At temperature 1, distinct-2 falls from
+#    0.90 to 0.51.
+#
+#    ```text
+#    temperature 1   distinct-1 0.11, distinct-2 0.51; 1 × ',, it know the part of a cane?'
+#    ```
+# 2. 0.94 instead of 0.85: the more people have written, the more pairs have been used before. So compare distinct-n only
+#    between equally many answers.
+#
+#    ```text
+#    0.9407665505226481
+#    ```
 #
 # </details>
 #

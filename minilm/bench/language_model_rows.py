@@ -32,7 +32,7 @@ from minilm.training.schedule import Budget
 
 WINDOW = 50  # D1's max_sequence_length
 ASKED = 8_192  # tokens on which a model that reads a whole window for each of them is measured
-AT_ONCE = 8_192  # tokens per batch while measuring
+AT_ONCE = 4_096  # tokens per batch while measuring
 STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0)  # of the bigram's back-off: the best on the development documents is taken
 
 

@@ -62,7 +62,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
             kept = [*kept, name | result | {"settings": settings}]
             write_json(path, kept)
             say(f"{row.name:36} {result['perplexity']:8.1f} perplexity  {result['bits']:.3f} bits per character")
-    found = [result for row, seed in jobs if (result := find(kept, row, seed, settings)) is not None]
+    found = [there for row, seed in jobs if (there := find(kept, row, seed, settings)) is not None]
     say("\n" + markdown(found))
     facts = {"corpus": TASKS[options.task].corpus, "part": part, "documents": len(test.test)}
     return {"note": NOTE, **facts, "characters": test.characters, "rows": found}

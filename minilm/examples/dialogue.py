@@ -28,10 +28,9 @@ def answer_labels(ids: np.ndarray, user: int, model: int) -> np.ndarray:
     """
     ids = np.asarray(ids)
     begins = (ids == user) | (ids == model)
-    # the last place at which a turn began, at or before each token; −1 in front of the first turn
-    last = np.maximum.accumulate(np.where(begins, np.arange(len(ids)), -1))
-    answers = (last >= 0) & (ids[last] == model) & ~begins
-    return np.where(answers, ids, IGNORED)
+    # the last place at which a turn began, at or before each token; 0 in front of the first turn
+    last = np.maximum.accumulate(np.where(begins, np.arange(len(ids)), 0))
+    return np.where((ids[last] == model) & ~begins, ids, IGNORED)
 
 
 def fit_history(turns: Sequence[list[int]], room: int) -> list[list[int]]:

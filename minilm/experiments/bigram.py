@@ -7,6 +7,7 @@ Source:   Chen and Goodman (1999), An empirical study of smoothing techniques fo
 from collections.abc import Iterable
 
 import numpy as np
+import torch
 
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
@@ -57,7 +58,7 @@ def labelled_pairs(batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
         counted = batch.labels[:, 1:] != IGNORED
         v.append(batch.input_ids[:, :-1][counted])
         w.append(batch.labels[:, 1:][counted])
-    return tuple(np.concatenate([each.numpy() for each in part]) for part in (v, w))
+    return torch.cat(v).numpy(), torch.cat(w).numpy()
 
 
 def best_bigram(train: Iterable[Batch], development: Iterable[Batch], V: int) -> Bigram:

@@ -102,8 +102,10 @@ class DialogueOptions:
         """The options of a model's training, in the words of `minilm pretrain`."""
         minutes = 2.5 if self.minutes is None and self.steps is None else self.minutes
         budget: dict[str, Any] = dict(minutes=minutes, steps=self.steps)
-        sizes = dict(vocab_size=self.vocab_size, width=self.width, layers=self.layers, length=self.length)
-        heads = dict(heads=self.heads) if architecture == "gpt" else {}
+        sizes: dict[str, Any] = dict(
+            vocab_size=self.vocab_size, width=self.width, layers=self.layers, length=self.length
+        )
+        heads: dict[str, Any] = dict(heads=self.heads) if architecture == "gpt" else {}
         others: dict[str, Any] = dict(batch=self.batch, learning_rate=self.learning_rate, held_out=self.held_out)
         others |= dict(cache=self.cache, device=self.device, progress=self.progress, seed=seed)
         return PretrainOptions(corpus=self.corpus, architecture=architecture, **budget, **sizes, **heads, **others)

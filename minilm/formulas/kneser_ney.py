@@ -29,7 +29,7 @@ def framed(documents: Sequence[np.ndarray], begin: int, end: int, N: int) -> np.
 
 
 def discounts(a: np.ndarray) -> tuple[float, float, float]:
-    r"""D₁, D₂, D₃₊: how much is taken from n-grams with a count of 1, of 2, and of 3 or more, for the counts `a`.
+    r"""D₁, D₂, D₃₊: how much is taken from n-grams with a count of 1, of 2, and of 3 or more, for the counts `a`.  F23.
 
     Dᵢ = i − (i + 1) Y nᵢ₊₁/nᵢ,  Y = n₁/(n₁ + 2 n₂),  where nᵢ n-grams have the count i; each is kept between 0 and i.
     """
@@ -42,7 +42,9 @@ def discounts(a: np.ndarray) -> tuple[float, float, float]:
 
 
 class KneserNey:
-    """The model of order `N`, counted in the text `w` [T], which is `framed`. The token `begin` is never predicted.
+    r"""P(w ∣ the N − 1 tokens before it) by counting in the text `w` [T], which is `framed`.  F23.
+
+    The token `begin` is never predicted.
 
     `D` are the three discounts of each order, the shortest first; without it they are computed from the counts.
     Raises InputError for an order below 1, an id outside 0 … V − 1, and a text that does not begin with its frame or has
@@ -55,9 +57,8 @@ class KneserNey:
         if not predicted.any():
             raise InputError("w holds no token to predict: give a text with at least one document.")
         ids, one_place = [np.zeros(len(w), np.int64)], []  # ids[n]: the n tokens that end at each place, as one number
-        self.keys: list[
-            np.ndarray
-        ] = []  # of each n-gram, sorted: the number of its context times V, plus its last token
+        # keys[n]: one number for each n-gram of n + 1 tokens, in order: V times that of its context, plus its last token
+        self.keys: list[np.ndarray] = []
         for n in range(N):
             keys, places, numbers = np.unique(before(ids[n]) * V + w, return_index=True, return_inverse=True)
             self.keys.append(keys)

@@ -7,6 +7,7 @@ at the values where the sliders begin. The same values give the same picture.
 
 import importlib.util
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from minilm.errors import InputError
 from minilm.viz.plots import COLOURS, STYLE, Picture
 from minilm.viz.teaching import panels
 
+# JupyterLab lets each slider call us in a thread of its own, and matplotlib's style is one for all threads: one at a time.
+DRAWING = threading.Lock()
 Slider = tuple[str, Sequence[Any], Any]  # what stands beside it, the values that it can take, and the first one
 
 
@@ -52,7 +55,8 @@ def with_sliders(draw: Callable[..., Picture], **sliders: Slider) -> Any:
     }
 
     def redraw(_: object) -> None:
-        image.value = draw(**{name: slider.value for name, slider in made.items()})._repr_png_()
+        with DRAWING:  # the values are read inside, so the last picture is that of the last values
+            image.value = draw(**{name: slider.value for name, slider in made.items()})._repr_png_()
 
     for slider in made.values():
         slider.observe(redraw, names="value")
@@ -73,7 +77,7 @@ def temperature_and_root(S: int = 8, largest: int = 1024, seed: int = 0) -> Any:
         picture, (left, right) = panels(1, 2, width=9.5, height=3.4)
         for at, ((name, row), colour) in enumerate(zip(rows.items(), COLOURS)):
             places, A = np.arange(1, S + 1) + 0.4 * at - 0.2, softmax(row)
-            left.bar(places, row, 0.4, color=colour)
+            left.bar(places, row, 0.4, color=colour, label=name)  # so that it is hatched as on the right
             keys = np.exp(-(A * np.log(np.maximum(A, 1e-300))).sum())
             right.bar(places, A, 0.4, color=colour, label=f"{name}: like {keys:.1f} keys")
         left.axhline(0, color="black", lw=0.8)
@@ -136,7 +140,7 @@ def hidden_words(words: Sequence[str], seed: int = 2) -> Any:
     return with_sliders(draw, rate=("mask rate in percent", rates, 15), number=("another draw", range(1, 11), 1))
 
 
-WIDTH = 78  # characters in a line of `hidden_words`
+WIDTH = 84  # characters in a line of `hidden_words`
 
 
 def rows_of(words: Sequence[str]) -> list[list[tuple[int, int]]]:

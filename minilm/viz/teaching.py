@@ -14,10 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatterMathtext
 from numpy.typing import ArrayLike
 
-from minilm.viz.plots import STYLE, Picture
+from minilm.viz.plots import COLOURS, MARKERS, STYLE, Picture
 
 FAST = os.environ.get("MINILM_FAST") == "1"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+# One for each colour, because in grey the colours look alike: lengths of strokes and gaps, in widths of the line.
+DASHES = ((), (5, 1.5), (6, 1.3, 1.3, 1.3), (2.2, 1.3), (6, 1.3, 1.3, 1.3, 1.3, 1.3), (9, 2), (3.5, 1.3, 1.3, 1.3), ())
+HATCHES = ("", "//", "..", "\\\\", "xx")
+THICK = 2.5  # points; thicker lines differ by their width
 
 
 class Powers(LogFormatterMathtext):
@@ -30,6 +34,29 @@ class Powers(LogFormatterMathtext):
 
 class Panel(Axes):
     """Axes that keep our style for what is drawn later: the title, the legend, a logarithmic scale."""
+
+    def plot(self, *arguments, **options):
+        """A line without a style has the dashes of its colour, and round markers become those of their colour."""
+        drawn = super().plot(*arguments, **options)
+        styled = {"ls", "linestyle", "marker"} & set(options) or any(isinstance(given, str) for given in arguments)
+        for line in drawn:
+            if line.get_color() not in COLOURS or line.get_linewidth() > THICK:
+                continue
+            number = COLOURS.index(line.get_color())
+            if not styled and DASHES[number]:
+                line.set_linestyle((0, DASHES[number]))
+            elif line.get_marker() == "o" and "marker" not in options and line.get_linestyle() != "--":
+                line.set_marker(MARKERS[number % len(MARKERS)])
+        return drawn
+
+    def bar(self, *arguments, **options):
+        """Bars that a legend explains are hatched, if they are not of the first colour."""
+        drawn = super().bar(*arguments, **options)
+        colour = options.get("color")
+        if "label" in options and colour in COLOURS[1 : len(HATCHES)]:
+            for each in drawn:
+                each.set(hatch=HATCHES[COLOURS.index(colour)], edgecolor="white", linewidth=0)
+        return drawn
 
     def set_title(self, *arguments, **options):
         with style.context(STYLE):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import talk
 import torch
-from tiny import command, silent, weights
+from tiny import command, same, silent, weights
 
 from minilm.errors import InputError
 from minilm.examples.batching import Batch, pad
@@ -80,14 +80,12 @@ def test_the_perplexity_is_that_of_the_saved_model(result, material, shared):
     assert facts["history"] == 8 and facts["conversations"] == len(material.everyone)
 
 
-def test_the_same_steps_give_the_same_model_and_another_seed_another(shared, result, tmp_path):
-    again = dialogue(options(shared, out=tmp_path, rows=("gpt",), seeds=2), silent)
-    first, second = again["rows"]
-    assert first["loss"] == result["rows"][-1]["loss"] != second["loss"]
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(weights(shared / "run" / "chat").values(), weights(tmp_path / "chat").values())
-    )
+def test_the_same_steps_give_the_same_model_and_another_seed_another(shared, tmp_path):
+    few = dict(rows=("gpt",), steps=6, answers=20, written=2)
+    one = dialogue(options(shared, out=tmp_path / "one", seeds=2, **few), silent)["rows"]
+    other = dialogue(options(shared, out=tmp_path / "other", **few), silent)["rows"]
+    assert [row["seed"] for row in one] == [0, 1] and one[0]["loss"] == other[0]["loss"] != one[1]["loss"]
+    assert same(weights(tmp_path / "one" / "chat"), weights(tmp_path / "other" / "chat"))
 
 
 def test_choices_are_made_on_other_conversations_than_the_test(shared, material):
@@ -126,15 +124,15 @@ class EverythingPadded(CausalLM):
 
 
 def test_F29_as_D2_trains_it_the_model_fails(material):
-    """Shifted twice, the model predicts the token after the next one. With padding in the loss, the reported loss is no figure of
-    the answers: here it says less than half of the truth."""
+    """Shifted twice, the model predicts the token after the next one. With padding in the loss, the reported loss is not that of
+    the answers: here it is a quarter too low."""
     batches = answers(material.held_out, material.asked.measured, 8)
     right, twice, padded = (trained(material, objective()) for objective in (CausalLM, ShiftedTwice, EverythingPadded))
     honest = [CausalLM().measure(model, batches)["loss"] for model in (right, twice, padded)]
     assert honest[1] > honest[0] + 2
     with torch.no_grad():
         reported = np.mean([float(EverythingPadded().loss(padded, batch).value) for batch in batches])
-        assert reported < 0.5 * honest[2]
+        assert reported < 0.85 * honest[2]
         assert np.mean([float(ShiftedTwice().loss(twice, batch).value) for batch in batches]) < honest[1] - 2
 
 

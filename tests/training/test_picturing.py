@@ -90,6 +90,14 @@ def test_F24_pictures_are_drawn_from_these_probabilities(model, pictures):
     assert chisquare(counts, N * other / other.sum()).pvalue < 1e-6  # the other class would be noticed
 
 
+def test_F24_nothing_is_dropped_when_pictures_are_scored(pictures):
+    model = GPT(
+        GPTConfig(pictures.vocab_size, 12, 1, 3, 20, max_length=1 + M, dropout=0.5, positions="learned")
+    ).train()
+    one = class_log_probabilities(model, pictures)
+    assert (one == class_log_probabilities(model.train(), pictures)).all() and not model.training
+
+
 def test_F24_the_seed_decides_and_what_is_given_stays(model, pictures):
     classes = [0, 1, 1, 0, 1]
     one, two = (draw_pictures(model, pictures, classes, seed=s) for s in (1, 2))

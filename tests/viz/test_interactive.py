@@ -2,8 +2,10 @@
 
 import importlib.util
 import sys
+import threading
 from types import ModuleType
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -159,3 +161,15 @@ def test_a_strong_bias_decides_alone(monkeypatch):
 def test_a_slider_that_cannot_begin_there_is_named():
     with pytest.raises(InputError, match="the slider 'x' cannot begin at 3: it has the values"):
         interactive.with_sliders(lambda x: None, x=("x", (1, 2), 3))
+
+
+def test_two_sliders_that_move_at_once_leave_the_last_picture_and_the_readers_settings(present):
+    left, right, image = interactive.temperature_and_root(S=5, largest=64).children
+    first, settings = image.value, dict(matplotlib.rcParams)
+    ways = ((left, (1, 16, left.value)), (right, (0.1, 10.0, right.value)))
+    threads = [threading.Thread(target=lambda s=s, way=way: [s.move(v) for v in way]) for s, way in ways]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert image.value == first and dict(matplotlib.rcParams) == settings

@@ -26,6 +26,7 @@ from minilm.layers import attention as layer
 from minilm.layers.positions import RelativeBias, bucket
 from minilm.layers.recurrent import GRUCell, LSTMCell
 from minilm.models import bert_start
+from minilm.models.sampling import sampling_probabilities
 from minilm.viz import schematics
 from minilm.viz.schematics import SCHEMATICS, Schematic, attention as drawn, crf, kit, pictures, places, words, writing
 from minilm.viz.schematics.svg import COLOURS
@@ -305,6 +306,9 @@ def test_the_numbers_of_writing():
     for row in (writing.P, sharp, writing.P[:3] / writing.P[:3].sum(), writing.P[:2] / writing.P[:2].sum()):
         assert all(f"{p:.2f}" in shown for p in row)
     assert shown.count("–") == 2 + 3 + 4
+    for _, *rule in writing.RULES:
+        wanted = sampling_probabilities(np.log(writing.P), *rule)
+        np.testing.assert_allclose(writing.kept_of(*rule), wanted, atol=1e-12)
     chances = {(a, b): p * q for a, p in writing.TREE[()].items() for b, q in writing.TREE[(a,)].items()}
     best = max(chances, key=chances.get)
     assert any(f"“{' '.join(best)}” with {chances[best]:.2f}" in text for text in shown)

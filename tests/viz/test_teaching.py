@@ -9,7 +9,7 @@ import pytest
 import torch
 from pages import TOP
 
-from minilm.viz.plots import Picture
+from minilm.viz.plots import COLOURS, MARKERS, Picture
 from minilm.viz.teaching import agree, claim, panels
 
 
@@ -110,6 +110,22 @@ def test_what_is_drawn_later_keeps_to_the_style():
     right.set(yscale="linear")
     right.figure.draw_without_rendering()
     assert "10000" in {label.get_text() for label in right.get_yticklabels()}
+
+
+def test_lines_and_bars_can_be_told_apart_in_grey():
+    _, axis = panels()
+    plain = [axis.plot([1, 2], color=colour)[0] for colour in COLOURS[:6]]
+    looks = [line._dash_pattern for line in plain]  # what `set_linestyle` was given has no public getter
+    assert len({str(look) for look in looks}) == 6 and plain[0].get_linestyle() == "-"
+    dotted = [axis.plot([1, 2], "o-", color=colour)[0] for colour in COLOURS[:6]]
+    assert [line.get_marker() for line in dotted] == list(MARKERS[:6])
+    assert {line.get_linestyle() for line in dotted} == {"-"}
+    chosen = axis.plot([1, 2], ":", color=COLOURS[1]) + axis.plot([1, 2], "s-", color=COLOURS[2])
+    chosen += axis.plot([1, 2], color=COLOURS[1], ls="-") + axis.plot([1, 2], color=COLOURS[1], lw=5)
+    assert [line.get_linestyle() for line in chosen] == [":", "-", "-", "-"] and chosen[1].get_marker() == "s"
+    bars = [axis.bar([1, 2], [1, 2], color=colour, label="as the legend says") for colour in COLOURS[:5]]
+    assert len({each[0].get_hatch() for each in bars}) == 5 and bars[0][0].get_hatch() is None
+    assert axis.bar([1], [1], color=COLOURS[1])[0].get_hatch() is None  # no legend, nothing to tell apart
 
 
 @pytest.mark.parametrize(("value", "fast"), [("1", True), ("0", False), (None, False)])

@@ -108,6 +108,11 @@ def edges(rng):
         "no turn at all": {"ids": np.array([2, 14, 15]), "user": USER, "model": MODEL},
         "an empty answer": conversation(rng, 3, 0, 2, 3),
         "two answers in a row": twice,
+        "the row ends with the model's role": {
+            "ids": np.array([2, 14, USER, 15, END, MODEL]),
+            "user": USER,
+            "model": MODEL,
+        },
         "a single token": {"ids": np.array([MODEL]), "user": USER, "model": MODEL},
     }
 
@@ -177,7 +182,7 @@ EXERCISE = Exercise(
         "place; −100 says that nobody asks. The end of an answer is one of its tokens, and the role in front of it is not.",
         "ids [T] → where a turn begins [T] → for each place the last such place at or before it [T] → the role that stands there "
         "[T] → keep ids where it is the model's and the place itself is no role.",
-        "begins = ids is user or model;  last = running maximum of (t where begins, else −1);  answers = last ≥ 0 and ids[last] is "
-        "model and not begins;  labels = ids where answers, else −100",
+        "begins = ids is user or model;  last = running maximum of (t where begins, else 0);  labels = ids where ids[last] is "
+        "model and not begins, else −100",
     ),
 )

@@ -3,8 +3,7 @@ r"""Schematic of a conversation: whose turn it is, and which tokens count.  F29.
 from minilm.viz.schematics.kit import Schematic
 
 # a conversation as a row of tokens; the turn of each is the letter below it: u the user's, m the model's, - neither
-ROW = ("[CLS]", "[USER]", "hi", "[SEP]", "[MODEL]", "hello", "!", "[SEP]", "[USER]", "tea", "?", "[SEP]", "[MODEL]")
-ROW += ("yes", "[SEP]", "[PAD]")
+ROW = "[CLS] [USER] hi [SEP] [MODEL] hello ! [SEP] [USER] tea ? [SEP] [MODEL] yes [SEP] [PAD]".split()
 WHOSE = "-uuummmmuuuummm-"
 STEP, FIRST = 40, 96
 

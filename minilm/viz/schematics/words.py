@@ -85,7 +85,7 @@ def word_vectors() -> Schematic:
         if left == 52:
             picture.arrow(box.right(), (box.right()[0] + 50, box.y), shape="[V, V]")
         else:
-            svd = picture.box(508, box.y, 52, 34, "SVD", kind="operation")
+            svd = picture.box(518, box.y, 52, 34, "SVD", kind="operation")
             picture.arrow(box.right(), svd.left(), shape="[V, V]")
     picture.write(588, 148, "4 · Vectors", 13, bold=True, align="left")
     vectors = picture.cells(626, top, E, (40, cell), [[minus(f"{value:.1f}") for value in row] for row in E])

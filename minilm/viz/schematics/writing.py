@@ -6,7 +6,6 @@ In `kv_cache`, t is the number of tokens that were read before the new one.
 import numpy as np
 
 from minilm.formulas.generation import beam_search
-from minilm.models.sampling import sampling_probabilities
 from minilm.viz.schematics.kit import BOLD_LINE, Schematic
 
 BEFORE = 4  # tokens that were read before the new one
@@ -74,7 +73,7 @@ def kv_cache() -> Schematic:
 def decoding() -> Schematic:
     r"""How the next token is chosen: the same probabilities under five rules, and a search with two beams.  F23.
 
-    The numbers are those of `sampling_probabilities` and of `formulas.generation.beam_search`.
+    The numbers are those of `models.sampling.sampling_probabilities` and of `formulas.generation.beam_search`.
     """
     picture = Schematic(720, 452, "Choosing the next token by temperature, top-k, top-p and greedily; and two beams.")
     picture.frame(12, 12, 696, 208, "draw one token at a time")
@@ -82,7 +81,7 @@ def decoding() -> Schematic:
     for j, word in enumerate(NEXT):
         picture.write(230 + 96 * j, 56, word, bold=True)
     for i, (name, temperature, top_k, top_p) in enumerate(RULES):
-        p = sampling_probabilities(np.log(P), temperature, top_k, top_p)
+        p = kept_of(temperature, top_k, top_p)
         words = [f"{each:.2f}" if each else "–" for each in p]
         picture.write(24, 82 + 27 * i, name, align="left")
         picture.cells(182, 70 + 27 * i, p[None], (96, 24), [words], size=9.5, most=1.0)
@@ -92,13 +91,13 @@ def decoding() -> Schematic:
     start = picture.box(76, 340, 96, 28, "the film was", kind="text", size=9)
     y = {"good": 284, "a": 346, "not": 402}
     first = {}
-    for word, p in TREE[()].items():
-        first[word] = picture.box(226, y[word], 84, 28, f"{word}  {p:.2f}", kind=kind((word,), kept), size=9)
+    for word, share in TREE[()].items():
+        first[word] = picture.box(226, y[word], 84, 28, f"{word}  {share:.2f}", kind=kind((word,), kept), size=9)
         arrow(picture, start.right(), first[word].left(), (word,) in kept)
     leaves = [(a, b) for a in TREE[()] for b in list(TREE[(a,)])[:2]]
     for (a, b), height in zip(leaves, (270, 298, 332, 360, 390, 418), strict=True):
-        p, total = TREE[(a,)][b], TREE[()][a] * TREE[(a,)][b]
-        leaf = picture.box(392, height, 100, 24, f"{b}  {p:.2f}", kind=kind((a, b), kept), size=9)
+        share, total = TREE[(a,)][b], TREE[()][a] * TREE[(a,)][b]
+        leaf = picture.box(392, height, 100, 24, f"{b}  {share:.2f}", kind=kind((a, b), kept), size=9)
         arrow(picture, first[a].right(), leaf.left(), (a, b) in kept)
         picture.write(452, height, f"{total:.2f}", 9, align="left")
     best, greedy = (beams(K, 2)[0] for K in (2, 1))
@@ -107,6 +106,14 @@ def decoding() -> Schematic:
         f"Two beams keep “{best[0]}” as well,", f"and find “{' '.join(best)}” with {chance(best):.2f}.", align="left",
     )  # fmt: skip
     return picture
+
+
+def kept_of(temperature: float, top_k: int, top_p: float) -> np.ndarray:
+    """`P`, the largest first, after the temperature and the two cuts."""
+    p = P ** (1 / temperature)
+    p = np.where(np.arange(len(p)) < top_k, p, 0) / p[:top_k].sum()
+    p = np.where(np.cumsum(p) - p < top_p, p, 0)
+    return p / p.sum()
 
 
 def log_p(text: tuple[int, ...]) -> np.ndarray:

@@ -1,10 +1,9 @@
 """Notebook 17: what "What to try" says, done literally, and one change more in every section."""
 
-START = 'gpt = new_gpt("neighbours")'
-CONTEXT = "feed_forward=256, max_length=T)"
+PLACE = "row.clone(), T // 2"
+FIT = "curve = fit(gpt, "
 COUNTED = "model = KneserNey(framed(seen, BEGIN, END, N), V, N, BEGIN)"
-STEPS = "steps = 20 if FAST else 400"
-WINDOWS = "rows(64, window + 1, generator)"
+WINDOW = "window = 12 if FAST else 50"
 NEW = "new = 20 if FAST else 100"
 CUT = "k, p = 5, 0.9"
 BEAMS = "for beams in (1, 8)"
@@ -15,25 +14,22 @@ HUMAN = (
 
 TRY = [
     (
-        'Begin with heads that look nowhere in particular: `"fan-in"` instead of `"neighbours"`.',
-        [(START, START.replace("neighbours", "fan-in"))],
+        "Change the last letter instead of one in the middle: `place = T - 1` (the second value in the line with `other, place`). "
+        "How many rows of $z$ change now?",
+        [(PLACE, "row.clone(), T - 1")],
     ),
     (
-        "Set `max_length=12` for the model, so that each letter looks back at only eleven others.",
-        [(CONTEXT, CONTEXT.replace("=T", "=12"))],
+        'Train a model whose heads begin by looking nowhere in particular: `new_gpt("fan-in")` instead of `gpt` in the line '
+        "with `curve = fit`.",
+        [(FIT, 'curve = fit(new_gpt("fan-in"), ')],
     ),
     (
         "Learn from a tenth of the reviews: `seen[::10]` where the n-grams are counted. Which $N$ is best now?",
         [(COUNTED, COUNTED.replace("seen", "seen[::10]"))],
     ),
     (
-        "Train the GPT for twice as many `steps`. Which memory does it overtake?",
-        [(STEPS, "steps = 40 if FAST else 800")],
-    ),
-    (
-        "Give the one label a larger batch, `rows(256, window + 1, generator)` instead of 64: how far does four times the work "
-        "bring it?",
-        [(WINDOWS, "rows(256, window + 1, generator)")],
+        "Shorten the passages to ten letters: `window = 10`. Is the difference still as large?",
+        [(WINDOW, "window = 10")],
     ),
     (
         "Write 400 letters instead of 100: `new = 400`. By what factor does the number of products grow with a cache, and by what "
@@ -57,7 +53,8 @@ REMARKS = []
 
 VARIATIONS = [
     [("T, B = (24, 8) if FAST else (48, 32)", "T, B = 9, 3")],
-    [("T // 2] = number", "0] = number")],
+    [(PLACE, "row.clone(), 0")],
+    [("steps = 20 if FAST else 400", "steps = 9")],
     [("orders = range(1, 5 if FAST else 9)", "orders = range(1, 4)")],
     [("window = 12 if FAST else 50", "window = 3")],
     [("length, D = 6, 4", "length, D = 3, 7")],

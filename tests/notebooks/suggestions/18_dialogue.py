@@ -4,7 +4,6 @@ HISTORY = "seed=0, history=8)\nfirst"
 COUNTED = 'print("counted:", " ".join(tokenizer.tokens(labels[labels != -100])))'
 LONGEST = "longest = 128"
 TABLE = 'print(f"counting pairs of words (Kneser–Ney): {bigram:.2f} nats")'
-SHIFT = "ids, labels = batch.input_ids[:, :-1], batch.labels[:, 1:]"
 NAMES = 'names = "anna ben carla david emma finn greta henry".split()\n'
 COST = 'print(f"the name after {history} turn(s) of history: {loss:.2f} nats; guessing costs {guessing:.2f}")'
 TEMPERATURES = "for temperature in (0.0, 0.7, 1.0):"
@@ -13,27 +12,43 @@ SAID = 'print("message:", tokenizer.text(held_out.turn(i, t - 1, False))[-90:])'
 
 TRY = [
     (
-        "Let the history begin with at most one turn, `history=1` in `windows`. Why does a larger share count?",
+        "Let the history begin with at most one turn, `history=1` in `windows`. How does the share that counts change?",
         [(HISTORY, HISTORY.replace("8", "1"))],
     ),
     (
-        "Ask which token the loss would count if the user's messages counted as well: "
-        "`answer_labels(ids, roles.model, roles.user)` in the place of `labels` in the last line of its cell.",
+        "Ask what the loss would count if the roles were exchanged: `answer_labels(ids, roles.model, roles.user)`.",
         [
             (
+                "after",
                 COUNTED,
-                "print([tokenizer.tokens([i])[0] for i in answer_labels(ids, roles.model, roles.user) if i != -100])",
+                "counted = answer_labels(ids, roles.model, roles.user)\n"
+                'print("counted:", " ".join(tokenizer.tokens(counted[counted != -100])))',
             )
         ],
     ),
     (
-        'Pad to 512 tokens as D2 does, `longest = 512`, and print only: `print(printed["padding counts"])` at the end of the '
-        "cell of the table.",
-        [(LONGEST, "longest = 512"), ("after", TABLE, 'print(printed["padding counts"])')],
+        "Pad to 512 tokens as D2 does, and print the loss of the same model on the first rows: `PaddingCounts.longest = 512`, "
+        'then `print(PaddingCounts().loss(models["padding counts"], test[0]).value)`.',
+        [
+            (
+                "after",
+                TABLE,
+                "PaddingCounts.longest = 512\nwith torch.no_grad():\n"
+                '    print(float(PaddingCounts().loss(models["padding counts"], test[0]).value))',
+            )
+        ],
     ),
     (
-        "Shift three times: `batch.labels[:, 2:]` and `ids[:, :-2]` in `ShiftedTwice`. Does the model become even worse?",
-        [(SHIFT, "ids, labels = batch.input_ids[:, :-2], batch.labels[:, 2:]")],
+        'Let the model that shifts twice answer: `print(tokenizer.text(generate(models["shifted twice"], [row[:17]], 12, '
+        "0)[0].ids))`.",
+        [
+            (
+                "after",
+                TABLE,
+                'print(tokenizer.text(generate(models["shifted twice"], [row[:17]], 12, 0)[0].ids))\n'
+                'print(tokenizer.text(generate(models["right"], [row[:17]], 12, 0)[0].ids))',
+            )
+        ],
     ),
     (
         'Give the world sixteen names instead of eight: write `names = names + [name + "a" for name in names]` below the line '
@@ -42,7 +57,7 @@ TRY = [
     ),
     (
         "Let the model that has learned with the whole history read only the last message: `loss_at_the_name(learned[8], 1)`.",
-        [("after", COST, "    print(loss_at_the_name(learned[8], 1))")],
+        [("after", COST, "print(loss_at_the_name(learned[8], 1))")],
     ),
     (
         'Keep only the 20 likeliest tokens at temperature 1: write `generate(models["right"], prompts, 24, temperature, 20, '
