@@ -229,7 +229,8 @@ EXERCISE = Exercise(
     section=("19", "Cross-attention: the target asks, the source answers"),
     task="Write the layer that connects the two halves of a translation model. Every token of the target `X` [.., T, C] makes a "
     "query; every token of the source `M` [.., S, C] makes a key and a value. `may_attend` is False at padding of the source; a "
-    "query that may attend to nothing gets zeros.",
+    "query that may attend to nothing gets zeros. You may call `attention` of `minilm.formulas.attention`, which you know from "
+    "exercise 10.",
     returns={"Y": "batch target feature"},
     tiny=lambda: {
         "X": np.array([[1.0, 0.0]]),
@@ -248,7 +249,6 @@ EXERCISE = Exercise(
     needs=("attention", "padding_mask"),
     forbidden=(
         "cross_attention",
-        "attention",
         "attention_weights",
         "multi_head_attention",
         "scaled_dot_product_attention",
