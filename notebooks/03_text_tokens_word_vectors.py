@@ -455,7 +455,7 @@ left.set_title("PPMI: which words meet\nmore often than by chance")
 for u, x, y in zip(shown, across, up):
     group = next(i for i, members in enumerate(groups) if u in members)
     weight = "bold" if names[u] in around else "normal"
-    colour = [COLOURS[i] for i in (0, 1, 2, 3, 6, 7)][group]  # dark enough for letters
+    colour = [COLOURS[i] for i in (0, 1, 2, 3, 6, 7)][group % 6]  # dark enough for letters
     right.text(x, y, names[u], color=colour, fontsize=9, ha="center", weight=weight)
 right.set(xlim=(across.min() - 0.06, across.max() + 0.06), ylim=(up.min() - 0.03, up.max() + 0.03))
 right.set(title="Six words and their neighbours, projected onto a plane", xticks=[], yticks=[])

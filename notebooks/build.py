@@ -102,6 +102,7 @@ def execute(source: Path, fast: bool = False) -> NotebookNode:
             extra_arguments=["--Application.log_level=ERROR"],  # for the kernel itself, not for the cells
             resources={"metadata": {"path": empty}},
         )
+        client.owns_km = True  # so it ends the kernel, which would otherwise live as long as this program
         try:
             client.execute(env=environment)
         except CellExecutionError as error:

@@ -169,7 +169,8 @@ def test_a_name_and_a_model_that_nobody_knows_are_refused(tokenizer, tmp_path):
         edit(folder, model_type=kind)
         with pytest.raises(InputError) as caught:
             open_model(folder)
-        message = f"{folder / 'config.json'}: model_type {kind!r} is not one that minilm opens (mpnet, bert, minilm-lstm, gpt2)."
+        known = "mpnet, bert, minilm-lstm, gpt2, minilm-seq2seq"
+        message = f"{folder / 'config.json'}: model_type {kind!r} is not one that minilm opens ({known})."
         assert str(caught.value) == message
 
 
