@@ -14,7 +14,7 @@ WORKERS ?= 2
 BIN    := $(VENV)/bin
 # This file is written when everything is installed. If setup.cfg is newer, there is something new to install.
 STAMP  := $(VENV)/installed
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-zh notebooks notebooks-fast test tests coverage lint types format clean

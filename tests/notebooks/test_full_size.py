@@ -1,6 +1,6 @@
 """The notebooks at the sizes that readers run. (`test_suggestions.py` runs them small, with every suggestion.)
 
-A notebook that takes up to ten seconds runs every time. The longer ones take turns, two at each commit, because all of them
+A notebook that takes up to ten seconds runs every time. The longer ones take turns, one at each commit, because all of them
 together would double the time of the suite: each has had its turn after a few commits. `MINILM_EVERY_NOTEBOOK=1` runs all.
 """
 
@@ -28,7 +28,7 @@ LONG = (
     "19",
     "20",
 )  # more than ten seconds
-AT_ONCE = 2
+AT_ONCE = 1
 
 
 def commits() -> int | None:

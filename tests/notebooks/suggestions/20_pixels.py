@@ -79,14 +79,15 @@ FULL = {
     ],
 }
 
+# Every third one runs in the suite, so the long ones stand between.
 VARIATIONS = [
+    [("candidates = (1e-9, 1e-3, 1e-2, 0.1, 0.3, 1.0, 10.0, 100.0)", "candidates = (1.0,)")],
     [("split(digits(), 300, 300, seed=0)", "split(digits(), 300, 300, seed=None)")],
     [("split(digits(), 300, 300, seed=0)", "split(digits(), 900, 600, seed=7)")],
-    [("candidates = (1e-9, 1e-3, 1e-2, 0.1, 0.3, 1.0, 10.0, 100.0)", "candidates = (1.0,)")],
     [("pixel, 2.0, walk)  # [walk", "pixel, 50.0, walk)  # [walk")],
-    [("0.5 * ink.T", "0.01 * ink.T")],
-    [("place = 36", "place = 20")],
     [(POSITIONS, 'positions="relative"')],
+    [("place = 36", "place = 20")],
+    [("0.5 * ink.T", "0.01 * ink.T")],
     [("5 if FAST else 30", "1 if FAST else 2")],
     [("order = np.argsort(p[own])[:6]", "order = np.argsort(-p[own])[:6]")],
 ]
