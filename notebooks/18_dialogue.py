@@ -37,12 +37,14 @@ from minilm.examples.dialogue import (
     DialogueWindows,
     answer_labels,
     answers,
+    as_text,
     drawn,
+    every_answer,
     fit_history,
     prompt_for,
 )
-from minilm.experiments.bigram import best_bigram
 from minilm.formulas import language_models as formulas
+from minilm.formulas.kneser_ney import KneserNey
 from minilm.jobs.pretrain import PretrainOptions, build, prepare_for
 from minilm.models.generation import generate
 from minilm.text.corpus import documents
@@ -250,10 +252,10 @@ with torch.no_grad():
         name: np.mean([float(o.loss(models[name], batch).value) for batch in test]) for name, o in objectives.items()
     }
 honest = {name: CausalLM().measure(model, test)["loss"] for name, model in models.items()}
-pairs = DialogueWindows(prepared.train, roles, settings.length, 512, seed=0, history=1)
-pairs.open_round(0)
-development = answers(held_out, drawn(held_out, range(half), 40 if FAST else 500, seed=1), history=1)
-bigram = best_bigram([pairs.make(pairs.rows[chosen]) for chosen in pairs.batches], development, V).loss(test)
+everyone = windows.conversations
+all_answers = as_text(everyone, every_answer(everyone, range(len(everyone))))  # one behind the other
+counted = KneserNey(all_answers, V, 2, roles.model)  # it remembers one token
+bigram = -np.log(counted.probabilities(as_text(held_out, asked))).mean()
 for name in models:
     print(f"{name:15} prints {printed[name]:.2f} nats, is {honest[name]:.2f} nats per token of an answer")
 print(f"counting pairs of words (Kneser–Ney): {bigram:.2f} nats")
@@ -385,7 +387,7 @@ picture, axis = panels(1, 1, width=6.5)
 axis.bar(range(2), worth.values(), 0.5, color=COLOURS[0])
 axis.axhline(guessing, color=GREY, ls=":", lw=1.5)
 axis.annotate("guessing", (1.2, guessing), (0, 5), textcoords="offset points", color=GREY, ha="right")
-axis.set_xticks(range(2), [f"{h} turn(s) of history" for h in learned])
+axis.set_xticks(range(2), [f"{h} turn{'s' * (h > 1)} of history" for h in learned])
 axis.set(title="What was said can be repeated, if it was read", ylabel="nats at the name", ylim=(0, 2.8))
 picture
 

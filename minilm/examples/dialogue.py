@@ -168,8 +168,19 @@ def answers(
     return [padded([rows[i] for i in p], [labels[i] for i in p], conversations.roles.tokenizer.pad) for p in parts]
 
 
+def every_answer(conversations: Conversations, among: Iterable[int]) -> list[tuple[int, int]]:
+    """The answers (conversation, turn) of the conversations `among`: all turns but the first."""
+    return [(i, t) for i in among for t in range(1, len(conversations.lengths(i)))]
+
+
+def as_text(conversations: Conversations, chosen: Iterable[tuple[int, int]]) -> np.ndarray:
+    """The answers (conversation, turn) one behind the other, each with the role of the model in front: a text for models that
+    count (`formulas/kneser_ney.py`), in which the same tokens are predicted as in `answers`."""
+    return np.array([token for i, t in chosen for token in conversations.turn(i, t, True)], dtype=np.int64)
+
+
 def drawn(conversations: Conversations, among: Sequence[int], most: int, seed: int) -> list[tuple[int, int]]:
     """At most `most` answers (conversation, turn) of the conversations `among`, drawn with `seed`, in order."""
-    all_answers = [(i, t) for i in among for t in range(1, len(conversations.lengths(i)))]
+    all_answers = every_answer(conversations, among)
     chosen = np.random.default_rng(seed).permutation(len(all_answers))[:most]
     return [all_answers[j] for j in sorted(chosen.tolist())]

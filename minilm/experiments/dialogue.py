@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilm.errors import InputError, check_least, check_most
-from minilm.examples.dialogue import Conversations, DialogueWindows, answers, drawn, prompt_for
-from minilm.experiments.bigram import best_bigram
+from minilm.examples.dialogue import Conversations, DialogueWindows, answers, as_text, drawn, every_answer, prompt_for
 from minilm.experiments.dialogue_tables import examples, fewer_table, table, written_table
 from minilm.files.atomic import write_json, write_text
 from minilm.files.notes import Notes
+from minilm.formulas.kneser_ney import KneserNey
 from minilm.jobs.chat import FACTS
 from minilm.jobs.pretrain import PretrainOptions, build, prepare_for
 from minilm.models.config import parameter_count
@@ -179,19 +179,12 @@ def dialogue(options: DialogueOptions, say: Callable[[str], None] = print) -> di
 
 def counted(material: Material) -> dict:
     """The row of the bigram model, which is counted on every answer of the conversations to learn from."""
-    started = time.perf_counter()
-    windows, V = material.windows(1, 512, 0), material.roles.tokenizer.size
-    windows.open_round(0)
-    once = (windows.make(windows.rows[chosen]) for chosen in windows.batches)
-    asked = [answers(material.held_out, part, 1) for part in material.asked]
-    model = best_bigram(once, asked[0], V)
-    loss = model.loss(asked[1])
+    started, everyone = time.perf_counter(), material.everyone
+    text = as_text(everyone, every_answer(everyone, range(len(everyone))))
+    model = KneserNey(text, material.roles.tokenizer.size, 2, material.roles.model)
+    loss = -float(np.log(model.probabilities(as_text(material.held_out, material.asked.measured))).mean())
     facts = {"model": "bigram", "reads": "one token", "seed": 0, "loss": loss, "perplexity": math.exp(loss)}
-    return facts | {
-        "discount": model.discount,
-        "seconds": time.perf_counter() - started,
-        "parameters": len(model.pairs),
-    }
+    return facts | {"seconds": time.perf_counter() - started, "parameters": sum(map(len, model.keys))}
 
 
 def trained(name: str, seed: int, material: Material) -> dict:

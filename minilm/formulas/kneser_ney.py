@@ -85,10 +85,8 @@ class KneserNey:
 
     def everywhere(self, w: np.ndarray) -> np.ndarray:
         """P at every place of `w` [T], also where it is `begin`."""
-        p, h = (
-            np.full(len(w), 1 / self.V),
-            np.zeros(len(w), np.int64),
-        )  # h: the number of each place's context, −1 if unseen
+        p = np.full(len(w), 1 / self.V)
+        h = np.zeros(len(w), np.int64)  # the number of each place's context, −1 if it was never seen
         for n in range(self.N):
             keys, wanted = self.keys[n], h * self.V + w
             found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)

@@ -12,11 +12,11 @@ import torch
 from tiny import command, same, silent, weights
 
 from minilm.errors import InputError
-from minilm.examples.batching import Batch, pad
-from minilm.examples.dialogue import answers
-from minilm.experiments.bigram import DISCOUNTS, Bigram, best_bigram, labelled_pairs
+from minilm.examples.batching import pad
+from minilm.examples.dialogue import answers, as_text, every_answer
 from minilm.experiments.dialogue import DialogueOptions, Material, dialogue
 from minilm.files.notes import Notes
+from minilm.formulas.kneser_ney import KneserNey
 from minilm.jobs.chat import ChatOptions, chat, open_partner
 from minilm.jobs.pretrain import build
 from minilm.models.generation import generate
@@ -153,51 +153,21 @@ def test_a_missing_mask_does_no_harm_behind_a_text_and_much_in_front_of_it(mater
 # ---- the bigram model
 
 
-def kneser_ney(pairs, V, discount):
-    """P [V, V] by definition, with dicts."""
-    n = {}
-    for v, w in pairs:
-        n[v, w] = n.get((v, w), 0) + 1
-    kinds_before = [len({v for v, x in n if x == w}) + 1 for w in range(V)]
-    q = [kind / sum(kinds_before) for kind in kinds_before]
-    P = np.zeros((V, V))
-    for v in range(V):
-        total, kinds = sum(n.get((v, w), 0) for w in range(V)), sum((v, w) in n for w in range(V))
-        for w in range(V):
-            kept = max(n.get((v, w), 0) - discount, 0) + discount * kinds * q[w]
-            P[v, w] = kept / total if total else q[w]
-    return P
-
-
-def test_F23_the_bigram_model_is_kneser_ney_and_sums_to_1():
-    rng = np.random.default_rng(2)
-    v, w = rng.integers(0, 9, size=60) % 7, rng.integers(0, 9, size=60)
-    model = Bigram(v, w, 9, 0.7)
-    every = np.array([(a, b) for a in range(9) for b in range(9)])
-    P = model.probability(every[:, 0], every[:, 1]).reshape(9, 9)
-    np.testing.assert_allclose(P, kneser_ney(list(zip(v.tolist(), w.tolist())), 9, 0.7), rtol=1e-13)
-    np.testing.assert_allclose(P.sum(axis=1), 1, rtol=1e-13)
-    assert (P > 0).all()
-    with pytest.raises(InputError, match="between 0 and 1"):
-        Bigram(v, w, 9, 1.0)
-
-
-def test_the_discount_is_the_best_on_the_development_part(material, result):
-    asked = answers(material.held_out, material.asked.development, 1)
-    windows = material.windows(1, 64, 0)
-    windows.open_round(0)
-    once = [windows.make(windows.rows[chosen]) for chosen in windows.batches]
-    V = material.roles.tokenizer.size
-    v, w = labelled_pairs(once)
-    # every answer of the conversations to learn from, once
-    assert len(w) == sum(
-        len(material.everyone.turn(i, t, True)) - 1 for i in range(len(material.everyone)) for t in range(1, 8)
-    )
-    losses = {discount: Bigram(v, w, V, discount).loss(asked) for discount in DISCOUNTS}
-    best = best_bigram(once, asked, V)
-    assert best.discount == min(losses, key=losses.get) == result["rows"][0]["discount"]
-    batch = Batch(torch.tensor([[1, 2, 3]]), labels=torch.tensor([[-100, -100, 3]]))
-    assert best.loss([batch]) == pytest.approx(-np.log(best.probability(np.array([2]), np.array([3])))[0])
+def test_the_bigram_model_is_asked_for_the_tokens_that_all_others_are_asked_for(material, result):
+    """Its perplexity, token by token from the batches that the other models are measured on."""
+    everyone, roles = material.everyone, material.roles
+    text = as_text(everyone, every_answer(everyone, range(len(everyone))))
+    model = KneserNey(text, roles.tokenizer.size, 2, roles.model)
+    logs = []
+    for batch in answers(material.held_out, material.asked.measured, 3):
+        for row, labels in zip(batch.input_ids.tolist(), batch.labels.tolist()):
+            places = [t for t, label in enumerate(labels) if label != -100]
+            start = places[0] - 1  # the role, which is given
+            assert row[start] == roles.model and places == list(range(start + 1, places[-1] + 1))
+            logs += np.log(model.probabilities(np.array(row[start : places[-1] + 1]))).tolist()
+    assert result["rows"][0]["perplexity"] == pytest.approx(np.exp(-np.mean(logs)), rel=1e-12)
+    turns = [everyone.turn(i, t, True) for i in range(len(everyone)) for t in range(1, 8)]
+    assert text.tolist() == [token for turn in turns for token in turn]  # all of them, once
 
 
 # ---- talking

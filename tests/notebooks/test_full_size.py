@@ -52,7 +52,7 @@ def due(number: str, count: int | None) -> bool:
 @pytest.mark.parametrize("source", build.sources(), ids=lambda source: source.stem)
 def test_the_notebook_runs_at_full_size(source):
     if not due(source.stem[:2], commits()):
-        pytest.skip("another long notebook has its turn at this commit")
+        pytest.skip("another long notebook has its turn at this commit (2026-11-26)")
     assert build.execute(source, fast=False).cells  # a Fault says which cell failed, or which claim is no longer true
 
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+import transformers
 from scipy.stats import chisquare
 
 from minilm.errors import InputError
@@ -65,7 +66,6 @@ def test_F24_the_probabilities_of_all_pictures_sum_to_what_classes_leave(model, 
 
 
 def test_F24_the_same_weights_in_transformers_give_the_same_probabilities(model, pictures):
-    transformers = pytest.importorskip("transformers")
     config = transformers.GPT2Config(**ARCHITECTURE.write_config(model))
     theirs = transformers.GPT2LMHeadModel(config).eval()
     theirs.load_state_dict(ARCHITECTURE.write_names(weights_of(model)), strict=False)
