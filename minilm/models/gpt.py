@@ -61,6 +61,16 @@ class GPTConfig:
         return self.positions in ("learned", "sinusoidal")
 
 
+def position_table(config: Any) -> nn.Embedding | None:
+    """The table of positions, if a config (`has_table`) asks for one: learned vectors, or waves that stay as they are."""
+    if not config.has_table:
+        return None
+    table = nn.Embedding(config.max_length, config.width)
+    if config.positions == "sinusoidal":
+        table.weight = nn.Parameter(sinusoids(config.max_length, config.width), requires_grad=False)
+    return table
+
+
 class GPTEncoder(nn.Module):
     """Embeddings, then a stack of pre-norm blocks in which a token attends to itself and to the tokens before it."""
 
@@ -68,9 +78,7 @@ class GPTEncoder(nn.Module):
         super().__init__()
         c = self.config = config
         self.tokens = nn.Embedding(c.vocab_size, c.width)
-        self.positions = nn.Embedding(c.max_length, c.width) if c.has_table else None
-        if c.positions == "sinusoidal" and self.positions is not None:
-            self.positions.weight = nn.Parameter(sinusoids(c.max_length, c.width), requires_grad=False)
+        self.positions = position_table(c)
         self.dropout = Dropout(c.dropout)
         options: dict[str, Any] = dict(dropout=c.dropout, activation=c.activation, norm="pre", epsilon=c.epsilon)
         self.stack = TransformerStack(c.layers, c.width, c.heads, c.feed_forward, c.positions, **options)

@@ -24,7 +24,7 @@ from minilm.layers.positions import sinusoids
 from minilm.layers.transformer import ACTIVATIONS, TransformerStack
 from minilm.models.bert_start import look_next_door, small_branches
 from minilm.models.config import check_shape
-from minilm.models.gpt import OFFSETS, POSITIONS, SIZES
+from minilm.models.gpt import OFFSETS, POSITIONS, SIZES, position_table
 from minilm.models.heads import EncoderOutput
 from minilm.models.initialisation import TABLE_DEVIATION
 
@@ -66,16 +66,6 @@ def new_stack(c: Seq2SeqConfig, cross_attention: bool = False) -> TransformerSta
     return TransformerStack(*sizes, **options, cross_attention=cross_attention)
 
 
-def new_table(c: Seq2SeqConfig) -> nn.Embedding | None:
-    """The table of positions, if the config has one."""
-    if not c.has_table:
-        return None
-    table = nn.Embedding(c.max_length, c.width)
-    if c.positions == "sinusoidal":
-        table.weight = nn.Parameter(sinusoids(c.max_length, c.width), requires_grad=False)
-    return table
-
-
 class Seq2SeqEncoder(nn.Module):
     """The reader: embeddings and a stack of blocks. The decoder uses its table of tokens, too."""
 
@@ -83,7 +73,7 @@ class Seq2SeqEncoder(nn.Module):
         super().__init__()
         c = self.config = config
         self.tokens = nn.Embedding(c.vocab_size, c.width)
-        self.positions = new_table(c)
+        self.positions = position_table(c)
         self.dropout = Dropout(c.dropout)
         self.stack = new_stack(c)
 
@@ -159,7 +149,7 @@ class Seq2Seq(nn.Module):
         super().__init__()
         c = self.config = config or Seq2SeqConfig()
         self.encoder = Seq2SeqEncoder(c)
-        self.positions = new_table(c)
+        self.positions = position_table(c)
         self.decoder = new_stack(c, cross_attention=True)
         self.copy = CopyHead(c.width) if c.copy else None
 
