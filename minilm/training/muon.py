@@ -98,5 +98,7 @@ def matrix_groups(groups: Iterable[dict[str, Any]], model: nn.Module, scale: flo
             part["names"].append(name)
         split += parts.values()
     if not any(group["matrices"] for group in split):
-        raise InputError(f"Muon is for the matrices of Transformer blocks, and this {type(model).__name__} trains none.")
+        raise InputError(
+            f"Muon is for the matrices of Transformer blocks, and this {type(model).__name__} trains none."
+        )
     return split

@@ -75,7 +75,9 @@ class Optimizer:
                     self.move(theta, group, learning_rate * group["scale"], self.steps[i], self.memory[i])
                 i += 1
 
-    def move(self, theta: Tensor, group: dict[str, Any], learning_rate: float, t: int, memory: dict[str, Tensor]) -> None:
+    def move(
+        self, theta: Tensor, group: dict[str, Any], learning_rate: float, t: int, memory: dict[str, Tensor]
+    ) -> None:
         """One step for one parameter: `update` for each of its blocks."""
         for part, g, *pieces in in_blocks(theta, theta.grad, *memory.values()):
             self.update(part, g, learning_rate, group["weight_decay"], t, **dict(zip(memory, pieces, strict=True)))

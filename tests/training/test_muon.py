@@ -12,7 +12,9 @@ from minilm.models.lstm import LSTMConfig, LSTMEncoder
 from minilm.training.muon import COEFFICIENTS, Muon, matrix_groups, orthogonalised
 from minilm.training.optimizer import AdamW, parameter_groups
 
-CONFIG = TransformerConfig(vocab_size=13, width=8, layers=2, heads=2, feed_forward=20, max_length=7, positions="relative")
+CONFIG = TransformerConfig(
+    vocab_size=13, width=8, layers=2, heads=2, feed_forward=20, max_length=7, positions="relative"
+)
 RATES = [0.02, 0.02, 0.007, 0.0, 0.013]
 
 
@@ -130,5 +132,7 @@ def test_a_saved_state_continues_bit_for_bit_and_holds_no_second_moment_of_a_mat
 
 def test_a_model_without_blocks_is_refused():
     model = LSTMEncoder(LSTMConfig(vocab_size=11), torch.Generator().manual_seed(0))
-    with pytest.raises(InputError, match="Muon is for the matrices of Transformer blocks, and this LSTMEncoder trains none"):
+    with pytest.raises(
+        InputError, match="Muon is for the matrices of Transformer blocks, and this LSTMEncoder trains none"
+    ):
         muon_for(model)
