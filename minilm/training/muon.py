@@ -57,12 +57,11 @@ class Muon(AdamW):
     def remembered(self, group):
         return ("m",) if group.get("matrices") else self.remembers
 
-    def move(self, theta, group, learning_rate, t, memory):
+    def move(self, theta, g, group, learning_rate, t, memory):
         n = group.get("matrices")
         if not n:
-            return super().move(theta, group, learning_rate, t, memory)
-        g, m = theta.grad, memory["m"]
-        m.mul_(self.momentum).add_(g)
+            return super().move(theta, g, group, learning_rate, t, memory)
+        m = memory["m"].mul_(self.momentum).add_(g)
         step = orthogonalised(g.add(m, alpha=self.momentum).view(n, -1, g.size(1)))  # [n, R, C]
         R, C = step.shape[1:]
         if decay := group["weight_decay"]:

@@ -70,17 +70,17 @@ class Optimizer:
         i = 0
         for group in self.groups:
             for theta in group["params"]:
-                if theta.grad is not None:
+                if (g := theta.grad) is not None:
                     self.steps[i] += 1
-                    self.move(theta, group, learning_rate * group["scale"], self.steps[i], self.memory[i])
+                    self.move(theta, g, group, learning_rate * group["scale"], self.steps[i], self.memory[i])
                 i += 1
 
     def move(
-        self, theta: Tensor, group: dict[str, Any], learning_rate: float, t: int, memory: dict[str, Tensor]
+        self, theta: Tensor, g: Tensor, group: dict[str, Any], learning_rate: float, t: int, memory: dict[str, Tensor]
     ) -> None:
         """One step for one parameter: `update` for each of its blocks."""
-        for part, g, *pieces in in_blocks(theta, theta.grad, *memory.values()):
-            self.update(part, g, learning_rate, group["weight_decay"], t, **dict(zip(memory, pieces, strict=True)))
+        for part, slope, *pieces in in_blocks(theta, g, *memory.values()):
+            self.update(part, slope, learning_rate, group["weight_decay"], t, **dict(zip(memory, pieces, strict=True)))
 
     def zero_grad(self) -> None:
         """Drop the gradients. The next `backward` then writes new ones instead of adding to zeros."""

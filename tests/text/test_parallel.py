@@ -226,4 +226,7 @@ def test_F34_a_word_is_near_its_translation_and_the_vectors_are_those_of_the_cou
     assert np.abs(np.linalg.norm(vectors[vectors.any(axis=1)], axis=1) - 1).max() < 1e-5
     assert not vectors[sorted(tokenizer.special_ids)].any() and not vectors[tokenizer.ids(["%"])[0]].any()
     assert np.array_equal(pair_vectors(pairs, tokenizer, 8, seed=0), vectors)
-    assert pair_vectors(pairs[:5], tokenizer, 8, seed=0).shape == (tokenizer.size, 5)  # five pairs have no more directions
+    assert pair_vectors(pairs[:5], tokenizer, 8, seed=0).shape == (
+        tokenizer.size,
+        5,
+    )  # five pairs have no more directions
