@@ -235,17 +235,21 @@ class GPT(nn.Module):
         input_ids: Int[Tensor, "B T"],
         attention_mask: Bool[Tensor, "B T"] | None = None,
         counted: Bool[Tensor, "B T"] | None = None,
-    ) -> Float[Tensor, "*any V"]:
+        among: Int[Tensor, " K"] | None = None,
+    ) -> Float[Tensor, "*any _"]:
         """Logits [B, T, V]. Row t predicts token t + 1: the labels are `input_ids` moved one to the left, the last one −100.
 
-        With `counted`, only the logits [N, V] of the N positions where it is True.
+        With `counted`, only the logits [N, V] of the N positions where it is True; with `among`, only those of these K tokens.
         """
         hidden = self.encoder(input_ids, attention_mask=attention_mask).hidden
-        return self.logits(hidden if counted is None else hidden[counted])
+        return self.logits(hidden if counted is None else hidden[counted], among)
 
-    def logits(self, hidden: Float[Tensor, "*any C"]) -> Float[Tensor, "*any V"]:
-        """The product of each hidden state with the embedding of each token."""
-        return wide_product(hidden, self.encoder.tokens.weight)
+    def logits(
+        self, hidden: Float[Tensor, "*any C"], among: Int[Tensor, " K"] | None = None
+    ) -> Float[Tensor, "*any _"]:
+        """The product of each hidden state with the embedding of each token, or of each of these K tokens."""
+        table = self.encoder.tokens.weight
+        return wide_product(hidden, table if among is None else F.embedding(among, table))
 
     def new_memory(self) -> GPTMemory:
         """An empty memory, for `next_logits`."""
