@@ -18,6 +18,7 @@ from tqdm import tqdm
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
 from minilm.experiments.table import deviation
+from minilm.files.processes import end_with_parent
 from minilm.models.config import parameter_count
 from minilm.models.heads import Classifier
 from minilm.pretrained.protocol import save_model
@@ -193,16 +194,22 @@ def climb(
 
 @contextmanager
 def pool_of(workers: int) -> Iterator[Callable[..., Callable[[], Any]]]:
-    """submit(function, *arguments) → a function that waits for its value."""
+    """submit(function, *arguments) → a function that waits for its value. The workers end when this process does."""
     if workers == 1:
         yield lambda function, *arguments: partial(function, *arguments)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=worker_begins) as pool:
         try:
             yield lambda function, *arguments: pool.submit(function, *arguments).result
         except BaseException:  # Ctrl-C, or a fit that failed: what still waits is not started
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def worker_begins() -> None:
+    """What a worker does first."""
+    torch.set_num_threads(1)
+    end_with_parent()
 
 
 def workers_for(device: torch.device) -> int:
