@@ -125,7 +125,7 @@ class Row:
 
 
 LSTM: dict[str, Any] = dict(architecture="lstm", learning_rate=4e-3, embedding_learning_rate_scale=1.0, candidates=512)
-GPT: dict[str, Any] = dict(architecture="gpt", learning_rate=2e-3, candidates=512)
+GPT: dict[str, Any] = dict(architecture="gpt", learning_rate=4e-3, candidates=512)
 
 
 def settings_of(options: BenchOptions, vocab_size: int, seed: int = 0, **changes: Any) -> PretrainOptions:
