@@ -168,7 +168,8 @@ def dialogue(options: DialogueOptions, say: Callable[[str], None] = print) -> di
             rows.append(counted(material) if name == "bigram" else trained(name, seed, material))
             say(f"{name:10} seed {seed}  perplexity {rows[-1]['perplexity']:.1f}  {rows[-1]['seconds']:.0f} s")
     written = [people(material), *(text for row in rows for text in row.pop("writes", []))]
-    result = {"rows": rows, "written": written, "cost": cost(started)}
+    needed = cost(started)
+    result: dict[str, Any] = {"rows": rows, "written": written, "cost": needed}
     result["asked"] = len(material.asked.measured)
     parts = table(rows), fewer_table(rows), written_table(written), examples(written, messages(material))
     report = "\n\n".join(filter(None, parts))
@@ -176,7 +177,7 @@ def dialogue(options: DialogueOptions, say: Callable[[str], None] = print) -> di
     write_json(o.out / "dialogue.json", result)
     write_text(o.out / "report.md", report + "\n")
     notes.write(o.out)
-    say(f"\n{report}\n\n{cost_in_words(result['cost'])}. The results are in {o.out}: report.md, dialogue.json.")
+    say(f"\n{report}\n\n{cost_in_words(needed)}. The results are in {o.out}: report.md, dialogue.json.")
     if "gpt" in o.rows:
         say(f"Try next:  minilm chat {o.out / 'chat'}")
     return result

@@ -249,7 +249,7 @@ class GPT(nn.Module):
     ) -> Float[Tensor, "*any _"]:
         """The product of each hidden state with the embedding of each token, or of each of these K tokens."""
         table = self.encoder.tokens.weight
-        return wide_product(hidden, table if among is None else F.embedding(among, table))
+        return F.linear(hidden, table if among is None else F.embedding(among, table))
 
     def new_memory(self) -> GPTMemory:
         """An empty memory, for `next_logits`."""
@@ -268,7 +268,7 @@ class GPT(nn.Module):
         caches = None if memory is None else memory.caches
         if memory is not None and memory.one_token and memory.caches[0].read and input_ids.size(1) == 1:
             if not (self.training or torch.is_grad_enabled()):
-                return self.logits(self.encoder.one_token(input_ids[:, 0], memory, attention_mask))
+                return wide_product(self.encoder.one_token(input_ids[:, 0], memory, attention_mask), memory.tokens)
         hidden = self.encoder(input_ids, None, attention_mask, caches=caches).hidden
         return self.logits(hidden[:, -1])
 
