@@ -169,6 +169,8 @@ def translation(options: TranslationOptions, say: Callable[[str], None] = print)
             measured = task.measure(parts.test, written)
             rows.append(row_of(name, seed, measured, material, progress.seconds, parameter_count(model)))
             rows[-1] |= {"steps": progress.step, "recipe": asdict(model.config)}
+            write_json(options.folder / "results.json", rows)
+            say(f"{name}, seed {seed}: {task.score} {measured[task.score]:.{DECIMALS.get(task.score, 3)}f}")
             if len(examples) == 0:  # the first model is kept
                 save_model(options.folder / "model", model, tokenizer)
                 if neighbours or task.fold:
