@@ -62,7 +62,8 @@ schematics.pixels_by_class()
 # nothing was chosen on.
 
 # %%
-learn, tune, test = split(digits(), 300, 300, seed=0)
+held = 40 if FAST else 300  # pictures in the development part, and in the test part
+learn, tune, test = split(digits(), held, held, seed=0)
 m, G, K = learn.pixels, learn.levels, learn.classes
 ids = learn.rows()  # [N, 1 + m]
 print(f"{len(learn):,} pictures to learn from; m = {m} pixels, G = {G} grey levels, K = {K} classes")
