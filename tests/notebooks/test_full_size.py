@@ -37,7 +37,10 @@ def test_the_notebook_runs_at_full_size(source, tmp_path, tmp_path_factory):
     [
         ("import warnings\nwarnings.warn('careful')", "it warns"),
         ("import os\nos.getcwd()", "its output contains a path"),
-        ("from IPython.display import SVG\nSVG('<svg xmlns=\"http://www.w3.org/2000/svg\"><script/></svg>')", "its SVG loads"),
+        (
+            "from IPython.display import SVG\nSVG('<svg xmlns=\"http://www.w3.org/2000/svg\"><script/></svg>')",
+            "its SVG loads",
+        ),
         ("from minilm.viz.teaching import FAST\nassert FAST", ""),
         ("from minilm.viz.teaching import claim\nclaim('It is so.', False)", ""),
     ],
