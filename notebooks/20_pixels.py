@@ -34,7 +34,7 @@ from minilm.examples.pixels import PictureBatches, digits, split
 from minilm.formulas import likelihood as likelihoods, pixels as formulas
 from minilm.formulas.cross_entropy import softmax
 from minilm.models.gpt import learning_rate_scales
-from minilm.training.picturing import class_log_probabilities, draw_pictures
+from minilm.training.picturing import draw_pictures, log_probabilities
 from minilm.viz import schematics
 from minilm.viz.pixels import image_rows
 from minilm.viz.plots import COLOURS, GREY
@@ -341,16 +341,15 @@ curve = []
 
 
 def look(progress):
-    log_p = class_log_probabilities(model, tune)
-    curve.append((progress.step, bits(log_p[np.arange(len(tune)), tune.y])))
+    curve.append((progress.step, bits(log_probabilities(model, tune))))
 
 
 run.train([0.1, 0.2, 0.4, 0.6, 0.8], look, bar=False)
-log_p = class_log_probabilities(model, test)  # [N, K]: every picture in every class
+log_p = log_probabilities(model, test)  # [N]: every picture in its class
 with torch.no_grad():
     z = model(test.rows()[:, :-1]).double().numpy()  # [N, m, G + K]
-agree("log P(x | y), formulas", formulas.log_probability(z, test.x), log_p[own], atol=1e-4)
-counted["all pixels before, and class"] = bits(log_p[own])
+agree("log P(x | y), formulas", formulas.log_probability(z, test.x), log_p, atol=1e-4)
+counted["all pixels before, and class"] = bits(log_p)
 print("bits per pixel, by what is known:", {what: round(float(value), 2) for what, value in counted.items()})
 
 # %% [markdown]
@@ -457,7 +456,7 @@ image_rows(worlds, ["Transformer", "histograms"], title="Five threes each")
 
 # %%
 cost = {
-    what: bits(class_log_probabilities(model, type(test)(x, y, G, K))[np.arange(len(y)), y])
+    what: bits(log_probabilities(model, type(test)(x, y, G, K)))
     for what, x, y in (
         ("real digits", test.x, test.y),
         ("drawn by the Transformer", by_model, asked),
