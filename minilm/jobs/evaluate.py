@@ -42,6 +42,8 @@ class EvaluateOptions:
     data: str
     columns: InOwnFile = field(default_factory=Columns)
     truncate: bool = False
+    base: Path | None = None
+    """For an adapter: the model that it was trained on, if that was moved."""
     device: str = "auto"
     known: str | None = None
     """For a tagger: the tagged data that it learned from. Its report then has a row for the names that occur there, and a
@@ -57,7 +59,7 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Me
     """
     device = choose_device(options.device)
     notes = Notes(say)
-    loaded = open_classifier(options.model, notes)
+    loaded = open_classifier(options.model, notes, options.base)
     model = loaded.model.to(device)
     task, wanted = task_of(model.head_config), task_for(options.data)
     if not isinstance(task, wanted):

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import tyro
 
 from minilm.errors import InputError, check_least
 from minilm.examples.labelled import label_names
@@ -24,10 +26,12 @@ from minilm.jobs.labelled_data import (
     task_for,
     texts_of,
 )
+from minilm.models.adaptation import Adaptation, adapt, merge
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.heads import Classifier
 from minilm.models.initialisation import initialise
 from minilm.models.lstm import LSTMConfig, LSTMEncoder
+from minilm.pretrained.adapter import save_adapter
 from minilm.pretrained.protocol import architecture_named, encoder_config, load_encoder, save_model
 from minilm.pretrained.registry import locate
 from minilm.pretrained.run_folder import refuse_to_overwrite, tokenizer_for
@@ -37,8 +41,11 @@ from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import choose_device
 from minilm.training.metrics import Measured
 from minilm.training.state import add_metrics, start_metrics
-from minilm.training.supervised import PUBLISHED_LEARNING_RATE, Recipe, fit
+from minilm.training.supervised import LEARNING_RATE, PUBLISHED_LEARNING_RATE, Recipe, fit
 from minilm.training.tasks import Task, TextTask, TokenTask
+
+# What the learning rate is multiplied by where few numbers are trained: measured by `minilm bench tuning`.
+FASTER = {"head": 10, "biases": 5, "adapters": 2, "low-rank": 5, "adaptive": 5, "prompts": 10}
 
 
 @dataclass(frozen=True)
@@ -69,12 +76,16 @@ class FinetuneOptions:
     dropout: float = 0.1
     truncate: bool = False
     """Cut texts that are longer than the model takes, instead of refusing them."""
+    adaptation: Annotated[Adaptation, tyro.conf.arg(name="")] = field(default_factory=Adaptation)
+    whole: bool = False
+    """With --tune: write a whole model, with low-rank changes merged into its weights, and not only what was trained."""
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     device: str = "auto"
     progress: bool = True
 
     def __post_init__(self) -> None:
+        refuse_adaptation(self)
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
         check_least(self, 1, "held_out")
@@ -95,6 +106,20 @@ class FinetuneOptions:
     def fresh(self) -> bool:
         """Whether the model is new, without any pretraining."""
         return self.model in ("scratch", "lstm")
+
+
+def refuse_adaptation(options: FinetuneOptions) -> None:
+    """Raises InputError for a way of tuning that does not go together with the other options."""
+    tune = options.adaptation.tune
+    if tune != "all" and options.fresh:
+        raise InputError(
+            f"--tune {tune} is for pretrained models: a new one ({options.model}) has to learn every weight."
+        )
+    if tune != "all" and options.recipe.head_only:
+        raise InputError(f"--recipe.head-only and --tune {tune} both say what is trained: leave one of them out.")
+    if options.whole and tune in ("all", "adapters", "prompts"):
+        why = "a whole model is written anyway" if tune == "all" else f"{tune} have no place in the base's layout"
+        raise InputError(f"--whole is not for --tune {tune}: {why}.")
 
 
 def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
@@ -168,16 +193,21 @@ def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer, note: 
     initialise(model, generator=generator)
     if not options.fresh:
         load_encoder(model, options.model, note)
+        adapt(model, options.adaptation, generator)
     return model
 
 
-def recipe_for(recipe: Recipe, model: str | Path) -> Recipe:
-    """The recipe with its learning rate: it is lower for a model that others trained for weeks than for one of ours."""
+def recipe_for(recipe: Recipe, model: str | Path, tune: str = "all") -> Recipe:
+    """The recipe with its learning rate: it is lower for a model that others trained for weeks than for one of ours, and
+    higher where few numbers are trained. The head alone is trained without dropout."""
     entries = read_config(locate(model))
     foreign = not any(name.startswith("minilm") for name in (*entries, str(entries.get("model_type"))))
-    return (
-        replace(recipe, learning_rate=PUBLISHED_LEARNING_RATE) if recipe.learning_rate is None and foreign else recipe
-    )
+    if tune == "head":
+        recipe = replace(recipe, head_only=True)
+    if recipe.learning_rate is not None or (tune == "all" and not foreign):
+        return recipe
+    usual = PUBLISHED_LEARNING_RATE if foreign else LEARNING_RATE
+    return replace(recipe, learning_rate=usual * FASTER.get(tune, 1))
 
 
 def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Measured:
@@ -210,17 +240,25 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
         for part in (material.train, material.test)
     )
     counts = f"{counted(len(material.train.examples), 'example')} to learn from · {len(task.labels)} labels"
-    say(f"{parameter_count(model):,} parameters · {counts}")
+    every = sum(parameter.numel() for parameter in model.parameters())
+    trained = parameter_count(model)
+    share = "" if trained == every else f" trained of {every:,} ({trained / every:.2%}, {options.adaptation.tune})"
+    say(f"{trained:,} parameters{share} · {counts}")
     start_metrics(options.out)
     notes.write(options.out)
-    recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model)
+    recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model, options.adaptation.tune)
     steps: list[int] = []
     seconds = fit(
         *(model, train, recipe, options.seed, device, options.progress),
         on_epoch=lambda _, progress: steps.append(progress.step),
     )
+    if options.whole:
+        merge(model)
     measured = task.measure(model, test, device)
     add_metrics(options.out, step=steps[-1], seconds=round(seconds, 1), **measured)
-    save_model(options.out, model, tokenizer)
+    if options.adaptation.tune == "all" or options.whole:
+        save_model(options.out, model, tokenizer)
+    else:
+        save_adapter(options.out, model, options.adaptation, options.model)
     say(f"{seconds:.0f} s · on {counted(len(material.test.examples), 'held-out example')}: {shown(measured)}")
     return measured

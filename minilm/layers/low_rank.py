@@ -38,6 +38,11 @@ class LowRankLinear(nn.Module):
         # Down to r numbers first, then up: the product B A, which is as large as W, is never computed.
         return self.linear(x) + self.scale * F.linear(F.linear(x, self.A), self.B)
 
+
+class MergeableLowRank(LowRankLinear):
+    """The same layer, which also answers `weight` and `bias` like the one linear layer that computes the same. Attention asks
+    for them where queries and keys come from different tensors, and `merge` (`models/adaptation.py`) puts them in its place."""
+
     @property
     def weight(self) -> Float[Tensor, "out size"]:
         """W + α/r · B A: the weight of the one linear layer that computes the same."""
