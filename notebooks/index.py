@@ -23,7 +23,7 @@ DOCUMENTS = {
     "D3": "涌现能力与上下文学习：大模型的关键",
     "D4": "大规模语言模型从理论到实践 大语言模型的发展历程",
 }
-LATER = ("F32", "F33", "F35", "F36")
+LATER = ("F35", "F36")
 
 
 class Formula(NamedTuple):
@@ -82,6 +82,11 @@ CHAPTERS = {
         Formula("F27", "Pretraining", "D2 §4.2.1", "right"),
         Formula("F28", "Fine-tuning on a task", "D2 §4.2.2", "right"),
         Formula("F29", "New examples: dialogue", "D2 §4.2.3", "right", "but ℓ has no target; here it is the answer"),
+        Formula(
+            *("F32", "Tuning a few weights: adapters and low-rank changes", "D3 §7.3", "words"),
+            "D3 says that adapters add no parameters; they do, and a merged low-rank change does not",
+        ),
+        Formula("F33", "Prompts and verbalisers", "D0 §2.2.1 · D3 §7.3 · D4 §2.1.4", "words"),
     ],
     "Metrics, tags, word vectors": [
         Formula(

@@ -40,8 +40,8 @@ def words(book):
     return [word for word in vocabulary if word.isalpha() and len(word) > 2][:4]
 
 
-def options(book, words, **changes):
-    a, b, c, d = words
+def options(book, some, **changes):
+    a, b, c, _ = some
     given = dict(data=REVIEWS, model=str(book), template=TEMPLATE, words=(f"negative={a}", f"positive={b},{c}"))
     return PromptOptions(**given | dict(truncate=True, held_out=12, progress=False) | changes)
 
