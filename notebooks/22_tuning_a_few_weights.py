@@ -197,7 +197,9 @@ changed, noise = shares(after - before), shares(rng.normal(size=before.shape))
 picture, axis = panels(1, 1, width=6.5)
 axis.plot(range(1, C + 1), changed, color=COLOURS[0], label="change by fine-tuning")
 axis.plot(range(1, C + 1), noise, color=GREY, ls="--", label="random matrix")
-axis.set(title="The sum of squares in the first directions", xlabel="singular values, the largest first", ylabel="share")
+axis.set(
+    title="The sum of squares in the first directions", xlabel="singular values, the largest first", ylabel="share"
+)
 axis.set_ylim(0, 1.02)
 axis.legend(loc="lower right")
 picture
@@ -277,7 +279,9 @@ with torch.no_grad():
 y = formulas.adapter(h, W_down, b_down, W_up, b_up)
 agree("minilm/layers/bottleneck.py", y, behind(torch.tensor(h)).detach())
 gradients = formulas.adapter_gradients(h, W_down, b_down, W_up, b_up, upstream)
-by_autograd = torch.autograd.grad(behind(torch.tensor(h)), [behind.down.weight, behind.up.weight], torch.tensor(upstream))
+by_autograd = torch.autograd.grad(
+    behind(torch.tensor(h)), [behind.down.weight, behind.up.weight], torch.tensor(upstream)
+)
 agree("its gradient for W↓", gradients[1], by_autograd[0])
 agree("its gradient for W↑", gradients[3], by_autograd[1])
 
@@ -341,7 +345,12 @@ batch = test.batch(range(8))
 apart = low_rank(batch.input_ids, None, batch.attention_mask).detach()
 stored = sum(each.numel() for each in trained_weights(low_rank).values())
 merge(low_rank)
-agree("merged and unmerged (single precision)", apart, low_rank(batch.input_ids, None, batch.attention_mask).detach(), 1e-5)
+agree(
+    "merged and unmerged (single precision)",
+    apart,
+    low_rank(batch.input_ids, None, batch.attention_mask).detach(),
+    1e-5,
+)
 print(f"to store this task: {stored:,} numbers instead of {TOTAL:,}")
 
 # %% [markdown]

@@ -76,8 +76,8 @@ def test_F33_the_template_stays_whole_where_the_text_is_cut(book, words):
         assert row[1 : 1 + len(before)] == before and row[-1 - len(after) : -1] == after
     with pytest.raises(InputError, match="text 1 of the data has .* tokens and the prompt leaves room for"):
         task.encode(texts, tokenizer, 24)
-    with pytest.raises(InputError, match="the model takes 9 tokens, and the template .* leaves none for a text"):
-        task.encode(texts, tokenizer, 9)
+    with pytest.raises(InputError, match="the model takes 6 tokens, and the template .* leaves none for a text"):
+        task.encode(texts, tokenizer, 6)
 
 
 def test_F33_a_prior_makes_the_labels_equally_likely_in_the_mean(book, words):

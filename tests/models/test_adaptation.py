@@ -14,7 +14,16 @@ from transformers import BertConfig, BertModel
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
 from minilm.layers.bottleneck import BottleneckLinear
-from minilm.models.adaptation import Adaptation, adapt, adaptive_layers, merge, short_name, trained_weights
+from minilm.models.adaptation import (
+    Adaptation,
+    adapt,
+    adaptive_layers,
+    final_rank,
+    merge,
+    short_name,
+    starting_rank,
+    trained_weights,
+)
 from minilm.models.bert import Bert
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.heads import Classifier, TextHeadConfig
@@ -317,3 +326,8 @@ def test_F32_the_same_generator_draws_the_same():
     a, b = (adapted("adaptive", move=False, rank=2) for _ in range(2))
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
     assert copy.deepcopy(a)(IDS, None, MASK).isfinite().all()
+
+
+def test_F32_the_budget_knows_the_rank_that_was_asked_for():
+    for rank in range(1, 40):
+        assert starting_rank(rank) == math.ceil(1.5 * rank) and final_rank(starting_rank(rank)) == rank
