@@ -122,7 +122,7 @@ agree("gradients by hand and by autograd", np.r_[dA.ravel(), dB.ravel()], np.r_[
 
 # %%
 reviews = corpus.labelled("imdb")
-texts = [reviews[i].text for i in rng.permutation(len(reviews))[: 200 if FAST else 1500]]
+texts = [reviews[i].text for i in rng.permutation(len(reviews))[: 200 if FAST else 2000]]
 with tempfile.TemporaryDirectory() as folder:
     (Path(folder) / "reviews.txt").write_text("\n".join(texts), encoding="utf-8")
     tokenizer = train_wordpiece([Path(folder) / "reviews.txt"], vocab_size=1500 if FAST else 4000)
@@ -131,10 +131,10 @@ C = 64
 borders = np.cumsum([0, *map(len, rows)])
 vectors = local_and_document_vectors(np.concatenate(rows), borders, tokenizer.size, C, seed=0)
 sentences = corpus.labelled("rotten-tomatoes")
-order = rng.permutation(len(sentences))[: 200 if FAST else 1300]
+order = rng.permutation(len(sentences))[: 200 if FAST else 1500]
 few, test = (
     TASK.encode([sentences[i] for i in part], tokenizer, 60, truncate=True)
-    for part in np.split(order, [60 if FAST else 300])
+    for part in np.split(order, [60 if FAST else 500])
 )
 
 
@@ -153,7 +153,7 @@ def tuned(tune, learning_rate, seed=0, **options):
     """A model that has learned from `few`, adapted in this way."""
     model = new_model(seed)
     adapt(model, Adaptation(tune, **options), torch.Generator().manual_seed(seed))
-    recipe = Recipe(epochs=EPOCHS, batch=32, learning_rate=learning_rate, head_only=tune == "head")
+    recipe = Recipe(epochs=EPOCHS, batch=16, learning_rate=learning_rate, head_only=tune == "head")
     fit(model, few, recipe, seed=seed, bar=False)
     return model
 

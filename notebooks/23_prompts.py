@@ -123,7 +123,7 @@ at_mask = z[batch.input_ids == tokenizer.mask].double().numpy()  # [N, V]
 words = [tokenizer.ids([word])[0] for word in WORDS]
 agree("minilm/models/verbaliser.py (single precision)", formulas.verbaliser_logits(at_mask, words), logits, atol=1e-5)
 for example, row in zip(test[:3], logits.softmax(dim=1)):
-    print(f"{dict(zip(LABELS, row.numpy().round(2).tolist()))}  {example.text[:70]}")
+    print(f"positive {row[1]:.1%}: {example.text[:80]}")
 
 # %% [markdown]
 # **Exercise.** `minilm exercise start verbaliser`
@@ -160,7 +160,7 @@ agree(
 
 # %% [markdown]
 # ## The wording matters
-# Nobody told us to write "It was". Here are six templates and three pairs of words, each as it is and calibrated.
+# Nobody told us to write "It was". Here are six templates and two verbalisers, each as it is and calibrated.
 
 # %%
 TEMPLATES = [
@@ -171,9 +171,9 @@ TEMPLATES = [
     "{text} All in all, it was [MASK].",
     "{text} [MASK]",
 ]
-PAIRS = [WORDS, ("bad", "good"), ("bad,worst,terrible", "good,best,great")]
+PAIRS = [WORDS, ("terrible,bad,awful", "great,good,wonderful")]
 if FAST:
-    TEMPLATES, PAIRS = TEMPLATES[:2], PAIRS[1:2]
+    TEMPLATES, PAIRS = TEMPLATES[:2], PAIRS[:1]
 table = []
 for template in TEMPLATES:
     for pair in PAIRS:
@@ -197,7 +197,7 @@ print("as it is:  ", f"{table[:, 0].min():.3f} to {table[:, 0].max():.3f}, mean 
 print("calibrated:", f"{table[:, 1].min():.3f} to {table[:, 1].max():.3f}, mean {table[:, 1].mean():.3f}")
 if not FAST:
     claim("Calibrated, the mean over the wordings is higher.", table[:, 1].mean() > table[:, 0].mean())
-    claim("The best and the worst wording are more than 3 points apart.", np.ptp(table[:, 0]) > 0.03)
+    claim("Even calibrated, the wordings are more than a point apart.", np.ptp(table[:, 1]) > 0.01)
 
 # %% [markdown]
 # That is the honest way to report a prompt: not the best wording, which was found by looking at labels, but all of them.
@@ -321,7 +321,7 @@ for i, (cosine, token) in enumerate(zip(best, tokenizer.tokens(places.tolist()))
 # 1. A prompt turns a classification into a masked word; a verbaliser says which words stand for which label.
 # 2. It needs no label and no new weight, only a model that guesses masked words.
 # 3. Words have a prior of their own: take it off, by texts without labels, before you compare.
-# 4. The wording decides about many points. Report all wordings that you tried, not the best one.
+# 4. The wording moves the accuracy by points. Report all wordings that you tried, not the best one.
 # 5. A learned prompt is a few vectors before the text, trained like weights, and it cannot be read.
 #
 # **Where to read on.** Schick and Schütze (2021), *Exploiting cloze questions for few-shot text classification*,

@@ -15,6 +15,6 @@ TRY = [
 VARIATIONS = [
     [('WORDS = "{text} It was [MASK].", ("terrible", "great")', 'WORDS = "{text} [MASK]", ("bad", "good")')],
     [("model_of(TEMPLATE, WORDS, pool)", "model_of(TEMPLATE, WORDS, pool[:3])")],
-    [("PAIRS = TEMPLATES[:2], PAIRS[1:2]", "PAIRS = TEMPLATES[2:4], PAIRS[:1]")],
+    [("PAIRS = TEMPLATES[:2], PAIRS[:1]", "PAIRS = TEMPLATES[2:4], PAIRS[:1]")],
     [("FEW, SEEDS = 16", "FEW, SEEDS = 6")],
 ]
