@@ -122,7 +122,7 @@ agree("gradients by hand and by autograd", np.r_[dA.ravel(), dB.ravel()], np.r_[
 
 # %%
 reviews = corpus.labelled("imdb")
-texts = [reviews[i].text for i in rng.permutation(len(reviews))[: 200 if FAST else 2000]]
+texts = [reviews[i].text for i in rng.permutation(len(reviews))[: 200 if FAST else 1200]]
 with tempfile.TemporaryDirectory() as folder:
     (Path(folder) / "reviews.txt").write_text("\n".join(texts), encoding="utf-8")
     tokenizer = train_wordpiece([Path(folder) / "reviews.txt"], vocab_size=1500 if FAST else 4000)
@@ -131,10 +131,10 @@ C = 64
 borders = np.cumsum([0, *map(len, rows)])
 vectors = local_and_document_vectors(np.concatenate(rows), borders, tokenizer.size, C, seed=0)
 sentences = corpus.labelled("rotten-tomatoes")
-order = rng.permutation(len(sentences))[: 200 if FAST else 1500]
+order = rng.permutation(len(sentences))[: 200 if FAST else 1000]
 few, test = (
     TASK.encode([sentences[i] for i in part], tokenizer, 60, truncate=True)
-    for part in np.split(order, [60 if FAST else 500])
+    for part in np.split(order, [60 if FAST else 300])
 )
 
 

@@ -63,12 +63,12 @@ schematics.masked_and_causal()
 folder = tempfile.TemporaryDirectory()  # removed when the notebook is closed
 here = Path(folder.name)
 reviews = corpus.labelled("imdb")
-texts = [reviews[i].text.replace("\n", " ") for i in rng.permutation(len(reviews))[: 120 if FAST else 2000]]
+texts = [reviews[i].text.replace("\n", " ") for i in rng.permutation(len(reviews))[: 120 if FAST else 1200]]
 (here / "reviews.txt").write_text("\n\n".join(texts), encoding="utf-8")
 pretrain(
     PretrainOptions(
         corpus=str(here / "reviews.txt"), out=here / "base", cache=here / "cache", vocab_size=1200 if FAST else 4000,
-        width=64, layers=1, heads=4, length=48, batch=32, steps=8 if FAST else 300, next_sentence_weight=0.0,
+        width=64, layers=1, heads=4, length=48, batch=32, steps=8 if FAST else 200, next_sentence_weight=0.0,
         mask_rate=0.3, evaluations=2, held_out=20 if FAST else 50, progress=False,
     ),
     say=lambda *_: None,
@@ -94,7 +94,7 @@ TEMPLATE, WORDS = "{text} It was [MASK].", ("terrible", "great")
 sentences = corpus.labelled("rotten-tomatoes")
 order = rng.permutation(len(sentences))
 test, pool = (
-    [sentences[i] for i in order[a:b]] for a, b in ((0, 100 if FAST else 1000), (1000, 1100 if FAST else 2000))
+    [sentences[i] for i in order[a:b]] for a, b in ((0, 100 if FAST else 600), (1000, 1100 if FAST else 1600))
 )
 
 
@@ -160,7 +160,7 @@ agree(
 
 # %% [markdown]
 # ## The wording matters
-# Nobody told us to write "It was". Here are six templates and two verbalisers, each as it is and calibrated.
+# Nobody told us to write "It was". Here are four templates and two verbalisers, each as it is and calibrated.
 
 # %%
 TEMPLATES = [
@@ -168,8 +168,6 @@ TEMPLATES = [
     "{text} This film is [MASK].",
     "{text} A [MASK] film.",
     "It was [MASK]. {text}",
-    "{text} All in all, it was [MASK].",
-    "{text} [MASK]",
 ]
 PAIRS = [WORDS, ("terrible,bad,awful", "great,good,wonderful")]
 if FAST:
@@ -231,7 +229,7 @@ t = torch.tensor(at_mask, requires_grad=True)
 loss = torch.nn.functional.cross_entropy(torch.stack([t[:, w].mean(dim=1) for w in words], dim=1), torch.tensor(y))
 agree("the gradient by hand and by autograd", by_hand, torch.autograd.grad(loss, t)[0])
 
-FEW, SEEDS = 16, range(1 if FAST else 4)
+FEW, SEEDS = 16, range(1 if FAST else 3)
 TEXTS = TextTask(LABELS)
 architecture, config = encoder_config(here / "base")
 

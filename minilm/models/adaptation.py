@@ -96,7 +96,8 @@ def adapt(
     by its name, as it was saved. Raises InputError for an encoder that has no place for this way, a rank that is larger than
     a matrix, more layers than there are, and prompts that leave no room for a text.
     """
-    tune, encoder = adaptation.tune, model.encoder
+    tune = adaptation.tune
+    encoder: Any = model.encoder
     if tune == "all":
         return
     blocks: Any = getattr(getattr(encoder, "stack", None), "layers", None)
