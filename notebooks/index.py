@@ -82,18 +82,18 @@ CHAPTERS = {
         Formula("F27", "Pretraining", "D2 §4.2.1", "right"),
         Formula("F28", "Fine-tuning on a task", "D2 §4.2.2", "right"),
         Formula("F29", "New examples: dialogue", "D2 §4.2.3", "right", "but ℓ has no target; here it is the answer"),
-        Formula(
-            *("F32", "Tuning a few weights: adapters and low-rank changes", "D3 §7.3", "words"),
-            "D3 says that adapters add no parameters; they do, and a merged low-rank change does not",
-        ),
-        Formula("F33", "Prompts and verbalisers", "D0 §2.2.1 · D3 §7.3 · D4 §2.1.4", "words"),
     ],
-    "Metrics, tags, word vectors": [
+    "Metrics, tags, frugal ways, word vectors": [
         Formula(
             *("F30", "Accuracy, precision, recall, F1", "D4 §5.4 · D0 §5.4 · D1 §3.2.5 · D2 §5.4", "wrong"),
             "D4's table does not add up, and the claimed 97.5 % is not in it",
         ),
         Formula("F31", "Tags: CRF and Viterbi", "D4 §4.3.2", "wrong", "“minimise F1”: the loss is −log P(y∣x)"),
+        Formula(
+            *("F32", "Tuning a few weights: adapters and low-rank changes", "D3 §7.3", "words"),
+            "D3 says that adapters add no parameters; they do, and a merged low-rank change does not",
+        ),
+        Formula("F33", "Prompts and verbalisers", "D0 §2.2.1 · D3 §7.3 · D4 §2.1.4", "words"),
         Formula("F34", "Word vectors", "D1 §3.2.1", "words", "D1 names Word2Vec and GloVe; here by counting"),
     ],
     "The likelihood": [

@@ -24,7 +24,7 @@ class PromptTask(TextTask):
     pairs: bool | None = False
     template: str = f"{TEXT} It was [MASK]."
 
-    def encode(
+    def encode(  # type: ignore[override]  # TextTask passes on whatever `encode_texts` takes, and this takes the same
         self,
         examples: list[Example],
         tokenizer: Tokenizer,
