@@ -15,10 +15,13 @@ TRY = [
     ),
 ]
 
+REMARKS: list[str] = []
+
 VARIATIONS = [
     [("size, out, r, alpha = 5, 12, 9, 2, 4.0", "size, out, r, alpha = 4, 6, 7, 3, 1.0")],
     [("layers=2, heads=4", "layers=2, heads=2")],
     [("encoder.stack.layers.1.attention.to_qkv.weight", "encoder.stack.layers.0.feed_forward.inner.weight")],
+    [("5e-3, rank=RANK", "1e-2, rank=RANK")],
     [("m = 3\n", "m = 11\n")],
     [('{"prompt_length": 4}', '{"prompt_length": 2}')],
 ]
