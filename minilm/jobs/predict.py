@@ -35,6 +35,8 @@ class PredictOptions:
     """The second text, for a model of pairs."""
     columns: InOwnFile = field(default_factory=Columns)
     truncate: bool = False
+    base: Path | None = None
+    """For an adapter: the model that it was trained on, if that was moved."""
     device: str = "auto"
 
 
@@ -48,7 +50,7 @@ def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list
     Raises InputError if there is nothing to label, and for what the model does not take.
     """
     notes = Notes(aside if say is print else say)
-    loaded = open_classifier(options.model, notes)
+    loaded = open_classifier(options.model, notes, options.base)
     model = loaded.model.to(choose_device(options.device))
     task = task_of(model.head_config)
     if task.per_token and (options.pair is not None or options.columns.pair_column is not None):

@@ -16,6 +16,7 @@ from minilm.examples.batching import Batch, Dataset
 from minilm.training.early_stopping import EarlyStopping
 from minilm.training.loop import LearningRate, Progress
 from minilm.training.objectives import Classification
+from minilm.training.rank_budget import RankBudget, with_rank_budget
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
 
@@ -104,7 +105,7 @@ def fit(
             order = examples.shuffled(recipe.batch, rng)
         return examples.batch(order[step % per_epoch])
 
-    objective = Classification(recipe.label_smoothing, recipe.head_only)
+    objective = with_rank_budget(Classification(recipe.label_smoothing, recipe.head_only), model)
     budget = Budget(steps=recipe.epochs * per_epoch)
     run = TrainingRun(model, objective, batch_at, budget, recipe.optimisation(), seed, device)
 
@@ -124,5 +125,7 @@ def fit(
         raise KeyboardInterrupt
     if stopping:
         stopping.restore(model)
+    if isinstance(objective, RankBudget):
+        objective.finish()
     model.eval()
     return time.perf_counter() - started

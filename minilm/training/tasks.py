@@ -18,6 +18,7 @@ from minilm.examples.batching import Dataset
 from minilm.examples.labelled import encode_tagged, encode_texts
 from minilm.files.notes import Note, unheard
 from minilm.models.heads import HeadConfig, TextHeadConfig, TokenHeadConfig
+from minilm.models.verbaliser import VerbaliserConfig
 from minilm.text.files import Example
 from minilm.text.segmentation import RULES, TOKENIZER, Span, rule_named
 from minilm.text.segmentation_choice import ENOUGH, as_shown, choose_rule, longest_unspaced, share_given_back
@@ -259,6 +260,10 @@ def task_of(head: HeadConfig) -> Task:
     """The task that a classifier with this head was trained for."""
     if isinstance(head, TextHeadConfig):
         return TextTask(head.labels, head.pairs)
+    if isinstance(head, VerbaliserConfig):
+        from minilm.training.prompt_task import PromptTask  # it is a TextTask
+
+        return PromptTask(head.labels, template=head.template)
     assert isinstance(head, TokenHeadConfig)
     return TokenTask(head.labels, head.units, head.longest_word)
 
