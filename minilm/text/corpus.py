@@ -190,10 +190,10 @@ def questions(topic: str, note: Note = unheard) -> questions_text.Rows:
     return questions_text.questions_of(corpus_file("questions", f"data/english/{topic}.yml"), topic, note)
 
 
-def likes() -> ratings.Likes:
+def likes(note: Note = unheard) -> ratings.Likes:
     """The films of the corpus `movielens`, and who liked which. Raises InputError as `documents` does."""
     inter, item = (corpus_file("movielens", file) for file in ratings.FILES)
-    return ratings.likes_of(item, inter)
+    return ratings.likes_of(item, inter, note=note)
 
 
 def articles() -> list[range]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minilm.errors import InputError
+from minilm.files.notes import Note, unheard
 from minilm.text.files import text_lines
 
+UNKNOWN = "unknown"  # what the list says of films without a genre
 FOLDER = "dataset_example/ml-100k/ml-100k"
 FILES = {
     f"{FOLDER}.inter": "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
@@ -27,8 +29,9 @@ class Film:
 
     @property
     def text(self) -> str:
-        """What a model reads of it: title and year."""
-        return f"{self.title} ({self.year})" if self.year else self.title
+        """What a model reads of it, as in "Toy Story (1995): animation, comedy"."""
+        year, tags = f" ({self.year})" if self.year else "", ", ".join(tag.lower() for tag in self.tags)
+        return f"{self.title}{year}: {tags}" if tags else f"{self.title}{year}"
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,26 @@ class Likes:
     people: list[list[int]]
 
 
-def likes_of(items: Path, ratings: Path, at_least: float = 4.0) -> Likes:
+def likes_of(items: Path, ratings: Path, at_least: float = 4.0, note: Note = unheard) -> Likes:
     """The films of one file and the likes of the other: a rating of `at_least` is a like.
 
-    Likes of the same second keep the order of the file. People who liked nothing are not in the result. Raises InputError for a
-    file without the columns, a rating that is no number, or a rating of a film that is not in the list.
+    A film that stands in the list twice, with the same title and year, is one, and `note` hears how many there are. Likes of the
+    same second keep the order of the file, and who likes a film twice likes it once, at first. People who liked nothing are not
+    in the result. Raises InputError for a file without the columns, a rating that is no number, or a rating of a film that is
+    not in the list.
     """
-    films, number = [], {}
-    for row in table(items, ("item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq")):
-        number[row[0]] = len(films)
-        films.append(Film(row[1], row[2], tuple(row[3].split())))
+    films: list[Film] = []
+    number: dict[str, int] = {}
+    place: dict[tuple[str, str], int] = {}
+    rows = table(items, ("item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq"))
+    for name, title, year, tags in rows:
+        number[name] = place.setdefault((title, year), len(films))
+        if number[name] == len(films):
+            films.append(Film(article_first(title), year, tuple(tag for tag in tags.split() if tag != UNKNOWN)))
+    if len(films) < len(rows):
+        note(
+            f"{len(rows) - len(films)} of {len(rows):,} films stand in the list twice, with title and year, and count as one."
+        )
     found: dict[str, list[tuple[float, int]]] = {}
     for person, film, stars, time in table(
         ratings, ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
@@ -61,7 +74,14 @@ def likes_of(items: Path, ratings: Path, at_least: float = 4.0) -> Likes:
             raise InputError(f"{ratings} has a rating or a time that is no number: {stars}, {time}.") from None
         if liked:
             found.setdefault(person, []).append((when, number[film]))
-    return Likes(films, [[film for _, film in sorted(each, key=lambda pair: pair[0])] for each in found.values()])
+    ordered = (sorted(each, key=lambda pair: pair[0]) for each in found.values())
+    return Likes(films, [list(dict.fromkeys(film for _, film in each)) for each in ordered])
+
+
+def article_first(title: str) -> str:
+    """ "The Net" for "Net, The", as a list of films puts the article last."""
+    name, comma, article = title.rpartition(", ")
+    return f"{article} {name}" if comma and article in ("The", "A", "An") else title
 
 
 def table(path: Path, columns: tuple[str, ...]) -> list[list[str]]:
