@@ -38,6 +38,7 @@ FILES = {
     "data/english/tech_support.yml": "8a87cdf32579c8efdd9c5f3ef166ae9fb76dcf271b958f5e2265b9246b430655",
     "data/english/trivia.yml": "3a9de77e6d82803d1ea3eba48cf6543c884908f4c4f50501fed69f88112994dc",
 }
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is eight times as fast
 TOPICS = tuple(Path(file).stem for file in FILES)
 
 
@@ -69,7 +70,7 @@ def questions_of(path: Path, topic: str, note: Note = unheard) -> Rows:
     not YAML or has no conversations.
     """
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = yaml.load(path.read_text(encoding="utf-8"), LOADER)  # noqa: S506 - a safe loader: it builds nothing but plain values
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
     conversations = entries.get("conversations") if isinstance(entries, dict) else None

@@ -19,6 +19,7 @@ from minilm.text.questions import Question
 from minilm.training.tasks import TextTask
 
 FEWEST = 10  # questions that a topic must have
+INTENTS_LEARNED = 400  # labelled questions; each seed draws others
 TEST = 0.3  # the share of the questions that is measured
 
 

@@ -7,7 +7,7 @@ words taken out of half the sentences, so that it has to find topics in what is 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -50,6 +50,7 @@ def topic_examples(texts: Sequence[str], every: int = 2) -> list[Example]:
     return [Example(hidden(text) if i % every == 0 else text, topic_of(text)) for i, text in enumerate(texts)]
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Something that has learned one label per text."""
 
@@ -68,8 +69,9 @@ class CountingReader:
         self.model = tfidf_classifier(x, y, min(5, *map(y.count, labels)))
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        found = self.model.predict_proba(texts)
-        return found[:, [list(self.model.classes_).index(label) for label in self.labels]]
+        out = np.zeros((len(texts), len(self.labels)))  # a label without examples keeps 0
+        out[:, [self.labels.index(label) for label in self.model.classes_]] = self.model.predict_proba(texts)
+        return out
 
 
 class FineTunedReader:

@@ -1,7 +1,7 @@
 """Ways to recommend: each scores all films for people whose likes it is given, after it has learned from other people's likes."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ RECIPE = Recipe(epochs=6, batch=64, learning_rate=2e-3, weight_decay=0.05)
 PER_PERSON = 20  # likes of each person that the towers learn to foresee
 
 
+@runtime_checkable
 class Recommender(Protocol):
     """See the top of the file. `choices` are settings to choose among on the development part; the last argument is one of them."""
 

@@ -20,7 +20,7 @@ from minilm.experiments.applications.answering import (
     outcomes,
     threshold_for,
 )
-from minilm.experiments.applications.intents import intent_rungs, intents_material, lone_models
+from minilm.experiments.applications.intents import INTENTS_LEARNED, intent_rungs, intents_material, lone_models
 from minilm.experiments.applications.vectors import vectors_named
 from minilm.experiments.ladder import climb
 from minilm.experiments.table import details_table, markdown_table
@@ -54,6 +54,8 @@ class ServiceOptions:
     """For --talk: a CSV, TSV or JSON-lines file of your own with the columns question and answer."""
     threshold: float | None = None
     """For --talk: the cosine below which there is no answer; the one that was measured, if you do not say it."""
+    resume: bool = False
+    """Keep the rows of the intents that a run with the same options has measured in --out, and go on with the others."""
     seeds: int = 3
     out: Path = Path("runs/service")
     device: str = "auto"
@@ -93,22 +95,35 @@ def measured(o: ServiceOptions, say: Callable[[str], None]) -> dict:
     second = details_table(rows, len(known), list(KINDS), "answers", KINDS)
     report = ["# Customer service", f"{first}\n\n{second}"]
     o.out.mkdir(parents=True, exist_ok=True)
-    if o.intents:
-        models = lone_models(o.models)
-        material, left_out = intents_material(by_topic, models[0], choose_device(o.device))
-        say(
-            f"intents: {len(material.task.labels)} topics, {len(material.examples)} questions to learn from, "
-            f"{len(material.test_examples)} that are measured; {left_out} left out, as they are nearly the same as others"
-        )
-        result["intents"] = climb(
-            intent_rungs(models, material), material, (len(material.examples),), o.seeds, 1, o.progress
-        )
-        report.append(f"## Intents\n\n{markdown_table(result['intents'], material.task.metric)}")
     write_json(o.out / "service.json", result)
+    say("\n" + "\n\n".join(report))
+    if o.intents:
+        result["intents"] = intent_rows(o, by_topic, say)
+        write_json(o.out / "service.json", result)
+        report.append(f"## Intents\n\n{markdown_table(result['intents'], 'accuracy')}")
+        say("\n" + report[-1])
     write_text(o.out / "report.md", "\n\n".join(report) + "\n")
-    say("\n" + "\n\n".join(report) + f"\n\nThe results are in {o.out}: service.json, report.md.")
-    say("Try next:  minilm service --talk")
+    notes.write(o.out)
+    say(f"\nThe results are in {o.out}: service.json, report.md.\nTry next:  minilm service --talk")
     return result
+
+
+def intent_rows(o: ServiceOptions, by_topic: dict[str, list[Question]], say: Callable[[str], None]) -> list[dict]:
+    """The rows of the second table. With --resume, a row that is already there is not fitted again."""
+    models = lone_models(o.models)
+    material, left_out = intents_material(by_topic, models[0], choose_device(o.device))
+    say(
+        f"intents: {len(material.task.labels)} topics, {len(material.examples)} questions to learn {INTENTS_LEARNED} from, "
+        f"{len(material.test_examples)} that are measured; {left_out} left out, as they are nearly the same as others"
+    )
+    path = o.out / "intents.json"
+    rows = read_json(path, list) if o.resume and path.is_file() else []
+    for rung in intent_rungs(models, material):
+        if sum(row["model"] == rung.name for row in rows) != o.seeds:
+            rows = [row for row in rows if row["model"] != rung.name]
+            rows += climb([rung], material, (INTENTS_LEARNED,), o.seeds, 1, o.progress)
+            write_json(path, rows)
+    return rows
 
 
 def word_for_word(by_topic: dict[str, list[Question]]) -> str:

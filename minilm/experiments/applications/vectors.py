@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ def title_of(model: str) -> str:
     return PUBLISHED_MODELS[model].title if model in PUBLISHED_MODELS else "our pretrained model"
 
 
+@runtime_checkable
 class TextVectors(Protocol):
     """Something that turns texts into vectors of length 1, so that their products are cosines."""
 

@@ -63,7 +63,9 @@ def test_a_share_rings_once_when_it_rises():
 def test_delay_misses_and_false_alarms_are_counted_by_hand():
     z = np.full((3, 2, 10), -1.0)
     plan = Plan(before=6, during=4, calm=0.2, surge=0.8, topic=0)
-    z[0, 0, 7] = z[1, 0, 6] = z[1, 1, 2] = z[2, 1, 8] = 5.0  # noticed after 2 and 1 texts; a false alarm; the wrong topic
+    z[0, 0, 7] = z[1, 0, 6] = z[1, 1, 2] = z[2, 1, 8] = (
+        5.0  # noticed after 2 and 1 texts; a false alarm; the wrong topic
+    )
     alarm = judged(z, cusum_rings, 2.0, plan)
     assert alarm == (2.0, pytest.approx(1 / 3), pytest.approx(1000 / 18))
 
