@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -62,6 +63,8 @@ class MonitorOptions:
     """Labelled sentences to learn the mood from; the topics are learned from as many."""
     topic: str = "story"
     """The topic of the surge."""
+    topics: Literal["model", "words"] = "model"
+    """Who tells the topics that are watched: the models, or the list of words alone (then only the mood is guessed)."""
     calm: float = 0.3
     """The share of negative sentences before the surge, in all topics."""
     surge: float = 0.9
@@ -235,7 +238,8 @@ def read(o: MonitorOptions, name: str, seed: int, chosen: list[Example], parts: 
         "topic, words hidden": float((blind == test.topics).mean()),
         "ms per text": median_milliseconds([lambda text=text: (mood([text]), about([text])) for text in few]),
     }
-    return Read((topics[0], moods[0] == 0), (topics[1], moods[1] == 0), figures)
+    watched = topics if o.topics == "model" else [part.topics for part in parts]
+    return Read((watched[0], moods[0] == 0), (watched[1], moods[1] == 0), figures)
 
 
 def rates_of(o: MonitorOptions, reading: Read, development: Texts) -> np.ndarray:
