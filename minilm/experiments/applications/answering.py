@@ -7,6 +7,7 @@ questions gets a false answer.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ class Service:
     def milliseconds(self, texts: Sequence[str]) -> float:
         """The median time of one reply on one core, question by question; one before them does not count."""
         self.replies(texts[:1])
-        return median_milliseconds([lambda text=text: self.replies([text]) for text in texts])
+        return median_milliseconds([partial(self.replies, [text]) for text in texts])
 
 
 def known_questions(note: Note = unheard) -> tuple[list[Question], dict[str, list[Question]], int]:

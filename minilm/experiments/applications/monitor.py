@@ -153,8 +153,10 @@ def monitor(options: MonitorOptions, say: Callable[[str], None] = print) -> list
         say(f"seed {seed}: " + "; ".join(f"{row['model']}: delay {row['delay']:.0f}" for row in known["rows"]))
     picture = rows[0].pop("picture")
     draw(o, picture)
-    first = details_table([row for row in rows if "mood" in row], o.labels, list(READING), "labels,", READING)
-    second = details_table(rows, o.labels, list(ALARM), "labels,", ALARM)
+    first = details_table(
+        [row for row in rows if "mood" in row], o.labels, list(READING), "labelled sentences", READING
+    )
+    second = details_table(rows, o.labels, list(ALARM), "labelled sentences", ALARM)
     report = f"# Opinion monitoring\n\n{first}\n\n{second}"
     write_json(o.out / "monitor.json", {"options": plain(o), "rows": [without_picture(row) for row in rows]})
     write_text(o.out / "report.md", report + "\n")
@@ -182,13 +184,14 @@ def one_seed(o: MonitorOptions, seed: int, pool: list[Example], development: Tex
     order = np.random.default_rng(seed).permutation(len(pool))[: o.labels]
     chosen = [pool[i] for i in order]
     parts = development, test
-    truth = Read(*((each.topics, each.negative) for each in parts), figures={})  # type: ignore[call-arg]
+    truth = Read((development.topics, development.negative), (test.topics, test.negative), {})
     readings = {TRUTH: truth} | {title(name): read(o, name, seed, chosen, parts) for name in o.models}
     calm = draw_streams(
         development.negative, development.topics, o.plan._replace(surge=o.calm, during=0), o.streams, 2 * seed
     )
     stormy = draw_streams(test.negative, test.topics, o.plan, o.streams, 2 * seed + 1)
-    rows, best = [], list(readings)[-1]
+    rows: list[dict] = []
+    best = list(readings)[-1]
     for name, reading in readings.items():
         rates = rates_of(o, reading, development)
         quiet, measured = watch(reading.development, calm).z(rates), watch(reading.test, stormy).z(rates)
@@ -231,12 +234,16 @@ def read(o: MonitorOptions, name: str, seed: int, chosen: list[Example], parts: 
     decided = moods[1] != 2
     blind = about([hidden(text) for text in test.texts]).argmax(axis=1)
     few = test.texts[:100]
+
+    def both(texts: list[str]) -> None:
+        mood(texts), about(texts)
+
     figures = {
         "mood": float((p[1].argmax(axis=1) == true).mean()),
         "mood, decided": float((moods[1] == true)[decided].mean()),
         "topic": float((topics[1] == test.topics).mean()),
         "topic, words hidden": float((blind == test.topics).mean()),
-        "ms per text": median_milliseconds([lambda text=text: (mood([text]), about([text])) for text in few]),
+        "ms per text": median_milliseconds([partial(both, [text]) for text in few]),
     }
     watched = topics if o.topics == "model" else [part.topics for part in parts]
     return Read((watched[0], moods[0] == 0), (watched[1], moods[1] == 0), figures)
@@ -270,5 +277,5 @@ def draw(o: MonitorOptions, picture: dict) -> None:
     shares = np.where(shares == 0, np.nan, shares)  # before there are 50 texts
     above = np.flatnonzero(S[o.plan.topic, o.before :] > picture["h"])
     alarm = o.before + int(above[0]) if len(above) else None
-    named = [dict(zip(TOPICS, each, strict=True)) for each in (shares, S)]
-    trend(*named, picture["h"], o.before, o.topic, alarm, o.out / "trend.png")
+    lines, statistics = (dict(zip(TOPICS, each, strict=True)) for each in (shares, S))
+    trend(lines, statistics, picture["h"], o.before, o.topic, alarm, o.out / "trend.png")

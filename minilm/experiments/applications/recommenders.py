@@ -24,7 +24,9 @@ class Recommender(Protocol):
     """See the top of the file. `choices` are settings to choose among on the development part; the last argument is one of them."""
 
     name: str
-    choices: Sequence[int]
+
+    @property
+    def choices(self) -> Sequence[int]: ...
 
     def learn(self, people: list[History], films: int, seed: int) -> int:
         """Learn from these people's likes, and return the number of parameters that were trained."""

@@ -174,7 +174,7 @@ def talk(o: ServiceOptions, say: Callable[[str], None]) -> list[tuple[str, str]]
 def own_questions(file: str, note: Note) -> list[Question]:
     """The questions of the user's own file. Raises InputError as `corpus.labelled` does."""
     rows = corpus.labelled(file, "question", "answer", note=note)
-    return merged("own", [[row.text, row.label] for row in rows])
+    return merged("own", [[row.text, str(row.label)] for row in rows])
 
 
 def threshold_of(o: ServiceOptions, name: str) -> float:
