@@ -196,7 +196,7 @@ def one_seed(o: MonitorOptions, seed: int, pool: list[Example], development: Tex
         rates = rates_of(o, reading, development)
         quiet, measured = watch(reading.development, calm).z(rates), watch(reading.test, stormy).z(rates)
         h = threshold_for(partial(cusum_rings, quiet), o.false_alarms, 0.0, MOST_H)
-        row = {"model": f"{name}, CUSUM", "labels": o.labels, "seed": seed, "h": h} | reading.figures
+        row: dict = {"model": f"{name}, CUSUM", "labels": o.labels, "seed": seed, "h": h} | reading.figures
         rows.append(row | judged(measured, cusum_rings, h, o.plan)._asdict())
     shares = [
         watch(part, streams).share()
