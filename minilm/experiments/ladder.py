@@ -22,10 +22,11 @@ from minilm.models.config import parameter_count
 from minilm.models.heads import Classifier
 from minilm.pretrained.protocol import save_model
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.entity_report import MACRO, MICRO, names_in, report
+from minilm.training.entity_report import MACRO, MICRO, WEIGHTED, names_in, report
 from minilm.training.inference import predicted_tags
 from minilm.training.supervised import Recipe, fit
-from minilm.training.tasks import Task
+from minilm.training.task import Task
+from minilm.training.tasks import TokenTask
 
 DROPOUT = 0.1
 
@@ -78,7 +79,7 @@ class Material:
 
     def measured(self, model: Classifier, labels: int, seed: int) -> tuple[float, dict[str, float]]:
         """The score of a model on the test set, and the details of an `Outcome`, for the labels that it was fitted to."""
-        if self.task.per_token:
+        if isinstance(self.task, TokenTask):
             return self.found(predicted_tags(model, self.test, self.task.labels, self.device), labels, seed)
         score = self.task.measure(model, self.test, self.device)[self.task.metric]
         assert score is not None  # the test set of a ladder has something to find
@@ -88,7 +89,7 @@ class Material:
         """The F1 of the BIO tags that were guessed for the test lines, and the details of an `Outcome`."""
         known = names_in([self.examples[i] for i in self.drawn(labels, seed)])
         rows = {row.name: row.f1 or 0.0 for row in report(self.test_examples, guessed, known)}
-        return rows.pop(MICRO), {name: round(f1, 4) for name, f1 in rows.items() if name != MACRO}
+        return rows.pop(MICRO), {name: round(f1, 4) for name, f1 in rows.items() if name not in (MACRO, WEIGHTED)}
 
     def sample(self, labels: int, seed: int) -> Dataset:
         """These examples, encoded."""

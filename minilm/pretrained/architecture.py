@@ -21,12 +21,16 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 from minilm.files.notes import Note
-from minilm.models.heads import Classifier, HeadConfig, TextHeadConfig, TokenHeadConfig
+from minilm.models.heads import Classifier, HeadConfig, SpanHeadConfig, TextHeadConfig, TokenHeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.text.segmentation import TOKENIZER, rule_named
 from minilm.text.tokenizer import Tokenizer
 
-HEAD_TASKS: dict[str, type[HeadConfig]] = {"text": TextHeadConfig, "token": TokenHeadConfig}
+HEAD_TASKS: dict[str, type[HeadConfig]] = {
+    "text": TextHeadConfig,
+    "token": TokenHeadConfig,
+    "span": SpanHeadConfig,
+}
 
 
 class Architecture:

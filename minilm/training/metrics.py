@@ -1,7 +1,9 @@
 """How good a model is: the metrics of F30, computed by scikit-learn and seqeval."""
 
 import warnings
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from seqeval.metrics import f1_score as entity_f1, precision_score as entity_precision, recall_score as entity_recall
 from seqeval.metrics.sequence_labeling import get_entities
@@ -17,10 +19,14 @@ Measured = dict[str, float | None]  # figures by their names; None is 0 divided 
 
 def measure_texts(model: nn.Module, examples: Dataset, device: torch.device) -> Measured:
     """Accuracy, and the mean of the F1 of all classes."""
-    guessed = predicted_labels(model, examples, device)
+    return text_scores(examples.labels, predicted_labels(model, examples, device))
+
+
+def text_scores(true: Sequence | np.ndarray, guessed: Sequence | np.ndarray) -> Measured:
+    """Accuracy, and the mean of the F1 of all classes that occur, from the class of each text (or of each word)."""
     return {
-        "accuracy": float(accuracy_score(examples.labels, guessed)),
-        "macro_f1": float(f1_score(examples.labels, guessed, average="macro", zero_division=0)),
+        "accuracy": float(accuracy_score(true, guessed)),
+        "macro_f1": float(f1_score(true, guessed, average="macro", zero_division=0)),
     }
 
 
@@ -61,3 +67,23 @@ def entity_scores(true: list[list[str]], guessed: list[list[str]]) -> Measured:
 def entities(tags: list[str]) -> list[tuple[str, int, int]]:
     """(type, first, last + 1) of each entity in the BIO tags of a line."""
     return [(kind, first, last + 1) for kind, first, last in get_entities(tags)]
+
+
+def words_of(tags: Sequence[str]) -> list[tuple[int, int]]:
+    """(first, last + 1) of each word in the tags B, M, E, S of a line.
+
+    A word begins at B or S, and behind E or S. So every character is in one word, even if the tags contradict each other.
+    """
+    starts = [i for i, tag in enumerate(tags) if i == 0 or tag in "BS" or tags[i - 1] in "ES"]
+    return list(zip(starts, [*starts[1:], len(tags)], strict=True))
+
+
+def word_scores(true: list[list[str]], guessed: list[list[str]]) -> Measured:
+    """Precision, recall and F1 of whole words, from the tags B, M, E, S of each line; None is 0 divided by 0."""
+    T, G = ({(i, *word) for i, tags in enumerate(lines) for word in words_of(tags)} for lines in (true, guessed))
+    both = len(T & G)
+    return {
+        "f1": 2 * both / (len(T) + len(G)) if T or G else None,
+        "precision": both / len(G) if G else None,
+        "recall": both / len(T) if T else None,
+    }
