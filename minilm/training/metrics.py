@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from seqeval.metrics import f1_score as entity_f1, precision_score as entity_precision, recall_score as entity_recall
 from seqeval.metrics.sequence_labeling import get_entities
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, mean_squared_error, r2_score
 from torch import nn
 
 from minilm.examples.batching import Dataset
@@ -67,6 +67,30 @@ def entity_scores(true: list[list[str]], guessed: list[list[str]]) -> Measured:
 def entities(tags: list[str]) -> list[tuple[str, int, int]]:
     """(type, first, last + 1) of each entity in the BIO tags of a line."""
     return [(kind, first, last + 1) for kind, first, last in get_entities(tags)]
+
+
+def several_scores(true: Sequence | np.ndarray, guessed: Sequence | np.ndarray) -> Measured:
+    """Micro and macro F1 over K labels, and the share of texts whose labels are all right, from zeros and ones [N, K].
+
+    The macro F1 is the mean over the labels that occur, in the data or among the guesses.
+    """
+    true, guessed = np.asarray(true), np.asarray(guessed)
+    held = np.flatnonzero(true.any(0) | guessed.any(0))
+    f1 = {
+        average: float(f1_score(true[:, held], guessed[:, held], average=average, zero_division=0)) if len(held) else None
+        for average in ("micro", "macro")
+    }
+    return {"micro_f1": f1["micro"], "macro_f1": f1["macro"], "all_right": float((true == guessed).all(axis=1).mean())}
+
+
+def number_scores(true: Sequence | np.ndarray, guessed: Sequence | np.ndarray) -> Measured:
+    """The mean squared error, the mean absolute error, and R², which is None if all true numbers are the same."""
+    true, guessed = np.asarray(true, dtype=np.float64), np.asarray(guessed, dtype=np.float64)
+    return {
+        "r2": float(r2_score(true, guessed)) if true.std() > 0 else None,
+        "mse": float(mean_squared_error(true, guessed)),
+        "mae": float(mean_absolute_error(true, guessed)),
+    }
 
 
 def words_of(tags: Sequence[str]) -> list[tuple[int, int]]:

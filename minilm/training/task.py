@@ -47,6 +47,7 @@ class Task:
     name: ClassVar[str]
     per_token: ClassVar[bool]  # whether every token has a label, or the text as a whole
     metric: ClassVar[str]  # the figure that tables show
+    holds: ClassVar[str] = "text"  # what a label in a table is; see `tables.labelled_file`
 
     @staticmethod
     def labels_of(examples: list) -> list[str]:
