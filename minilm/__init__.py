@@ -12,11 +12,8 @@ if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and edito
     from minilm.errors import InputError as InputError
     from minilm.examples.batching import Batch as Batch, Dataset as Dataset
     from minilm.experiments.quickstart import QuickstartOptions as QuickstartOptions, quickstart as quickstart
-    from minilm.jobs.finetune import (
-        FinetuneOptions as FinetuneOptions,
-        evaluate as evaluate,
-        finetune as finetune,
-    )
+    from minilm.jobs.evaluate import evaluate as evaluate
+    from minilm.jobs.finetune import FinetuneOptions as FinetuneOptions, finetune as finetune
     from minilm.jobs.predict import fill_mask as fill_mask, predict as predict
     from minilm.jobs.pretrain import PretrainOptions as PretrainOptions, pretrain as pretrain
     from minilm.layers.attention import MultiHeadAttention as MultiHeadAttention
@@ -102,7 +99,7 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "PretrainOptions": "minilm.jobs.pretrain",
     "finetune": "minilm.jobs.finetune",
     "FinetuneOptions": "minilm.jobs.finetune",
-    "evaluate": "minilm.jobs.finetune",
+    "evaluate": "minilm.jobs.evaluate",
     "predict": "minilm.jobs.predict",
     "fill_mask": "minilm.jobs.predict",
     "quickstart": "minilm.experiments.quickstart",

@@ -40,7 +40,7 @@ LIST = [
             "pretrain on any text: on masked words and next sentences, or on the next token"),
     Command("finetune", "minilm.jobs.finetune", "finetune", "FinetuneOptions",
             "train a classifier or a tagger on labelled examples"),
-    Command("evaluate", "minilm.jobs.finetune", "evaluate", "EvaluateOptions",
+    Command("evaluate", "minilm.jobs.evaluate", "evaluate", "EvaluateOptions",
             "measure a fine-tuned model on labelled examples"),
     Command("predict", "minilm.jobs.predict", "predict", "PredictOptions",
             "label texts with a fine-tuned model"),

@@ -8,6 +8,7 @@ Source:   Devlin et al. (2019), BERT, §4.2–4.3.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -73,17 +74,22 @@ def tokens_of_answer(question: Question, offsets: Sequence[Span]) -> Span | None
     return (touched[0], touched[-1]) if touched else None
 
 
-class Encoded(NamedTuple):
-    """Questions as rows: the data set, and of each row its window, and of each question the offsets of its text's tokens."""
+@dataclass(frozen=True)
+class EncodedQuestions(Dataset):
+    """Questions as rows; of each row its window, and of each question itself the offsets of the tokens of its text."""
 
-    data: Dataset
     windows: list[Window]
     offsets: list[list[Span]]
+    questions: list[Question]
 
 
 def encode_questions(
-    questions: Sequence[Question], tokenizer: Tokenizer, max_length: int | None, where: str = "the data"
-) -> Encoded:
+    questions: Sequence[Question],
+    tokenizer: Tokenizer,
+    max_length: int | None,
+    where: str = "the data",
+    places: Sequence[int] | None = None,
+) -> EncodedQuestions:
     """The rows of all questions. The labels of a row are [first, last], the tokens of its answer, or [0, 0] for [CLS].
 
     Raises InputError for a question that leaves no room for the text, a text without a token, and an answer of which the
@@ -92,7 +98,7 @@ def encode_questions(
     asked = tokenizer.ids([question.question for question in questions])
     rows, segments, labels, owner, shown, all_offsets = [], [], [], [], [], []
     for i, (question, ids) in enumerate(zip(questions, asked, strict=True)):
-        name = f"question {i + 1} of {where}"
+        name = f"question {(i if places is None else places[i]) + 1} of {where}"
         (text,), offsets = tokenizer.ids([question.text]), offsets_of(question.text, tokenizer)
         before, span = len(ids) + 2, tokens_of_answer(question, offsets)
         room = None if max_length is None else max_length - before - 1
@@ -112,4 +118,5 @@ def encode_questions(
             owner.append(i)
             shown.append(window)
         all_offsets.append(offsets)
-    return Encoded(dataset(rows, segments, labels, tokenizer, owner), shown, all_offsets)
+    plain = dataset(rows, segments, labels, tokenizer, owner)
+    return EncodedQuestions(plain.columns, plain.pad_values, owner, shown, all_offsets, list(questions))

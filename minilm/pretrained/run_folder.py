@@ -143,7 +143,7 @@ def refuse_to_overwrite(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: give --out the name of a folder.")
-    foreign = ["model.safetensors", "pytorch_model.bin", "config.json"]
+    foreign = ["model.safetensors", "pytorch_model.bin", "config.json", "adapter.json"]
     if not (out / "metrics.jsonl").exists():
         foreign += ["tokenizer.json", "tokenizer_config.json"]
     if found := [name for name in foreign if (out / name).exists()]:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from minilm.examples.batching import Dataset
+from minilm.examples.labelled import label_names
 from minilm.files.notes import Note, unheard
 from minilm.models.heads import HeadConfig
 from minilm.text.files import Example
@@ -36,6 +37,7 @@ class Prediction(NamedTuple):
     label: str
     probability: float | None  # of the label; None for entities
     entities: tuple[Entity, ...] = ()
+    shown: str = ""  # what is printed of it, where that is not the label with its probability, or the entities with their offsets
     labels: tuple[tuple[str, float], ...] = ()  # every label that the text has, with its probability, where it may have several
 
 
@@ -90,6 +92,15 @@ class Task:
         """The figure by which two models are compared: larger is better, and minus infinity is none."""
         value = measured[self.metric]
         return -math.inf if value is None else value
+
+    @classmethod
+    def names_of(cls, examples: list, where: str) -> tuple[str, ...]:
+        """The labels that a model for these examples needs, sorted. Raises InputError if there are too few to learn from."""
+        return label_names(cls.labels_of(examples), where)
+
+    def for_tokenizer(self, tokenizer: Tokenizer, examples: list) -> "Task":
+        """The task with what depends on the tokenizer and on all texts that are read, such as signs that none of them has."""
+        return self
 
     @classmethod
     def learnt_from(

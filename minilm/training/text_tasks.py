@@ -87,6 +87,13 @@ class LabelsTask(TextTask):
     def labels_of(examples):
         return [label for example in examples for label in split_labels(example.label or "")]
 
+    @classmethod
+    def names_of(cls, examples, where):
+        names = tuple(sorted(set(cls.labels_of(examples))))
+        if not names:
+            raise InputError(f"no text of {where} has a label: there is nothing to learn.")
+        return names
+
     def head(self, dropout=0.1, pooling="mean", crf=False, crf_constraints=False):
         return replace(super().head(dropout, pooling, crf, crf_constraints), problem_type=SEVERAL)
 
@@ -125,7 +132,7 @@ class LabelsTask(TextTask):
         for example, row in zip(examples, rows, strict=True):
             labels = tuple((label, float(p)) for label, p in zip(self.labels, row, strict=True) if p >= 0.5)
             shown = ", ".join(f"{label} {p:.3f}" for label, p in labels) or "–"
-            found.append(Prediction(example.text, shown, None, labels=labels))
+            found.append(Prediction(example.text, shown, None, shown=shown, labels=labels))
         return found
 
 
@@ -145,14 +152,14 @@ class NumberTask(TextTask):
     scale: float = 1.0
     name, metric, holds = "number", "r2", "number"
 
-    @staticmethod
-    def labels_of(examples):
-        return ["number"]
+    @classmethod
+    def names_of(cls, examples, where):
+        return ("number",)
 
     @classmethod
     def learnt_from(cls, labels, examples, where="the data", note=unheard):
         """With the mean and the deviation of the numbers that are learned from. Raises InputError if all are the same."""
-        numbers = [float(example.label) for example in examples]
+        numbers = [number_of(example.label, f"a label of {where}") for example in examples]
         center, scale = float(np.mean(numbers)), float(np.std(numbers))
         if not scale > 0:
             raise InputError(f"every number of {where} is {center:g}: there is nothing to learn.")
@@ -184,7 +191,7 @@ class NumberTask(TextTask):
         encoded = self.encode(examples, tokenizer, max_length, where=where, **how)
         numbers = self.numbers(model, encoded, next(model.parameters()).device)
         return [
-            Prediction(example.text, f"{number:.4g}", None, labels=(("number", float(number)),))
+            Prediction(example.text, f"{number:.4g}", None, shown=f"{number:.4g}", labels=(("number", float(number)),))
             for example, number in zip(examples, numbers, strict=True)
         ]
 
@@ -206,7 +213,7 @@ class RelationTask(TextTask):
     def learnt_from(cls, labels, examples, where="the data", note=unheard):
         return cls(labels, False)
 
-    def with_markers(self, tokenizer, examples):
+    def for_tokenizer(self, tokenizer, examples):
         """The task with two tokens of the vocabulary that none of the examples has. Raises InputError if there are not two."""
         signs = choose_markers(tokenizer, [example.text for example in examples])
         return replace(self, signs=signs, markers=tuple(tokenizer.ids([sign])[0][0] for sign in signs))
@@ -219,7 +226,7 @@ class RelationTask(TextTask):
         """Raises InputError, too, for a text without both pairs of markers, and for one that is cut before the second."""
         signs = self.signs or tuple(tokenizer.tokens(self.markers))
         if len(signs) != 2:
-            raise InputError("the markers of a relation are not chosen yet: call `with_markers` first.")
+            raise InputError("the markers of a relation are not chosen yet: call `for_tokenizer` first.")
         texts = []
         for i, example in enumerate(examples):
             name = f"text {(i if places is None else places[i]) + 1} of {where}"

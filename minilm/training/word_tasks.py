@@ -194,7 +194,8 @@ class TagTask(UnitTask):
         found = []
         for text, spans, tags in self.cut_and_tagged(model, examples, tokenizer, max_length, where, places, note):
             labels = tuple(Entity(tag, text[a:b], a, b) for tag, (a, b) in zip(tags, spans, strict=True))
-            found.append(Prediction(text, " ".join(f"{each.text}/{each.kind}" for each in labels), None, labels))
+            line = " ".join(f"{each.text}/{each.kind}" for each in labels) or "–"
+            found.append(Prediction(text, line, None, labels, line))
         return found
 
 
@@ -231,7 +232,8 @@ class WordTask(UnitTask):
         for text, spans, tags in self.cut_and_tagged(model, examples, tokenizer, max_length, where, places, note):
             offsets = [(spans[a][0], spans[b - 1][1]) for a, b in words_of(tags)]
             words = tuple(Entity("word", text[a:b], a, b) for a, b in offsets)
-            found.append(Prediction(text, "  ".join(word.text for word in words) or "–", None, words))
+            line = "  ".join(word.text for word in words) or "–"
+            found.append(Prediction(text, line, None, words, line))
         return found
 
 
