@@ -48,6 +48,8 @@ LIST = [
             "predict the words that [MASK] hides"),
     Command("generate", "minilm.jobs.generate", "generate", "GenerateOptions",
             "let a language model continue a text"),
+    Command("tagging", "minilm.experiments.tagging", "tagging", "TaggingOptions",
+            "find words and parts of speech in a newspaper, with more and more labels"),
     Command("dialogue", "minilm.experiments.dialogue", "dialogue", "DialogueOptions",
             "train a model that answers in conversations, and compare it"),
     Command("chat", "minilm.jobs.chat", "chat", "ChatOptions",

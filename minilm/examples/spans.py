@@ -103,7 +103,9 @@ def encode_questions(
         before, span = len(ids) + 2, tokens_of_answer(question, offsets)
         room = None if max_length is None else max_length - before - 1
         if room is not None and room < 1:
-            raise InputError(f"{name} has {len(ids)} tokens, and the model takes {max_length} with the text: shorten it.")
+            raise InputError(
+                f"{name} has {len(ids)} tokens, and the model takes {max_length} with the text: shorten it."
+            )
         if not text:
             raise InputError(f"{name} has a text without words.")
         if question.answer is not None and span is None:

@@ -13,8 +13,8 @@ from minilm.experiments.tracks import Track
 from minilm.jobs.pretrain import PretrainOptions
 from minilm.text import corpus
 from minilm.text.duplicates import duplicates
-from minilm.text.tagged import TaggedLine
 from minilm.text.prepare import Prepared, held_out_documents
+from minilm.text.tagged import TaggedLine
 from minilm.training.supervised import Recipe
 from minilm.training.tasks import TokenTask
 

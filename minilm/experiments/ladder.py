@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from tqdm import tqdm
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
 from minilm.experiments.table import deviation
+from minilm.files.atomic import write_json
+from minilm.files.tensors import read_json
 from minilm.models.config import parameter_count
 from minilm.models.heads import Classifier
 from minilm.pretrained.protocol import save_model
@@ -168,19 +171,21 @@ def climb(
     seeds: int,
     workers: int = 1,
     bar: bool = True,
+    kept: Path | None = None,
 ) -> list[dict]:
     """Every rung with every number of labels and every seed: rows {model, labels, seed, <metric>, seconds, parameters, and
     the details of the outcome}.
 
     Each fit gets one thread, and `workers` of them run side by side: small products gain little from a second thread, and
-    the figures are the same on any number of cores.
+    the figures are the same on any number of cores. With `kept`, a folder, every fit is written there, and one that is there is
+    not fitted again.
     """
     rows: list[dict] = []
     metric = material.task.metric
     jobs = [(rung, count, seed) for count in labels for rung in rungs for seed in range(seeds)]
     progress = tqdm(total=len(jobs), desc="fine-tuning", unit="model", disable=None if bar else True, leave=False)
     with pool_of(workers) as submit, progress:
-        waiting = [(rung, count, submit(rung.run, material, count, seed)) for rung, count, seed in jobs]
+        waiting = [(rung, count, submit(remembered, kept, rung, material, count, seed)) for rung, count, seed in jobs]
         for i, (rung, count, outcome) in enumerate(waiting):
             score, seconds, parameters, details = outcome()
             progress.update()
@@ -190,6 +195,19 @@ def climb(
                 scores = [row[metric] for row in rows[-seeds:]]
                 progress.write(f"{count:6,} labels  {rung.name:44} {np.mean(scores):.3f} ± {deviation(scores):.3f}")
     return rows
+
+
+def remembered(kept: Path | None, rung: Climber, material: Material, labels: int, seed: int) -> Outcome:
+    """The outcome of a fit, from the folder `kept` if it is there."""
+    if kept is None:
+        return rung.run(material, labels, seed)
+    name = re.sub(r"\W+", "-", rung.name.lower())
+    path = kept / f"{name}-{labels}-{seed}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        outcome = rung.run(material, labels, seed)
+        write_json(path, outcome._asdict() | {"details": dict(outcome.details)})
+    return Outcome(**read_json(path))
 
 
 @contextmanager

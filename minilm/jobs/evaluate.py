@@ -55,8 +55,9 @@ class EvaluateOptions:
 def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Measured:
     """Measure a fine-tuned model on labelled data.
 
-    A report says precision, recall, F1 and support of each class, label or kind of entity, and their averages. What was changed or left out is said. If the folder is one of our runs,
-    it is also kept there, in `notes-evaluate.txt`, until the model is measured again.
+    A report says precision, recall, F1 and support of each class, label or kind of entity, and their averages. What was changed
+    or left out is said. If the folder is one of our runs, it is also kept there, in `notes-evaluate.txt`, until the model is
+    measured again.
     Raises InputError for data of another kind than it was trained on.
     """
     device = choose_device(options.device)

@@ -157,8 +157,9 @@ def label_of(example: Example | TaggedLine | Question):
 
 
 def set_aside(part: Part, size: int, seed: int) -> tuple[Part, ...]:
-    """(the rest, a development part of `size` examples), or the whole part if the size is 0. They are drawn with `seed`; copies of what is drawn are left out of the rest.
+    """(the rest, a development part of `size` examples), or the whole part if the size is 0.
 
+    They are drawn with `seed`, and copies of what is drawn are left out of the rest.
     Raises InputError if nothing would be left to learn from.
     """
     if not size:
@@ -174,7 +175,8 @@ def set_aside(part: Part, size: int, seed: int) -> tuple[Part, ...]:
     if not rest:
         raise InputError(f"every example of {part.where} is in the development part as well: give different texts.")
     return tuple(
-        Part([part.examples[i] for i in chosen], part.where, [part.places[i] for i in chosen]) for chosen in (rest, drawn)
+        Part([part.examples[i] for i in chosen], part.where, [part.places[i] for i in chosen])
+        for chosen in (rest, drawn)
     )
 
 

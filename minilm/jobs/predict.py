@@ -98,7 +98,11 @@ def from_file(options: PredictOptions, task: Task, note: Note = unheard) -> Part
     if is_tagged(str(path)):
         tagged = corpus.tagged(path, note, entities=not isinstance(task, TagTask | WordTask))
         places = [(line_number(line) or i + 1) - 1 for i, line in enumerate(tagged)]
-        texts = tagged if isinstance(task, UnitTask) else [Example(" ".join(line.tokens), None, options.pair) for line in tagged]
+        texts = (
+            tagged
+            if isinstance(task, UnitTask)
+            else [Example(" ".join(line.tokens), None, options.pair) for line in tagged]
+        )
         return Part(texts, str(path), places)
     if isinstance(task, SpanTask) and options.pair is None:
         questions = list(question_lines(path, with_answers=False))

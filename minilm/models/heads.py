@@ -126,7 +126,9 @@ class TextHeadConfig(HeadConfig):
 
     def __post_init__(self) -> None:
         if self.problem_type not in (ONE_CLASS, SEVERAL, NUMBER):
-            raise InputError(f"problem_type '{self.problem_type}' is not known: choose {ONE_CLASS}, {SEVERAL} or {NUMBER}.")
+            raise InputError(
+                f"problem_type '{self.problem_type}' is not known: choose {ONE_CLASS}, {SEVERAL} or {NUMBER}."
+            )
         super().__post_init__()
         if self.problem_type == NUMBER and len(self.labels) != 1:
             raise InputError(f"a model that predicts a number has one label, its name, and not {list(self.labels)}.")

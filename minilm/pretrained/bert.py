@@ -62,7 +62,7 @@ ONLY = {
     "pruned_heads": {},
     "quantization_config": None,
 }
-# bert, and models that `transformers` has not: the types keep it from opening them as something else.
+# bert, and models that `transformers` has not: with the types it does not open them as something else.
 MODEL_TYPES = ("bert", *(f"minilm-bert-{kind}" for kind in ("prenorm", "rotary", "relative", "mpnet")))
 SHORTEST = 3  # positions: a token between [CLS] and [SEP]
 HEADED: dict[str, type[HeadConfig]] = {
@@ -140,17 +140,15 @@ def hf_head(head: HeadConfig) -> tuple[str, dict]:
     names = {str(i): label for i, label in enumerate(head.labels)}
     extra: dict[str, Any] = {"id2label": names, "label2id": {label: int(i) for i, label in names.items()}}
     architecture = next((name for name, kind in HEADED.items() if isinstance(head, kind)), "BertModel")
-    if isinstance(head, TextHeadConfig):
-        if head.problem_type != ONE_CLASS:
-            extra["problem_type"] = head.problem_type
-        if head.pooling != "cls":
-            architecture = "BertModel"  # no class there has a head on the mean: the encoder opens, the head is ours
+    if isinstance(head, TextHeadConfig) and head.problem_type != ONE_CLASS:
+        extra["problem_type"] = head.problem_type
+    if isinstance(head, TextHeadConfig) and head.pooling != "cls":
+        architecture = "BertModel"  # no class there has a head on the mean: the encoder opens, the head is ours
     return architecture, extra | {"classifier_dropout": head.dropout}
 
 
 def head_from_hf(entries: dict, where: str = "config.json") -> HeadConfig | None:
     """The head that a `config.json` of `transformers` describes; None if there is none.
-
     Raises InputError for a head that predicts several numbers at once, because none of ours does.
     """
     names = entries.get("architectures")
@@ -167,7 +165,7 @@ def head_of_kind(kind: type[HeadConfig], entries: dict, where: str) -> HeadConfi
     problem = problem or (NUMBER if len(labels) == 1 and kind is TextHeadConfig else ONE_CLASS)  # as in `transformers`
     given = [entries[key] for key in ("classifier_dropout", CONFIG_KEYS["dropout"]) if entries.get(key) is not None]
     dropout: Any = given[0] if given else DEFAULTS["dropout"]
-    more = {} if kind is TokenHeadConfig else {"pooling": "cls", "problem_type": problem}
+    more = {"pooling": "cls", "problem_type": problem} if kind is TextHeadConfig else {}
     try:
         return kind(labels, dropout, **more)
     except TypeError as error:

@@ -138,8 +138,9 @@ def labelled(
     """The labelled texts of a corpus ("negative", "positive"), or of a CSV, TSV or JSON-lines file.
 
     `label_column=None` reads texts without labels. The column names apply to files only, because a named corpus knows its own,
-    and so does `holds`, which says what a label is (see `tables.labelled_file`). Labels are read without the spaces around them; `note` hears how many were changed. Raises InputError as
-    `documents` does, and also for a row with a missing or empty cell and for labels that differ only in case or the like.
+    and so does `holds`, which says what a label is (see `tables.labelled_file`). Labels are read without the spaces around them;
+    `note` hears how many were changed. Raises InputError as `documents` does, and also for a row with a missing or empty cell
+    and for labels that differ only in case or the like.
     """
     if name_or_path in _LABELLED:
         return list(_labelled_corpus(str(name_or_path)))

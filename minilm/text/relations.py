@@ -27,7 +27,9 @@ def marked(text: str, signs: Sequence[str], name: str) -> str:
     if twice := [marker for marker in ORDERS[0] if found.count(marker) > 1]:
         raise InputError(f"{name} has {twice[0]} more than once: mark two entities, each once.")
     if found not in ORDERS:
-        raise InputError(f"{name}: the markers overlap or are in the wrong order ({' '.join(found)}): close one before the next.")
+        raise InputError(
+            f"{name}: the markers overlap or are in the wrong order ({' '.join(found)}): close one before the next."
+        )
     for number in "12":
         inside = text[text.index(f"<e{number}>") + 4 : text.index(f"</e{number}>")]
         if not visible(inside):

@@ -189,7 +189,9 @@ def _json_cell(value: Any, column: Column, where: str) -> Cell:
         value = SEPARATOR.join(value)
     if column.holds == "number" and isinstance(value, float):
         value = repr(value)
-    if not isinstance(value, str | int) or (isinstance(value, bool) and (not column.is_label or column.holds == "number")):
+    if not isinstance(value, str | int) or (
+        isinstance(value, bool) and (not column.is_label or column.holds == "number")
+    ):
         raise InputError(f"{where}: {column.name!r} must be text, not {json.dumps(value)[:40]}.")
     refuse_half_characters(str(value), f"{where}: {column.name!r}")
     return Cell(str(value), "" if isinstance(value, str) else json.dumps(value))

@@ -171,7 +171,9 @@ def words_with_parts_of_speech(line: str) -> TaggedLine:
 def characters_of_words(line: str) -> TaggedLine:
     """`在/p  北京/ns  的/u` → 在 S, 北 B, 京 E, 的 S: which character begins a word, is inside one, ends one, or is one."""
     words = words_with_parts_of_speech(line).tokens
-    return TaggedLine([character for word in words for character in word], [tag for word in words for tag in bmes(len(word))])
+    return TaggedLine(
+        [character for word in words for character in word], [tag for word in words for tag in bmes(len(word))]
+    )
 
 
 def bmes(length: int) -> list[str]:

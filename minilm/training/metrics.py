@@ -77,7 +77,9 @@ def several_scores(true: Sequence | np.ndarray, guessed: Sequence | np.ndarray) 
     true, guessed = np.asarray(true), np.asarray(guessed)
     held = np.flatnonzero(true.any(0) | guessed.any(0))
     f1 = {
-        average: float(f1_score(true[:, held], guessed[:, held], average=average, zero_division=0)) if len(held) else None
+        average: float(f1_score(true[:, held], guessed[:, held], average=average, zero_division=0))
+        if len(held)
+        else None
         for average in ("micro", "macro")
     }
     return {"micro_f1": f1["micro"], "macro_f1": f1["macro"], "all_right": float((true == guessed).all(axis=1).mean())}

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
 from minilm.examples.labels import IGNORED
-from minilm.examples.spans import inside_text
-from minilm.models.heads import ONE_CLASS, SEVERAL, SpanHeadConfig
+from minilm.training.head_losses import has_classes, loss_without_classes
 from minilm.training.loop import Step
-from minilm.training.losses import Loss, binary_cross_entropy, crf_loss, cross_entropy, span_loss, squared_error
+from minilm.training.losses import Loss, crf_loss, cross_entropy
 
 FIRST = 0.1  # the share of a run in which next sentence has its whole weight
 
@@ -264,10 +263,8 @@ class Classification(Unchanging):
         assert batch.labels is not None
         logits = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
         head = getattr(model, "head_config", None)
-        if isinstance(head, SpanHeadConfig) or getattr(head, "problem_type", ONE_CLASS) != ONE_CLASS:
-            if label_smoothing:
-                raise InputError(f"label_smoothing {label_smoothing} is for classes: set it to 0.")
-            return other_loss(head, logits, batch)
+        if not has_classes(head):
+            return loss_without_classes(head, logits, batch, label_smoothing)
         crf: Any = getattr(model, "crf", None)
         if crf is None:
             return cross_entropy(logits, batch.labels, label_smoothing)
@@ -292,13 +289,3 @@ class Classification(Unchanging):
     def summary(self, measured: dict[str, float]) -> str:
         """As "loss 0.123"."""
         return f"loss {measured['loss']:.3f}"
-
-
-def other_loss(head: Any, logits: Tensor, batch: Batch) -> Loss:
-    """The loss of several labels [B, K], of a number [B, 1], or of spans [B, T, 2]."""
-    assert batch.labels is not None
-    if isinstance(head, SpanHeadConfig):
-        return span_loss(logits, batch.labels, inside_text(batch.input_ids, batch.token_type_ids, batch.attention_mask))
-    if head.problem_type == SEVERAL:
-        return binary_cross_entropy(logits, batch.labels.to(logits.dtype))
-    return squared_error(logits[:, 0], batch.labels.to(logits.dtype), head.scale)

@@ -62,7 +62,9 @@ class SpanTask(Task):
             if isinstance(example, Example):
                 if example.pair is None:
                     name = f"text {(i if places is None else places[i]) + 1} of {where}"
-                    raise InputError(f"{name} has no question: give it with --pair, or a file of JSON lines with 'question'.")
+                    raise InputError(
+                        f"{name} has no question: give it with --pair, or a file of JSON lines with 'question'."
+                    )
                 example = Question(example.pair, example.text)
             out.append(example)
         return out
@@ -113,7 +115,9 @@ class SpanTask(Task):
 def units_of(text: str) -> list[str]:
     """What two answers are compared by: Chinese characters and words, in lower case, without punctuation and articles."""
     units = [text[a:b].casefold() for a, b in RULES["mixed"][0](text)]
-    return [unit for unit in units if not all(unicodedata.category(c)[0] in "PS" for c in unit) and unit not in ARTICLES]
+    return [
+        unit for unit in units if not all(unicodedata.category(c)[0] in "PS" for c in unit) and unit not in ARTICLES
+    ]
 
 
 ARTICLES = ("a", "an", "the")

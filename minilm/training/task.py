@@ -4,7 +4,6 @@ A task knows its labels, the head that it needs, how to encode its examples, how
 model's predictions. A new kind of task is a new class with these methods.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -38,7 +37,9 @@ class Prediction(NamedTuple):
     probability: float | None  # of the label; None for entities
     entities: tuple[Entity, ...] = ()
     shown: str = ""  # what is printed of it, where that is not the label with its probability, or the entities with their offsets
-    labels: tuple[tuple[str, float], ...] = ()  # every label that the text has, with its probability, where it may have several
+    labels: tuple[
+        tuple[str, float], ...
+    ] = ()  # every label that the text has, with its probability, where it may have several
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,9 @@ class Task:
         return self.measure(model, encoded, device), ""
 
     def better(self, measured: Measured) -> float:
-        """The figure by which two models are compared: larger is better, and minus infinity is none."""
+        """The figure by which two models are compared: larger is better. 0 divided by 0 is worse than 0."""
         value = measured[self.metric]
-        return -math.inf if value is None else value
+        return -1.0 if value is None else value
 
     @classmethod
     def names_of(cls, examples: list, where: str) -> tuple[str, ...]:

@@ -122,7 +122,9 @@ class LabelsTask(TextTask):
     def reported(self, model, encoded, device, examples, known=None):
         """With precision, recall, F1 and support of each label."""
         guessed = self.guessed(model, encoded, device)
-        return several_scores(encoded.labels, guessed), as_markdown(label_rows(encoded.labels, guessed, self.labels), "label")
+        return several_scores(encoded.labels, guessed), as_markdown(
+            label_rows(encoded.labels, guessed, self.labels), "label"
+        )
 
     def predict(self, model, examples, tokenizer, max_length, *, where="the texts", **how):
         """The labels of each text whose probability is at least a half; a dash if there are none."""
@@ -234,5 +236,7 @@ class RelationTask(TextTask):
         encoded = super().encode(texts, tokenizer, max_length, where=where, places=places, **how)
         for i, row in enumerate(encoded.rows):
             if not {*self.markers} <= {*row}:
-                raise InputError(f"text {(i if places is None else places[i]) + 1} of {where} was cut before its second entity.")
+                raise InputError(
+                    f"text {(i if places is None else places[i]) + 1} of {where} was cut before its second entity."
+                )
         return encoded

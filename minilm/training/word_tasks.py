@@ -169,7 +169,9 @@ class TagTask(UnitTask):
     name, metric, marks = "tag", "accuracy", "tags"
 
     def allowed_steps(self):
-        raise InputError("constraints are for tags that say where something begins and ends: leave out --crf-constraints.")
+        raise InputError(
+            "constraints are for tags that say where something begins and ends: leave out --crf-constraints."
+        )
 
     def measure(self, model, examples, device):
         """The share of the units that get their own label, and the mean of the F1 of all labels."""
