@@ -50,6 +50,8 @@ LIST = [
             "let a language model continue a text"),
     Command("tagging", "minilm.experiments.tagging", "tagging", "TaggingOptions",
             "find words and parts of speech in a newspaper, with more and more labels"),
+    Command("questions", "minilm.experiments.questions", "questions", "QuestionsOptions",
+            "find the answers to questions in the articles of a newspaper"),
     Command("dialogue", "minilm.experiments.dialogue", "dialogue", "DialogueOptions",
             "train a model that answers in conversations, and compare it"),
     Command("chat", "minilm.jobs.chat", "chat", "ChatOptions",

@@ -18,7 +18,6 @@ from minilm.text.tokenizer import Tokenizer
 TOKENS = 512  # in one batch, including padding: enough to keep a processor busy, and few enough for its cache
 
 
-@torch.no_grad()
 def probabilities(model: nn.Module, examples: Dataset, device: torch.device | None = None) -> list[np.ndarray]:
     """softmax(logits) for each row, in the order of the rows: [K] for a text, [T, K] for a tagged line.
 
@@ -27,6 +26,7 @@ def probabilities(model: nn.Module, examples: Dataset, device: torch.device | No
     return of_rows(model, examples, device, lambda logits: logits.softmax(dim=-1))
 
 
+@torch.no_grad()
 def of_rows(
     model: nn.Module, examples: Dataset, device: torch.device | None, function: Callable[[Tensor], Tensor]
 ) -> list[np.ndarray]:

@@ -1,5 +1,7 @@
 """Several labels, a number and relations: by hand, against scikit-learn, against `transformers`, and learned by small models."""
 
+import re
+
 import numpy as np
 import pytest
 import tiny
@@ -248,7 +250,7 @@ def test_the_vector_of_a_relation_is_that_of_its_two_markers(tokenizer):
         torch.testing.assert_close(model(batch.input_ids, batch.token_type_ids, batch.attention_mask)[b], expected)
     assert task_of(model.head_config).encode(examples, tokenizer, None).rows == data.rows
     with pytest.raises(InputError, match="text 1 of the data was cut before its second entity"):
-        task.encode(examples, tokenizer, 7, truncate=True)
+        task.encode(examples, tokenizer, 6, truncate=True)
     with pytest.raises(InputError, match="the vocabulary has no two signs"):
         task.for_tokenizer(train_characters(["abc"]), examples)
 
@@ -270,7 +272,7 @@ def test_only_the_markers_tell_two_relations_apart(tokenizer, tmp_path):
     (found,) = again.predict(opened.model, [Example("<e2>f</e2> eats <e1>a</e1>")], opened.tokenizer, 24)
     assert found.label == "eaten" and type(again) is RelationTask and again != TextTask(again.labels, False)
     plain = TextTask(("eaten", "eats"), False)
-    bare = [Example(marked(e.text, "  ", "it"), e.label) for e in examples]
+    bare = [Example(re.sub("</?e[12]>", "", e.text), e.label) for e in examples]
     blind = model_for(plain, tokenizer)
     fit(blind, plain.encode(bare, tokenizer, 24), Recipe(epochs=12, **QUICK), 0, bar=False)
     assert plain.measure(blind, plain.encode(bare, tokenizer, 24), CPU)["accuracy"] == pytest.approx(0.5, abs=0.15)
