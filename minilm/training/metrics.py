@@ -1,5 +1,6 @@
 """How good a model is: the metrics of F30, computed by scikit-learn and seqeval."""
 
+import itertools
 import warnings
 from collections.abc import Sequence
 
@@ -101,7 +102,7 @@ def words_of(tags: Sequence[str]) -> list[tuple[int, int]]:
     A word begins at B or S, and behind E or S. So every character is in one word, even if the tags contradict each other.
     """
     starts = [i for i, tag in enumerate(tags) if i == 0 or tag in "BS" or tags[i - 1] in "ES"]
-    return list(zip(starts, [*starts[1:], len(tags)], strict=True))
+    return list(itertools.pairwise([*starts, len(tags)]))
 
 
 def word_scores(true: list[list[str]], guessed: list[list[str]]) -> Measured:

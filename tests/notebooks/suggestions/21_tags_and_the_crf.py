@@ -1,0 +1,16 @@
+"""Notebook 21: what "What to try" says, done literally, and one change more in every section."""
+
+FITTED = "crf, loss = fitted(look=False)"
+LONGEST = "best_spans(s, e, inside, longest=5)"
+
+TRY = [
+    (
+        "Learn the transitions without the table, `fitted(look=False, constraints=False)`: does the CRF find the rules of B, "
+        "M, E and S by itself?",
+        [(FITTED, "crf, loss = fitted(look=False, constraints=False)")],
+    ),
+    (
+        "Allow answers of one token only, `longest=1`. What is the answer now?",
+        [(LONGEST, "best_spans(s, e, inside, longest=1)")],
+    ),
+]
