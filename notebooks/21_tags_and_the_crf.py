@@ -26,7 +26,9 @@
 
 # %%
 import itertools
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -104,8 +106,8 @@ print(f"{len(learn):,} lines to learn from, {len(test):,} to measure on")
 # The score is the F1 of whole words ([notebook 14](14_metrics.ipynb)): a word counts only if both of its borders are
 # right. The simplest tagger gives every character the tag that it has most often, and does not look at its neighbours.
 #
-# **Predict first.** Three of four characters or more get their right tag in this way. Is the F1 of the words higher or
-# lower than that share?
+# **Predict first.** Two of three characters get their right tag in this way. Is the F1 of the words higher or lower than
+# that share?
 #
 # <details><summary>Answer</summary>
 #
@@ -286,7 +288,7 @@ if not FAST:
 #
 # <details><summary>Answers</summary>
 #
-# 1. OPEN
+# 1. OPEN1
 #
 # </details>
 #
@@ -298,8 +300,10 @@ if not FAST:
 # So its first piece gets the tag, and the others get −100, which losses and scores ignore.
 
 # %%
-text = ["the hens were walking and talking", "a walker walked to the talker", "hens walk and talk"] * 3
-tokenizer = train_wordpiece(text, 60)
+lines_of_text = ["the hens were walking and talking", "a walker walked to the talker", "hens walk and talk"]
+with tempfile.TemporaryDirectory() as folder:
+    (file := Path(folder) / "hens.txt").write_text("\n".join(lines_of_text), encoding="utf-8")
+    tokenizer = train_wordpiece([file], 60)
 words, word_tags = "the walkers talked".split(), [0, 1, 2]  # O, noun, verb
 (pieces,) = tokenizer.pieces_of_words([words])
 row = [None, *(k for k, ids in enumerate(pieces) for _ in ids), None]

@@ -43,9 +43,8 @@ def test_F31_five_hundred_real_sentences_give_every_tag_back_and_every_word_from
         assert pieces > 500  # and many words several pieces
         for line, found in zip(lines, words, strict=True):
             for word, joined in zip(line.tokens, found, strict=True):
-                assert (
-                    joined == "".join(tokenizer.tokens(tokenizer.ids([word])[0])).replace("##", "") or "[UNK]" in joined
-                )
+                pieces_of_word = tokenizer.tokens(tokenizer.ids([word])[0][:22])  # so many fit into a row
+                assert joined == "".join(pieces_of_word).replace("##", "")
 
 
 class Table(nn.Module):
