@@ -16,9 +16,11 @@ if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and edito
     from minilm.jobs.finetune import FinetuneOptions as FinetuneOptions, finetune as finetune
     from minilm.jobs.predict import fill_mask as fill_mask, predict as predict
     from minilm.jobs.pretrain import PretrainOptions as PretrainOptions, pretrain as pretrain
+    from minilm.jobs.prompt import PromptOptions as PromptOptions, prompt as prompt
     from minilm.layers.attention import MultiHeadAttention as MultiHeadAttention
     from minilm.layers.low_rank import LowRankLinear as LowRankLinear
     from minilm.layers.transformer import TransformerBlock as TransformerBlock, TransformerStack as TransformerStack
+    from minilm.models.adaptation import Adaptation as Adaptation, adapt as adapt, merge as merge
     from minilm.models.bert import Bert as Bert, BertForPretraining as BertForPretraining
     from minilm.models.config import TransformerConfig as TransformerConfig
     from minilm.models.generation import beam_search as beam_search, generate as generate
@@ -62,6 +64,9 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "TransformerStack": "minilm.layers.transformer",
     "LowRankLinear": "minilm.layers.low_rank",
     "TransformerConfig": "minilm.models.config",
+    "Adaptation": "minilm.models.adaptation",
+    "adapt": "minilm.models.adaptation",
+    "merge": "minilm.models.adaptation",
     "Bert": "minilm.models.bert",
     "BertForPretraining": "minilm.models.bert",
     "Classifier": "minilm.models.heads",
@@ -101,6 +106,8 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "finetune": "minilm.jobs.finetune",
     "FinetuneOptions": "minilm.jobs.finetune",
     "evaluate": "minilm.jobs.evaluate",
+    "prompt": "minilm.jobs.prompt",
+    "PromptOptions": "minilm.jobs.prompt",
     "predict": "minilm.jobs.predict",
     "fill_mask": "minilm.jobs.predict",
     "quickstart": "minilm.experiments.quickstart",

@@ -41,7 +41,6 @@ OPTIONS: dict[str, tuple[tuple[str, ...], Any]] = {
     "prompt_length": (("prompts",), 8),
 }
 HEADS = ("head.", "crf.")  # how the names of what stands on the encoder begin; it is always trained
-STARTING_RANK = 1.5  # times the rank of the budget: the adaptive way starts with more than it keeps
 SHORTEST = 3  # tokens of a text: a word between [CLS] and [SEP]
 
 
@@ -97,7 +96,8 @@ def adapt(
     by its name, as it was saved. Raises InputError for an encoder that has no place for this way, a rank that is larger than
     a matrix, more layers than there are, and prompts that leave no room for a text.
     """
-    tune, encoder = adaptation.tune, model.encoder
+    tune = adaptation.tune
+    encoder: Any = model.encoder
     if tune == "all":
         return
     blocks: Any = getattr(getattr(encoder, "stack", None), "layers", None)
@@ -134,7 +134,7 @@ def train_top(stack: Any, layers: int) -> None:
 def change_matrices(blocks: Any, adaptation: Adaptation, generator: torch.Generator, ranks: Mapping[str, int]) -> None:
     """Put thin matrices beside the matrices of every block."""
     rank, alpha, adaptive = adaptation.value("rank"), adaptation.value("alpha"), adaptation.tune == "adaptive"
-    first = math.ceil(STARTING_RANK * rank) if adaptive else rank
+    first = starting_rank(rank) if adaptive else rank
     for number, block in enumerate(blocks):
         places = [(block.attention, "to_qkv"), (block.attention, "output")]
         if adaptation.value("where") == "everywhere":
@@ -155,6 +155,16 @@ def change_matrices(blocks: Any, adaptation: Adaptation, generator: torch.Genera
             if kept is not None:
                 layer.keep(torch.arange(kept))
             setattr(parent, name, layer)
+
+
+def starting_rank(rank: int) -> int:
+    """The rank with which the adaptive way starts: half as much again as it keeps in the mean, rounded up."""
+    return rank + (rank + 1) // 2
+
+
+def final_rank(first: int) -> int:
+    """The rank that `starting_rank` was given."""
+    return 2 * first // 3
 
 
 def add_prompts(model: Any, P: int, generator: torch.Generator) -> None:

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import nn
+
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
 from minilm.examples.labelled import dataset
@@ -21,7 +24,7 @@ class PromptTask(TextTask):
     pairs: bool | None = False
     template: str = f"{TEXT} It was [MASK]."
 
-    def encode(
+    def encode(  # type: ignore[override]  # TextTask passes on whatever `encode_texts` takes, and this takes the same
         self,
         examples: list[Example],
         tokenizer: Tokenizer,
@@ -68,3 +71,15 @@ class PromptTask(TextTask):
         if were_cut:
             note(f"{were_cut:,} of {len(examples):,} texts were cut at the end to fit into the prompt.")
         return dataset(rows, segments, numbers, tokenizer, list(range(len(rows))))
+
+
+@torch.no_grad()
+def mean_logits(model: nn.Module, examples: Dataset) -> tuple[float, ...]:
+    """The mean logit of each label over the rows, whose labels are not looked at: a prior for `VerbaliserConfig`."""
+    model.eval()
+    device = next(model.parameters()).device
+    total: torch.Tensor | float = 0.0
+    for chosen in examples.in_order():
+        batch = examples.batch(chosen).to(device)
+        total = total + model(batch.input_ids, batch.token_type_ids, batch.attention_mask).double().sum(dim=0)
+    return tuple((torch.as_tensor(total) / len(examples)).tolist())

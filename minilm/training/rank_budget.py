@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from minilm.examples.batching import Batch
 from minilm.layers.low_rank import AdaptiveLinear
-from minilm.models.adaptation import STARTING_RANK, adaptive_layers
+from minilm.models.adaptation import adaptive_layers, final_rank
 from minilm.training.loop import Step
 from minilm.training.objectives import Objective
 
@@ -74,7 +74,7 @@ class RankBudget:
         self.objective, self.layers = objective, adaptive_layers(model)
         self.importance, self.progress, self.steps = Importance(self.layers), 0.0, 0
         self.start = sum(len(layer.lam) for layer in self.layers.values())
-        self.end = round(self.start / STARTING_RANK)
+        self.end = sum(final_rank(len(layer.lam)) for layer in self.layers.values())
         self.hooks = [
             getattr(layer, part).register_post_accumulate_grad_hook(self.hook(name, part))
             for name, layer in self.layers.items()
