@@ -215,7 +215,11 @@ schematics.crf_lattice()
 def batch(some, look):
     """E [B, T, K], y [B, T] and the mask of the words, padded to the longest line."""
     T = max(len(line.tokens) for line in some)
-    E, y, mask = torch.zeros(len(some), T, len(TAGS)), torch.zeros(len(some), T, dtype=torch.int64), torch.zeros(len(some), T)
+    E, y, mask = (
+        torch.zeros(len(some), T, len(TAGS)),
+        torch.zeros(len(some), T, dtype=torch.int64),
+        torch.zeros(len(some), T),
+    )
     for b, line in enumerate(some):
         n = len(line.tokens)
         E[b, :n] = torch.from_numpy(emissions(line.tokens, look))
@@ -278,8 +282,8 @@ for place, score in enumerate(list(scores.values())[::-1]):
 picture
 
 # %%
-claim("Looking at the neighbours helps.", scores["neighbours"] > scores["character"])
 if not FAST:
+    claim("Looking at the neighbours helps.", scores["neighbours"] > scores["character"])
     claim("The CRF adds less where the emissions see the neighbours.", gains[1] < gains[0])
 
 # %% [markdown]
@@ -288,7 +292,13 @@ if not FAST:
 #
 # <details><summary>Answers</summary>
 #
-# 1. OPEN1
+# 1. Nearly all of them. Of the steps that no words have, 0.6 % are left instead of 35.8 %, and the F1 is almost the same. The
+#    table is still worth giving: it costs nothing, and with it not a single row of tags contradicts itself.
+#
+#    ```text
+#    F1 of the words: 0.571 without, 0.776 with the CRF
+#    impossible steps: 0.6%
+#    ```
 #
 # </details>
 #
@@ -353,7 +363,12 @@ apart = int(s.argmax()), int(e.argmax())
 first, last = best_spans(s, e, inside, longest=5)[0].tolist()
 print("each by itself:", row[apart[0]], "to", row[apart[1]], apart)
 print("together:      ", " ".join(row[first : last + 1]), (first, last))
-every = {(i, j): s[0, i] + e[0, j] for i in range(len(row)) for j in range(i, min(i + 5, len(row))) if inside[0, [i, j]].all()}
+every = {
+    (i, j): s[0, i] + e[0, j]
+    for i in range(len(row))
+    for j in range(i, min(i + 5, len(row)))
+    if inside[0, [i, j]].all()
+}
 agree("the best of all pairs that are allowed", every[first, last], max(every.values()))
 claim("Each by itself, the end stands before the start.", apart[1] < apart[0])
 claim("Together, the answer is Ann Lee.", row[first : last + 1] == ["Ann", "Lee"])
@@ -375,7 +390,12 @@ picture
 #
 # <details><summary>Answers</summary>
 #
-# 1. OPEN
+# 1. Half of the name: "Ann". Its sum is $3 - 2 = 1$, and no other single token of the text reaches that. A limit that is too
+#    short cuts answers off; one that is too long lets a start and an end of different answers meet.
+#
+#    ```text
+#    together:       Ann (12, 12)
+#    ```
 #
 # </details>
 #

@@ -28,17 +28,34 @@ def question_lines(path: Path, with_answers: bool = True) -> Iterator[Question]:
     """The questions of a JSON-lines file. Without `with_answers`, answers are not read.
 
     Raises InputError, which names the line, for a file of another kind, a missing field, an answer that does not stand in the
-    text at `start`, and for one that stands there several times if there is no `start`.
+    text at `start`, one that stands there several times if there is no `start`, and answers to one question that overlap.
     """
     if path.suffix.lower() not in JSON_LINES:
         raise InputError(f"{path} does not end in {' or '.join(JSON_LINES)}: write one question per line, as JSON.")
     empty = True
+    seen: dict[
+        tuple[str, str], list[tuple[int, int, int]]
+    ] = {}  # (question, text): the line, start and end of its answers
     for number, line in enumerate(text_lines(path), start=1):
         if visible(line):
             empty = False
-            yield one_question(parsed(line, f"{path}, line {number}"), f"{path}, line {number}", with_answers)
+            question = one_question(parsed(line, f"{path}, line {number}"), f"{path}, line {number}", with_answers)
+            if question.answer is not None and question.start is not None:
+                others = seen.setdefault((question.question, question.text), [])
+                refuse_overlap(question.start, question.start + len(question.answer), others, f"{path}, line {number}")
+                others.append((number, question.start, question.start + len(question.answer)))
+            yield question
     if empty:
         raise InputError(f"{path} is empty: it has no questions.")
+
+
+def refuse_overlap(start: int, end: int, others: list[tuple[int, int, int]], where: str) -> None:
+    """Raises InputError if an answer shares characters with another answer to the same question about the same text."""
+    for number, a, b in others:
+        if start < b and a < end and (start, end) != (a, b):
+            raise InputError(
+                f"{where}: the answer from {start} to {end} overlaps the one of line {number}, from {a} to {b}: keep one of them."
+            )
 
 
 def parsed(line: str, where: str) -> dict[str, Any]:
@@ -65,7 +82,7 @@ def one_question(row: dict[str, Any], where: str, with_answers: bool = True) -> 
         refuse_half_characters(value, f"{where}: {name!r}")
         parts.append(value)
     if not with_answers:
-        return Question(*parts)
+        return Question(parts[0], parts[1])
     question, text, answer = parts
     return Question(question, text, answer, place_of(answer, text, row.get("start"), where))
 

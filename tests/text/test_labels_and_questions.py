@@ -93,6 +93,10 @@ def test_questions_are_read_with_the_place_of_their_answers(tmp_path):
         ({"answer": "李鹏", "start": None}, r"the answer '李鹏' does not stand in the text, word for word"),
         ({"answer": " "}, r"'answer' must be text with words in it"),
         ({"question": 3}, r"'question' must be text"),
+        (
+            {"answer": "江泽", "start": 6},
+            r"line 2: the answer from 6 to 8 overlaps the one of line 1, from 6 to 9: keep one",
+        ),
     ],
 )
 def test_answers_that_are_not_in_the_text_are_refused(tmp_path, changes, what):

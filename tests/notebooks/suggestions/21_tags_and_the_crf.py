@@ -14,3 +14,11 @@ TRY = [
         [(LONGEST, "best_spans(s, e, inside, longest=1)")],
     ),
 ]
+REMARKS = []
+
+VARIATIONS = [
+    [("learn[:200], look", "learn[:20], look")],
+    [("lr=2.0", "lr=0.5")],
+    [("train_wordpiece([file], 60)", "train_wordpiece([file], 40)")],
+    [("longest=5)", "longest=100)")],
+]
