@@ -199,6 +199,7 @@ class Classifier(nn.Module):
         self.config = self.encoder.config
         self.head_config = head
         self.pooling = head.pooling if isinstance(head, TextHeadConfig) else None
+        self.markers = head.markers if isinstance(head, TextHeadConfig) else ()
         takes_positions = "query_positions" in inspect.signature(encoder.forward).parameters
         if (self.pooling == "cls" and not takes_positions) or (
             self.pooling == "last" and not hasattr(encoder, "last_hidden")
@@ -238,7 +239,7 @@ class Classifier(nn.Module):
             elif self.pooling == "last":
                 x = self.encoder.last_hidden(x, attention_mask)
             elif self.pooling == "markers":
-                x = at_markers(x, input_ids, self.head_config.markers)
+                x = at_markers(x, input_ids, self.markers)
         logits = self.head(self.dropout(x))
         head = self.head_config
         if isinstance(head, TextHeadConfig) and (head.center, head.scale) != (0.0, 1.0):

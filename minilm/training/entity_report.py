@@ -119,11 +119,10 @@ def label_rows(true: np.ndarray | Sequence, guessed: np.ndarray | Sequence, labe
         return []
     which = None if several else kept
     P, R, F1, support = precision_recall_fscore_support(true, guessed, labels=which, zero_division=np.nan)
-    figures = np.array([P, R, F1]).T.tolist()
-    rows = [
-        Row(labels[k], *(None if math.isnan(value) else value for value in line), int(count))
-        for k, line, count in zip(kept, figures, support, strict=True)
-    ]
+    rows = []
+    for place, k in enumerate(kept.tolist()):
+        p, r, f1 = (None if math.isnan(column[place]) else float(column[place]) for column in (P, R, F1))
+        rows.append(Row(labels[k], p, r, f1, int(support[place])))
     for name, average in AVERAGES.items():
         P, R, F1, _ = precision_recall_fscore_support(true, guessed, labels=which, average=average, zero_division=0)
         rows.append(Row(name, float(P), float(R), float(F1), int(support.sum())))
