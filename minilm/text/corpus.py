@@ -169,7 +169,7 @@ def tagged(name_or_path: str | Path, note: Note = unheard, entities: bool = True
     if name_or_path == "tweets":
         return list(tagged_text.conll_lines(corpus_file("tweets", "data/ner.txt"), note))
     if name_or_path in CORPORA:
-        have = " and ".join(map(repr, TAGGED))
+        have = ", ".join(map(repr, TAGGED))
         raise InputError(f"the words of the corpus {name_or_path!r} are not tagged; {have} have tags.")
     path = _existing(name_or_path)
     if path.is_dir():

@@ -65,6 +65,7 @@ def test_every_fit_is_kept_and_not_repeated(task, pretrained, tmp_path, monkeypa
     monkeypatch.setattr(experiment.corpus, "tagged", lambda name: [read(line) for line in NEWS])
     monkeypatch.setattr(experiment, "line_numbers", lambda lines, held, say: (list(range(8)), [8, 9, 10, 11]))
     monkeypatch.setattr(experiment, "EPOCHS", {4: 1})
+    monkeypatch.setattr(experiment, "workers_for", lambda device: 1)
     options = TaggingOptions(task, (4,), seeds=2, model=pretrained, out=tmp_path, progress=False)
     rows = tagging(options, silent)
     assert [(row["model"], row["labels"], row["seed"]) for row in rows] == [

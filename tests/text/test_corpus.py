@@ -176,7 +176,7 @@ def test_a_corpus_is_asked_for_what_it_has():
         labelled("peoples-daily")
     with pytest.raises(InputError, match="the corpus 'tweets' has no labels for whole texts; its words are tagged"):
         labelled("tweets")
-    with pytest.raises(InputError, match="'imdb' are not tagged; 'peoples-daily' and 'tweets' have tags"):
+    with pytest.raises(InputError, match="'imdb' are not tagged; 'peoples-daily', 'tweets', .* have tags"):
         tagged("imdb")
     with pytest.raises(InputError, match="is a folder, but tagged text must be one file"):
         tagged(DATA)
