@@ -123,7 +123,8 @@ def parts() -> tuple[list[Cloze], list[Cloze]]:
     """The questions about articles that the pretrained model has read, and about those that were held out."""
     lines, articles = corpus.tagged("peoples-daily"), corpus.articles()
     held = set(held_out_documents(len(articles), Chinese.pretraining.held_out, 0).tolist())
-    learn, test = [], []
+    learn: list[Cloze] = []
+    test: list[Cloze] = []
     for i, article in enumerate(articles):
         (test if i in held else learn).extend(cloze_questions([lines[k] for k in article]))
     known = {cloze.question.text for cloze in learn}

@@ -10,8 +10,8 @@ from minilm.models.verbaliser import VerbaliserConfig
 from minilm.training.prompt_task import PromptTask
 from minilm.training.span_task import SpanTask
 from minilm.training.task import Entity as Entity, Prediction as Prediction, Task as Task
-from minilm.training.text_tasks import LabelsTask, NumberTask, RelationTask, TextTask
-from minilm.training.word_tasks import TagTask, TokenTask, UnitTask, WordTask, shown as shown
+from minilm.training.text_tasks import LabelsTask, NumberTask, RelationTask, TextTask as TextTask
+from minilm.training.word_tasks import TagTask, TokenTask as TokenTask, UnitTask as UnitTask, WordTask, shown as shown
 
 MARKS: dict[str, type[UnitTask]] = {kind.marks: kind for kind in (TokenTask, TagTask, WordTask)}
 

@@ -33,6 +33,10 @@ def pretrained(tmp_path_factory):
     return options.out
 
 
+def unexpected(*_, **__):
+    raise AssertionError("this was fitted before")
+
+
 def material(task, learn, test):
     tokenizer = train_characters(["江泽民在北京说他上海走人了。"])
     return Material.encoded(task, (learn, test), tokenizer, 40, torch.device("cpu"))
@@ -75,7 +79,7 @@ def test_every_fit_is_kept_and_not_repeated(task, pretrained, tmp_path, monkeypa
     folder = tmp_path / task
     assert len(list((folder / "fits").iterdir())) == 9 and (folder / "ladder.png").exists()
     assert (folder / "finetuned" / "config.json").exists()
-    monkeypatch.setattr(experiment.Rung, "run", None)  # whoever fits again fails
+    monkeypatch.setattr(experiment.Rung, "run", unexpected)
     assert tagging(options, silent) == rows
     assert f"| {TUNED} | 8 |" in (folder / "report.md").read_text(encoding="utf-8")
 
@@ -132,8 +136,9 @@ def test_a_headline_becomes_a_question_for_every_name_that_the_article_has():
 
 
 def test_the_rules_by_hand():
-    text = "北京很冷。记者到上海会见客人"
-    cloze = Cloze(Question("在哪里会见客人", text, "上海", 8), "LOC", [("LOC", 0, 2), ("LOC", 8, 10)])
+    text = "北京很冷。" + "今天也是如此，" * 4 + "记者到上海会见客人"
+    start = text.index("上海")
+    cloze = Cloze(Question("在哪里会见客人", text, "上海", start), "LOC", [("LOC", 0, 2), ("LOC", start, start + 2)])
     assert {name: rule(cloze) for name, rule in asking.RULES.items()} == {FIRST: "北京", CLOSEST: "上海"}
     assert asking.of_rule([cloze], asking.RULES[FIRST]) == {"exact": 0.0, "f1": answer_scores("北京", "上海")[1]}
 
@@ -144,7 +149,7 @@ def test_the_questions_are_learned_measured_and_kept(pretrained, tmp_path, monke
     options = QuestionsOptions(seeds=1, model=pretrained, out=tmp_path, progress=False)
     rows = asking.questions(options, silent)
     assert [row["model"] for row in rows] == [FIRST, CLOSEST, SCRATCH, TUNED]
-    monkeypatch.setattr(asking, "fit", None)  # whoever fits again fails
+    monkeypatch.setattr(asking, "fit", unexpected)
     assert asking.questions(options, silent) == rows
     assert (tmp_path / "finetuned" / "config.json").exists()
     assert "| exact | f1 |" in (tmp_path / "report.md").read_text(encoding="utf-8")
