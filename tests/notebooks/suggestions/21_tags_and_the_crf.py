@@ -17,6 +17,8 @@ TRY = [
 REMARKS = []
 
 VARIATIONS = [
+    [('bio = ["B-PER", "I-PER", "O", "B-PER", "O", "B-LOC"]', 'bio = ["B-PER", "B-PER", "O", "B-LOC", "O", "O"]')],
+    [("(lines[:300], lines[-50:]) if FAST", "(lines[:20], lines[-5:]) if FAST")],
     [("learn[:200], look", "learn[:20], look")],
     [("lr=2.0", "lr=0.5")],
     [("train_wordpiece([file], 60)", "train_wordpiece([file], 40)")],
