@@ -296,8 +296,8 @@ agree("its gradient for W↑", gradients[3], by_autograd[1])
 schematics.fine_tuning_heads()
 
 # %% [markdown]
-# **Predict first.** Sort by the numbers that are trained, from few to many: all weights, the head alone, the biases,
-# adapters of size 8, low-rank changes of rank 8 in the attention, 4 learned prompts.
+# **Predict first.** Which order do they have by the numbers that are trained, from few to many: all weights, the head
+# alone, the biases, adapters of size 8, low-rank changes of rank 8 in the attention, 4 learned prompts?
 #
 # <details><summary>Answer</summary>
 #

@@ -198,14 +198,23 @@ if not FAST:
     claim("Even calibrated, the wordings are more than a point apart.", np.ptp(table[:, 1]) > 0.01)
 
 # %% [markdown]
-# That is the honest way to report a prompt: not the best wording, which was found by looking at labels, but all of them.
+# As it is, this small model gives nearly all texts the same label, and calibrating helps by less than a point in the mean: it
+# has read for seconds and knows little. What the picture teaches is the way to report a prompt: not the best wording, which
+# is found by looking at labels, but all of them. `minilm bench prompts` draws up the same table with the model of the
+# quickstart, and on 2,000 sentences.
 #
 # **What to try.** Ask about something else, `{text} The weather is [MASK].` in place of `{text} A [MASK] film.` in
 # `TEMPLATES`: does the accuracy fall?
 #
 # <details><summary>Answers</summary>
 #
-# ANSWERS_WORDING
+# 1. No: the weather does as well as the film. A model that has read for seconds hardly uses the words between the text and
+#    `[MASK]`; what little it knows comes from the text. All of these differences are within the noise of 600 sentences.
+#
+#    ```text
+#    {text} The weather is [MASK].        terrible / great                     0.528 → 0.535
+#    calibrated: 0.533 to 0.542, mean 0.536
+#    ```
 #
 # </details>
 #
@@ -218,7 +227,9 @@ if not FAST:
 #
 # <details><summary>Answer</summary>
 #
-# ANSWER_FEW
+# Neither, with this model: it has read for seconds, and both stay near guessing, with a spread over the seeds that is
+# larger than their difference. The question is worth asking again with a model that knows more: `minilm bench prompts` does
+# so with the one of the quickstart.
 #
 # </details>
 
@@ -310,7 +321,13 @@ for i, (cosine, token) in enumerate(zip(best, tokenizer.tokens(places.tolist()))
 #
 # <details><summary>Answers</summary>
 #
-# ANSWERS_LEARNED
+# 1. No: 300 sentences do not teach sixteen vectors more than four. The head alone is ahead of both, and it moves a little,
+#    too, because 16 prompts leave fewer tokens for a text.
+#
+#    ```text
+#    head      130 numbers trained, right 0.557
+#    prompts  1154 numbers trained, right 0.545
+#    ```
 #
 # </details>
 
@@ -318,8 +335,8 @@ for i, (cosine, token) in enumerate(zip(best, tokenizer.tokens(places.tolist()))
 # ## In five lines
 # 1. A prompt turns a classification into a masked word; a verbaliser says which words stand for which label.
 # 2. It needs no label and no new weight, only a model that guesses masked words.
-# 3. Words have a prior of their own: take it off, by texts without labels, before you compare.
-# 4. The wording moves the accuracy by points. Report all wordings that you tried, not the best one.
+# 3. Words have a prior of their own: without taking it off, nearly all texts get the same label.
+# 4. Report all wordings that you tried, not the best one, and how far they lie apart.
 # 5. A learned prompt is a few vectors before the text, trained like weights, and it cannot be read.
 #
 # **Where to read on.** Schick and Schütze (2021), *Exploiting cloze questions for few-shot text classification*,

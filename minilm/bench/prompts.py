@@ -7,6 +7,8 @@ head, each with the best of its learning rates on a development part. Every fit 
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +44,7 @@ RECIPE = Recipe(epochs=20, batch=8)
 def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     """Both tables. Raises InputError if there is no pretrained model."""
     (base,) = bases(replace(options, bases=("own",)), say)
-    wording = [kept(f"0-{i}-{j}", options, lambda i=i, j=j: zero_shot(base, i, j)) for i, j in places()]
+    wording = [kept(f"0-{i}-{j}", options, partial(zero_shot, base, i, j)) for i, j in places()]
     say(f"\n0 labels, {len(base.test.test_examples):,} sentences\n{wording_table(wording)}")
     raw, calibrated = ([row[name] for row in wording] for name in ("accuracy", "calibrated"))
     for name, scores in (("as it is", raw), ("calibrated", calibrated)):
@@ -76,7 +78,7 @@ def kept(name: str, options: BenchOptions, work: Callable[[], dict]) -> dict:
     return found
 
 
-def score(model: torch.nn.Module, material: Material, task: PromptTask) -> float:
+def score(model: Any, material: Material, task: PromptTask) -> float:
     """The accuracy on the material's test examples."""
     examples = task.encode(material.test_examples, material.tokenizer, model.config.max_length, truncate=True)
     accuracy = task.measure(model, examples, material.device)["accuracy"]
@@ -117,7 +119,7 @@ def few(base: Base, way: str, rate: float, seed: int, on_development: bool, opti
             task, loaded = PromptTask(LABELS, template=head.template), open_pretraining(base.path)
             chosen = [material.examples[i] for i in material.drawn(FEW, seed)]
             texts = [material.examples[i] for i in material.drawn(500, seed)]
-            model: torch.nn.Module = prompted(loaded, head, texts)
+            model: Any = prompted(loaded, head, texts)
             adapt(model, Adaptation("all"), generator)
             rows = task.encode(chosen, material.tokenizer, loaded.max_length, truncate=True)
             seconds = fit(model, rows, recipe, seed, bar=False)

@@ -61,7 +61,8 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     rows: list[dict] = []
     for base in bases(options, say):
         for way in options.rows or WAYS:
-            rates = WAYS[way][1 if base.name == "own" else 2]
+            _, own, published = WAYS[way]
+            rates = own if base.name == "own" else published
             tried = {rate: fitted(base, way, rate, 0, True, options)["accuracy"] for rate in rates}
             best = max(rates, key=lambda rate: (tried[rate], -rate))
             say(

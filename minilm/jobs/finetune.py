@@ -251,7 +251,8 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
     counts = f"{counted(len(learn.examples), 'example')} to learn from · {len(task.labels)} labels"
     every = sum(parameter.numel() for parameter in model.parameters())
     trained = parameter_count(model)
-    share = "" if trained == every else f" trained of {every:,} ({trained / every:.2%}, {options.adaptation.tune})"
+    tune = options.adaptation.tune
+    share = "" if tune == "all" else f" trained of {every:,} ({trained / every:.2%}, {tune})"
     say(f"{trained:,} parameters{share} · {counts}")
     start_metrics(options.out)
     notes.write(options.out)

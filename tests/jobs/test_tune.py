@@ -41,6 +41,29 @@ def tuned(books, out, tune, say=silent, **changes):
     return finetune(FinetuneOptions(**given | changes), say)
 
 
+@pytest.fixture(scope="module")
+def kept(books, tmp_path_factory):
+    """An adapter that trains the head alone."""
+    out = tmp_path_factory.mktemp("kept") / "out"
+    tuned(books, out, "head")
+    return out
+
+
+@pytest.fixture
+def broken(kept):
+    """A function that writes an adapter with other settings beside the first one, and returns its folder."""
+
+    def make(**change):
+        other = kept.parent / "other"
+        shutil.rmtree(other, ignore_errors=True)
+        shutil.copytree(kept, other)
+        settings = json.loads((other / SETTINGS).read_text(encoding="utf-8"))
+        (other / SETTINGS).write_text(json.dumps(settings | change), encoding="utf-8")
+        return other
+
+    return make
+
+
 @pytest.mark.parametrize("tune", ["head", "top", "biases", "adapters", "low-rank", "adaptive", "prompts"])
 def test_F32_an_adapter_is_opened_again_bit_for_bit(tune, books, tmp_path, monkeypatch):
     from minilm.jobs import finetune as job
@@ -89,17 +112,13 @@ def test_F32_a_whole_model_has_the_change_merged_into_its_weights(books, tmp_pat
     torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
 
-def test_F32_an_adapter_for_another_base_is_refused_and_a_moved_base_is_named(books, tmp_path):
-    out = tmp_path / "out"
-    tuned(books, out, "head")
+def test_F32_an_adapter_for_another_base_is_refused_and_a_moved_base_is_named(books, kept, broken, tmp_path):
     with pytest.raises(InputError, match="the adapter .* is for another base: the weights of .*run1 have the SHA-256"):
-        open_classifier(out, base=books[1])
+        open_classifier(kept, base=books[1])
     moved = shutil.copytree(books[0], tmp_path / "moved")
-    assert open_classifier(out, base=moved).model.labels == open_classifier(out).model.labels
-    settings = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
-    (out / SETTINGS).write_text(json.dumps(settings | {"base": "gone"}), encoding="utf-8")
+    assert open_classifier(kept, base=moved).model.labels == open_classifier(kept).model.labels
     with pytest.raises(InputError, match="needs its base, and .*gone does not exist: name it with --base"):
-        open_classifier(out)
+        open_classifier(broken(base="gone"))
     with pytest.raises(InputError, match="--base is for adapters"):
         open_classifier(books[0], base=moved)
 
@@ -115,13 +134,9 @@ def test_F32_an_adapter_for_another_base_is_refused_and_a_moved_base_is_named(bo
         ({"adaptation": {"tune": "biases"}}, "the trained weights do not fit the base: encoder"),
     ],
 )
-def test_F32_a_broken_adapter_is_one_sentence(change, says, books, tmp_path):
-    out = tmp_path / "out"
-    tuned(books, out, "head")
-    settings = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
-    (out / SETTINGS).write_text(json.dumps(settings | change), encoding="utf-8")
+def test_F32_a_broken_adapter_is_one_sentence(change, says, broken):
     with pytest.raises(InputError, match=says):
-        open_classifier(out)
+        open_classifier(broken(**change))
 
 
 @pytest.mark.parametrize(
@@ -144,10 +159,9 @@ def test_F32_options_that_contradict_each_other_are_one_sentence(changes, says, 
         tuned(books, tmp_path / "out", "head", **changes)
 
 
-def test_F32_nothing_is_written_over_an_adapter(books, tmp_path):
-    tuned(books, tmp_path / "out", "head")
+def test_F32_nothing_is_written_over_an_adapter(books, kept):
     with pytest.raises(InputError, match="holds a model already"):
-        tuned(books, tmp_path / "out", "biases")
+        tuned(books, kept, "biases")
 
 
 def test_F32_few_numbers_learn_faster_unless_a_rate_is_given(books):
