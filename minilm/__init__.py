@@ -47,8 +47,9 @@ if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and edito
     from minilm.training.optimizer import AdamW as AdamW
     from minilm.training.run import Optimisation as Optimisation, TrainingRun as TrainingRun
     from minilm.training.schedule import Budget as Budget
-    from minilm.training.tasks import TextTask as TextTask, TokenTask as TokenTask
+    from minilm.training.text_tasks import TextTask as TextTask
     from minilm.training.translation import translate as translate
+    from minilm.training.word_tasks import TokenTask as TokenTask
     from minilm.training.writing import write as write
 
 __version__ = "0.1.0"
@@ -96,8 +97,8 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "CausalLM": "minilm.training.objectives",
     "Optimisation": "minilm.training.run",
     "TrainingRun": "minilm.training.run",
-    "TextTask": "minilm.training.tasks",
-    "TokenTask": "minilm.training.tasks",
+    "TextTask": "minilm.training.text_tasks",
+    "TokenTask": "minilm.training.word_tasks",
     "translate": "minilm.training.translation",
     "write": "minilm.training.writing",
     "pretrain": "minilm.jobs.pretrain",

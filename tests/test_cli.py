@@ -159,7 +159,8 @@ def test_the_whole_way_from_a_text_to_predictions(here, screen):
     ]:
         *notes, last = screen("evaluate", "--model", model, "--data", *data).splitlines()
         assert last.startswith(measured) and all(line.startswith(("note: ", "| ", "|-")) for line in notes)
-        assert any(line.startswith("| micro average |") for line in notes) == (data[0] == NAMES)
+        assert any(line.startswith("| entities |") for line in notes) == (data[0] == NAMES)
+        assert any(line.startswith("| weighted average |") for line in notes)
 
     said = screen("predict", "--model", "texts", "a fine film", "dull").splitlines()
     assert [re.fullmatch(r"(positive|negative)\t0\.\d+\t(.*)", line)[2] for line in said] == ["a fine film", "dull"]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from minilm.errors import InputError
 from minilm.files.notes import Notes
-from minilm.jobs.labelled_data import Columns, InOwnFile, read, task_for, texts_of
+from minilm.jobs.labelled_data import Columns, InOwnFile, is_tagged, read, task_for, texts_of
 from minilm.pretrained.protocol import open_classifier
+from minilm.text import corpus
 from minilm.text.remarks import counted, remark
-from minilm.text.tagged import with_tags
-from minilm.training.entity_report import as_markdown, names_in, report
+from minilm.training.entity_report import names_in
 from minilm.training.loop import choose_device
-from minilm.training.metrics import Measured, bio_tags, entity_scores
-from minilm.training.tasks import TokenTask, task_of
+from minilm.training.metrics import Measured
+from minilm.training.tasks import TokenTask, UnitTask, task_of
 
 
 def shown(measured: Measured) -> str:
@@ -22,6 +22,8 @@ def shown(measured: Measured) -> str:
     line = ", ".join(f"{name.replace('_', ' ')} {figure}" for name, figure in figures.items())
     if None not in measured.values():
         return line
+    if "precision" not in measured:
+        return f"{line} (– is 0 divided by 0)"
     return (
         f"{line} (– is 0 divided by 0: {NO_VALUE[measured.get('precision') is None, measured.get('recall') is None]})"
     )
@@ -36,7 +38,7 @@ NO_VALUE = {
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Measure a fine-tuned model on labelled data; for a tagger, also each kind of entity."""
+    """Measure a fine-tuned model on labelled data, as a whole and label by label."""
 
     model: Path
     data: str
@@ -53,8 +55,9 @@ class EvaluateOptions:
 def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Measured:
     """Measure a fine-tuned model on labelled data.
 
-    A tagger gets a report of entities, kind by kind. What was changed or left out is said. If the folder is one of our runs,
-    it is also kept there, in `notes-evaluate.txt`, until the model is measured again.
+    A report says precision, recall, F1 and support of each class, label or kind of entity, and their averages. What was changed
+    or left out is said. If the folder is one of our runs, it is also kept there, in `notes-evaluate.txt`, until the model is
+    measured again.
     Raises InputError for data of another kind than it was trained on.
     """
     device = choose_device(options.device)
@@ -62,28 +65,24 @@ def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Me
     loaded = open_classifier(options.model, notes, options.base)
     model = loaded.model.to(device)
     task, wanted = task_of(model.head_config), task_for(options.data)
-    if not isinstance(task, wanted):
+    other = options.data in corpus.CORPORA or isinstance(task, UnitTask) != is_tagged(options.data)
+    if other and not isinstance(task, wanted):
         raise InputError(
             f"{options.model} was trained on {task.name} labels, and {options.data} has {wanted.name} labels."
         )
-    if options.known is not None and not (wanted is TokenTask and task_for(options.known) is TokenTask):
+    if options.known is not None and not (isinstance(task, TokenTask) and task_for(options.known) is TokenTask):
         raise InputError("--known is for taggers: give the tagged file or corpus that the tagger learned from.")
     known = None if options.known is None else names_in(read(options.known, options.columns, notes))
-    examples = read(options.data, options.columns, notes)
+    examples = read(options.data, options.columns, notes, type(task))
     remark(loaded.tokenizer, texts_of(examples), options.data, notes)
-    if isinstance(task, TokenTask):
+    if isinstance(task, UnitTask):
         task.check_units(examples, options.data, notes)
     encoded = task.encode(
         *(examples, loaded.tokenizer, loaded.max_length), truncate=options.truncate, where=options.data, note=notes
     )
-    if isinstance(task, TokenTask):
-        true, guessed = bio_tags(model, encoded, task.labels, device)
-        measured = entity_scores(true, guessed)
-        rows = report([with_tags(line, tags) for line, tags in zip(examples, true, strict=True)], guessed, known)
-        if rows:
-            say(as_markdown(rows))
-    else:
-        measured = task.measure(model, encoded, device)
+    measured, table = task.reported(model, encoded, device, examples, known)
+    if table:
+        say(table)
     if (options.model / "metrics.jsonl").exists():  # a run of ours, and not somebody else's folder
         notes.write(options.model, "notes-evaluate.txt")
     say(f"{counted(len(examples), 'example')}: {shown(measured)}")

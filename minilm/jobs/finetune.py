@@ -10,19 +10,21 @@ import torch
 import tyro
 
 from minilm.errors import InputError, check_least
-from minilm.examples.labelled import label_names
 from minilm.files.notes import Note, Notes, unheard
 from minilm.files.tensors import read_config
+from minilm.jobs.best_epoch import BestEpoch
 from minilm.jobs.evaluate import EvaluateOptions as EvaluateOptions, evaluate as evaluate, shown as shown
 from minilm.jobs.labelled_data import (
     Columns,
     InOwnFile,
+    Kind,
     Material,
     Part,
     in_both,
     is_tagged,
     read,
     say_duplicates,
+    set_aside,
     task_for,
     texts_of,
 )
@@ -42,7 +44,7 @@ from minilm.training.loop import choose_device
 from minilm.training.metrics import Measured
 from minilm.training.state import add_metrics, start_metrics
 from minilm.training.supervised import LEARNING_RATE, PUBLISHED_LEARNING_RATE, Recipe, fit
-from minilm.training.tasks import Task, TextTask, TokenTask
+from minilm.training.tasks import Task
 
 # What the learning rate is multiplied by where few numbers are trained. `minilm bench tuning` compares such rates.
 FASTER = {"head": 10, "biases": 5, "adapters": 2, "low-rank": 5, "adaptive": 5, "prompts": 10}
@@ -60,11 +62,17 @@ class FinetuneOptions:
     (all-minilm-l6-v2); or "scratch" or "lstm" for a new Transformer or LSTM."""
     out: Path = Path("runs/finetune")
     columns: InOwnFile = field(default_factory=Columns)
+    task: Kind = ""
+    """What the data's labels are, where their file does not say it. Tables: one class per text (classes), several labels with
+    semicolons between them (labels), a number (number), the relation of two marked entities (relations), or JSON lines of questions
+    with answers from a text (answers). CoNLL files: entities, any one tag per word (tags), or B, M, E, S per character (words)."""
     labels: int | None = None
     """How many labelled examples to learn from; if it is not given, all that are not held out."""
     test: str | None = None
     """Another file to measure on. If it is not given, `held_out` examples of the data are set aside for that."""
     held_out: int = 1000
+    development: int = 0
+    """Set so many of the examples to learn from aside, measure on them after every epoch, and keep the best epoch."""
     tokenizer: Path | None = None
     """For scratch and lstm: the folder or the file of the tokenizer."""
     pooling: str = "mean"
@@ -89,8 +97,10 @@ class FinetuneOptions:
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
         check_least(self, 1, "held_out")
+        check_least(self, 0, "development")
         if self.pooling not in ("mean", "cls"):
             raise InputError(f"pooling '{self.pooling}' is not known: choose mean or cls.")
+        task_for(self.data, self.task)
         if self.crf and not is_tagged(self.data):
             raise InputError(f"--crf is for tagged words, and {self.data} has labels of whole texts: leave it out.")
         if self.crf_constraints and not self.crf:
@@ -128,17 +138,18 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
     No text is both held out and learned from: if it occurs more than once, its other copies are left out.
     Raises InputError if there are too few examples or labels, or if the test file is of another kind.
     """
-    examples, kind = read(options.data, options.columns, note), task_for(options.data)
+    kind = task_for(options.data, options.task)
+    examples = read(options.data, options.columns, note, kind)
     # all classes of the data: if a small sample lacks one, the model knows that class but never learns it
-    names = label_names(kind.labels_of(examples), options.data)
+    names = kind.names_of(examples, options.data)
     say_duplicates(examples, options.data, note)
     rng = np.random.default_rng(options.seed)
     if options.test:
-        if task_for(options.test) is not kind:
+        if task_for(options.test, options.task) is not kind:
             raise InputError(
                 f"{options.data} and {options.test} are of different kinds: labelled texts and tagged words."
             )
-        order, test = rng.permutation(len(examples)), read(options.test, options.columns, note)
+        order, test = rng.permutation(len(examples)), read(options.test, options.columns, note, kind)
         held = np.arange(len(test))
         if both := in_both(examples, test):
             note(
@@ -169,11 +180,8 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
         drawn = f"the sample of {options.data} (--labels {options.labels})"
     elif len(order) < len(examples):
         drawn = f"the part of {options.data} to learn from"
-    label_names(kind.labels_of(train), drawn)
-    if kind is TokenTask:
-        task: Task = TokenTask.learnt_from(names, train, drawn, note)
-    else:
-        task = TextTask(names, options.columns.pair_column is not None)
+    kind.names_of(train, drawn)
+    task = kind.learnt_from(names, train, drawn, note)
     held_part = Part(test, options.test or options.data, [int(i) for i in held])
     return Material(task, Part(train, options.data, chosen), held_part)
 
@@ -223,13 +231,14 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
         tokenizer = tokenizer_for(encoder_config(options.model)[1], options.model)
     notes = Notes(say)
     material = load_material(options, notes)
-    task = material.task
+    task = material.task.for_tokenizer(tokenizer, [*material.train.examples, *material.test.examples])
     for part in dict.fromkeys((material.train.where, material.test.where)):
         examples = [e for p in (material.train, material.test) if p.where == part for e in p.examples]
         remark(tokenizer, texts_of(examples), part, notes)
     model = new_model(options, task, tokenizer, notes).to(device)
     limit = getattr(model.config, "max_length", None)
-    train, test = (
+    learn, *choose = set_aside(material.train, options.development, options.seed)
+    train, test, *development = (
         task.encode(
             *(part.examples, tokenizer, limit),
             truncate=options.truncate,
@@ -237,9 +246,9 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
             places=part.places,
             note=notes,
         )
-        for part in (material.train, material.test)
+        for part in (learn, material.test, *choose)
     )
-    counts = f"{counted(len(material.train.examples), 'example')} to learn from · {len(task.labels)} labels"
+    counts = f"{counted(len(learn.examples), 'example')} to learn from · {len(task.labels)} labels"
     every = sum(parameter.numel() for parameter in model.parameters())
     trained = parameter_count(model)
     tune = options.adaptation.tune
@@ -252,7 +261,9 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
     seconds = fit(
         *(model, train, recipe, options.seed, device, options.progress),
         on_epoch=lambda _, progress: steps.append(progress.step),
+        judge=BestEpoch(task, development[0], recipe.epochs, device, say) if development else None,
     )
+    model.settle()
     if options.whole:
         merge(model)
     measured = task.measure(model, test, device)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 from minilm.files.notes import Note
-from minilm.models.heads import HeadConfig, TextHeadConfig, TokenHeadConfig
+from minilm.models.heads import HeadConfig, SpanHeadConfig, TextHeadConfig, TokenHeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.models.verbaliser import VerbaliserConfig
 from minilm.text.segmentation import TOKENIZER, rule_named
@@ -30,6 +30,7 @@ from minilm.text.tokenizer import Tokenizer
 HEAD_TASKS: dict[str, type[HeadConfig]] = {
     "text": TextHeadConfig,
     "token": TokenHeadConfig,
+    "span": SpanHeadConfig,
     "verbaliser": VerbaliserConfig,
 }
 

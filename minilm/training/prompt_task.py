@@ -14,7 +14,7 @@ from minilm.files.notes import Note, unheard
 from minilm.models.verbaliser import TEXT
 from minilm.text.files import Example
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.tasks import TextTask
+from minilm.training.text_tasks import TextTask
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from minilm.experiments.applications.vectors import TextVectors, median_millisec
 from minilm.files.notes import Note, unheard
 from minilm.files.tensors import read_json
 from minilm.text import corpus
-from minilm.text.questions import TOPICS, Question, key_of
+from minilm.text.written_answers import TOPICS, Question, key_of
 
 BASE = (
     "tech_support",
@@ -85,7 +85,7 @@ class Service:
 
 def known_questions(note: Note = unheard) -> tuple[list[Question], dict[str, list[Question]], int]:
     """The questions of the topics that the service answers, those of all topics by topic, and how many rows they have in the files."""
-    found = {topic: corpus.questions(topic, note) for topic in TOPICS}
+    found = {topic: corpus.written_answers(topic, note) for topic in TOPICS}
     by_topic = {topic: rows.questions for topic, rows in found.items()}
     known = [question for topic in BASE for question in by_topic[topic]]
     return known, by_topic, sum(found[topic].rows for topic in BASE)

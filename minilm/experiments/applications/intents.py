@@ -15,7 +15,7 @@ from minilm.pretrained.registry import PUBLISHED_MODELS
 from minilm.pretrained.run_folder import tokenizer_for
 from minilm.text.duplicates import duplicates
 from minilm.text.files import Example
-from minilm.text.questions import Question
+from minilm.text.written_answers import Question
 from minilm.training.tasks import TextTask
 
 FEWEST = 10  # questions that a topic must have

@@ -29,7 +29,7 @@ from minilm.files.notes import Note, Notes, aside
 from minilm.files.tensors import read_json
 from minilm.jobs.chat import QUIT, messages
 from minilm.text import corpus
-from minilm.text.questions import Question, merged
+from minilm.text.written_answers import Question, merged
 from minilm.training.loop import choose_device
 
 OURS, BEST = "runs/quickstart/pretrained", "all-minilm-l6-v2"
@@ -128,7 +128,7 @@ def intent_rows(o: ServiceOptions, by_topic: dict[str, list[Question]], say: Cal
 
 def word_for_word(by_topic: dict[str, list[Question]]) -> str:
     """The sentence about the topic of which nearly every row is a repetition."""
-    rows, different = corpus.questions("tech_support").rows, len(by_topic["tech_support"])
+    rows, different = corpus.written_answers("tech_support").rows, len(by_topic["tech_support"])
     return (
         f"{rows:,} of the rows are {different} questions of tech support, again and again: with rows split at random, every "
         "one that is measured would stand word for word among those to learn from. So the questions that are asked are others."

@@ -25,7 +25,7 @@ from minilm.experiments.applications.answering import (
 from minilm.experiments.applications.service import ServiceOptions, service
 from minilm.experiments.applications.vectors import Encoder, Together, WordCounts, vectors_named
 from minilm.text.duplicates import duplicates
-from minilm.text.questions import key_of
+from minilm.text.written_answers import key_of
 
 
 @pytest.fixture(scope="module")

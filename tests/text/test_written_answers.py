@@ -1,10 +1,10 @@
-"""The corpus `questions`: what counts as a question with an answer, and which questions are the same."""
+"""The corpus `written-answers`: what counts as a question with an answer, and which questions are the same."""
 
 import pytest
 
 from minilm.errors import InputError
 from minilm.text import corpus
-from minilm.text.questions import TOPICS, Question, questions_of
+from minilm.text.written_answers import TOPICS, Question, questions_of
 
 
 def written(folder, text):
@@ -36,8 +36,8 @@ def test_another_file_is_refused(text, message, tmp_path):
 
 
 def test_the_corpus_is_what_is_said_of_it():
-    found = {topic: corpus.questions(topic) for topic in TOPICS}
-    assert sum(len(rows.questions) for rows in found.values()) == corpus.CORPORA["questions"].examples == 750
+    found = {topic: corpus.written_answers(topic) for topic in TOPICS}
+    assert sum(len(rows.questions) for rows in found.values()) == corpus.CORPORA["written-answers"].examples == 750
     assert (found["tech_support"].rows, len(found["tech_support"].questions)) == (1_050, 10)
     with pytest.raises(InputError, match="'questions' has no documents: minilm service uses it"):
-        corpus.documents("questions")
+        corpus.documents("written-answers")
