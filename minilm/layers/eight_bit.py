@@ -38,8 +38,9 @@ def integer_product(a: Int8[Tensor, "N size"], b: Int8[Tensor, "out size"]) -> I
 
     On a processor, PyTorch has a kernel for this product (`torch._int_mm`), which is several times as fast as that of float32
     where the processor has instructions for it. Elsewhere the product is done in floating-point numbers that are wide enough.
+    (For rows of a single number, the kernel of PyTorch 2.13 returns zeros, so these take the other way.)
     """
-    if a.device.type == "cpu" and hasattr(torch, "_int_mm") and a.numel() and b.numel():
+    if a.device.type == "cpu" and hasattr(torch, "_int_mm") and len(a) and len(b) and a.size(1) > 1:
         return torch._int_mm(a, b.t())
     wide = torch.float32 if a.size(1) <= EXACT else torch.float64
     return (a.to(wide) @ b.to(wide).t()).round().to(torch.int32)
@@ -84,7 +85,7 @@ class Int8Linear(nn.Module):
         else:
             q_x, s_x = quantised_rows(x.reshape(-1, x.size(-1)))
             y = integer_product(q_x, self.weight_int8) * (s_x[:, None] * self.scale)
-            y = y.view(*x.shape[:-1], -1)
+            y = y.view(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 
 
@@ -134,8 +135,9 @@ def in_eight_bits(model: nn.Module, embeddings: bool = False, integer: bool = Tr
     for name in found:
         replace_module(encoder, name, Int8Linear.of(encoder.get_submodule(name), integer))
     if embeddings:
+        table = encoder.token_table
         for name, module in list(encoder.named_modules()):
-            if module is getattr(encoder, "token_table", None) and type(module) is nn.Embedding:
+            if module is table:
                 replace_module(encoder, name, Int8Embedding.of(module))
     return out.eval()
 

@@ -30,12 +30,17 @@ def separated(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
     return {name: tensor for name, tensor in weights.items() if name not in parts} | numbers, scales
 
 
-def with_scales(
+def named_with_scales(
     architecture: Architecture, model: nn.Module, weights: dict[str, Tensor], scales: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The tensors for the file: `weights`, named already, and `scales`, which get the names of theirs with "_scale"."""
-    named = architecture.as_file(architecture.write_names(scales), model) if scales else {}
-    return weights | {f"{name}{SCALE}": scale for name, scale in named.items()}
+    """The tensors for the file: `weights` and, beside those that are whole numbers, their `scales` with "_scale"."""
+    named = architecture.as_file(architecture.write_names(weights), model)
+    if not scales:
+        return named
+    other = architecture.as_file(
+        architecture.write_names(weights | scales), model
+    )  # the scales in the places of theirs
+    return named | {f"{name}{SCALE}": other[name] for name, tensor in named.items() if tensor.dtype == torch.int8}
 
 
 def without_scales(found: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from minilm.files.atomic import write_json, write_text
 from minilm.files.tensors import EIGHT_BIT, WEIGHTS, header_of, read_safetensors, weights_file, write_tensors
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
-from minilm.pretrained.eight_bit import separated, with_scales, without_scales
+from minilm.pretrained.eight_bit import named_with_scales, separated, without_scales
 from minilm.pretrained.registry import locate
 from minilm.pretrained.weights import refuse_broken_numbers, weights_of
 from minilm.text.tokenizer import Tokenizer
@@ -50,7 +50,7 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
     others, tokenizer = architecture.other_files(model), architecture.tokenizer_to_save(tokenizer)
     elsewhere = "after." if isinstance(model, SentenceEncoder) else ()  # dense layers lie in folders of their own
     own, scales = separated({name: w for name, w in weights_of(model).items() if not name.startswith(elsewhere)})
-    weights = architecture.as_file(architecture.write_names(own), model)
+    weights = named_with_scales(architecture, model, own, scales)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "tokenizer.json", tokenizer.to_json())
     facts: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
@@ -62,7 +62,7 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
     for path, content in others.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (write_tensors if path.endswith(".safetensors") else write_json)(folder / path, content)
-    write_tensors(folder / (EIGHT_BIT if scales else WEIGHTS), with_scales(architecture, model, weights, scales))
+    write_tensors(folder / (EIGHT_BIT if scales else WEIGHTS), weights)
     write_json(folder / "config.json", architecture.write_config(model) | architecture.token_ids(tokenizer))
 
 

@@ -87,7 +87,7 @@ def rows_of(tokenizer: Tokenizer, rows: Sequence[tuple[list, list]]) -> Dataset:
 
 def log_odds(logits: np.ndarray, k: int) -> np.ndarray:
     """log P_k / (1 − P_k) for logits [..., K]: z_k − log Σ_{j≠k} exp z_j."""
-    return logits[..., k] - logsumexp(np.delete(logits, k, axis=-1), axis=-1)
+    return np.asarray(logits[..., k] - logsumexp(np.delete(logits, k, axis=-1), axis=-1))
 
 
 def occlusion(model: Classifier, tokenizer: Tokenizer, text: Text, k: int) -> np.ndarray:

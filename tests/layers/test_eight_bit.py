@@ -41,6 +41,7 @@ def test_no_number_is_further_than_half_a_step_from_its_own(seed, rows, columns,
     np.testing.assert_allclose(scales, s, rtol=1e-15)
 
 
+@pytest.mark.filterwarnings("ignore:.*quantize_per_tensor.*:UserWarning")
 def test_the_whole_numbers_are_those_of_torchs_own_quantisation():
     W = drawn(13, 31, dtype=torch.float32)
     q, s = quantised_rows(W)
@@ -55,12 +56,14 @@ def test_the_whole_numbers_are_those_of_torchs_own_quantisation():
     torch.testing.assert_close(Int8Linear.of(layer).weight, theirs.dequantize(), atol=0, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:.*quantize_per_tensor.*:UserWarning", "ignore:.*deprecated:DeprecationWarning")
 def test_it_is_as_close_to_the_layer_as_torchs_dynamic_quantised_linear():
     layer, x = nn.Linear(64, 48), drawn(20, 64, dtype=torch.float32)
     theirs = torch.ao.nn.quantized.dynamic.Linear(64, 48)
     W, s = layer.weight.detach(), quantised_rows(layer.weight.detach())[1]
     theirs.set_weight_bias(
-        torch.quantize_per_channel(W, s.double(), torch.zeros(48, dtype=torch.int64), 0, torch.qint8), layer.bias.detach()
+        torch.quantize_per_channel(W, s.double(), torch.zeros(48, dtype=torch.int64), 0, torch.qint8),
+        layer.bias.detach(),
     )
     exact = layer(x).detach()
     ours, their = ((y - exact).abs().max() for y in (Int8Linear.of(layer)(x), theirs(x)))

@@ -23,9 +23,15 @@ def small(positions="relative", heads=4):
     return model.double().eval()
 
 
-@pytest.mark.parametrize("positions", ["relative", "learned", "rotary"])
-@pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("pruned", [[(0, 2)], [(0, 0), (0, 3), (2, 1)], [(1, 1), (1, 2), (1, 3), (2, 0)]])
+@pytest.mark.parametrize(
+    ("positions", "pruned", "fused"),
+    [
+        ("relative", [(1, 1), (1, 2), (1, 3), (2, 0)], True),
+        ("relative", [(0, 0), (0, 3), (2, 1)], False),
+        ("learned", [(0, 2)], True),
+        ("rotary", [(0, 0), (2, 3)], False),
+    ],
+)
 def test_a_model_without_heads_equals_one_whose_heads_are_0(positions, pruned, fused):
     model = small(positions)
     smaller, zeroed = without_heads(model, pruned), with_zeroed_heads(model, pruned)
@@ -66,7 +72,7 @@ def test_what_cannot_be_removed_is_refused():
         without_smallest(small(), 1.0)
 
 
-@given(st.lists(st.integers(-5, 5), min_size=1, max_size=30), st.floats(0, 0.99))
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=12), st.floats(0, 0.99))
 def test_the_share_nearest_to_0_becomes_0_and_the_rest_stays(values, share):
     weight = torch.tensor([values], dtype=torch.float64)
     before, count = weight.clone(), int(share * len(values))
