@@ -35,7 +35,7 @@ def head_importance(model: nn.Module, examples: Dataset) -> list[np.ndarray]:
             batch = examples.batch([i])
             with torch.enable_grad():
                 logits = model(batch.input_ids, batch.token_type_ids)
-                loss = cross_entropy(logits, batch.labels)
+                loss = cross_entropy(logits, batch.labels).value
                 heads = [caught[number] for number in range(len(layers))]
                 gradients = torch.autograd.grad(loss, heads)
             for total, layer, x, dx in zip(totals, layers, heads, gradients, strict=True):
