@@ -19,7 +19,7 @@
 # > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
 # > [D0 to D4](GLOSSARY.md#words-that-the-notebooks-use): the documents.
 #
-# Letters: $f$ the log-odds of an answer, $e_t$ [C] the embedding of token $t$, $A$ [T, T] attention weights, $W$
+# Letters: $f$ the log-odds of an answer, $e_t$ [C] the vector of token $t$ that enters the first layer, $A$ [T, T] attention weights, $W$
 # [out, in] the weights of a linear layer, $q$ whole numbers, $s$ scales.
 #
 # The documents name the weak points of their models in a line each: they are hard to explain, may be biased, may not
@@ -80,7 +80,7 @@ sentences = corpus.labelled("rotten-tomatoes")
 order = rng.permutation(len(sentences))
 test = [sentences[i] for i in order[: 150 if FAST else 1000]]
 known = [sentences[i] for i in order[1000 : 1100 if FAST else 3500]]
-unseen = [sentences[i].text for i in order[3500 : 3700 if FAST else None]]
+unseen = [sentences[i].text for i in order[3500 : 5500 if FAST else None]]
 
 
 def new_model(seed=0):
@@ -140,14 +140,14 @@ for i in range(len(text.words)):
 agree("occlusion, in minilm/training/explain.py", hidden_one, library.occlusion(model, tokenizer, text, k), atol=1e-4)
 
 # %% [markdown]
-# For the second answer we need the gradient at the embeddings. A *hook* (a function that PyTorch calls with the output
-# of a layer) catches them on their way. Then we check one of its numbers by hand: multiply the embedding of a word by
-# $1 + h$, and see how fast $f$ changes. Since $\frac{d}{dh} f(e(1 + h)) = e \cdot \partial f/\partial e$, that is the
-# same number.
+# For the second answer we need the gradient at the vectors that enter the first layer. A *hook* (a function that PyTorch
+# calls with the output of a layer) catches them on their way. Then we check one of its numbers by hand: multiply the
+# vectors of a word by $1 + h$, and see how fast $f$ changes. Since
+# $\frac{d}{dh} f(e(1 + h)) = e \cdot \partial f/\partial e$, that is the same number.
 
 # %%
 caught = []
-hook = model.encoder.token_table.register_forward_hook(lambda m, i, out: caught.append(out.requires_grad_()) or out)
+hook = model.encoder.embeddings.register_forward_hook(lambda m, i, out: caught.append(out) or out)
 z = model(ids)[0]
 (slope,) = torch.autograd.grad(z[k] - z[1 - k], caught)  # [1, T, C]
 hook.remove()
@@ -163,7 +163,7 @@ def with_factor(factor):
     def scale(module, inputs, out):
         return torch.where(its_pieces, factor * out, out)
 
-    hook = double.encoder.token_table.register_forward_hook(scale)
+    hook = double.encoder.embeddings.register_forward_hook(scale)
     with torch.no_grad():
         z = double(ids)[0]
     hook.remove()
@@ -177,6 +177,20 @@ agree(
     library.gradient_times_input(double, tokenizer, text, k)[word],
     atol=1e-6,
 )
+
+# %% [markdown]
+# **Wrong, then right.** Why not take the gradient one step earlier, in front of the layer norm of the embeddings? A
+# norm gives the same output for $x$ and for $2x$. So nothing changes along $x$, and $x \cdot \partial f/\partial x$ is
+# 0 for every token, whatever it means to the model:
+
+# %%
+before = []
+hook = model.encoder.embeddings.norm.register_forward_pre_hook(lambda m, inputs: before.append(inputs[0]))
+z = model(ids)[0]
+(slope,) = torch.autograd.grad(z[k] - z[1 - k], before)
+hook.remove()
+print(f"in front of the norm, the largest score is {(slope * before[0]).sum(dim=-1).abs().max():.1e}")
+print(f"behind the norm, it is {np.abs(products).max():.2f}")
 
 # %% [markdown]
 # **Predict first.** Two of the three methods can say that a word speaks *against* the answer. Which one cannot, and
@@ -316,7 +330,7 @@ for name, each in groups.items():
 
 # %%
 picture, axis = panels(1, 1, width=7.5, height=2.6)
-for i, (name, (low, high)) in enumerate(bounds.items()):
+for i, (low, high) in enumerate(bounds.values()):
     axis.errorbar((low + high) / 2, i, xerr=(high - low) / 2, fmt="o", color=COLOURS[i], capsize=4)
 axis.axvline(0, color="black", ls=":", lw=1)
 axis.set(title="Shift of the log-odds of “positive”", xlabel="second word minus first word, with 95 % intervals")

@@ -10,16 +10,18 @@ DRAWS = 2_000
 
 
 class Estimate(NamedTuple):
-    """A mean over texts and seeds; the 95 % interval that other texts would give; and the deviation between the seeds."""
+    """A mean over texts and `count` seeds; the 95 % interval that other texts would give; and the deviation between the seeds."""
 
     mean: float
     low: float
     high: float
     seeds: float
+    count: int = 1
 
     def written(self, form: str = "{:.3f}") -> str:
-        """As tables show it: mean [low, high]."""
-        return f"{form} [{form}, {form}]".format(self.mean, self.low, self.high)
+        """As tables show it: mean [low, high] ± deviation; without the deviation if there is one seed."""
+        spread = f" ± {self.seeds:.3f}" if self.count > 1 else ""
+        return f"{form} [{form}, {form}]".format(self.mean, self.low, self.high) + spread
 
 
 def estimate(values: np.ndarray, seed: int = 0) -> Estimate:
@@ -30,4 +32,4 @@ def estimate(values: np.ndarray, seed: int = 0) -> Estimate:
     rng = np.random.default_rng(seed)
     means = [each[rng.integers(len(each), size=len(each))].mean() for _ in range(DRAWS)]
     low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(float(each.mean()), float(low), float(high), deviation(values.mean(axis=1).tolist()))
+    return Estimate(float(each.mean()), float(low), float(high), deviation(values.mean(axis=1).tolist()), len(values))

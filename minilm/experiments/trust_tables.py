@@ -147,12 +147,12 @@ def transfer(rows: list[dict]) -> list[dict]:
 
 def written(value: Estimate) -> str:
     """0.123 [0.101, 0.145] ± 0.004"""
-    return f"{value.written()} ± {value.seeds:.3f}"
+    return value.written()
 
 
 def signed(value: Estimate) -> str:
     """As `written`, with a plus before what is above 0."""
-    return f"{value.written('{:+.3f}')} ± {value.seeds:.3f}"
+    return value.written("{:+.3f}")
 
 
 def table_of(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -1,7 +1,7 @@
 r"""Which words decided? Four answers, and a test that they all have to pass: the deletion test.
 
     occlusion             f(x) − f(x with the word hidden by [MASK])
-    gradient × input      Σ over the word's pieces of e · ∂f/∂e, with e the embedding of a piece
+    gradient × input      Σ over the word's pieces of e · ∂f/∂e, with e the vector of a piece that enters the first layer
     attention             how much the positions that the head reads attend to the word, in the mean over layers and heads
     attention rollout     the same, followed back through all layers
 
@@ -98,10 +98,11 @@ def occlusion(model: Classifier, tokenizer: Tokenizer, text: Text, k: int) -> np
 
 
 def gradient_times_input(model: Classifier, tokenizer: Tokenizer, text: Text, k: int) -> np.ndarray:
-    """Σ e · ∂f/∂e over the pieces of each word [n], with f the log-odds of class k and e a piece's row of the table.
+    """Σ e · ∂f/∂e over the pieces of each word [n], with f the log-odds of class k and e the vector that enters the first layer.
 
-    For a model that is linear in its embeddings, this is the part of f that is due to the word. Costs one step forward and
-    one back.
+    For a model that is linear in these vectors, this is the part of f that is due to the word. Costs one step forward and one
+    back. In a Transformer, e is taken behind the layer norm of the embeddings and not in front of it: a norm gives the same
+    output for x and for 2x, so x · ∂f/∂x = 0 there (Euler), and the scores would say nothing.
     """
     caught: list[Tensor] = []
 
@@ -110,7 +111,8 @@ def gradient_times_input(model: Classifier, tokenizer: Tokenizer, text: Text, k:
         return caught[0]
 
     model.eval()
-    hook = model.encoder.token_table.register_forward_hook(catch)
+    encoder: Any = model.encoder
+    hook = (encoder.embeddings if hasattr(encoder, "embeddings") else encoder.token_table).register_forward_hook(catch)
     try:
         with torch.enable_grad():
             logits = model(*one_row(model, *text.row(tokenizer)))[0]  # [K]

@@ -9,7 +9,7 @@ from matplotlib import style
 from minilm.errors import InputError
 from minilm.viz.plots import COLOURS, GREY, MARKERS, STYLE, Picture, Target
 
-LINES = ("-", "--", "-.", ":", (0, (1, 1)))
+LINES = ("-", "--", "-.", ":", (0, (6, 1.3, 1.3, 1.3, 1.3, 1.3)))
 
 
 @style.context(STYLE)

@@ -121,8 +121,8 @@ def test_gradient_times_input_by_finite_differences(pooling, k, tokenizer):
     model = bert(tokenizer, pooling, torch.float64)
     text = Text.of(tokenizer, "the ending stood nobody", "a cold house")
     ids, segments = (torch.tensor([part]) for part in text.row(tokenizer))
-    table = model.encoder.token_table
-    e = table(ids).detach()
+    table = model.encoder.embeddings
+    e = table(ids, segments).detach()
 
     def f(place, factor):
         changed = e.clone()
@@ -140,6 +140,19 @@ def test_gradient_times_input_by_finite_differences(pooling, k, tokenizer):
             expected[place] += slope
     np.testing.assert_allclose(gradient_times_input(model, tokenizer, text, k), expected, atol=1e-8)
     assert abs(expected).max() > 1e-3 and not table._forward_hooks
+
+
+def test_in_front_of_a_norm_it_would_be_0(tokenizer):
+    model, caught = bert(tokenizer, dtype=torch.float64), []
+    ids = torch.tensor([Text.of(tokenizer, "a cold house").row(tokenizer)[0]])
+    norm = model.encoder.embeddings.norm
+    norm.epsilon = 0.0
+    hook = norm.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    z = model(ids)[0]
+    hook.remove()
+    (slope,) = torch.autograd.grad(z[1], caught)
+    assert slope.abs().max() > 1e-3
+    np.testing.assert_allclose((slope * caught[0]).sum(dim=-1).detach(), 0, atol=1e-9)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
