@@ -19,8 +19,8 @@
 # > [`FAST`, `agree` and `claim`](GLOSSARY.md#words-that-the-notebooks-use), and
 # > [D0 to D4](GLOSSARY.md#words-that-the-notebooks-use): the documents.
 #
-# Letters: $f$ the log-odds of an answer, $e_t$ [C] the vector of token $t$ that enters the first layer, $A$ [T, T] attention weights, $W$
-# [out, in] the weights of a linear layer, $q$ whole numbers, $s$ scales.
+# Letters: $f$ the log-odds of an answer, $e_t$ [C] the vector of token $t$ that enters the first layer, $A$ [T, T]
+# attention weights, $W$ [out, in] the weights of a linear layer, $q$ whole numbers, $s$ scales.
 #
 # The documents name the weak points of their models in a line each: they are hard to explain, may be biased, may not
 # be robust, and are expensive. None of these lines comes with a measurement. All of them can be measured, on any model
