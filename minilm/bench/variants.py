@@ -76,6 +76,11 @@ GRID = [
     Variant("rate-2e-3", "English's learning rate?", dict(learning_rate=2e-3)),
     Variant("rate-3e-3", "Chinese's learning rate?", dict(learning_rate=3e-3)),
     Variant("rate-4e-3", "a higher learning rate?", dict(learning_rate=4e-3)),
+    Variant("muon-0.005", "Muon for the matrices of the blocks, at a low rate?", dict(muon_learning_rate=0.005)),
+    Variant("muon-0.01", "Muon at 0.01?", dict(muon_learning_rate=0.01)),
+    Variant("muon-0.02", "Muon at 0.02?", dict(muon_learning_rate=0.02)),
+    Variant("muon-0.005-short", "Muon at 0.005, with as many minutes?", dict(muon_learning_rate=0.005), steps=0.85),
+    Variant("muon-0.01-short", "Muon at 0.01, with as many minutes?", dict(muon_learning_rate=0.01), steps=0.85),
     Variant("steps-double", "what would twice the steps bring? (not an equal budget)", steps=2.0),
 ]
 

@@ -21,11 +21,11 @@ from minilm.experiments.translation_tasks import TASKS, Parts, Task, own_task
 from minilm.files.atomic import write_json, write_text
 from minilm.files.notes import Notes
 from minilm.models.config import parameter_count
-from minilm.models.initialisation import initialise
+from minilm.models.initialisation import initialise, warm_start
 from minilm.models.seq2seq import Seq2Seq, Seq2SeqConfig, learning_rate_scales
 from minilm.pretrained.protocol import save_model
 from minilm.text.memory import TranslationMemory
-from minilm.text.parallel import learn_tokenizer
+from minilm.text.parallel import learn_tokenizer, pair_vectors
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import LearningRate, Progress, choose_device
 from minilm.training.run import Optimisation, TrainingRun
@@ -67,6 +67,9 @@ class TranslationOptions:
     neighbours: int | None = None
     """How many translations of its nearest neighbours the model reads behind each source; the task's own if not given: 2 for
     strings, 0 for the others."""
+    word_vectors: bool | None = None
+    """Start the embeddings from vectors that are counted in the pairs, so that words are near their translations; the task's own
+    if not given: yes for strings and headlines."""
     compare: bool = False
     """More rows: the same model without the copy head, and without neighbours, trained for the same time."""
     width: int = 128
@@ -74,6 +77,8 @@ class TranslationOptions:
     heads: int = 4
     batch: int = 64
     learning_rate: float = 2e-3
+    muon_learning_rate: float = 0.0
+    """Above 0, the matrices of the blocks are updated by Muon, with this peak, and the rest by AdamW."""
     out: Path | None = None
     """runs/translation-dates, for instance, if not given."""
     device: str = "auto"
@@ -91,7 +96,7 @@ class TranslationOptions:
         if self.minutes is not None or self.steps is not None:
             Budget(steps=self.steps, minutes=self.minutes)
         self.config(vocab_size=300, dropout=self.dropout or 0.0)  # checks the sizes before anything is read
-        LearningRate(self.learning_rate)
+        self.optimisation(self.config(300, 0.0))  # and so do these
 
     def config(self, vocab_size: int, dropout: float, copy: bool = True) -> Seq2SeqConfig:
         """The shape of the model."""
@@ -99,6 +104,12 @@ class TranslationOptions:
             width=self.width, layers=self.layers, heads=self.heads, feed_forward=4 * self.width
         )
         return Seq2SeqConfig(vocab_size, **sizes, max_length=512, dropout=dropout, copy=copy)
+
+    def optimisation(self, config: Seq2SeqConfig) -> Optimisation:
+        """How the weights of a model with this shape are updated."""
+        rate = LearningRate(self.learning_rate, warmup=0.1)
+        scales = learning_rate_scales(config)
+        return Optimisation(rate, betas=BETAS, scales=scales, muon_learning_rate=self.muon_learning_rate)
 
     @property
     def folder(self) -> Path:
@@ -184,13 +195,15 @@ def trained(
     config = options.config(tokenizer.size, task.dropout if options.dropout is None else options.dropout, copy)
     model = Seq2Seq(config)
     initialise(model, generator=torch.Generator().manual_seed(seed))
+    if task.word_vectors if options.word_vectors is None else options.word_vectors:
+        plain = material.memory.hinted_pairs(0)
+        warm_start(model.encoder.tokens, pair_vectors(plain, tokenizer, config.width, seed))
     smoothing = task.label_smoothing if options.label_smoothing is None else options.label_smoothing
     objective = SequenceToSequence(label_smoothing=smoothing)
     minutes = task.minutes if options.steps is None and options.minutes is None else options.minutes
     learnt = material.memory.hinted_pairs(material.neighbours)
     rounds = Rounds(encode_pairs(learnt, tokenizer, config.max_length), options.batch, seed)
-    rate = LearningRate(options.learning_rate, warmup=0.1)
-    how = Optimisation(rate, betas=BETAS, scales=learning_rate_scales(config))
+    how = options.optimisation(config)
     budget = Budget(steps=options.steps, minutes=minutes)
     run = TrainingRun(model, objective, rounds.__getitem__, budget, how, seed, material.device)
     sources, targets = map(list, zip(*parts.development, strict=True))

@@ -37,6 +37,7 @@ class Task:
     label_smoothing: float
     tokens: int  # the most that are written
     neighbours: int = 0  # translations of its nearest neighbours that the model reads behind each source
+    word_vectors: bool = False  # whether the embeddings start from vectors that are counted in the pairs
     fold: bool = False  # whether the model reads sources without the capitals of titles
     look_at: tuple[str, ...] = field(default=())  # sources whose translation and alignment are shown
 
@@ -111,6 +112,7 @@ TASKS = {
         label_smoothing=0.1,
         tokens=100,
         neighbours=2,
+        word_vectors=True,
         fold=True,
         look_at=("Show the right sidebar", "Cannot open the file %1"),
     ),
@@ -125,6 +127,7 @@ TASKS = {
         dropout=0.2,
         label_smoothing=0.1,
         tokens=40,
+        word_vectors=True,
     ),
 }
 

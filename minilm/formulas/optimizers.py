@@ -1,9 +1,10 @@
-r"""One step of SGD, momentum, Adam and AdamW on one array; gradient clipping; learning rate schedules.  F03.
+r"""One step of SGD, momentum, Adam, AdamW and Muon on one array; gradient clipping; learning rate schedules.  F03.
 
 Letters:  θ parameters · g their gradient, of the same shape · η learning rate · λ decay · μ momentum · m, v running means
           of g and g² · β₁, β₂ the share of m, v that a step keeps · t the step, counted from 1 · p progress of the run
 Source:   Sutskever et al. (2013), On the Importance of Initialization and Momentum; Kingma and Ba (2015), Adam;
-          Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization; Pascanu et al. (2013) for the clipping.
+          Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization; Jordan et al. (2024), Muon: An optimizer for
+          hidden layers in neural networks; Pascanu et al. (2013) for the clipping.
 
 D0 §4.1 prints the formula of SGD and names SGD and Adam; §3.2 names AdamW. No function changes its arguments in place:
 each step returns new arrays. L2 regularization is not an optimizer; to use it, add `risk.l2_gradient` to g.
@@ -90,6 +91,46 @@ def adamw_step(
         raise InputError(f"decay is {decay}, but a negative decay would make parameters grow: give 0 or more.")
     _check(learning_rate, theta=theta)
     return adam_step(theta - learning_rate * decay * theta, g, m, v, t, learning_rate, betas, eps)
+
+
+def orthogonalised(G: np.ndarray, steps: int = 5) -> np.ndarray:
+    r"""X ← aX + b(XXᵀ)X + c(XXᵀ)²X from X = G/‖G‖: roughly U Vᵀ of G = U S Vᵀ, without computing U, S and V.  F03.
+
+    Each step turns every singular value s into as + bs³ + cs⁵ and leaves U and V alone. After five steps, whatever was
+    between 0.01 and 1 lies between 0.68 and 1.14. Raises InputError if G is not a matrix.
+    """
+    if np.ndim(G) != 2:
+        raise InputError(f"G has shape {list(np.shape(G))}, but only a matrix has directions that can be made equal.")
+    a, b, c = 3.4445, -4.7750, 2.0315
+    X = G / (np.linalg.norm(G) + 1e-7)
+    for _ in range(steps):
+        A = X @ X.T
+        X = a * X + (b * A + c * A @ A) @ X
+    return X
+
+
+def muon_step(
+    theta: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    learning_rate: float,
+    decay: float = 0.0,
+    momentum: float = 0.95,
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""m ← μm + g;  θ ← θ − ηλθ − η √max(1, R/C) · orthogonalised(g + μm) for a matrix θ [R, C]. Returns (θ, m).  F03.
+
+    A step along g moves far in its few strong directions and hardly at all in the weak ones. Here every direction moves
+    equally far. g + μm is the momentum as it will be one step later (Nesterov's). Raises as `momentum_step` does, for
+    λ = `decay` below 0, and unless θ is a matrix.
+    """
+    if not decay >= 0:
+        raise InputError(f"decay is {decay}, but a negative decay would make parameters grow: give 0 or more.")
+    _check(learning_rate, theta=theta, g=g, m=m)
+    _check_share("momentum", momentum)
+    m = momentum * m + g
+    step = orthogonalised(g + momentum * m)
+    R, C = theta.shape
+    return theta - learning_rate * decay * theta - learning_rate * math.sqrt(max(1, R / C)) * step, m
 
 
 def clip_by_global_norm(gradients: Sequence[np.ndarray], max_norm: float) -> tuple[list[np.ndarray], float]:

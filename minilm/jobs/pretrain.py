@@ -99,6 +99,8 @@ class PretrainOptions:
     batch: int = 16
     learning_rate: float = 2e-3
     """The peak. With a higher one, next sentence is not learned in film reviews."""
+    muon_learning_rate: float = 0.0
+    """Above 0, the matrices of the blocks are updated by Muon, with this peak, and the rest by AdamW. Try 0.01 to 0.02."""
     embedding_learning_rate_scale: float | None = None
     """The embeddings learn at this share of the learning rate, because the meaning that they start with is worth keeping: 0.1 if
     you do not say it, and 0.3 for a gpt, whose output weights they are."""
@@ -164,6 +166,8 @@ class PretrainOptions:
             )
         known = {field.name for field in fields(self.adapter.config_class)}
         unused = {"heads", "feed_forward", "norm", "positions"} - known
+        if self.architecture == "lstm":
+            unused |= {"muon_learning_rate"}
         if self.adapter.objective != "bert":
             unused |= {"mask_rate", "next_sentence_weight", "next_sentence_rest", "pooler_learning_rate_scale", "watch"}
         default = {field.name: field.default for field in fields(self)}
@@ -212,7 +216,8 @@ class PretrainOptions:
         scale, pooler = self.embedding_learning_rate_scale or 0.0, self.pooler_learning_rate_scale
         scales = {"pooler.": pooler, "nsp_head.": pooler} if self.pairs else {}
         scales |= self.adapter.learning_rate_scales(self.model_config(self.vocab_size), self.init)
-        fixed: dict[str, Any] = dict(clip=self.clip, betas=(0.9, 0.98), eps=1e-6)
+        muon = self.muon_learning_rate
+        fixed: dict[str, Any] = dict(clip=self.clip, betas=(0.9, 0.98), eps=1e-6, muon_learning_rate=muon)
         return Optimisation(learning_rate, self.weight_decay, scale, scales=scales, **fixed)
 
 

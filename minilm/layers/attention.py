@@ -150,6 +150,12 @@ class MemoryCache:
             self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
 
 
+class StackedLinear(nn.Linear):
+    """A linear layer whose weight is `stacked` matrices on top of each other: W^Q, W^K and W^V."""
+
+    stacked = 3
+
+
 class MultiHeadAttention(nn.Module):
     r"""Concat(head₁ … head_H) W^O with headᵢ = attention(Q Wᵢ^Q, K Wᵢ^K, V Wᵢ^V).  F19.
 
@@ -165,7 +171,7 @@ class MultiHeadAttention(nn.Module):
         if heads < 1 or width % heads:
             raise InputError(f"width {width} is not divisible by {heads} heads: choose a multiple of {heads}.")
         self.heads = heads
-        self.to_qkv = nn.Linear(width, 3 * width)
+        self.to_qkv = StackedLinear(width, 3 * width)
         self.output = nn.Linear(width, width)
         self.dropout = Dropout(dropout)
         self.fused = True

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import tokenizers
+from jaxtyping import Float
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from minilm.errors import InputError
@@ -18,6 +19,7 @@ from minilm.files.notes import Note, unheard
 from minilm.text.files import text_lines
 from minilm.text.tokenizer import Tokenizer
 from minilm.text.vocabulary import SPECIAL_TOKENS, room_for_pieces, with_bert_template
+from minilm.text.word_vectors import appearances, unit, word_vectors
 
 Pair = tuple[str, str]
 
@@ -139,3 +141,20 @@ def learn_tokenizer(pairs: Iterable[Pair], vocab_size: int = 4096) -> Tokenizer:
     )
     backend.train_from_iterator((text for pair in pairs for text in pair), trainer)
     return Tokenizer(with_bert_template(backend))
+
+
+def pair_vectors(pairs: Sequence[Pair], tokenizer: Tokenizer, size: int, seed: int) -> Float[np.ndarray, "V C"]:
+    """One vector of length 1 for every token of both languages, such that a word is near its translation.  F34.
+
+    Both sides of a pair count as one document. *delete* and 删 occur in the same documents, so they get nearly the same vector,
+    and a model that starts from them need not find out from scratch which words belong together. Tokens that no pair has
+    get zeros. The vectors have `size` features, or as many as there are tokens or pairs if these are fewer.
+    Source: Dumais, Landauer and Littman (1997), Automatic Cross-Linguistic Information Retrieval using Latent Semantic
+    Indexing; the counts are weighted as in `word_vectors`.
+    """
+    sides = [tokenizer.ids(list(side)) for side in zip(*pairs, strict=True)]
+    documents = [[*source, *target] for source, target in zip(*sides, strict=True)]
+    ids = np.array([i for document in documents for i in document], dtype=np.int64)
+    borders = np.cumsum([0, *map(len, documents)])
+    counts = appearances(ids, borders, tokenizer.size, sorted(tokenizer.special_ids))
+    return unit(word_vectors(counts, min(size, *counts.shape), seed))

@@ -38,7 +38,8 @@ class Optimizer:
         self.groups = [
             {"scale": 1.0, "weight_decay": 0.0, **group, "params": list(group["params"])} for group in groups
         ]
-        parameters = [parameter for group in self.groups for parameter in group["params"]]
+        where = [(parameter, group) for group in self.groups for parameter in group["params"]]
+        parameters = [parameter for parameter, _ in where]
         if not parameters:
             raise InputError("the optimizer got no parameters: perhaps all parameters of the model are frozen.")
         if len({id(parameter) for parameter in parameters}) < len(parameters):
@@ -50,7 +51,11 @@ class Optimizer:
             self.names += group.get("names") or [str(position + i) for i in range(count)]
             position += count
         self.steps = [0] * len(parameters)
-        self.memory = [{letter: torch.zeros_like(p) for letter in self.remembers} for p in parameters]
+        self.memory = [{letter: torch.zeros_like(p) for letter in self.remembered(group)} for p, group in where]
+
+    def remembered(self, group: dict[str, Any]) -> Sequence[str]:
+        """The letters that are kept for the parameters of a group: the same for all, in most optimizers."""
+        return self.remembers
 
     def update(self, *step: Any, **memory: Any) -> None:
         """One step for one tensor or a block of it, in place: the formula, element by element.
@@ -65,12 +70,17 @@ class Optimizer:
         i = 0
         for group in self.groups:
             for theta in group["params"]:
-                if theta.grad is not None:
+                if (g := theta.grad) is not None:
                     self.steps[i] += 1
-                    how = learning_rate * group["scale"], group["weight_decay"], self.steps[i]
-                    for part, g, *memory in in_blocks(theta, theta.grad, *self.memory[i].values()):
-                        self.update(part, g, *how, **dict(zip(self.memory[i], memory, strict=True)))
+                    self.move(theta, g, group, learning_rate * group["scale"], self.steps[i], self.memory[i])
                 i += 1
+
+    def move(
+        self, theta: Tensor, g: Tensor, group: dict[str, Any], learning_rate: float, t: int, memory: dict[str, Tensor]
+    ) -> None:
+        """One step for one parameter: `update` for each of its blocks."""
+        for part, slope, *pieces in in_blocks(theta, g, *memory.values()):
+            self.update(part, slope, learning_rate, group["weight_decay"], t, **dict(zip(memory, pieces, strict=True)))
 
     def zero_grad(self) -> None:
         """Drop the gradients. The next `backward` then writes new ones instead of adding to zeros."""

@@ -12,6 +12,7 @@ from minilm.errors import InputError, check_least
 from minilm.examples.batching import Batch
 from minilm.layers.dropout import use_generator
 from minilm.training.loop import LearningRate, Progress, Step, train
+from minilm.training.muon import Muon, matrix_groups
 from minilm.training.objectives import Objective
 from minilm.training.optimizer import AdamW, parameter_groups
 from minilm.training.schedule import Budget
@@ -22,6 +23,7 @@ from minilm.training.state import add_metrics, read_metrics, restore, save_state
 class Optimisation:
     """How the weights are updated: by AdamW, with these learning rates, this weight decay and this clipping.
 
+    With a `muon_learning_rate` above 0, the matrices of the blocks are updated by Muon, at this peak and on the same schedule.
     Raises InputError for a value outside its range.
     """
 
@@ -32,11 +34,12 @@ class Optimisation:
     clip: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    muon_learning_rate: float = 0.0
     scales: Mapping[str, float] = field(default_factory=dict)
     """Further factors of the learning rate, by how the names of parameters begin: {"crf.": 10}."""
 
     def __post_init__(self) -> None:
-        check_least(self, 0, "embedding_learning_rate_scale", "weight_decay")
+        check_least(self, 0, "embedding_learning_rate_scale", "weight_decay", "muon_learning_rate")
         if not 0 < self.layer_decay <= 1:
             raise InputError(f"layer_decay must be above 0 and at most 1 (1 means none), not {self.layer_decay}.")
         if not self.clip > 0:
@@ -74,6 +77,9 @@ class TrainingRun:
         o = optimisation
         groups = parameter_groups(model, o.weight_decay, o.embedding_learning_rate_scale, o.layer_decay, o.scales)
         self.optimizer = AdamW(groups, betas=o.betas, eps=o.eps)
+        if o.muon_learning_rate:
+            groups = matrix_groups(groups, model, o.muon_learning_rate / o.learning_rate.peak)
+            self.optimizer = Muon(groups, betas=o.betas, eps=o.eps)
 
     def step_at(self, step: int) -> Step:
         """The loss of one step."""

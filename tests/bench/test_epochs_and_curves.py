@@ -138,6 +138,14 @@ def test_curves_from_few_labels_to_all_with_limited_epochs(run, tmp_path, monkey
     assert fitted == [(name, n, e, 8) for n, e in ((4, 5), (8, 3), (24, 2)) for name in names for _ in range(2)]
     assert (tmp_path / "curves-en.png").read_bytes().startswith(b"\x89PNG")
     assert markdown_table(rows, "accuracy") in said and f"The picture is {tmp_path / 'curves-en.png'}." in said
+    assert run("curves")[0]["rows"] == rows and run("curves")[2] == []  # nothing is fitted twice
+    kept = [row for row in rows if row["labels"] != 8]
+    (tmp_path / "curves-en-rows.json").write_text(json.dumps(kept), encoding="utf-8")
+    again, _, fitted = run("curves")
+    assert [each[1] for each in fitted] == [8] * 6 and len(again["rows"]) == len(rows)
+    assert [(row["model"], row["labels"], row["accuracy"]) for row in again["rows"]] == [
+        (row["model"], row["labels"], row["accuracy"]) for row in rows
+    ]
 
 
 def test_a_fit_takes_no_more_than_two_thousand_steps():

@@ -10,12 +10,15 @@ from minilm.formulas.optimizers import (
     adamw_step,
     clip_by_global_norm,
     momentum_step,
+    muon_step,
+    orthogonalised,
     sgd_step,
     warmup_cosine,
     warmup_linear,
 )
 from minilm.formulas.risk import l2_gradient
 from minilm.training import optimizer, schedule
+from minilm.training.muon import Muon
 
 SHAPE, STEPS, DECAY, BETAS, EPS = (4, 3), 9, 0.2, (0.8, 0.95), 1e-3
 RATES = [0.1, 0.2, 0.2, 0.05, 0.0, 0.3, 0.1, 0.1, 0.01]
@@ -167,3 +170,30 @@ A, B = np.zeros(2), np.zeros(3)
 def test_F03_bad_input_is_named(call, says):
     with pytest.raises(InputError, match=says):
         call()
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 4)])
+def test_F03_muon_is_what_trains(shape):
+    rng = np.random.default_rng(4)
+    theta, m = rng.normal(size=shape), np.zeros(shape)
+    parameter = torch.nn.Parameter(torch.from_numpy(theta.copy()))
+    ours = Muon([{"params": [parameter], "matrices": 1, "weight_decay": DECAY}], momentum=0.7)
+    for learning_rate in RATES:
+        g = rng.normal(size=shape)
+        theta, m = muon_step(theta, g, m, learning_rate, DECAY, 0.7)
+        parameter.grad = torch.from_numpy(g)
+        ours.step(learning_rate)
+        np.testing.assert_allclose(parameter.detach().numpy(), theta, rtol=0, atol=1e-9)
+
+
+def test_F03_what_muon_refuses():
+    square = np.eye(2)
+    for call, message in (
+        (lambda: orthogonalised(np.ones(3)), "only a matrix"),
+        (lambda: muon_step(square, square, square, 0.1, decay=-1), "decay is -1"),
+        (lambda: muon_step(square, square, square, 0.1, momentum=1), "momentum is 1"),
+        (lambda: muon_step(square, np.ones((3, 2)), square, 0.1), "g has shape"),
+        (lambda: muon_step(square, square, square, -0.1), "uphill"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()

@@ -4,6 +4,7 @@ import gettext
 import random
 from itertools import combinations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -14,6 +15,7 @@ from minilm.text.parallel import (
     families,
     learn_tokenizer,
     likeness,
+    pair_vectors,
     placeholders,
     read_parallel,
     shorter,
@@ -203,3 +205,28 @@ def test_a_memory_is_kept_beside_a_model(tmp_path):
         hints_of(tmp_path, ["Open"])
     with pytest.raises(InputError, match="without pairs has no neighbours"):
         TranslationMemory([])
+
+
+def test_F34_a_word_is_near_its_translation_and_the_vectors_are_those_of_the_counts():
+    """Six words in random pairs, their translations in another order: each word's nearest neighbour is its translation."""
+    words = dict(zip(["open", "file", "delete", "cell", "search", "window"], "开文删格搜窗", strict=True))
+    draw = random.Random(3)
+    pairs = []
+    for _ in range(60):
+        chosen = draw.sample(sorted(words), 2)
+        pairs.append((" ".join(chosen), "".join(words[word] for word in reversed(chosen))))
+    tokenizer = learn_tokenizer([*pairs, *((f" {word}", "") for word in words for _ in range(60))], 400)
+    vectors = pair_vectors(pairs, tokenizer, 8, seed=0)
+    assert vectors.shape == (tokenizer.size, 8)
+    ids = {token: tokenizer.ids([f"{token}"])[0] for token in [*words, *words.values()]}
+    assert all(len(row) == 1 for row in ids.values())
+    for word, translation in words.items():
+        cosines = {other: float(vectors[ids[word][0]] @ vectors[ids[other][0]]) for other in words.values()}
+        assert max(cosines, key=cosines.__getitem__) == translation, (word, cosines)
+    assert np.abs(np.linalg.norm(vectors[vectors.any(axis=1)], axis=1) - 1).max() < 1e-5
+    assert not vectors[sorted(tokenizer.special_ids)].any() and not vectors[tokenizer.ids(["%"])[0]].any()
+    assert np.array_equal(pair_vectors(pairs, tokenizer, 8, seed=0), vectors)
+    assert pair_vectors(pairs[:5], tokenizer, 8, seed=0).shape == (
+        tokenizer.size,
+        5,
+    )  # five pairs have no more directions
