@@ -129,7 +129,7 @@ def in_eight_bits(model: nn.Module, embeddings: bool = False, integer: bool = Tr
     """
     out = copy.deepcopy(model)
     encoder: Any = getattr(out, "encoder", out)
-    found = [name for name, module in encoder.named_modules() if type(module) is nn.Linear]
+    found = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear)]
     if not found:
         raise InputError(f"{type(encoder).__name__} has no linear layers: only such layers are put into 8 bits.")
     for name in found:

@@ -87,12 +87,17 @@ def keep_heads(attention: MultiHeadAttention, kept: list[int]) -> None:
 
 
 def part_of(linear: nn.Linear, rows: Tensor | None, columns: Tensor | None) -> nn.Linear:
-    """A linear layer with some of the outputs (rows of its weight) or inputs (columns) of another one."""
+    """A linear layer with some of the outputs (rows of its weight) or inputs (columns) of another one. Raises InputError for a
+    layer of another kind."""
+    if not isinstance(linear, nn.Linear):
+        raise InputError(
+            f"heads are removed from linear layers, and this is a {type(linear).__name__}: remove them first."
+        )
     weight, bias = linear.weight.detach(), linear.bias.detach()
     weight = weight if rows is None else weight[rows]
     bias = bias if rows is None else bias[rows]
     weight = weight if columns is None else weight[:, columns]
-    out = nn.utils.skip_init(nn.Linear, weight.size(1), weight.size(0), dtype=weight.dtype)
+    out = nn.utils.skip_init(type(linear), weight.size(1), weight.size(0), dtype=weight.dtype)
     with torch.no_grad():
         out.weight.copy_(weight)
         out.bias.copy_(bias)

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from minilm.errors import InputError
+from minilm.layers.eight_bit import in_eight_bits
 from minilm.layers.pruning import with_zeroed_heads, without_heads, without_smallest, zero_smallest
 from minilm.models.bert import Bert
 from minilm.models.config import TransformerConfig
@@ -66,6 +67,8 @@ def test_what_cannot_be_removed_is_refused():
         without_heads(small(), [(0, 4)])
     with pytest.raises(InputError, match="layer 2 would lose all its 4 heads"):
         without_heads(small(), [(1, head) for head in range(4)])
+    with pytest.raises(InputError, match="this is a Int8Linear: remove them first"):
+        without_heads(in_eight_bits(small()), [(0, 0)])
     with pytest.raises(InputError, match="no attention heads"):
         without_heads(SentenceEncoder(LSTMEncoder(LSTMConfig(50, 8)), False), [(0, 0)])
     with pytest.raises(InputError, match="the share"):
