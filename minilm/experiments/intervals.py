@@ -10,17 +10,17 @@ DRAWS = 2_000
 
 
 class Estimate(NamedTuple):
-    """A mean over texts and `count` seeds; the 95 % interval that other texts would give; and the deviation between the seeds."""
+    """A mean over texts and `fits` seeds; the 95 % interval that other texts would give; and the deviation between the seeds."""
 
     mean: float
     low: float
     high: float
     seeds: float
-    count: int = 1
+    fits: int = 1
 
     def written(self, form: str = "{:.3f}") -> str:
         """As tables show it: mean [low, high] ± deviation; without the deviation if there is one seed."""
-        spread = f" ± {self.seeds:.3f}" if self.count > 1 else ""
+        spread = f" ± {self.seeds:.3f}" if self.fits > 1 else ""
         return f"{form} [{form}, {form}]".format(self.mean, self.low, self.high) + spread
 
 

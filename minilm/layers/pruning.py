@@ -7,13 +7,15 @@ Sources:  Han et al. (2015), Learning both Weights and Connections for Efficient
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from minilm.errors import InputError
 from minilm.layers.attention import MultiHeadAttention
+
+AnyLinear = TypeVar("AnyLinear", bound=nn.Linear)
 
 
 def without_smallest(model: nn.Module, share: float) -> nn.Module:
@@ -86,7 +88,7 @@ def keep_heads(attention: MultiHeadAttention, kept: list[int]) -> None:
     attention.heads = len(kept)
 
 
-def part_of(linear: nn.Linear, rows: Tensor | None, columns: Tensor | None) -> nn.Linear:
+def part_of(linear: AnyLinear, rows: Tensor | None, columns: Tensor | None) -> AnyLinear:
     """A linear layer with some of the outputs (rows of its weight) or inputs (columns) of another one. Raises InputError for a
     layer of another kind."""
     if not isinstance(linear, nn.Linear):
@@ -97,7 +99,7 @@ def part_of(linear: nn.Linear, rows: Tensor | None, columns: Tensor | None) -> n
     weight = weight if rows is None else weight[rows]
     bias = bias if rows is None else bias[rows]
     weight = weight if columns is None else weight[:, columns]
-    out = nn.utils.skip_init(type(linear), weight.size(1), weight.size(0), dtype=weight.dtype)
+    out: Any = nn.utils.skip_init(type(linear), weight.size(1), weight.size(0), dtype=weight.dtype)
     with torch.no_grad():
         out.weight.copy_(weight)
         out.bias.copy_(bias)

@@ -33,6 +33,7 @@ def head_importance(model: nn.Module, examples: Dataset) -> list[np.ndarray]:
     try:
         for i in range(len(examples)):  # one text at a time, because the absolute value is taken text by text
             batch = examples.batch([i])
+            assert batch.labels is not None
             with torch.enable_grad():
                 logits = model(batch.input_ids, batch.token_type_ids)
                 loss = cross_entropy(logits, batch.labels).value
