@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from minilm.errors import check_least, check_most
-from minilm.experiments.subjects import ALL, HEAD, OWN, PUBLISHED, REVIEWS, Subject, Weights, subjects
+from minilm.experiments.subjects import ALL, HEAD, REVIEWS, Subject, Weights, subjects
 from minilm.experiments.trust_measures import changed, deletions, exchanged, moved
 from minilm.experiments.trust_tables import report_of
 from minilm.files.atomic import write_json, write_text
@@ -27,7 +27,7 @@ class TrustOptions:
     finished is kept in the folder, and the next call goes on from there.
     """
 
-    weights: tuple[Weights, ...] = (OWN, PUBLISHED)
+    weights: tuple[Weights, ...] = ("own", "published")
     """own: those of the quickstart; published: `--published`."""
     seeds: int = 3
     """How many times to fine-tune, each time on other labelled sentences."""

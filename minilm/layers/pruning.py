@@ -78,7 +78,10 @@ def without_heads(model: nn.Module, pruned: Sequence[tuple[int, int]]) -> nn.Mod
 
 
 def keep_heads(attention: MultiHeadAttention, kept: list[int]) -> None:
-    """Remove all heads of a layer but these, in place."""
+    """Remove all heads of a layer but these, in place. Raises InputError for a layer that is in 8 bits already."""
+    if not isinstance(attention.output, nn.Linear):
+        kind = type(attention.output).__name__
+        raise InputError(f"heads are removed from linear layers, and this is a {kind}: remove them first.")
     rows = kept_rows(attention, kept)
     size = attention.output.in_features  # H·D
     attention.to_qkv = part_of(attention.to_qkv, torch.cat([rows, size + rows, 2 * size + rows]), None)
@@ -89,12 +92,7 @@ def keep_heads(attention: MultiHeadAttention, kept: list[int]) -> None:
 
 
 def part_of(linear: AnyLinear, rows: Tensor | None, columns: Tensor | None) -> AnyLinear:
-    """A linear layer with some of the outputs (rows of its weight) or inputs (columns) of another one. Raises InputError for a
-    layer of another kind."""
-    if not isinstance(linear, nn.Linear):
-        raise InputError(
-            f"heads are removed from linear layers, and this is a {type(linear).__name__}: remove them first."
-        )
+    """A linear layer with some of the outputs (rows of its weight) or inputs (columns) of another one."""
     weight, bias = linear.weight.detach(), linear.bias.detach()
     weight = weight if rows is None else weight[rows]
     bias = bias if rows is None else bias[rows]
