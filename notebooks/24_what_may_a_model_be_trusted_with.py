@@ -218,8 +218,8 @@ explanations(text.words, found, title=TASK.labels[k])
 #
 # <details><summary>Answer</summary>
 #
-# Attention is closest to them. Occlusion is far ahead, but look at what it does: it *is* a deletion, tried for each
-# word. Gradient × input is the interesting one, because it never tries anything.
+# Attention. Occlusion and gradient × input are far ahead of it, and close to each other. For occlusion that is no
+# surprise, because it hides every word once. Gradient × input is the interesting one: it never tries anything.
 #
 # </details>
 
@@ -269,7 +269,7 @@ if not FAST:
 #
 # <details><summary>Answer</summary>
 #
-# A minority: the cell prints how many stay. What the model needs for its answer reaches it through the values and the
+# About one in six: the cell prints how many stay. What the model needs for its answer reaches it through the values and the
 # residual connections too, wherever the heads look. A picture of where they look is then not the reason for the answer.
 #
 # </details>
@@ -302,12 +302,6 @@ if not FAST:
 # %% [markdown]
 # **What to try.** Delete ten words instead of five: change both `5)` and `range(6)`. · Ask for the other class: set
 # `k = 1 - k` behind the line that prints the answer; what becomes of the attention row?
-#
-# <details><summary>Answers</summary>
-#
-# ANSWERS1
-#
-# </details>
 #
 # ## Bias, with a control  (D4 §3.3.2)
 # D4 warns that a model hands on the biases of its text. The usual test exchanges words: *he* for *she*, *actor* for
@@ -384,12 +378,6 @@ if not FAST:
 #
 # **What to try.** Negate with another word: replace `negated` in `changes` by
 # `[e._replace(text=e.text.replace(" not ", " never ")) for e in negated]`.
-#
-# <details><summary>Answers</summary>
-#
-# ANSWERS2
-#
-# </details>
 #
 # ## Eight bits  (D1 §7.4)
 # D1 §7.4 wants to save energy by computing with low precision (低精度计算). A weight has 32 bits. Take eight: lay each
