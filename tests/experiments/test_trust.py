@@ -98,6 +98,7 @@ def subject(tmp_path_factory):
 def test_a_run_prints_its_tables_and_goes_on_from_what_is_there(subject, tmp_path, monkeypatch):
     monkeypatch.setattr(trust_module, "subjects", lambda *_: {"own": subject})
     monkeypatch.setattr("minilm.experiments.trust_measures.SENTENCES_LEFT", 1)
+    monkeypatch.setattr("minilm.experiments.intervals.DRAWS", 20)
     options = TrustOptions(weights=("own",), seeds=1, labels=8, texts=4, out=tmp_path, progress=False)
     said = []
     rows = trust(options, said.append)
@@ -118,6 +119,7 @@ def test_a_run_prints_its_tables_and_goes_on_from_what_is_there(subject, tmp_pat
 
 def test_the_lighter_models_are_measured_and_drawn(subject, tmp_path, monkeypatch):
     monkeypatch.setattr(lighter, "subjects", lambda *_: {"own": subject})
+    monkeypatch.setattr("minilm.experiments.intervals.DRAWS", 20)
     options = BenchOptions("lighter", out=tmp_path, rounds=1, labels=8, seeds=1, held_out=12, progress=False)
     said = []
     rows = {row["way"]: row for row in lighter.measure(options, said.append)["rows"]["own"]}
