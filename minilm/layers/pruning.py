@@ -79,8 +79,9 @@ def without_heads(model: nn.Module, pruned: Sequence[tuple[int, int]]) -> nn.Mod
 
 def keep_heads(attention: MultiHeadAttention, kept: list[int]) -> None:
     """Remove all heads of a layer but these, in place. Raises InputError for a layer that is in 8 bits already."""
-    if not isinstance(attention.output, nn.Linear):
-        kind = type(attention.output).__name__
+    output: Any = attention.output
+    if not isinstance(output, nn.Linear):
+        kind = type(output).__name__
         raise InputError(f"heads are removed from linear layers, and this is a {kind}: remove them first.")
     rows = kept_rows(attention, kept)
     size = attention.output.in_features  # H·D
