@@ -32,6 +32,8 @@ TRY = [
 REMARKS: list[str] = []
 
 VARIATIONS = [
+    [("swaps(unseen + [e.text for e in test])", "swaps(unseen)")],
+    [("x = rng.normal(size=(5, C))", "x = 100 * rng.normal(size=(3, C))")],
     [("layers=2, heads=4", "layers=1, heads=2"), ("pruned = [(0, 1), (1, 0), (1, 3)]", "pruned = [(0, 1)]")],
     [('sentence = "a warm and funny film', 'sentence = "a dull and lifeless film')],
     [("if 8 <= len(t.words) <= 40", "if 5 <= len(t.words) <= 12")],
