@@ -30,6 +30,7 @@ SIZES = {
     "bridge": Size(steps=4, width=384, layers=6, heads=12, batch=16, length=512),
     "generate": Size(steps=1, width=128, layers=2, heads=4, batch=1, length=256),
     "padding": Size(steps=32, width=128, layers=2, heads=4, batch=16, length=128),
+    "lighter": Size(steps=1, width=128, layers=3, heads=4, batch=1, length=128),
     "language-models": Size(steps=1, width=128, layers=2, heads=4, batch=16, length=128),
 }  # recipe, race and epochs have the size of the quickstart
 
@@ -55,7 +56,8 @@ class BenchOptions:
     ladder from a hundred labels to all · generate: tokens per second of a GPT that writes, with and without its cache and in
     transformers · language-models: models that count, LSTMs and a GPT on equal minutes, by their bits per character ·
     tuning: the frugal ways of fine-tuning, on our own and on published weights · prompts: a verbaliser on the head for masked
-    words, with 0 and 16 labels, against fine-tuned heads.
+    words, with 0 and 16 labels, against fine-tuned heads · lighter: a fine-tuned model in 8 bits, and without some of its
+    weights or heads.
     """
 
     what: tyro.conf.Positional[
@@ -74,6 +76,7 @@ class BenchOptions:
             "language-models",
             "tuning",
             "prompts",
+            "lighter",
         ]
     ]
     out: Path = Path("runs/bench")
@@ -91,7 +94,13 @@ class BenchOptions:
     """initialisation: also what lies between the two, fan-in with word vectors."""
 
     model: str = "all-minilm-l6-v2"
-    """bridge: a published model by name, or the folder of a BERT."""
+    """bridge and lighter: a published model by name, or the folder of a BERT."""
+    weights: tuple[Literal["own", "published"], ...] = ()
+    """lighter: which weights are fine-tuned and made lighter; both if not given."""
+    pretrained: Path = Path("runs/quickstart/pretrained")
+    """lighter: our own pretrained weights."""
+    models: Path = Path("runs/trust/models")
+    """lighter: where the fine-tuned models are kept, which `minilm trust` uses, too."""
     sentences: int = 1000
     """bridge: how many sentences are turned into vectors."""
     labels: int | None = None

@@ -9,13 +9,14 @@ from torch import nn
 
 from minilm.errors import InputError
 from minilm.files.notes import Note, unheard
-from minilm.files.tensors import header_of, read_config, weights_file
+from minilm.files.tensors import EIGHT_BIT, header_of, read_config, weights_file
 from minilm.models.adaptation import adapt, trained_weights
 from minilm.models.heads import Classifier, HeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.models.verbaliser import Verbaliser, VerbaliserConfig
 from minilm.pretrained.adapter import AdapterFile, is_adapter, read_adapter, word_ids
 from minilm.pretrained.architecture import Architecture
+from minilm.pretrained.eight_bit import fill_eight_bit
 from minilm.pretrained.registry import locate
 from minilm.pretrained.run_folder import (
     Fit,
@@ -190,9 +191,13 @@ def opened(
     """Build a model and fill it. Heads in `may_lack` (by their names in the file) stay as drawn if the file has none."""
     tokenizer = tokenizer_for(config, path)
     fit = tensors_for(path, architecture, config, build, may_lack)
-    weights = read_weights(path, architecture, fit)
-    model = build()
-    lacking = load_weights(model, weights, str(path), HEADS if may_lack else ())
+    if fit.file.name == EIGHT_BIT:
+        model = build()
+        lacking = fill_eight_bit(model, path, architecture, fit.file, fit.used, may_lack)
+    else:
+        weights = read_weights(path, architecture, fit)
+        model = build()
+        lacking = load_weights(model, weights, str(path), HEADS if may_lack else ())
     note_unused(path, architecture, fit, note)
     return LoadedModel(model.eval(), tokenizer, path, tuple(lacking), fit.unused)
 
