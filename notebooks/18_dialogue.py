@@ -378,16 +378,16 @@ def loss_at_the_name(model, history):
 
 learned = {history: trained(CausalLM(), their, world, little, history) for history in (1, 8)}
 worth = {history: loss_at_the_name(model, history) for history, model in learned.items()}
-guessing = np.log(len(names))
+guessing, turns_of = np.log(len(names)), {1: "1 turn", 8: "8 turns"}
 for history, loss in worth.items():
-    print(f"the name after {history} turn(s) of history: {loss:.2f} nats; guessing costs {guessing:.2f}")
+    print(f"the name after {turns_of[history]} of history: {loss:.2f} nats; guessing costs {guessing:.2f}")
 
 # %%
 picture, axis = panels(1, 1, width=6.5)
 axis.bar(range(2), worth.values(), 0.5, color=COLOURS[0])
 axis.axhline(guessing, color=GREY, ls=":", lw=1.5)
 axis.annotate("guessing", (1.2, guessing), (0, 5), textcoords="offset points", color=GREY, ha="right")
-axis.set_xticks(range(2), [f"{h} turn{'s' * (h > 1)} of history" for h in learned])
+axis.set_xticks(range(2), [f"{turns_of[h]} of history" for h in learned])
 axis.set(title="What was said can be repeated, if it was read", ylabel="nats at the name", ylim=(0, 2.8))
 picture
 
@@ -422,7 +422,7 @@ claim("What is kept is the end of the conversation.", [fit_history(spoken, 14)[-
 #    model has not found out that it can look the name up, so the history does not help yet.
 #
 #    ```text
-#    the name after 8 turn(s) of history: 2.80 nats; guessing costs 2.77
+#    the name after 8 turns of history: 2.80 nats; guessing costs 2.77
 #    no longer true: With it, less than a fifth of that.
 #    ```
 # 2. It is much worse than guessing: the model has learned to copy a name, finds none, and is sure of something wrong.

@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from minilm.examples.batching import Batch
 from minilm.examples.causal_lm import TextWindows
 from minilm.formulas.kneser_ney import KneserNey, framed
 from minilm.formulas.language_models import counted_probability
-from minilm.jobs.pretrain import PretrainOptions, build
+from minilm.jobs.pretrain import PretrainOptions, batches_for, build
 from minilm.models.config import parameter_count
 from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
 from minilm.text.causal_tokenizer import CausalTokenizer
@@ -86,11 +85,11 @@ class Material:
         documents = [store.ids[borders[i] : borders[i + 1]] for i in numbers]
         return framed(documents, self.tokenizer.begin, self.tokenizer.end, N)
 
-    def whole(self) -> list[Batch]:
-        """The documents to measure on, uncut, in batches of about `AT_ONCE` tokens."""
-        part = self.prepared.held_out
-        lengths = np.diff(part.document_borders)[self.test] + 2
-        order = self.test[np.argsort(-lengths, kind="stable")].tolist()
+    def whole(self, documents: np.ndarray | None = None) -> list[Batch]:
+        """These documents (None: those to measure on), uncut, in batches of about `AT_ONCE` tokens."""
+        part, documents = self.prepared.held_out, self.test if documents is None else documents
+        lengths = np.diff(part.document_borders)[documents] + 2
+        order = documents[np.argsort(-lengths, kind="stable")].tolist()
         windows = TextWindows(part, self.tokenizer, int(lengths.max()) + 1, 1, seed=0)
         batches: list[Batch] = []
         while order:
@@ -125,22 +124,8 @@ class Row:
     trained: bool = True
 
 
-def rows_for(options: BenchOptions) -> list[Row]:
-    """All rows, for the task of these options."""
-    V = options.vocab_size or TASKS[options.task].vocab_size
-    small = min(V, LSTMConfig().vocab_size) if TASKS[options.task].units == "wordpiece" else V
-    return [
-        Row("bigram, counted", bigram, V, trained=False),
-        Row("5-gram, Kneser–Ney, counted", partial(kneser_ney, N=5), V, trained=False),
-        Row("D1's program (F17) as printed", d1_as_printed, small),
-        Row("D1's model, a loss at every token", d1_at_every_token, small),
-        Row("LSTM of our size", partial(pretrained, changes=LSTM), V),
-        Row("GPT", partial(pretrained, changes=GPT), V),
-    ]
-
-
-LSTM: dict[str, Any] = dict(architecture="lstm", learning_rate=4e-3, embedding_learning_rate_scale=1.0)
-GPT: dict[str, Any] = dict(architecture="gpt", learning_rate=2e-3)
+LSTM: dict[str, Any] = dict(architecture="lstm", learning_rate=4e-3, embedding_learning_rate_scale=1.0, candidates=512)
+GPT: dict[str, Any] = dict(architecture="gpt", learning_rate=4e-3, candidates=512)
 
 
 def settings_of(options: BenchOptions, vocab_size: int, seed: int = 0, **changes: Any) -> PretrainOptions:
@@ -148,8 +133,8 @@ def settings_of(options: BenchOptions, vocab_size: int, seed: int = 0, **changes
     task = TASKS[options.task]
     sizes = {
         name: value
-        for name in ("width", "layers", "batch", "length", "learning_rate")
-        if (value := getattr(options, name))
+        for name in ("width", "layers", "batch", "length", "learning_rate", "candidates")
+        if (value := getattr(options, name)) is not None
     }
     more: dict[str, Any] = dict(corpus=task.corpus, units=task.units, vocab_size=vocab_size, seed=seed)
     more |= dict(cache=options.cache, minutes=options.minutes, device="cpu", objective_name="causal")
@@ -195,12 +180,19 @@ def asked(material: Material) -> int:
 
 def pretrained(material: Material, options: BenchOptions, seed: int, changes: dict[str, Any]) -> Result:
     """What `minilm pretrain` trains, for as many minutes of the processor; counting its word vectors is part of them."""
-    started = time.process_time()
+    model, read = pretrained_model(material, options, seed, changes, time.process_time())
+    return measured(material, options, model, CausalLM(), read)
+
+
+def pretrained_model(
+    material: Material, options: BenchOptions, seed: int, changes: dict[str, Any], started: float
+) -> tuple[nn.Module, int]:
+    """The model, and how many tokens it has read."""
     settings = settings_of(options, material.prepared.tokenizer.size, seed, **changes)
     with tempfile.TemporaryDirectory() as empty:
         model = build(settings, replace(material.prepared, folder=Path(empty)))
-    windows = TextWindows(material.prepared.train, material.tokenizer, settings.length, settings.batch, seed)
-    return trained(material, options, seed, model, CausalLM(), windows.__getitem__, settings.optimisation, started)
+    batches = batches_for(settings, material.prepared)
+    return model, train(options, seed, model, CausalLM(), batches.__getitem__, settings.optimisation, started)
 
 
 def d1_as_printed(material: Material, options: BenchOptions, seed: int) -> Result:
@@ -213,14 +205,16 @@ def d1_as_printed(material: Material, options: BenchOptions, seed: int) -> Resul
         chosen = np.random.default_rng([seed, step]).integers(len(places), size=64)
         return Batch(last_of(text, places[torch.from_numpy(chosen)]))
 
-    return trained(material, options, seed, model, LastToken(), batch_at, ADAM, time.process_time())
+    read = train(options, seed, model, LastToken(), batch_at, ADAM, time.process_time())
+    return measured(material, options, model, LastToken(), read)
 
 
 def d1_at_every_token(material: Material, options: BenchOptions, seed: int) -> Result:
     """The same model, batch and optimizer, but every token of a window has a label: as many as 50 instead of one."""
     windows = TextWindows(material.prepared.train, material.tokenizer, WINDOW + 1, 64, seed)
     model = d1_model(material, seed)
-    return trained(material, options, seed, model, CausalLM(), windows.__getitem__, ADAM, time.process_time())
+    read = train(options, seed, model, CausalLM(), windows.__getitem__, ADAM, time.process_time())
+    return measured(material, options, model, CausalLM(), read)
 
 
 # D1: compile(optimizer='adam'), with the defaults of Keras: a constant rate, no decay, no clipping
@@ -247,8 +241,7 @@ class LastToken(CausalLM):
         return cross_entropy(writer.next_logits(batch.input_ids[:, :-1]), batch.input_ids[:, -1], label_smoothing)
 
 
-def trained(
-    material: Material,
+def train(
     options: BenchOptions,
     seed: int,
     model: nn.Module,
@@ -256,17 +249,20 @@ def trained(
     batch_at: Callable[[int], Batch],
     optimisation: Optimisation,
     started: float,
-) -> Result:
-    """Train for what is left of the minutes since the processor's clock showed `started`, and measure."""
+) -> int:
+    """Train for what is left of the minutes since the processor's clock showed `started`; returns how many tokens were read."""
     left = options.minutes - (time.process_time() - started) / 60
     if left <= 0:
         raise InputError(f"{options.minutes:g} minutes are over before the training begins: give more --minutes.")
     budget = Budget(minutes=left)
     run = TrainingRun(model, objective, batch_at, budget, optimisation, seed, clock=time.process_time)
     run.train(bar=False)
-    facts: dict[str, Any] = dict(
-        seconds=60 * options.minutes, parameters=parameter_count(model), read=run.progress.tokens
-    )
+    return run.progress.tokens
+
+
+def measured(material: Material, options: BenchOptions, model: nn.Module, objective: CausalLM, read: int) -> Result:
+    """The figures of a trained model."""
+    facts: dict[str, Any] = dict(seconds=60 * options.minutes, parameters=parameter_count(model), read=read)
     return material.result(objective.measure(model, measured_on(material, objective))["loss"], asked(material), **facts)
 
 

@@ -7,10 +7,24 @@ models with different vocabularies can be compared. Rates and sizes are chosen o
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from minilm.bench.language_model_rows import TASKS, Material, Row, rows_for, settings_of
+from minilm.bench.language_model_rows import (
+    GPT,
+    LSTM,
+    TASKS,
+    Material,
+    Row,
+    bigram,
+    d1_as_printed,
+    d1_at_every_token,
+    kneser_ney,
+    pretrained,
+    settings_of,
+)
+from minilm.bench.mixed_row import mixed
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import threads
 from minilm.errors import InputError
@@ -18,6 +32,7 @@ from minilm.experiments.ladder import pool_of
 from minilm.experiments.table import deviation
 from minilm.files.atomic import write_json
 from minilm.jobs.pretrain import prepare_for
+from minilm.models.lstm import LSTMConfig
 
 NOTE = (
     "Minutes are those of one core that does nothing else (the processor's clock). Word vectors are counted within them; "
@@ -25,6 +40,21 @@ NOTE = (
     "documents is predicted from all tokens before it, as far as the model looks back; the end of a text is a token too. Bits "
     "per character are −log₂ P of the documents, divided by their characters."
 )
+
+
+def rows_for(options: BenchOptions) -> list[Row]:
+    """All rows, for the task of these options."""
+    V = options.vocab_size or TASKS[options.task].vocab_size
+    small = min(V, LSTMConfig().vocab_size) if TASKS[options.task].units == "wordpiece" else V
+    return [
+        Row("bigram, counted", bigram, V, trained=False),
+        Row("5-gram, Kneser–Ney, counted", partial(kneser_ney, N=5), V, trained=False),
+        Row("D1's program (F17) as printed", d1_as_printed, small),
+        Row("D1's model, a loss at every token", d1_at_every_token, small),
+        Row("LSTM of our size", partial(pretrained, changes=LSTM), V),
+        Row("GPT", partial(pretrained, changes=GPT), V),
+        Row("GPT and 5-gram, mixed", partial(mixed, changes=GPT), V),
+    ]
 
 
 def materials(options: BenchOptions, rows: list[Row], say: Callable[[str], None]) -> dict[int, Material]:
@@ -78,7 +108,7 @@ def chosen(options: BenchOptions) -> list[Row]:
 
 def settings_written(options: BenchOptions) -> dict:
     """What a figure depends on, beside its model, vocabulary and seed."""
-    names = ("minutes", "documents", "development", "width", "layers", "batch", "length", "learning_rate")
+    names = ("minutes", "documents", "development", "width", "layers", "batch", "length", "learning_rate", "candidates")
     return {name: getattr(options, name) for name in names}
 
 

@@ -141,6 +141,9 @@ class BenchOptions:
     """language-models: measure on other held-out documents, which are there for choosing."""
     learning_rate: float | None = None
     """language-models: of the LSTM of our size and of the GPT; their own if not given."""
+    candidates: int | None = None
+    """language-models: of the same two, how many tokens beside those of the batch the next token is compared with while
+    learning; 0 means all; their own if not given."""
 
     target: float = 5.0
     """race: the held-out masked-word loss to reach, in nats."""

@@ -50,7 +50,8 @@ class Batch:
     `nsp_labels` are 0 where the second sentence follows the first. `begins` and `ends` are False for a row that does not begin,
     or end, where its line does, because the line was cut. `text_sizes` are the characters and
     bytes of the document that ends in a row, 0 where none does. `source_ids` are the texts that `input_ids` translate or sum up,
-    and `source_mask` is False for their padding. Columns that the objective does not need are None.
+    and `source_mask` is False for their padding. `candidates` are the tokens that a next token is compared with, and
+    `candidate_weights` how many each stands for (see `examples/candidates.py`). What the objective does not need is None.
     """
 
     input_ids: Int[Tensor, "B T"]
@@ -63,6 +64,8 @@ class Batch:
     text_sizes: Int[Tensor, "B 2"] | None = None
     source_ids: Int[Tensor, "B S"] | None = None
     source_mask: Bool[Tensor, "B S"] | None = None
+    candidates: Int[Tensor, " K"] | None = None
+    candidate_weights: Float[Tensor, " K"] | None = None
 
     @property
     def tokens(self) -> int:

@@ -29,6 +29,7 @@ from minilm.pretrained.protocol import save_model
 from minilm.text.dialogues import Roles
 from minilm.training.diversity import distinct_n
 from minilm.training.loop import choose_device
+from minilm.training.memory import cost, cost_in_words
 from minilm.training.objectives import Answers, CausalLM
 from minilm.training.run import TrainingRun
 from minilm.training.writing import never_written
@@ -169,7 +170,7 @@ def dialogue(options: DialogueOptions, say: Callable[[str], None] = print) -> di
             rows.append(counted(material) if name == "bigram" else trained(name, seed, material))
             say(f"{name:10} seed {seed}  perplexity {rows[-1]['perplexity']:.1f}  {rows[-1]['seconds']:.0f} s")
     written = [people(material), *(text for row in rows for text in row.pop("writes", []))]
-    result = {"rows": rows, "written": written, "minutes": round((time.perf_counter() - started) / 60, 1)}
+    result: dict[str, Any] = {"rows": rows, "written": written, "cost": cost(started)}
     result["asked"] = len(material.asked.measured)
     parts = table(rows), fewer_table(rows), written_table(written), examples(written, messages(material))
     report = "\n\n".join(filter(None, parts))
@@ -177,7 +178,7 @@ def dialogue(options: DialogueOptions, say: Callable[[str], None] = print) -> di
     write_json(o.out / "dialogue.json", result)
     write_text(o.out / "report.md", report + "\n")
     notes.write(o.out)
-    say(f"\n{report}\n\nThe results are in {o.out}: report.md, dialogue.json.")
+    say(f"\n{report}\n\n{cost_in_words(result['cost'])}. The results are in {o.out}: report.md, dialogue.json.")
     if "gpt" in o.rows:
         say(f"Try next:  minilm chat {o.out / 'chat'}")
     return result

@@ -20,6 +20,7 @@ from minilm.errors import InputError
 from minilm.examples.batching import Dataset
 from minilm.experiments.table import deviation
 from minilm.files.atomic import write_json
+from minilm.files.processes import end_with_parent
 from minilm.files.tensors import read_json
 from minilm.models.config import parameter_count
 from minilm.models.heads import Classifier
@@ -212,16 +213,22 @@ def remembered(kept: Path | None, rung: Climber, material: Material, labels: int
 
 @contextmanager
 def pool_of(workers: int) -> Iterator[Callable[..., Callable[[], Any]]]:
-    """submit(function, *arguments) → a function that waits for its value."""
+    """submit(function, *arguments) → a function that waits for its value. The workers end when this process does."""
     if workers == 1:
         yield lambda function, *arguments: partial(function, *arguments)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=worker_begins) as pool:
         try:
             yield lambda function, *arguments: pool.submit(function, *arguments).result
         except BaseException:  # Ctrl-C, or a fit that failed: what still waits is not started
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def worker_begins() -> None:
+    """What a worker does first."""
+    torch.set_num_threads(1)
+    end_with_parent()
 
 
 def workers_for(device: torch.device) -> int:

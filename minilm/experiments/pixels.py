@@ -27,6 +27,7 @@ from minilm.models.gpt import GPT, GPTConfig, learning_rate_scales
 from minilm.models.initialisation import initialise
 from minilm.models.sampling import check_choice
 from minilm.training.loop import LearningRate, choose_device
+from minilm.training.memory import cost, cost_in_words
 from minilm.training.objectives import CausalLM
 from minilm.training.picturing import class_log_probabilities, draw_pictures
 from minilm.training.run import Optimisation, TrainingRun
@@ -127,11 +128,11 @@ def pixels(options: PixelsOptions, say: Callable[[str], None] = print) -> list[d
     shown = o.classes or tuple(range(digits().classes))
     image_rows(found[0].drawn.reshape(len(shown), o.each, -1), [str(y) for y in shown], o.out / "drawn.png")
     report = "\n\n".join(["# Pixels by class", figures_table(rows, FIGURES), remarks(rows)])
-    seconds = round(time.perf_counter() - started, 1)
-    write_json(o.out / "pixels.json", {"seconds": seconds, "options": plain(o), "rows": rows})
+    needed = cost(started)
+    write_json(o.out / "pixels.json", {"cost": needed, "options": plain(o), "rows": rows})
     write_text(o.out / "report.md", report + "\n")
     say("\n" + report)
-    say(f"\n{seconds / 60:.1f} minutes. The results are in {o.out}: drawn.png, report.md, pixels.json.")
+    say(f"\n{cost_in_words(needed)}. The results are in {o.out}: drawn.png, report.md, pixels.json.")
     return rows
 
 

@@ -5,6 +5,7 @@ character of a translation looks at, and keeps the model for `minilm translate`.
 """
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from minilm.text.memory import TranslationMemory, save_samples
 from minilm.text.parallel import learn_tokenizer, pair_vectors
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import LearningRate, Progress, choose_device
+from minilm.training.memory import cost, cost_in_words
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
 from minilm.training.translation import SequenceToSequence, align, translate, translate_by_agreement
@@ -145,7 +147,7 @@ class Material:
 
 def translation(options: TranslationOptions, say: Callable[[str], None] = print) -> list[dict]:
     """Do all of it; returns the rows of `results.json`, one for each model and seed."""
-    task, notes = options.chosen(), Notes(say)
+    started, task, notes = time.perf_counter(), options.chosen(), Notes(say)
     parts = task.parts(notes)
     memory = TranslationMemory(parts.training, task.fold)
     tokenizer = learn_tokenizer(memory.hinted_pairs(0), task.vocab_size)
@@ -182,7 +184,8 @@ def translation(options: TranslationOptions, say: Callable[[str], None] = print)
     report = report_of(task, rows, examples, len(parts.training))
     write_text(options.folder / "report.md", report + "\n")
     say("\n" + report)
-    say(f'\nThe results are in {options.folder}. Try next:  minilm translate {options.folder / "model"} "…"')
+    say(f"\n{cost_in_words(cost(started))}. The results are in {options.folder}.")
+    say(f'Try next:  minilm translate {options.folder / "model"} "…"')
     return rows
 
 

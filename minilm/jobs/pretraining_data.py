@@ -10,6 +10,7 @@ import numpy as np
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
 from minilm.examples.bert_pretraining import PretrainingBatches
+from minilm.examples.candidates import WithCandidates
 from minilm.examples.causal_lm import TextWindows
 from minilm.files.notes import Note, unheard
 from minilm.text.prepare import Prepared, document_sizes, prepare
@@ -24,12 +25,15 @@ HELD_OUT_PAIRS = 2048
 HELD_OUT_WINDOWS, WINDOWS_AT_ONCE = 1024, 32  # of a language model, which has logits at every position
 
 
-def batches_for(options: "PretrainOptions", prepared: Prepared) -> PretrainingBatches | TextWindows:
+def batches_for(options: "PretrainOptions", prepared: Prepared) -> PretrainingBatches | TextWindows | WithCandidates:
     """The batches of the run: `batches[step]` is that of a step."""
     o = options
     if o.adapter.objective == "bert":
         return PretrainingBatches(prepared.train, prepared.tokenizer, o.length, o.batch, o.seed, o.mask_rate, o.pairs)
-    return TextWindows(prepared.train, prepared.tokenizer, o.length, o.batch, o.seed)
+    windows = TextWindows(prepared.train, prepared.tokenizer, o.length, o.batch, o.seed)
+    if not o.candidates:
+        return windows
+    return WithCandidates(windows.__getitem__, prepared.tokenizer.size, o.candidates, o.seed)
 
 
 def held_out_batches(prepared: Prepared, length: int, objective: str = "bert", pairs: bool = True) -> Sequence[Batch]:

@@ -81,8 +81,8 @@ class KVCache:
     To write the next token, a model needs one new query, and the keys and values of all tokens before it. So make
     `caches = [KVCache() for _ in stack.layers]`, and at every step give the new tokens alone, with these `caches`.
 
-    The tensors have more room than they use, and twice as much whenever it runs out: a tensor that grew by one position at
-    every step would be copied at every step. With a `window` of W, a query attends to the last W positions, its own included,
+    The tensor has more room than it uses, and twice as much whenever that runs out: one that grew by a position at every
+    step would be copied at every step. With a `window` of W, a query attends to the last W positions, its own included,
     and older ones are forgotten. A cache is for using a model: no gradient flows back through earlier steps.
     """
 
@@ -90,8 +90,17 @@ class KVCache:
         self.window = window
         self.read = 0  # how many positions were read in all: the place of the next one
         self.first = self.end = 0  # what is stored lies from `first` up to `end`
-        self.keys: Tensor | None = None  # [B, H, room, D]
-        self.values: Tensor | None = None
+        self.stored: Tensor | None = None  # keys and values, [B, 2, H, room, D]
+
+    @property
+    def keys(self) -> Tensor | None:
+        """[B, H, room, D]; None before the first token."""
+        return None if self.stored is None else self.stored[:, 0]
+
+    @property
+    def values(self) -> Tensor | None:
+        """[B, H, room, D]; None before the first token."""
+        return None if self.stored is None else self.stored[:, 1]
 
     def __len__(self) -> int:
         """How many positions are stored."""
@@ -99,41 +108,43 @@ class KVCache:
 
     def keys_for(self, T: int) -> int:
         """S, the number of keys that `extend` will return for T new positions."""
-        S = len(self) + T
+        S = self.end - self.first + T
         return S if self.window is None else min(S, self.window)
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append the keys and values [B, H, T, D] of new positions; returns those of all positions, [B, H, S, D].
+        """Append the keys and values [B, H, T, D] of new positions; returns those of all positions, [B, H, S, D]."""
+        return self.append(torch.stack([k, v], dim=1))
+
+    def append(self, new: Float[Tensor, "B 2 H T D"]) -> tuple[Tensor, Tensor]:
+        """As `extend`, for keys and values in one tensor.
 
         Raises InputError if several new positions do not fit into the window, because each would need another one.
         """
-        T = k.size(-2)
+        T = new.size(-2)
         S = self.keys_for(T)
         if T > 1 and S < len(self) + T:
             raise InputError(f"{T} new positions do not fit into a window of {self.window}: give them one at a time.")
-        if self.keys is None or self.values is None or self.end + T > self.keys.size(-2):
-            self.make_room(k, v)
-        assert self.keys is not None and self.values is not None
-        self.keys.narrow(-2, self.end, T).copy_(k)
-        self.values.narrow(-2, self.end, T).copy_(v)
+        if self.stored is None or self.end + T > self.stored.size(-2):
+            self.stored = self.with_room(new)
+        self.stored.narrow(-2, self.end, T).copy_(new)
         self.end, self.read = self.end + T, self.read + T
         self.first = self.end - S
-        return self.keys.narrow(-2, self.first, S), self.values.narrow(-2, self.first, S)
+        k, v = self.stored.narrow(-2, self.first, S).unbind(1)
+        return k, v
 
-    def make_room(self, k: Tensor, v: Tensor) -> None:
-        """Move what is stored to the front of tensors with room for as many positions again."""
-        stored, room = len(self), 2 * max(len(self) + k.size(-2), 32)
-        for name, new in (("keys", k), ("values", v)):
-            old, larger = getattr(self, name), new.new_empty(*new.shape[:-2], room, new.size(-1))
-            if old is not None:
-                larger[..., :stored, :] = old[..., self.first : self.end, :]
-            setattr(self, name, larger)
-        self.first, self.end = 0, stored
+    def with_room(self, new: Tensor) -> Tensor:
+        """What is stored, at the front of a tensor that has room for as many positions again."""
+        count = len(self)
+        larger = new.new_empty(*new.shape[:-2], 2 * max(count + new.size(-2), 32), new.size(-1))
+        if self.stored is not None:
+            larger[..., :count, :] = self.stored[..., self.first : self.end, :]
+        self.first, self.end = 0, count
+        return larger
 
     def select(self, rows: Int[Tensor, " R"]) -> None:
         """Keep these rows of the batch, in this order; a row may be taken several times (beam search does that)."""
-        if self.keys is not None and self.values is not None:
-            self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
+        if self.stored is not None:
+            self.stored = self.stored.index_select(0, rows)
 
 
 class MemoryCache:

@@ -225,42 +225,6 @@ class TransformerStack(nn.Module):
             every_layer.append(weights)
         return self.final_norm(x), every_layer if need_weights else []
 
-    @property
-    def has_one_token(self) -> bool:
-        """Whether `one_token` is for this stack: pre-norm, without cross-attention, and with `MultiHeadAttention` itself."""
-        return all(
-            b.norm == "pre"
-            and b.cross_attention is None
-            and type(b.attention) is MultiHeadAttention
-            and b.attention.kept is None
-            for b in self.layers
-        )
-
-    def one_token(
-        self, x: Float[Tensor, "B C"], caches: list[KVCache], bias: Float[Tensor, "#B #H 1 S"] | None = None
-    ) -> Float[Tensor, "B C"]:
-        """The hidden states of one new token per row: the same numbers as `forward` with these caches, in half the time.
-
-        A model that writes does this for every token, and its products are so small that calling modules takes as long as they
-        do. So this is the pre-norm block once more, without dropout, in as few calls as possible. `bias` is added to the scores
-        of every block: relative positions, −∞ at padding.
-        """
-        B, C = x.shape
-        for block, cache in zip(self.layers, caches, strict=True):
-            attention, inner, outer = block.attention, block.feed_forward.inner, block.feed_forward.outer
-            normed = block.attention_norm.forward(x)
-            q, k, v = (
-                F.linear(normed, attention.to_qkv.weight, attention.to_qkv.bias)
-                .view(B, 3, attention.heads, 1, C // attention.heads)
-                .unbind(1)
-            )  # each [B, H, 1, D]
-            heads = F.scaled_dot_product_attention(q, *cache.extend(k, v), attn_mask=bias)
-            x = x + F.linear(heads.reshape(B, C), attention.output.weight, attention.output.bias)
-            normed = block.feed_forward_norm.forward(x)
-            hidden = block.feed_forward.activation(F.linear(normed, inner.weight, inner.bias))  # [B, F]
-            x = x + F.linear(hidden, outer.weight, outer.bias)
-        return self.final_norm(x)
-
     def depth_of(self, name: str) -> int:
         """How many blocks lie between the input and the parameter `name`, counting its own: 1 for "layers.0.…".
 

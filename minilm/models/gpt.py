@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from minilm.errors import InputError
 from minilm.layers.attention import KVCache, padding_mask
 from minilm.layers.dropout import Dropout
+from minilm.layers.one_token import OneToken, wide_product
 from minilm.layers.positions import sinusoids
 from minilm.layers.transformer import ACTIVATIONS, TransformerStack
 from minilm.models.bert_start import look_next_door, small_branches
@@ -123,21 +124,20 @@ class GPTEncoder(nn.Module):
         return EncoderOutput(*self.stack(self.dropout(x), may_attend, need_weights, is_causal=True, caches=caches))
 
     def one_token(
-        self, input_ids: Int[Tensor, " B"], caches: list[KVCache], attention_mask: Bool[Tensor, "B S"] | None = None
+        self, input_ids: Int[Tensor, " B"], memory: "GPTMemory", attention_mask: Bool[Tensor, "B S"] | None = None
     ) -> Float[Tensor, "B C"]:
-        """`forward` for one new token per row, in half the time (see `TransformerStack.one_token`)."""
+        """`forward` for one new token per row, in much less time (see `OneToken`)."""
         if attention_mask is not None and attention_mask.all():
             attention_mask = None
-        x, S = self.tokens(input_ids), caches[0].keys_for(1)  # [B, C]
-        if self.positions is not None:
-            places = self.place(caches[0].read, 1, attention_mask)  # [1, C] or [B, 1, C]
+        x, S = F.embedding(input_ids, memory.tokens), memory.caches[0].keys_for(1)  # [B, C]
+        if self.config.has_table:
+            places = self.place(memory.caches[0].read, 1, attention_mask)  # [1, C] or [B, 1, C]
             x = x + (places if attention_mask is None else places[:, 0])
-        relative = self.stack.relative_bias
-        bias = None if relative is None else relative(1, S, start=S - 1)  # [1, H, 1, S]
+        bias = None if memory.bias is None else memory.bias[..., -S:]  # [1, H, 1, S]
         if attention_mask is not None:
             bias = x.new_zeros(1, 1, 1, S) if bias is None else bias
             bias = bias.masked_fill(~attention_mask[:, None, None, -S:], -torch.inf)
-        return self.stack.one_token(x, caches, bias)
+        return memory.one_token(x, memory.caches, bias)
 
     def place(
         self, before: int, T: int, attention_mask: Bool[Tensor, "B S"] | None
@@ -195,11 +195,16 @@ def learning_rate_scales(config: GPTConfig) -> dict[str, float]:
 
 
 class GPTMemory:
-    """What a GPT keeps of the tokens that it has read: the keys and values of every block."""
+    """What a GPT keeps of the tokens that it has read: the keys and values of every block; and what it need not look up for
+    every token. It belongs to the weights of the moment in which it is made."""
 
     def __init__(self, model: "GPT"):
-        window = None if model.config.has_table else model.config.max_length
-        self.caches = [KVCache(window) for _ in model.encoder.stack.layers]
+        encoder, W = model.encoder, model.config.max_length
+        self.caches = [KVCache(None if model.config.has_table else W) for _ in encoder.stack.layers]
+        self.tokens = encoder.tokens.weight
+        self.one_token: Any = OneToken(encoder.stack) if OneToken.fits(encoder.stack) else None
+        relative = encoder.stack.relative_bias
+        self.bias = None if relative is None else relative(1, W, start=W - 1)  # [1, H, 1, W]: its last S are for S keys
 
     def select(self, rows: Int[Tensor, " R"]) -> None:
         """Keep these rows of the batch, in this order."""
@@ -230,17 +235,21 @@ class GPT(nn.Module):
         input_ids: Int[Tensor, "B T"],
         attention_mask: Bool[Tensor, "B T"] | None = None,
         counted: Bool[Tensor, "B T"] | None = None,
-    ) -> Float[Tensor, "*any V"]:
+        among: Int[Tensor, " K"] | None = None,
+    ) -> Float[Tensor, "*any _"]:
         """Logits [B, T, V]. Row t predicts token t + 1: the labels are `input_ids` moved one to the left, the last one −100.
 
-        With `counted`, only the logits [N, V] of the N positions where it is True.
+        With `counted`, only the logits [N, V] of the N positions where it is True; with `among`, only those of these K tokens.
         """
         hidden = self.encoder(input_ids, attention_mask=attention_mask).hidden
-        return self.logits(hidden if counted is None else hidden[counted])
+        return self.logits(hidden if counted is None else hidden[counted], among)
 
-    def logits(self, hidden: Float[Tensor, "*any C"]) -> Float[Tensor, "*any V"]:
-        """The product of each hidden state with the embedding of each token."""
-        return F.linear(hidden, self.encoder.tokens.weight)
+    def logits(
+        self, hidden: Float[Tensor, "*any C"], among: Int[Tensor, " K"] | None = None
+    ) -> Float[Tensor, "*any _"]:
+        """The product of each hidden state with the embedding of each token, or of each of these K tokens."""
+        table = self.encoder.tokens.weight
+        return wide_product(hidden, table if among is None else F.embedding(among, table))
 
     def new_memory(self) -> GPTMemory:
         """An empty memory, for `next_logits`."""
@@ -257,9 +266,9 @@ class GPT(nn.Module):
         With a `memory`, `input_ids` follow what it holds, and are added to it. `attention_mask` covers all tokens read so far.
         """
         caches = None if memory is None else memory.caches
-        usual = self.training or torch.is_grad_enabled() or not self.encoder.stack.has_one_token
-        if caches and caches[0].read and input_ids.size(1) == 1 and not usual:
-            return self.logits(self.encoder.one_token(input_ids[:, 0], caches, attention_mask))
+        if memory is not None and memory.one_token and memory.caches[0].read and input_ids.size(1) == 1:
+            if not (self.training or torch.is_grad_enabled()):
+                return self.logits(self.encoder.one_token(input_ids[:, 0], memory, attention_mask))
         hidden = self.encoder(input_ids, None, attention_mask, caches=caches).hidden
         return self.logits(hidden[:, -1])
 

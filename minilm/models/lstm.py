@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
 from minilm.errors import InputError, check_least, check_most
@@ -128,13 +129,17 @@ class LSTMLanguageModel(nn.Module):
         input_ids: Int[Tensor, "B T"],
         attention_mask: Bool[Tensor, "B T"] | None = None,
         counted: Bool[Tensor, "B T"] | None = None,
-    ) -> Float[Tensor, "*any V"]:
+        among: Int[Tensor, " K"] | None = None,
+    ) -> Float[Tensor, "*any _"]:
         """Logits [B, T, V]. Row t predicts token t + 1: the labels are `input_ids` moved one to the left, the last one −100.
 
-        With `counted`, only the logits [N, V] of the N positions where it is True.
+        With `counted`, only the logits [N, V] of the N positions where it is True; with `among`, only those of these K tokens.
         """
         hidden = self.encoder(input_ids, attention_mask=attention_mask).hidden
-        return self.head(self.dropout(hidden if counted is None else hidden[counted]))
+        hidden = self.dropout(hidden if counted is None else hidden[counted])
+        if among is None:
+            return self.head(hidden)
+        return F.linear(hidden, F.embedding(among, self.head.weight), self.head.bias.index_select(0, among))
 
     @property
     def context(self) -> None:

@@ -35,10 +35,8 @@ _LABELS = ("negative", "positive")
 
 
 class Corpus(NamedTuple):
-    """A named corpus: what it contains, and the files (with their SHA-256) of the package that carries it.
-
-    `licence` is what the package says of itself. The texts were written by others, as data/README.md says.
-    """
+    """A named corpus: what it contains, and the files (with their SHA-256) of the package that carries it. `licence` is what the
+    package says of itself; the texts were written by others, as data/README.md says."""
 
     language: str
     what: str
@@ -83,7 +81,6 @@ _JUPYTERLAB = ("jupyterlab-language-pack-zh-CN", "4.5.post3", "BSD")
 _DJANGO, _SPHINX = ("django", "5.2.19", "BSD-3-Clause"), ("sphinx", "9.0.4", "BSD-2-Clause")
 _CHATTERBOT = ("chatterbot-corpus", "1.3.3", "BSD")
 _RECBOLE = ("recbole", "0.1.2", "MIT (its ratings: GroupLens, for research, not to be passed on)")
-
 POS, SEGMENTATION = "peoples-daily-pos", "peoples-daily-segmentation"  # other tags of the text of peoples-daily
 
 CORPORA = {

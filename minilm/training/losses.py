@@ -67,6 +67,23 @@ def cross_entropy(
     return _mean(losses)
 
 
+def candidate_cross_entropy(
+    logits: Float[Tensor, "*batch K"],
+    labels: Int[Tensor, "*batch"],
+    candidates: Int[Tensor, " K"],
+    weights: Float[Tensor, " K"],
+) -> Loss:
+    r"""−1/N Σᵢ (zᵢ(yᵢ) − log Σₖ wₖ exp zᵢₖ): a softmax over the K `candidates`, each of which stands for wₖ classes.  F08, F23.
+
+    The candidates are sorted; every label that is not −100 is one of them, with a weight of 1. If the others are drawn at
+    random and wₖ is 1 over the probability that k is among them, the expected value of the sum is the whole sum, that of
+    `cross_entropy` over all classes; and if all classes are candidates, the loss is that loss.
+    Source: Jean et al. (2015), On Using Very Large Target Vocabulary for Neural Machine Translation, §3.
+    """
+    places = torch.searchsorted(candidates, labels.contiguous().clamp(min=0))
+    return cross_entropy(logits + weights.log().to(logits), places.masked_fill(labels == IGNORED, IGNORED))
+
+
 def crf_loss(
     crf: CRF,
     logits: Float[Tensor, "B T K"],

@@ -1,7 +1,8 @@
-"""Giving memory that is no longer used back to the system."""
+"""Memory: giving back what is no longer used, and what a command needed at most."""
 
 import ctypes
 import sys
+import time
 
 
 def give_back() -> None:
@@ -15,3 +16,27 @@ def give_back() -> None:
             ctypes.CDLL("libc.so.6").malloc_trim(0)
         except (OSError, AttributeError):  # another C library, for instance on Alpine
             pass
+
+
+def cost(started: float) -> dict[str, float]:
+    """The minutes since `time.perf_counter()` was `started`, and the most gigabytes (10⁹ bytes) of memory that this process has
+    used, and that any process which worked for it and has ended has used. Windows does not say how much that was."""
+    needed = {"minutes": round((time.perf_counter() - started) / 60, 2)}
+    try:
+        import resource
+    except ImportError:
+        return needed
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    for name, who in (("peak_gb", resource.RUSAGE_SELF), ("peak_gb_of_a_worker", resource.RUSAGE_CHILDREN)):
+        if most := resource.getrusage(who).ru_maxrss:
+            needed[name] = round(most * unit / 1e9, 2)
+    return needed
+
+
+def cost_in_words(cost: dict[str, float]) -> str:
+    """As "3.2 minutes, at most 1.1 GB of memory and 0.9 GB in each process that helped"."""
+    parts = [f"{cost['peak_gb']:.1f} GB of memory"] if "peak_gb" in cost else []
+    parts += (
+        [f"{cost['peak_gb_of_a_worker']:.1f} GB in each process that helped"] if "peak_gb_of_a_worker" in cost else []
+    )
+    return f"{cost['minutes']:.1f} minutes" + (f", at most {' and '.join(parts)}" if parts else "")

@@ -8,8 +8,7 @@ An objective is all that `training/run.py` needs to know about what is learned:
     summary(measured)        the most telling of these figures, in a few words
     curves                   the names of the figures that are drawn over the course of a run
 
-Letters:  B batch · T length · K classes · V vocabulary
-"""
+Letters:  B batch · T length · K classes · V vocabulary"""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -24,7 +23,7 @@ from minilm.examples.batching import Batch
 from minilm.examples.labels import IGNORED
 from minilm.training.head_losses import has_classes, loss_without_classes
 from minilm.training.loop import Step
-from minilm.training.losses import Loss, crf_loss, cross_entropy
+from minilm.training.losses import Loss, candidate_cross_entropy, crf_loss, cross_entropy
 
 FIRST = 0.1  # the share of a run in which next sentence has its whole weight
 
@@ -151,6 +150,9 @@ class CausalLM(Unchanging):
     t + 1 of `input_ids`, or of `batch.labels` [B, T] if they are given: they repeat the tokens, with −100 in place of those
     that do not count, such as a prompt; then the model is also given `counted` [B, T], and returns logits [N, V] of the N
     positions where it is True. Padding never counts.
+
+    For a batch with `candidates` [K], the model is given them as `among` [K], returns K logits per position instead of V, and
+    the loss is `candidate_cross_entropy`.
     """
 
     curves: ClassVar[tuple[str, ...]] = ("loss",)
@@ -165,16 +167,23 @@ class CausalLM(Unchanging):
         mask = None if mask is None else mask[:, read]
         if batch.labels is None or ids.size(1) < 2:
             logits = self.logits(model, batch, ids[:, read], mask)
-            return cross_entropy(logits[:, : ids.size(1) - 1], labels[:, 1:], label_smoothing)
+            return self.compare(logits[:, : ids.size(1) - 1], labels[:, 1:], batch, label_smoothing)
         counted = labels[:, 1:] != IGNORED  # the product with the vocabulary is expensive, so only where it is needed
         logits = self.logits(model, batch, ids[:, read], mask, counted)
-        return cross_entropy(logits, labels[:, 1:][counted], label_smoothing)
+        return self.compare(logits, labels[:, 1:][counted], batch, label_smoothing)
+
+    def compare(self, logits: Tensor, labels: Tensor, batch: Batch, label_smoothing: float) -> Loss:
+        """The loss of these logits: over all tokens, or over the candidates of the batch."""
+        if batch.candidates is None or batch.candidate_weights is None:
+            return cross_entropy(logits, labels, label_smoothing)
+        return candidate_cross_entropy(logits, labels, batch.candidates, batch.candidate_weights)
 
     def logits(
         self, model: nn.Module, batch: Batch, input_ids: Tensor, mask: Tensor | None, counted: Tensor | None = None
     ) -> Tensor:
         """How the model is called for the tokens of a batch that are read: [B, T, V], or [N, V] where `counted` is True."""
         more = {} if counted is None else {"counted": counted}
+        more |= {} if batch.candidates is None else {"among": batch.candidates}
         return model(input_ids, attention_mask=mask, **more)
 
     def step(self, model: nn.Module, batch: Batch) -> Step:

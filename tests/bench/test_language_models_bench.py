@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from minilm.bench import language_model_rows as rows, language_models as measured
+from minilm.bench import language_model_rows as rows, language_models as measured, mixed_row
 from minilm.bench.language_model_rows import LastToken, Material, Task, asked, settings_of
 from minilm.bench.options import BenchOptions
 from minilm.bench.run import bench
@@ -16,6 +16,7 @@ from minilm.errors import InputError
 from minilm.examples.batching import Batch
 from minilm.formulas.kneser_ney import KneserNey
 from minilm.jobs.pretrain import prepare_for
+from minilm.models.gpt import GPT, GPTConfig
 from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
 from minilm.training.objectives import CausalLM
 
@@ -44,20 +45,20 @@ def test_F23_every_model_is_in_the_table_with_three_figures(options, tmp_path):
     said = []
     written = bench(options, said.append)
     assert json.loads((tmp_path / "language-models-reviews.json").read_text(encoding="utf-8")) == written
-    names = [row.name for row in rows.rows_for(options)]
-    assert [row["model"] for row in written["rows"]] == names and len(names) == 6
+    names = [row.name for row in measured.rows_for(options)]
+    assert [row["model"] for row in written["rows"]] == names and len(names) == 7
     for row in written["rows"]:
         assert row["perplexity"] == pytest.approx(math.exp(row["loss"])) and 1 < row["perplexity"] < 1000
         assert row["bits"] > 0 and row["read"] > 0 and row["parameters"] > 0
     table = said[-2].strip().splitlines()
-    assert len(table) == 8 and all(name in line for name, line in zip(names, table[2:], strict=True))
+    assert len(table) == 9 and all(name in line for name, line in zip(names, table[2:], strict=True))
 
 
 def test_what_is_measured_is_kept(options, tmp_path, monkeypatch):
     """A second call with the same settings trains nothing; other minutes, another row or `--again` do."""
     some = replace(options, rows=("bigram, counted", "GPT"))
     first = bench(some, lambda _: None)["rows"]
-    monkeypatch.setattr(rows, "trained", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(rows, "train", lambda *_: pytest.fail("trained again"))
     assert bench(some, lambda _: None)["rows"] == first and [row["model"] for row in first] == list(some.rows)
     for change in (dict(minutes=0.005), dict(again=True), dict(seeds=2), dict(rows=("LSTM of our size",))):
         with pytest.raises(pytest.fail.Exception, match="trained again"):
@@ -98,6 +99,25 @@ def test_F23_documents_are_measured_whole_and_once(options):
         )
         for ids, real in zip(batch.input_ids, mask, strict=True):
             assert ids[0] == begin and ids[real][-1] == end and (ids[real][1:-1] != end).all()
+
+
+def test_F23_the_mixture_asks_both_models_for_the_same_tokens(options):
+    """Every token of every document, against the documents one by one; and the mixture is never worse than its best share."""
+    material = Material.of(prepare_for(settings_of(options, 110), lambda _: None), False, 3)
+    begin, end = material.tokenizer.begin, material.tokenizer.end
+    model = GPT(GPTConfig(material.prepared.tokenizer.size, width=12, layers=1, heads=3, feed_forward=8)).double()
+    counted = KneserNey(material.framed(3), material.prepared.tokenizer.size, 3, begin)
+    batches = material.whole()
+    ours = mixed_row.of_model(model, batches), mixed_row.of_counts(counted, batches, begin, end)
+    place, part = 0, material.prepared.held_out
+    for i in material.test[np.argsort(-np.diff(part.document_borders)[material.test], kind="stable")]:
+        ids = [begin, *part.ids[part.document_borders[i] : part.document_borders[i + 1]].tolist(), end]
+        with torch.no_grad():
+            p = model(torch.tensor([ids]))[0].softmax(dim=-1)
+        here = slice(place, place := place + len(ids) - 1)
+        np.testing.assert_allclose(ours[0][here], [p[t, ids[t + 1]] for t in range(len(ids) - 1)], rtol=1e-10)
+        np.testing.assert_allclose(ours[1][here], counted.probabilities(np.array([begin, *ids])), rtol=1e-12)
+    assert place == len(ours[0]) == len(ours[1]) == asked(material)
 
 
 def test_F23_the_parts_are_apart(options):

@@ -73,16 +73,18 @@ def test_documents_of_which_the_tokenizer_sees_nothing_have_no_size(run, tmp_pat
     assert document_sizes(file, prepared.tokenizer, store).tolist() == [[9, 9], [8, 8]]
 
 
-@pytest.mark.parametrize("steps", [(0,), (2, 9)])
-def test_resumed_is_uninterrupted_bit_for_bit(steps, run, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("steps", "candidates"), [((0,), 0), ((2, 9), 40)])
+def test_resumed_is_uninterrupted_bit_for_bit(steps, candidates, run, monkeypatch, tmp_path):
+    """Also with candidates, which are drawn anew at every step."""
     monkeypatch.setattr(plots, "pretraining_curves", silent)
-    straight = run(out=tmp_path / "straight", dropout=0.1)
+    changes = dict(dropout=0.1, candidates=candidates)
+    straight = run(out=tmp_path / "straight", **changes)
     pretrain(straight, silent)
     tiny.ctrl_c_at(monkeypatch, TextWindows, *steps)
     for i in range(len(steps)):
         with pytest.raises(KeyboardInterrupt):
-            pretrain(run(resume=i > 0, dropout=0.1), silent)
-    pretrain(run(resume=True, dropout=0.1), silent)
+            pretrain(run(resume=i > 0, **changes), silent)
+    pretrain(run(resume=True, **changes), silent)
     assert same(weights(run().out), weights(straight.out))
     assert load_state(run().out)[0]["progress"][0] == 12
 
@@ -115,6 +117,7 @@ def test_the_start_has_large_embeddings_and_logits_of_the_usual_size(run):
         (dict(objective="bert", architecture="gpt"), "--objective bert and --architecture gpt contradict each other"),
         (dict(objective="masked"), "objective 'masked' is not known: choose bert or causal"),
         (dict(architecture="gpt", mask_rate=0.3), "--mask-rate means nothing to gpt: leave it out"),
+        (dict(architecture="bert", candidates=500), "--candidates means nothing to bert: leave it out"),
         (dict(architecture="gpt", norm="pre"), "--norm means nothing to gpt: leave it out"),
         (dict(architecture="gpt", positions="mpnet"), "positions 'mpnet' is not known"),
         (

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from minilm.errors import InputError
-from minilm.models.sampling import choose, cut_probabilities, sample, sampling_probabilities
+from minilm.models.sampling import choose, cut_probabilities, most_likely, sample, sampling_probabilities
 
 OPTIONS = ({}, {"temperature": 0.5}, {"temperature": 3.0}, {"top_k": 2}, {"top_k": 3, "top_p": 0.8})
 DRAWS = 200_000 // len(OPTIONS)
@@ -139,3 +139,14 @@ def test_F23_a_row_is_drawn_by_its_own_generator_as_often_as_its_probability_say
         assert (abs(found - p) <= 5 * np.sqrt(p * (1 - p) / draws)).all()
     one = [int(choose(logits[:1], [g], **options)[0]) for g in [generator(1)] for _ in range(50)]
     assert one == ids[:50, 0].tolist()  # what stands beside a row does not matter
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_F23_the_most_likely_token_is_the_first_of_the_largest(dtype):
+    logits = torch.randint(5, (40, 9), generator=generator()).to(dtype)  # many are equal
+    logits[3, 4] = math.inf
+    largest, ids = most_likely(logits)
+    for row, z, i in zip(logits.tolist(), largest.tolist(), ids.tolist(), strict=True):
+        assert z == max(row) and i == row.index(z)
+    logits[7, 2] = math.nan
+    assert most_likely(logits)[0].isnan().nonzero().tolist() == [[7]]

@@ -5,7 +5,7 @@ COUNTED = 'print("counted:", " ".join(tokenizer.tokens(labels[labels != -100])))
 LONGEST = "longest = 128"
 TABLE = 'print(f"counting pairs of words (Kneser–Ney): {bigram:.2f} nats")'
 NAMES = 'names = "anna ben carla david emma finn greta henry".split()\n'
-COST = 'print(f"the name after {history} turn(s) of history: {loss:.2f} nats; guessing costs {guessing:.2f}")'
+COST = 'print(f"the name after {turns_of[history]} of history: {loss:.2f} nats; guessing costs {guessing:.2f}")'
 TEMPERATURES = "for temperature in (0.0, 0.7, 1.0):"
 WRITE = "prompts, 24, temperature, seed=0"
 SAID = 'print("message:", tokenizer.text(held_out.turn(i, t - 1, False))[-90:])'

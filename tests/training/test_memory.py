@@ -1,0 +1,36 @@
+"""What a command needed: minutes, and memory at most."""
+
+import sys
+import time
+
+import pytest
+
+from minilm.training.memory import cost, cost_in_words
+
+
+def test_the_cost_is_that_of_this_process():
+    resource = pytest.importorskip("resource")
+    needed = cost(time.perf_counter() - 90)
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    assert needed["minutes"] == 1.5 and needed["peak_gb"] == pytest.approx(peak, abs=0.02) and 0.05 < peak < 100
+
+
+def test_where_nothing_counts_memory_the_minutes_are_left(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert cost(time.perf_counter() - 30) == {"minutes": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [
+        ({"minutes": 0.52}, "0.5 minutes"),
+        ({"minutes": 3.0, "peak_gb": 1.26}, "3.0 minutes, at most 1.3 GB of memory"),
+        (
+            {"minutes": 3.0, "peak_gb": 1.26, "peak_gb_of_a_worker": 0.9},
+            "3.0 minutes, at most 1.3 GB of memory and 0.9 GB in each process that helped",
+        ),
+    ],
+)
+def test_the_cost_in_words(needed, said):
+    assert cost_in_words(needed) == said
