@@ -199,7 +199,8 @@ class MultiHeadAttention(nn.Module):
         if memory is None:
             q, k, v = self.to_qkv(x).chunk(3, dim=-1)  # each [B, T, C]
         else:
-            C, weight, bias = self.to_qkv.out_features // 3, self.to_qkv.weight, self.to_qkv.bias  # H·D
+            weight, bias = self.to_qkv.weight, self.to_qkv.bias
+            C = len(weight) // 3  # H·D
             q = F.linear(x, weight[:C], bias[:C])  # [B, T, C]
             k, v = F.linear(memory, weight[C:], bias[C:]).chunk(2, dim=-1)  # each [B, S, C]
         return split_heads(q, self.heads), split_heads(k, self.heads), split_heads(v, self.heads)
@@ -209,8 +210,9 @@ class MultiHeadAttention(nn.Module):
         if cache.keys is None or cache.values is None:
             q, cache.keys, cache.values = self.project(x, memory)
             return q, cache.keys, cache.values
-        C = self.to_qkv.out_features // 3
-        q = F.linear(x, self.to_qkv.weight[:C], self.to_qkv.bias[:C])
+        weight, bias = self.to_qkv.weight, self.to_qkv.bias
+        C = len(weight) // 3
+        q = F.linear(x, weight[:C], bias[:C])
         return split_heads(q, self.heads), cache.keys, cache.values
 
     def forward(

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minilm.layers.attention import KVCache, MultiHeadAttention, StackedLinear
+from minilm.layers.attention import KVCache, MultiHeadAttention
 from minilm.layers.normalization import LayerNorm, fused_layer_norm
 
 
@@ -59,7 +59,7 @@ class OneToken:
             and block.cross_attention is None
             and type(block.attention) is MultiHeadAttention
             and block.attention.kept is None
-            and {type(linear) for linear in linears(block)} <= {nn.Linear, StackedLinear}
+            and all(type(linear).forward is nn.Linear.forward for linear in linears(block))
             for block in stack.layers
         )
 

@@ -26,12 +26,12 @@ def probabilities(model: nn.Module, examples: Dataset, device: torch.device | No
     return of_rows(model, examples, device, lambda logits: logits.softmax(dim=-1))
 
 
-@torch.no_grad()
 def logits_of(model: nn.Module, examples: Dataset, device: torch.device | None = None) -> list[np.ndarray]:
     """The logits of each row, in the order of the rows. Raises InputError if a score is not a number."""
     return of_rows(model, examples, device, lambda logits: logits)
 
 
+@torch.no_grad()
 def of_rows(
     model: nn.Module, examples: Dataset, device: torch.device | None, function: Callable[[Tensor], Tensor]
 ) -> list[np.ndarray]:

@@ -39,5 +39,5 @@ def test_the_corpus_is_what_is_said_of_it():
     found = {topic: corpus.written_answers(topic) for topic in TOPICS}
     assert sum(len(rows.questions) for rows in found.values()) == corpus.CORPORA["written-answers"].examples == 750
     assert (found["tech_support"].rows, len(found["tech_support"].questions)) == (1_050, 10)
-    with pytest.raises(InputError, match="'questions' has no documents: minilm service uses it"):
+    with pytest.raises(InputError, match="'written-answers' has no documents: minilm service uses it"):
         corpus.documents("written-answers")
