@@ -199,10 +199,12 @@ def case(rng, N, size, out, scale=1.0):
 
 
 def probes(rng):
+    many = case(rng, 2, 300, 4)
+    many["x"][0] = 2 * many["W"][1]  # 300 squares, whose sum does not fit into 16 bits
     return {
         "four texts": case(rng, 4, 9, 5),
         "more outputs than inputs": case(rng, 3, 6, 11),
-        "many inputs": case(rng, 2, 300, 4),
+        "many inputs": many,
     }
 
 
