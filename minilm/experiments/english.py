@@ -104,7 +104,7 @@ class English(Track):
     def predictions(self, loaded: LoadedModel) -> list[str]:
         examples = [Example(text) for text in self.sentences]
         found = TASK.predict(loaded.model, examples, loaded.tokenizer, loaded.max_length)
-        return [f"{label} ({probability:.0%}): {text}" for text, label, probability, _ in found]
+        return [f"{each.label} ({each.probability:.0%}): {each.text}" for each in found]
 
     def remarks(self, rows: list[dict], labels: tuple[int, ...], measured: dict) -> str:
         """What the table says, in sentences that follow the figures."""
