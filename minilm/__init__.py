@@ -12,16 +12,15 @@ if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and edito
     from minilm.errors import InputError as InputError
     from minilm.examples.batching import Batch as Batch, Dataset as Dataset
     from minilm.experiments.quickstart import QuickstartOptions as QuickstartOptions, quickstart as quickstart
-    from minilm.jobs.finetune import (
-        FinetuneOptions as FinetuneOptions,
-        evaluate as evaluate,
-        finetune as finetune,
-    )
+    from minilm.jobs.evaluate import evaluate as evaluate
+    from minilm.jobs.finetune import FinetuneOptions as FinetuneOptions, finetune as finetune
     from minilm.jobs.predict import fill_mask as fill_mask, predict as predict
     from minilm.jobs.pretrain import PretrainOptions as PretrainOptions, pretrain as pretrain
+    from minilm.jobs.prompt import PromptOptions as PromptOptions, prompt as prompt
     from minilm.layers.attention import MultiHeadAttention as MultiHeadAttention
     from minilm.layers.low_rank import LowRankLinear as LowRankLinear
     from minilm.layers.transformer import TransformerBlock as TransformerBlock, TransformerStack as TransformerStack
+    from minilm.models.adaptation import Adaptation as Adaptation, adapt as adapt, merge as merge
     from minilm.models.bert import Bert as Bert, BertForPretraining as BertForPretraining
     from minilm.models.config import TransformerConfig as TransformerConfig
     from minilm.models.generation import beam_search as beam_search, generate as generate
@@ -48,8 +47,9 @@ if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and edito
     from minilm.training.optimizer import AdamW as AdamW
     from minilm.training.run import Optimisation as Optimisation, TrainingRun as TrainingRun
     from minilm.training.schedule import Budget as Budget
-    from minilm.training.tasks import TextTask as TextTask, TokenTask as TokenTask
+    from minilm.training.text_tasks import TextTask as TextTask
     from minilm.training.translation import translate as translate
+    from minilm.training.word_tasks import TokenTask as TokenTask
     from minilm.training.writing import write as write
 
 __version__ = "0.1.0"
@@ -64,6 +64,9 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "TransformerStack": "minilm.layers.transformer",
     "LowRankLinear": "minilm.layers.low_rank",
     "TransformerConfig": "minilm.models.config",
+    "Adaptation": "minilm.models.adaptation",
+    "adapt": "minilm.models.adaptation",
+    "merge": "minilm.models.adaptation",
     "Bert": "minilm.models.bert",
     "BertForPretraining": "minilm.models.bert",
     "Classifier": "minilm.models.heads",
@@ -94,15 +97,17 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "CausalLM": "minilm.training.objectives",
     "Optimisation": "minilm.training.run",
     "TrainingRun": "minilm.training.run",
-    "TextTask": "minilm.training.tasks",
-    "TokenTask": "minilm.training.tasks",
+    "TextTask": "minilm.training.text_tasks",
+    "TokenTask": "minilm.training.word_tasks",
     "translate": "minilm.training.translation",
     "write": "minilm.training.writing",
     "pretrain": "minilm.jobs.pretrain",
     "PretrainOptions": "minilm.jobs.pretrain",
     "finetune": "minilm.jobs.finetune",
     "FinetuneOptions": "minilm.jobs.finetune",
-    "evaluate": "minilm.jobs.finetune",
+    "evaluate": "minilm.jobs.evaluate",
+    "prompt": "minilm.jobs.prompt",
+    "PromptOptions": "minilm.jobs.prompt",
     "predict": "minilm.jobs.predict",
     "fill_mask": "minilm.jobs.predict",
     "quickstart": "minilm.experiments.quickstart",

@@ -78,6 +78,12 @@ borders = np.cumsum([0, *map(len, rows)])  # where each review starts in one lon
 vectors = local_and_document_vectors(np.concatenate(rows), borders, tokenizer.size, C, seed=0)
 print(f"{borders[-1] / 1e6:.1f} million tokens read, {len(vectors):,} word vectors of size {vectors.shape[1]}")
 
+# %% [markdown]
+# The model has a single Transformer block over its embeddings. All weights are drawn at random, in the way called
+# *fan-in*, which keeps the size of what a matrix multiplies (notebook 07). A "pretrained" model then gets the word
+# vectors in its embedding table (`warm_start`); one "from scratch" does without. (What `dropout` does is shown in the
+# last section.)
+
 
 # %%
 def new_model(start, dropout=0.1, seed=0):
@@ -91,7 +97,9 @@ def new_model(start, dropout=0.1, seed=0):
 
 # %% [markdown]
 # The task: does a sentence of a review (Rotten Tomatoes, 8,530 of them) praise the film or criticise it? First of all
-# we put a test set out of reach. The model may learn from everything else, and only from that.
+# we put a test set out of reach. The model may learn from everything else, the *pool*, and only from that. `TASK.encode`
+# turns each sentence into ids, at most 64 of them, and each label into 0 or 1; `TASK.measure` counts how often the model
+# gives the right label.
 
 # %%
 sentences = corpus.labelled("rotten-tomatoes")
@@ -191,7 +199,9 @@ print(
 # both.
 #
 # The gradient goes on through the head, $\partial L/\partial \text{BERT}(x) = (\hat y - y)\, W^{0\top} / N$, and into
-# the encoder. In the library the two kinds of training differ by one option, `head_only`.
+# the encoder. In the library, `fit` is the training loop of notebook 01, and a `Recipe` says how to train: for how many
+# epochs, with how many examples in a batch, at which learning rate. The two kinds of training differ by one of its
+# options, `head_only`.
 #
 # **Predict first.** After training the head alone, by how much have the embeddings and the attention moved? And after
 # training the whole model: which of the two moves more, relative to its length?
@@ -425,10 +435,11 @@ if not FAST:
 # ## Learning by heart, and what helps  (F03 · D0 §3.2)
 # With 200 sentences and more than 400,000 parameters, the model can learn every example by heart, and given enough
 # time it does (*overfitting*, 过拟合). D0 §3.2 names three remedies. **Dropout** switches off a random share $p$ of
-# the units in each step and enlarges the others: $x \odot m/(1-p)$ with $m$ of zeros and ones. So the model cannot
-# rely on any single unit. **L2** regularisation is weight decay in AdamW (notebook 01). **Early stopping** keeps the
-# epoch with the lowest loss on held-out sentences. We train with each of the first two, and without any remedy, with
-# three seeds each.
+# the units in each step and enlarges the others: $x \odot m/(1-p)$, number by number, with $m$ of zeros and ones. So the
+# model cannot rely on any single unit. **L2** regularisation is weight decay in AdamW (notebook 01). **Early stopping**
+# ends the training when the loss on held-out sentences has not fallen for some epochs in a row (this number is called
+# `patience`), and keeps the model of the epoch in which it was lowest. We train with each of the first two, and without
+# any remedy, with three seeds each.
 
 # %%
 x, keep = np.ones((2, 6)), rng.random((2, 6)) >= 0.5

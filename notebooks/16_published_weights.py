@@ -294,7 +294,8 @@ claim("None of these could pass for rounding in 64 bits.", [change > 1e-7 for ch
 # ## What trained heads look at  (F18, F19 · D4 §2.1.5)
 # There are six layers of twelve heads. Which tokens do they look at, on average over real sentences? We put four simple
 # questions to each head: how much of its attention goes to the token on the left, to the token on the right, to the
-# token itself, and to [CLS]? (We count layers and heads from 1, as everywhere in these notebooks.)
+# token itself, and to [CLS], the token that BERT puts before every text ([notebook 12](12_pretraining.ipynb))? (We count
+# layers and heads from 1, as everywhere in these notebooks.)
 #
 # **Predict first.** On average over the layers from the second on, which of the four gets most of the attention?
 #
@@ -527,7 +528,8 @@ print(
 # %% [markdown]
 # Compare this with the library's own results, the table of the README. The file `quickstart-en` holds them as they
 # were measured: 500 labels as well, three seeds, 2,000 test sentences. (Our bar is from one seed, fewer epochs and
-# fewer test sentences, so it is accurate only to about five points: its line is Wilson's interval, notebook 14.
+# fewer test sentences, so it is accurate only to about five points: its line is Wilson's interval,
+# [notebook 14](14_metrics.ipynb). The first row counts words (TF-IDF: a word counts the more, the fewer sentences have it).
 # `minilm quickstart --with-pretrained` adds the row to the table itself, measured like the others.)
 
 # %%
@@ -607,9 +609,9 @@ pairs = zip(weights_of(again).values(), weights_of(model).values(), strict=True)
 claim("ours → file → ours: every bit is the same", [torch.equal(a, b) for a, b in pairs])
 
 # %% [markdown]
-# **Wrong, then right.** Not every folder holds a BERT. A program that looks only for tensors with fitting names and
-# shapes may open something else and give an answer. This library reads in `config.json` what the folder holds, and says
-# in one sentence why it does not open it:
+# **Wrong, then right.** Thousands of such folders lie on the *hub*, huggingface.co, and not every one holds a BERT. A
+# program that looks only for tensors with fitting names and shapes may open something else and give an answer. This
+# library reads in `config.json` what the folder holds, and says in one sentence why it does not open it:
 
 
 # %%

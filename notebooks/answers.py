@@ -16,9 +16,7 @@ sentences for which the small sizes need others. As in the tests, one thread run
 import argparse
 import hashlib
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent / "tests"
 sys.path.insert(0, str(TESTS))
 
+import readers  # noqa: E402
 from changes import build, changed, code, sections, suggested  # noqa: E402
 
 ANSWERS = TESTS / "notebooks" / "answers"
@@ -81,20 +80,11 @@ def followed(source: Path, some: dict[str, list[dict]]) -> list[Answer]:
     changes = [change for group in some.values() for change in group]
     work = [{**change, "cells": change["cells"][: change["drawn"]], "drawn": 0} for change in changes]
     cells = code(source)[: max(change["first"] for change in changes)]  # what comes after the last change is not needed
-    path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as empty:
-        environment = {"MINILM_FAST": "0", "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "IPYTHONDIR": empty}
-        done = subprocess.run(
-            [sys.executable, TESTS / "notebooks" / "learner.py"],
-            input=json.dumps({"cells": cells, "changes": work}),
-            cwd=empty,
-            env=os.environ | environment | {"TMPDIR": empty, "TOKENIZERS_PARALLELISM": "false"},
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-    if done.returncode:
-        raise build.Fault(f"{source.name}: the notebook's process ended with status {done.returncode}.")
-    report = json.loads(done.stdout)
+        try:
+            report = readers.followed(cells, work, Path(empty), Path(empty), fast=False)
+        except RuntimeError as died:
+            raise build.Fault(f"{source.name}: {died}") from None
     if report["whole"]:
         raise build.Fault(f"{source.name}: {report['whole']}")
     results = iter(zip(report["changes"], report["prints"]))

@@ -23,7 +23,7 @@ DOCUMENTS = {
     "D3": "涌现能力与上下文学习：大模型的关键",
     "D4": "大规模语言模型从理论到实践 大语言模型的发展历程",
 }
-LATER = ("F32", "F33", "F35", "F36")
+LATER = ("F35", "F36")
 
 
 class Formula(NamedTuple):
@@ -83,12 +83,17 @@ CHAPTERS = {
         Formula("F28", "Fine-tuning on a task", "D2 §4.2.2", "right"),
         Formula("F29", "New examples: dialogue", "D2 §4.2.3", "right", "but ℓ has no target; here it is the answer"),
     ],
-    "Metrics, tags, word vectors": [
+    "Metrics, tags, frugal ways, word vectors": [
         Formula(
             *("F30", "Accuracy, precision, recall, F1", "D4 §5.4 · D0 §5.4 · D1 §3.2.5 · D2 §5.4", "wrong"),
             "D4's table does not add up, and the claimed 97.5 % is not in it",
         ),
         Formula("F31", "Tags: CRF and Viterbi", "D4 §4.3.2", "wrong", "“minimise F1”: the loss is −log P(y∣x)"),
+        Formula(
+            *("F32", "Tuning a few weights: adapters and low-rank changes", "D3 §7.3", "words"),
+            "D3 says that adapters add no parameters; they do, and a merged low-rank change does not",
+        ),
+        Formula("F33", "Prompts and verbalisers", "D0 §2.2.1 · D3 §7.3 · D4 §2.1.4", "words"),
         Formula("F34", "Word vectors", "D1 §3.2.1", "words", "D1 names Word2Vec and GloVe; here by counting"),
     ],
     "The likelihood": [

@@ -8,10 +8,12 @@ changes: `TRY` is pairs (sentence, edits), and an edit is (old, new), where `old
 import ast
 import re
 import symtable
+from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+from nbformat import NotebookNode
 from pages import TOP, program
 
 SUGGESTIONS = TOP / "tests" / "notebooks" / "suggestions"
@@ -25,13 +27,23 @@ def suggested(source: Path) -> ModuleType:
     return module
 
 
+@cache
+def parsed(source: Path, text: str) -> NotebookNode:
+    return build.read(source)
+
+
+def read(source: Path) -> NotebookNode:
+    """The notebook as `build.read` gives it, but each text is parsed once, which takes a while: do not change its cells."""
+    return parsed(source, source.read_text(encoding="utf-8"))
+
+
 def code(source: Path) -> list[str]:
-    return [cell.source for cell in build.read(source).cells if cell.cell_type == "code"]
+    return [cell.source for cell in read(source).cells if cell.cell_type == "code"]
 
 
 def paragraphs(source: Path) -> list[str]:
     """The paragraphs "What to try", each as one line without these words."""
-    text = "\n\n".join(cell.source for cell in build.read(source).cells if cell.cell_type == "markdown")
+    text = "\n\n".join(cell.source for cell in read(source).cells if cell.cell_type == "markdown")
     found = re.findall(r"^\*\*What to try\.\*\*(.*?)(?=\n\s*\n|\Z)", text, re.MULTILINE | re.DOTALL)
     assert len(found) == len(re.findall("what to try", text, re.IGNORECASE)), "a paragraph of another form"
     return [" ".join(paragraph.split()) for paragraph in found]
@@ -41,7 +53,7 @@ def sections(source: Path) -> list[list[int]]:
     """The numbers of the code cells under each heading, beginning with those before the first heading."""
     found: list[list[int]] = [[]]
     count = 0
-    for cell in build.read(source).cells:
+    for cell in read(source).cells:
         if cell.cell_type == "code":
             found[-1].append(count)
             count += 1
@@ -134,9 +146,12 @@ class Names(ast.NodeVisitor):
     visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = inner
 
 
+names = cache(Names)  # of a cell; they are not changed
+
+
 def last_affected(cells: list[str], first: int, end: int) -> int:
     """The last cell that reads, directly or through a function, what the cells from `first` to `end` define or change."""
-    found = [Names(cell) for cell in cells]
+    found = [names(cell) for cell in cells]
     functions = {name: reads for cell in found for name, reads in cell.functions.items()}
     changed_names, last = set().union(*(cell.writes for cell in found[first : end + 1])), end
     for number in range(end + 1, len(cells)):

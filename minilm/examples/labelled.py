@@ -1,6 +1,7 @@
 """Labelled texts, text pairs and tagged lines → token ids with labels.  F07, F28, F31."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
@@ -42,10 +43,12 @@ def encode_texts(
     where: str = "the data",
     places: Sequence[int] | None = None,
     note: Note = unheard,
+    target: Callable[[Example, str], Any] | None = None,
 ) -> Dataset:
     """Texts, or pairs of texts, as rows of ids with special tokens and segments, one label per row (−100 if there is none).
 
-    `max_length` is the longest row that the model takes, with special tokens (None: any length). `places[i]` is the place
+    `target(example, name)` gives the labels of a task that has no classes, such as a number; `name` says, for a message, which
+    text it is. `max_length` is the longest row that the model takes, with special tokens (None: any length). `places[i]` is the place
     of example i in `where`, counted from 0, so that messages name the right text even after shuffling.
 
     Raises InputError for a label that is not among `labels`, and for a text that is too long, unless `truncate` allows it
@@ -69,21 +72,30 @@ def encode_texts(
                 )
             a, b = cut(a, b, room)
             were_cut.append(f"{name} from {length:,} to {room:,} tokens")
-        if example.label is not None and example.label not in number:
-            raise InputError(
-                f"{name} has the label '{example.label}', which was not seen in training "
-                f"(the labels are {', '.join(labels)})."
-            )
+        if target is None and example.label is not None:
+            refuse_unknown([example.label], number, name)
         row, segments = tokenizer.pair(a, b)
         rows.append(row)
         token_type_ids.append(segments)
-        numbers.append(IGNORED if example.label is None else number[example.label])
+        if target is not None:
+            numbers.append(target(example, name))
+        else:
+            numbers.append(IGNORED if example.label is None else number[example.label])
     if were_cut:
         were = "was" if len(were_cut) == 1 else "were"
         note(
             f"{len(were_cut):,} of {len(examples):,} texts {were} cut at the end to fit into the model: {were_cut[0]}."
         )
     return dataset(rows, token_type_ids, numbers, tokenizer, list(range(len(rows))))
+
+
+def refuse_unknown(given: Iterable[str], known: Collection[str], name: str) -> None:
+    """Raises InputError, which begins with `name`, for a label that is not among those that are known."""
+    for label in given:
+        if label not in known:
+            raise InputError(
+                f"{name} has the label '{label}', which was not seen in training (the labels are {', '.join(known)})."
+            )
 
 
 def cut(a: list[int], b: list[int] | None, room: int) -> tuple[list[int], list[int] | None]:

@@ -1,5 +1,6 @@
 """The Chinese quickstart: a newspaper, and the persons, places and organisations in it.  F31's task, D4 §5's example."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -13,11 +14,32 @@ from minilm.jobs.pretrain import PretrainOptions
 from minilm.text import corpus
 from minilm.text.duplicates import duplicates
 from minilm.text.prepare import Prepared, held_out_documents
+from minilm.text.tagged import TaggedLine
 from minilm.training.supervised import Recipe
 from minilm.training.tasks import TokenTask
 
 TEST, DEVELOPMENT = 1_000, 1_000
 TASK = TokenTask(("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"), units="characters")
+
+
+def line_numbers(lines: list[TaggedLine], held_out: int, say: Callable[[str], None]) -> tuple[list[int], list[int]]:
+    """The numbers of the lines to learn from, and of those to measure on: lines of `held_out` articles that no model has read.
+
+    `lines` are those of `peoples-daily`, one token per character. Near copies of what is learned from are left out.
+    """
+    articles = corpus.articles()
+    held = set(held_out_documents(len(articles), held_out, 0).tolist())
+    inside = [line for i, article in enumerate(articles) if i not in held for line in article]
+    outside = [line for i, article in enumerate(articles) if i in held for line in article]
+    spaced = [" ".join(lines[i].tokens) for i in outside]
+    found = duplicates(spaced, (" ".join(lines[i].tokens) for i in inside), run=12)
+    kept = [line for i, line in enumerate(outside) if i not in found]
+    test = np.random.default_rng(0).permutation(kept)[:TEST].tolist()
+    say(
+        f"{len(found)} of {len(outside):,} held-out lines occur, whole or almost whole, in what is trained on, and are left "
+        f"out. {len(test):,} of the others are the test set, and {len(inside):,} lines are there to learn from."
+    )
+    return inside, test
 
 
 class Chinese(NamesTrack, Track):
@@ -86,18 +108,8 @@ class Chinese(NamesTrack, Track):
 
     def material(self, prepared: Prepared, settings: PretrainOptions, device: torch.device, say) -> Material:
         """Lines of the articles that were held out are the test set; the lines of the others are there to learn from."""
-        lines, articles = corpus.tagged("peoples-daily"), corpus.articles()
-        held = set(held_out_documents(len(articles), settings.held_out, 0).tolist())
-        inside = [line for i, article in enumerate(articles) if i not in held for line in article]
-        outside = [line for i, article in enumerate(articles) if i in held for line in article]
-        spaced = [" ".join(lines[i].tokens) for i in outside]
-        found = duplicates(spaced, (" ".join(lines[i].tokens) for i in inside), run=12)
-        kept = [line for i, line in enumerate(outside) if i not in found]
-        test = np.random.default_rng(0).permutation(kept)[:TEST]
-        say(
-            f"{len(found)} of {len(outside):,} held-out lines occur, whole or almost whole, in what is trained on, and are left "
-            f"out. {len(test):,} of the others are the test set, and {len(inside):,} lines are there to learn from."
-        )
+        lines = corpus.tagged("peoples-daily")
+        inside, test = line_numbers(lines, settings.held_out, say)
         parts = [lines[i] for i in inside], [lines[i] for i in test]
         return Material.encoded(TASK, parts, prepared.tokenizer, settings.length, device)
 

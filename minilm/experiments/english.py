@@ -1,7 +1,7 @@
 """The English quickstart: film reviews, and whether a sentence praises a film or criticises it."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from minilm.experiments.ladder import Baseline, Climber, Material, Outcome
 from minilm.experiments.rungs import Start, neural_rungs
@@ -104,7 +104,7 @@ class English(Track):
     def predictions(self, loaded: LoadedModel) -> list[str]:
         examples = [Example(text) for text in self.sentences]
         found = TASK.predict(loaded.model, examples, loaded.tokenizer, loaded.max_length)
-        return [f"{label} ({probability:.0%}): {text}" for text, label, probability, _ in found]
+        return [f"{each.label} ({each.probability:.0%}): {each.text}" for each in found]
 
     def remarks(self, rows: list[dict], labels: tuple[int, ...], measured: dict) -> str:
         """What the table says, in sentences that follow the figures."""
@@ -147,14 +147,18 @@ def tfidf(material: Material, labels: int, seed: int) -> Outcome:
     started = time.perf_counter()
     chosen = [material.examples[i] for i in material.drawn(labels, seed)]
     x, y = [example.text for example in chosen], [example.label for example in chosen]
-    model = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(max_iter=1000))
-    grid = {"tfidfvectorizer__ngram_range": [(1, 1), (1, 2)], "logisticregression__C": [0.3, 1, 3, 10, 30]}
     folds = min(5, *map(y.count, material.task.labels))
     if folds == 0:  # a handful of examples may all be of one class: there is nothing to tell apart
         return majority(material, labels, seed)
-    search = (GridSearchCV(model, grid, cv=folds) if folds > 1 else model).fit(x, y)
+    best = tfidf_classifier(x, y, folds)
     seconds = time.perf_counter() - started
     test = material.test_examples
-    score = search.score([example.text for example in test], [example.label for example in test])
-    best = search.best_estimator_ if folds > 1 else search
+    score = best.score([example.text for example in test], [example.label for example in test])
     return Outcome(float(score), seconds, len(best[0].vocabulary_) + 1)
+
+
+def tfidf_classifier(x: Sequence[str], y: Sequence[str], folds: int) -> Pipeline:
+    """Logistic regression on weighted counts of words, tuned by cross-validation in so many folds; with one fold, as it is."""
+    model = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(max_iter=1000))
+    grid = {"tfidfvectorizer__ngram_range": [(1, 1), (1, 2)], "logisticregression__C": [0.3, 1, 3, 10, 30]}
+    return GridSearchCV(model, grid, cv=folds).fit(x, y).best_estimator_ if folds > 1 else model.fit(x, y)

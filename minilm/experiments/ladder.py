@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -18,15 +19,18 @@ from tqdm import tqdm
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
 from minilm.experiments.table import deviation
+from minilm.files.atomic import write_json
 from minilm.files.processes import end_with_parent
+from minilm.files.tensors import read_json
 from minilm.models.config import parameter_count
 from minilm.models.heads import Classifier
 from minilm.pretrained.protocol import save_model
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.entity_report import MACRO, MICRO, names_in, report
+from minilm.training.entity_report import MACRO, MICRO, WEIGHTED, names_in, report
 from minilm.training.inference import predicted_tags
 from minilm.training.supervised import Recipe, fit
-from minilm.training.tasks import Task
+from minilm.training.task import Task
+from minilm.training.tasks import TokenTask
 
 DROPOUT = 0.1
 
@@ -79,7 +83,7 @@ class Material:
 
     def measured(self, model: Classifier, labels: int, seed: int) -> tuple[float, dict[str, float]]:
         """The score of a model on the test set, and the details of an `Outcome`, for the labels that it was fitted to."""
-        if self.task.per_token:
+        if isinstance(self.task, TokenTask):
             return self.found(predicted_tags(model, self.test, self.task.labels, self.device), labels, seed)
         score = self.task.measure(model, self.test, self.device)[self.task.metric]
         assert score is not None  # the test set of a ladder has something to find
@@ -89,7 +93,7 @@ class Material:
         """The F1 of the BIO tags that were guessed for the test lines, and the details of an `Outcome`."""
         known = names_in([self.examples[i] for i in self.drawn(labels, seed)])
         rows = {row.name: row.f1 or 0.0 for row in report(self.test_examples, guessed, known)}
-        return rows.pop(MICRO), {name: round(f1, 4) for name, f1 in rows.items() if name != MACRO}
+        return rows.pop(MICRO), {name: round(f1, 4) for name, f1 in rows.items() if name not in (MACRO, WEIGHTED)}
 
     def sample(self, labels: int, seed: int) -> Dataset:
         """These examples, encoded."""
@@ -168,19 +172,21 @@ def climb(
     seeds: int,
     workers: int = 1,
     bar: bool = True,
+    kept: Path | None = None,
 ) -> list[dict]:
     """Every rung with every number of labels and every seed: rows {model, labels, seed, <metric>, seconds, parameters, and
     the details of the outcome}.
 
     Each fit gets one thread, and `workers` of them run side by side: small products gain little from a second thread, and
-    the figures are the same on any number of cores.
+    the figures are the same on any number of cores. With `kept`, a folder, every fit is written there, and one that is there is
+    not fitted again.
     """
     rows: list[dict] = []
     metric = material.task.metric
     jobs = [(rung, count, seed) for count in labels for rung in rungs for seed in range(seeds)]
     progress = tqdm(total=len(jobs), desc="fine-tuning", unit="model", disable=None if bar else True, leave=False)
     with pool_of(workers) as submit, progress:
-        waiting = [(rung, count, submit(rung.run, material, count, seed)) for rung, count, seed in jobs]
+        waiting = [(rung, count, submit(remembered, kept, rung, material, count, seed)) for rung, count, seed in jobs]
         for i, (rung, count, outcome) in enumerate(waiting):
             score, seconds, parameters, details = outcome()
             progress.update()
@@ -190,6 +196,19 @@ def climb(
                 scores = [row[metric] for row in rows[-seeds:]]
                 progress.write(f"{count:6,} labels  {rung.name:44} {np.mean(scores):.3f} ± {deviation(scores):.3f}")
     return rows
+
+
+def remembered(kept: Path | None, rung: Climber, material: Material, labels: int, seed: int) -> Outcome:
+    """The outcome of a fit, from the folder `kept` if it is there."""
+    if kept is None:
+        return rung.run(material, labels, seed)
+    name = re.sub(r"\W+", "-", rung.name.lower())
+    path = kept / f"{name}-{labels}-{seed}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        outcome = rung.run(material, labels, seed)
+        write_json(path, outcome._asdict() | {"details": dict(outcome.details)})
+    return Outcome(**read_json(path))
 
 
 @contextmanager

@@ -108,6 +108,14 @@ def published(task: Task, seed: int, model: str | Path) -> Classifier:
     return out
 
 
+def unpretrained(task: Task, seed: int, model: str | Path) -> Classifier:
+    """A new model of the same shape as a pretrained one, as `transformer` draws it from scratch."""
+    architecture, config = encoder_config(model)
+    out = Classifier(architecture.build_encoder(replace(config, dropout=DROPOUT)), task.head(DROPOUT))
+    initialise(out, "fan-in", torch.Generator().manual_seed(seed))
+    return out
+
+
 def published_rung(model: str | Path, material: Material, recipe: Recipe = PUBLISHED_RECIPE) -> Rung:
     """A model that others trained, on the same texts, cut into its own tokens."""
     config = encoder_config(model)[1]

@@ -82,18 +82,21 @@ def details_table(
     return "\n".join(lines)
 
 
-def figures_table(rows: list[dict], figures: Mapping[str, str]) -> str:
+def figures_table(rows: list[dict], figures: Mapping[str, str], facts: Mapping[str, str] = MappingProxyType({})) -> str:
     """One row per model with the mean and the deviation over the seeds of several figures, as a markdown table.
 
-    `figures` says how each is written, such as {"accuracy": "{:.3f}"}. A dash stands where no seed has the figure.
+    `figures` says how each is written, such as {"accuracy": "{:.3f}"}. A dash stands where no seed has the figure. `facts` says
+    the same of what is equal for all seeds and stands there once, such as {"bytes": "{:,}"}.
     """
-    lines = [f"| model | {' | '.join(figures)} | training | parameters |", "|---|" + "---:|" * (len(figures) + 2)]
+    titles = [*figures, *facts]
+    lines = [f"| model | {' | '.join(titles)} | training | parameters |", "|---|" + "---:|" * (len(titles) + 2)]
     for model in dict.fromkeys(row["model"] for row in rows):
         mine = [row for row in rows if row["model"] == model]
         cells = []
         for name, form in figures.items():
             found = [row[name] for row in mine if name in row]
             cells.append(f"{form} ± {form}".format(np.mean(found), deviation(found)) if found else "–")
+        cells += [form.format(mine[0][name]) if name in mine[0] else "–" for name, form in facts.items()]
         seconds, parameters = np.mean([row["seconds"] for row in mine]), mine[0]["parameters"]
         lines.append(
             f"| {model} | {' | '.join(cells)} | {seconds:.0f} s | {f'{parameters:,}' if parameters else '–'} |"

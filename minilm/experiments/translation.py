@@ -25,14 +25,14 @@ from minilm.models.config import parameter_count
 from minilm.models.initialisation import initialise, warm_start
 from minilm.models.seq2seq import Seq2Seq, Seq2SeqConfig, learning_rate_scales
 from minilm.pretrained.protocol import save_model
-from minilm.text.memory import TranslationMemory
+from minilm.text.memory import TranslationMemory, save_samples
 from minilm.text.parallel import learn_tokenizer, pair_vectors
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import LearningRate, Progress, choose_device
 from minilm.training.memory import cost, cost_in_words
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
-from minilm.training.translation import SequenceToSequence, align, translate
+from minilm.training.translation import SequenceToSequence, align, translate, translate_by_agreement
 from minilm.viz.alignment import alignment_map
 
 WITH, WITHOUT, ALONE = "Transformer", "Transformer without copy head", "Transformer without neighbours"
@@ -61,6 +61,9 @@ class TranslationOptions:
     """1: always the most likely token; more: search for the most probable text, with this number of beams."""
     length_penalty: float = 1.0
     """Beams are compared by log P / length^penalty: 0 favours short texts, 1 is the mean per token."""
+    samples: int | None = None
+    """How many translations are drawn for each text: the one that agrees most with all of them is taken. With 0 it is the best
+    beam. The task's own if not given: 24 for strings and headlines."""
     label_smoothing: float | None = None
     """The share of the target that all tokens get alike; the task's own if not given."""
     dropout: float | None = None
@@ -79,8 +82,9 @@ class TranslationOptions:
     heads: int = 4
     batch: int = 64
     learning_rate: float = 2e-3
-    muon_learning_rate: float = 0.0
-    """Above 0, the matrices of the blocks are updated by Muon, with this peak, and the rest by AdamW."""
+    muon_learning_rate: float | None = None
+    """Above 0, the matrices of the blocks are updated by Muon, with this peak, and the rest by AdamW. The task's own if not given:
+    0.01 for strings and headlines, 0 for dates."""
     out: Path | None = None
     """runs/translation-dates, for instance, if not given."""
     device: str = "auto"
@@ -88,7 +92,7 @@ class TranslationOptions:
 
     def __post_init__(self) -> None:
         check_least(self, 1, "seeds", "beams", "batch")
-        check_least(self, 0, *(["neighbours"] if self.neighbours is not None else []))
+        check_least(self, 0, *(name for name in ("neighbours", "samples") if getattr(self, name) is not None))
         if (self.source is None) != (self.target is None):
             raise InputError("a file of your own needs its other side: give --source and --target together.")
         if self.minutes is not None and self.steps is not None:
@@ -109,9 +113,9 @@ class TranslationOptions:
 
     def optimisation(self, config: Seq2SeqConfig) -> Optimisation:
         """How the weights of a model with this shape are updated."""
+        muon = self.chosen().muon_learning_rate if self.muon_learning_rate is None else self.muon_learning_rate
         rate = LearningRate(self.learning_rate, warmup=0.1)
-        scales = learning_rate_scales(config)
-        return Optimisation(rate, betas=BETAS, scales=scales, muon_learning_rate=self.muon_learning_rate)
+        return Optimisation(rate, betas=BETAS, scales=learning_rate_scales(config), muon_learning_rate=muon)
 
     @property
     def folder(self) -> Path:
@@ -167,10 +171,13 @@ def translation(options: TranslationOptions, say: Callable[[str], None] = print)
             measured = task.measure(parts.test, written)
             rows.append(row_of(name, seed, measured, material, progress.seconds, parameter_count(model)))
             rows[-1] |= {"steps": progress.step, "recipe": asdict(model.config)}
+            write_json(options.folder / "results.json", rows)
+            say(f"{name}, seed {seed}: {task.score} {measured[task.score]:.{DECIMALS.get(task.score, 3)}f}")
             if len(examples) == 0:  # the first model is kept
                 save_model(options.folder / "model", model, tokenizer)
                 if neighbours or task.fold:
                     memory.save(options.folder / "model", neighbours)
+                save_samples(options.folder / "model", task.samples if options.samples is None else options.samples)
                 examples = [f"{s} → {w}   ({t})" for (s, t), w in zip(parts.test, written, strict=True)][:12]
                 show(options, material, model, say)
     write_json(options.folder / "results.json", rows)
@@ -226,8 +233,14 @@ def trained(
 
 def write_all(options: TranslationOptions, material: Material, model: Seq2Seq, sources: list[str]) -> list[str]:
     """What the model makes of every source."""
-    read = material.read(sources)
-    return translate(model, material.tokenizer, read, options.beams, options.length_penalty, material.task.tokens)
+    memory, how = material.memory, (options.beams, options.length_penalty, material.task.tokens)
+    samples = material.task.samples if options.samples is None else options.samples
+    if not samples:
+        return translate(model, material.tokenizer, material.read(sources), *how)
+    hints = memory.hints(sources, material.neighbours)
+    return translate_by_agreement(
+        model, material.tokenizer, [memory.read(source) for source in sources], samples, hints, *how
+    )
 
 
 def show(options: TranslationOptions, material: Material, model: Seq2Seq, say: Callable[[str], None]) -> None:

@@ -37,6 +37,8 @@ class Task:
     label_smoothing: float
     tokens: int  # the most that are written
     neighbours: int = 0  # translations of its nearest neighbours that the model reads behind each source
+    samples: int = 0  # translations that are drawn, of which the one that agrees most with the others is taken
+    muon_learning_rate: float = 0.0  # of the matrices of the blocks; 0: AdamW for all
     word_vectors: bool = False  # whether the embeddings start from vectors that are counted in the pairs
     fold: bool = False  # whether the model reads sources without the capitals of titles
     look_at: tuple[str, ...] = field(default=())  # sources whose translation and alignment are shown
@@ -112,6 +114,8 @@ TASKS = {
         label_smoothing=0.1,
         tokens=100,
         neighbours=2,
+        samples=24,
+        muon_learning_rate=0.01,
         word_vectors=True,
         fold=True,
         look_at=("Show the right sidebar", "Cannot open the file %1"),
@@ -127,6 +131,8 @@ TASKS = {
         dropout=0.2,
         label_smoothing=0.1,
         tokens=40,
+        samples=24,
+        muon_learning_rate=0.01,
         word_vectors=True,
     ),
 }

@@ -18,6 +18,7 @@ from minilm.errors import InputError
 from minilm.files.atomic import replace_bytes
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+EIGHT_BIT = "model.int8.safetensors"  # see pretrained/eight_bit.py
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 DTYPES = {
     **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
@@ -124,8 +125,9 @@ def weights_file(path: Path) -> Path:
     if path.suffix == ".safetensors":
         return path
     if not (path / WEIGHTS).exists() and path.is_dir():
-        if (path / INDEX).exists():
-            return path / INDEX
+        for other in (INDEX, EIGHT_BIT):
+            if (path / other).exists():
+                return path / other
         if pickles := sorted(file.name for file in path.iterdir() if file.suffix in PICKLED):
             raise InputError(
                 f"{path} has its weights as {pickles[0]} only, a pickle, which can run any code when it is opened: "

@@ -3,43 +3,51 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import tyro
 
 from minilm.errors import InputError, check_least
-from minilm.examples.labelled import label_names
 from minilm.files.notes import Note, Notes, unheard
 from minilm.files.tensors import read_config
+from minilm.jobs.best_epoch import BestEpoch
+from minilm.jobs.evaluate import EvaluateOptions as EvaluateOptions, evaluate as evaluate, shown as shown
 from minilm.jobs.labelled_data import (
     Columns,
     InOwnFile,
+    Kind,
     Material,
     Part,
     in_both,
     is_tagged,
     read,
     say_duplicates,
+    set_aside,
     task_for,
     texts_of,
 )
+from minilm.models.adaptation import Adaptation, adapt, merge
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.heads import Classifier
 from minilm.models.initialisation import initialise
 from minilm.models.lstm import LSTMConfig, LSTMEncoder
-from minilm.pretrained.protocol import architecture_named, encoder_config, load_encoder, open_classifier, save_model
+from minilm.pretrained.adapter import save_adapter
+from minilm.pretrained.protocol import architecture_named, encoder_config, load_encoder, save_model
 from minilm.pretrained.registry import locate
 from minilm.pretrained.run_folder import refuse_to_overwrite, tokenizer_for
 from minilm.text import corpus
 from minilm.text.remarks import counted, remark
-from minilm.text.tagged import with_tags
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.entity_report import as_markdown, names_in, report
 from minilm.training.loop import choose_device
-from minilm.training.metrics import Measured, bio_tags, entity_scores
+from minilm.training.metrics import Measured
 from minilm.training.state import add_metrics, start_metrics
-from minilm.training.supervised import PUBLISHED_LEARNING_RATE, Recipe, fit
-from minilm.training.tasks import Task, TextTask, TokenTask, task_of
+from minilm.training.supervised import LEARNING_RATE, PUBLISHED_LEARNING_RATE, Recipe, fit
+from minilm.training.tasks import Task
+
+# What the learning rate is multiplied by where few numbers are trained. `minilm bench tuning` compares such rates.
+FASTER = {"head": 10, "biases": 5, "adapters": 2, "low-rank": 5, "adaptive": 5, "prompts": 10}
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,17 @@ class FinetuneOptions:
     (all-minilm-l6-v2); or "scratch" or "lstm" for a new Transformer or LSTM."""
     out: Path = Path("runs/finetune")
     columns: InOwnFile = field(default_factory=Columns)
+    task: Kind = ""
+    """What the data's labels are, where their file does not say it. Tables: one class per text (classes), several labels with
+    semicolons between them (labels), a number (number), the relation of two marked entities (relations), or JSON lines of questions
+    with answers from a text (answers). CoNLL files: entities, any one tag per word (tags), or B, M, E, S per character (words)."""
     labels: int | None = None
     """How many labelled examples to learn from; if it is not given, all that are not held out."""
     test: str | None = None
     """Another file to measure on. If it is not given, `held_out` examples of the data are set aside for that."""
     held_out: int = 1000
+    development: int = 0
+    """Set so many of the examples to learn from aside, measure on them after every epoch, and keep the best epoch."""
     tokenizer: Path | None = None
     """For scratch and lstm: the folder or the file of the tokenizer."""
     pooling: str = "mean"
@@ -70,17 +84,23 @@ class FinetuneOptions:
     dropout: float = 0.1
     truncate: bool = False
     """Cut texts that are longer than the model takes, instead of refusing them."""
+    adaptation: Annotated[Adaptation, tyro.conf.arg(name="")] = field(default_factory=Adaptation)
+    whole: bool = False
+    """With --tune: write a whole model, with low-rank changes merged into its weights, and not only what was trained."""
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     device: str = "auto"
     progress: bool = True
 
     def __post_init__(self) -> None:
+        refuse_adaptation(self)
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
         check_least(self, 1, "held_out")
+        check_least(self, 0, "development")
         if self.pooling not in ("mean", "cls"):
             raise InputError(f"pooling '{self.pooling}' is not known: choose mean or cls.")
+        task_for(self.data, self.task)
         if self.crf and not is_tagged(self.data):
             raise InputError(f"--crf is for tagged words, and {self.data} has labels of whole texts: leave it out.")
         if self.crf_constraints and not self.crf:
@@ -98,23 +118,38 @@ class FinetuneOptions:
         return self.model in ("scratch", "lstm")
 
 
+def refuse_adaptation(options: FinetuneOptions) -> None:
+    """Raises InputError for a way of tuning that does not go together with the other options."""
+    tune = options.adaptation.tune
+    if tune != "all" and options.fresh:
+        raise InputError(
+            f"--tune {tune} is for pretrained models: a new one ({options.model}) has to learn every weight."
+        )
+    if tune != "all" and options.recipe.head_only:
+        raise InputError(f"--recipe.head-only and --tune {tune} both say what is trained: leave one of them out.")
+    if options.whole and tune in ("all", "adapters", "prompts"):
+        why = "a whole model is written anyway" if tune == "all" else f"{tune} have no place in the base's layout"
+        raise InputError(f"--whole is not for --tune {tune}: {why}.")
+
+
 def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
     """Read the data, set the test part aside first, then draw the labelled examples from the rest.
 
     No text is both held out and learned from: if it occurs more than once, its other copies are left out.
     Raises InputError if there are too few examples or labels, or if the test file is of another kind.
     """
-    examples, kind = read(options.data, options.columns, note), task_for(options.data)
+    kind = task_for(options.data, options.task)
+    examples = read(options.data, options.columns, note, kind)
     # all classes of the data: if a small sample lacks one, the model knows that class but never learns it
-    names = label_names(kind.labels_of(examples), options.data)
+    names = kind.names_of(examples, options.data)
     say_duplicates(examples, options.data, note)
     rng = np.random.default_rng(options.seed)
     if options.test:
-        if task_for(options.test) is not kind:
+        if task_for(options.test, options.task) is not kind:
             raise InputError(
                 f"{options.data} and {options.test} are of different kinds: labelled texts and tagged words."
             )
-        order, test = rng.permutation(len(examples)), read(options.test, options.columns, note)
+        order, test = rng.permutation(len(examples)), read(options.test, options.columns, note, kind)
         held = np.arange(len(test))
         if both := in_both(examples, test):
             note(
@@ -145,11 +180,8 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
         drawn = f"the sample of {options.data} (--labels {options.labels})"
     elif len(order) < len(examples):
         drawn = f"the part of {options.data} to learn from"
-    label_names(kind.labels_of(train), drawn)
-    if kind is TokenTask:
-        task: Task = TokenTask.learnt_from(names, train, drawn, note)
-    else:
-        task = TextTask(names, options.columns.pair_column is not None)
+    kind.names_of(train, drawn)
+    task = kind.learnt_from(names, train, drawn, note)
     held_part = Part(test, options.test or options.data, [int(i) for i in held])
     return Material(task, Part(train, options.data, chosen), held_part)
 
@@ -169,16 +201,21 @@ def new_model(options: FinetuneOptions, task: Task, tokenizer: Tokenizer, note: 
     initialise(model, generator=generator)
     if not options.fresh:
         load_encoder(model, options.model, note)
+        adapt(model, options.adaptation, generator)
     return model
 
 
-def recipe_for(recipe: Recipe, model: str | Path) -> Recipe:
-    """The recipe with its learning rate: it is lower for a model that others trained for weeks than for one of ours."""
+def recipe_for(recipe: Recipe, model: str | Path, tune: str = "all") -> Recipe:
+    """The recipe with its learning rate: it is lower for a model that others trained for weeks than for one of ours, and
+    higher where few numbers are trained. The head alone is trained without dropout."""
     entries = read_config(locate(model))
     foreign = not any(name.startswith("minilm") for name in (*entries, str(entries.get("model_type"))))
-    return (
-        replace(recipe, learning_rate=PUBLISHED_LEARNING_RATE) if recipe.learning_rate is None and foreign else recipe
-    )
+    if tune == "head":
+        recipe = replace(recipe, head_only=True)
+    if recipe.learning_rate is not None or (tune == "all" and not foreign):
+        return recipe
+    usual = PUBLISHED_LEARNING_RATE if foreign else LEARNING_RATE
+    return replace(recipe, learning_rate=usual * FASTER.get(tune, 1))
 
 
 def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Measured:
@@ -194,13 +231,14 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
         tokenizer = tokenizer_for(encoder_config(options.model)[1], options.model)
     notes = Notes(say)
     material = load_material(options, notes)
-    task = material.task
+    task = material.task.for_tokenizer(tokenizer, [*material.train.examples, *material.test.examples])
     for part in dict.fromkeys((material.train.where, material.test.where)):
         examples = [e for p in (material.train, material.test) if p.where == part for e in p.examples]
         remark(tokenizer, texts_of(examples), part, notes)
     model = new_model(options, task, tokenizer, notes).to(device)
     limit = getattr(model.config, "max_length", None)
-    train, test = (
+    learn, *choose = set_aside(material.train, options.development, options.seed)
+    train, test, *development = (
         task.encode(
             *(part.examples, tokenizer, limit),
             truncate=options.truncate,
@@ -208,92 +246,31 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
             places=part.places,
             note=notes,
         )
-        for part in (material.train, material.test)
+        for part in (learn, material.test, *choose)
     )
-    counts = f"{counted(len(material.train.examples), 'example')} to learn from · {len(task.labels)} labels"
-    say(f"{parameter_count(model):,} parameters · {counts}")
+    counts = f"{counted(len(learn.examples), 'example')} to learn from · {len(task.labels)} labels"
+    every = sum(parameter.numel() for parameter in model.parameters())
+    trained = parameter_count(model)
+    tune = options.adaptation.tune
+    share = "" if tune == "all" else f" trained of {every:,} ({trained / every:.2%}, {tune})"
+    say(f"{trained:,} parameters{share} · {counts}")
     start_metrics(options.out)
     notes.write(options.out)
-    recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model)
+    recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model, options.adaptation.tune)
     steps: list[int] = []
     seconds = fit(
         *(model, train, recipe, options.seed, device, options.progress),
         on_epoch=lambda _, progress: steps.append(progress.step),
+        judge=BestEpoch(task, development[0], recipe.epochs, device, say) if development else None,
     )
+    model.settle()
+    if options.whole:
+        merge(model)
     measured = task.measure(model, test, device)
     add_metrics(options.out, step=steps[-1], seconds=round(seconds, 1), **measured)
-    save_model(options.out, model, tokenizer)
-    say(f"{seconds:.0f} s · on {counted(len(material.test.examples), 'held-out example')}: {shown(measured)}")
-    return measured
-
-
-def shown(measured: Measured) -> str:
-    """The figures in one line. One that has no value is a dash, with the reason."""
-    figures = {name: "–" if value is None else f"{value:.3f}" for name, value in measured.items()}
-    line = ", ".join(f"{name.replace('_', ' ')} {figure}" for name, figure in figures.items())
-    if None not in measured.values():
-        return line
-    return (
-        f"{line} (– is 0 divided by 0: {NO_VALUE[measured.get('precision') is None, measured.get('recall') is None]})"
-    )
-
-
-NO_VALUE = {
-    (True, True): "the data has no entities, and the model found none",
-    (True, False): "the model found no entities",
-    (False, True): "the data has no entities",
-}
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Measure a fine-tuned model on labelled data; for a tagger, also each kind of entity."""
-
-    model: Path
-    data: str
-    columns: InOwnFile = field(default_factory=Columns)
-    truncate: bool = False
-    device: str = "auto"
-    known: str | None = None
-    """For a tagger: the tagged data that it learned from. Its report then has a row for the names that occur there, and a
-    row for new names."""
-
-
-def evaluate(options: EvaluateOptions, say: Callable[[str], None] = print) -> Measured:
-    """Measure a fine-tuned model on labelled data.
-
-    A tagger gets a report of entities, kind by kind. What was changed or left out is said. If the folder is one of our runs,
-    it is also kept there, in `notes-evaluate.txt`, until the model is measured again.
-    Raises InputError for data of another kind than it was trained on.
-    """
-    device = choose_device(options.device)
-    notes = Notes(say)
-    loaded = open_classifier(options.model, notes)
-    model = loaded.model.to(device)
-    task, wanted = task_of(model.head_config), task_for(options.data)
-    if not isinstance(task, wanted):
-        raise InputError(
-            f"{options.model} was trained on {task.name} labels, and {options.data} has {wanted.name} labels."
-        )
-    if options.known is not None and not (wanted is TokenTask and task_for(options.known) is TokenTask):
-        raise InputError("--known is for taggers: give the tagged file or corpus that the tagger learned from.")
-    known = None if options.known is None else names_in(read(options.known, options.columns, notes))
-    examples = read(options.data, options.columns, notes)
-    remark(loaded.tokenizer, texts_of(examples), options.data, notes)
-    if isinstance(task, TokenTask):
-        task.check_units(examples, options.data, notes)
-    encoded = task.encode(
-        *(examples, loaded.tokenizer, loaded.max_length), truncate=options.truncate, where=options.data, note=notes
-    )
-    if isinstance(task, TokenTask):
-        true, guessed = bio_tags(model, encoded, task.labels, device)
-        measured = entity_scores(true, guessed)
-        rows = report([with_tags(line, tags) for line, tags in zip(examples, true, strict=True)], guessed, known)
-        if rows:
-            say(as_markdown(rows))
+    if options.adaptation.tune == "all" or options.whole:
+        save_model(options.out, model, tokenizer)
     else:
-        measured = task.measure(model, encoded, device)
-    if (options.model / "metrics.jsonl").exists():  # a run of ours, and not somebody else's folder
-        notes.write(options.model, "notes-evaluate.txt")
-    say(f"{counted(len(examples), 'example')}: {shown(measured)}")
+        save_adapter(options.out, model, options.adaptation, options.model)
+    say(f"{seconds:.0f} s · on {counted(len(material.test.examples), 'held-out example')}: {shown(measured)}")
     return measured

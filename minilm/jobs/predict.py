@@ -15,11 +15,14 @@ from minilm.pretrained.protocol import open_classifier, open_encoder, open_pretr
 from minilm.text import corpus
 from minilm.text.characters import visible
 from minilm.text.files import LABELLED, TAGGED, Example, text_lines
+from minilm.text.questions import question_lines
 from minilm.text.remarks import remark
 from minilm.text.tagged import line_number
 from minilm.training.inference import attention_of, fill
 from minilm.training.loop import choose_device
-from minilm.training.tasks import Prediction, shown, task_of
+from minilm.training.span_task import SpanTask
+from minilm.training.tasks import Prediction, Task, shown, task_of
+from minilm.training.word_tasks import TagTask, UnitTask, WordTask
 from minilm.viz import plots
 
 
@@ -32,9 +35,11 @@ class PredictOptions:
     file: Path | None = None
     """A text file (one text per line), a CSV, TSV or JSON-lines file with a --text-column, or a CoNLL file of words."""
     pair: str | None = None
-    """The second text, for a model of pairs."""
+    """The second text, for a model of pairs; the question, for a model that finds answers in texts."""
     columns: InOwnFile = field(default_factory=Columns)
     truncate: bool = False
+    base: Path | None = None
+    """For an adapter: the model that it was trained on, if that was moved."""
     device: str = "auto"
 
 
@@ -48,17 +53,17 @@ def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list
     Raises InputError if there is nothing to label, and for what the model does not take.
     """
     notes = Notes(aside if say is print else say)
-    loaded = open_classifier(options.model, notes)
+    loaded = open_classifier(options.model, notes, options.base)
     model = loaded.model.to(choose_device(options.device))
     task = task_of(model.head_config)
-    if task.per_token and (options.pair is not None or options.columns.pair_column is not None):
+    if isinstance(task, UnitTask) and (options.pair is not None or options.columns.pair_column is not None):
         raise InputError(f"{options.model} tags single texts: leave out --pair and --pair-column.")
     if not all(visible(text) for text in options.texts) or not (options.texts or options.file):
         raise InputError("there is nothing to label: give texts with words in them, or a file with --file.")
     typed = [Example(text, None, options.pair) for text in options.texts]
     parts = [Part([*typed], "the command line", list(range(len(typed))))] if typed else []
     if options.file is not None:
-        parts.append(from_file(options, task.per_token, notes))
+        parts.append(from_file(options, task, notes))
     found = []
     for examples, where, places in parts:
         remark(loaded.tokenizer, texts_of(examples), where, notes)
@@ -79,22 +84,29 @@ def predict(options: PredictOptions, say: Callable[[str], None] = print) -> list
 def printed(prediction: Prediction) -> str:
     """A prediction in one line, with tabs between its parts. A line break or a tab in the text becomes a space."""
     if prediction.probability is None:
-        parts = [shown(prediction.entities, offsets=True)]
+        parts = [prediction.shown or shown(prediction.entities, offsets=True)]
     else:
         parts = [prediction.label, f"{prediction.probability:.3f}"]
     return "\t".join(re.sub(r"[\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029]", " ", part) for part in (*parts, prediction.text))
 
 
-def from_file(options: PredictOptions, per_token: bool, note: Note = unheard) -> Part:
+def from_file(options: PredictOptions, task: Task, note: Note = unheard) -> Part:
     """The texts of `--file`. A tagger gets the tokens of a CoNLL file as they are."""
     path = options.file
     if path is None or not path.exists():
         raise InputError(f"no such file: {path}.")
     if is_tagged(str(path)):
-        tagged = corpus.tagged(path, note)
+        tagged = corpus.tagged(path, note, entities=not isinstance(task, TagTask | WordTask))
         places = [(line_number(line) or i + 1) - 1 for i, line in enumerate(tagged)]
-        texts = tagged if per_token else [Example(" ".join(line.tokens), None, options.pair) for line in tagged]
+        texts = (
+            tagged
+            if isinstance(task, UnitTask)
+            else [Example(" ".join(line.tokens), None, options.pair) for line in tagged]
+        )
         return Part(texts, str(path), places)
+    if isinstance(task, SpanTask) and options.pair is None:
+        questions = list(question_lines(path, with_answers=False))
+        return Part([*questions], str(path), list(range(len(questions))))
     if path.suffix.lower() in LABELLED:
         columns = options.columns
         if options.pair is not None and columns.pair_column is not None:

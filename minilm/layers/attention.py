@@ -172,7 +172,8 @@ class MultiHeadAttention(nn.Module):
 
     One product makes Q, K and V of all heads at once: it is the 3·H small products of the formula, stacked.
     Given `memory` it is cross-attention: the queries come from `x`, keys and values from `memory`.
-    The attribute `fused` chooses PyTorch's kernel where it gives the same numbers.
+    The attribute `fused` chooses PyTorch's kernel where it gives the same numbers. `kept` names the heads that are left
+    after others were removed (`layers/pruning.py`), by their old numbers; None: all are there.
     Raises InputError if the width is not divisible by the heads.
     """
 
@@ -185,6 +186,7 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(width, width)
         self.dropout = Dropout(dropout)
         self.fused = True
+        self.kept: list[int] | None = None
 
     def project(
         self, x: Tensor, memory: Tensor | None, start: int = 0, query_positions: Tensor | None = None
@@ -197,8 +199,8 @@ class MultiHeadAttention(nn.Module):
         if memory is None:
             q, k, v = self.to_qkv(x).chunk(3, dim=-1)  # each [B, T, C]
         else:
-            C = x.size(-1)
             weight, bias = self.to_qkv.weight, self.to_qkv.bias
+            C = len(weight) // 3  # H·D
             q = F.linear(x, weight[:C], bias[:C])  # [B, T, C]
             k, v = F.linear(memory, weight[C:], bias[C:]).chunk(2, dim=-1)  # each [B, S, C]
         return split_heads(q, self.heads), split_heads(k, self.heads), split_heads(v, self.heads)
@@ -208,8 +210,9 @@ class MultiHeadAttention(nn.Module):
         if cache.keys is None or cache.values is None:
             q, cache.keys, cache.values = self.project(x, memory)
             return q, cache.keys, cache.values
-        C = x.size(-1)
-        q = F.linear(x, self.to_qkv.weight[:C], self.to_qkv.bias[:C])
+        weight, bias = self.to_qkv.weight, self.to_qkv.bias
+        C = len(weight) // 3
+        q = F.linear(x, weight[:C], bias[:C])
         return split_heads(q, self.heads), cache.keys, cache.values
 
     def forward(
@@ -221,7 +224,7 @@ class MultiHeadAttention(nn.Module):
         is_causal: bool = False,
         cache: KVCache | MemoryCache | None = None,
         query_positions: Int[Tensor, "B T"] | None = None,
-        bias: Float[Tensor, "#B H T S"] | None = None,
+        bias: Float[Tensor, "#B _ T S"] | None = None,
     ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B H T S"] | None]:
         """The attended vectors and, when `need_weights`, the attention weights of every head (else None).
 
@@ -238,6 +241,8 @@ class MultiHeadAttention(nn.Module):
             q, k, v = self.project(x, memory, 0 if cache is None else cache.read, query_positions)
             if cache is not None:
                 k, v = cache.extend(k, v)
+        if self.kept is not None and bias is not None and bias.size(1) > 1:
+            bias = bias[:, self.kept]
         is_causal = is_causal and q.size(-2) > 1  # a single query is the last position, and nothing comes after it
         fused = self.fused and not need_weights and not self.dropout.active
         by_kernel = fused and is_causal and may_attend is None and bias is None and q.size(-2) == k.size(-2)

@@ -58,6 +58,7 @@ class OneToken:
             block.norm == "pre"
             and block.cross_attention is None
             and type(block.attention) is MultiHeadAttention
+            and block.attention.kept is None
             and all(type(linear).forward is nn.Linear.forward for linear in linears(block))
             for block in stack.layers
         )

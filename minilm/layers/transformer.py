@@ -97,7 +97,7 @@ class TransformerBlock(nn.Module):
         memory: Float[Tensor, "B M C"] | None = None,
         memory_may_attend: Bool[Tensor, "#B #H #T M"] | None = None,
         cache: KVCache | None = None,
-        bias: Float[Tensor, "1 H T S"] | None = None,
+        bias: Float[Tensor, "1 _ T S"] | None = None,
         memory_cache: MemoryCache | None = None,
     ) -> tuple[Float[Tensor, "B _ C"], Float[Tensor, "B H _ _"] | None]:
         """The hidden states after the block and, when `need_weights`, the weights of its self-attention; in a block with
@@ -199,7 +199,7 @@ class TransformerStack(nn.Module):
         memory_may_attend: Bool[Tensor, "#B #H #T M"] | None = None,
         caches: list[KVCache] | None = None,
         memory_caches: list[MemoryCache] | None = None,
-    ) -> tuple[Float[Tensor, "B _ C"], list[Float[Tensor, "B H _ _"]]]:
+    ) -> tuple[Float[Tensor, "B _ C"], list[Float[Tensor, "B _ _ _"]]]:
         """The hidden states after the last block and, when `need_weights`, the attention weights of every block in order.
 
         Given `query_positions`, the last block computes these positions alone, [B, Q, C], because nothing reads its other

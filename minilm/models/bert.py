@@ -1,6 +1,6 @@
-r"""BERT: the encoder, and the encoder with its two pretraining heads.  F25–F27.
+r"""BERT: the encoder, and the encoder with its two pretraining heads.  F25–F27, F33.
 
-Letters:  B batch · T length · M masked positions · Q query positions in a row · C model width · V vocabulary
+Letters:  B batch · T length · P learned prompts · M masked positions · Q query positions in a row · C model width · V vocabulary
 Source:   Devlin et al. (2019), BERT: Pre-training of Deep Bidirectional Transformers, §3.
 """
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from minilm.errors import InputError
 from minilm.layers.attention import padding_mask
@@ -33,6 +34,7 @@ class Bert(nn.Module):
         self.stack = TransformerStack(
             *(c.layers, c.width, c.heads, c.feed_forward, c.positions), activation=c.activation, norm=c.norm, **options
         )
+        self.prompts: nn.Parameter | None = None  # [P, C], learned vectors before every text (`models/adaptation.py`)
 
     @property
     def output_size(self) -> int:
@@ -55,12 +57,20 @@ class Bert(nn.Module):
         """`token_type_ids` says which segment a token is in (None: all in the first), `attention_mask` is False for padding.
 
         Given `query_positions`, the hidden states are those of these positions alone, [B, Q, C]: the same numbers for less
-        work.
+        work. If the model has learned prompts (F33), every token attends to them, too, and the hidden states are still those
+        of the text.
         """
-        x = self.embeddings(input_ids, token_type_ids)
+        P = 0 if self.prompts is None else len(self.prompts)
+        x = self.embeddings(input_ids, token_type_ids, prompts=self.prompts)  # [B, P + T, C]
         # a mask costs time, so none is passed where nothing is padding
-        may_attend = None if attention_mask is None or attention_mask.all() else padding_mask(attention_mask)
-        return EncoderOutput(*self.stack(x, may_attend, need_weights, query_positions))
+        if attention_mask is None or attention_mask.all():
+            may_attend = None
+        else:
+            may_attend = padding_mask(F.pad(attention_mask, (P, 0), value=True))
+        if query_positions is not None:
+            return EncoderOutput(*self.stack(x, may_attend, need_weights, query_positions + P))
+        hidden, attentions = self.stack(x, may_attend, need_weights)
+        return EncoderOutput(hidden[:, P:], attentions)
 
     def depth_of(self, name: str) -> int:
         """How deep the parameter `name` lies: 0 for the embeddings, 1 for the first block, and so on."""

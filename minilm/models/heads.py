@@ -10,7 +10,7 @@ Source:   Devlin et al. (2019), BERT, §3.
 
 import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -70,7 +70,15 @@ def mean_of_tokens(hidden: Float[Tensor, "B T C"], attention_mask: Bool[Tensor, 
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
-POOLINGS = ("mean", "cls", "last")
+def at_markers(hidden: Float[Tensor, "B T C"], input_ids: Int[Tensor, "B T"], markers: tuple[int, ...]) -> Tensor:
+    """The hidden states where each marker stands first, side by side: [B, 2C]. A text without one has that of [CLS] there."""
+    first = torch.stack([(input_ids == marker).long().argmax(dim=1) for marker in markers], dim=1)  # [B, 2]
+    return hidden.gather(1, first[:, :, None].expand(-1, -1, hidden.size(-1))).flatten(1)
+
+
+POOLINGS = ("mean", "cls", "last", "markers")
+ONE_CLASS, SEVERAL, NUMBER = "single_label_classification", "multi_label_classification", "regression"
+MARKS = ("entities", "tags", "words")
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,13 @@ class HeadConfig:
     labels: tuple[str, ...] = ()
     dropout: float = 0.1
 
+    @property
+    def fewest(self) -> int:
+        """The number of labels that it needs at least."""
+        return 2
+
     def __post_init__(self) -> None:
-        if len(self.labels) < 2:
+        if len(self.labels) < self.fewest:
             raise InputError(f"a classifier needs at least two labels, and there are {list(self.labels)}.")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout {self.dropout} is not in [0, 1).")
@@ -89,15 +102,38 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class TextHeadConfig(HeadConfig):
-    """One label per text. `pooling` says where the text's one vector comes from: "mean" is the mean of its tokens,
-    "cls" the pooler's vector at [CLS], "last" the hidden state after the last token (for recurrent encoders). `pairs` says
-    whether the model was trained on pairs of texts; None if that is not known, as with models that others published."""
+    """What is said about a text: one class, several labels or a number.
+
+    `pooling` says where the text's one vector comes from: "mean" is the mean of its tokens, "cls" the pooler's vector at [CLS],
+    "last" the hidden state after the last token (for recurrent encoders), and "markers" the hidden states of the two tokens
+    `markers` side by side, which stand before the two entities of a relation. `pairs` says whether the model was trained on
+    pairs of texts; None if that is not known, as with models that others published.
+
+    `problem_type` has the names of `transformers`. Of a number, `labels` holds the name alone; while the model learns, its one
+    logit is scaled by `scale` and moved by `center`, the deviation and the mean of the numbers that it learns from.
+    """
 
     pooling: str = "mean"
     pairs: bool | None = None
+    problem_type: str = ONE_CLASS
+    markers: tuple[int, ...] = ()
+    center: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def fewest(self) -> int:
+        return 2 if self.problem_type == ONE_CLASS else 1
 
     def __post_init__(self) -> None:
+        if self.problem_type not in (ONE_CLASS, SEVERAL, NUMBER):
+            raise InputError(
+                f"problem_type '{self.problem_type}' is not known: choose {ONE_CLASS}, {SEVERAL} or {NUMBER}."
+            )
         super().__post_init__()
+        if self.problem_type == NUMBER and len(self.labels) != 1:
+            raise InputError(f"a model that predicts a number has one label, its name, and not {list(self.labels)}.")
+        if (self.pooling == "markers") != (len(self.markers) == 2) or len(set(self.markers)) != len(self.markers):
+            raise InputError("pooling 'markers' needs two different tokens as markers, and no other pooling has any.")
         if self.pooling not in POOLINGS:
             raise InputError(f"pooling '{self.pooling}' is not known: choose one of {', '.join(POOLINGS)}.")
 
@@ -120,9 +156,13 @@ class TokenHeadConfig(HeadConfig):
     longest_word: int = 0
     crf: bool = False
     crf_allowed: tuple[str, ...] = ()
+    marks: str = "entities"
+    """What the labels say: where "entities" are, one thing about each unit by itself ("tags"), or the borders of "words"."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.marks not in MARKS:
+            raise InputError(f"marks '{self.marks}' is not known: choose one of {', '.join(MARKS)}.")
         size = len(self.labels) + 1
         table = [row for row in self.crf_allowed if isinstance(row, str) and len(row) == size and {*row} <= {*"01"}]
         if self.crf_allowed and not (self.crf and len(table) == len(self.crf_allowed) == size):
@@ -136,10 +176,18 @@ class TokenHeadConfig(HeadConfig):
         return torch.tensor([[digit == "1" for digit in row] for row in self.crf_allowed]) if self.crf_allowed else None
 
 
+@dataclass(frozen=True)
+class SpanHeadConfig(HeadConfig):
+    """Where the answer to a question stands in a text: a logit for its first token and one for its last, at every token."""
+
+    labels: tuple[str, ...] = ("start", "end")
+
+
 class Classifier(nn.Module):
     r"""logits = encoder(x) W⁰ + b⁰.  F07.
 
-    For a text, encoder(x) is one vector (see `TextHeadConfig.pooling`); for tagging, it is the hidden state of each token.
+    For a text, encoder(x) is one vector (see `TextHeadConfig.pooling`); for tagging and for spans, it is the hidden state of
+    each token.
     If the head has a CRF, the logits at the first pieces of a line's words are its emissions (F31), `crf` holds its other
     scores, and the model's answer is the best path and not the best tag of each word.
     Raises InputError for a pooling that the encoder does not support.
@@ -151,6 +199,7 @@ class Classifier(nn.Module):
         self.config = self.encoder.config
         self.head_config = head
         self.pooling = head.pooling if isinstance(head, TextHeadConfig) else None
+        self.markers = head.markers if isinstance(head, TextHeadConfig) else ()
         takes_positions = "query_positions" in inspect.signature(encoder.forward).parameters
         if (self.pooling == "cls" and not takes_positions) or (
             self.pooling == "last" and not hasattr(encoder, "last_hidden")
@@ -158,8 +207,9 @@ class Classifier(nn.Module):
             raise InputError(f"pooling '{self.pooling}' does not work with {type(encoder).__name__}: choose mean.")
         self.pooler = Pooler(self.encoder.output_size) if self.pooling == "cls" else None
         self.dropout = Dropout(head.dropout)
-        self.head = skip_init(nn.Linear, self.encoder.output_size, len(head.labels))  # drawn below, with the generator
-        bound = 1 / math.sqrt(self.encoder.output_size)
+        width = self.encoder.output_size * (2 if self.pooling == "markers" else 1)
+        self.head = skip_init(nn.Linear, width, len(head.labels))  # drawn below, with the generator
+        bound = 1 / math.sqrt(width)
         with torch.no_grad():
             self.head.weight.uniform_(-bound, bound, generator=generator)
             self.head.bias.zero_()
@@ -188,7 +238,22 @@ class Classifier(nn.Module):
                 x = mean_of_tokens(x, attention_mask)
             elif self.pooling == "last":
                 x = self.encoder.last_hidden(x, attention_mask)
-        return self.head(self.dropout(x))
+            elif self.pooling == "markers":
+                x = at_markers(x, input_ids, self.markers)
+        logits = self.head(self.dropout(x))
+        head = self.head_config
+        if isinstance(head, TextHeadConfig) and (head.center, head.scale) != (0.0, 1.0):
+            logits = head.center + head.scale * logits
+        return logits
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Move `center` and `scale` into W⁰ and b⁰: the model computes the same number as before, as a plain linear head."""
+        head = self.head_config
+        if isinstance(head, TextHeadConfig):
+            self.head.weight.mul_(head.scale)
+            self.head.bias.mul_(head.scale).add_(head.center)
+            self.head_config = replace(head, center=0.0, scale=1.0)
 
     def depth_of(self, name: str) -> int | float:
         """How deep the parameter `name` lies: in the encoder as it says; the head lies behind all of its layers."""

@@ -21,12 +21,18 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 from minilm.files.notes import Note
-from minilm.models.heads import Classifier, HeadConfig, TextHeadConfig, TokenHeadConfig
+from minilm.models.heads import HeadConfig, SpanHeadConfig, TextHeadConfig, TokenHeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
+from minilm.models.verbaliser import VerbaliserConfig
 from minilm.text.segmentation import TOKENIZER, rule_named
 from minilm.text.tokenizer import Tokenizer
 
-HEAD_TASKS: dict[str, type[HeadConfig]] = {"text": TextHeadConfig, "token": TokenHeadConfig}
+HEAD_TASKS: dict[str, type[HeadConfig]] = {
+    "text": TextHeadConfig,
+    "token": TokenHeadConfig,
+    "span": SpanHeadConfig,
+    "verbaliser": VerbaliserConfig,
+}
 
 
 class Architecture:
@@ -122,9 +128,9 @@ class Architecture:
 
     def write_head(self, model: nn.Module) -> dict:
         """What `config.json` says about the head of a classifier; nothing for other models."""
-        if not isinstance(model, Classifier):
+        head: Any = getattr(model, "head_config", None)
+        if head is None:
             return {}
-        head = model.head_config
         task = next(name for name, kind in HEAD_TASKS.items() if isinstance(head, kind))
         return {"minilm_head": {"task": task} | asdict(head)}
 

@@ -20,7 +20,7 @@ from minilm.files.notes import Note
 from minilm.models.bert import Bert, BertForPretraining
 from minilm.models.bert_start import reserved
 from minilm.models.config import TransformerConfig
-from minilm.models.heads import Classifier, HeadConfig, TextHeadConfig, TokenHeadConfig
+from minilm.models.heads import NUMBER, ONE_CLASS, SEVERAL, Classifier, HeadConfig, TextHeadConfig, TokenHeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.bert_names import (
@@ -62,7 +62,7 @@ ONLY = {
     "pruned_heads": {},
     "quantization_config": None,
 }
-# bert, and models that `transformers` has not: the types keep it from opening them as something else.
+# bert, and models that `transformers` has not: with the types it does not open them as something else.
 MODEL_TYPES = ("bert", *(f"minilm-bert-{kind}" for kind in ("prenorm", "rotary", "relative", "mpnet")))
 SHORTEST = 3  # positions: a token between [CLS] and [SEP]
 HEADED: dict[str, type[HeadConfig]] = {
@@ -138,8 +138,10 @@ def shape_from_hf(
 def hf_head(head: HeadConfig) -> tuple[str, dict]:
     """The class of `transformers` that has this head, and what `config.json` says about its labels."""
     names = {str(i): label for i, label in enumerate(head.labels)}
-    extra = {"id2label": names, "label2id": {label: int(i) for i, label in names.items()}}
-    architecture = next(name for name, kind in HEADED.items() if isinstance(head, kind))
+    extra: dict[str, Any] = {"id2label": names, "label2id": {label: int(i) for i, label in names.items()}}
+    architecture = next((name for name, kind in HEADED.items() if isinstance(head, kind)), "BertModel")
+    if isinstance(head, TextHeadConfig) and head.problem_type != ONE_CLASS:
+        extra["problem_type"] = head.problem_type
     if isinstance(head, TextHeadConfig) and head.pooling != "cls":
         architecture = "BertModel"  # no class there has a head on the mean: the encoder opens, the head is ours
     return architecture, extra | {"classifier_dropout": head.dropout}
@@ -147,8 +149,7 @@ def hf_head(head: HeadConfig) -> tuple[str, dict]:
 
 def head_from_hf(entries: dict, where: str = "config.json") -> HeadConfig | None:
     """The head that a `config.json` of `transformers` describes; None if there is none.
-
-    Raises InputError for a head that predicts numbers or several labels at once, because none of ours does.
+    Raises InputError for a head that predicts several numbers at once, because none of ours does.
     """
     names = entries.get("architectures")
     kind = HEADED.get(str(names[0])) if isinstance(names, list) and names else None
@@ -157,15 +158,16 @@ def head_from_hf(entries: dict, where: str = "config.json") -> HeadConfig | None
 
 def head_of_kind(kind: type[HeadConfig], entries: dict, where: str) -> HeadConfig:
     """The head of this kind, with the labels and the dropout that a `config.json` names."""
-    if (problem := entries.get("problem_type")) not in (None, "single_label_classification"):
-        raise InputError(f"{where}: problem_type {problem!r} is not implemented.")
-    dropout: Any = next(
-        (entries[key] for key in ("classifier_dropout", CONFIG_KEYS["dropout"]) if entries.get(key) is not None),
-        DEFAULTS["dropout"],
-    )
-    labels = labels_from_hf(entries, where)
+    labels, problem = labels_from_hf(entries, where), entries.get("problem_type")
+    several = kind is TokenHeadConfig and problem not in (None, ONE_CLASS)
+    if several or problem not in (None, ONE_CLASS, SEVERAL, NUMBER) or (problem == NUMBER and len(labels) > 1):
+        raise InputError(f"{where}: problem_type {problem!r} with {len(labels)} labels is not implemented.")
+    problem = problem or (NUMBER if len(labels) == 1 and kind is TextHeadConfig else ONE_CLASS)  # as in `transformers`
+    given = [entries[key] for key in ("classifier_dropout", CONFIG_KEYS["dropout"]) if entries.get(key) is not None]
+    dropout: Any = given[0] if given else DEFAULTS["dropout"]
+    more = {"pooling": "cls", "problem_type": problem} if kind is TextHeadConfig else {}
     try:
-        return kind(labels, dropout) if kind is TokenHeadConfig else TextHeadConfig(labels, dropout, "cls")
+        return kind(labels, dropout, **more)
     except TypeError as error:
         raise InputError(f"{where} does not describe a classifier: {error!r}.") from None
 

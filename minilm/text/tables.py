@@ -1,6 +1,8 @@
 """CSV, TSV and JSON-lines files: rows as labelled examples or as documents."""
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +29,8 @@ class Column(NamedTuple):
     name: str
     advice: str
     is_label: bool = False
+    holds: str = "text"
+    """What a label is: "text", several "labels" with ; between them (or a list in JSON, and maybe none), or a "number"."""
 
 
 class Cell(NamedTuple):
@@ -49,24 +53,43 @@ def labelled_file(
     label_column: str | None = "label",
     pair_column: str | None = None,
     note: Note = unheard,
+    holds: str = "text",
 ) -> Iterator[Example]:
     """The rows of a CSV, TSV or JSON-lines file. Give `label_column=None` if you do not need labels or have none.
+
+    `holds` says what a label is: "text"; several "labels", with a semicolon between them, or as a list in JSON (an empty cell
+    or list is no label); or a "number". An `Example` holds all of them as one text, as a cell of a CSV file would.
 
     Texts are read as they are. Labels lose the spaces and invisible characters around them and are composed (NFC); `note`
     hears how many were changed. Raises InputError for two labels that differ only in case, width or the like.
     """
     names = {"text": text_column, "label": label_column, "pair": pair_column}
     wanted = {
-        part: Column(name, f"Name it with --{part}-column.", part == "label")
+        part: Column(name, f"Name it with --{part}-column.", part == "label", holds if part == "label" else "text")
         for part, name in names.items()
         if name is not None
     }
     labels = _Labels(path)
     for number, cells in _rows(path, list(wanted.values()), note):
         row = dict(zip(wanted, cells, strict=True))
-        label = labels.tidied(row["label"], number) if "label" in row else None
+        label = labels.read(row["label"], number, wanted["label"]) if "label" in row else None
         yield Example(row["text"].text, label, row["pair"].text if "pair" in row else None)
     labels.say(note)
+
+
+SEPARATOR = ";"  # between the labels of a text that has several
+
+
+def number_of(text: str, where: str) -> float:
+    """The number that a cell holds. Raises InputError, which begins with `where`, if there is none."""
+    try:
+        value = float(tidy(text))
+    except ValueError:
+        point = "; write a decimal point, not a comma" if re.fullmatch(r"[+-]?\d+,\d+", tidy(text)) else ""
+        raise InputError(f"{where} holds {text[:30]!r}, which is not a number{point}.") from None
+    if not math.isfinite(value):
+        raise InputError(f"{where} holds {text[:30]!r}, which is not a finite number.")
+    return value
 
 
 class _Labels:
@@ -77,6 +100,19 @@ class _Labels:
         self.seen: dict[str, tuple[str, int]] = {}  # likeness: the spelling and the line where it came first
         self.known: set[tuple[str, str]] = set()
         self.changed, self.example = 0, ""
+
+    def read(self, cell: Cell, number: int, column: Column) -> str:
+        """The label of a row, checked for what its column holds."""
+        if column.holds == "number":
+            number_of(cell.text, f"{self.path}, line {number}: the column {column.name!r}")
+            return tidy(cell.text)
+        if column.holds == "text":
+            return self.tidied(cell, number)
+        parts = [part for part in cell.text.split(SEPARATOR) if visible(part)]
+        labels = [self.tidied(Cell(part), number) for part in parts]
+        if twice := [label for label in labels if labels.count(label) > 1]:
+            raise InputError(f"{self.path}, line {number}: the label {twice[0]!r} is given twice.")
+        return SEPARATOR.join(labels)
 
     def tidied(self, cell: Cell, number: int) -> str:
         label = tidy(cell.text)
@@ -116,7 +152,7 @@ def _rows(path: Path, wanted: list[Column], note: Note) -> Iterator[tuple[int, l
     for number, cells in (_json_rows if suffix in JSON_LINES else _table_rows)(path, wanted, note):
         empty = False
         for cell, column in zip(cells, wanted, strict=True):
-            if not visible(cell.text):
+            if not visible(cell.text) and not (column.holds == "labels" and not cell.text.strip()):
                 unseen = cell.text.strip()
                 what = f"has only invisible characters ({code_points(unseen)})" if unseen else "is empty"
                 raise InputError(f"{path}, line {number}: the column {column.name!r} {what}.")
@@ -147,7 +183,15 @@ def _json_rows(path: Path, wanted: list[Column], note: Note) -> Iterator[tuple[i
 
 def _json_cell(value: Any, column: Column, where: str) -> Cell:
     """Text and whole numbers are read. true and false can only be labels. A list, null, 1.5 or NaN is none of these."""
-    if not isinstance(value, str | int) or (isinstance(value, bool) and not column.is_label):
+    if column.holds == "labels" and isinstance(value, list) and all(isinstance(each, str) for each in value):
+        if odd := [each for each in value if SEPARATOR in each or not visible(each)]:
+            raise InputError(f"{where}: {odd[0][:40]!r} is no label: it is empty, or has a semicolon in it.")
+        value = SEPARATOR.join(value)
+    if column.holds == "number" and isinstance(value, float):
+        value = repr(value)
+    if not isinstance(value, str | int) or (
+        isinstance(value, bool) and (not column.is_label or column.holds == "number")
+    ):
         raise InputError(f"{where}: {column.name!r} must be text, not {json.dumps(value)[:40]}.")
     refuse_half_characters(str(value), f"{where}: {column.name!r}")
     return Cell(str(value), "" if isinstance(value, str) else json.dumps(value))

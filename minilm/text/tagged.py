@@ -4,7 +4,7 @@ BIO tags: `B-PER` begins a person, `I-PER` continues it, and `O` means no entity
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,6 +94,21 @@ def conll_lines(path: Path, note: Note = unheard) -> Iterator[TaggedLine]:
             note(f"{path}: column {i + 1} holds tags, too, such as {tag}; those of the last column were read.")
 
 
+def plain_conll_lines(path: Path, note: Note = unheard) -> Iterator[TaggedLine]:
+    """Sentences of a CoNLL file whose last column may hold any tags, such as parts of speech; they are read as they are.
+
+    Raises InputError, as `conll_lines` does, for a file that is empty or has rows of another form.
+    """
+    found = sentences(path, note)
+    if not found:
+        raise InputError(
+            f"{path} is empty: write a token and its tag on each line, and a blank line between sentences."
+        )
+    for sentence in found:
+        tokens, tags = ([row.cells[i] for row in sentence] for i in (0, -1))
+        yield numbered(tokens, tags, [row.number for row in sentence])
+
+
 def _scheme(path: Path, found: list[list[Row]]) -> Scheme:
     """The scheme of the tags. Raises InputError, naming a line, if there is none, or if borders between entities are lost."""
     places: dict[str, int] = {}
@@ -112,14 +127,18 @@ def _scheme(path: Path, found: list[list[Row]]) -> Scheme:
 # ------------------------------------------------------------------------- word/tag, as in the newspaper
 
 
-def word_tag_lines(path: Path) -> Iterator[TaggedLine]:
-    """Read a file of `word/tag` lines as characters with BIO tags. Raises InputError for an empty file or a bad item."""
+def word_tag_lines(path: Path, read: Callable[[str], TaggedLine] | None = None) -> Iterator[TaggedLine]:
+    """Read a file of `word/tag` lines as characters with BIO tags, or as `read` turns a line into tokens and tags.
+
+    Raises InputError for an empty file or a bad item.
+    """
+    read = read or tag_characters
     empty = True
     for number, line in enumerate(text_lines(path), start=1):
         if line.strip():
             empty = False
             try:
-                yield numbered(*(tagged := tag_characters(line)), [number] * len(tagged.tokens))
+                yield numbered(*(tagged := read(line)), [number] * len(tagged.tokens))
             except InputError as error:
                 raise InputError(f"{path}, line {number}: {error}") from None
     if empty:
@@ -141,6 +160,25 @@ def tag_characters(line: str) -> TaggedLine:
         else:
             tags += ["O"] * len(word)
     return TaggedLine(tokens, tags)
+
+
+def words_with_parts_of_speech(line: str) -> TaggedLine:
+    """`[中国/ns  共产党/n]nt  的/u` → 中国 ns, 共产党 n, 的 u: every word with its own tag, without the brackets of compounds."""
+    words = _plain_words(_COMPOUND.sub(r" \1 ", _PAGE.sub("", line)))
+    return TaggedLine([word for word, _ in words], [tag for _, tag in words])
+
+
+def characters_of_words(line: str) -> TaggedLine:
+    """`在/p  北京/ns  的/u` → 在 S, 北 B, 京 E, 的 S: which character begins a word, is inside one, ends one, or is one."""
+    words = words_with_parts_of_speech(line).tokens
+    return TaggedLine(
+        [character for word in words for character in word], [tag for word in words for tag in bmes(len(word))]
+    )
+
+
+def bmes(length: int) -> list[str]:
+    """The tags of the characters of a word: B, M …, E, or S for a word of one character."""
+    return ["S"] if length == 1 else ["B", *["M"] * (length - 2), "E"]
 
 
 def plain_text(line: str) -> str:

@@ -8,15 +8,21 @@ Source:   Tjong Kim Sang and De Meulder (2003), CoNLL-2003, for whole entities; 
           Generalisation in named entity recognition, for seen and unseen names.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
+
+import numpy as np
+from sklearn.metrics import precision_recall_fscore_support
 
 from minilm.errors import InputError
 from minilm.text.tagged import TaggedLine
 from minilm.training.metrics import entities
 
 Name = tuple[str, ...]
-MICRO, MACRO, KNOWN, NEW = "micro average", "macro average", "known names", "new names"
+MICRO, MACRO, WEIGHTED = "micro average", "macro average", "weighted average"
+KNOWN, NEW = "known names", "new names"
+AVERAGES = {MICRO: "micro", MACRO: "macro", WEIGHTED: "weighted"}
 
 
 class Entity(NamedTuple):
@@ -62,6 +68,7 @@ def report(
         a kind           the entities of this kind, in alphabetical order of the kinds
         micro average    all entities, so a kind with many entities weighs more
         macro average    the mean of the rows of the kinds, in which 0 divided by 0 counts as 0
+        weighted average the same mean, in which each kind weighs as much as it has entities in T
         known names      the entities whose name (`name_of`) is in `known_names`, as an entity of whatever kind
         new names        the others
 
@@ -78,14 +85,47 @@ def report(
         return []
     each = [row(kind, T, G, of_kind(kind)) for kind in kinds]
     micro = row(MICRO, T, G, lambda _: True)
-    P, R, F1 = (
-        sum(value or 0.0 for value in column) / len(each)
-        for column in zip(*((own.precision, own.recall, own.f1) for own in each), strict=True)
-    )
-    rows = [*each, micro, Row(MACRO, P, R, F1, micro.support)]
+    weights = [own.support for own in each] if micro.support else [1] * len(each)
+    rows = [*each, micro, mean_row(MACRO, each, [1] * len(each)), mean_row(WEIGHTED, each, weights)]
     if known_names is not None:
         rows.append(row(KNOWN, T, G, lambda entity: entity.name in known_names))
         rows.append(row(NEW, T, G, lambda entity: entity.name not in known_names))
+    return rows
+
+
+def mean_row(name: str, each: Sequence[Row], weights: Sequence[int]) -> Row:
+    """The mean of several rows, with weights; 0 divided by 0 counts as 0."""
+    P, R, F1 = (
+        sum(weight * (value or 0.0) for weight, value in zip(weights, column, strict=True)) / sum(weights)
+        for column in zip(*((own.precision, own.recall, own.f1) for own in each), strict=True)
+    )
+    return Row(name, P, R, F1, sum(own.support for own in each))
+
+
+def label_rows(true: np.ndarray | Sequence, guessed: np.ndarray | Sequence, labels: Sequence[str]) -> list[Row]:
+    """Precision, recall, F1 and support of each label, and their three averages, as scikit-learn computes them.  F30.
+
+    `true` and `guessed` are the number of the class of each example [N]; or, where an example may have several labels, zeros
+    and ones [N, K]. Labels that neither side has are left out. 0 divided by 0 is None in the row of a label, and counts as 0 in
+    the averages.
+    """
+    true, guessed = np.asarray(true), np.asarray(guessed)
+    several = true.ndim == 2
+    held = true.any(0) | guessed.any(0) if several else np.isin(np.arange(len(labels)), [*true, *guessed])
+    kept = np.flatnonzero(held)
+    if several:
+        true, guessed = true[:, kept], guessed[:, kept]
+    if not len(kept):
+        return []
+    which = None if several else kept
+    P, R, F1, support = precision_recall_fscore_support(true, guessed, labels=which, zero_division=np.nan)
+    rows = []
+    for place, k in enumerate(kept.tolist()):
+        p, r, f1 = (None if math.isnan(column[place]) else float(column[place]) for column in (P, R, F1))
+        rows.append(Row(labels[k], p, r, f1, int(support[place])))
+    for name, average in AVERAGES.items():
+        P, R, F1, _ = precision_recall_fscore_support(true, guessed, labels=which, average=average, zero_division=0)
+        rows.append(Row(name, float(P), float(R), float(F1), int(support.sum())))
     return rows
 
 
@@ -127,9 +167,9 @@ def check_lengths(true_lines: Sequence[TaggedLine], guessed_lines: Sequence[list
             )
 
 
-def as_markdown(rows: Iterable[Row]) -> str:
-    """The report as a table. A dash is 0 divided by 0."""
-    lines = ["| entities | precision | recall | F1 | support |", "|---|---:|---:|---:|---:|"]
+def as_markdown(rows: Iterable[Row], what: str = "entities") -> str:
+    """The report as a table; `what` is the heading of its first column. A dash is 0 divided by 0."""
+    lines = [f"| {what} | precision | recall | F1 | support |", "|---|---:|---:|---:|---:|"]
     for row in rows:
         figures = ("–" if value is None else f"{value:.3f}" for value in row[1:4])
         lines.append(f"| {row.name} | {' | '.join(figures)} | {row.support:,} |")

@@ -18,16 +18,21 @@ from minilm.text.tokenizer import Tokenizer
 TOKENS = 512  # in one batch, including padding: enough to keep a processor busy, and few enough for its cache
 
 
-@torch.no_grad()
 def probabilities(model: nn.Module, examples: Dataset, device: torch.device | None = None) -> list[np.ndarray]:
     """softmax(logits) for each row, in the order of the rows: [K] for a text, [T, K] for a tagged line.
 
     Raises InputError if a score is not a number.
     """
-    return _of_rows(model, examples, device, lambda logits: logits.softmax(dim=-1))
+    return of_rows(model, examples, device, lambda logits: logits.softmax(dim=-1))
 
 
-def _of_rows(
+def logits_of(model: nn.Module, examples: Dataset, device: torch.device | None = None) -> list[np.ndarray]:
+    """The logits of each row, in the order of the rows. Raises InputError if a score is not a number."""
+    return of_rows(model, examples, device, lambda logits: logits)
+
+
+@torch.no_grad()
+def of_rows(
     model: nn.Module, examples: Dataset, device: torch.device | None, function: Callable[[Tensor], Tensor]
 ) -> list[np.ndarray]:
     """A function of the logits for each row, in the order of the rows, without padding."""
@@ -70,7 +75,7 @@ def _viterbi_tags(
     """The best path of each line, whose emissions are the logits at its words.  F31."""
     crf: Any = model.crf
     parts: list[list[np.ndarray]] = [[] for _ in range(max(examples.owner, default=-1) + 1)]
-    rows = _of_rows(model, examples, device, lambda logits: logits)
+    rows = of_rows(model, examples, device, lambda logits: logits)
     for owner, labels, row in zip(examples.owner, examples.labels, rows, strict=True):
         parts[owner].append(row[np.array(labels) != IGNORED])
     E = [np.concatenate(line) if line else np.empty((0, len(tags)), np.float32) for line in parts]

@@ -136,6 +136,33 @@ def binary_cross_entropy(logits: Float[Tensor, "*batch"], targets: Float[Tensor,
     return _mean(torch.logaddexp(z, torch.zeros_like(z)) - y * z)
 
 
+def squared_error(predicted: Float[Tensor, " N"], targets: Float[Tensor, " N"], scale: float = 1.0) -> Loss:
+    r"""1/N Σ ((ŷ − y) / scale)², the mean squared error of N numbers.  D0 §3.2.
+
+    `scale` is the deviation of the numbers that are learned from, so that the loss is about 1 for a model that always says
+    their mean, whatever their unit; the mean squared error in that unit is scale² times as large.
+    """
+    return _mean(((predicted - targets.to(predicted.dtype)) / scale).square())
+
+
+def span_loss(logits: Float[Tensor, "B T 2"], labels: Int[Tensor, "B 2"], inside: Bool[Tensor, "B T"]) -> Loss:
+    r"""½ (−log P(start) − log P(end)), the mean over the rows whose labels are not −100.  F28.
+
+    P is a softmax over the positions where `inside` is True: the tokens of the text, and [CLS], which stands for "the answer is
+    not in this row". So a question, a separator and padding can never be an answer. Source: Devlin et al. (2019), BERT, §4.2.
+    Raises InputError for a label at a position that is not inside.
+    """
+    counts = (labels != IGNORED).all(dim=1)
+    z, y, inside = logits[counts], labels[counts], inside[counts]
+    if len(y) and not inside.gather(1, y).all():
+        raise InputError(
+            "an answer lies outside the text: its first and last token must be tokens of the text, or [CLS]."
+        )
+    z = z.masked_fill(~inside[:, :, None], -torch.inf).transpose(1, 2).reshape(-1, z.size(1))  # [2B, T]
+    loss = cross_entropy(z, y.flatten())
+    return Loss(loss.value, len(y))
+
+
 def l2(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:
     r"""½ Σ θ², summed over all parameters; add λ times this to a loss.
 

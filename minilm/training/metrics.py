@@ -1,11 +1,14 @@
 """How good a model is: the metrics of F30, computed by scikit-learn and seqeval."""
 
+import itertools
 import warnings
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from seqeval.metrics import f1_score as entity_f1, precision_score as entity_precision, recall_score as entity_recall
 from seqeval.metrics.sequence_labeling import get_entities
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, mean_squared_error, r2_score
 from torch import nn
 
 from minilm.examples.batching import Dataset
@@ -17,10 +20,14 @@ Measured = dict[str, float | None]  # figures by their names; None is 0 divided 
 
 def measure_texts(model: nn.Module, examples: Dataset, device: torch.device) -> Measured:
     """Accuracy, and the mean of the F1 of all classes."""
-    guessed = predicted_labels(model, examples, device)
+    return text_scores(examples.labels, predicted_labels(model, examples, device))
+
+
+def text_scores(true: Sequence | np.ndarray, guessed: Sequence | np.ndarray) -> Measured:
+    """Accuracy, and the mean of the F1 of all classes that occur, from the class of each text (or of each word)."""
     return {
-        "accuracy": float(accuracy_score(examples.labels, guessed)),
-        "macro_f1": float(f1_score(examples.labels, guessed, average="macro", zero_division=0)),
+        "accuracy": float(accuracy_score(true, guessed)),
+        "macro_f1": float(f1_score(true, guessed, average="macro", zero_division=0)),
     }
 
 
@@ -61,3 +68,49 @@ def entity_scores(true: list[list[str]], guessed: list[list[str]]) -> Measured:
 def entities(tags: list[str]) -> list[tuple[str, int, int]]:
     """(type, first, last + 1) of each entity in the BIO tags of a line."""
     return [(kind, first, last + 1) for kind, first, last in get_entities(tags)]
+
+
+def several_scores(true: Sequence | np.ndarray, guessed: Sequence | np.ndarray) -> Measured:
+    """Micro and macro F1 over K labels, and the share of texts whose labels are all right, from zeros and ones [N, K].
+
+    The macro F1 is the mean over the labels that occur, in the data or among the guesses.
+    """
+    true, guessed = np.asarray(true), np.asarray(guessed)
+    held = np.flatnonzero(true.any(0) | guessed.any(0))
+    f1 = {
+        average: float(f1_score(true[:, held], guessed[:, held], average=average, zero_division=0))
+        if len(held)
+        else None
+        for average in ("micro", "macro")
+    }
+    return {"micro_f1": f1["micro"], "macro_f1": f1["macro"], "all_right": float((true == guessed).all(axis=1).mean())}
+
+
+def number_scores(true: Sequence | np.ndarray, guessed: Sequence | np.ndarray) -> Measured:
+    """The mean squared error, the mean absolute error, and R², which is None if all true numbers are the same."""
+    true, guessed = np.asarray(true, dtype=np.float64), np.asarray(guessed, dtype=np.float64)
+    return {
+        "r2": float(r2_score(true, guessed)) if true.std() > 0 else None,
+        "mse": float(mean_squared_error(true, guessed)),
+        "mae": float(mean_absolute_error(true, guessed)),
+    }
+
+
+def words_of(tags: Sequence[str]) -> list[tuple[int, int]]:
+    """(first, last + 1) of each word in the tags B, M, E, S of a line.
+
+    A word begins at B or S, and behind E or S. So every character is in one word, even if the tags contradict each other.
+    """
+    starts = [i for i, tag in enumerate(tags) if i == 0 or tag in "BS" or tags[i - 1] in "ES"]
+    return list(itertools.pairwise([*starts, len(tags)]))
+
+
+def word_scores(true: list[list[str]], guessed: list[list[str]]) -> Measured:
+    """Precision, recall and F1 of whole words, from the tags B, M, E, S of each line; None is 0 divided by 0."""
+    T, G = ({(i, *word) for i, tags in enumerate(lines) for word in words_of(tags)} for lines in (true, guessed))
+    both = len(T & G)
+    return {
+        "f1": 2 * both / (len(T) + len(G)) if T or G else None,
+        "precision": both / len(G) if G else None,
+        "recall": both / len(T) if T else None,
+    }

@@ -8,8 +8,7 @@ An objective is all that `training/run.py` needs to know about what is learned:
     summary(measured)        the most telling of these figures, in a few words
     curves                   the names of the figures that are drawn over the course of a run
 
-Letters:  B batch · T length · K classes · V vocabulary
-"""
+Letters:  B batch · T length · K classes · V vocabulary"""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
 from minilm.examples.labels import IGNORED
+from minilm.training.head_losses import has_classes, loss_without_classes
 from minilm.training.loop import Step
 from minilm.training.losses import Loss, candidate_cross_entropy, crf_loss, cross_entropy
 
@@ -249,10 +249,15 @@ def noting_sizes(batches: Iterable[Batch], sizes: list[Tensor]) -> Iterator[Batc
 
 @dataclass(frozen=True)
 class Classification(Unchanging):
-    r"""−1/N Σ log softmax(logits)(y): over texts [B, K], or over the tokens that carry a tag [B, T, K].  F08, F28.
+    r"""What a `Classifier` is trained for, which its head says. For classes and tags it is the cross-entropy,
+
+    −1/N Σ log softmax(logits)(y): over texts [B, K], or over the tokens that carry a tag [B, T, K].  F08, F28.
 
     For a model with a CRF it is −1/N Σ log P(y ∣ x), over the lines of the batch and divided by their tokens (F31). The parts
     of a line that was cut count as lines without the start, or the end, that they do not have.
+
+    For several labels it is the binary cross-entropy of every label (F05), for a number the mean squared error, and for spans
+    the mean of the cross-entropies of start and end.
 
     `head_only` is for an encoder that is frozen: training then computes everything as it will be used later, without
     dropout.
@@ -263,9 +268,12 @@ class Classification(Unchanging):
     curves: ClassVar[tuple[str, ...]] = ("loss",)
 
     def loss(self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Loss:
-        """The mean in nats over the labels that are not −100, and how many they are."""
+        """The mean in nats over the labels that are not −100, and how many they are. (Of a number, it is no nats.)"""
         assert batch.labels is not None
         logits = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
+        head = getattr(model, "head_config", None)
+        if not has_classes(head):
+            return loss_without_classes(head, logits, batch, label_smoothing)
         crf: Any = getattr(model, "crf", None)
         if crf is None:
             return cross_entropy(logits, batch.labels, label_smoothing)

@@ -4,6 +4,7 @@ Letters:  N pictures · m pixels · K classes · x the pixels · y the class
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,23 +19,29 @@ AT_ONCE = 200  # pictures per batch when nothing is trained
 
 
 @torch.no_grad()
-def class_log_probabilities(model: GPT, pictures: Pictures) -> Float[np.ndarray, "N K"]:
-    r"""log P(x ∣ y) = Σᵢ log P(xᵢ ∣ xᵢ₋₁ … x₁, y) in nats, of every picture in every class.  F24.
+def log_probabilities(model: GPT, pictures: Pictures) -> Float[np.ndarray, " N"]:
+    r"""log P(x ∣ y) = Σᵢ log P(xᵢ ∣ xᵢ₋₁ … x₁, y) in nats, of every picture in its own class.  F24.
 
-    With P(y) and Bayes' rule this is a classifier: the class whose token in front makes the picture most probable. A picture is
-    read K times, once in each class. The model is left in evaluation mode. Raises InputError if it does not fit the pictures.
+    The model is left in evaluation mode. Raises InputError if it does not fit the pictures.
     """
     check_fits(model, pictures)
     model.eval()
     device = next(model.parameters()).device
-    columns = []
-    for y in range(pictures.classes):
-        sums = []
-        for ids in pictures.rows(y).to(device).split(AT_ONCE):
-            log_p = model(ids[:, :-1]).double().log_softmax(dim=-1)  # row i gives pixel i + 1
-            sums.append(log_p.gather(-1, ids[:, 1:, None])[..., 0].sum(dim=1))
-        columns.append(torch.cat(sums).cpu().numpy())
-    return np.stack(columns, axis=1)
+    sums = []
+    for ids in pictures.rows().to(device).split(AT_ONCE):
+        log_p = model(ids[:, :-1]).double().log_softmax(dim=-1)  # row i gives pixel i + 1
+        sums.append(log_p.gather(-1, ids[:, 1:, None])[..., 0].sum(dim=1))
+    return torch.cat(sums).cpu().numpy()
+
+
+def class_log_probabilities(model: GPT, pictures: Pictures) -> Float[np.ndarray, "N K"]:
+    r"""log P(x ∣ y) in nats, of every picture in every class.  F24.
+
+    With P(y) and Bayes' rule this is a classifier: the class whose token in front makes the picture most probable. A picture is
+    read K times, once in each class. The model is left in evaluation mode. Raises InputError if it does not fit the pictures.
+    """
+    classes = (np.full_like(pictures.y, y) for y in range(pictures.classes))
+    return np.stack([log_probabilities(model, replace(pictures, y=y)) for y in classes], axis=1)
 
 
 def draw_pictures(

@@ -16,6 +16,7 @@ from minilm.examples.batching import Batch, Dataset
 from minilm.training.early_stopping import EarlyStopping
 from minilm.training.loop import LearningRate, Progress
 from minilm.training.objectives import Classification
+from minilm.training.rank_budget import RankBudget, with_rank_budget
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
 
@@ -79,10 +80,13 @@ def fit(
     device: torch.device | None = None,
     bar: bool = True,
     on_epoch: Callable[[int, Progress], object] | None = None,
+    judge: Callable[[nn.Module], float] | None = None,
 ) -> float:
     """Train `model` in place and return the seconds it took. The same seed gives the same model, bit for bit.
 
     `on_epoch(epoch, progress)` is called after every epoch. With `patience`, the weights of the best epoch are put back.
+    `judge(model)` measures a development part that the caller has set aside: then nothing else is, the best epoch is the one
+    with its largest figure, and with `patience` training ends when that no longer grows.
     Raises KeyboardInterrupt after Ctrl-C, so that a half-fitted model is not taken for a fitted one.
     """
     started = time.perf_counter()
@@ -90,7 +94,9 @@ def fit(
         freeze_all_but_head(model)
     rng = np.random.default_rng(seed)
     validation, stopping = None, None
-    if recipe.patience:
+    if judge:
+        stopping = EarlyStopping(recipe.patience or recipe.epochs)
+    elif recipe.patience:
         places = rng.permutation(np.arange(len(examples)))
         tenth = max(1, len(places) // 10)
         validation, examples = examples.subset(places[:tenth]), examples.subset(np.sort(places[tenth:]))
@@ -104,7 +110,7 @@ def fit(
             order = examples.shuffled(recipe.batch, rng)
         return examples.batch(order[step % per_epoch])
 
-    objective = Classification(recipe.label_smoothing, recipe.head_only)
+    objective = with_rank_budget(Classification(recipe.label_smoothing, recipe.head_only), model)
     budget = Budget(steps=recipe.epochs * per_epoch)
     run = TrainingRun(model, objective, batch_at, budget, recipe.optimisation(), seed, device)
 
@@ -114,7 +120,9 @@ def fit(
             return False  # a pause in the middle of an epoch: the user pressed Ctrl-C
         if on_epoch:
             on_epoch(epoch, progress)
-        if stopping and validation:
+        if stopping and judge:
+            stopping.update(judge(model), model)
+        elif stopping and validation:
             batches = (validation.batch(chosen).to(run.device) for chosen in validation.in_order())
             stopping.update(objective.measure(model, batches)["loss"], model)
         return bool(stopping and stopping.should_stop)
@@ -124,5 +132,7 @@ def fit(
         raise KeyboardInterrupt
     if stopping:
         stopping.restore(model)
+    if isinstance(objective, RankBudget):
+        objective.finish()
     model.eval()
     return time.perf_counter() - started

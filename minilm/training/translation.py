@@ -5,6 +5,7 @@ Sources:  Sutskever, Vinyals and Le (2014), Sequence to Sequence Learning with N
           for label smoothing.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,10 @@ from torch import Tensor, nn
 from minilm.examples.batching import Batch, pad
 from minilm.examples.seq2seq import source_row
 from minilm.models.generation import Written, beam_search, generate
+from minilm.text.memory import with_hints
+from minilm.text.parallel import placeholders
 from minilm.text.tokenizer import Tokenizer
+from minilm.training.agreement import most_agreed
 from minilm.training.loop import Step
 from minilm.training.objectives import CausalLM
 from minilm.training.writing import never_written
@@ -80,6 +84,58 @@ def translate(
             for i, one in zip(chosen, found, strict=True):
                 written[i] = one
     return [tokenizer.text(i for i in (one.ids if one else []) if i != tokenizer.end) for one in written]
+
+
+TEMPERATURE, TOP_P = 0.7, 0.95  # of the translations that are drawn, chosen on the development part of the strings
+HINT = 2  # what a hint counts for, in translations that are drawn; chosen there, too
+
+
+def translate_by_agreement(
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    sources: Sequence[str],
+    samples: int = 24,
+    hints: Sequence[Sequence[str]] = (),
+    beams: int = 4,
+    length_penalty: float = 1.0,
+    max_new_tokens: int = 100,
+    seed: int = 0,
+) -> list[str]:
+    """For every source, the translation that agrees most with `samples` others, which are drawn (`training/agreement.py`).
+
+    `hints` are the translations of each source's neighbours, which the model reads behind it (`text/memory.py`). Candidates are
+    the translations that are drawn, the best beams and the hints, and all of them vote as well. A candidate that loses
+    a placeholder is taken only if all do; what is lost then is written behind it, because a program fails without it.
+    The same seed gives the same translations. Raises InputError as `translate` does.
+    """
+    translator: Any = model.eval()
+    settings: dict[str, Any] = dict(max_new_tokens=max_new_tokens, stop={tokenizer.end})
+    settings["banned"] = never_written(model, tokenizer)
+    out = []
+    given = list(hints) or [[] for _ in sources]
+    texts = [with_hints(source, hint) for source, hint in zip(sources, given, strict=True)]
+    for number, (text, ids) in enumerate(_ids(tokenizer, texts)):
+        row = source_row(tokenizer, ids, text, translator.config.max_length)
+        source_ids = torch.tensor([row] * samples, device=device_of(model))
+        found = generate(
+            *(translator.reading(source_ids), [[tokenizer.begin]] * samples),
+            **settings | dict(temperature=TEMPERATURE, top_p=TOP_P, seed=seed + number),
+        )
+        found += beam_search(
+            translator.reading(source_ids[:1]), [tokenizer.begin], beams, length_penalty=length_penalty, **settings
+        )
+        written = [tokenizer.text(i for i in one.ids if i != tokenizer.end) for one in found]
+        votes = Counter(dict.fromkeys(given[number], HINT)) + Counter(written)
+        out.append(safest([*written, *given[number]], votes, sources[number]))
+    return out
+
+
+def safest(candidates: Sequence[str], votes: Counter[str], source: str) -> str:
+    """The best candidate of those that lose the fewest placeholders of the source, with what is lost behind it."""
+    lost = {one: placeholders(source) - placeholders(one) for one in candidates}
+    fewest = min(each.total() for each in lost.values())
+    best = most_agreed([one for one, each in lost.items() if each.total() == fewest], votes)
+    return " ".join([best, *lost[best].elements()])
 
 
 @torch.inference_mode()

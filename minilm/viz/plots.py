@@ -11,6 +11,7 @@ import math
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -262,7 +263,8 @@ def lines(scores: dict[str, list[tuple]], sizes: np.ndarray, metric: str, title:
         axis.errorbar(x, y, yerr=std, elinewidth=1.2, **drawn)
         ends.append((x[-1], y[-1], f"{name}  {y[-1]:.3f}", colour))
     axis.set(xscale="log", xlabel="labels", title=title or f"{metric} (mean and standard deviation over seeds)")
-    axis.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+    close = [later < 1.5 * size for size, later in pairwise([*sizes, np.inf])]  # two numbers there would overlap
+    axis.set_xticks(sizes, ["" if hidden else f"{size:,.0f}" for size, hidden in zip(sizes, close, strict=True)])
     axis.minorticks_off()
     axis.grid(axis="y")
     label_ends(axis, ends)

@@ -10,7 +10,7 @@ from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
 from minilm.pretrained.protocol import open_encoder, open_pretraining
 from minilm.text.segmentation import mixed
 from minilm.training.inference import attention_of, fill
-from minilm.training.tasks import found_entities
+from minilm.training.word_tasks import found_entities
 
 
 @pytest.fixture(scope="module")

@@ -393,6 +393,7 @@ def test_F30_a_tagger_is_measured_kind_by_kind_and_on_names_that_it_does_not_kno
         "| HEN | 1.000 | 0.667 | 0.800 | 3 |",
         "| micro average | 1.000 | 0.667 | 0.800 | 3 |",
         "| macro average | 1.000 | 0.667 | 0.800 | 3 |",
+        "| weighted average | 1.000 | 0.667 | 0.800 | 3 |",
         "| known names | 1.000 | 1.000 | 1.000 | 2 |",
         "| new names | – | 0.000 | 0.000 | 1 |",
     ]

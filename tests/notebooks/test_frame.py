@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from changes import build
+from changes import build, read
 from pages import NOTEBOOKS
 
 from minilm.exercises.catalogue import entries, load
@@ -31,7 +31,7 @@ EXPLAINED = "epoch nat logit FAST agree claim batch token embedding softmax".spl
 
 
 def markdown(source: Path) -> list[str]:
-    return [cell.source for cell in build.read(source).cells if cell.cell_type == "markdown"]
+    return [cell.source for cell in read(source).cells if cell.cell_type == "markdown"]
 
 
 def box(text: str) -> dict[str, str]:
@@ -94,7 +94,7 @@ def faults(source: Path) -> list[str]:
     count = sum(text.count("**Predict first.**") for text in questions)
     if not 2 <= count <= 4:
         found.append(f"two to four predict-first questions, not {count}")
-    cells = build.read(source).cells
+    cells = read(source).cells
     for number, cell in enumerate(cells):
         if cell.cell_type == "markdown" and "**Predict first.**" in cell.source:
             if len(QUESTION.findall(cell.source)) != cell.source.count("**Predict first.**"):
@@ -154,7 +154,7 @@ def test_the_list_of_notebooks_without_a_frame_names_only_notebooks():
 def first_use(word: str) -> str:
     """The notebook whose prose or code uses the word first, "" if none does."""
     for source in SOURCES:
-        cells = build.read(source).cells
+        cells = read(source).cells
         if any(re.search(rf"\b{word}s?\b", cell.source) for cell in cells):
             return source.stem
     return ""

@@ -1,63 +1,56 @@
-"""The notebooks at the sizes that readers run. (`test_suggestions.py` runs them small, with every suggestion.)
+"""Every notebook at the sizes that readers run, with every claim an error. (`test_suggestions.py` runs them small, with every
+suggestion.)
 
-A notebook that takes up to ten seconds runs every time. The longer ones take turns, one at each commit, because all of them
-together would double the time of the suite: each has had its turn after a few commits. `MINILM_EVERY_NOTEBOOK=1` runs all.
+`build.py` runs a notebook in a Jupyter kernel of its own, which takes some seconds to start, and so does importing PyTorch; here
+`learner.py` runs all of them in forks of one process that has imported it. What they show has to pass the checks of `build.py`.
 """
 
-import os
-import subprocess
-
+import nbformat
 import pytest
-from changes import build
+from changes import build, code
+from readers import followed
 
-TOP = build.HERE.parent
-LONG = (
-    "03",
-    "05",
-    "06",
-    "07",
-    "09",
-    "10",
-    "11",
-    "12",
-    "13",
-    "15",
-    "16",
-    "17",
-    "18",
-    "19",
-    "20",
-)  # more than ten seconds
-AT_ONCE = 1
+by_notebook = pytest.mark.parametrize("source", build.sources(), ids=lambda source: source.stem)
 
 
-def commits() -> int | None:
-    """How many commits led here; None if this is no clone, or if git is not there."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-list", "--count", "HEAD"], cwd=TOP, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return int(done.stdout)
+def with_outputs(source, outputs: list[dict]):
+    """The notebook with what `learner.py` says of each code cell, as a Jupyter kernel would have sent it."""
+    notebook = build.read(source)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell, said in zip(cells, outputs, strict=True):
+        streams = [("stderr", said["err"])] if said["err"] else [("stdout", said["out"])] if said["out"] else []
+        cell.outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in streams]
+        cell.outputs += [nbformat.v4.new_output("execute_result", data) for data in said["shown"]]
+    return notebook
 
 
-def due(number: str, count: int | None) -> bool:
-    """Whether the notebook of this number runs after so many commits."""
-    if number not in LONG or os.environ.get("MINILM_EVERY_NOTEBOOK"):
-        return True
-    return count is not None and (LONG.index(number) - AT_ONCE * count) % len(LONG) < AT_ONCE
+@by_notebook
+def test_the_notebook_runs_at_full_size(source, tmp_path, tmp_path_factory):
+    report = followed(code(source), [], tmp_path, tmp_path_factory.mktemp("own"), fast=False)
+    assert report["whole"] == "" and not list(tmp_path.iterdir())
+    built = build.cleaned(with_outputs(source, report["outputs"]), source)  # a Fault says in which cell what is wrong
+    assert len(nbformat.writes(built, version=4).encode()) <= build.LARGEST
 
 
-@pytest.mark.parametrize("source", build.sources(), ids=lambda source: source.stem)
-def test_the_notebook_runs_at_full_size(source):
-    if not due(source.stem[:2], commits()):
-        pytest.skip("another long notebook has its turn at this commit (2026-11-26)")
-    assert build.execute(source, fast=False).cells  # a Fault says which cell failed, or which claim is no longer true
-
-
-def test_every_notebook_has_its_turn(monkeypatch):
-    monkeypatch.delenv("MINILM_EVERY_NOTEBOOK", raising=False)
-    turns = [{number for number in LONG if due(number, count)} for count in range(len(LONG))]
-    assert all(len(turn) == AT_ONCE for turn in turns) and set().union(*turns) == set(LONG)
-    assert due("01", None) and not due(LONG[0], None)
+@pytest.mark.parametrize(
+    ("cell", "fault"),
+    [
+        ("import warnings\nwarnings.warn('careful')", "it warns"),
+        ("import os\nos.getcwd()", "its output contains a path"),
+        (
+            "from IPython.display import SVG\nSVG('<svg xmlns=\"http://www.w3.org/2000/svg\"><script/></svg>')",
+            "its SVG loads",
+        ),
+        ("from minilm.viz.teaching import FAST\nassert FAST", ""),
+        ("from minilm.viz.teaching import claim\nclaim('It is so.', False)", ""),
+    ],
+)
+def test_what_should_not_be_read_is_seen(cell, fault, tmp_path, tmp_path_factory):
+    source = tmp_path / "01_a.py"
+    source.write_text(f"# %%\n{cell}\n", encoding="utf-8")
+    report = followed(code(source), [], tmp_path, tmp_path_factory.mktemp("own"), fast=False)
+    if fault:
+        with pytest.raises(build.Fault, match=fault):
+            build.cleaned(with_outputs(source, report["outputs"]), source)
+    else:
+        assert report["whole"].startswith("code cell 1: AssertionError")

@@ -11,16 +11,13 @@ change is made, runs to the end and is drawn: do that after you have changed a n
 """
 
 import ast
-import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from changes import build, changed, code, last_affected, paragraphs, sections, suggested
-from pages import TOP
+from readers import followed
 
 HERE = Path(__file__).parent
 EVERY_CELL = os.environ.get("EVERY_CELL") == "1"
@@ -102,27 +99,13 @@ def test_a_picture_comes_before_what_is_claimed_about_it(source):
 # ------------------------------------------------------------------------------- following them
 
 
-def followed(cells: list[str], changes: list[dict], folder: Path, ipython: Path) -> dict:
-    """The report of `learner.py` on these cells and changes, at the small sizes, in `folder`."""
-    path = os.pathsep.join([str(TOP), os.environ.get("PYTHONPATH", "")])
-    small = {"MINILM_FAST": "1", "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run(
-        [sys.executable, HERE / "learner.py"],
-        input=json.dumps({"cells": cells, "changes": changes}),
-        cwd=folder,
-        env=os.environ | small | {"IPYTHONDIR": str(ipython), "TMPDIR": str(ipython)},  # forks leave their files behind
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @by_notebook
 def test_the_notebook_runs_and_no_suggestion_raises(source, tmp_path, tmp_path_factory):
     chosen = tries(source)
-    report = followed(code(source), [change for _, change in chosen], tmp_path, tmp_path_factory.mktemp("ipython"))
-    assert report["whole"] == "" and "Warning" not in report["printed"] and not list(tmp_path.iterdir())
+    changes = [change for _, change in chosen]
+    report = followed(code(source), changes, tmp_path, tmp_path_factory.mktemp("own"), fast=True)
+    assert report["whole"] == "" and not list(tmp_path.iterdir())
+    assert not [cell["err"] for cell in report["outputs"] if cell["err"]]
     raised = [f"{text}\n  {said}" for (text, _), said in zip(chosen, report["changes"]) if said]
     assert not raised, f"{len(raised)} of {len(chosen)}:\n" + "\n\n".join(raised)
 
@@ -143,8 +126,8 @@ def test_what_raises_is_seen(tmp_path, tmp_path_factory):
         {"first": 3, "cells": [picture + "Broken()"], "drawn": 0},
         {"first": 3, "cells": ["%timeit -n 1 -r 1 x", "%no_such_magic"], "drawn": 2},
     ]
-    report = followed(cells, changes, tmp_path, tmp_path_factory.mktemp("ipython"))
-    assert report["whole"] == "" and "✓ x is 1" in report["printed"]
+    report = followed(cells, changes, tmp_path, tmp_path_factory.mktemp("own"), fast=True)
+    assert report["whole"] == "" and "✓ x is 1" in report["outputs"][2]["out"]
     assert report["prints"][0] == "no longer true: x is 1\n[2]\n"  # no "Out[…]:"
     said = [said.split("\n")[0] for said in report["changes"]]
     assert said == [
@@ -157,8 +140,10 @@ def test_what_raises_is_seen(tmp_path, tmp_path_factory):
         "",  # it is not drawn
         "code cell 5: UsageError: Line magic function `%no_such_magic` not found.",
     ]
-    false = followed([cells[0], "claim('no', False)"], [], tmp_path, tmp_path_factory.mktemp("ipython"))
+    false = followed([cells[0], "claim('no', False)"], [], tmp_path, tmp_path_factory.mktemp("own"), fast=True)
     assert false["whole"].startswith("code cell 2: AssertionError: no longer true: no")
+    with pytest.raises(RuntimeError, match="the process died .status 1024."):
+        followed(["import os\nos._exit(4)"], [], tmp_path, tmp_path_factory.mktemp("own"), fast=True)
 
 
 def test_a_change_runs_as_far_as_it_reaches():

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from minilm.errors import InputError
 from minilm.text import corpus
-from minilm.text.memory import TranslationMemory, hints_of
+from minilm.text.memory import TranslationMemory, open_memory, samples_of, save_samples
 from minilm.text.parallel import (
     families,
     learn_tokenizer,
@@ -195,16 +195,30 @@ def test_no_pair_is_a_hint_for_itself_or_for_one_that_is_alike():
 
 
 def test_a_memory_is_kept_beside_a_model(tmp_path):
-    assert hints_of(tmp_path, ["Open"]) == ["Open"]
-    TranslationMemory(KNOWN).save(tmp_path, 2)
-    assert hints_of(tmp_path, ["Close a tab"]) == TranslationMemory(KNOWN).hinted(["Close a tab"], 2)
-    TranslationMemory(KNOWN, fold=True).save(tmp_path, 0)
-    assert hints_of(tmp_path, ["Open %(Name)s in JupyterLab: A URL"]) == [" open %(Name)s in JupyterLab: a URL"]
+    assert open_memory(tmp_path) is None
+    for fold, neighbours, source in ((False, 2, "Close a tab"), (True, 1, "Open %(Name)s in JupyterLab: A URL")):
+        memory = TranslationMemory(KNOWN, fold)
+        memory.save(tmp_path, neighbours)
+        found = open_memory(tmp_path)
+        assert found is not None and found[1] == neighbours
+        assert found[0].hinted([source], neighbours) == memory.hinted([source], neighbours)
+    assert memory.read("Open %(Name)s in JupyterLab: A URL") == " open %(Name)s in JupyterLab: a URL"
     (tmp_path / "memory.json").write_text('{"pairs": [["a"]]}', encoding="utf-8")
     with pytest.raises(InputError, match="is not a translation memory"):
-        hints_of(tmp_path, ["Open"])
+        open_memory(tmp_path)
     with pytest.raises(InputError, match="without pairs has no neighbours"):
         TranslationMemory([])
+
+
+def test_how_many_translations_are_drawn_is_kept_beside_a_model(tmp_path):
+    save_samples(tmp_path, 0)
+    assert samples_of(tmp_path) == 0 and not list(tmp_path.iterdir())
+    save_samples(tmp_path, 7)
+    assert samples_of(tmp_path) == 7
+    for content in ('{"samples": "many"}', '{"samples": -1}', "{}"):
+        (tmp_path / "translation.json").write_text(content, encoding="utf-8")
+        with pytest.raises(InputError, match="does not say how many samples to draw"):
+            samples_of(tmp_path)
 
 
 def test_F34_a_word_is_near_its_translation_and_the_vectors_are_those_of_the_counts():

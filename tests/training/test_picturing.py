@@ -15,7 +15,7 @@ from minilm.models.gpt import GPT, GPTConfig
 from minilm.models.initialisation import initialise
 from minilm.pretrained.gpt2 import ARCHITECTURE
 from minilm.pretrained.weights import weights_of
-from minilm.training.picturing import class_log_probabilities, draw_pictures
+from minilm.training.picturing import class_log_probabilities, draw_pictures, log_probabilities
 
 LEVELS, CLASSES, M = 3, 2, 4
 EVERY = np.array(list(itertools.product(range(LEVELS), repeat=M)))
@@ -48,6 +48,7 @@ def test_F24_every_picture_is_scored_pixel_by_pixel(model, pictures):
             total += float(model(ids)[0, -1].detach().log_softmax(-1)[EVERY[i, place]])
         assert found[i, y] == pytest.approx(total, abs=1e-12)
     assert np.abs(found[:, 0] - found[:, 1]).max() > 0.1
+    np.testing.assert_array_equal(log_probabilities(model, pictures), found[np.arange(len(EVERY)), pictures.y])
 
 
 def test_F24_the_probabilities_of_all_pictures_sum_to_what_classes_leave(model, pictures):

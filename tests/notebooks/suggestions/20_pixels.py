@@ -82,8 +82,8 @@ FULL = {
 # Every third one runs in the suite, so the long ones stand between.
 VARIATIONS = [
     [("candidates = (1e-9, 1e-3, 1e-2, 0.1, 0.3, 1.0, 10.0, 100.0)", "candidates = (1.0,)")],
-    [("split(digits(), 300, 300, seed=0)", "split(digits(), 300, 300, seed=None)")],
-    [("split(digits(), 300, 300, seed=0)", "split(digits(), 900, 600, seed=7)")],
+    [("split(digits(), held, held, seed=0)", "split(digits(), held, held, seed=None)")],
+    [("split(digits(), held, held, seed=0)", "split(digits(), 900, 600, seed=7)")],
     [("pixel, 2.0, walk)  # [walk", "pixel, 50.0, walk)  # [walk")],
     [(POSITIONS, 'positions="relative"')],
     [("place = 36", "place = 20")],
