@@ -52,7 +52,7 @@ class TranslationOptions:
     target: Path | None = None
     """… and the file with their translations, line by line."""
     minutes: float | None = None
-    """How long to train; the task's own if not given: 5 for dates, 8 for the others."""
+    """How long to train; the task's own if not given: 5 for dates, 7 for the others."""
     steps: int | None = None
     """The same in steps, which give the same model every time."""
     seeds: int = 1
