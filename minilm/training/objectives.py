@@ -1,14 +1,14 @@
 r"""What a model is trained for: the loss of one batch, and the figures that are measured on held-out batches.
 
 An objective is all that `training/run.py` needs to know about what is learned:
-
     step(model, batch)       the loss to minimise, the values to display, and the number of tokens processed
     at(progress)             the objective when this share of the run, from 0 to 1, is done: most are always the same
     measure(model, batches)  figures over held-out batches, by name; the model is left in evaluation mode
     summary(measured)        the most telling of these figures, in a few words
     curves                   the names of the figures that are drawn over the course of a run
 
-Letters:  B batch · T length · K classes · V vocabulary"""
+Letters:  B batch · T length · K classes · V vocabulary
+"""
 
 import math
 from collections.abc import Iterable, Iterator

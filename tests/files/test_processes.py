@@ -29,7 +29,7 @@ def alive(pid):
         return file.read().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="asks Linux which processes there are")
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="asks Linux which processes there are (2026-11-26)")
 def test_a_worker_ends_with_its_parent(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
     parent = subprocess.Popen([sys.executable, tmp_path / "program.py"], stdout=subprocess.PIPE, text=True)
