@@ -136,6 +136,8 @@ def settings_of(options: BenchOptions, vocab_size: int, seed: int = 0, **changes
         for name in ("width", "layers", "batch", "length", "learning_rate", "candidates")
         if (value := getattr(options, name)) is not None
     }
+    if changes.get("architecture") == "gpt" and options.muon_learning_rate is not None:
+        sizes["muon_learning_rate"] = options.muon_learning_rate
     more: dict[str, Any] = dict(corpus=task.corpus, units=task.units, vocab_size=vocab_size, seed=seed)
     more |= dict(cache=options.cache, minutes=options.minutes, device="cpu", objective_name="causal")
     return PretrainOptions(**({"architecture": "gpt"} | more | changes | sizes))

@@ -109,6 +109,7 @@ def chosen(options: BenchOptions) -> list[Row]:
 def settings_written(options: BenchOptions) -> dict:
     """What a figure depends on, beside its model, vocabulary and seed."""
     names = ("minutes", "documents", "development", "width", "layers", "batch", "length", "learning_rate", "candidates")
+    names += ("muon_learning_rate",)
     return {name: getattr(options, name) for name in names}
 
 

@@ -144,6 +144,8 @@ class BenchOptions:
     candidates: int | None = None
     """language-models: of the same two, how many tokens beside those of the batch the next token is compared with while
     learning; 0 means all; their own if not given."""
+    muon_learning_rate: float | None = None
+    """language-models: of the GPT, whose matrices Muon then updates; its own if not given, and 0 means AdamW alone."""
 
     target: float = 5.0
     """race: the held-out masked-word loss to reach, in nats."""
@@ -158,7 +160,7 @@ class BenchOptions:
     layers: int | None = None
     heads: int | None = None
     batch: int | None = None
-    """Examples at once; generate takes 1 and 16 in turn if it is not given."""
+    """Examples at once; generate takes 16 and 1 in turn if it is not given."""
     length: int | None = None
     vocab_size: int | None = None
     threads: int | None = None
