@@ -1,0 +1,1 @@
+"""Watching an ability appear: `minilm emergence NAME`."""
