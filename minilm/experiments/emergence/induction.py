@@ -36,7 +36,7 @@ from minilm.viz.emergence import attention_film, losses_and_scores
 
 SYMBOLS, T = 48, 48
 PERIODS = (16, 24)  # the shortest and the longest
-BATCH, HELD_OUT, MEASUREMENTS = 64, 256, 24
+BATCH, HELD_OUT, MEASUREMENTS = 64, 256, 36
 PREVIOUS, INDUCTION_SCORE = "previous-token score", "induction score"
 REPEATED, FIRST, ABLATED = "loss, repeated", "loss, first time", "loss without the previous-token heads"
 
@@ -50,8 +50,8 @@ class Arm(NamedTuple):
 
 
 ARMS = {
-    "two layers": Arm(2, 1000),
-    "one layer": Arm(1, 2000),
+    "two layers": Arm(2, 1500),
+    "one layer": Arm(1, 2500),
     "two layers, nothing repeats": Arm(2, 600, repeats=False),
 }
 
@@ -234,8 +234,8 @@ def nothing_is_copied(records: Records) -> Verdict:
 
 PREDICTIONS = (
     Prediction("Two layers end at 0.2 nats or less on what repeats, with every seed.", two_layers_do),
-    Prediction("One layer stays above 1.0 nats, with twice the steps.", one_layer_does_not),
-    Prediction("The fall is sudden: a quarter of it happens within a twenty-fourth of the training.", it_is_sudden),
+    Prediction("One layer stays above 1.0 nats, although it is trained for longer.", one_layer_does_not),
+    Prediction("The fall is sudden: a quarter of it happens within a thirty-sixth of the training.", it_is_sudden),
     Prediction(
         "Without the heads of the first layer that attend to the place before, at least 80 % of the gap to one layer come back.",
         it_needs_the_first_head,
@@ -281,7 +281,7 @@ INDUCTION = Experiment(
     definition="D1 §1: structure that is learnt without being taught. D3 §1.1: an ability that nobody designed in.",
     arms={
         "two layers": "a GPT of width 64 with four heads, on rows of 48 symbols that repeat after 16 to 24",
-        "one layer": "the same with one layer, and twice the steps",
+        "one layer": "the same with one layer, for two thirds more steps",
         "two layers, nothing repeats": "the control: every symbol is drawn by itself",
     },
     predictions=PREDICTIONS,
