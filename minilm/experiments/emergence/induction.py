@@ -13,8 +13,6 @@ Source: Olsson et al. (2022), In-context Learning and Induction Heads.
 """
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +21,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from minilm.examples.batching import Batch
-from minilm.experiments.emergence.experiment import Experiment, Prediction, Records, Verdict, listed, of
-from minilm.layers.pruning import with_zeroed_heads
 from minilm.models.config import parameter_count
 from minilm.models.gpt import GPT, GPTConfig, learning_rate_scales
 from minilm.models.initialisation import initialise
@@ -32,13 +28,15 @@ from minilm.training.loop import LearningRate, Progress
 from minilm.training.objectives import CausalLM
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
-from minilm.viz.emergence import attention_film, losses_and_scores
 
 SYMBOLS, T = 48, 48
 PERIODS = (16, 24)  # the shortest and the longest
 BATCH, HELD_OUT, MEASUREMENTS = 64, 256, 36
 PREVIOUS, INDUCTION_SCORE = "previous-token score", "induction score"
-REPEATED, FIRST, ABLATED = "loss, repeated", "loss, first time", "loss without the previous-token heads"
+REPEATED, FIRST, CUT = "loss, repeated", "loss, first time", "loss without the links to the place before"
+CUT_ELSEWHERE = "loss without the links to the fifth place before"
+BEST_PREVIOUS, BEST_INDUCTION = "best previous-token head", "best induction head"
+TWO, ONE, NOTHING, GIVEN = "two layers", "one layer", "two layers, nothing repeats", "two layers, links given"
 
 
 class Arm(NamedTuple):
@@ -47,12 +45,14 @@ class Arm(NamedTuple):
     layers: int
     steps: int
     repeats: bool = True  # whether the rows that are learned from repeat
+    start: str = "fan-in"  # see models/initialisation.py
 
 
 ARMS = {
-    "two layers": Arm(2, 1500),
-    "one layer": Arm(1, 2500),
-    "two layers, nothing repeats": Arm(2, 600, repeats=False),
+    TWO: Arm(2, 1200),
+    ONE: Arm(1, 2000),
+    NOTHING: Arm(2, 600, repeats=False),
+    GIVEN: Arm(2, 600, start="neighbours"),
 }
 
 
@@ -111,35 +111,37 @@ def measured(model: GPT, rows: Rows) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def ablated(model: GPT, rows: Rows) -> dict[str, Any]:
-    """The loss on what repeats without each head of the first layer alone, and without all that attend to the place before."""
-    known = can_be_known(rows)
+def loss_without_links(model: GPT, rows: Rows, distance: int) -> float:
+    """The loss on what repeats if no head of the first layer may attend to the place at this distance before its own."""
+    t = torch.arange(T - 1)
+    allowed = (t[:, None] - t != distance)[None, None]  # [1, 1, T − 1, T − 1]
 
-    def without(heads: list[int]) -> float:
-        return float(losses(with_zeroed_heads(model, [(0, head) for head in heads]), rows)[known].mean())
+    def cut(module, given: tuple) -> tuple:
+        x, may_attend, *rest = given
+        assert may_attend is None  # rows without padding
+        return (x, allowed, *rest)
 
-    scores = measured(model, rows)[PREVIOUS][0]
-    carriers = [head for head, score in enumerate(scores) if score > 0.3] or [int(np.argmax(scores))]
-    others = [head for head in range(len(scores)) if head not in carriers]
-    out: dict[str, Any] = {"previous-token heads": carriers, ABLATED: without(carriers)}
-    if others:
-        out["loss without the other heads of that layer"] = without(others)
-    return out | {"loss without one head": [without([head]) for head in range(len(scores))]}
+    handle = model.encoder.stack.layers[0].attention.register_forward_pre_hook(cut)
+    try:
+        return float(losses(model.eval(), rows)[can_be_known(rows)].mean())
+    finally:
+        handle.remove()
 
 
-def new_model(layers: int, seed: int) -> GPT:
-    """A GPT of width 64 with four heads and a bias by relative position, which starts without peaks."""
+def new_model(layers: int, seed: int, start: str = "fan-in") -> GPT:
+    """A GPT of width 64 with four heads and a bias by relative position. With the start "neighbours", heads 1 to 4 attend to
+    the first to the fourth place before from the first step on."""
     sizes: dict[str, Any] = dict(width=64, layers=layers, heads=4, feed_forward=256)
     model = GPT(GPTConfig(SYMBOLS, **sizes, max_length=T, positions="relative"))
-    initialise(model, "fan-in", torch.Generator().manual_seed(seed))
+    initialise(model, start, torch.Generator().manual_seed(seed))
     return model
 
 
 def fit(arm: str, seed: int, share: float = 1.0, bar: bool = False) -> dict[str, Any]:
     """Train an arm, measure it along the way, and take it apart at the end."""
-    layers, steps, repeats = ARMS[arm]
+    layers, steps, repeats, start = ARMS[arm]
     steps, began = max(2, round(steps * share)), time.process_time()
-    model, held_out = new_model(layers, seed), sequences(HELD_OUT, (seed, 1))
+    model, held_out = new_model(layers, seed, start), sequences(HELD_OUT, (seed, 1))
     curve: list[dict] = []
 
     def measure(progress: Progress) -> None:
@@ -161,12 +163,10 @@ def fit(arm: str, seed: int, share: float = 1.0, bar: bool = False) -> dict[str,
         measure(run.progress)
     last = curve[-1]
     record: dict[str, Any] = {"arm": arm, "seed": seed, "steps": steps, "parameters": parameter_count(model)}
-    record |= {
-        REPEATED: last[REPEATED],
-        FIRST: last[FIRST],
-        "best induction head": float(np.max(last[INDUCTION_SCORE])),
-    }
-    record |= ablated(model, held_out) if layers > 1 else {}
+    record |= {REPEATED: last[REPEATED], FIRST: last[FIRST], BEST_INDUCTION: float(np.max(last[INDUCTION_SCORE]))}
+    if layers > 1:
+        record |= {BEST_PREVIOUS: float(np.max(last[PREVIOUS][0]))}
+        record |= {CUT: loss_without_links(model, held_out, 1), CUT_ELSEWHERE: loss_without_links(model, held_out, 5)}
     return record | {"curve": curve, "seconds": time.process_time() - began}
 
 
@@ -179,120 +179,3 @@ def film(model: GPT, seed: int) -> dict[str, Any]:
     ids = torch.from_numpy(np.tile(rng.permutation(SYMBOLS)[: PERIODS[0]], 2)[None])
     weights = model.eval().encoder(ids, need_weights=True).attentions
     return {"film": [np.round(100 * w[0].double().numpy()).astype(int).tolist() for w in weights]}
-
-
-# ----------------------------------------------------------------------------------------------- what is expected, and pictures
-
-
-def two_layers_do(records: Records) -> Verdict:
-    found = of(records, "two layers", REPEATED)
-    return Verdict(bool((found <= 0.2).all()), f"{listed(found, '{:.3f}')} nats")
-
-
-def one_layer_does_not(records: Records) -> Verdict:
-    found = of(records, "one layer", REPEATED)
-    return Verdict(bool((found >= 1.0).all()), f"{listed(found)} nats")
-
-
-def restored(records: Records) -> np.ndarray:
-    """The share of the gap between one layer and two that comes back without the previous-token heads, for each seed."""
-    one, two = of(records, "one layer", REPEATED), of(records, "two layers", REPEATED)
-    return (of(records, "two layers", ABLATED) - two) / (one - two)
-
-
-def it_needs_the_first_head(records: Records) -> Verdict:
-    share = restored(records)
-    return Verdict(bool((share >= 0.8).all()), f"{listed(100 * share, '{:.0f} %')} of the gap come back")
-
-
-def others_matter_less(records: Records) -> Verdict:
-    two = [record for record in records if record["arm"] == "two layers"]
-    other = np.array([record.get("loss without the other heads of that layer", record[REPEATED]) for record in two])
-    return Verdict(bool((other < of(records, "two layers", ABLATED)).all()), f"{listed(other)} nats without the others")
-
-
-def steepest(record: dict) -> float:
-    """The largest part of the whole fall of the loss that lies between two neighbouring measurements."""
-    curve = [point[REPEATED] for point in record["curve"]]
-    falls = -np.diff(curve)
-    return float(falls.max() / max(curve[0] - curve[-1], 1e-9))
-
-
-def it_is_sudden(records: Records) -> Verdict:
-    share = np.array([steepest(dict(record)) for record in records if record["arm"] == "two layers"])
-    held = bool((share >= 0.25).all())
-    return Verdict(
-        held, f"{listed(100 * share, '{:.0f} %')} of the fall within one of {MEASUREMENTS} parts of the training"
-    )
-
-
-def nothing_is_copied(records: Records) -> Verdict:
-    found = of(records, "two layers, nothing repeats", REPEATED)
-    return Verdict(
-        bool((found >= 3.0).all()), f"{listed(found)} nats, where guessing among {SYMBOLS} gives {np.log(SYMBOLS):.2f}"
-    )
-
-
-PREDICTIONS = (
-    Prediction("Two layers end at 0.2 nats or less on what repeats, with every seed.", two_layers_do),
-    Prediction("One layer stays above 1.0 nats, although it is trained for longer.", one_layer_does_not),
-    Prediction("The fall is sudden: a quarter of it happens within a thirty-sixth of the training.", it_is_sudden),
-    Prediction(
-        "Without the heads of the first layer that attend to the place before, at least 80 % of the gap to one layer come back.",
-        it_needs_the_first_head,
-    ),
-    Prediction("Without the other heads of that layer, less is lost.", others_matter_less),
-    Prediction("Control: two layers that never saw a repetition cannot repeat (at least 3 nats).", nothing_is_copied),
-)
-
-
-def draw(records: Records, folder: Path) -> list[str]:
-    """The curves of all arms with the scores of the heads, and the film of the attention of one model."""
-    losses_and_scores(list(curves(records)), REPEATED, (PREVIOUS, INDUCTION_SCORE), folder / "induction.png")
-    pictures = ["induction.png"]
-    shown = next((r for r in records if r["arm"] == "two layers" and "film" in r["curve"][0]), None)
-    if shown is not None:
-        curve, last = shown["curve"], shown["curve"][-1]
-        heads = {
-            "layer 1, the place before": (0, int(np.argmax(last[PREVIOUS][0]))),
-            "layer 2, what followed last time": (1, int(np.argmax(last[INDUCTION_SCORE][1]))),
-        }
-        frames = {
-            name: [(point["step"], np.array(point["film"][layer][head]) / 100) for point in curve]
-            for name, (layer, head) in heads.items()
-        }
-        attention_film(frames, folder / "film.png", loss=[point[REPEATED] for point in curve])
-        pictures.append("film.png")
-    return pictures
-
-
-def curves(records: Records) -> Iterator[dict]:
-    """The loss of every model over the steps; of those with two layers, the best score of a head of each kind, too."""
-    for record in records:
-        points = record["curve"]
-        out = {"arm": record["arm"], "step": [p["step"] for p in points], REPEATED: [p[REPEATED] for p in points]}
-        if record["arm"] == "two layers":
-            out |= {name: [float(np.max(p[name])) for p in points] for name in (PREVIOUS, INDUCTION_SCORE)}
-        yield out
-
-
-INDUCTION = Experiment(
-    name="induction",
-    question="Does a Transformer learn to repeat what stood in the text before, and what does it need for it?",
-    definition="D1 §1: structure that is learnt without being taught. D3 §1.1: an ability that nobody designed in.",
-    arms={
-        "two layers": "a GPT of width 64 with four heads, on rows of 48 symbols that repeat after 16 to 24",
-        "one layer": "the same with one layer, for two thirds more steps",
-        "two layers, nothing repeats": "the control: every symbol is drawn by itself",
-    },
-    predictions=PREDICTIONS,
-    fit=fit,
-    figures={REPEATED: "{:.3f}", FIRST: "{:.2f}", "best induction head": "{:.2f}", ABLATED: "{:.2f}"},
-    draw=draw,
-    how_to_read=(
-        "All losses are in nats per symbol, on 256 rows that repeat and that no model has seen. *Repeated*: where the current "
-        "symbol stood in the row before, so that the next one can be looked up. *First time*: among the first symbols of a row, "
-        "which cannot be known. *Best induction head*: the mean attention of the best head to the place after the one where the "
-        "current symbol stood."
-    ),
-)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from minilm.errors import InputError, check_least, check_most
 from minilm.experiments.emergence.experiment import Experiment, Records
-from minilm.experiments.emergence.induction import INDUCTION
+from minilm.experiments.emergence.induction_judged import INDUCTION
 from minilm.experiments.ladder import pool_of, workers_for
 from minilm.experiments.table import figures_table
 from minilm.files.atomic import write_json, write_text

@@ -1,0 +1,171 @@
+"""What is expected of the induction experiment, how it is judged, and its pictures.  F36."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minilm.experiments.emergence.experiment import Experiment, Prediction, Records, Verdict, listed, of
+from minilm.experiments.emergence.induction import (
+    BEST_INDUCTION,
+    BEST_PREVIOUS,
+    CUT,
+    CUT_ELSEWHERE,
+    FIRST,
+    GIVEN,
+    INDUCTION_SCORE,
+    MEASUREMENTS,
+    NOTHING,
+    ONE,
+    PREVIOUS,
+    REPEATED,
+    SYMBOLS,
+    TWO,
+    fit,
+)
+from minilm.viz.emergence import attention_film, losses_and_scores
+
+
+def two_layers_do(records: Records) -> Verdict:
+    found = of(records, TWO, REPEATED)
+    return Verdict(bool((found <= 0.2).all()), f"{listed(found, '{:.3f}')} nats")
+
+
+def one_layer_does_not(records: Records) -> Verdict:
+    found = of(records, ONE, REPEATED)
+    return Verdict(bool((found >= 1.0).all()), f"{listed(found)} nats")
+
+
+def steepest(record: Mapping[str, Any]) -> float:
+    """The largest part of the whole fall of the loss that lies between two neighbouring measurements."""
+    curve = [point[REPEATED] for point in record["curve"]]
+    return float((-np.diff(curve)).max() / max(curve[0] - curve[-1], 1e-9))
+
+
+def it_is_sudden(records: Records) -> Verdict:
+    share = np.array([steepest(record) for record in records if record["arm"] == TWO])
+    held = bool((share >= 0.25).all())
+    return Verdict(
+        held, f"{listed(100 * share, '{:.0f} %')} of the fall within one of {MEASUREMENTS} parts of the training"
+    )
+
+
+def a_head_looks_it_up(records: Records) -> Verdict:
+    found = of(records, TWO, BEST_INDUCTION)
+    return Verdict(bool((found >= 0.5).all()), listed(found))
+
+
+def a_head_looks_one_back(records: Records) -> Verdict:
+    found = of(records, TWO, BEST_PREVIOUS)
+    return Verdict(bool((found >= 0.5).all()), f"{listed(found)}, where looking everywhere alike gives 0.07")
+
+
+def restored(records: Records, name: str) -> np.ndarray:
+    """The share of the gap between one layer and two that comes back without some links, for each seed."""
+    one, two = of(records, ONE, REPEATED), of(records, TWO, REPEATED)
+    return (of(records, TWO, name) - two) / (one - two)
+
+
+def it_needs_these_links(records: Records) -> Verdict:
+    share = restored(records, CUT)
+    return Verdict(bool((share >= 0.8).all()), listed(100 * share, "{:.0f} %"))
+
+
+def it_does_not_need_others(records: Records) -> Verdict:
+    share = restored(records, CUT_ELSEWHERE)
+    return Verdict(bool((share <= 0.2).all()), listed(100 * share, "{:.0f} %"))
+
+
+def nothing_is_copied(records: Records) -> Verdict:
+    found = of(records, NOTHING, REPEATED)
+    return Verdict(
+        bool((found >= 3.0).all()), f"{listed(found)} nats, where guessing among {SYMBOLS} gives {np.log(SYMBOLS):.2f}"
+    )
+
+
+def reached(record: Mapping[str, Any], level: float = 1.0) -> float:
+    """The first step at which the loss on what repeats was at most this."""
+    return next((float(point["step"]) for point in record["curve"] if point[REPEATED] <= level), np.inf)
+
+
+def it_comes_sooner(records: Records) -> Verdict:
+    by_itself, given = (np.array([reached(r) for r in records if r["arm"] == arm]) for arm in (TWO, GIVEN))
+    said = f"1.0 nats after {listed(given, '{:.0f}')} steps instead of {listed(by_itself, '{:.0f}')}"
+    return Verdict(bool((given <= by_itself / 2).all()), said)
+
+
+PREDICTIONS = (
+    Prediction("Two layers end at 0.2 nats or less on what repeats, with every seed.", two_layers_do),
+    Prediction("One layer stays above 1.0 nats, although it is trained for longer.", one_layer_does_not),
+    Prediction("The fall is sudden: a quarter of it happens within a thirty-sixth of the training.", it_is_sudden),
+    Prediction(
+        "A head of two layers attends to what followed last time with a weight of 0.5 or more.", a_head_looks_it_up
+    ),
+    Prediction(
+        "A head of their first layer attends to the place before with a weight of 0.5 or more.", a_head_looks_one_back
+    ),
+    Prediction(
+        "If the first layer may not attend to the place before, at least 80 % of the gap to one layer come back.",
+        it_needs_these_links,
+    ),
+    Prediction("If it may not attend to the fifth place before, at most 20 % come back.", it_does_not_need_others),
+    Prediction("Control: two layers that never saw a repetition cannot repeat (at least 3 nats).", nothing_is_copied),
+    Prediction(
+        "If heads attend to the places before from the start, the fall comes in half the steps.", it_comes_sooner
+    ),
+)
+
+
+def draw(records: Records, folder: Path) -> list[str]:
+    """The curves of all arms with the scores of the heads, and the film of the attention of one model."""
+    losses_and_scores(list(curves(records)), REPEATED, (PREVIOUS, INDUCTION_SCORE), folder / "induction.png")
+    pictures = ["induction.png"]
+    shown = next((r for r in records if r["arm"] == TWO and "film" in r["curve"][0]), None)
+    if shown is not None:
+        curve, last = shown["curve"], shown["curve"][-1]
+        heads = {
+            "layer 1, the place before": (0, int(np.argmax(last[PREVIOUS][0]))),
+            "layer 2, what followed last time": (1, int(np.argmax(last[INDUCTION_SCORE][1]))),
+        }
+        frames = {
+            name: [(point["step"], np.array(point["film"][layer][head]) / 100) for point in curve]
+            for name, (layer, head) in heads.items()
+        }
+        attention_film(frames, folder / "film.png", loss=[point[REPEATED] for point in curve])
+        pictures.append("film.png")
+    return pictures
+
+
+def curves(records: Records) -> Iterator[dict]:
+    """The loss of every model over the steps; of those with two layers, the best score of a head of each kind, too."""
+    for record in records:
+        points = record["curve"]
+        out = {"arm": record["arm"], "step": [p["step"] for p in points], REPEATED: [p[REPEATED] for p in points]}
+        if record["arm"] == TWO:
+            out |= {name: [float(np.max(p[name])) for p in points] for name in (PREVIOUS, INDUCTION_SCORE)}
+        yield out
+
+
+INDUCTION = Experiment(
+    name="induction",
+    question="Does a Transformer learn to repeat what stood in the text before, and what does it need for it?",
+    definition="D1 §1: structure that is learnt without being taught. D3 §1.1: an ability that nobody designed in.",
+    arms={
+        TWO: "a GPT of width 64 with four heads, on rows of 48 symbols that repeat after 16 to 24",
+        ONE: "the same with one layer, for two thirds more steps",
+        NOTHING: "the control: every symbol is drawn by itself",
+        GIVEN: "from the first step on, heads 1 to 4 attend to the first to the fourth place before",
+    },
+    predictions=PREDICTIONS,
+    fit=fit,
+    figures={REPEATED: "{:.3f}", FIRST: "{:.2f}", BEST_INDUCTION: "{:.2f}", BEST_PREVIOUS: "{:.2f}", CUT: "{:.2f}"},
+    draw=draw,
+    how_to_read=(
+        "All losses are in nats per symbol, on 256 rows that repeat and that no model has seen. *Repeated*: where the current "
+        "symbol stood in the row before, so that the next one can be looked up. *First time*: among the first symbols of a row, "
+        "which cannot be known. *Best induction head*: the mean attention of the best head to the place after the one where the "
+        "current symbol stood. *Best previous-token head*: the same for the first layer and the place before. *Without the "
+        "links*: no head of the first layer may attend to the place before its own."
+    ),
+)
