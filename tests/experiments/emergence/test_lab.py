@@ -57,10 +57,10 @@ def test_F36_what_is_there_is_not_trained_again(tmp_path, monkeypatch):
     assert [{**r, "seconds": 0} for r in again] == [{**r, "seconds": 0} for r in first]
     trained.clear()
     emergence(EmergenceOptions(**SHORT | {"share": 0.002}, out=tmp_path), silent)
-    assert len(trained) == 3  # records of another share are not mixed in
+    assert len(trained) == 4  # records of another share are not mixed in
     trained.clear()
     emergence(EmergenceOptions(**SHORT | {"share": 0.002}, out=tmp_path, again=True), silent)
-    assert len(trained) == 3
+    assert len(trained) == 4
 
 
 @pytest.mark.parametrize(
