@@ -74,6 +74,8 @@ LIST = [
             "recommend films by their texts and past likes, and compare"),
     Command("pixels", "minilm.experiments.pixels", "pixels", "PixelsOptions",
             "draw and recognise digits, pixel by pixel, and compare with histograms"),
+    Command("captions", "minilm.experiments.captions", "captions", "CaptionsOptions",
+            "match pictures and captions, and name digits by sentences"),
     Command("emergence", "minilm.experiments.emergence.lab", "emergence", "EmergenceOptions",
             "watch an ability appear in small models, with predictions and controls"),
     Command("explain", "minilm.jobs.explain", "explain_text", "ExplainOptions",

@@ -1,4 +1,4 @@
-r"""The losses, written by hand, on logits.  F01, F04–F06, F08, F11, F25–F28, F31.
+r"""The losses, written by hand, on logits.  F01, F04–F06, F08, F11, F25–F28, F31, F35.
 
 All of them are the same empirical risk, L(θ) = 1/N Σᵢ ℓ(yᵢ, P(y∣xᵢ; θ)) (F01), and differ in what the N examples are:
 
@@ -134,6 +134,16 @@ def binary_cross_entropy(logits: Float[Tensor, "*batch"], targets: Float[Tensor,
                 f"target {wrong:g} is not a probability from 0 to 1; mark what does not count with {IGNORED}."
             )
     return _mean(torch.logaddexp(z, torch.zeros_like(z)) - y * z)
+
+
+def contrastive(logits: Float[Tensor, "N N"]) -> Loss:
+    r"""½ (CE(S, i) + CE(Sᵀ, i)): which text belongs to each picture, and which picture to each text.  F35.
+
+    Row i and column i of the similarities S belong together; all other entries are wrong answers.
+    Source: Radford et al. (2021), Learning Transferable Visual Models From Natural Language Supervision, §2.3.
+    """
+    i = torch.arange(len(logits), device=logits.device)
+    return Loss((cross_entropy(logits, i).value + cross_entropy(logits.T, i).value) / 2, len(logits))
 
 
 def squared_error(predicted: Float[Tensor, " N"], targets: Float[Tensor, " N"], scale: float = 1.0) -> Loss:
