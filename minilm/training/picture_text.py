@@ -1,6 +1,6 @@
 """Learning to match pictures and texts, and using what was learned: retrieval, and classes that are named by a sentence.  F35."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,7 +29,7 @@ class Contrastive(Unchanging):
         loss = self.loss(model, batch)
         return Step(loss.value, {"loss": loss.value.detach()}, loss.count)
 
-    def measure(self, model: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
+    def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
         """The mean loss over several batches."""
         with torch.no_grad():
             return {"loss": float(np.mean([float(self.loss(model.eval(), batch).value) for batch in batches]))}
