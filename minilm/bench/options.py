@@ -133,7 +133,7 @@ class BenchOptions:
 
     task: Literal["reviews", "newspaper"] = "reviews"
     """language-models: film reviews in tokens, or a Chinese newspaper in characters."""
-    minutes: float = 3.0
+    minutes: float = 2.5
     """language-models: how long each model may train, on one core."""
     documents: int = 400
     """language-models: how many held-out documents to measure on."""
