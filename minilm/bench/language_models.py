@@ -108,7 +108,9 @@ def chosen(options: BenchOptions) -> list[Row]:
 
 def settings_written(options: BenchOptions) -> dict:
     """What a figure depends on, beside its model, vocabulary and seed."""
-    names = "minutes documents development width layers batch length learning_rate candidates muon_learning_rate".split()
+    names = (
+        "minutes documents development width layers batch length learning_rate candidates muon_learning_rate".split()
+    )
     return {name: getattr(options, name) for name in names}
 
 
