@@ -23,7 +23,7 @@ DOCUMENTS = {
     "D3": "涌现能力与上下文学习：大模型的关键",
     "D4": "大规模语言模型从理论到实践 大语言模型的发展历程",
 }
-LATER = ("F35", "F36")
+LATER = ("F36",)
 
 
 class Formula(NamedTuple):
@@ -96,7 +96,11 @@ CHAPTERS = {
         Formula("F33", "Prompts and verbalisers", "D0 §2.2.1 · D3 §7.3 · D4 §2.1.4", "words"),
         Formula("F34", "Word vectors", "D1 §3.2.1", "words", "D1 names Word2Vec and GloVe; here by counting"),
     ],
-    "The likelihood": [
+    "The likelihood, and pictures with texts": [
+        Formula(
+            *("F35", "Pictures and texts: the contrastive loss", "D2 §4.3.2", "words"),
+            "D2 says without labels, a likelihood, fine-tuned: none is so; the data are pairs, the loss compares them",
+        ),
         Formula(
             *("F37", "Maximum likelihood", "D2 §4.1, §4.3.1, §4.3.2", "wrong"),
             "“minimise the likelihood”, three times: it is maximised; minimising it drives the loss to infinity",

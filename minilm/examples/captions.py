@@ -8,6 +8,7 @@ called thin or bold, and leaning to the left or to the right. Each caption is wo
 our program the captions: nobody has described these pictures.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,13 +25,13 @@ from minilm.text.vocabulary import SPECIAL_TOKENS
 NUMBERS = "zero one two three four five six seven eight nine".split()
 STROKES, LEANS = ("thin", "", "bold"), ("left", "", "right")
 LEARNED = (
-    "a {stroke} {number} {that} {lean}",
-    "the number {number} {stroke} {lean}",
-    "this is a {number} it is {stroke} and {lean}",
+    "a {stroke} {number} {lean}",
+    "the number {number} {rest}",
+    "this is a {number} {rest}",
     "{number} {stroke} {lean}",
-    "a handwritten {number} {stroke} {lean}",
+    "a handwritten {number} {rest}",
 )
-UNSEEN = ("this is the {stroke} number {number} {lean}", "the {number} {that} {lean} is {stroke}")
+UNSEEN = ("this is the {stroke} number {number} {lean}", "the handwritten {stroke} {number} {lean}")
 
 
 class Meaning(NamedTuple):
@@ -71,10 +72,12 @@ def meanings(pictures: Pictures, border: np.ndarray) -> list[Meaning]:
 
 def caption(meaning: Meaning, template: str) -> str:
     """The meaning in the words of a template; what is not said leaves no gap."""
-    lean = LEANS[meaning.lean]
-    words = {"number": NUMBERS[meaning.digit], "stroke": STROKES[meaning.stroke], "that": "that" if lean else ""}
-    text = template.format(**words, lean=f"leans to the {lean}" if lean else "")
-    return " ".join(text.split())
+    stroke, lean = STROKES[meaning.stroke], LEANS[meaning.lean]
+    leans = f"leans to the {lean}" if lean else ""
+    said = " and ".join(part for part in (f"is {stroke}" if stroke else "", leans) if part)
+    words = {"number": NUMBERS[meaning.digit], "stroke": stroke, "lean": f"that {leans}" if leans else ""}
+    text = " ".join(template.format(**words, rest=f", it {said}" if said else "").split())
+    return text.replace(" ,", ",").replace("a eight", "an eight")
 
 
 def caption_tokenizer() -> Tokenizer:
@@ -82,7 +85,7 @@ def caption_tokenizer() -> Tokenizer:
     said = [
         caption(Meaning(d, a, b), t) for d in range(10) for a in range(3) for b in range(3) for t in LEARNED + UNSEEN
     ]
-    words = sorted({word for text in said for word in text.split()})
+    words = sorted({word for text in said for word in re.findall(r"\w+|,", text)})
     vocabulary = {token: number for number, token in enumerate([*SPECIAL_TOKENS, *words])}
     return wordpiece(vocabulary, bert_normalizer(True), pre_tokenizers.BertPreTokenizer(), decoders.WordPiece())
 

@@ -50,7 +50,10 @@ def test_F35_a_quarter_of_each_class_stands_out_either_way():
 
 def test_F35_captions_say_all_of_it_and_nothing_else():
     assert caption(Meaning(7, 2, 2), LEARNED[0]) == "a bold seven that leans to the right"
-    assert caption(Meaning(7), LEARNED[0]) == "a seven"
+    assert caption(Meaning(7), LEARNED[0]) == "a seven" and caption(Meaning(8, 0), LEARNED[0]) == "a thin eight"
+    assert caption(Meaning(8), LEARNED[0]) == "an eight" and caption(Meaning(8), LEARNED[2]) == "this is an eight"
+    assert caption(Meaning(2, 2, 0), LEARNED[2]) == "this is a two, it is bold and leans to the left"
+    assert caption(Meaning(2, 1, 0), LEARNED[1]) == "the number two, it leans to the left"
     texts = {
         (m, t): caption(m, t)
         for m in (Meaning(d, a, b) for d in (0, 9) for a in range(3) for b in range(3))
