@@ -12,8 +12,6 @@ def flawed_similarities(u, v, s=1.0, wrong=frozenset()):
     length_u, length_v = (np.linalg.norm(x, axis=1, keepdims=True) for x in (u, v))
     if "squared_length" in wrong:
         length_u, length_v = length_u**2, length_v**2
-    if "sum_of_numbers" in wrong:
-        length_u, length_v = np.abs(u).sum(axis=1, keepdims=True), np.abs(v).sum(axis=1, keepdims=True)
     if "columns" in wrong:
         length_u, length_v = np.linalg.norm(u, axis=0, keepdims=True), np.linalg.norm(v, axis=0, keepdims=True)
     if "one_length" in wrong:
@@ -104,8 +102,6 @@ def having(*wrong):
 MISTAKES = """  key · what it looks like · a question
 squared_length · the vectors are divided by the square of their length ·
     how long is your û?
-sum_of_numbers · the vectors are divided by the sum of their absolute numbers ·
-    how long is (3, 4), and how long is your û?
 columns · the columns are brought to length 1, not the rows ·
     which axis is one picture?
 one_length · all vectors are divided by the same number ·
@@ -182,12 +178,6 @@ def by_outer_product(u, v, s=1.0):
     return s * np.einsum("id,jd->ij", u, v) / lengths
 
 
-def by_torch(u, v, s=1.0):
-    import torch
-
-    return torch.cosine_similarity(torch.from_numpy(u)[:, None], torch.from_numpy(v)[None], dim=-1).numpy() * s
-
-
 def loss_by_loops(S):
     total = 0.0
     for i in range(len(S)):
@@ -200,14 +190,6 @@ def loss_by_loops(S):
 def loss_by_logaddexp(S):
     both = np.logaddexp.reduce(S, axis=0) + np.logaddexp.reduce(S, axis=1)
     return float(both.mean() / 2 - np.trace(S) / len(S))
-
-
-def loss_by_torch(S):
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    t, i = torch.from_numpy(S), torch.arange(len(S))
-    return float((cross_entropy(t, i) + cross_entropy(t.T, i)) / 2)
 
 
 def gradient_by_loops(S):
@@ -224,15 +206,6 @@ def gradient_by_logsoftmax(S):
     p = np.exp(scipy_log_softmax(S, axis=0)) + np.exp(scipy_log_softmax(S, axis=1))
     p.flat[:: len(S) + 1] -= 2
     return p / len(S) / 2
-
-
-def gradient_by_torch(S):
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    t, i = torch.tensor(S, requires_grad=True), torch.arange(len(S))
-    ((cross_entropy(t, i) + cross_entropy(t.T, i)) / 2).backward()
-    return t.grad.numpy()
 
 
 def run(made, u, v, s, S):
@@ -313,11 +286,6 @@ EXERCISE = Exercise(
             "similarities": by_outer_product,
             "contrastive_loss": loss_by_logaddexp,
             "contrastive_loss_gradient": gradient_by_logsoftmax,
-        },
-        "torch": {
-            "similarities": by_torch,
-            "contrastive_loss": loss_by_torch,
-            "contrastive_loss_gradient": gradient_by_torch,
         },
     },
     wrong=listed(MISTAKES, having),

@@ -19,8 +19,8 @@ def two_towers() -> Schematic:
     for n, y in enumerate(rows):
         picture.box(66, y, 84, 30, PICTURES[n], kind="marked")
         picture.box(394, y, 112, 30, CAPTIONS[n], kind="text", size=9)
-    left = picture.box(152, 185, 48, 216, "picture\ntower", kind="operation", size=9)
-    right = picture.box(304, 185, 44, 216, "text\ntower", kind="operation", size=9)
+    left = picture.box(152, 185, 48, 216, "picture", "tower", kind="operation", size=9)
+    right = picture.box(304, 185, 44, 216, "text", "tower", kind="operation", size=9)
     u, v = picture.box(206, 185, 34, 60, "u", "[N, D]"), picture.box(254, 185, 34, 60, "v", "[N, D]")
     for y in rows:
         picture.arrow((108, y), (left.left()[0], y))
