@@ -20,21 +20,15 @@ def flawed_similarities(u, v, s=1.0, wrong=frozenset()):
         length_u, length_v = np.ones((len(u), 1)), np.ones((len(v), 1))
     if "pictures_only" in wrong:
         length_v = np.ones((len(v), 1))
-    if "captions_only" in wrong:
-        length_u = np.ones((len(u), 1))
     S = (u / length_u) @ (v / length_v).T
     if "captions_first" in wrong:
         S = S.T
-    if "distance" in wrong:
-        S = -((u / length_u)[:, None] - (v / length_v)[None]).__pow__(2).sum(axis=2)
     if "no_scale" in wrong:
         return S
     if "divided" in wrong:
         return S / s
     if "exponential" in wrong:
         return np.exp(s) * S
-    if "square_root" in wrong:
-        return S / np.sqrt(u.shape[1]) * s
     return s * S
 
 
@@ -61,8 +55,6 @@ def flawed_loss(S, wrong=frozenset()):
     if "unstable" in wrong:
         e = np.exp(S)
         return -(np.log(e[i, i] / e.sum(axis=1)) + np.log(e[i, i] / e.sum(axis=0))).mean() / 2
-    if "bits" in wrong:
-        return (rows + columns).mean() / 2 / np.log(2)
     if "all_entries" in wrong:
         return -(scipy_log_softmax(S, axis=1).mean() + scipy_log_softmax(S, axis=0).mean()) / 2
     return (rows + columns).mean() / 2
@@ -85,8 +77,6 @@ def flawed_gradient(S, wrong=frozenset()):
         return (rows + columns) / (2 * N)
     if "turned_columns" in wrong:
         return (rows + columns.T - 2 * one) / (2 * N)
-    if "squared" in wrong:
-        return (rows + columns - 2 * one) / (2 * N * N)
     return (rows + columns - 2 * one) / (2 * N)
 
 
@@ -110,20 +100,14 @@ dot · the vectors keep their lengths ·
     if a picture's vector is made twice as long, should its similarities change?
 pictures_only · only the pictures' vectors are brought to length 1 ·
     if a caption's vector is made twice as long, should its similarities change?
-captions_only · only the captions' vectors are brought to length 1 ·
-    if a picture's vector is made twice as long, should its similarities change?
 captions_first · the rows of S are the captions ·
     S is [pictures, captions]: which product has that shape?
-distance · S holds squared distances with a minus sign ·
-    what is the cosine of a vector with itself?
 no_scale · s is not used ·
     where does your code use s?
 divided · the cosines are divided by s ·
     should a larger s make the differences larger or smaller?
 exponential · the cosines are multiplied by exp(s) ·
     is s the scale, or its logarithm?
-square_root · the cosines are also divided by √D, as in attention ·
-    û and v̂ have length 1: how large can their product become?
 rows_only · only the captions of a picture compete, not the pictures of a caption ·
     if one caption fits all pictures best, which half of the loss notices?
 columns_only · only the pictures of a caption compete, not the captions of a picture ·
@@ -142,8 +126,6 @@ others_only · the right answer is missing in the sum below the fraction ·
     can your loss become negative?
 unstable · the exponentials overflow ·
     what is exp(1000) on a computer?
-bits · the loss is in bits ·
-    which base does the logarithm have if the unit is the nat?
 all_entries · every pair counts as a right answer ·
     which caption belongs to picture 3?
 gradient_rows · the gradient is that of the rows alone ·
@@ -160,8 +142,6 @@ no_diagonal · the right answers are not subtracted ·
     where is the gradient negative?
 turned_columns · the gradient of the columns is transposed once too often ·
     entry (1, 2) of Sᵀ is which entry of S?
-squared · the gradient is divided by N twice ·
-    how many pairs is the mean taken over?
 """
 
 
@@ -206,6 +186,19 @@ def gradient_by_logsoftmax(S):
     p = np.exp(scipy_log_softmax(S, axis=0)) + np.exp(scipy_log_softmax(S, axis=1))
     p.flat[:: len(S) + 1] -= 2
     return p / len(S) / 2
+
+
+def by_units(u, v, s=1.0):
+    return s * (u / np.sqrt(np.einsum("nd,nd->n", u, u))[:, None]) @ (v.T / np.sqrt(np.einsum("md,md->m", v, v)))
+
+
+def loss_by_trace(S):
+    return -sum(np.trace(scipy_log_softmax(S, axis=axis)) for axis in (0, 1)) / (2 * len(S))
+
+
+def gradient_by_transposes(S):
+    both = [scipy_softmax(A, axis=1) / len(S) - np.eye(len(S)) / len(S) for A in (S, S.T)]
+    return both[0] / 2 + both[1].T / 2
 
 
 def run(made, u, v, s, S):
@@ -277,6 +270,11 @@ EXERCISE = Exercise(
         "∂L/∂S: softmax minus one-hot, once for the rows and once for the columns; the loss is a mean over 2N questions",
     ),
     right={
+        "traces": {
+            "similarities": by_units,
+            "contrastive_loss": loss_by_trace,
+            "contrastive_loss_gradient": gradient_by_transposes,
+        },
         "loops": {
             "similarities": by_loops,
             "contrastive_loss": loss_by_loops,
