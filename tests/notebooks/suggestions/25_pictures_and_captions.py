@@ -35,6 +35,14 @@ FULL = {}
 VARIATIONS = [
     [("split(digits(), held, held, seed=0)", "split(digits(), held, held, seed=None)")],
     [("N, D = 24, 8", "N, D = 2, 1")],
+    [("(best_vectors, best_vectors, 100.0)", "(best_vectors, best_vectors, 30.0)")],
     [("width=32, layers=1", "width=16, layers=2")],
+    [("UNSEEN[k % 2]) for k, kind in enumerate(kinds)", "LEARNED[k % 2]) for k, kind in enumerate(kinds)")],
+    [
+        (
+            "ways = [(stroke, lean, wording) for stroke in range(3)",
+            "ways = [(stroke, lean, wording) for stroke in (0, 2)",
+        )
+    ],
     [("seed=1)\nsaid_of_tune", "seed=1, apart=False)\nsaid_of_tune")],
 ]
