@@ -509,7 +509,7 @@ claim("Hatred of the same film is nearer than love in other words.", love @ hate
 # %%
 reviews = corpus.labelled("rotten-tomatoes")
 order = rng.permutation(len(reviews))
-LEARN, TEST, EPOCHS = (4, 8, 1) if FAST else (500, 300, 3)
+LEARN, TEST, EPOCHS = (4, 8, 1) if FAST else (500, 300, 2)
 FIRST = range(min(TEST, 40))
 learn, test = (
     TASK.encode([reviews[i] for i in part], tokenizer, 128, truncate=True) for part in (order[:LEARN], order[-TEST:])
