@@ -19,7 +19,7 @@ SOURCES = build.sources()
 by_notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 
 # Notebooks, without their numbers, whose answers are still to be written. Once a notebook has them, its name must go.
-WITHOUT_ANSWERS: set[str] = {"what_may_a_model_be_trusted_with"}
+WITHOUT_ANSWERS: set[str] = set()
 
 FOLDED = re.compile(r"<details><summary>Answers</summary>\n\n(.*?)\n\n</details>", re.DOTALL)
 ITEM = re.compile(r"(?m)^(\d+)\. ")

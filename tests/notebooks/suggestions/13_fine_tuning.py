@@ -1,8 +1,8 @@
 """Notebook 13: what "What to try" says, done literally, and one change more in every section."""
 
-SIZES = "n, held_out = (50, 100) if FAST else (200, 300)"
+SIZES = "n, held_out = (50, 100) if FAST else (200, 200)"
 RUNS = 'runs = {"nothing": (0.0, 0.0), '
-FIT = "recipe = Recipe(epochs=EPOCHS, learning_rate=1e-3, weight_decay=decay)"
+FIT = "recipe = Recipe(epochs=EPOCHS, learning_rate=1.5e-3, weight_decay=decay)"
 STUCK = "stuck, learnt = np.array(losses).T"
 BLOCKS = "C, layers=1, heads=4"
 
@@ -34,13 +34,13 @@ TRY = [
             [
                 (RUNS, RUNS + '"dropout 0.2": (0.2, 0.0), '),
                 (FIT, FIT.replace("=decay)", f"=decay, patience={patience})")),
-                *([("EPOCHS = 3 if FAST else 14", "EPOCHS = 8")] if patience == 1 else []),  # so that it does stop
+                *([("EPOCHS = 3 if FAST else 11", "EPOCHS = 8")] if patience == 1 else []),  # so that it does stop
             ],
         )
         for patience in (3, 1)
     ),
     (
-        "Learn from 800 sentences instead of 200, `n, held_out = 800, 300`: how much of the overfitting is left?",
+        "Learn from 500 sentences instead of 200, `n, held_out = 500, 200`: how much of the overfitting is left?",
         [(SIZES, "n, held_out = 150, 30")],  # of the two hundred that there are at small sizes
     ),
 ]
@@ -56,8 +56,8 @@ FULL = {
     "`watched_fit`.": [
         [(RUNS, RUNS + '"dropout 0.2": (0.2, 0.0), '), (FIT, FIT.replace("=decay)", "=decay, patience=3)"))]
     ],
-    "Learn from 800 sentences instead of 200, `n, held_out = 800, 300`: how much of the overfitting is left?": [
-        [(SIZES, "n, held_out = 800, 300")]
+    "Learn from 500 sentences instead of 200, `n, held_out = 500, 200`: how much of the overfitting is left?": [
+        [(SIZES, "n, held_out = 500, 200")]
     ],
 }
 REMARKS = ["(It holds out a tenth of the examples by itself.)"]
@@ -66,7 +66,7 @@ VARIATIONS = [
     [("tokenizer.size, C, seed=0)", "tokenizer.size, C, seed=7)")],
     [("mean_of_tokens(hidden, batch.attention_mask)", "hidden[:, 0]")],
     [("learning_rate=2.0, steps=1500", "learning_rate=0.1, steps=3")],
-    [("counts = [50] if FAST else [50, 300, 1500]", "counts = [7, 60]")],
+    [("counts = [50] if FAST else [50, 300, 1200]", "counts = [7, 60]")],
     [("rates = [1e-4, 2e-3, 1e-1]", "rates = [1e-2, 1e-3]")],
     [('"dropout 0.5": (0.5, 0.0), "weight decay 10": (0.0, 10.0)', '"dropout 0.9": (0.9, 1.0)')],
 ]

@@ -6,7 +6,7 @@ MAP = 'left = share["one to the left"]'
 SENTENCE = 'sentence = "The animal did not cross the street because it was too tired."'
 EFFECTS = '"it is about children and their parents", "lots of special effects"'
 HATE = 'claim("Hatred of the same film is nearer than love in other words.", love @ hate > love @ joy)'
-LABELS = "LEARN, TEST, EPOCHS = (4, 8, 1) if FAST else (500, 300, 3)"
+LABELS = "LEARN, TEST, EPOCHS = (4, 8, 1) if FAST else (500, 300, 2)"
 REFUSED = 'claim("GPT-2 is refused.", isinstance(answer, ValueError))'
 COMMAND = """
 from minilm.cli import main

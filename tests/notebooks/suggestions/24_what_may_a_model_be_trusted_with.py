@@ -31,6 +31,20 @@ TRY = [
 ]
 REMARKS: list[str] = []
 
+# At full size a print where the section shows only a picture: with the answer's class, and with the other one.
+ROWS = "explanations(text.words, found, title=TASK.labels[k])"
+LOOK = """
+print("class:", TASK.labels[k])
+for name, scores in found.items():
+    print(f"{name:16}", "  ".join(f"{text.words[i]} {scores[i]:+.2f}" for i in (1, 3, 4, 12)))
+"""
+FULL = {
+    "Ask for the other class: set `k = 1 - k` behind the line that prints the answer; what becomes of the attention row?": [
+        [("after", ROWS, LOOK)],
+        [(PRINT, f"{PRINT}\nk = 1 - k"), ("after", ROWS, LOOK)],
+    ],
+}
+
 VARIATIONS = [
     [("swaps(unseen + [e.text for e in test])", "swaps(unseen)")],
     [("x = rng.normal(size=(5, C))", "x = 100 * rng.normal(size=(3, C))")],
