@@ -110,10 +110,10 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     if unknown := [name for name in options.rows if name not in ROWS]:
         raise InputError(f"there is no row '{unknown[0]}': choose from {'; '.join(ROWS)}.")
     (base,) = bases(replace(options, bases=("own",)), say)
-    wanted = [name for name in ROWS if not options.rows or name in options.rows]
-    wanted = list(dict.fromkeys([*map(plain_of, wanted), *wanted]))  # a row needs what it is compared with
+    chosen = options.rows or ROWS
+    needed = {*chosen, *map(plain_of, chosen)}  # a row needs what it is compared with
     rows: list[dict] = []
-    for name in wanted:
+    for name in (name for name in ROWS if name in needed):
         tried = settings_of(name)
         scores = [fitted(base, name, s, 0, True, options)["accuracy"] if len(tried) > 1 else 0.0 for s in tried]
         best = tried[int(np.argmax(scores))]

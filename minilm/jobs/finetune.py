@@ -88,8 +88,13 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
     learn, *choose = set_aside(material.train, options.development, options.seed)
 
     def encoded(part: Part) -> Dataset:
-        how = dict(truncate=options.truncate, where=part.where, places=part.places, note=notes)
-        return task.encode(part.examples, tokenizer, limit, **how)
+        return task.encode(
+            *(part.examples, tokenizer, limit),
+            truncate=options.truncate,
+            where=part.where,
+            places=part.places,
+            note=notes,
+        )
 
     train, test, *development = map(encoded, (learn, material.test, *choose))
     free = unlabelled_texts(options, [material.train, material.test], notes)

@@ -164,8 +164,10 @@ def refuse_little_data(options: FinetuneOptions) -> None:
         task_for(little.second, little.second_task)
 
 
-def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
+def load_material(options: FinetuneOptions, note: Note = unheard, blind: bool = False) -> Material:
     """Read the data, set the test part aside first, then draw the labelled examples from the rest.
+
+    `blind` leaves a `--test` file unread, and the test part empty.
 
     No text is both held out and learned from: if it occurs more than once, its other copies are left out.
     Raises InputError if there are too few examples or labels, or if the test file is of another kind.
@@ -181,7 +183,8 @@ def load_material(options: FinetuneOptions, note: Note = unheard) -> Material:
             raise InputError(
                 f"{options.data} and {options.test} are of different kinds: labelled texts and tagged words."
             )
-        order, test = rng.permutation(len(examples)), read(options.test, options.columns, note, kind)
+        order = rng.permutation(len(examples))
+        test = [] if blind else read(options.test, options.columns, note, kind)
         held = np.arange(len(test))
         if both := in_both(examples, test):
             note(

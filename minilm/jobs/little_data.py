@@ -75,10 +75,17 @@ def second_task_of(
     little = options.little
     if little.second is None:
         return None
-    changes = dict(
-        data=little.second, task=little.second_task, labels=None, test=None, crf=False, crf_constraints=False
+    own = replace(
+        options,
+        data=little.second,
+        task=little.second_task,
+        labels=None,
+        test=None,
+        crf=False,
+        crf_constraints=False,
+        little=LittleData(),
+        recipe=replace(options.recipe, class_weights=False),
     )
-    own = replace(options, **changes, little=LittleData(), recipe=replace(options.recipe, class_weights=False))
     material = load_material(own, note)
     kind = material.task.for_tokenizer(tokenizer, [*material.train.examples, *material.test.examples])
     generator = torch.Generator().manual_seed(options.seed)
