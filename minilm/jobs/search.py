@@ -19,7 +19,7 @@ from minilm.examples.batching import Dataset, hash_of
 from minilm.files.notes import Notes
 from minilm.jobs.augmenting import augmenter
 from minilm.jobs.evaluate import shown
-from minilm.jobs.finetune import LEARNING_RATE, new_model, recipe_for, tokenizer_of
+from minilm.jobs.finetune import new_model, recipe_for, tokenizer_of
 from minilm.jobs.finetune_options import FinetuneOptions, load_material
 from minilm.jobs.labelled_data import Columns, InOwnFile, Kind, Part, set_aside, texts_of
 from minilm.jobs.search_space import command_of, defaults, settings_of, shown_settings, with_settings
@@ -27,7 +27,7 @@ from minilm.models.adaptation import Adaptation
 from minilm.text.remarks import counted, remark
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import Progress, choose_device
-from minilm.training.supervised import fit
+from minilm.training.supervised import LEARNING_RATE, fit
 from minilm.training.task import Task
 
 NEEDS = "this needs the extra `search`: pip install optuna"
@@ -159,14 +159,14 @@ def search(options: SearchOptions, say: Callable[[str], None] = print) -> dict[s
     )
     model = new_model(base, task, tokenizer, notes)
     limit = getattr(model.config, "max_length", None)
-    rows = [
+    train, development = (
         task.encode(p.examples, tokenizer, limit, truncate=options.truncate, where=p.where, places=p.places, note=notes)
         for p in (learn, chosen_by)
-    ]
+    )
     recipe = base.recipe if base.fresh else recipe_for(base.recipe, base.model, base.adaptation.tune)
     usual = recipe.learning_rate or LEARNING_RATE
     ends = float("inf") if options.minutes is None else started + 60 * options.minutes
-    trials = Trials(options, base, task, tokenizer, *rows, usual, ends)
+    trials = Trials(options, base, task, tokenizer, train, development, usual, ends)
     study = opened_study(optuna, options, material.train)
     finished = finished_trials(optuna, study)
     if finished:

@@ -17,6 +17,7 @@ from minilm.jobs.labelled_data import set_aside
 from minilm.jobs.pretrain import pretrain
 from minilm.jobs.search import SearchOptions, search
 from minilm.jobs.search_space import command_of, defaults, settings_of, with_settings
+from minilm.training.loop import Progress
 from minilm.training.state import read_metrics
 
 REVIEWS = str(DATA / "reviews.csv")
@@ -103,7 +104,7 @@ def test_a_trial_below_the_median_is_stopped_and_one_whose_loss_explodes_is_pass
             raise InputError("the loss is no longer a number at step 3.")
         for epoch in range(1, recipe.epochs + 1):
             ran.append((trial[0], epoch))
-            on_epoch(epoch, None)
+            on_epoch(epoch, Progress())
 
     score = {5: 0.1, 7: 0.9}
     monkeypatch.setattr(job, "fit", fit)
@@ -127,7 +128,7 @@ def test_a_budget_in_minutes_ends_with_the_epoch_and_what_is_unfinished_does_not
     def fit(model, learn, recipe, seed, device, bar, on_epoch, augment):
         for epoch in range(1, recipe.epochs + 1):
             now[0] += 25
-            on_epoch(epoch, None)
+            on_epoch(epoch, Progress())
 
     monkeypatch.setattr(job, "fit", fit)
     said = []
