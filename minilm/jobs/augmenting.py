@@ -12,6 +12,7 @@ from minilm.examples.batching import Batch
 from minilm.pretrained.protocol import open_pretraining
 from minilm.text.tokenizer import Tokenizer
 
+Augmenter = Callable[[Batch], Batch]
 Way = Literal["", "word-dropout", "neighbours", "masked-lm"]
 K = 5  # neighbours of a token
 
@@ -24,7 +25,7 @@ def augmenter(
     model: nn.Module,
     pretrained: str,
     device: torch.device | None = None,
-) -> Callable[[Batch], Batch] | None:
+) -> Augmenter | None:
     """A function that changes the texts of a batch in this way; None for no way.
 
     Neighbours are those in the embedding table of `model` as it is now, and guesses those of the model in the folder `pretrained`,

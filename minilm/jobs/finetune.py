@@ -9,7 +9,7 @@ import torch
 from minilm.examples.batching import Dataset
 from minilm.files.notes import Note, Notes, unheard
 from minilm.files.tensors import read_config
-from minilm.jobs.augmenting import augmenter
+from minilm.jobs.augmenting import Augmenter, augmenter
 from minilm.jobs.best_epoch import BestEpoch
 from minilm.jobs.evaluate import EvaluateOptions as EvaluateOptions, evaluate as evaluate, shown as shown
 from minilm.jobs.finetune_options import FinetuneOptions as FinetuneOptions, load_material as load_material
@@ -103,25 +103,23 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
     say_size(
         model, options, f"{counted(len(learn.examples), 'example')} to learn from · {len(task.labels)} labels", say
     )
+    augment = augmenter_for(options, model, tokenizer, device)
     start_metrics(options.out)
     notes.write(options.out)
     recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model, options.adaptation.tune)
     steps: list[int] = []
 
-    def fitted(model: Classifier, train: Dataset) -> float:
+    def fitted(model: Classifier, train: Dataset, augment: Augmenter | None) -> float:
         """Fit it with everything that the options say, and return the seconds."""
-        little = options.little
         return fit(
             *(model, train, recipe, options.seed, device, options.progress),
             on_epoch=lambda _, progress: steps.append(progress.step),
             judge=BestEpoch(task, development[0], recipe.epochs, device, say) if development else None,
-            augment=augmenter(
-                little.augment, little.augment_share, options.seed, tokenizer, model, options.model, device
-            ),
+            augment=augment,
             second=second.task if second else None,
         )
 
-    seconds = fitted(model, train)
+    seconds = fitted(model, train, augment)
     if unlabelled is not None:
         added = sure_of(model, unlabelled, options.little.confidence, device)
         say(
@@ -129,7 +127,7 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
             "a new one learns from them, too"
         )
         model = new_model(options, task, tokenizer).to(device)
-        seconds += fitted(model, together(train, added))
+        seconds += fitted(model, together(train, added), augmenter_for(options, model, tokenizer, device))
     model.settle()
     if options.whole:
         merge(model)
@@ -151,6 +149,14 @@ def tokenizer_of(options: FinetuneOptions) -> Tokenizer:
         return Tokenizer.load(options.tokenizer)
     # this refuses a folder that holds no model, before the data is read
     return tokenizer_for(encoder_config(options.model)[1], options.model)
+
+
+def augmenter_for(
+    options: FinetuneOptions, model: Classifier, tokenizer: Tokenizer, device: torch.device
+) -> Augmenter | None:
+    """What changes the texts of every batch, for a model that has not been fitted yet."""
+    little = options.little
+    return augmenter(little.augment, little.augment_share, options.seed, tokenizer, model, options.model, device)
 
 
 def say_size(model: Classifier, options: FinetuneOptions, counts: str, say: Callable[[str], None]) -> None:

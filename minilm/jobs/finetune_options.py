@@ -24,9 +24,9 @@ from minilm.jobs.labelled_data import (
 )
 from minilm.models.adaptation import Adaptation
 from minilm.text import corpus
+from minilm.training.span_task import SpanTask
 from minilm.training.supervised import Recipe
-from minilm.training.tasks import TextTask
-from minilm.training.text_tasks import RelationTask
+from minilm.training.text_tasks import LabelsTask, NumberTask, RelationTask, TextTask
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,8 @@ def refuse_little_data(options: FinetuneOptions) -> None:
         raise InputError(f"--augment is for labels of whole texts, and {options.data} has others: leave it out.")
     if little.augment in ("neighbours", "masked-lm") and options.fresh:
         raise InputError(f"--augment {little.augment} needs a pretrained model: choose word-dropout, or leave it out.")
+    if options.recipe.class_weights and issubclass(kind, LabelsTask | NumberTask | SpanTask):
+        raise InputError(f"class weights are for classes, and {options.data} has other labels: leave them out.")
     if little.unlabelled is not None and kind is not TextTask:
         raise InputError(f"--unlabelled is for one class per text, and {options.data} has other labels: leave it out.")
     if little.second is not None and options.adaptation.tune != "all":

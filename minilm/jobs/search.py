@@ -17,9 +17,8 @@ import tyro
 from minilm.errors import InputError, check_least
 from minilm.examples.batching import Dataset, hash_of
 from minilm.files.notes import Notes
-from minilm.jobs.augmenting import augmenter
 from minilm.jobs.evaluate import shown
-from minilm.jobs.finetune import new_model, recipe_for, tokenizer_of
+from minilm.jobs.finetune import augmenter_for, new_model, recipe_for, tokenizer_of
 from minilm.jobs.finetune_options import FinetuneOptions, load_material
 from minilm.jobs.labelled_data import Columns, InOwnFile, Kind, Part, set_aside, texts_of
 from minilm.jobs.search_space import command_of, defaults, settings_of, shown_settings, with_settings
@@ -33,6 +32,7 @@ from minilm.training.task import Task
 NEEDS = "this needs the extra `search`: pip install optuna"
 RANDOM = 6  # trials before the sampler looks at the earlier ones
 UNPRUNED = 4  # trials that are never stopped early
+FIRST = 2  # the first epoch after which a trial may be stopped: after a single one, the order says little
 
 
 @dataclass(frozen=True)
@@ -108,19 +108,18 @@ class Trials:
     usual: float
     ends: float  # by time.perf_counter
 
-    def run(self, trial: Any, first: bool) -> tuple[dict, dict, int]:
-        """Fit with the settings of a trial: (settings, what was measured after the last epoch, that epoch).
+    def run(self, trial: Any, first: bool) -> tuple[dict, dict]:
+        """Fit with the settings of a trial: (settings, what was measured after the last epoch).
 
         Raises Stopped for a trial that is below the median, and TimeoutError when the time is over, but not in the `first` trial.
         """
         settings = settings_of(trial, self.usual, self.options.most_epochs, self.base)
         options, device = with_settings(self.base, settings), choose_device(self.options.device)
         model = new_model(options, self.task, self.tokenizer).to(device)
-        little, measured, last = options.little, {}, 0
+        measured: dict = {}
 
         def after_epoch(epoch: int, progress: Progress) -> None:
-            nonlocal measured, last
-            measured, last = self.task.measure(model, self.development, device), epoch
+            measured.update(self.task.measure(model, self.development, device))
             trial.report(self.task.better(measured), epoch)
             trial.set_user_attr("measured", measured)
             if time.perf_counter() > self.ends and not first and epoch < options.recipe.epochs:
@@ -128,10 +127,10 @@ class Trials:
             if trial.should_prune() and epoch < options.recipe.epochs:
                 raise Stopped(f"stopped after epoch {epoch} of {options.recipe.epochs}, below the median")
 
-        augment = augmenter(little.augment, little.augment_share, options.seed, self.tokenizer, model, options.model)
+        augment = augmenter_for(options, model, self.tokenizer, device)
         recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model, options.adaptation.tune)
         fit(model, self.learn, recipe, options.seed, device, False, on_epoch=after_epoch, augment=augment)
-        return settings, measured, last
+        return settings, measured
 
 
 def search(options: SearchOptions, say: Callable[[str], None] = print) -> dict[str, float]:
@@ -196,7 +195,7 @@ def one_trial(optuna: Any, study: Any, trials: Trials, finished: int, say: Calla
     best = max((t.value for t in study.trials if t.state == state.COMPLETE), default=float("-inf"))
     name = f"trial {finished + 1}" + (f" of {options.trials}" if options.trials is not None else "")
     try:
-        settings, measured, epoch = trials.run(trial, first=not finished)
+        settings, measured = trials.run(trial, first=not finished)
         score = trials.task.better(measured)
         study.tell(trial, score)
         said = shown(measured) + (" · the best so far" if score > best else "")
@@ -235,7 +234,7 @@ def opened_study(optuna: Any, options: SearchOptions, train: Part) -> Any:
     )  # a lock that Windows has, too
     study = optuna.create_study(
         storage=optuna.storages.JournalStorage(backend),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=1),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=FIRST),
         study_name="search",
         direction="maximize",
         load_if_exists=True,
