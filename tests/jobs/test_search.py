@@ -118,7 +118,7 @@ def test_a_trial_below_the_median_is_stopped_and_one_whose_loss_explodes_is_pass
     assert [epoch for number, epoch in ran if number == 5] == [1, 2] and "stopped after epoch 2 of 4, below" in lines[5]
     assert lines[6].endswith("the loss is no longer a number at step 3.") and lines[7].endswith("the best so far")
     assert all([e for n, e in ran if n == number] == [1, 2, 3, 4] for number in (0, 1, 2, 3, 4, 7))
-    assert any(line.startswith("the best of 8 trials: accuracy 0.9") for line in said)
+    assert any("the best of 8 trials: accuracy 0.9" in line for line in said)
 
 
 def test_a_budget_in_minutes_ends_with_the_epoch_and_what_is_unfinished_does_not_count(book, tmp_path, monkeypatch):
@@ -136,7 +136,7 @@ def test_a_budget_in_minutes_ends_with_the_epoch_and_what_is_unfinished_does_not
     lines = [line for line in said if line.startswith("trial ")]
     assert lines[0].startswith("trial 1: ") and now[0] == 75
     assert lines[1] == "trial 2: the time was over before its end, so it does not count" and len(lines) == 2
-    assert any(line.startswith("the best of 1 trial: ") for line in said)
+    assert any("the best of 1 trial: " in line for line in said)
 
 
 class Fixed:
