@@ -40,6 +40,8 @@ LIST = [
             "pretrain on any text: on masked words and next sentences, or on the next token"),
     Command("finetune", "minilm.jobs.finetune", "finetune", "FinetuneOptions",
             "train a classifier or a tagger on labelled examples"),
+    Command("search", "minilm.jobs.search", "search", "SearchOptions",
+            "search the settings of finetune within a budget, on a development part"),
     Command("prompt", "minilm.jobs.prompt", "prompt", "PromptOptions",
             "label texts by a prompt for a masked word, with few labels or none"),
     Command("evaluate", "minilm.jobs.evaluate", "evaluate", "EvaluateOptions",

@@ -57,7 +57,7 @@ class BenchOptions:
     transformers · language-models: models that count, LSTMs and a GPT on equal minutes, by their bits per character ·
     tuning: the frugal ways of fine-tuning, on our own and on published weights · prompts: a verbaliser on the head for masked
     words, with 0 and 16 labels, against fine-tuned heads · lighter: a fine-tuned model in 8 bits, and without some of its
-    weights or heads.
+    weights or heads · little-data: the recipe with one switch changed, from early stopping to a second task.
     """
 
     what: tyro.conf.Positional[
@@ -77,6 +77,7 @@ class BenchOptions:
             "tuning",
             "prompts",
             "lighter",
+            "little-data",
         ]
     ]
     out: Path = Path("runs/bench")
@@ -105,14 +106,14 @@ class BenchOptions:
     """bridge: how many sentences are turned into vectors."""
     labels: int | None = None
     """bridge and recipe: how many labelled examples to learn from; 500 (bridge) or the
-    quickstart's (recipe, epochs, tuning) if not given."""
+    quickstart's (recipe, epochs, tuning, little-data) if not given."""
     held_out: int = 2000
     """bridge: how many texts to measure on; 2000 are the test set of the ladder."""
     seeds: int | None = None
     """bridge, recipe and epochs: how many times to fine-tune, each time on other labelled examples; 3 if not given.
-    language-models: how many times to train each model; 1 if not given."""
+    little-data: 5 if not given. language-models: how many times to train each model; 1 if not given."""
     rows: tuple[str, ...] = ()
-    """epochs, curves, language-models and tuning: the names of the rows; all, or four of them (curves), if not given."""
+    """epochs, curves, language-models, tuning and little-data: the names of the rows; all, or four of them (curves), if not given."""
     bases: tuple[Literal["own", "published"], ...] = ("own", "published")
     """tuning: which weights are adapted: those of the quickstart (own), those of --model (published), or both."""
     grid: tuple[int, ...] = (4, 8, 12, 20, 30, 45)
@@ -126,7 +127,7 @@ class BenchOptions:
     variants: tuple[str, ...] = ()
     """recipe: the names of the variants to run; all that are declared if not given. The recipe itself always runs first."""
     again: bool = False
-    """recipe, language-models, tuning and prompts: run again what an earlier run has finished."""
+    """recipe, language-models, tuning, prompts and little-data: run again what an earlier run has finished."""
     workers: int | None = None
     """recipe: how many variants run side by side, with one thread each; one per core, at most four, if not given.
     language-models: how many models are trained side by side; 2 if not given."""
@@ -185,7 +186,7 @@ class BenchOptions:
     @property
     def repeats(self) -> int:
         """How many seeds."""
-        return self.seeds or (1 if self.what == "language-models" else 3)
+        return self.seeds or {"language-models": 1, "little-data": 5}.get(self.what, 3)
 
     @property
     def name(self) -> str:

@@ -118,11 +118,11 @@ def bases(options: BenchOptions, say: Callable[[str], None]) -> list[Base]:
     return out
 
 
-def new_model(base: Base, adaptation: Adaptation, seed: int) -> Classifier:
+def new_model(base: Base, adaptation: Adaptation, seed: int, dropout: float = DROPOUT) -> Classifier:
     """The base with a fresh head, adapted."""
     architecture, config = encoder_config(base.path)
     generator = torch.Generator().manual_seed(seed)
-    model = Classifier(architecture.build_encoder(replace(config, dropout=DROPOUT)), base.test.task.head(DROPOUT))
+    model = Classifier(architecture.build_encoder(replace(config, dropout=dropout)), base.test.task.head(dropout))
     initialise(model, generator=generator)
     load_encoder(model, base.path)
     adapt(model, adaptation, generator)

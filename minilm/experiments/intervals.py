@@ -1,8 +1,9 @@
-"""How sure a mean is: an interval by drawing the texts again (the bootstrap)."""
+"""How sure a mean is: an interval by drawing the texts again (the bootstrap), or Student's over the seeds."""
 
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from minilm.experiments.table import deviation
 
@@ -22,6 +23,17 @@ class Estimate(NamedTuple):
         """As tables show it: mean [low, high] ± deviation; without the deviation if there is one seed."""
         spread = f" ± {self.seeds:.3f}" if self.fits > 1 else ""
         return f"{form} [{form}, {form}]".format(self.mean, self.low, self.high) + spread
+
+
+def student(values: list[float]) -> tuple[float, float, float]:
+    """The mean over n seeds with its 95 % interval, mean ± t · s / √n: (mean, low, high).
+
+    t is the 97.5 % quantile of Student's distribution with n − 1 degrees of freedom: 2.78 for five seeds. It covers what other
+    seeds would give; with one seed, it is infinite.  Source: Student (1908), The Probable Error of a Mean.
+    """
+    n, mean = len(values), float(np.mean(values))
+    half = float(stats.t.ppf(0.975, n - 1)) * deviation(values) / n**0.5 if n > 1 else float("inf")
+    return mean, mean - half, mean + half
 
 
 def estimate(values: np.ndarray, seed: int = 0) -> Estimate:

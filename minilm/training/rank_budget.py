@@ -13,7 +13,7 @@ with the largest S of all layers together stay, and the λ of the others becomes
 Source:  Zhang et al. (2023), AdaLoRA: Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning, §3.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from minilm.examples.batching import Batch
 from minilm.layers.low_rank import AdaptiveLinear
 from minilm.models.adaptation import adaptive_layers, final_rank
+from minilm.training.around import Around
 from minilm.training.loop import Step
 from minilm.training.objectives import Objective
 
@@ -66,12 +67,13 @@ class Importance:
         return out
 
 
-class RankBudget:
+class RankBudget(Around):
     """An objective for a model with adaptive layers: the loss of another objective, the pull of P and Q towards orthonormal
     ones, and the pruning between the steps. `finish` takes out for good what was pruned."""
 
     def __init__(self, objective: Objective, model: nn.Module):
-        self.objective, self.layers = objective, adaptive_layers(model)
+        super().__init__(objective)
+        self.layers = adaptive_layers(model)
         self.importance, self.progress, self.steps = Importance(self.layers), 0.0, 0
         self.start = sum(len(layer.lam) for layer in self.layers.values())
         self.end = sum(final_rank(len(layer.lam)) for layer in self.layers.values())
@@ -85,13 +87,9 @@ class RankBudget:
         """PyTorch calls it with the matrix as soon as its gradient is there."""
         return lambda w: self.importance.add((name, part), w)
 
-    @property
-    def curves(self) -> tuple[str, ...]:
-        return self.objective.curves
-
     def at(self, progress: float) -> "RankBudget":
-        self.progress, self.objective = progress, self.objective.at(progress)
-        return self
+        self.progress = progress
+        return super().at(progress)
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The loss to minimise, and the loss without the pull to display."""
@@ -123,12 +121,6 @@ class RankBudget:
             hook.remove()
         for name, stay in self.chosen(self.end).items():
             self.layers[name].keep(stay.nonzero().flatten())
-
-    def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
-        return self.objective.measure(model, batches)
-
-    def summary(self, measured: dict[str, float]) -> str:
-        return self.objective.summary(measured)
 
 
 def with_rank_budget(objective: Any, model: nn.Module) -> Any:

@@ -1,0 +1,181 @@
+"""`finetune` with augmentation, texts without labels and a second task; nothing that is measured is ever learned from."""
+
+import pytest
+import tiny
+import torch
+from tiny import DATA, command, silent, weights
+
+from minilm.errors import InputError
+from minilm.examples.labels import IGNORED
+from minilm.jobs import finetune as job
+from minilm.jobs.augmenting import augmenter, neighbours_of
+from minilm.jobs.finetune import FinetuneOptions, finetune, load_material
+from minilm.jobs.finetune_options import LittleData
+from minilm.jobs.little_data import second_task_of, unlabelled_texts
+from minilm.jobs.pretrain import pretrain
+from minilm.models.adaptation import Adaptation
+from minilm.pretrained.protocol import open_classifier, open_pretraining
+from minilm.text import corpus
+from minilm.training.supervised import Recipe
+
+REVIEWS = str(DATA / "reviews.csv")
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    options = tiny.options(tmp_path_factory.mktemp("little"), steps=1, evaluations=1)
+    pretrain(options, silent)
+    return options.out
+
+
+def options(book, out, **changes):
+    given = dict(data=REVIEWS, model=str(book), out=out, truncate=True, recipe=Recipe(epochs=1), progress=False)
+    return FinetuneOptions(**given | dict(labels=16, held_out=12) | changes)
+
+
+@pytest.fixture
+def tags(tmp_path):
+    """A second task: 12 lines of tagged words."""
+    path = tmp_path / "names.conll"
+    lines = [
+        f"the O\nfilm O\nby O\n{name} B-PER\n" for name in "abel bea carl dora emil fay gil hal ida jan kay lou".split()
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("way", ["word-dropout", "neighbours", "masked-lm"])
+def test_an_augmented_fit_is_another_one_and_the_pretrained_model_stays(way, book, tmp_path):
+    before, found = weights(book), []
+    for name, little in (("plain", LittleData()), ("a", LittleData(way)), ("b", LittleData(way))):
+        finetune(options(book, tmp_path / name, little=little), silent)
+        found.append(weights(tmp_path / name))
+    assert tiny.same(found[1], found[2]) and not tiny.same(found[0], found[1])
+    assert tiny.same(before, weights(book))
+
+
+def test_neighbours_are_words_for_words_and_pieces_for_pieces(book):
+    loaded = open_pretraining(book)
+    tokenizer, table = loaded.tokenizer, loaded.model.encoder.token_table.weight.detach()
+    found, vocabulary = neighbours_of(table, tokenizer), tokenizer.backend.get_vocab()
+    kind = {i: token.startswith("##") for token, i in vocabulary.items()}
+    for i in set(vocabulary.values()) - {*tokenizer.special_ids}:
+        assert all(kind[j] == kind[i] and j != i and j not in tokenizer.special_ids for j in found[i].tolist())
+    nothing = augmenter("", 0.1, 0, tokenizer, loaded.model, str(book))
+    assert nothing is None
+
+
+def test_F25_guesses_are_drawn_with_the_probabilities_of_the_pretrained_model(book):
+    loaded = open_pretraining(book)
+    tokenizer, model = loaded.tokenizer, loaded.model.eval()
+    row = torch.tensor([tokenizer.pair(tokenizer.ids(["the old man"])[0])[0]])
+    batch = job.Dataset({"input_ids": row.tolist(), "labels": [0]}, {"input_ids": 0}, [0]).batch([0] * 6000)
+    change = augmenter("masked-lm", 0.999, 3, tokenizer, model, str(book))
+    drawn = change(batch).input_ids[:, 1]
+    masked = row.clone()
+    masked[0, 1:-1] = tokenizer.mask
+    with torch.no_grad():
+        logits = model(masked, masked=torch.tensor([1])).mlm_logits[0]
+    logits[tokenizer.special_ids] = -torch.inf
+    wanted = logits.softmax(0)
+    shares = torch.bincount(drawn, minlength=len(wanted)) / len(drawn)
+    assert ((shares - wanted).abs() < 5 * (wanted / len(drawn)).sqrt() + 2e-3).all()
+    assert not set(drawn.tolist()) & {*tokenizer.special_ids}
+
+
+def test_self_training_never_sees_a_test_text_or_a_label(book, tmp_path, monkeypatch):
+    """All texts of the data are offered again, without labels: only those remain that are neither measured nor labelled."""
+    seen, said = [], []
+    fit = job.fit
+    monkeypatch.setattr(
+        job, "fit", lambda model, train, *rest, **how: seen.append(train) or fit(model, train, *rest, **how)
+    )
+    given = options(book, tmp_path / "out", little=LittleData(unlabelled=REVIEWS, confidence=0.5), development=4)
+    finetune(given, said.append)
+    material = load_material(given)
+    tokenizer = open_pretraining(book).tokenizer
+    encode = lambda part: {tuple(row) for row in material.task.encode(part, tokenizer, 24, truncate=True).rows}  # noqa: E731
+    labelled, test = encode(material.train.examples), encode(material.test.examples)
+    teacher, student = ([tuple(row) for row in train.rows] for train in seen)
+    assert len(teacher) == 12 and student[:12] == teacher and not {*student} & test
+    assert not {*student[12:]} & labelled, "the development part is among them"
+    every = corpus.labelled(REVIEWS)
+    assert len(student) - 12 == len(every) - 16 - 12 and IGNORED not in seen[1].labels
+    part = unlabelled_texts(given, [material.train, material.test])
+    assert all(example.label is None for example in part.examples)
+    assert any("are among the labelled ones, and are left out" in line for line in said)
+
+
+def test_the_confidence_is_a_threshold(book, tmp_path):
+    said = []
+    finetune(options(book, tmp_path / "out", little=LittleData(unlabelled=REVIEWS, confidence=1.0)), said.append)
+    assert any("the first model is sure of 0 of" in line for line in said)
+    lines = tmp_path / "lines.txt"
+    lines.write_text("a fine film\n\nthe old man\n", encoding="utf-8")
+    part = unlabelled_texts(options(book, tmp_path / "no", little=LittleData(unlabelled=str(lines))), [])
+    assert [example.text for example in part.examples] == ["a fine film", "the old man"]
+
+
+def test_F28_a_second_task_is_learned_beside_the_first_and_written_beside_it(book, tags, tmp_path):
+    said = []
+    finetune(options(book, tmp_path / "out", little=LittleData(second=tags)), said.append)
+    first, second = open_classifier(tmp_path / "out").model, open_classifier(tmp_path / "out" / "second").model
+    assert first.labels == ("negative", "positive") and set(second.labels) == {"O", "B-PER"}
+    a, b = (dict(model.encoder.named_parameters()) for model in (first, second))
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    finetune(options(book, tmp_path / "plain"), silent)
+    alone = dict(open_classifier(tmp_path / "plain").model.encoder.named_parameters())
+    assert any(not torch.equal(a[name], alone[name]) for name in a)
+    assert any(line.startswith("second task, on 3 held-out examples") for line in said)
+
+
+def test_F28_the_second_task_does_not_learn_what_the_first_is_measured_on(book, tmp_path):
+    given = options(book, tmp_path / "out", little=LittleData(second=REVIEWS), held_out=12, seed=3)
+    material = load_material(given)
+    tokenizer = open_pretraining(book).tokenizer
+    model = job.new_model(given, material.task, tokenizer)
+    held = material.train._replace(examples=material.train.examples[:5])  # as if they were measured
+    said = []
+    second = second_task_of(given, model, tokenizer, held, said.append)
+    rows = {tuple(row) for row in material.task.encode(held.examples, tokenizer, 24, truncate=True).rows}
+    shown = {tuple(row[row > 0].tolist()) for step in range(10) for row in second.task.batch_at(step).input_ids}
+    assert shown and not shown & rows and any("5 examples of" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            dict(little=LittleData("neighbours"), model="scratch", tokenizer=DATA),
+            "--augment neighbours needs a pretrained",
+        ),
+        (
+            dict(little=LittleData("word-dropout"), data="tweets"),
+            "--augment is for labels of whole texts, and tweets has",
+        ),
+        (dict(little=LittleData(unlabelled="imdb"), task="number"), "--unlabelled is for one class per text"),
+        (
+            dict(little=LittleData(second="tweets"), adaptation=Adaptation("low-rank")),
+            "--second trains the whole encoder",
+        ),
+        (dict(little=LittleData(second="tweets"), recipe=Recipe(head_only=True)), "--second trains the encoder, and"),
+        (dict(little=LittleData(second="tweets", unlabelled="imdb")), "--second and --unlabelled do not go together"),
+        (dict(data="tweets", crf=True, recipe=Recipe(class_weights=True)), "class weights are not for a CRF"),
+    ],
+)
+def test_switches_that_contradict_other_options_are_one_sentence(changes, says, tmp_path):
+    with pytest.raises(InputError, match=says):
+        options("book", tmp_path / "out", **changes)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--augment-share", 0, "augment_share must be above 0 and at most 1, not 0.0"),
+        ("--confidence", 1.5, "confidence must be above 0 and at most 1, not 1.5"),
+        ("--second-weight", -1, "second_weight must be above 0, not -1.0"),
+    ],
+)
+def test_a_number_outside_its_range_is_one_sentence(option, value, says, capsys):
+    assert command("finetune", "--data", "x", "--model", "y", option, value) == 2
+    assert says in capsys.readouterr().err
