@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
-from minilm.experiments.table import deviation
+from minilm.experiments.intervals import f1_interval
+from minilm.experiments.table import HIGH, LOW, deviation
 from minilm.files.atomic import write_json
 from minilm.files.processes import end_with_parent
 from minilm.files.tensors import read_json
@@ -26,7 +27,7 @@ from minilm.models.config import parameter_count
 from minilm.models.heads import Classifier
 from minilm.pretrained.protocol import save_model
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.entity_report import MACRO, MICRO, WEIGHTED, names_in, report
+from minilm.training.entity_report import MACRO, MICRO, WEIGHTED, names_in, overlaps, report
 from minilm.training.inference import predicted_tags
 from minilm.training.supervised import Recipe, fit
 from minilm.training.task import Task
@@ -37,7 +38,7 @@ DROPOUT = 0.1
 
 class Outcome(NamedTuple):
     """One model, fitted once. `details` are further figures by name; for a tagger, the F1 of each kind of entity, of the
-    names that its labelled lines contain, and of new ones."""
+    names that its labelled lines contain, and of new ones, and the 95 % interval that other test lines would give its F1."""
 
     score: float
     seconds: float
@@ -93,6 +94,8 @@ class Material:
         """The F1 of the BIO tags that were guessed for the test lines, and the details of an `Outcome`."""
         known = names_in([self.examples[i] for i in self.drawn(labels, seed)])
         rows = {row.name: row.f1 or 0.0 for row in report(self.test_examples, guessed, known)}
+        bounds = f1_interval(*overlaps([line.tags for line in self.test_examples], guessed))
+        rows |= dict(zip((LOW, HIGH), bounds, strict=True))
         return rows.pop(MICRO), {name: round(f1, 4) for name, f1 in rows.items() if name not in (MACRO, WEIGHTED)}
 
     def sample(self, labels: int, seed: int) -> Dataset:
