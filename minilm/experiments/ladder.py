@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -191,22 +191,38 @@ def climb(
     with pool_of(workers) as submit, progress:
         waiting = [(rung, count, submit(remembered, kept, rung, material, count, seed)) for rung, count, seed in jobs]
         for i, (rung, count, outcome) in enumerate(waiting):
-            score, seconds, parameters, details = outcome()
+            rows.append(row_of(rung.name, count, i % seeds, metric, outcome()))
             progress.update()
-            facts = {"model": rung.name, "labels": count, "seed": i % seeds, metric: round(score, 4)}
-            rows.append(facts | {"seconds": round(seconds, 1), "parameters": parameters} | dict(details))
             if i % seeds == seeds - 1:
                 scores = [row[metric] for row in rows[-seeds:]]
                 progress.write(f"{count:6,} labels  {rung.name:44} {np.mean(scores):.3f} ± {deviation(scores):.3f}")
     return rows
 
 
+def row_of(model: str, labels: int, seed: int, metric: str, outcome: Outcome) -> dict:
+    """An outcome as a row of the table."""
+    facts = {"model": model, "labels": labels, "seed": seed, metric: round(outcome.score, 4)}
+    return facts | {"seconds": round(outcome.seconds, 1), "parameters": outcome.parameters} | dict(outcome.details)
+
+
+def rows_kept(kept: Path, rungs: list[Climber], labels: Sequence[int], seeds: int, metric: str) -> list[dict]:
+    """The rows of those fits that are in the folder `kept`; nothing is fitted."""
+    jobs = [(rung.name, count, seed) for count in labels for rung in rungs for seed in range(seeds)]
+    found = [(job, path) for job in jobs if (path := fit_file(kept, *job)).exists()]
+    return [row_of(*job, metric, Outcome(**read_json(path))) for job, path in found]
+
+
+def fit_file(kept: Path, model: str, labels: int, seed: int) -> Path:
+    """Where a fit is kept."""
+    name = re.sub(r"\W+", "-", model.lower())
+    return kept / f"{name}-{labels}-{seed}.json"
+
+
 def remembered(kept: Path | None, rung: Climber, material: Material, labels: int, seed: int) -> Outcome:
     """The outcome of a fit, from the folder `kept` if it is there."""
     if kept is None:
         return rung.run(material, labels, seed)
-    name = re.sub(r"\W+", "-", rung.name.lower())
-    path = kept / f"{name}-{labels}-{seed}.json"
+    path = fit_file(kept, rung.name, labels, seed)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         outcome = rung.run(material, labels, seed)

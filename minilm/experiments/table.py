@@ -62,6 +62,21 @@ def markdown_table(rows: list[dict], metric: str) -> str:
     return "\n".join(lines)
 
 
+def curve_table(rows: list[dict], metric: str) -> str:
+    """One row per model and one column per number of labels; ± stands behind a mean of several seeds, a dash where there is none."""
+    found = {(row["model"], row["labels"]): row for row in summarise(rows, metric)}
+    several = {key for key in found if sum((row["model"], row["labels"]) == key for row in rows) > 1}
+    counts = sorted({labels for _, labels in found})
+    lines = [f"| {metric} | {' | '.join(f'{count:,}' for count in counts)} |", "|---|" + "---:|" * len(counts)]
+    for model in dict.fromkeys(model for model, _ in found):
+        cells = []
+        for key in ((model, count) for count in counts):
+            spread = f" ± {found[key]['deviation']:.3f}" if key in several else ""
+            cells.append(f"{found[key]['mean']:.3f}{spread}" if key in found else "–")
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def mean_of(rows: list[dict], metric: str, model: str, labels: int) -> float:
     """The mean over the seeds of one model with so many labels."""
     return next(row["mean"] for row in summarise(rows, metric) if (row["model"], row["labels"]) == (model, labels))

@@ -14,7 +14,7 @@ from minilm.experiments import ladder
 from minilm.experiments.intervals import f1_interval
 from minilm.experiments.ladder import Baseline, Climber, Material, Outcome, Rung, climb, pool_of
 from minilm.experiments.rungs import Start, neural_rungs
-from minilm.experiments.table import HIGH, LOW, deviation, markdown_table, mean_of, summarise
+from minilm.experiments.table import HIGH, LOW, curve_table, deviation, markdown_table, mean_of, summarise
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.initialisation import initialise
@@ -253,6 +253,10 @@ def test_F30_mean_and_deviation_by_hand():
     assert x["deviation"] == pytest.approx(((0.2**2 + 0.1**2 + 0.3**2) / 2) ** 0.5)  # n − 1
     assert y["deviation"] == deviation([0.5]) == 0.0 and mean_of(rows, "f1", "y", 5) == 0.5
     assert markdown_table(rows, "f1").splitlines()[2] == "| x | 5 | 0.300 ± 0.265 | 2 s | 1,234 |"
+    assert curve_table([*rows, rows[0] | {"labels": 1_000}], "f1").splitlines() == [
+        *("| f1 | 5 | 1,000 |", "|---|---:|---:|"),
+        *("| x | 0.300 ± 0.265 | 0.100 |", "| y | 0.500 | – |"),
+    ]
     for row, borders in zip(rows, ((0.0, 0.2), (0.1, 0.3), (0.5, 0.7)), strict=False):
         row.update(zip((LOW, HIGH), borders, strict=True))
     head, _, first, second = markdown_table(rows, "f1").splitlines()

@@ -77,7 +77,7 @@ def test_an_interval_covers_what_it_should():
 def subject(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trust")
     examples = corpus.labelled(DATA / "reviews.csv")
-    (folder / "text.txt").write_text("\n".join(e.text for e in examples), encoding="utf-8")
+    (folder / "text.txt").write_text("\n".join(e.text for e in examples) + "\nhe and she" * 9, encoding="utf-8")
     tokenizer, task = train_wordpiece([folder / "text.txt"], 200), TextTask(("negative", "positive"))
     config = TransformerConfig(
         tokenizer.size, 12, layers=2, heads=3, feed_forward=16, max_length=60, positions="relative"

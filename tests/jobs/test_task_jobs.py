@@ -206,7 +206,7 @@ def test_an_adapter_for_another_base_is_one_sentence_and_exit_code_2(fitted, boo
         data,
         "--task",
         "relations",
-        "--adaptation.tune",
+        "--tune",
         "head",
         "--recipe.epochs",
         1,

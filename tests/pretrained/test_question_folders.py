@@ -35,7 +35,7 @@ def batch(loaded, B=5, T=30, seed=1):
     rng = torch.Generator().manual_seed(seed)
     mask = torch.arange(T) < torch.randint(5, T + 1, (B, 1), generator=rng)
     ids = torch.randint(5, loaded.tokenizer.size, (B, T), generator=rng) * mask
-    return ids, (torch.arange(T) > 4) * mask, mask
+    return ids, (torch.arange(T) > 4) * mask.long(), mask
 
 
 def their_logits(model, ids, segments, mask):
@@ -70,7 +70,7 @@ def test_F28_the_answers_are_those_of_their_logits(published):
     )
     lengths = set()
     for (question, text), answer in zip(asked, found, strict=True):
-        encoding = fast(question, text, return_offsets_mapping=True, return_tensors="pt")
+        encoding = fast(question, text, return_offsets_mapping=True, return_token_type_ids=True, return_tensors="pt")
         assert encoding["input_ids"].size(1) <= 40  # one window
         (row,) = their_logits(model, *(encoding[name] for name in ("input_ids", "token_type_ids", "attention_mask")))
         places = [i for i, part in enumerate(encoding.sequence_ids()) if part == 1]
