@@ -12,6 +12,7 @@ from minilm.errors import InputError
 from minilm.experiments import questions as asking, tagging as experiment
 from minilm.experiments.ladder import Material, Outcome, climb
 from minilm.experiments.questions import CLOSEST, FIRST, Cloze, QuestionsOptions, answer_scores, cloze_questions
+from minilm.experiments.table import curve_table, measured
 from minilm.experiments.tagging import FREQUENT, SCRATCH, TUNED, TaggingOptions, most_frequent, tagging, task_for_lines
 from minilm.jobs.pretrain import pretrain
 from minilm.text.questions import Question
@@ -104,6 +105,13 @@ def test_a_fit_that_was_kept_comes_from_its_file(tmp_path):
     first = climb([row], some, (1,), 2, bar=False, kept=tmp_path)
     assert climb([row], some, (1,), 2, bar=False, kept=tmp_path) == first and row.runs == 2
     assert climb([row], some, (1,), 2, bar=False) == first and row.runs == 4
+
+
+@pytest.mark.parametrize(("task", "metric"), [("segmentation", "f1"), ("parts-of-speech", "accuracy")])
+def test_the_table_of_the_page_is_that_of_the_measured_rows(task, metric):
+    rows = measured(f"tagging-{task}")
+    page = (DATA.parent / "minilm/experiments/README.md").read_text(encoding="utf-8")
+    assert curve_table(rows, metric) in page and {FREQUENT, TUNED} <= {row["model"] for row in rows}
 
 
 def test_options_that_cannot_be(tmp_path, monkeypatch):
