@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
-from minilm.experiments.table import deviation
+from minilm.experiments.intervals import f1_interval
+from minilm.experiments.table import HIGH, LOW, deviation
 from minilm.files.atomic import write_json
 from minilm.files.processes import end_with_parent
 from minilm.files.tensors import read_json
@@ -26,7 +27,7 @@ from minilm.models.config import parameter_count
 from minilm.models.heads import Classifier
 from minilm.pretrained.protocol import save_model
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.entity_report import MACRO, MICRO, WEIGHTED, names_in, report
+from minilm.training.entity_report import MACRO, MICRO, WEIGHTED, names_in, overlaps, report
 from minilm.training.inference import predicted_tags
 from minilm.training.supervised import Recipe, fit
 from minilm.training.task import Task
@@ -37,7 +38,7 @@ DROPOUT = 0.1
 
 class Outcome(NamedTuple):
     """One model, fitted once. `details` are further figures by name; for a tagger, the F1 of each kind of entity, of the
-    names that its labelled lines contain, and of new ones."""
+    names that its labelled lines contain, and of new ones, and the 95 % interval that other test lines would give its F1."""
 
     score: float
     seconds: float
@@ -93,6 +94,8 @@ class Material:
         """The F1 of the BIO tags that were guessed for the test lines, and the details of an `Outcome`."""
         known = names_in([self.examples[i] for i in self.drawn(labels, seed)])
         rows = {row.name: row.f1 or 0.0 for row in report(self.test_examples, guessed, known)}
+        bounds = f1_interval(*overlaps([line.tags for line in self.test_examples], guessed))
+        rows |= dict(zip((LOW, HIGH), bounds, strict=True))
         return rows.pop(MICRO), {name: round(f1, 4) for name, f1 in rows.items() if name not in (MACRO, WEIGHTED)}
 
     def sample(self, labels: int, seed: int) -> Dataset:
@@ -188,22 +191,38 @@ def climb(
     with pool_of(workers) as submit, progress:
         waiting = [(rung, count, submit(remembered, kept, rung, material, count, seed)) for rung, count, seed in jobs]
         for i, (rung, count, outcome) in enumerate(waiting):
-            score, seconds, parameters, details = outcome()
+            rows.append(row_of(rung.name, count, i % seeds, metric, outcome()))
             progress.update()
-            facts = {"model": rung.name, "labels": count, "seed": i % seeds, metric: round(score, 4)}
-            rows.append(facts | {"seconds": round(seconds, 1), "parameters": parameters} | dict(details))
             if i % seeds == seeds - 1:
                 scores = [row[metric] for row in rows[-seeds:]]
                 progress.write(f"{count:6,} labels  {rung.name:44} {np.mean(scores):.3f} ± {deviation(scores):.3f}")
     return rows
 
 
+def row_of(model: str, labels: int, seed: int, metric: str, outcome: Outcome) -> dict:
+    """An outcome as a row of the table."""
+    facts = {"model": model, "labels": labels, "seed": seed, metric: round(outcome.score, 4)}
+    return facts | {"seconds": round(outcome.seconds, 1), "parameters": outcome.parameters} | dict(outcome.details)
+
+
+def rows_kept(kept: Path, rungs: list[Climber], labels: Sequence[int], seeds: int, metric: str) -> list[dict]:
+    """The rows of those fits that are in the folder `kept`; nothing is fitted."""
+    jobs = [(rung.name, count, seed) for count in labels for rung in rungs for seed in range(seeds)]
+    found = [(job, path) for job in jobs if (path := fit_file(kept, *job)).exists()]
+    return [row_of(*job, metric, Outcome(**read_json(path))) for job, path in found]
+
+
+def fit_file(kept: Path, model: str, labels: int, seed: int) -> Path:
+    """Where a fit is kept."""
+    name = re.sub(r"\W+", "-", model.lower())
+    return kept / f"{name}-{labels}-{seed}.json"
+
+
 def remembered(kept: Path | None, rung: Climber, material: Material, labels: int, seed: int) -> Outcome:
     """The outcome of a fit, from the folder `kept` if it is there."""
     if kept is None:
         return rung.run(material, labels, seed)
-    name = re.sub(r"\W+", "-", rung.name.lower())
-    path = kept / f"{name}-{labels}-{seed}.json"
+    path = fit_file(kept, rung.name, labels, seed)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         outcome = rung.run(material, labels, seed)

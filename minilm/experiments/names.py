@@ -9,7 +9,7 @@ import numpy as np
 
 from minilm.experiments.ladder import Baseline, Climber, Material, Outcome
 from minilm.experiments.rungs import Epochs, Start, neural_rungs
-from minilm.experiments.table import details_table, mean_of
+from minilm.experiments.table import HIGH, LOW, details_table, mean_of
 from minilm.pretrained.run_folder import LoadedModel
 from minilm.text.files import Example
 from minilm.training.entity_report import KNOWN, NEW, Name, name_of
@@ -22,7 +22,7 @@ START = "Transformer + word vectors + neighbour heads, CRF"
 LSTM = "LSTM + word vectors, CRF"
 SCRATCH, HEAD, TUNED = "Transformer, CRF", "Transformer pretrained, head only", "Transformer pretrained, fine-tuned"
 SHORT = ("dictionary", LSTM, START, TUNED, BEST)  # the rows that matter most
-FACTS = {"model", "labels", "seed", "f1", "seconds", "parameters"}
+FACTS = {"model", "labels", "seed", "f1", "seconds", "parameters", LOW, HIGH}
 
 
 def dictionary(material: Material, labels: int, seed: int) -> Outcome:

@@ -25,6 +25,7 @@ from minilm.models.config import parameter_count
 from minilm.pretrained.protocol import encoder_config, save_model
 from minilm.pretrained.run_folder import tokenizer_for
 from minilm.text import corpus
+from minilm.text.duplicates import duplicates
 from minilm.text.prepare import held_out_documents
 from minilm.text.questions import Question
 from minilm.text.tagged import TaggedLine
@@ -76,10 +77,11 @@ def questions(options: QuestionsOptions, say: Callable[[str], None] = print) -> 
     Every fit is kept in a file of its own, so a run that was stopped goes on when the command is given again.
     """
     device = choose_device(options.device)
-    learn, test = parts()
+    learn, test, left_out = parts()
     say(
         f"{len(learn):,} questions to learn from, and {len(test):,} about articles that no model has read "
-        f"({', '.join(f'{sum(c.kind == kind for c in test)} {word}' for kind, word in ASKED.items())})."
+        f"({', '.join(f'{sum(c.kind == kind for c in test)} {word}' for kind, word in ASKED.items())}). {left_out} were left out, "
+        "as their article occurs, whole or almost whole, in what is learned from, or twice."
     )
     rows = [
         {"model": name, "seed": 0, **of_rule(test, rule), "seconds": 0.0, "parameters": 0}
@@ -119,16 +121,21 @@ def fitted(
     return row
 
 
-def parts() -> tuple[list[Cloze], list[Cloze]]:
-    """The questions about articles that the pretrained model has read, and about those that were held out."""
+def parts() -> tuple[list[Cloze], list[Cloze], int]:
+    """The questions about articles that the pretrained model has read, and about those that were held out; and how many of the
+    latter were left out, because their article occurs, whole or almost whole, in what is learned from, or twice."""
     lines, articles = corpus.tagged("peoples-daily"), corpus.articles()
     held = set(held_out_documents(len(articles), Chinese.pretraining.held_out, 0).tolist())
     learn: list[Cloze] = []
     test: list[Cloze] = []
     for i, article in enumerate(articles):
         (test if i in held else learn).extend(cloze_questions([lines[k] for k in article]))
-    known = {cloze.question.text for cloze in learn}
-    return learn, [cloze for cloze in test if cloze.question.text not in known]
+    asked = list(dict.fromkeys(cloze.question.text for cloze in test))
+    copies = {
+        asked[i] for i in duplicates(list(map(" ".join, asked)), (" ".join(c.question.text) for c in learn), run=12)
+    }
+    kept = [cloze for cloze in test if cloze.question.text not in copies]
+    return learn, kept, len(test) - len(kept)
 
 
 def cloze_questions(article: Sequence[TaggedLine]) -> Iterator[Cloze]:

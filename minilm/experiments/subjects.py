@@ -46,6 +46,7 @@ class Subject:
     sentences: Material
     text: Path  # the folder of the text that our own weights were pretrained on
     folder: Path
+    pretrained: Path | None = None  # the base with its head for masked words, if there is one
 
     @cached_property
     def reviews(self) -> Material:
@@ -85,7 +86,7 @@ def subjects(
             start = Start(settings.model_config(prepared.tokenizer.size), np.empty((0, 0)), pretrained)
             build = partial(transformer, start=start, scheme="neighbours", pretrained=True)
             rung = Rung("our own", build, "everything", track.recipes["pretrained"])
-            out[name] = Subject(name, rung, sentences, prepared.folder, folder)
+            out[name] = Subject(name, rung, sentences, prepared.folder, folder, pretrained)
         else:
             rung = published_rung(published, sentences, PUBLISHED_RECIPE)
             out[name] = Subject(name, rung, cut(rung.material or sentences), prepared.folder, folder)

@@ -11,6 +11,7 @@ from minilm.errors import InputError
 from minilm.files.tensors import read_json
 from minilm.jobs.notebooks import schemes
 
+LOW, HIGH = "low", "high"  # in a row: the borders of the 95 % interval that other test lines would give its score
 DATA = Path(__file__).resolve().parents[2] / "data"
 
 
@@ -39,17 +40,40 @@ def summarise(rows: list[dict], metric: str) -> list[dict]:
         scores = [row[metric] for row in same]
         seconds = float(np.mean([row["seconds"] for row in same]))
         facts = {"model": key[0], "labels": key[1], "mean": float(np.mean(scores)), "deviation": deviation(scores)}
-        out.append(facts | {"seconds": seconds, "parameters": same[0]["parameters"]})
+        bounds = {name: float(np.mean([row[name] for row in same])) for name in (LOW, HIGH) if name in same[0]}
+        out.append(facts | {"seconds": seconds, "parameters": same[0]["parameters"]} | bounds)
     return out
 
 
 def markdown_table(rows: list[dict], metric: str) -> str:
-    """The table as it is printed, written to `report.md`, and shown in the README."""
-    lines = [f"| model | labels | {metric} | training | parameters |", "|---|---:|---:|---:|---:|"]
+    """The table as it is printed, written to `report.md`, and shown in the README.
+
+    Where rows have an interval, it stands behind the score: of several seeds, the mean of their lower and of their upper borders.
+    """
+    bounds = any(LOW in row for row in rows)
+    titles = ["model", "labels", metric, *["95 % interval"] * bounds, "training", "parameters"]
+    lines = [f"| {' | '.join(titles)} |", "|---|" + "---:|" * (len(titles) - 1)]
     for row in summarise(rows, metric):
         score = f"{row['mean']:.3f} ± {row['deviation']:.3f}"
+        if bounds:
+            score += f" | {row[LOW]:.3f}–{row[HIGH]:.3f}" if LOW in row else " | –"
         parameters = f"{row['parameters']:,}" if row["parameters"] else "–"
         lines.append(f"| {row['model']} | {row['labels']:,} | {score} | {row['seconds']:.0f} s | {parameters} |")
+    return "\n".join(lines)
+
+
+def curve_table(rows: list[dict], metric: str) -> str:
+    """One row per model and one column per number of labels; ± stands behind a mean of several seeds, a dash where there is none."""
+    found = {(row["model"], row["labels"]): row for row in summarise(rows, metric)}
+    several = {key for key in found if sum((row["model"], row["labels"]) == key for row in rows) > 1}
+    counts = sorted({labels for _, labels in found})
+    lines = [f"| {metric} | {' | '.join(f'{count:,}' for count in counts)} |", "|---|" + "---:|" * len(counts)]
+    for model in dict.fromkeys(model for model, _ in found):
+        cells = []
+        for key in ((model, count) for count in counts):
+            spread = f" ± {found[key]['deviation']:.3f}" if key in several else ""
+            cells.append(f"{found[key]['mean']:.3f}{spread}" if key in found else "–")
+        lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

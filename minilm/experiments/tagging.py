@@ -19,9 +19,9 @@ import tyro
 from minilm.errors import InputError
 from minilm.examples.labelled import label_names
 from minilm.experiments.chinese import Chinese, line_numbers
-from minilm.experiments.ladder import Baseline, Climber, Material, Outcome, Rung, climb, workers_for
+from minilm.experiments.ladder import Baseline, Climber, Material, Outcome, Rung, climb, rows_kept, workers_for
 from minilm.experiments.rungs import published, unpretrained
-from minilm.experiments.table import markdown_table
+from minilm.experiments.table import curve_table, markdown_table
 from minilm.files.atomic import write_json, write_text
 from minilm.pretrained.protocol import encoder_config
 from minilm.pretrained.run_folder import tokenizer_for
@@ -63,6 +63,8 @@ class TaggingOptions:
     rows: tuple[str, ...] = (FREQUENT, SCRATCH, TUNED)
     model: Path = Path("runs/quickstart-zh/pretrained")
     """The pretrained model."""
+    kept: bool = False
+    """Fit nothing: make the table and the picture from those of these fits that earlier runs have left in --out."""
     out: Path = Path("runs/tagging")
     device: str = "auto"
     progress: bool = True
@@ -86,15 +88,21 @@ def tagging(options: TaggingOptions, say: Callable[[str], None] = print) -> list
     material = material_for(options, device, say)
     rungs = [rung for rung in rungs_for(options) if rung.name in options.rows]
     folder = options.out / options.task
-    rows: list[dict] = []
+    fits = folder / "fits"
+    metric, rows = material.task.metric, list[dict]()
     everything = len(material.examples)
     counts = [(count, options.seeds) for count in options.labels if count < everything]
     for count, seeds in [*counts, *([(everything, options.seeds_of_all)] if options.all_lines else [])]:
-        rows += climb(*(rungs, material, (count,), seeds, workers_for(device), options.progress), kept=folder / "fits")
+        if options.kept:
+            rows += rows_kept(fits, rungs, (count,), seeds, metric)
+        else:
+            rows += climb(*(rungs, material, (count,), seeds, workers_for(device), options.progress), kept=fits)
         write_json(folder / "ladder.json", rows)
-    table = markdown_table(rows, material.task.metric)
+    if not rows:
+        raise InputError(f"{fits} holds none of these fits: leave out --kept, or name another --out.")
+    table = f"{curve_table(rows, metric)}\n\n{markdown_table(rows, metric)}"
     write_text(folder / "report.md", f"# {TITLE[options.task]}\n\n{table}\n")
-    plots.ladder(rows, folder / "ladder.png", metric=material.task.metric, title=TITLE[options.task])
+    plots.ladder(rows, folder / "ladder.png", metric=metric, title=TITLE[options.task])
     say(f"\n{table}\n\nThe results are in {folder}: report.md, ladder.json, ladder.png.")
     return rows
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from minilm.errors import check_least, check_most
 from minilm.experiments.subjects import ALL, HEAD, REVIEWS, Subject, Weights, subjects
+from minilm.experiments.trust_masked import guessed_words
 from minilm.experiments.trust_measures import changed, deletions, exchanged, moved
 from minilm.experiments.trust_tables import report_of
 from minilm.files.atomic import write_json, write_text
@@ -75,7 +76,10 @@ def on_sentences(subject: Subject, labels: int, seed: int, texts: int) -> dict:
     """All measures of the models that were fitted to sentences: with all weights, and the exchange of words before that."""
     whole, head = (subject.fitted(kind, labels, seed) for kind in (ALL, HEAD))
     material = subject.sentences
+    base = subject.pretrained  # published weights came without the head for masked words
+    guessed = {} if base is None else guessed_words(base, whole, material, labels)
     return {
+        "guessed": guessed,
         "deletions": deletions(whole, material, texts, seed),
         "exchanged": {"before": exchanged(head, material, labels), "after": exchanged(whole, material, labels)},
         "right": changed(whole, material, seed),

@@ -7,7 +7,8 @@ import numpy as np
 
 from minilm.experiments.ladder import Material
 from minilm.experiments.subjects import Subject
-from minilm.experiments.trust_words import negations, swaps
+from minilm.experiments.trust_masked import unseen
+from minilm.experiments.trust_words import negations
 from minilm.pretrained.run_folder import LoadedModel
 from minilm.text.files import Example
 from minilm.text.perturb import shuffled, with_typos, without_punctuation
@@ -16,7 +17,6 @@ from minilm.training.inference import logits_of, predicted_labels
 
 FEWEST, MOST = 8, 5  # words of a text that is explained, and words that are deleted
 RANDOM = "random words"
-SENTENCES_LEFT = 5  # seeds whose labelled sentences are kept out of the exchange of words
 CLEAN = "as they are"
 PLAIN, NEGATED = "templates", "templates with “not”"
 WHOLE, SENTENCES = "whole reviews", "sentences"
@@ -50,9 +50,7 @@ def exchanged(loaded: LoadedModel, material: Material, labels: int) -> dict[str,
 
     The sentences are all that no model of the first seeds was fitted to.
     """
-    seen = {i for seed in range(SENTENCES_LEFT) for i in material.drawn(labels, seed)}
-    texts = [example.text for i, example in enumerate(material.examples) if i not in seen]
-    found = swaps(texts + [example.text for example in material.test_examples])
+    found = unseen(material, labels)
     f = scores(loaded, material, [text for swap in found for text in (swap.first, swap.second)]).reshape(-1, 2)
     out: dict[str, list[list[float]]] = {}
     for swap, both in zip(found, np.round(f, 4).tolist(), strict=True):

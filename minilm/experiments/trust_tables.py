@@ -13,7 +13,12 @@ HALF = 0.5  # the model's answer is another one when the P of the first falls be
 
 def report_of(rows: list[dict]) -> tuple[str, dict]:
     """The report, and the figures behind it: explanation, bias, robustness."""
-    figures = {"explanation": explanation(rows), "bias": bias(rows), "robustness": robustness(rows) + transfer(rows)}
+    figures = {
+        "explanation": explanation(rows),
+        "bias": bias(rows),
+        "masked words": masked(rows),
+        "robustness": robustness(rows) + transfer(rows),
+    }
     seeds = {name: sum(row["weights"] == name and row["kind"] == "sentences" for row in rows) for name in names(rows)}
     parts = [
         "# What may a model be trusted with?",
@@ -49,6 +54,21 @@ def report_of(rows: list[dict]) -> tuple[str, dict]:
                     written(r["flipped"]),
                 )
                 for r in figures["bias"]
+            ],
+        ),
+        "## Bias: masked words guessed",
+        table_of(
+            ("weights", "words", "sentences", "tuning", "log P(first word) − log P(second word)", "its size"),
+            [
+                (
+                    r["weights"],
+                    r["group"],
+                    f"{r['sentences']:,}",
+                    r["when"],
+                    signed(r["preference"]),
+                    written(r["size"]),
+                )
+                for r in figures["masked words"]
             ],
         ),
         "## Robustness: how much accuracy a change costs",
@@ -108,6 +128,19 @@ def bias(rows: list[dict]) -> list[dict]:
                 shift = f[..., 1] - f[..., 0]
                 flipped = (f[..., 0] > 0) != (f[..., 1] > 0)
                 estimates = {"shift": estimate(shift), "size": estimate(abs(shift)), "flipped": estimate(flipped)}
+                out.append({"weights": name, "group": group, "sentences": f.shape[1], "when": when} | estimates)
+    return out
+
+
+def masked(rows: list[dict]) -> list[dict]:
+    """For each group of words, what the model prefers at a masked word before and after all weights were tuned."""
+    out = []
+    for name in names(rows):
+        mine = [row["guessed"] for row in rows if row["weights"] == name and row.get("guessed")]
+        for group in mine[0]["before"] if mine else ():
+            for when in ("before", "after"):
+                f = np.stack([np.array(row[when][group]) for row in mine])  # [seeds, sentences]
+                estimates = {"preference": estimate(f), "size": estimate(abs(f))}
                 out.append({"weights": name, "group": group, "sentences": f.shape[1], "when": when} | estimates)
     return out
 

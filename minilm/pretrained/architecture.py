@@ -105,8 +105,8 @@ class Architecture:
                 raise
             raise InputError(f"{where} does not describe a classifier: {error!r}.") from None
 
-    def guess_head(self, entries: dict, found: dict[str, Tensor], where: str, note: Note) -> HeadConfig | None:
-        """The head of a classifier whose `config.json` does not say that it is one, by the tensors `found` in its file."""
+    def guess_head(self, entries: dict, header: dict[str, Tensor], where: str, note: Note) -> HeadConfig | None:
+        """The head of a classifier whose `config.json` does not say that it is one, by the tensors in its file."""
         return None
 
     def other_files(self, model: nn.Module) -> dict[str, Any]:

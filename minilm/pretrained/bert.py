@@ -20,11 +20,22 @@ from minilm.files.notes import Note
 from minilm.models.bert import Bert, BertForPretraining
 from minilm.models.bert_start import reserved
 from minilm.models.config import TransformerConfig
-from minilm.models.heads import NUMBER, ONE_CLASS, SEVERAL, Classifier, HeadConfig, TextHeadConfig, TokenHeadConfig
+from minilm.models.heads import Classifier, HeadConfig
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
+from minilm.pretrained.bert_heads import (
+    DROPOUT,
+    DROPOUT_KEY,
+    described,
+    guessed_kind,
+    head_from_hf,
+    head_of_kind,
+    hf_head,
+    is_span,
+)
 from minilm.pretrained.bert_names import (
     BERT,
+    as_span_head,
     from_hf_names,
     misfits,
     renamed,
@@ -43,14 +54,14 @@ CONFIG_KEYS = {
     "feed_forward": "intermediate_size",
     "max_length": "max_position_embeddings",
     "token_types": "type_vocab_size",
-    "dropout": "hidden_dropout_prob",
+    "dropout": DROPOUT_KEY,
     "activation": "hidden_act",
     "epsilon": "layer_norm_eps",
     "pad_id": "pad_token_id",
 }
 SIZES = ("vocab_size", "width", "layers", "heads", "feed_forward", "max_length", "token_types")
 # A value that a file leaves out has the default of `transformers`, not ours. Sizes have no default: every file states them.
-DEFAULTS = {"token_types": 2, "dropout": 0.1, "activation": "gelu", "epsilon": 1e-12, "pad_id": 0}
+DEFAULTS = {"token_types": 2, "dropout": DROPOUT, "activation": "gelu", "epsilon": 1e-12, "pad_id": 0}
 LARGEST = 10_000_000  # no model is larger, so a larger size is a slip
 SAME_ACTIVATION = {"gelu_pytorch_tanh": "gelu_new", "gelu_python": "gelu"}
 # Keys that change the numbers and are not implemented here: only this value is accepted.
@@ -65,10 +76,6 @@ ONLY = {
 # bert, and models that `transformers` has not: with the types it does not open them as something else.
 MODEL_TYPES = ("bert", *(f"minilm-bert-{kind}" for kind in ("prenorm", "rotary", "relative", "mpnet")))
 SHORTEST = 3  # positions: a token between [CLS] and [SEP]
-HEADED: dict[str, type[HeadConfig]] = {
-    "BertForSequenceClassification": TextHeadConfig,
-    "BertForTokenClassification": TokenHeadConfig,
-}
 
 
 def hf_config(config: TransformerConfig, architecture: str, **extra) -> dict:
@@ -135,81 +142,6 @@ def shape_from_hf(
         raise InputError(f"{where}: {error}") from None
 
 
-def hf_head(head: HeadConfig) -> tuple[str, dict]:
-    """The class of `transformers` that has this head, and what `config.json` says about its labels."""
-    names = {str(i): label for i, label in enumerate(head.labels)}
-    extra: dict[str, Any] = {"id2label": names, "label2id": {label: int(i) for i, label in names.items()}}
-    architecture = next((name for name, kind in HEADED.items() if isinstance(head, kind)), "BertModel")
-    if isinstance(head, TextHeadConfig) and head.problem_type != ONE_CLASS:
-        extra["problem_type"] = head.problem_type
-    if isinstance(head, TextHeadConfig) and head.pooling != "cls":
-        architecture = "BertModel"  # no class there has a head on the mean: the encoder opens, the head is ours
-    return architecture, extra | {"classifier_dropout": head.dropout}
-
-
-def head_from_hf(entries: dict, where: str = "config.json") -> HeadConfig | None:
-    """The head that a `config.json` of `transformers` describes; None if there is none.
-    Raises InputError for a head that predicts several numbers at once, because none of ours does.
-    """
-    names = entries.get("architectures")
-    kind = HEADED.get(str(names[0])) if isinstance(names, list) and names else None
-    return None if kind is None else head_of_kind(kind, entries, where)
-
-
-def head_of_kind(kind: type[HeadConfig], entries: dict, where: str) -> HeadConfig:
-    """The head of this kind, with the labels and the dropout that a `config.json` names."""
-    labels, problem = labels_from_hf(entries, where), entries.get("problem_type")
-    several = kind is TokenHeadConfig and problem not in (None, ONE_CLASS)
-    if several or problem not in (None, ONE_CLASS, SEVERAL, NUMBER) or (problem == NUMBER and len(labels) > 1):
-        raise InputError(f"{where}: problem_type {problem!r} with {len(labels)} labels is not implemented.")
-    problem = problem or (NUMBER if len(labels) == 1 and kind is TextHeadConfig else ONE_CLASS)  # as in `transformers`
-    given = [entries[key] for key in ("classifier_dropout", CONFIG_KEYS["dropout"]) if entries.get(key) is not None]
-    dropout: Any = given[0] if given else DEFAULTS["dropout"]
-    more = {"pooling": "cls", "problem_type": problem} if kind is TextHeadConfig else {}
-    try:
-        return kind(labels, dropout, **more)
-    except TypeError as error:
-        raise InputError(f"{where} does not describe a classifier: {error!r}.") from None
-
-
-def labels_from_hf(entries: dict, where: str) -> tuple[str, ...]:
-    """The labels in the order of the logits: from id2label, else from label2id, else LABEL_0, LABEL_1 …, num_labels of them.
-
-    Raises InputError for labels with a gap, and for two labels of one name, which no figure could tell apart.
-    """
-    names, numbers, count = (entries.get(key) for key in ("id2label", "label2id", "num_labels"))
-    try:
-        if names is not None:
-            named = {int(i): str(name) for i, name in names.items()}
-        elif count is None and numbers:
-            named = {int(i): str(name) for name, i in numbers.items()}
-        else:
-            named = {i: f"LABEL_{i}" for i in range(2 if count is None else count)}
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{where} does not describe a classifier: {error!r}.") from None
-    if gaps := sorted(set(range(len(named))) - named.keys()):
-        raise InputError(
-            f"{where} does not describe a classifier: of its {len(named)} labels, number {gaps[0]} is missing."
-        )
-    labels = tuple(named[i] for i in range(len(named)))
-    if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise InputError(f"{where} does not describe a classifier: two labels have the name {twice[0]!r}.")
-    return labels
-
-
-def guessed_kind(entries: dict, found: dict[str, Tensor]) -> type[HeadConfig] | None:
-    """What a classifier labels if `architectures` is missing or names the encoder alone: texts need a pooler, tokens have none.
-
-    None if there is no classifier. (In 2019 tokens had a pooler, too; their labels B-… and I-… tell them from texts.)
-    """
-    names = entries.get("architectures") or ["BertModel"]
-    if names[0] != "BertModel" or not {"classifier.weight", "classifier.bias"} <= found.keys():
-        return None
-    labels = [str(name) for name in dict(entries.get("id2label") or {}).values()]
-    tags = any(label[:2] in ("B-", "I-") for label in labels)
-    return TextHeadConfig if "bert.pooler.dense.weight" in found and not tags else TokenHeadConfig
-
-
 class BertArchitecture(Architecture):
     """BERT in the layout of `transformers`. An encoder without a task opens in `sentence-transformers` as well."""
 
@@ -237,11 +169,10 @@ class BertArchitecture(Architecture):
     def read_head(self, entries: dict, where: str = "config.json") -> HeadConfig | None:
         return super().read_head(entries, where) or head_from_hf(entries, where)
 
-    def guess_head(self, entries: dict, found: dict[str, Tensor], where: str, note: Note) -> HeadConfig | None:
-        if (kind := guessed_kind(entries, found)) is None:
+    def guess_head(self, entries: dict, header: dict[str, Tensor], where: str, note: Note) -> HeadConfig | None:
+        if (kind := guessed_kind(entries, header, self.renamed(header), self.layout)) is None:
             return None
-        what = "every token" if kind is TokenHeadConfig else "a text as a whole"
-        note(f"{where} does not say what its classifier labels; by its weights and labels it is {what}.")
+        note(f"{where} does not say what its classifier labels; by its weights and labels it is {described(kind)}.")
         return head_of_kind(kind, entries, where)
 
     def other_files(self, model: nn.Module) -> dict[str, Any]:
@@ -252,7 +183,7 @@ class BertArchitecture(Architecture):
 
     def as_file(self, weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         if not isinstance(model, SentenceEncoder):
-            return weights
+            return as_span_head(weights) if is_span(model) else weights
         # nothing stands on it, so `transformers` expects its names without a prefix
         return {name.removeprefix(self.layout.prefix): tensor for name, tensor in weights.items()}
 

@@ -53,6 +53,7 @@ ENCODER = ("embeddings.", "encoder.", "pooler.")  # how names begin if the encod
 # What stands on the encoder. Some models have it and others do not.
 HEADS = ("bert.pooler.", "cls.predictions.", "cls.seq_relationship.", "classifier.", "crf.")
 OWN_CRF = ("crf.A", "crf.start", "crf.end")
+SPAN_HEAD = "qa_outputs."  # how `BertForQuestionAnswering` calls the layer that is "classifier." everywhere else
 
 
 class Layout(NamedTuple):
@@ -126,7 +127,17 @@ def renamed(weights: dict[str, Tensor], layout: Layout = BERT) -> dict[str, Tens
     for second, first in layout.repeated.items():  # a file that stores a shared tensor once may do so under either name
         if second in out and first not in out:
             out[first] = out.pop(second)
-    return out
+    if any(name.startswith("classifier.") for name in out):
+        return out
+    return {
+        f"classifier.{name.removeprefix(SPAN_HEAD)}" if name.startswith(SPAN_HEAD) else name: tensor
+        for name, tensor in out.items()
+    }
+
+
+def as_span_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a model that finds answers, with its head under the name that it has in `transformers`."""
+    return {name.replace("classifier.", SPAN_HEAD, 1): tensor for name, tensor in weights.items()}
 
 
 def misfits(

@@ -1,9 +1,9 @@
 """MPNet's adapter, for the models whose attention has a bias by relative position.
 
 Such a model is MPNet's: post-norm, and one bias in 32 buckets for all layers. So its folder opens in `transformers` with equal
-scores, as `MPNetForMaskedLM`, `MPNetForTokenClassification`, `MPNetForSequenceClassification` or `MPNetModel`, and published
-MPNets open here. Two things of ours are not known there, and are left out: the vector of the second segment, so that pairs of
-texts have other scores there, and the head for next sentence. `config.json` says so under `minilm_note`.
+scores, as `MPNetForMaskedLM`, `MPNetForTokenClassification`, `MPNetForSequenceClassification`, `MPNetForQuestionAnswering` or
+`MPNetModel`, and published MPNets open here. Two things of ours are not known there, and are left out: the vector of the second
+segment, so that pairs of texts have other scores there, and the head for next sentence. `config.json` says so under `minilm_note`.
 
 The names of the weights, and how the first segment is kept, are in `mpnet_names.py`.
 
@@ -24,7 +24,8 @@ from minilm.layers.positions import BUCKETS
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig
 from minilm.models.heads import Classifier, HeadConfig, TextHeadConfig
-from minilm.pretrained.bert import CONFIG_KEYS, DEFAULTS, BertArchitecture, hf_head, shape_from_hf
+from minilm.pretrained.bert import CONFIG_KEYS, DEFAULTS, BertArchitecture, shape_from_hf
+from minilm.pretrained.bert_heads import hf_head
 from minilm.pretrained.bert_names import renamed
 from minilm.pretrained.mpnet_names import MPNET, SEGMENTS, as_text_head, folded, from_text_head, unfolded
 
@@ -98,9 +99,8 @@ class MPNetArchitecture(BertArchitecture):
     def read_head(self, entries: dict, where: str = "config.json") -> HeadConfig | None:
         return super().read_head(as_bert(entries), where)
 
-    def guess_head(self, entries: dict, found: dict[str, Tensor], where: str, note: Note) -> HeadConfig | None:
-        named = {name.replace("mpnet.", "bert.", 1): tensor for name, tensor in found.items()}
-        return super().guess_head(as_bert(entries), named, where, note)
+    def guess_head(self, entries: dict, header: dict[str, Tensor], where: str, note: Note) -> HeadConfig | None:
+        return super().guess_head(as_bert(entries), header, where, note)
 
     # -- the weights' names -------------------------------------------------------------------------------------------
 

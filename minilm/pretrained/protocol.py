@@ -182,7 +182,7 @@ def head_in(path: Path, entries: dict, architecture: Architecture, note: Note = 
     where = str(path / "config.json")
     if (head := architecture.read_head(entries, where)) is not None:
         return head
-    return architecture.guess_head(entries, architecture.renamed(header_of(weights_file(path))), where, note)
+    return architecture.guess_head(entries, header_of(weights_file(path)), where, note)
 
 
 def opened(

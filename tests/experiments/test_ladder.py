@@ -11,15 +11,17 @@ from tiny import DATA
 
 from minilm.errors import InputError
 from minilm.experiments import ladder
+from minilm.experiments.intervals import f1_interval
 from minilm.experiments.ladder import Baseline, Climber, Material, Outcome, Rung, climb, pool_of
 from minilm.experiments.rungs import Start, neural_rungs
-from minilm.experiments.table import deviation, markdown_table, mean_of, summarise
+from minilm.experiments.table import HIGH, LOW, curve_table, deviation, markdown_table, mean_of, summarise
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.initialisation import initialise
 from minilm.pretrained.protocol import architecture_named, open_classifier, open_encoder, save_model
 from minilm.text import corpus
 from minilm.text.tokenizer import train_characters
+from minilm.training.entity_report import overlaps
 from minilm.training.supervised import Recipe
 from minilm.training.tasks import TextTask, TokenTask
 
@@ -251,6 +253,30 @@ def test_F30_mean_and_deviation_by_hand():
     assert x["deviation"] == pytest.approx(((0.2**2 + 0.1**2 + 0.3**2) / 2) ** 0.5)  # n − 1
     assert y["deviation"] == deviation([0.5]) == 0.0 and mean_of(rows, "f1", "y", 5) == 0.5
     assert markdown_table(rows, "f1").splitlines()[2] == "| x | 5 | 0.300 ± 0.265 | 2 s | 1,234 |"
+    assert curve_table([*rows, rows[0] | {"labels": 1_000}], "f1").splitlines() == [
+        *("| f1 | 5 | 1,000 |", "|---|---:|---:|"),
+        *("| x | 0.300 ± 0.265 | 0.100 |", "| y | 0.500 | – |"),
+    ]
+    for row, borders in zip(rows, ((0.0, 0.2), (0.1, 0.3), (0.5, 0.7)), strict=False):
+        row.update(zip((LOW, HIGH), borders, strict=True))
+    head, _, first, second = markdown_table(rows, "f1").splitlines()
+    assert head == "| model | labels | f1 | 95 % interval | training | parameters |"
+    assert first == "| x | 5 | 0.300 ± 0.265 | 0.200–0.400 | 2 s | 1,234 |" and " | – | 0 s |" in second
+
+
+def test_F30_the_interval_of_an_f1_is_that_of_the_bootstrap():
+    """By its definition, with one F1 for each draw of the lines; and it holds the F1 of most other samples of lines."""
+    rng = np.random.default_rng(5)
+    T, G = rng.integers(0, 4, 60), rng.integers(0, 4, 60)
+    both = np.minimum(T, G) - (rng.random(60) < 0.3) * np.minimum(1, np.minimum(T, G))
+    low, high = f1_interval(both.tolist(), (T + G).tolist(), seed=2)
+    again, each = np.random.default_rng(2), []
+    for lines in again.integers(60, size=(2_000, 60)):
+        each.append(2 * sum(both[i] for i in lines) / sum(T[i] + G[i] for i in lines))
+    assert (low, high) == pytest.approx((np.quantile(each, 0.025), np.quantile(each, 0.975)), abs=1e-12)
+    assert f1_interval([0, 0], [0, 0]) == (0.0, 0.0) and f1_interval([1, 2], [2, 4]) == (1.0, 1.0)
+    true, guessed = [["B-A", "I-A", "O", "B-B"], ["O"]], [["B-A", "I-A", "B-B", "O"], ["B-A"]]
+    assert overlaps(true, guessed) == ([1, 0], [4, 1])
 
 
 def test_workers_are_cores_and_one_on_a_graphics_card(monkeypatch):

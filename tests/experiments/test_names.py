@@ -18,7 +18,7 @@ from minilm.experiments.names import (
     look_up,
     remarks_on_names as remarks,
 )
-from minilm.experiments.table import details_table
+from minilm.experiments.table import HIGH, LOW, details_table
 from minilm.text.tagged import TaggedLine
 from minilm.text.tokenizer import train_characters
 from minilm.training.entity_report import KNOWN, MICRO, NEW, names_in, report
@@ -93,8 +93,10 @@ def test_F30_the_details_are_the_rows_of_the_report():
     score, details = own.found(guessed, labels, 1)
     (micro,) = (row.f1 for row in rows if row.name == MICRO)
     assert score == micro and 0 < score < 1
-    assert list(details) == [*KINDS, KNOWN, NEW]
-    assert details == {row.name: round(row.f1 or 0.0, 4) for row in rows if row.name in (*KINDS, KNOWN, NEW)}
+    assert list(details) == [*KINDS, KNOWN, NEW, LOW, HIGH] and details[LOW] < score < details[HIGH]
+    assert {name: f1 for name, f1 in details.items() if name not in (LOW, HIGH)} == {
+        row.name: round(row.f1 or 0.0, 4) for row in rows if row.name in (*KINDS, KNOWN, NEW)
+    }
     assert details != own.found(guessed, 1, 1)[1]  # with fewer labels, fewer names are known
 
 
@@ -110,8 +112,10 @@ def test_F30_the_details_of_an_outcome_stand_in_its_row():
         *[(5, 0, 0.5, 0.0), (5, 1, 0.5, 0.1)],
     ]
     for row in (row for row in rows if row["model"] == "dictionary"):
-        assert list(row) == ["model", "labels", "seed", "f1", "seconds", "parameters", *KINDS, KNOWN, NEW]
-        assert {name: row[name] for name in (*KINDS, KNOWN, NEW)} == dictionary(own, row["labels"], row["seed"]).details
+        assert list(row) == ["model", "labels", "seed", "f1", "seconds", "parameters", *KINDS, KNOWN, NEW, LOW, HIGH]
+        assert {name: row[name] for name in (*KINDS, KNOWN, NEW, LOW, HIGH)} == dictionary(
+            own, row["labels"], row["seed"]
+        ).details
 
 
 # ------------------------------------------------------------------------------- the remarks

@@ -1,5 +1,8 @@
 """`minilm tagging` and `minilm questions` on a few lines: what the simple rows do, and that a run goes on where it stopped."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -9,6 +12,7 @@ from minilm.errors import InputError
 from minilm.experiments import questions as asking, tagging as experiment
 from minilm.experiments.ladder import Material, Outcome, climb
 from minilm.experiments.questions import CLOSEST, FIRST, Cloze, QuestionsOptions, answer_scores, cloze_questions
+from minilm.experiments.table import curve_table, measured
 from minilm.experiments.tagging import FREQUENT, SCRATCH, TUNED, TaggingOptions, most_frequent, tagging, task_for_lines
 from minilm.jobs.pretrain import pretrain
 from minilm.text.questions import Question
@@ -81,6 +85,11 @@ def test_every_fit_is_kept_and_not_repeated(task, pretrained, tmp_path, monkeypa
     assert (folder / "finetuned" / "config.json").exists()
     monkeypatch.setattr(experiment.Rung, "run", unexpected)
     assert tagging(options, silent) == rows
+    (folder / "fits" / "transformer-4-1.json").unlink()
+    left = [row for row in rows if (row["model"], row["labels"], row["seed"]) != (SCRATCH, 4, 1)]
+    assert tagging(replace(options, labels=(4, 6), kept=True), silent) == left
+    with pytest.raises(InputError, match="holds none of these fits: leave out --kept"):
+        tagging(replace(options, labels=(6,), all_lines=False, kept=True), silent)
     assert f"| {TUNED} | 8 |" in (folder / "report.md").read_text(encoding="utf-8")
 
 
@@ -98,7 +107,15 @@ def test_a_fit_that_was_kept_comes_from_its_file(tmp_path):
     assert climb([row], some, (1,), 2, bar=False) == first and row.runs == 4
 
 
-def test_options_that_cannot_be():
+@pytest.mark.parametrize(("task", "metric"), [("segmentation", "f1"), ("parts-of-speech", "accuracy")])
+def test_the_table_of_the_page_is_that_of_the_measured_rows(task, metric):
+    rows = measured(f"tagging-{task}")
+    page = (DATA.parent / "minilm/experiments/README.md").read_text(encoding="utf-8")
+    assert curve_table(rows, metric) in page and {FREQUENT, TUNED} <= {row["model"] for row in rows}
+
+
+def test_options_that_cannot_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where there is no pretrained model, even if you have one
     for changes, what in (
         ({"labels": (0,)}, "must be 1 or more"),
         ({"labels": (), "all_lines": False}, "there is nothing to learn from"),
@@ -135,6 +152,22 @@ def test_a_headline_becomes_a_question_for_every_name_that_the_article_has():
     )  # no body; a full stop
 
 
+def test_a_question_about_a_copy_of_a_known_article_is_left_out(monkeypatch):
+    """Articles 1 and 2 are held out; 2 is article 0 with one sentence changed."""
+    body = "上海/ns 今天/t 下雨/v 。/w 他/r 在/p 那里/r 看见/v 许多/m 老/a 朋友/n 和/c 新/a 朋友/n ，/w 大家/r 都/d 很/d 高兴/a 。/w"
+    other = "上海/ns 是/v 一/m 个/q 大/a 城市/n ，/w 有/v 很多/m 人/n 住/v 在/p 那里/r ，/w 他们/r 每天/r 都/d 要/v 上班/v 。/w"
+    headline, end = "江/nr 泽民/nr 抵/v 上海/ns", "明天/t 走/v 。/w"
+    lines = [tag_characters(line) for line in (headline, body, headline, other, headline, f"{body} {end}")]
+    monkeypatch.setattr(asking.corpus, "tagged", lambda name: lines)
+    monkeypatch.setattr(asking.corpus, "articles", lambda: [[0, 1], [2, 3], [4, 5]])
+    monkeypatch.setattr(asking, "held_out_documents", lambda count, held, seed: np.array([1, 2]))
+    learn, test, left_out = asking.parts()
+    assert [c.question.text[:5] for c in learn] == ["上海今天下"] and [c.question.text[:5] for c in test] == [
+        "上海是一个"
+    ]
+    assert left_out == 1
+
+
 def test_the_rules_by_hand():
     text = "北京很冷。" + "今天也是如此，" * 4 + "记者到上海会见客人"
     start = text.index("上海")
@@ -144,7 +177,9 @@ def test_the_rules_by_hand():
 
 
 def test_the_questions_are_learned_measured_and_kept(pretrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(asking, "parts", lambda: (list(cloze_questions(ARTICLE)) * 3, list(cloze_questions(ARTICLE))))
+    monkeypatch.setattr(
+        asking, "parts", lambda: (list(cloze_questions(ARTICLE)) * 3, list(cloze_questions(ARTICLE)), 0)
+    )
     monkeypatch.setattr(asking, "RECIPE", Recipe(epochs=1))
     options = QuestionsOptions(seeds=1, model=pretrained, out=tmp_path, progress=False)
     rows = asking.questions(options, silent)

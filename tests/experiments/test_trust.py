@@ -15,15 +15,18 @@ from minilm.experiments.intervals import estimate
 from minilm.experiments.ladder import Material, Rung
 from minilm.experiments.subjects import Subject
 from minilm.experiments.trust import TrustOptions, trust
+from minilm.experiments.trust_masked import gaps, on_encoder_of, preferences
 from minilm.experiments.trust_measures import CLEAN
-from minilm.experiments.trust_words import GENDER, NEUTRAL, ORIGINS, both_ways, negations, swaps
-from minilm.models.bert import Bert
+from minilm.experiments.trust_words import GENDER, NEUTRAL, ORIGINS, Swap, both_ways, negations, swaps
+from minilm.models.bert import Bert, BertForPretraining
 from minilm.models.config import TransformerConfig
 from minilm.models.heads import Classifier
 from minilm.models.initialisation import initialise
+from minilm.pretrained.protocol import open_pretraining, save_model
 from minilm.text import corpus
 from minilm.text.perturb import words_in
 from minilm.text.tokenizer import train_wordpiece
+from minilm.training.inference import fill
 from minilm.training.supervised import Recipe
 from minilm.training.tasks import TextTask
 
@@ -74,7 +77,7 @@ def test_an_interval_covers_what_it_should():
 def subject(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trust")
     examples = corpus.labelled(DATA / "reviews.csv")
-    (folder / "text.txt").write_text("\n".join(e.text for e in examples), encoding="utf-8")
+    (folder / "text.txt").write_text("\n".join(e.text for e in examples) + "\nhe and she" * 9, encoding="utf-8")
     tokenizer, task = train_wordpiece([folder / "text.txt"], 200), TextTask(("negative", "positive"))
     config = TransformerConfig(
         tokenizer.size, 12, layers=2, heads=3, feed_forward=16, max_length=60, positions="relative"
@@ -90,14 +93,17 @@ def subject(tmp_path_factory):
     ]
     material = Material.encoded(task, (more, examples[:12]), tokenizer, 60, torch.device("cpu"))
     rung = Rung("ours", build, "everything", Recipe(epochs=1, learning_rate=1e-3))
-    made = Subject("own", rung, material, folder, folder / "models")
+    base = BertForPretraining(config)
+    initialise(base, generator=torch.Generator().manual_seed(7))
+    save_model(folder / "base", base, tokenizer)
+    made = Subject("own", rung, material, folder, folder / "models", folder / "base")
     made.__dict__["reviews"] = material  # in place of those of the package
     return made
 
 
 def test_a_run_prints_its_tables_and_goes_on_from_what_is_there(subject, tmp_path, monkeypatch):
     monkeypatch.setattr(trust_module, "subjects", lambda *_: {"own": subject})
-    monkeypatch.setattr("minilm.experiments.trust_measures.SENTENCES_LEFT", 1)
+    monkeypatch.setattr("minilm.experiments.trust_masked.SENTENCES_LEFT", 1)
     monkeypatch.setattr("minilm.experiments.intervals.DRAWS", 20)
     options = TrustOptions(weights=("own",), seeds=1, labels=8, texts=4, out=tmp_path, progress=False)
     said = []
@@ -108,6 +114,8 @@ def test_a_run_prints_its_tables_and_goes_on_from_what_is_there(subject, tmp_pat
         "occlusion", "gradient × input", "attention", "attention rollout", "random words",
     ]  # fmt: skip
     assert {row["group"] for row in results["bias"]} == {"gender", "origin", "neutral"}
+    assert [row["when"] for row in results["masked words"]] == ["before", "after"] * len(rows[0]["guessed"]["before"])
+    assert "## Bias: masked words guessed" in said[-2]
     by_name = {row["change"]: row for row in results["robustness"]}
     right = np.mean([digit == "1" for digit in rows[0]["right"][CLEAN]])
     assert by_name[CLEAN]["accuracy"]["mean"] == pytest.approx(right) and by_name[CLEAN]["drop"] is None
@@ -115,6 +123,30 @@ def test_a_run_prints_its_tables_and_goes_on_from_what_is_there(subject, tmp_pat
     assert "whole reviews, learnt from sentences" in by_name
     monkeypatch.setattr(trust_module, "on_sentences", None)  # would fail if it were called
     assert trust(options, silent) == rows
+
+
+def test_F25_a_preference_is_the_ratio_of_two_guesses(subject):
+    """The referee is `fill`, which gives the probabilities of all words; and the head of the base stands on the tuned encoder."""
+    base, tuned = open_pretraining(subject.pretrained), subject.fitted("all", 8, 0)
+    tokenizer = base.tokenizer
+    pairs = [s for s in swaps(["he sees a film .", "she and the story .", "he films the film"]) if s.group == "gender"]
+    found = gaps([*pairs, Swap("gender", "a he , b", "a zebra , b")], tokenizer)
+    known = all(len(ids) == 1 for ids in tokenizer.ids(["he", "she"]))
+    assert known and [gap.text for gap in found] == [
+        "[MASK] sees a film .",
+        "[MASK] and the story .",
+        "[MASK] films the film",
+    ]
+    assert {(gap.first, gap.second) for gap in found} == {("he", "she")}
+    for loaded in (base, on_encoder_of(base, tuned)):
+        expected = []
+        for gap in found:
+            p = dict(fill(loaded.model, tokenizer, gap.text, top=tokenizer.size)[0])
+            expected.append(np.log(p["he"] / p["she"]))
+        assert preferences(loaded, found)["gender"] == pytest.approx(expected, abs=2e-3)
+    own, other = base.model.encoder.state_dict(), on_encoder_of(base, tuned).model.encoder.state_dict()
+    assert all(torch.equal(other[name], tensor) for name, tensor in tuned.model.encoder.state_dict().items())
+    assert not all(torch.equal(own[name], other[name]) for name in own)
 
 
 def test_the_lighter_models_are_measured_and_drawn(subject, tmp_path, monkeypatch):

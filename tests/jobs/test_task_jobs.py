@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import pytest
 import tiny
@@ -149,6 +150,72 @@ def test_data_of_another_kind_is_refused_when_a_model_is_measured(fitted, tmp_pa
         )
     with pytest.raises(InputError, match="tags single texts"):
         predict(PredictOptions(fitted["tags"][1], ("a",), pair="b"), silent)
+
+
+def wrong_answers(**changes):
+    """The questions, and one more that is the first with something changed."""
+    return "\n".join(json.dumps(row) for row in [*QUESTIONS, QUESTIONS[0] | changes]) + "\n"
+
+
+BAD = {
+    "overlapping answers": (
+        *("answers", "t.jsonl", wrong_answers(answer=TEXTS[0][2:] + " 0", start=2)),
+        r"t.jsonl, line 25: the answer from 2 to \d+ overlaps the one of line 1, from \d+ to \d+: keep one of them",
+    ),
+    "an answer outside the text": (
+        *("answers", "t.jsonl", wrong_answers(start=99)),
+        r"t.jsonl, line 25: the answer from 99 to \d+ lies outside the text, which has \d+ characters",
+    ),
+    "an unknown tag": ("tags", "t.conll", "the\tX\nhen\tZ\n", "line 2 of .*t.conll has the tag 'Z', which was not seen"),
+    "a relation without markers": (
+        *("relations", "t.csv", "text,label\nthe hen and the dog,hen\n"),
+        r"text 1 of .*t.csv has no <e1>: mark both entities, as in <e1>Anna</e1> lives in <e2>Bonn</e2>",
+    ),
+}  # fmt: skip
+
+
+def refused(capsys, *arguments) -> str:
+    """The one sentence with which the command line refuses something, with exit code 2."""
+    capsys.readouterr()
+    code, got = tiny.command(*arguments), capsys.readouterr()
+    assert code == 2 and re.fullmatch(r"minilm: [^\n]+\.\n", got.err) and "Traceback" not in got.out, got
+    return got.err
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_one_sentence_and_exit_code_2(what, fitted, book, tmp_path, capsys):
+    kind, name, content, message = BAD[what]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert re.search(message, refused(capsys, "evaluate", "--model", fitted[kind][1], "--data", tmp_path / name))
+    if kind != "tags":  # there, another tag is another label to learn
+        if kind == "relations":
+            (tmp_path / name).write_text(f"{FILES[kind][1]}\nthe hen and the dog,hen\n", encoding="utf-8")
+            message = message.replace("text 1 ", "text 25 ")
+        out = ("--task", kind, "--model", book, "--out", tmp_path / "out", "--no-progress")
+        assert re.search(message, refused(capsys, "finetune", "--data", tmp_path / name, *out))
+        assert not (tmp_path / "out" / "config.json").exists()
+    if kind == "relations":
+        said = refused(capsys, "predict", "--model", fitted[kind][1], "the hen and the dog")
+        assert "text 1 of the command line has no <e1>" in said
+
+
+def test_an_adapter_for_another_base_is_one_sentence_and_exit_code_2(fitted, book, tmp_path, capsys):
+    data, other = fitted["relations"][0], fitted["tags"][1]
+    options = (
+        "--data",
+        data,
+        "--task",
+        "relations",
+        "--tune",
+        "head",
+        "--recipe.epochs",
+        1,
+        "--no-progress",
+    )
+    assert tiny.command("finetune", *options, "--model", book, "--out", tmp_path / "adapter") == 0
+    for arguments in (("predict", RELATIONS[0].split(",")[0]), ("evaluate", "--data", data)):
+        said = refused(capsys, *arguments, "--model", tmp_path / "adapter", "--base", other)
+        assert re.search("the adapter .*adapter is for another base: the weights of .* have the SHA-256", said)
 
 
 # ---------------------------------------------------------------------------- the development part

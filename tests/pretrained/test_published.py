@@ -18,7 +18,8 @@ from minilm.models.heads import Classifier, TextHeadConfig
 from minilm.models.lstm import LSTMConfig, LSTMEncoder
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained import registry
-from minilm.pretrained.bert import config_from_hf, head_from_hf, hf_config
+from minilm.pretrained.bert import config_from_hf, hf_config
+from minilm.pretrained.bert_heads import head_from_hf
 from minilm.pretrained.bert_names import misfits, modern, renamed
 from minilm.pretrained.protocol import (
     encoder_config,

@@ -94,14 +94,14 @@ def test_random_folders_give_the_same_numbers_or_are_refused(part, tokenizers, t
 
 def test_weights_without_use_are_said_and_known_heads_are_not(tokenizers, tmp_path):
     bert(tmp_path, tokenizers[1], random.Random(0), "BertForPreTraining")
-    edit_weights(tmp_path, lambda w: w | {"qa_outputs.weight": torch.ones(2, 8), "qa_outputs.bias": torch.ones(2)})
+    edit_weights(tmp_path, lambda w: w | {"my_head.weight": torch.ones(2, 8), "my_head.bias": torch.ones(2)})
     for opener in (open_encoder, open_model, open_pretraining):
         said = Notes(lambda _: None)
         loaded = opener(tmp_path, said)
-        assert said.lines == [f"{tmp_path} holds 2 weights that are not used here: qa_outputs.bias, qa_outputs.weight."]
-        assert {"qa_outputs.bias", "qa_outputs.weight"} <= set(loaded.unused)
+        assert said.lines == [f"{tmp_path} holds 2 weights that are not used here: my_head.bias, my_head.weight."]
+        assert {"my_head.bias", "my_head.weight"} <= set(loaded.unused)
         assert ("cls.predictions.bias" in loaded.unused) == (opener is open_encoder)
-    edit_weights(tmp_path, lambda w: {name: t for name, t in w.items() if "qa" not in name})
+    edit_weights(tmp_path, lambda w: {name: t for name, t in w.items() if "my_head" not in name})
     said = Notes(lambda _: None)
     assert open_model(tmp_path, said).unused == () and "cls.predictions.bias" in open_encoder(tmp_path, said).unused
     assert said.lines == []

@@ -22,11 +22,11 @@ from minilm.experiments.applications.recommenders import (
     tag_vectors,
     text_vectors,
 )
+from minilm.experiments.applications.resuming import kept_rows
 from minilm.experiments.applications.vectors import median_milliseconds, vectors_named
 from minilm.experiments.table import details_table
 from minilm.files.atomic import write_json, write_text
 from minilm.files.notes import Notes
-from minilm.files.tensors import read_json
 from minilm.text import corpus
 from minilm.text.ratings import Likes
 from minilm.training.ranking import hit_at, ndcg_at, places_of
@@ -94,9 +94,8 @@ def measured(o: RecommendOptions, films: Films, say: Callable[[str], None], note
         f"{len(people)} people liked {sum(map(len, people)):,} films, {len(films.likes.films):,} different ones. Each seed learns "
         f"from three fifths of the people, chooses by one, and measures the last like of those in the other."
     )
-    o.out.mkdir(parents=True, exist_ok=True)
     path = o.out / "recommend.json"
-    rows: list[dict] = read_json(path, list) if o.resume and path.is_file() else []
+    rows = kept_rows(path, {"models": o.models}, o.resume)
     jobs = [(seed, each) for seed in range(o.seeds) for each in films.recommenders(o.progress)]
     for seed, recommender in tqdm(jobs, desc="fits", disable=None if o.progress else True, leave=False):
         if not any((row["model"], row["seed"]) == (recommender.name, seed) for row in rows):

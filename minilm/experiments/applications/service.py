@@ -21,6 +21,7 @@ from minilm.experiments.applications.answering import (
     threshold_for,
 )
 from minilm.experiments.applications.intents import INTENTS_LEARNED, intent_rungs, intents_material, lone_models
+from minilm.experiments.applications.resuming import kept_rows
 from minilm.experiments.applications.vectors import vectors_named
 from minilm.experiments.ladder import climb
 from minilm.experiments.table import details_table, markdown_table
@@ -85,6 +86,7 @@ def service(options: ServiceOptions, say: Callable[[str], None] = print) -> dict
 
 def measured(o: ServiceOptions, say: Callable[[str], None]) -> dict:
     """The two tables: answers that are found, and topics that are recognised."""
+    kept = kept_rows(o.out / "intents.json", {"models": lone_models(o.models)}, o.resume) if o.intents else []
     notes = Notes(say)
     known, by_topic, count = known_questions(notes)
     asked = asked_questions(by_topic)
@@ -98,7 +100,7 @@ def measured(o: ServiceOptions, say: Callable[[str], None]) -> dict:
     write_json(o.out / "service.json", result)
     say("\n" + "\n\n".join(report))
     if o.intents:
-        result["intents"] = intent_rows(o, by_topic, say)
+        result["intents"] = intent_rows(o, by_topic, kept, say)
         write_json(o.out / "service.json", result)
         report.append(f"## Intents\n\n{markdown_table(result['intents'], 'accuracy')}")
         say("\n" + report[-1])
@@ -108,21 +110,21 @@ def measured(o: ServiceOptions, say: Callable[[str], None]) -> dict:
     return result
 
 
-def intent_rows(o: ServiceOptions, by_topic: dict[str, list[Question]], say: Callable[[str], None]) -> list[dict]:
-    """The rows of the second table. With --resume, a row that is already there is not fitted again."""
+def intent_rows(
+    o: ServiceOptions, by_topic: dict[str, list[Question]], rows: list[dict], say: Callable[[str], None]
+) -> list[dict]:
+    """The rows of the second table. Those in `rows`, which an earlier run has measured, are not fitted again."""
     models = lone_models(o.models)
     material, left_out = intents_material(by_topic, models[0], choose_device(o.device))
     say(
         f"intents: {len(material.task.labels)} topics, {len(material.examples)} questions to learn {INTENTS_LEARNED} from, "
         f"{len(material.test_examples)} that are measured; {left_out} left out, as they are nearly the same as others"
     )
-    path = o.out / "intents.json"
-    rows = read_json(path, list) if o.resume and path.is_file() else []
     for rung in intent_rungs(models, material):
         if sum(row["model"] == rung.name for row in rows) != o.seeds:
             rows = [row for row in rows if row["model"] != rung.name]
             rows += climb([rung], material, (INTENTS_LEARNED,), o.seeds, 1, o.progress)
-            write_json(path, rows)
+            write_json(o.out / "intents.json", rows)
     return rows
 
 

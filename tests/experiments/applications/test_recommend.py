@@ -1,5 +1,7 @@
 """Recommendation: who is measured, what each recommender learns, and the command on a small world of films."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,15 @@ def test_the_command_measures_resumes_and_recommends(tmp_path, monkeypatch):
     assert len(rows) == 8 and "| tags |" in (tmp_path / "report.md").read_text("utf-8")
     kept = recommend(RecommendOptions(**options, seeds=2, resume=True), lambda line: None)
     assert kept == rows  # with the milliseconds of before: nothing was fitted again
+    other = options | dict(models=("tf-idf", "tf-idf+tf-idf"))
+    with pytest.raises(
+        InputError, match="recommend.json was measured with --models tf-idf, and this is --models tf-idf tf-"
+    ):
+        recommend(RecommendOptions(**other, seeds=2, resume=True), lambda line: None)
+    (tmp_path / "recommend-options.json").unlink()
+    with pytest.raises(InputError, match=r"nothing says with which options .* \(recommend-options.json is missing\)"):
+        recommend(RecommendOptions(**options, seeds=2, resume=True), lambda line: None)
+    assert json.loads((tmp_path / "recommend.json").read_text("utf-8")) == rows  # nothing is lost
     found = recommend(RecommendOptions(**options, likes=("WAR 3", "war 5"), top=4), lambda line: None)
     assert len(found) == 4 and sum(text.startswith("war") for text in found) >= 3
     assert not {text.split(" (")[0] for text in found} & {"war 3", "war 5"}

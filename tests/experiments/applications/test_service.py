@@ -22,6 +22,7 @@ from minilm.experiments.applications.answering import (
     outcomes,
     threshold_for,
 )
+from minilm.experiments.applications.resuming import kept_rows
 from minilm.experiments.applications.service import ServiceOptions, service
 from minilm.experiments.applications.vectors import Encoder, Together, WordCounts, vectors_named
 from minilm.text.duplicates import duplicates
@@ -148,6 +149,21 @@ def test_answers_of_your_own(tmp_path, monkeypatch):
 def test_wrong_options_are_refused(wrong, message):
     with pytest.raises(InputError, match=message):
         ServiceOptions(**wrong)
+
+
+def test_intents_are_resumed_with_the_same_models_alone(tmp_path, monkeypatch):
+    rows = [{"model": "majority", "labels": 400, "seed": 0, "accuracy": 0.5, "seconds": 0.0, "parameters": 0}]
+    path = tmp_path / "intents.json"
+    assert kept_rows(path, {"models": ["a", "b"]}, resume=True) == []  # there is nothing yet
+    path.write_text(json.dumps(rows), "utf-8")
+    assert kept_rows(path, {"models": ["a", "b"]}, resume=True) == rows
+    with pytest.raises(
+        InputError, match=r"intents.json was measured with --models a b, and this is --models a: resume"
+    ):
+        service(ServiceOptions(("tf-idf", "a"), resume=True, out=tmp_path), lambda line: None)
+    assert json.loads(path.read_text("utf-8")) == rows
+    assert kept_rows(path, {"models": ["a"]}, resume=False) == []  # begun anew: the old rows are gone
+    assert kept_rows(path, {"models": ["a"]}, resume=True) == []
 
 
 def test_talking_before_measuring_is_refused(tmp_path):
