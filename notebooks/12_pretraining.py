@@ -67,18 +67,18 @@ torch.set_num_threads(1)  # matrix products as small as ours run faster on one t
 #
 # The options of the text: each character is a token (`units`), the 2,000 most frequent ones have an id
 # (`vocab_size`), and 430 articles are *held out*: the model never learns from them. Those of the model: 3 blocks
-# (`layers`) with 4 heads, a width of 64, rows of at most 96 tokens (`length`), 16 rows in a batch, and so many
+# (`layers`) with 4 heads, a width of 64, rows of at most 96 tokens (`length`), 24 rows in a batch, and so many
 # batches (`steps`). `window` belongs to the word vectors that the embeddings start from: two tokens count as
 # neighbours if they are at most three apart.
 
 # %%
 folder = tempfile.TemporaryDirectory()  # removed when the notebook is closed
 news = Path(folder.name) / "news.txt"
-articles = ["\n".join(article) for article in islice(documents("peoples-daily"), 300 if FAST else 2400)]
+articles = ["\n".join(article) for article in islice(documents("peoples-daily"), 300 if FAST else None)]
 news.write_text("\n\n".join(articles), encoding="utf-8")
 options = PretrainOptions(
     corpus=str(news), cache=Path(folder.name), units="characters", vocab_size=2000, held_out=430,
-    width=64, layers=3, heads=4, length=96, batch=16, window=3, steps=16 if FAST else 280,
+    width=64, layers=3, heads=4, length=96, batch=24, window=3, steps=16 if FAST else 320,
 )  # fmt: skip
 prepared = prepare_for(options, say=lambda *_: None)
 tokenizer, V = prepared.tokenizer, prepared.tokenizer.size
@@ -235,15 +235,15 @@ if not FAST:
 #    both draws say yes goes to whoever comes second.
 #
 #    ```text
-#    two draws    [81.04  8.98  9.98] %   standard errors from 80/10/10: [ 11.  -14.4  -0.3]
+#    two draws    [81.04  8.99  9.97] %   standard errors from 80/10/10: [ 11.  -14.2  -0.4]
 #    ```
 # 2. With a sixth of the chosen tokens the standard errors are $\sqrt 6 = 2.4$ times as large, so the difference
 #    shrinks from 14 of them to about 4. To see it as clearly, you would need six times as many tokens, about a
 #    million.
 #
 #    ```text
-#    one draw     [80.08  9.81 10.11] %   standard errors from 80/10/10: [ 0.3 -1.1  0.6]
-#    two draws    [80.77  9.86  9.36] %   standard errors from 80/10/10: [ 3.3 -0.8 -3.7]
+#    one draw     [80.09  9.83 10.08] %   standard errors from 80/10/10: [ 0.4 -1.   0.5]
+#    two draws    [80.78  9.84  9.38] %   standard errors from 80/10/10: [ 3.4 -0.9 -3.6]
 #    ```
 #
 # </details>
@@ -305,7 +305,7 @@ claim("It is less than a quarter of the loss.", too_small < 0.25 * L)
 #    count now.
 #
 #    ```text
-#    mean over the chosen tokens: 8.05 nats; over all positions: 4.03, below log V without learning
+#    mean over the chosen tokens: 7.98 nats; over all positions: 3.99, below log V without learning
 #    ```
 #
 # </details>
@@ -353,9 +353,9 @@ agree("F26, library", by_hand, cross_entropy(output.nsp_logits, batch.nsp_labels
 
 # %% [markdown]
 # (In the first pair, a sentence on the financial crisis abroad follows one on progress at home: it is a true pair. In
-# the second, the evacuation of fifteen thousand people follows the road of socialism: the same newspaper, but another
-# story. Neither is easy to see.) Text that fits into no pair, such as a sentence as long as a whole row, comes alone. It
-# trains the masked words only, and its label here is −100.
+# the second, the modernisation of the minority regions follows the road of socialism: a false B can be as near as
+# that.) Text that fits into no pair, such as a sentence as long as a whole row, comes alone. It trains the masked
+# words only, and its label here is −100.
 #
 # **Wrong, then right.** Where does a false B come from? "From anywhere" is not good enough. If it is cut at a random
 # place, it mostly ends in the middle of a sentence, while a true B often ends where a sentence ends. A rule that reads
@@ -399,13 +399,13 @@ if not FAST:
 #    pair, of the same length.
 #
 #    ```text
-#    np.float64(0.5030904359141184)
+#    np.float64(0.5008125677139761)
 #    ```
 # 2. No better than chance: few A hold a question mark, and what follows a question looks much like what follows
 #    anything else.
 #
 #    ```text
-#    np.float64(0.5031717631750162)
+#    np.float64(0.5013001083423618)
 #    ```
 #
 # </details>
@@ -433,10 +433,10 @@ print(f"                       next sentence {float(step.shown['next sentence'])
 # *objective* knows the two losses and what to measure.
 #
 # The remaining options belong to the training. The learning rate rises during the first 5 % of the steps (`warmup`,
-# [notebook 01](01_learning_from_data.ipynb)). The embeddings learn at the same rate as everything else, and the pooler at
-# half of it, because the gradient of one bit per pair is noisy (the two options that end in `learning_rate_scale`). We
-# hide 30 % of the tokens, twice as many as BERT: a short run learns more from each row in this way. (The measurement
-# hides 15 %, as always.) Next sentence has the weight 1 from the first step to the last, as in the formula.
+# [notebook 01](01_learning_from_data.ipynb)), and the embeddings learn at the same rate as everything else
+# (`embedding_learning_rate_scale`). We hide 30 % of the tokens, twice as many as BERT: a short run learns more from
+# each row in this way. (The measurement hides 15 %, as always.) Next sentence has the weight 1 from the first step to
+# the last, as in the formula.
 #
 # Three ideas make this fit into a notebook. The embeddings start from counted word vectors (F34,
 # [notebook 03](03_text_tokens_word_vectors.ipynb)). The heads know the distance of two tokens by a bias (F21,
@@ -449,7 +449,7 @@ print(f"                       next sentence {float(step.shown['next sentence'])
 #
 # <details><summary>Answer</summary>
 #
-# The unigram floor, 6.48 nats: it takes no context to learn which characters are frequent, because the last layer has a
+# The unigram floor, 6.47 nats: it takes no context to learn which characters are frequent, because the last layer has a
 # number of its own for each token, and these numbers alone can do it. Everything below that line has to come from the
 # neighbours, and that is what the blocks learn.
 #
@@ -462,7 +462,6 @@ options = replace(
     learning_rate=3e-3,
     warmup=0.05,
     embedding_learning_rate_scale=1.0,
-    pooler_learning_rate_scale=0.5,
     mask_rate=0.3,
     next_sentence_weight=1.0,
     next_sentence_rest=1.0,
@@ -475,7 +474,7 @@ def pretrain(model, options, evaluations=6):
     run = TrainingRun(model, options.objective, batches.__getitem__, options.budget, options.optimisation, options.seed)
 
     def look(progress):
-        measured = options.objective.measure(model, held_out[: 1 if FAST else 6])  # batches of 64 rows each
+        measured = options.objective.measure(model, held_out[: 1 if FAST else 10])  # batches of 64 rows each
         rows.append({"step": progress.step, "tokens": progress.tokens, **measured})
 
     look(run.progress)
@@ -509,7 +508,7 @@ def right(row):
 first, last = rows[0], rows[-1]
 claim("The loss of the masked words starts within 0.5 of log V.", abs(first["mlm_loss"] - np.log(V)) < 0.5)
 if not FAST:
-    claim("It ends more than 0.5 below the unigram floor.", last["mlm_loss"] < unigram - 0.5)
+    claim("It ends more than 0.7 below the unigram floor.", last["mlm_loss"] < unigram - 0.7)
     claim("Next sentence ends above 65 %.", right(last) > 0.65)
 
 # %% [markdown]
@@ -519,23 +518,23 @@ if not FAST:
 #
 # <details><summary>Answers</summary>
 #
-# 1. Yes, from 5.81 to 5.70 nats, because all gradients now serve the masked words. Next sentence is not learned, so
+# 1. Yes, from 5.56 to 5.42 nats, because all gradients now serve the masked words. Next sentence is not learned, so
 #    it is not measured.
 #
 #    ```text
-#    0 tokens: masked words 7.803 nats
-#    130,000 tokens: masked words 6.247 nats
-#    263,871 tokens: masked words 5.822 nats
-#    389,057 tokens: masked words 5.703 nats
+#    0 tokens: masked words 7.784 nats
+#    222,871 tokens: masked words 6.005 nats
+#    445,276 tokens: masked words 5.530 nats
+#    672,391 tokens: masked words 5.419 nats
 #    ```
-# 2. To the end of this run: after 405,050 tokens, the loss is only 0.07 below the floor, and next sentence is far behind
-#    that of our start. A longer run does leave it.
+# 2. To the end of this run: after 697,325 tokens, the loss is only 0.15 below the floor, and next sentence is near 50
+#    %. A longer run does leave it.
 #
 #    ```text
-#    0 tokens: masked words 7.863 nats  next sentence 48.7%
-#    133,588 tokens: masked words 6.510 nats  next sentence 48.1%
-#    270,157 tokens: masked words 6.450 nats  next sentence 52.2%
-#    405,050 tokens: masked words 6.411 nats  next sentence 57.5%
+#    0 tokens: masked words 7.972 nats  next sentence 48.5%
+#    230,312 tokens: masked words 6.501 nats  next sentence 49.4%
+#    468,308 tokens: masked words 6.417 nats  next sentence 50.8%
+#    697,325 tokens: masked words 6.317 nats  next sentence 52.1%
 #    ```
 #
 # </details>
@@ -669,27 +668,27 @@ if not FAST:
 #
 # <details><summary>Answers</summary>
 #
-# 1. Worse in so short a run: 6.33 nats instead of 5.94 with two layers. Before the positions can be used, one more
-#    layer is one more that mixes everything with everything. The bias, with three layers, gets this far in little more
-#    than a quarter of the steps.
+# 1. Worse in so short a run: 5.93 nats instead of 5.70 with two layers. Before the positions can be used, one more
+#    layer is one more that mixes everything with everything. The bias, with three layers, gets this far in less than
+#    half of the steps.
 #
 #    ```text
-#    405,050 tokens: masked words 6.334 nats  next sentence 54.9%
-#    the bias is where the table ends, 6.33 nats, after 75 of 280 steps
+#    697,325 tokens: masked words 5.930 nats  next sentence 55.3%
+#    the bias is where the table ends, 5.93 nats, after 138 of 320 steps
 #    ```
-# 2. The table, in so short a run: with rotary positions the loss ends at 6.14 nats, with the table at 5.94, with the
-#    bias at 5.81. Rotary positions depend on the distance alone, as the bias does, but no head begins with a peak
+# 2. The table, in so short a run: with rotary positions the loss ends at 5.82 nats, with the table at 5.70, with the
+#    bias at 5.56. Rotary positions depend on the distance alone, as the bias does, but no head begins with a peak
 #    next door.
 #
 #    ```text
-#    405,050 tokens: masked words 6.144 nats  next sentence 50.7%
-#    the bias is where the table ends, 6.14 nats, after 116 of 280 steps
+#    697,325 tokens: masked words 5.822 nats  next sentence 55.1%
+#    the bias is where the table ends, 5.82 nats, after 165 of 320 steps
 #    ```
-# 3. Nearly: without the four entries for the distances −1, +1, −2 and +2, the loss is 6.17, and without the whole
-#    bias 6.18. With it, it is 5.81.
+# 3. Nearly: without the four entries for the distances −1, +1, −2 and +2, the loss is 6.04, and without the whole
+#    bias 6.06. With it, it is 5.54.
 #
 #    ```text
-#    6.174603370722809
+#    6.036545973361445
 #    ```
 #
 # </details>
@@ -722,7 +721,7 @@ def at_cls(model, batches):
     return torch.cat(x)[y != -100].double().numpy(), y[y != -100].numpy()
 
 
-test = held_out[: 1 if FAST else 16]
+test = held_out[: 1 if FAST else 24]
 x, y = at_cls(model, test)
 W_p, b_p = (t.detach().double().numpy() for t in model.pooler.dense.parameters())
 half = len(y) // 2
@@ -756,7 +755,7 @@ def readable(scheme):
     """Accuracy of logistic regression on [CLS] of an untrained model, on pairs that it was not fitted to."""
     fresh = build(replace(options, init=scheme, word_vectors=scheme == "neighbours"), prepared)
     batches = PretrainingBatches(prepared.train, tokenizer, options.length, 64, 3)
-    x, y = at_cls(fresh, [batches[i] for i in range(2 if FAST else 14)])
+    x, y = at_cls(fresh, [batches[i] for i in range(2 if FAST else 20)])
     return LogisticRegression(C=10, max_iter=2000).fit(x, y).score(*at_cls(fresh, test))
 
 
@@ -844,8 +843,8 @@ if not FAST:
         segments["without segments"] < segments["with segments"] - 0.1,
     )
     claim(
-        "5. The high learning rate stays below 56 %; by then ours is more than five points ahead.",
-        right(hasty) < 0.56 and right(by_then) > right(hasty) + 0.05,
+        "5. The high learning rate stays below 56 %; by then ours is above 60 %.",
+        right(hasty) < 0.56 < right(by_then) - 0.04,
     )
 
 # %% [markdown]
@@ -855,22 +854,20 @@ if not FAST:
 #
 # <details><summary>Answers</summary>
 #
-# 1. The masked words end 0.26 lower than with our rate, and next sentence is not learned at all. One pair gives one bit,
-#    and steps as large as these follow its noise. Whoever looks only at the sum of the two losses sees a success.
+# 1. Both get worse: the masked words end 0.6 higher than with our rate, and next sentence is not learned at all. One
+#    pair gives one bit, and steps as large as these follow its noise.
 #
 #    ```text
-#    0 tokens: masked words 7.803 nats  next sentence 51.9%
-#    133,588 tokens: masked words 6.161 nats  next sentence 48.1%
-#    270,157 tokens: masked words 5.773 nats  next sentence 51.6%
-#    405,050 tokens: masked words 5.549 nats  next sentence 51.9%
+#    0 tokens: masked words 7.784 nats  next sentence 50.6%
+#    230,312 tokens: masked words 6.502 nats  next sentence 49.4%
+#    468,308 tokens: masked words 6.365 nats  next sentence 50.6%
+#    697,325 tokens: masked words 6.192 nats  next sentence 51.7%
 #    ```
-# 2. 76 %, so fifty pairs are enough; with all of them it was 70 %. The encoder has learned next sentence already, so its
-#    vector at `[CLS]` nearly says the answer, and what a new last layer still has to find is mostly the border between
-#    "yes" and "no": it says "no" to two thirds of the pairs now, and to one third with all pairs. The mistake (label 0
+# 2. 70 % instead of 76 %: with fifty pairs for 128 weights the head learns much by heart. The mistake (label 0
 #    ignored) is the same with any number of pairs.
 #
 #    ```text
-#    all pairs count: 75.8% right, it says 'no' to 67%
+#    all pairs count: 70.0% right, it says 'no' to 38%
 #    ```
 #
 # </details>
@@ -930,15 +927,15 @@ if not FAST:
 #
 #    ```text
 #    新华社＿＿１月６日电 (北京)
-#    、 2%  华 2%  ） 2%  （ 2%  新 1%
-#    １ 13%  ９ 4%  ０ 4%  ２ 3%  日 3%
+#    会 2%  社 2%  华 2%  记 1%  １ 1%
+#    １ 14%  ９ 5%  ２ 4%  月 3%  ０ 2%
 #    ```
 # 2. It has to guess from the left side alone, as in the printed formula. After 日 many things can come, and a full
 #    stop is the safest guess, as at the end of any text.
 #
 #    ```text
 #    新华社北京１月６日＿ (电)
-#    。 24%  １ 12%  ０ 3%  ９ 3%  ， 3%
+#    。 43%  ， 4%  １ 3%  ； 2%  ２ 1%
 #    ```
 #
 # </details>
