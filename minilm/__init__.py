@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # the same names as in MODULE_OF, for type checkers and edito
     from minilm.examples.batching import Batch as Batch, Dataset as Dataset
     from minilm.experiments.quickstart import QuickstartOptions as QuickstartOptions, quickstart as quickstart
     from minilm.jobs.evaluate import evaluate as evaluate
-    from minilm.jobs.finetune import FinetuneOptions as FinetuneOptions, finetune as finetune
+    from minilm.jobs.finetune import finetune as finetune
+    from minilm.jobs.finetune_options import FinetuneOptions as FinetuneOptions
     from minilm.jobs.predict import fill_mask as fill_mask, predict as predict
     from minilm.jobs.pretrain import PretrainOptions as PretrainOptions, pretrain as pretrain
     from minilm.jobs.prompt import PromptOptions as PromptOptions, prompt as prompt
@@ -104,7 +105,7 @@ MODULE_OF = {  # public name: the module that defines it, from the bottom of the
     "pretrain": "minilm.jobs.pretrain",
     "PretrainOptions": "minilm.jobs.pretrain",
     "finetune": "minilm.jobs.finetune",
-    "FinetuneOptions": "minilm.jobs.finetune",
+    "FinetuneOptions": "minilm.jobs.finetune_options",
     "evaluate": "minilm.jobs.evaluate",
     "prompt": "minilm.jobs.prompt",
     "PromptOptions": "minilm.jobs.prompt",

@@ -19,7 +19,7 @@ from minilm.experiments.english import English, majority, tfidf
 from minilm.experiments.ladder import Baseline, Material, Outcome, Rung
 from minilm.experiments.names import SHORT, dictionary, look_up
 from minilm.experiments.quickstart import QuickstartOptions, duration, quickstart
-from minilm.experiments.table import markdown_table
+from minilm.experiments.table import HIGH, LOW, markdown_table
 from minilm.experiments.tracks import track_for
 from minilm.experiments.tweets import KINDS, Tweets
 from minilm.models.heads import Classifier, EncoderOutput
@@ -119,7 +119,7 @@ def test_the_whole_story(language, metric, names, toy, tmp_path):
     assert [row["model"] for row in rows] == names
     for row in rows:
         assert list(row)[:6] == ["model", "labels", "seed", metric, "seconds", "parameters"]
-        assert list(row)[-2:] == [KNOWN, NEW] if language == "zh" else len(row) == 6
+        assert list(row)[-4:] == [KNOWN, NEW, LOW, HIGH] if language == "zh" else len(row) == 6
         assert row["labels"] == 8 and row["seed"] == 0 and 0 <= row[metric] <= 1 and row["seconds"] >= 0
     (head,) = (row["parameters"] for row in rows if row["model"].endswith("head only"))
     whole = rows[-1]["parameters"]
@@ -161,7 +161,7 @@ def test_names_are_found_with_the_pretrained_model_of_the_first_story(toy, tmp_p
     assert json.loads((own / "ladder.json").read_text(encoding="utf-8")) == rows
     assert [row["model"] for row in rows] == [*SHORT]  # without --all-rows
     for row in rows:  # a kind that neither stands in the twenty tweets nor is guessed there has no F1
-        assert list(row)[:6] == FACTS and list(row)[-2:] == [KNOWN, NEW] and 0 <= row["f1"] <= 1
+        assert list(row)[:6] == FACTS and list(row)[-4:] == [KNOWN, NEW, LOW, HIGH] and 0 <= row["f1"] <= 1
         assert set() < {*list(row)[6:-2]} <= {*KINDS}
     loaded = open_classifier(own / "finetuned")
     assert loaded.model.labels == tweets.TASK.labels and loaded.model.crf is not None
