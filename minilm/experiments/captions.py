@@ -7,16 +7,14 @@ of a test part, with captions in words that no caption to learn from had; choice
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from tqdm import tqdm
 
-from minilm.errors import check_least, check_most
+from minilm.errors import InputError, check_least, check_most
 from minilm.examples.captions import (
     LEANS,
     LEARNED,
@@ -33,7 +31,8 @@ from minilm.examples.captions import (
 )
 from minilm.examples.pixels import Pictures, digits, split
 from minilm.experiments.intervals import estimate
-from minilm.experiments.ladder import pool_of, workers_for
+from minilm.experiments.ladder import with_every_seed, workers_for
+from minilm.experiments.pixels import ink, regression
 from minilm.experiments.table import figures_table
 from minilm.files.atomic import write_json, write_text
 from minilm.formulas.cross_entropy import log_softmax
@@ -49,10 +48,10 @@ from minilm.training.state import plain
 from minilm.viz.pixels import image_rows
 
 TOWERS, ALIKE, SHUFFLED = "two towers", "the same, meanings may meet in a batch", "the same, captions shuffled"
+TRAINED = (TOWERS, ALIKE, SHUFFLED)
 REGRESSION = "logistic regression on the classes"
 NAMED, TO_TEXT, TO_PICTURE, EXACT = "named by sentences", "picture → caption", "caption → picture", "whole meaning"
 FIGURES = dict.fromkeys((NAMED, TO_TEXT, TO_PICTURE, EXACT), "{:.3f}")
-STRENGTH = (0.1, 0.3, 1.0, 3.0, 10.0)  # C of logistic regression, for pixels from 0 to 1
 SHOWN = (Meaning(7, 0, 2), Meaning(3, 2, 1), Meaning(1, 2, 0), Meaning(0, 0, 1), Meaning(8, 1, 2))
 
 
@@ -83,6 +82,8 @@ class CaptionsOptions:
     def __post_init__(self) -> None:
         check_least(self, 1, "seeds", "steps", "development", "test")
         check_least(self, 2, "batch")
+        if unknown := [name for name in self.rows if name not in TRAINED]:
+            raise InputError(f"there is no row '{unknown[0]}': choose from {'; '.join(TRAINED)}.")
         check_most(self, {"seeds": 1_000, "steps": 10_000_000})
         split(digits(), self.development, self.test, 0)  # complains before the long part
         self.config(100)
@@ -98,31 +99,27 @@ class Found(NamedTuple):
     """What one seed gives: its rows of the table, and the pictures that fit the captions of SHOWN best."""
 
     rows: list[dict]
-    fitting: np.ndarray  # [captions, pictures, m]
+    fitting: np.ndarray | None  # [captions, pictures, m]; None if these towers were not trained
 
 
 def captions(options: CaptionsOptions, say: Callable[[str], None] = print) -> list[dict]:
-    """Run everything, write `captions.json`, `report.md` and `found.png`, and return the rows of the table."""
+    """Run everything, write `captions.json`, `report.md` and (of the two towers) `found.png`, and return the rows of the table."""
     o, started = options, time.perf_counter()
     o.out.mkdir(parents=True, exist_ok=True)
     workers = min(o.seeds, workers_for(torch.device("cpu")))
     say(f"{len(digits()):,} digits of 8 × 8 pixels; {o.seeds} seed(s), {workers} at a time.")
-    found: list[Found] = []
-    bar = tqdm(total=o.seeds, desc="captions", unit="seed", disable=None if o.progress else True, leave=False)
-    with pool_of(workers) as submit, bar:
-        for wait in [
-            submit(one_seed, replace(o, progress=o.progress and workers == 1), seed) for seed in range(o.seeds)
-        ]:
-            found.append(wait())
-            bar.update()
+    found: list[Found] = with_every_seed(one_seed, o, "captions", workers)
     rows = [row for each in found for row in each.rows]
-    image_rows(found[0].fitting, [caption(meaning, LEARNED[0]) for meaning in SHOWN], o.out / "found.png")
+    if found[0].fitting is not None:
+        image_rows(found[0].fitting, [caption(meaning, LEARNED[0]) for meaning in SHOWN], o.out / "found.png")
     report = "\n\n".join(["# Pictures and captions", figures_table(rows, FIGURES), remarks(rows)])
     needed = cost(started)
     write_json(o.out / "captions.json", {"cost": needed, "options": plain(o), "rows": rows})
     write_text(o.out / "report.md", report + "\n")
     say("\n" + report)
-    say(f"\n{cost_in_words(needed)}. The results are in {o.out}: found.png, report.md, captions.json.")
+    say(
+        f"\n{cost_in_words(needed)}. The results are in {o.out}: {', '.join(sorted(path.name for path in o.out.iterdir()))}."
+    )
     return rows
 
 
@@ -130,8 +127,8 @@ def one_seed(options: CaptionsOptions, seed: int) -> Found:
     """Train every row with one seed, and measure it. `seconds` are those of the processor."""
     learn, tune, test = split(digits(), options.development, options.test, seed)
     test = tune if options.measure_on_development else test
-    rows, fitting = [], np.zeros((len(SHOWN), 8, test.pixels), dtype=int)
-    for name in options.rows or (TOWERS, ALIKE, SHUFFLED):
+    rows, fitting = list[dict](), None
+    for name in options.rows or TRAINED:
         began = time.process_time()
         model = fit(options, learn, seed, apart=name != ALIKE, shuffled=name == SHUFFLED)
         seconds = time.process_time() - began
@@ -141,9 +138,8 @@ def one_seed(options: CaptionsOptions, seed: int) -> Found:
             cosines = compare(model, as_batch(caption_tokenizer(), [caption(m, LEARNED[0]) for m in SHOWN]), test.x)
             fitting = test.x[np.argsort(-cosines, axis=0, kind="stable")[:8].T]
     began = time.process_time()
-    candidates = [LogisticRegression(C=C, max_iter=10_000).fit(learn.x / 16, learn.y) for C in STRENGTH]
-    best = max(candidates, key=lambda regression: regression.score(tune.x / 16, tune.y))
-    right = (best.predict(test.x / 16) == test.y).tolist()
+    best = regression(learn, tune)
+    right = (best.predict(ink(test)) == test.y).tolist()
     row = {"model": REGRESSION, "seed": seed, NAMED: float(np.mean(right)), "right": right}
     rows.append(
         row | {"seconds": round(time.process_time() - began, 2), "parameters": best.coef_.size + best.intercept_.size}

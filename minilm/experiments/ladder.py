@@ -244,6 +244,18 @@ def pool_of(workers: int) -> Iterator[Callable[..., Callable[[], Any]]]:
             raise
 
 
+def with_every_seed(one_seed: Callable[[Any, int], Any], options: Any, title: str, workers: int) -> list:
+    """`one_seed(options, seed)` for each of `options.seeds` seeds, side by side, with one bar (`options.progress`) for all."""
+    alone = replace(options, progress=options.progress and workers == 1)
+    found, hidden = [], None if options.progress else True
+    bar = tqdm(total=options.seeds, desc=title, unit="seed", disable=hidden, leave=False)
+    with pool_of(workers) as submit, bar:
+        for wait in [submit(one_seed, alone, seed) for seed in range(options.seeds)]:
+            found.append(wait())
+            bar.update()
+    return found
+
+
 def worker_begins() -> None:
     """What a worker does first."""
     torch.set_num_threads(1)

@@ -7,7 +7,7 @@ development part of the same seed; the steps and the size of the Transformer wer
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import CategoricalNB
-from tqdm import tqdm
 
 from minilm.errors import check_least, check_most
 from minilm.examples.pixels import PictureBatches, Pictures, digits, split
-from minilm.experiments.ladder import pool_of, workers_for
+from minilm.experiments.ladder import with_every_seed, workers_for
 from minilm.experiments.table import figures_table
 from minilm.files.atomic import write_json, write_text
 from minilm.models.config import parameter_count
@@ -116,14 +115,7 @@ def pixels(options: PixelsOptions, say: Callable[[str], None] = print) -> list[d
     device = choose_device(o.device)
     workers = min(o.seeds, workers_for(device))
     say(f"{len(digits()):,} digits of 8 × 8 pixels in 17 levels of grey; {o.seeds} seeds, {workers} at a time.")
-    found: list[Found] = []
-    bar = tqdm(total=o.seeds, desc="digits", unit="seed", disable=None if o.progress else True, leave=False)
-    with pool_of(workers) as submit, bar:
-        for wait in [
-            submit(one_seed, replace(o, progress=o.progress and workers == 1), seed) for seed in range(o.seeds)
-        ]:
-            found.append(wait())
-            bar.update()
+    found: list[Found] = with_every_seed(one_seed, o, "digits", workers)
     rows = [row for each in found for row in each.rows]
     shown = o.classes or tuple(range(digits().classes))
     image_rows(found[0].drawn.reshape(len(shown), o.each, -1), [str(y) for y in shown], o.out / "drawn.png")
@@ -171,19 +163,28 @@ def one_seed(options: PixelsOptions, seed: int) -> Found:
     }
     add(TRANSFORMER, log_p, accuracy_of(log_p, learn, test), seconds, parameter_count(model), **more)
     began = time.process_time()
-    inks = [part.x / (part.levels - 1) for part in parts]
-    candidates = [LogisticRegression(C=C, max_iter=10_000).fit(inks[0], learn.y) for C in STRENGTH]
-    best = max(candidates, key=lambda regression: regression.score(inks[1], tune.y))
+    best = regression(learn, tune)
     add(
         REGRESSION,
         None,
-        best.score(inks[2], test.y),
+        best.score(ink(test), test.y),
         time.process_time() - began,
         best.coef_.size + best.intercept_.size,
         C=best.C,
     )
     classes = np.repeat(options.classes or range(pictures.classes), options.each)
     return Found(rows, draw_pictures(model, pictures, classes.tolist(), seed, options.temperature))
+
+
+def ink(pictures: Pictures) -> np.ndarray:
+    """The pixels from 0 (paper) to 1."""
+    return pictures.x / (pictures.levels - 1)
+
+
+def regression(learn: Pictures, tune: Pictures) -> LogisticRegression:
+    """Logistic regression on the classes, as strong as is best on the development part."""
+    candidates = [LogisticRegression(C=C, max_iter=10_000).fit(ink(learn), learn.y) for C in STRENGTH]
+    return max(candidates, key=lambda each: each.score(ink(tune), tune.y))
 
 
 def fit(options: PixelsOptions, learn: Pictures, seed: int) -> GPT:

@@ -90,16 +90,3 @@ def contrastive_gradients(u: np.ndarray, v: np.ndarray, s: float) -> tuple[np.nd
     u_hat, v_hat = unit(u), unit(v)
     G = contrastive_loss_gradient(similarities(u, v, s))
     return unit_gradient(u, s * G @ v_hat), unit_gradient(v, s * G.T @ u_hat), float((G * (u_hat @ v_hat.T)).sum())
-
-
-def retrieval_at_1(S: np.ndarray) -> tuple[float, float]:
-    r"""The share of rows whose largest entry is the one on the diagonal, and the same for columns, for `S` [N, N].  F35.
-
-    An entry that is as large as the right one counts against it, so that equal vectors find nothing. Raises InputError for
-    a matrix that is not square or empty.
-    """
-    check_shape("S", S, "N N")
-    check_not_empty("S", S)
-    others = np.where(np.eye(len(S), dtype=bool), -np.inf, S)
-    right = np.diag(S)
-    return float((right > others.max(axis=1)).mean()), float((right > others.max(axis=0)).mean())

@@ -13,6 +13,7 @@ from minilm.experiments.captions import (
     EXACT,
     NAMED,
     REGRESSION,
+    SHUFFLED,
     TO_PICTURE,
     TO_TEXT,
     TOWERS,
@@ -86,3 +87,8 @@ def test_F35_bad_options_get_one_sentence(option, value, words, capsys):
     assert command("captions", option, value) == 2
     said = capsys.readouterr().err
     assert words in said and said.count("\n") == 1
+
+
+def test_F35_without_the_two_towers_there_is_no_picture(tmp_path):
+    captions(CaptionsOptions(**SMALL, out=tmp_path, rows=(SHUFFLED,)), silent)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["captions.json", "report.md"]

@@ -59,12 +59,6 @@ def test_F35_the_length_of_a_vector_does_not_matter_and_the_scale_does():
     assert c.contrastive_loss(c.similarities(np.eye(5), np.eye(5), 100.0)) < 1e-12
 
 
-def test_F35_retrieval_counts_rows_and_columns_and_no_ties():
-    S = np.array([[3.0, 1, 0], [4, 2, 0], [0, 2, 2]])
-    assert c.retrieval_at_1(S) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
-    assert c.retrieval_at_1(np.ones((3, 3))) == (0, 0) and c.retrieval_at_1(np.eye(3)) == (1, 1)
-
-
 def test_F35_repeated_meanings_cannot_be_told_apart():
     """Two pairs that mean the same pull and push each other: the loss cannot fall below half of log 2 for these."""
     same = np.repeat(np.eye(2), 2, axis=0)
@@ -80,7 +74,6 @@ def test_F35_repeated_meanings_cannot_be_told_apart():
         (lambda: c.similarities(u, v, 0.0), "s is 0.0"),
         (lambda: c.contrastive_loss(np.ones((2, 3))), "axis N"),
         (lambda: c.contrastive_gradients(u, v[:4], 1.0), "axis N"),
-        (lambda: c.retrieval_at_1(np.ones((2, 3))), "axis N"),
     ],
 )
 def test_F35_bad_input_gets_one_sentence(call, words):
