@@ -33,7 +33,7 @@ def losses_and_scores(curves: Sequence[Mapping], loss: str, scores: Sequence[str
     for place, score in enumerate(scores):
         for curve in shown:
             label = f"{score}, best head" if curve is shown[0] else None
-            lower.plot(curve["step"], curve[score], color=COLOURS[3 + place], ls=("-", "--")[place % 2], label=label)
+            lower.plot(curve["step"], curve[score], color=COLOURS[4 + place], ls=("-", "--")[place % 2], label=label)
     upper.set_title(f"{loss} (nats)")
     upper.set_ylim(bottom=0)
     lower.set(xlabel="step", ylim=(0, 1.02))
@@ -66,15 +66,15 @@ def attention_film(
     )
     figure = Picture(1.75 * len(chosen) + 0.6, 1.95 * len(rows) + 0.5)
     axes = figure.subplots(len(rows), len(chosen), squeeze=False)
-    for axis_row, (name, frames) in zip(axes, rows.items(), strict=True):
-        for axis, place in zip(axis_row, chosen, strict=True):
+    for row, (name, frames) in enumerate(rows.items()):
+        for axis, place in zip(axes[row], chosen, strict=True):
             step, weights = frames[place]
             axis.imshow(np.asarray(weights), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
-            if axis_row is axes[0]:
+            if row == 0:
                 said = f"step {step:,}" + (f"\n{loss[place]:.2f} nats" if len(loss) else "")
                 axis.set_title(said, fontsize=10, fontweight="normal")
-        axis_row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=9)
+        axes[row, 0].set_ylabel(name.replace(", ", ",\n"), fontsize=9)
     figure.supxlabel("key (the place that is looked at)  ·  rows of a map: query", fontsize=9)
     return figure.written(path)
 

@@ -29,3 +29,17 @@ def test_F36_what_cannot_be_drawn_is_said():
     ):
         with pytest.raises(InputError, match="no film"):
             attention_film(rows, loss=loss)
+
+
+def test_F36_every_moment_of_a_film_says_its_step_and_its_loss_once():
+    frames = [(10 * k, np.eye(3)) for k in range(4)]
+    figure = attention_film({"one": frames, "other": frames}, loss=(3.0, 2.0, 1.0, 0.0))
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == [f"step {10 * k}\n{3 - k:.2f} nats" for k in range(4)] + [""] * 4
+
+
+def test_F36_no_arm_has_the_colour_of_a_score():
+    curves = [{"arm": f"arm {k}", "step": [0, 1], "loss": [2.0, 1.0]} for k in range(4)]
+    figure = losses_and_scores([curves[0] | {"a": [0, 1], "b": [1, 0]}, *curves[1:]], "loss", ("a", "b"))
+    colours = [line.get_color() for axis in figure.axes for line in axis.get_lines()]
+    assert len(colours) == len(set(colours)) == 6

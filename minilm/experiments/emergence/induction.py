@@ -161,6 +161,7 @@ def fit(arm: str, seed: int, share: float = 1.0, bar: bool = False) -> dict[str,
         raise KeyboardInterrupt
     if curve[-1]["step"] != steps:
         measure(run.progress)
+    best_heads_alone(curve)
     last = curve[-1]
     record: dict[str, Any] = {"arm": arm, "seed": seed, "steps": steps, "parameters": parameter_count(model)}
     record |= {REPEATED: last[REPEATED], FIRST: last[FIRST], BEST_INDUCTION: float(np.max(last[INDUCTION_SCORE]))}
@@ -172,10 +173,20 @@ def fit(arm: str, seed: int, share: float = 1.0, bar: bool = False) -> dict[str,
 
 @torch.no_grad()
 def film(model: GPT, seed: int) -> dict[str, Any]:
-    """The attention of every head, in per cent, for one row of 32 symbols, which repeats after 16: what the film shows."""
+    """The attention of every head [L, H, T, T] for one row of 32 symbols, which repeats after 16: what the film shows."""
     if seed:
         return {}
     rng = np.random.default_rng(0)
     ids = torch.from_numpy(np.tile(rng.permutation(SYMBOLS)[: PERIODS[0]], 2)[None])
     weights = model.eval().encoder(ids, need_weights=True).attentions
-    return {"film": [np.round(100 * w[0].double().numpy()).astype(int).tolist() for w in weights]}
+    return {"film": torch.cat(weights).double().numpy()}
+
+
+def best_heads_alone(curve: list[dict]) -> None:
+    """Keep of the film the head that attends to the place before most, in layer 1, and the best induction head, in layer 2, as
+    lines of per cents: maps of all heads at every measurement would be millions of numbers."""
+    last = curve[-1]
+    for point in curve:
+        if (maps := point.pop("film", None)) is not None and len(maps) > 1:
+            chosen = maps[0][np.argmax(last[PREVIOUS][0])], maps[1][np.argmax(last[INDUCTION_SCORE][1])]
+            point["film"] = [[" ".join(f"{100 * w:.0f}" for w in row) for row in each] for each in chosen]

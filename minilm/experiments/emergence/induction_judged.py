@@ -91,7 +91,8 @@ def reached(record: Mapping[str, Any], level: float = 1.0) -> float:
 
 def it_comes_sooner(records: Records) -> Verdict:
     by_itself, given = (np.array([reached(r) for r in records if r["arm"] == arm]) for arm in (TWO, GIVEN))
-    said = f"1.0 nats after {listed(given, '{:.0f}')} steps instead of {listed(by_itself, '{:.0f}')}"
+    steps = [", ".join("never" if np.isinf(step) else f"{step:.0f}" for step in each) for each in (given, by_itself)]
+    said = f"1.0 nats after so many steps: {steps[0]}; by itself: {steps[1]}"
     return Verdict(bool((given <= by_itself / 2).all()), said)
 
 
@@ -123,14 +124,13 @@ def draw(records: Records, folder: Path) -> list[str]:
     pictures = ["induction.png"]
     shown = next((r for r in records if r["arm"] == TWO and "film" in r["curve"][0]), None)
     if shown is not None:
-        curve, last = shown["curve"], shown["curve"][-1]
-        heads = {
-            "layer 1, the place before": (0, int(np.argmax(last[PREVIOUS][0]))),
-            "layer 2, what followed last time": (1, int(np.argmax(last[INDUCTION_SCORE][1]))),
-        }
+        curve = shown["curve"]
         frames = {
-            name: [(point["step"], np.array(point["film"][layer][head]) / 100) for point in curve]
-            for name, (layer, head) in heads.items()
+            name: [
+                (point["step"], np.array([row.split() for row in point["film"][head]], dtype=float) / 100)
+                for point in curve
+            ]
+            for head, name in enumerate(("layer 1, the place before", "layer 2, what followed last time"))
         }
         attention_film(frames, folder / "film.png", loss=[point[REPEATED] for point in curve])
         pictures.append("film.png")

@@ -152,5 +152,10 @@ def test_F36_each_prediction_fails_by_a_single_seed(number):
     assert not found[number].held and found[number].figures
 
 
+def test_F36_what_never_happens_is_called_so():
+    found = PREDICTIONS[-1].judge(records(GIVEN, curve=(3.9, 3.8, 3.8)))
+    assert not found.held and found.figures == "1.0 nats after so many steps: 10, never; by itself: 20, 20"
+
+
 def test_F36_there_is_a_failure_for_every_prediction():
     assert len(FAILURES) == len(PREDICTIONS)

@@ -80,3 +80,12 @@ def test_F36_the_command_line_says_what_is_wrong(capsys):
     assert command("emergence", "induction", "--share", "0") == 2
     said = capsys.readouterr().err
     assert said.startswith("minilm: share must be above 0") and said.count("\n") == 1
+
+
+def test_F36_a_record_with_all_its_measurements_can_be_read_again(tmp_path):
+    options = EmergenceOptions(
+        **SHORT | {"share": 0.034}, out=tmp_path
+    )  # 41 steps of two layers, so all 37 measurements
+    first = emergence(options, silent)
+    assert len(first[0]["curve"]) == 37 and len(first[0]["curve"][0]["film"]) == 2
+    assert emergence(options, silent) == first
