@@ -53,6 +53,8 @@ class PretrainOptions:
     minutes: float | None = None
     resume: bool = False
     """Continue the run in `out`, bit for bit as if it had never stopped (on the same number of threads)."""
+    resume_at: int | None = None
+    """Continue from the state of this step instead of the last one, which may be damaged. The last two are kept."""
 
     objective_name: Annotated[str | None, tyro.conf.arg(name="objective")] = None
     """What is learned: bert (masked words and next sentence) or causal (the next token, from those before it). Every
@@ -134,6 +136,8 @@ class PretrainOptions:
             object.__setattr__(self, name, value)
         check_most(self, MOST)
         check_least(self, 1, "batch", "evaluations", "held_out", "window")
+        if self.resume_at is not None:
+            object.__setattr__(self, "resume", True)
         check_least(self, 0, "next_sentence_weight", "next_sentence_rest", "candidates")
         if not 0 < self.mask_rate < 1:
             raise InputError(f"mask_rate must be between 0 and 1, not {self.mask_rate}.")
@@ -233,7 +237,7 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     or holds another one; raises KeyboardInterrupt after Ctrl-C, when everything is saved.
     """
     device = choose_device(options.device)
-    state = load_state(options.out) if options.resume else None
+    state = load_state(options.out, options.resume_at) if options.resume else None
     check_folder(options.out, options, state, options.resume)
     writer = tensorboard_writer(options.out, options.tensorboard)
     notes = Notes(say)

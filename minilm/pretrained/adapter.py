@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 from minilm.files.atomic import write_json
+from minilm.files.checksums import check, seal, unseal
 from minilm.files.packages import sha256
 from minilm.files.tensors import files_of, read_json, read_safetensors, weights_file, write_tensors
 from minilm.models.adaptation import Adaptation, adaptive_layers, short_name, trained_weights
@@ -79,15 +80,18 @@ def save_adapter(folder: Path, model: nn.Module, adaptation: Adaptation, base: P
         except ValueError:  # on another drive of Windows
             where = str(Path(base).resolve())
     folder.mkdir(parents=True, exist_ok=True)
+    unseal(folder)
     write_tensors(folder / WEIGHTS, trained_weights(model))
     ranks = {short_name(name): len(layer.lam) for name, layer in adaptive_layers(model).items()}
     stated = {name: value for name, value in asdict(adaptation.stated).items() if value is not None}
     facts: dict[str, Any] = {"format": FORMAT, "base": where, "base_sha256": fingerprint(base), "adaptation": stated}
     write_json(folder / SETTINGS, facts | ({"ranks": ranks} if ranks else {}) | Architecture().write_head(model))
+    seal(folder, [WEIGHTS, SETTINGS])
 
 
 def read_adapter(folder: Path) -> AdapterFile:
     """The settings of an adapter. Raises InputError, in one sentence, for what is wrong with them."""
+    check(folder)
     path = folder / SETTINGS
     entries = read_json(path)
     if entries.get("format") != FORMAT:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from minilm.errors import InputError
+from minilm.files.checksums import check
 from minilm.files.notes import Note, unheard
 from minilm.files.tensors import EIGHT_BIT, header_of, read_config, weights_file
 from minilm.models.adaptation import adapt, trained_weights
@@ -72,8 +73,11 @@ def architecture_in(path: Path, entries: dict) -> Architecture:
 
 
 def described(name: Path | str):
-    """The path of a model, the entries of its `config.json`, its adapter, and its config."""
+    """The path of a model, the entries of its `config.json`, its adapter, and its config. Raises InputError, also if a file of
+    the folder is not as minilm wrote it."""
     path = locate(name)
+    if path.is_dir():
+        check(path)
     entries = read_config(path)
     architecture = architecture_in(path, entries)
     config = architecture.read_config(entries, str(path / "config.json"))

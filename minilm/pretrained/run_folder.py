@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from minilm.errors import InputError
 from minilm.files.atomic import write_json, write_text
+from minilm.files.checksums import seal, unseal
 from minilm.files.tensors import EIGHT_BIT, WEIGHTS, header_of, read_safetensors, weights_file, write_tensors
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
@@ -52,6 +53,7 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
     own, scales = separated({name: w for name, w in weights_of(model).items() if not name.startswith(elsewhere)})
     weights = named_with_scales(architecture, model, own, scales)
     folder.mkdir(parents=True, exist_ok=True)
+    unseal(folder)
     write_text(folder / "tokenizer.json", tokenizer.to_json())
     facts: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     facts["model_input_names"] = list(architecture.inputs)  # without it a pair would get no segments there
@@ -64,6 +66,8 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
         (write_tensors if path.endswith(".safetensors") else write_json)(folder / path, content)
     write_tensors(folder / (EIGHT_BIT if scales else WEIGHTS), weights)
     write_json(folder / "config.json", architecture.write_config(model) | architecture.token_ids(tokenizer))
+    own_files = ["tokenizer.json", "tokenizer_config.json", EIGHT_BIT if scales else WEIGHTS, "config.json"]
+    seal(folder, [*own_files, *others])
 
 
 class ShapesAlone(TorchFunctionMode):

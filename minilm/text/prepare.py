@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from minilm.errors import InputError
+from minilm.files.atomic import write_text
+from minilm.files.lock import in_turn
 from minilm.files.notes import FILE as NOTES, Note, Notes, unheard
 from minilm.text import corpus
 from minilm.text.causal_tokenizer import train_bytes
@@ -68,22 +70,13 @@ def prepare(
     folder = cache / f"{Path(name).stem[:LONGEST_NAME]}-{key}"
     started = time.perf_counter()
     if not (folder / "prepared.json").exists():
-        say(f"reading {name}")
-        folder.mkdir(parents=True, exist_ok=True)
-        notes, keep_accents = Notes(unheard), ""
-        write_texts(corpus.documents(name, note=notes), held_out, seed, folder, name, pairs)
-        if tokenizer is None:
-            say("learning the vocabulary")
-            tokenizer = learn_vocabulary(folder / "train.txt", vocab_size, units, lowercase, strip_accents, notes)
-            keep_accents = "--strip-accents False keeps accents" if strip_accents is None else ""
-        with open(folder / "train.txt", encoding="utf-8") as lines:
-            remark(tokenizer, lines, f"the text of {name}", notes, keep_accents)
-        tokenizer.save(folder)
-        say("turning text into ids")
-        for part in ("train", "held_out"):
-            write_store(read_documents(folder / f"{part}.txt"), tokenizer, folder / part, notes)
-        notes.write(folder)
-        (folder / "prepared.json").write_text(json.dumps(settings), encoding="utf-8")
+        with in_turn(
+            folder.with_suffix(".lock"), lambda: say(f"waiting for another process, which is preparing {name}")
+        ):
+            if not (folder / "prepared.json").exists():  # the other one may have done it meanwhile
+                how = (vocab_size, units, lowercase, strip_accents)
+                fill(folder, name, held_out, seed, tokenizer, how, pairs, say)
+                write_text(folder / "prepared.json", json.dumps(settings))
     if (folder / NOTES).exists():
         for line in (folder / NOTES).read_text(encoding="utf-8").rstrip("\n").split("\n"):
             note(line)
@@ -94,6 +87,34 @@ def prepare(
         again = f"delete the folder {folder}, and the next run makes it again"
         raise InputError(f"{str(error).removesuffix('.')}; {again}.") from None
     return Prepared(folder, *parts, seconds if seconds > 1 else 0.0)
+
+
+def fill(
+    folder: Path,
+    name: str,
+    held_out: int,
+    seed: int,
+    tokenizer: Tokenizer | None,
+    how: tuple[int, str, bool, bool | None],
+    pairs: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Write everything but `prepared.json`. `how` a vocabulary is learned: its size, units, lowercase, strip_accents."""
+    say(f"reading {name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    notes, keep_accents = Notes(unheard), ""
+    write_texts(corpus.documents(name, note=notes), held_out, seed, folder, name, pairs)
+    if tokenizer is None:
+        say("learning the vocabulary")
+        tokenizer = learn_vocabulary(folder / "train.txt", *how, notes)
+        keep_accents = "--strip-accents False keeps accents" if how[-1] is None else ""
+    with open(folder / "train.txt", encoding="utf-8") as lines:
+        remark(tokenizer, lines, f"the text of {name}", notes, keep_accents)
+    tokenizer.save(folder)
+    say("turning text into ids")
+    for part in ("train", "held_out"):
+        write_store(read_documents(folder / f"{part}.txt"), tokenizer, folder / part, notes)
+    notes.write(folder)
 
 
 UNITS = ("wordpiece", "characters", "bytes")

@@ -21,6 +21,14 @@ from minilm.training.optimizer import Optimizer, clip_gradients
 from minilm.training.schedule import SCHEDULES, Budget
 
 
+class Diverged(InputError):
+    """The loss, its gradient or a weight is no longer a number; `step` is the number of the batch that was learned from last."""
+
+    def __init__(self, what: str, step: int, advice: str):
+        super().__init__(f"{what} at step {step}. {advice}")
+        self.step = step
+
+
 @dataclass
 class Progress:
     """How far a run has come. `seconds` counts training but not evaluation, and continues when a run is resumed."""
@@ -82,8 +90,8 @@ def train(
     stopped run to continue it. `clock()` is the time in seconds: with `time.process_time`, minutes are the processor's, and other
     programs do not shorten the run.
 
-    Raises InputError when the loss or its gradient is no longer finite (the weights are those before that step), and, before
-    anything is evaluated or saved, when a weight is not.
+    Raises Diverged, an InputError, when the loss or its gradient is no longer finite (the weights are those before that step),
+    and, before anything is evaluated or saved, when a weight is not.
     """
     progress = Progress() if progress is None else progress
     pauses = sorted(p for p in pause_at if p > budget.progress(progress.step, progress.tokens, progress.seconds))
@@ -101,7 +109,7 @@ def train(
             finite = math.isfinite(float(step.loss.detach()))
             if not (finite and math.isfinite(norm)):
                 what = "gradient of the loss" if finite else "loss"
-                raise InputError(f"the {what} is no longer a number at step {progress.step}. {advice}")
+                raise Diverged(f"the {what} is no longer a number", progress.step, advice)
             optimizer.step(learning_rate.at(budget.progress(*middle)))
             optimizer.zero_grad()
             progress.step += 1
@@ -117,7 +125,7 @@ def train(
             if stop.is_set() or at >= 1 or (pauses and at >= pauses[0]):
                 pauses = [p for p in pauses if p > at]
                 if not all(parameter.isfinite().all() for parameter in model.parameters()):
-                    raise InputError(f"the weights are no longer numbers after step {progress.step}. {advice}")
+                    raise Diverged("the weights are no longer numbers", progress.step - 1, advice)
                 ended = on_pause is not None and on_pause(progress)
                 if ended or stop.is_set():
                     break
@@ -147,7 +155,8 @@ def progress_bar(budget: Budget, progress: Progress, title: str, shown: bool):
 
 @contextmanager
 def graceful_stop():
-    """Ctrl-C sets a flag that the loop reads between two steps; a second Ctrl-C ends the program at once.
+    """Ctrl-C, or SIGTERM from a scheduler that wants the machine back, sets a flag that the loop reads between two steps; a
+    second signal ends the program at once.
 
     If a step were cut in half, the weights would be ones that no uninterrupted run ever has.
     """
@@ -155,17 +164,22 @@ def graceful_stop():
     if threading.current_thread() is not threading.main_thread():
         yield flag  # only the main thread may handle signals
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def as_before() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def on_signal(number, frame):
         flag.set()
-        signal.signal(signal.SIGINT, before)
+        as_before()
 
-    signal.signal(signal.SIGINT, on_signal)
+    for number in before:
+        signal.signal(number, on_signal)
     try:
         yield flag
     finally:
-        signal.signal(signal.SIGINT, before)
+        as_before()
 
 
 def choose_device(name: str = "auto") -> torch.device:

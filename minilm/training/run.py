@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError, check_least
 from minilm.examples.batching import Batch
+from minilm.files.lock import held
 from minilm.layers.dropout import use_generator
-from minilm.training.loop import LearningRate, Progress, Step, train
+from minilm.training.loop import Diverged, LearningRate, Progress, Step, train
 from minilm.training.muon import Muon, matrix_groups
 from minilm.training.objectives import Objective
 from minilm.training.optimizer import AdamW, parameter_groups
@@ -131,19 +132,34 @@ class TrainingRun:
 
         Before the first step, `evaluations` times over the run, and after Ctrl-C, the model is measured on `held_out`, saved,
         and reported to `say` and `on_report`. `facts` are stored with the state, so that a resumed run can be compared with
-        them. Raises KeyboardInterrupt after Ctrl-C, so that nothing that follows takes an unfinished model for a finished one.
+        them. Raises KeyboardInterrupt after Ctrl-C, so that nothing that follows takes an unfinished model for a finished one;
+        raises InputError if another process trains in `out`, or if the run diverges.
         """
+        with held(
+            out / "training.lock",
+            f"another process is training in {out}: wait until it ends, or choose another --out.",
+        ):
+            return self.train_alone_in(out, held_out, save_model, facts, state, evaluations, title, bar, say, on_report)
+
+    def train_alone_in(
+        self, out, held_out, save_model, facts, state, evaluations, title, bar, say, on_report
+    ) -> dict[str, float]:
+        """`train_in`, once nobody else can write into `out`."""
         progress = self.progress
         if state is not None:
             self.restore(out, state)
         start_metrics(out, progress.step if state is not None else None)
 
+        saved = progress.step  # of the state that a run which diverges can be resumed from
+
         def report(_: Progress | None = None) -> None:
+            nonlocal saved
             where = {"step": progress.step, "tokens": progress.tokens, "seconds": round(progress.seconds, 1)}
             measured = where | self.objective.measure(self.model, held_out)
             add_metrics(out, **measured)
             save_state(out, progress.step, self.snapshot(), facts)
             save_model()
+            saved = progress.step
             if on_report:
                 on_report(measured)
             minutes, summary = progress.seconds / 60, self.objective.summary(measured)
@@ -153,7 +169,13 @@ class TrainingRun:
             save_model()  # the run may have been killed between its state and its model
         if not read_metrics(out):
             report()
-        self.train([i / evaluations for i in range(1, evaluations)], report, title, bar)
+        try:
+            self.train([i / evaluations for i in range(1, evaluations)], report, title, bar)
+        except Diverged as error:
+            raise InputError(
+                f"{error} The state of step {saved} is saved in {out}: the same command with --resume goes on from there, and "
+                f"meets the same batch, number {error.step}, again."
+            ) from None
         if not self.done:
             say(
                 f"stopped at step {progress.step:,}; everything is saved. To go on, give the same command with --resume."

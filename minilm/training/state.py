@@ -1,11 +1,13 @@
 """What a run saves so that it can be stopped and resumed. Even a killed run leaves its last complete state behind.
 
-config.json  model.safetensors  tokenizer.json     the model, in the layout of `transformers`
+config.json  model.safetensors  tokenizer.json     the model, in the layout of `transformers`, with its checksums
 metrics.jsonl                                      one line per evaluation
-training_state/step-00001200/                      everything that resuming needs: weights, optimizer, generator
-training_state/latest.json                         the name of the complete one; it is replaced last, in one step
+training_state/step-00001200/                      everything that resuming needs: weights, optimizer, generator, checksums
+training_state/step-00000900/                      the state before it, in case the last one is damaged
+training_state/latest.json                         the name of the last complete one; it is replaced last, in one step
 """
 
+import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 from minilm.files.atomic import write_json, write_text
+from minilm.files.checksums import FILE as CHECKSUMS, check, seal
 from minilm.files.notes import Note
 from minilm.files.tensors import read_safetensors, write_tensors
 from minilm.pretrained.run_folder import refuse_to_overwrite
@@ -23,60 +26,145 @@ from minilm.pretrained.weights import load_weights, weights_of
 from minilm.training.loop import Progress
 from minilm.training.optimizer import Optimizer
 
-VERSION = 2  # raised when names or contents change, so that an older state is refused instead of misread
+VERSION = 3  # raised when names or contents change, so that an older state is refused instead of misread
 # What may differ between a run and its resumption: where files lie and what is displayed, but nothing that affects the
 # model. The contents of corpus and tokenizer may not differ: `check_corpus` compares them.
-MAY_CHANGE = {"out", "resume", "cache", "progress", "tensorboard", "device", "corpus", "tokenizer", "watch"}
+MAY_CHANGE = {
+    "out",
+    "resume",
+    "resume_at",
+    "cache",
+    "progress",
+    "tensorboard",
+    "device",
+    "corpus",
+    "tokenizer",
+    "watch",
+}
 
 
 def save_state(run: Path, step: int, tensors: dict[str, Tensor], facts: dict) -> None:
-    """Write a state to resume from. The previous one is deleted only when this one is complete."""
+    """Write a state to resume from. The previous one is kept, and those before it are deleted when this one is complete."""
     states = run / "training_state"
+    before = latest(states)["folder"] if (states / "latest.json").exists() else None
     folder = states / f"step-{step:08d}"
-    if (states / "latest.json").exists() and folder.name == latest_name(states):
-        folder = folder.with_name(folder.name + "-again")  # never overwrite the only complete one
+    if folder.name == before:
+        folder = folder.with_name(folder.name + "-again")  # never overwrite the last complete one
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_tensors(folder / "state.safetensors", tensors)
-    write_json(folder / "facts.json", {"version": VERSION} | facts)
-    write_json(states / "latest.json", {"folder": folder.name})
+    history = {"metrics": checksum_of(read_metrics(run))}
+    write_json(folder / "facts.json", {"version": VERSION} | facts | history)
+    sealed = seal(folder, ["state.safetensors", "facts.json"])
+    write_json(states / "latest.json", {"folder": folder.name, "seal": sealed})
     for other in states.glob("step-*"):
-        if other != folder:
+        if other.name not in (folder.name, before):
             shutil.rmtree(other, ignore_errors=True)
 
 
-def load_state(run: Path) -> tuple[dict[str, Tensor], dict] | None:
-    """The tensors and facts of the last complete state, or None if there is none.
+def load_state(run: Path, at: int | None = None) -> tuple[dict[str, Tensor], dict] | None:
+    """The tensors and facts of the last complete state, or of that of step `at`; None if there is no state at all.
 
-    Raises InputError if the state is broken or of another version.
+    Raises InputError if the state is damaged or of another version, and says which other state is whole, if one is.
     """
     states = run / "training_state"
     if not (states / "latest.json").exists():
         return None
-    folder = states / latest_name(states)
+    if at is not None:
+        return read_state(run, state_of_step(states, at))
     try:
-        facts = dict(json.loads((folder / "facts.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        why = f"facts.json is broken ({error})"
-        raise InputError(f"{folder} cannot be resumed from: {why}; begin again in another --out.") from None
-    if (found := facts.get("version", 1)) != VERSION:
+        named = latest(states)
+        folder = states / named["folder"]
+        if not folder.is_dir():
+            raise InputError(f"{states / 'latest.json'} is damaged: it names {folder.name}, which is not there.")
+        sealed = check(folder, "")
+        read_facts(run, folder)
+        if sealed != named["seal"]:
+            raise InputError(
+                f"{folder / CHECKSUMS} is missing, or is not the one whose seal {states / 'latest.json'} has."
+            )
+        return read_state(run, folder)
+    except AnotherEdition:
+        raise
+    except InputError as error:
+        raise InputError(f"{str(error).strip()} {way_out(run)}") from None
+
+
+class AnotherEdition(InputError):
+    """The state was written by another edition of minilm: it is not damaged, and no other state of the run is better."""
+
+
+def read_state(run: Path, folder: Path) -> tuple[dict[str, Tensor], dict]:
+    """The tensors and facts of one state. Raises InputError."""
+    facts = read_facts(run, folder)
+    check(folder, "")
+    lines = [line for line in read_metrics(run) if line["step"] <= steps_of(folder)]
+    if facts.get("metrics") != checksum_of(lines):
         raise InputError(
-            f"{run} was written by another edition of minilm (its state has version {found}, and this edition reads "
-            f"version {VERSION}): begin again in another --out."
+            f"{run / 'metrics.jsonl'} is damaged: its lines up to step {steps_of(folder):,} have been changed."
         )
     return read_safetensors(folder / "state.safetensors"), facts
 
 
-def latest_name(states: Path) -> str:
-    """The name of the folder of the last complete state."""
+def read_facts(run: Path, folder: Path) -> dict:
+    """With which options and on which text a run was begun. Raises InputError."""
     try:
-        name = json.loads((states / "latest.json").read_text(encoding="utf-8"))["folder"]
-        if not isinstance(name, str):
+        facts = dict(json.loads((folder / "facts.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{folder / 'facts.json'} is damaged ({error}).") from None
+    if (found := facts.get("version", 1)) != VERSION:
+        raise AnotherEdition(
+            f"{run} was written by another edition of minilm (its state has version {found}, and this edition reads "
+            f"version {VERSION}): begin again in another --out."
+        )
+    return facts
+
+
+def way_out(run: Path) -> str:
+    """What to do about a damaged state: the newest whole one, or another folder."""
+    for folder in sorted((run / "training_state").glob("step-*"), reverse=True):
+        try:
+            if check(folder, "") is not None:
+                read_state(run, folder)
+                return f"The state of step {steps_of(folder):,} is whole: add --resume-at {steps_of(folder)} to go on from it."
+        except InputError:
+            pass
+    return "No other state is whole: begin again in another --out."
+
+
+def state_of_step(states: Path, at: int) -> Path:
+    """The folder of the state of a step. Raises InputError, with the steps that there are."""
+    there = sorted(folder for folder in states.glob("step-*") if (folder / CHECKSUMS).exists())
+    for folder in reversed(there):
+        if steps_of(folder) == at:
+            return folder
+    steps = " and ".join(f"{steps_of(folder)}" for folder in there) or "none"
+    raise InputError(f"{states} holds no complete state of step {at} (there is {steps}).")
+
+
+def steps_of(folder: Path) -> int:
+    """The step of a state, from the name of its folder."""
+    number = folder.name.removeprefix("step-").removesuffix("-again")
+    if not number.isdecimal():
+        raise InputError(f"{folder} is not the name of a state.")
+    return int(number)
+
+
+def latest(states: Path) -> dict[str, str]:
+    """The name and the seal of the last complete state."""
+    try:
+        entries = json.loads((states / "latest.json").read_text(encoding="utf-8"))
+        name, sealed = entries["folder"], entries.get("seal", "")  # older editions wrote no seal
+        if not (isinstance(name, str) and isinstance(sealed, str) and Path(name).name == name):
             raise ValueError(f"the folder {name!r} is not a name")
-        return name
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        why = f"latest.json is broken ({error})"
-        raise InputError(f"{states} cannot be resumed from: {why}; begin again in another --out.") from None
+        return {"folder": name, "seal": sealed}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{states / 'latest.json'} is damaged ({error!r:.100}).") from None
+
+
+def checksum_of(lines: list[dict]) -> str:
+    """The SHA-256 of lines of metrics, as they are written."""
+    return hashlib.sha256("".join(json.dumps(line) + "\n" for line in lines).encode()).hexdigest()
 
 
 def start_metrics(run: Path, step: int | None = None) -> None:

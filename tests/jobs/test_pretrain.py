@@ -17,6 +17,7 @@ from transformers import BertForPreTraining, MPNetForMaskedLM
 
 from minilm.errors import InputError
 from minilm.examples.bert_pretraining import PretrainingBatches
+from minilm.files.checksums import seal
 from minilm.files.tensors import write_tensors
 from minilm.jobs import pretrain as pretraining, pretraining_data, showing
 from minilm.jobs.pretrain import PretrainOptions, held_out_batches, prepare_for, pretrain, vectors_for
@@ -24,7 +25,7 @@ from minilm.pretrained.protocol import open_pretraining
 from minilm.text import prepare as preparing
 from minilm.text.tokenizer import train_characters
 from minilm.training.objectives import BertPretraining
-from minilm.training.state import VERSION, load_state, read_metrics
+from minilm.training.state import load_state, read_metrics
 from minilm.training.watching import read_watched
 
 WATCHED = ("the [MASK] sat on the [MASK] .",)
@@ -156,9 +157,9 @@ def test_a_run_that_is_killed_at_any_write_goes_on_as_if_it_had_not_been(run, tm
     assert number > 21  # the metrics, then three states and three models of several files each
 
 
-@pytest.mark.parametrize("ending", ["SIGINT", "SIGKILL"])
+@pytest.mark.parametrize("ending", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_process_that_is_stopped_leaves_a_run_that_goes_on(ending, run, shared, tmp_path, monkeypatch, no_picture):
-    """In a separate process, Ctrl-C exits with 130 and says how to resume; kill -9 leaves the last measurement's state."""
+    """In a separate process, Ctrl-C and SIGTERM exit with 130 and say how to resume; kill -9 leaves the last measurement's state."""
     long = dict(out=tmp_path / "long", dropout=0.1, layers=1, steps=3000, evaluations=300)
     process = subprocess.Popen(
         [sys.executable, "-m", "minilm.cli", "pretrain", *tiny.arguments(shared, **long)],
@@ -172,7 +173,7 @@ def test_a_process_that_is_stopped_leaves_a_run_that_goes_on(ending, run, shared
         time.sleep(0.05)
     process.send_signal(getattr(signal, ending))
     out, err = process.communicate(timeout=120)
-    if ending == "SIGINT":
+    if ending != "SIGKILL":
         assert process.returncode == 130 and err == "minilm: stopped.\n"
         assert "To go on, give the same command with --resume." in out
     else:
@@ -247,14 +248,11 @@ def test_a_finished_run_that_is_resumed_stays_what_it_is(run, straight, no_pictu
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("latest.json", "{", "broken"),
-        ("latest.json", "[]", "broken"),
-        ("latest.json", '{"folder": "gone"}', "broken"),
-        ("step-00000012/facts.json", "{}", "was written by another edition"),
-        ("step-00000012/facts.json", f'{{"version": {VERSION}}}', "does not say with which options it was started"),
-        ("step-00000012/facts.json", "[]", "broken"),
-        ("step-00000012/facts.json", "5", "broken"),
-        ("step-00000012/state.safetensors", "x" * 99, "broken"),
+        ("latest.json", "{", r"latest\.json is damaged"),
+        ("latest.json", '{"folder": "gone"}', "it names gone, which is not there"),
+        ("step-00000012/facts.json", "{}", r"facts\.json is damaged"),
+        ("step-00000012/state.safetensors", "x" * 99, r"state\.safetensors is damaged"),
+        ("../metrics.jsonl", "", r"metrics\.jsonl is damaged"),
     ],
 )
 def test_a_state_that_is_broken_is_refused(file, content, message, run, straight, tmp_path):
@@ -265,7 +263,38 @@ def test_a_state_that_is_broken_is_refused(file, content, message, run, straight
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
     (broken / "training_state" / file).write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as refused:
+        pretrain(run(out=broken, resume=True), silent)
+    step = {"latest.json": 12, "../metrics.jsonl": None}.get(file, 8)  # a damaged name leaves the last state whole
+    offered = f"The state of step {step} is whole: add --resume-at {step} " if step else "No other state is whole"
+    assert offered in str(refused.value)
+
+
+def test_from_the_state_before_the_last_one_a_run_goes_on_to_the_same_end(run, straight, tmp_path, no_picture):
+    copy = tmp_path / "copy"
+    shutil.copytree(straight, copy)
+    (copy / "training_state" / "step-00000012" / "state.safetensors").write_bytes(b"damaged")
+    pretrain(run(out=copy, resume_at=8), silent)
+    assert_same_run(copy, straight)
+
+
+def resealed(folder, tensors=None, facts=None):
+    """A state with other contents, which its checksums confirm: as only an attacker or a mistake of ours would make it."""
+    if tensors is not None:
+        write_tensors(folder / "state.safetensors", tensors)
+    if facts is not None:
+        (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    sealed = seal(folder, ["state.safetensors", "facts.json"])
+    (folder.parent / "latest.json").write_text(json.dumps({"folder": folder.name, "seal": sealed}), encoding="utf-8")
+
+
+def test_a_state_that_does_not_say_how_it_was_begun_is_refused(run, straight, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(straight, broken)
+    facts = load_state(broken)[1]
+    del facts["options"]
+    resealed(broken / "training_state" / "step-00000012", facts=facts)
+    with pytest.raises(InputError, match="does not say with which options it was started"):
         pretrain(run(out=broken, resume=True), silent)
 
 
@@ -283,8 +312,7 @@ def test_a_state_that_is_broken_is_refused(file, content, message, run, straight
 def test_a_state_with_other_numbers_is_refused(damaged, run, straight, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(straight, broken)
-    path = broken / "training_state" / "step-00000012" / "state.safetensors"
-    write_tensors(path, load_state(broken)[0] | damaged)
+    resealed(broken / "training_state" / "step-00000012", tensors=load_state(broken)[0] | damaged)
     with pytest.raises(InputError, match=r"the state in .*training_state is broken .*begin again in another --out"):
         pretrain(run(out=broken, resume=True), silent)
 
@@ -322,7 +350,8 @@ def test_F25_F26_with_learned_positions_the_folder_opens_in_transformers_with_eq
 
 def test_a_run_folder_holds_what_was_promised(straight):
     assert {path.name for path in straight.iterdir()} == {
-        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "notes.txt"),
+        *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "checksums.json"),
+        *("notes.txt", "training.lock"),
         *("metrics.jsonl", "pretraining.png", "watched.jsonl", "watched.png", "training_state"),
     }
     keys = {"step", "tokens", "seconds", "mlm_loss", "nsp_loss", "nsp_accuracy", "pairs"}
@@ -330,7 +359,8 @@ def test_a_run_folder_holds_what_was_promised(straight):
         (step, True) for step in (0, 4, 8, 12)
     ]
     assert (straight / "pretraining.png").read_bytes().startswith(b"\x89PNG")
-    assert [path.name for path in (straight / "training_state").glob("step-*")] == ["step-00000012"]
+    states = sorted(path.name for path in (straight / "training_state").glob("step-*"))
+    assert states == ["step-00000008", "step-00000012"]
 
 
 def test_the_measurement_is_that_of_the_written_model(straight, run):
@@ -554,3 +584,58 @@ def test_another_number_of_threads_is_said_when_a_run_goes_on(run, monkeypatch, 
     pretrain(run(resume=True), said.append)  # with as many threads as before, but the weights are what they are
     assert note not in said
     assert note.removeprefix("note: ") in (run().out / "notes.txt").read_text(encoding="utf-8").splitlines()
+
+
+# ------------------------------------------------------------------------------- nothing is lost, and nothing damaged is used
+
+
+def test_a_folder_in_which_another_process_trains_is_left_alone(run, shared, tmp_path, monkeypatch, no_picture):
+    long = dict(out=tmp_path / "long", dropout=0.1, layers=1, steps=3000, evaluations=300)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minilm.cli", "pretrain", *tiny.arguments(shared, **long)],
+        env=os.environ | {"PYTHONPATH": str(DATA.parent), "PYTHONIOENCODING": "utf-8"},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while process.poll() is None and not (long["out"] / "training_state" / "latest.json").exists():
+            time.sleep(0.05)
+        with pytest.raises(InputError, match="another process is training in .*long: wait until it ends"):
+            pretrain(run(**long, resume=True), silent)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_damaged_model_is_not_opened_and_resuming_writes_it_again(name, run, straight, tmp_path, no_picture):
+    copy = tmp_path / "copy"
+    shutil.copytree(straight, copy)
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 4
+    (copy / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} is damaged"):
+        open_pretraining(copy)
+    pretrain(run(out=copy, resume=True), silent)
+    assert same(weights(copy), weights(straight))
+    open_pretraining(copy)
+
+
+def test_a_run_that_diverges_says_which_batch_it_was_and_meets_it_again(run, tmp_path, monkeypatch, no_picture):
+    real = BertPretraining.step
+    steps = iter(range(100))
+
+    def step(self, model, batch):
+        made = real(self, model, batch)
+        return replace(made, loss=made.loss * torch.nan) if next(steps) == 6 else made
+
+    monkeypatch.setattr(BertPretraining, "step", step)
+    with pytest.raises(InputError) as refused:
+        pretrain(run(), silent)
+    message = str(refused.value)
+    assert message.startswith("the loss is no longer a number at step 6. Lower the learning rate")
+    assert "The state of step 4 is saved in" in message and "meets the same batch, number 6, again" in message
+    assert load_state(run().out)[0]["progress"][0] == 4
+    steps = iter(range(4, 100))
+    with pytest.raises(InputError, match="the loss is no longer a number at step 6"):
+        pretrain(run(resume=True), silent)

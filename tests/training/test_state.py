@@ -33,7 +33,7 @@ def killed(*_, **__):
 
 def assert_state(run, step):
     tensors, facts = load_state(run)
-    assert facts == {"version": VERSION, "step": step} and tensors["w"].item() == step
+    assert facts.items() >= {"version": VERSION, "step": step}.items() and tensors["w"].item() == step
 
 
 def save(run, step):
@@ -98,15 +98,16 @@ def test_a_file_changes_in_one_stroke(tmp_path, monkeypatch):
 # ---- the state of a run
 
 
-def test_a_state_comes_back_and_the_one_before_goes(tmp_path):
+def test_a_state_comes_back_with_the_one_before_it_and_older_ones_go(tmp_path):
     assert load_state(tmp_path) is None
     for step in (10, 20, 30):
         save(tmp_path, step)
         assert_state(tmp_path, step)
-        assert len(list((tmp_path / "training_state").glob("step-*"))) == 1
+        there = [path.name for path in sorted((tmp_path / "training_state").glob("step-*"))]
+        assert there == [f"step-{number:08d}" for number in (step - 10, step) if number]
 
 
-@pytest.mark.parametrize("where", ["write_tensors", "write_json"])
+@pytest.mark.parametrize("where", ["write_tensors", "write_json", "seal"])
 @pytest.mark.parametrize("step", [10, 20])
 def test_killed_while_saving_the_last_good_state_is_kept(where, step, tmp_path, monkeypatch):
     """This also holds if the step is the same as the last saved one."""
@@ -119,7 +120,7 @@ def test_killed_while_saving_the_last_good_state_is_kept(where, step, tmp_path, 
     for again in (20, 20, 30):
         save(tmp_path, again)
         assert_state(tmp_path, again)
-    assert len(list((tmp_path / "training_state").iterdir())) == 2
+    assert len(list((tmp_path / "training_state").iterdir())) == 3  # two states, and latest.json
 
 
 def test_killed_before_the_old_state_is_deleted_the_new_one_counts(tmp_path, monkeypatch):
@@ -128,9 +129,10 @@ def test_killed_before_the_old_state_is_deleted_the_new_one_counts(tmp_path, mon
     monkeypatch.setattr(
         shutil, "rmtree", lambda path, **k: killed() if Path(path).name == "step-00000010" else remove(path, **k)
     )
+    save(tmp_path, 20)
     with pytest.raises(Killed):
-        save(tmp_path, 20)
-    assert_state(tmp_path, 20)
+        save(tmp_path, 30)
+    assert_state(tmp_path, 30)
 
 
 ENDLESS = """
@@ -156,18 +158,77 @@ def test_killed_by_force_in_the_midst_of_many_saves(tmp_path):
     assert (tensors["w"] == facts["step"]).all()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"folder": "step-00000099"}', '{"folder": 5}', "5"])
-def test_a_state_that_is_broken_says_so(text, tmp_path):
+# ---- damage
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"folder": "step-00000099"}', '{"folder": 5}', '{"folder": "../x"}', "5"]
+)
+def test_a_damaged_name_of_the_last_state_is_named_and_a_whole_state_is_offered(text, tmp_path):
     save(tmp_path, 10)
     (tmp_path / "training_state" / "latest.json").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="cannot be resumed from.*begin again in another --out"):
+    with pytest.raises(InputError, match=r"latest\.json is damaged.*The state of step 10 is whole: add --resume-at 10"):
         load_state(tmp_path)
+    assert load_state(tmp_path, at=10)[0]["w"].item() == 10
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "facts.json", "checksums.json"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "swapped"])
+def test_damage_to_the_last_state_is_noticed_and_the_one_before_it_offered(name, damage, tmp_path):
+    for step in (10, 20):
+        add_metrics(tmp_path, step=step, loss=1 / step)
+        save(tmp_path, step)
+    path = tmp_path / "training_state" / "step-00000020" / name
+    content = path.read_bytes()
+    middle = len(content) // 2
+    if damage == "gone":
+        path.unlink()
+    elif damage == "swapped":  # by the file of the other state, which is whole in itself
+        path.write_bytes((path.parents[1] / "step-00000010" / name).read_bytes())
+    else:
+        changed = content[:middle] + (bytes([content[middle] ^ 1]) + content[middle + 1 :]) * (damage == "flip")
+        path.write_bytes(changed)
+    with pytest.raises(InputError, match=r"is whole: add --resume-at 10 to go on from it") as refused:
+        load_state(tmp_path)
+    assert name in str(refused.value) or (damage, name) == (
+        "swapped",
+        "checksums.json",
+    )  # then it does not fit its files
+    tensors, facts = load_state(tmp_path, at=10)
+    assert tensors["w"].item() == 10 and facts["step"] == 10
+
+
+def test_where_no_state_is_whole_this_is_said(tmp_path):
+    save(tmp_path, 10)
+    (tmp_path / "training_state" / "step-00000010" / "state.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="No other state is whole: begin again in another --out"):
+        load_state(tmp_path)
+
+
+def test_changed_metrics_are_noticed(tmp_path):
+    add_metrics(tmp_path, step=10, loss=0.5)
+    save(tmp_path, 10)
+    add_metrics(tmp_path, step=20, loss=0.4)  # a run that is killed here is whole
+    assert load_state(tmp_path)[1]["step"] == 10
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace("0.5", "0.3"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"metrics\.jsonl is damaged: its lines up to step 10"):
+        load_state(tmp_path)
+
+
+def test_a_step_without_a_state_is_refused(tmp_path):
+    for step in (10, 20, 30):
+        save(tmp_path, step)
+    with pytest.raises(InputError, match=r"holds no complete state of step 25 \(there is 20 and 30\)"):
+        load_state(tmp_path, at=25)
 
 
 @pytest.mark.parametrize(("version", "found"), [({}, 1), ({"version": 1}, 1), ({"version": VERSION + 1}, VERSION + 1)])
 def test_a_state_of_another_version_is_refused_in_one_sentence(version, found, tmp_path):
     save(tmp_path, 10)
-    write_json(tmp_path / "training_state" / "step-00000010" / "facts.json", version | {"step": 10})
+    folder = tmp_path / "training_state" / "step-00000010"
+    (folder / "checksums.json").unlink()  # older editions wrote none
+    write_json(folder / "facts.json", version | {"step": 10})
     with pytest.raises(InputError) as refused:
         load_state(tmp_path)
     assert str(refused.value) == (
