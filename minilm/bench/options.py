@@ -57,7 +57,8 @@ class BenchOptions:
     transformers · language-models: models that count, LSTMs and a GPT on equal minutes, by their bits per character ·
     tuning: the frugal ways of fine-tuning, on our own and on published weights · prompts: a verbaliser on the head for masked
     words, with 0 and 16 labels, against fine-tuned heads · lighter: a fine-tuned model in 8 bits, and without some of its
-    weights or heads · little-data: the recipe with one switch changed, from early stopping to a second task.
+    weights or heads · little-data: the recipe with one switch changed, from early stopping to a second task · faults: runs that
+    are killed, damaged, and started ten at a time.
     """
 
     what: tyro.conf.Positional[
@@ -78,6 +79,7 @@ class BenchOptions:
             "prompts",
             "lighter",
             "little-data",
+            "faults",
         ]
     ]
     out: Path = Path("runs/bench")
@@ -148,6 +150,13 @@ class BenchOptions:
     muon_learning_rate: float | None = None
     """language-models: of the GPT, whose matrices Muon then updates; its own if not given, and 0 means AdamW alone."""
 
+    kills: int = 50
+    """faults: how often a training is killed (kill -9) at a random moment."""
+    corruptions: int = 1000
+    """faults: how many changes are made to the files of a run."""
+    together: int = 10
+    """faults: how many trainings start at once on a corpus that is not prepared."""
+
     target: float = 5.0
     """race: the held-out masked-word loss to reach, in nats."""
     limit_minutes: float = 30.0
@@ -177,6 +186,9 @@ class BenchOptions:
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
                 raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}.")
+        for name in ("kills", "corruptions", "together"):
+            if not 0 <= getattr(self, name) <= 10**6:
+                raise InputError(f"{name} must be from 0 to 1,000,000, not {getattr(self, name):,}.")
         for name in ("target", "limit_minutes", "every_seconds", "minutes"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, not {getattr(self, name)}.")
@@ -198,5 +210,5 @@ class BenchOptions:
     @property
     def size(self) -> Size:
         """The sizes that were given, and this measurement's own sizes for the rest."""
-        own = SIZES.get(self.what) or size_of("en" if self.what == "race" else self.language)
+        own = SIZES.get(self.what) or size_of("en" if self.what in ("race", "faults") else self.language)
         return replace(own, **{name: value for name in vars(own) if (value := getattr(self, name)) is not None})

@@ -68,10 +68,12 @@ def load_state(run: Path, at: int | None = None) -> tuple[dict[str, Tensor], dic
     Raises InputError if the state is damaged or of another version, and says which other state is whole, if one is.
     """
     states = run / "training_state"
-    if not (states / "latest.json").exists():
-        return None
     if at is not None:
         return read_state(run, state_of_step(states, at))
+    if not (states / "latest.json").exists():
+        if len(list(states.glob(f"step-*/{CHECKSUMS}"))) < 2:  # with one, the run was killed while it saved its first
+            return None
+        raise InputError(f"{states / 'latest.json'} is missing. {way_out(run)}")
     try:
         named = latest(states)
         folder = states / named["folder"]

@@ -198,6 +198,14 @@ def test_damage_to_the_last_state_is_noticed_and_the_one_before_it_offered(name,
     assert tensors["w"].item() == 10 and facts["step"] == 10
 
 
+def test_a_missing_name_of_the_last_state_is_noticed(tmp_path):
+    for step in (10, 20):
+        save(tmp_path, step)
+    (tmp_path / "training_state" / "latest.json").unlink()
+    with pytest.raises(InputError, match=r"latest\.json is missing.*add --resume-at 20"):
+        load_state(tmp_path)
+
+
 def test_where_no_state_is_whole_this_is_said(tmp_path):
     save(tmp_path, 10)
     (tmp_path / "training_state" / "step-00000010" / "state.safetensors").write_bytes(b"")
