@@ -5,14 +5,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import torch
 import tyro
-from torch import nn
 
 from minilm.errors import InputError, check_least, check_most
 from minilm.examples.bert_pretraining import PretrainingBatches
-from minilm.files.notes import Notes
+from minilm.files.notes import Notes, unheard
 from minilm.jobs.pretraining_data import (
     batches_for as batches_for,
     check_words,
@@ -20,18 +17,20 @@ from minilm.jobs.pretraining_data import (
     prepare_for as prepare_for,
     vectors_for as vectors_for,
 )
+from minilm.jobs.pretraining_model import build as build
 from minilm.jobs.showing import draw, reports
 from minilm.jobs.tensorboard import tensorboard_writer
 from minilm.models.config import parameter_count
-from minilm.models.initialisation import SCHEMES, initialise, warm_start
+from minilm.models.initialisation import SCHEMES
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.protocol import architecture_named, save_model
-from minilm.text.prepare import Prepared
 from minilm.training.loop import LearningRate, choose_device
-from minilm.training.objectives import BertPretraining, CausalLM, Objective
+from minilm.training.objective import Objective
+from minilm.training.objectives import BertPretraining, CausalLM
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
 from minilm.training.state import check_corpus, check_folder, check_threads, load_state, plain
+from minilm.training.team import Team, joined
 from minilm.training.watching import Watcher
 
 # a larger number is a typing error, and one that would use up all the memory
@@ -99,6 +98,9 @@ class PretrainOptions:
     window: int = 5
     """For the word vectors: how far apart two words may be to count as neighbours."""
     batch: int = 16
+    accumulate: int | None = None
+    """How many batches make one step. If not given, 1, or the number of processes that `torchrun` has started; a run that is
+    resumed keeps its own."""
     learning_rate: float = 2e-3
     """The peak. With a higher one, next sentence is not learned in film reviews."""
     muon_learning_rate: float = 0.0
@@ -135,9 +137,9 @@ class PretrainOptions:
         for name, value in self.resolved.items():
             object.__setattr__(self, name, value)
         check_most(self, MOST)
-        check_least(self, 1, "batch", "evaluations", "held_out", "window")
-        if self.resume_at is not None:
-            object.__setattr__(self, "resume", True)
+        check_least(
+            self, 1, "batch", "evaluations", "held_out", "window", *["accumulate"] * (self.accumulate is not None)
+        )
         check_least(self, 0, "next_sentence_weight", "next_sentence_rest", "candidates")
         if not 0 < self.mask_rate < 1:
             raise InputError(f"mask_rate must be between 0 and 1, not {self.mask_rate}.")
@@ -160,7 +162,12 @@ class PretrainOptions:
         scale = 0.3 if architecture == "gpt" else 0.1
         if self.embedding_learning_rate_scale is not None:
             scale = self.embedding_learning_rate_scale
-        return {"architecture": architecture, "lowercase": lowercase, "embedding_learning_rate_scale": scale}
+        names = {
+            "architecture": architecture,
+            "lowercase": lowercase,
+            "resume": self.resume or self.resume_at is not None,
+        }
+        return names | {"embedding_learning_rate_scale": scale}
 
     def refuse_what_is_ignored(self) -> None:
         """Raises InputError for an option that was set, but that the architecture has no use for."""
@@ -236,50 +243,50 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
     A run that exists is never overwritten. Raises InputError for a folder that holds one already (unless it is to be resumed)
     or holds another one; raises KeyboardInterrupt after Ctrl-C, when everything is saved.
     """
-    device = choose_device(options.device)
-    state = load_state(options.out, options.resume_at) if options.resume else None
-    check_folder(options.out, options, state, options.resume)
-    writer = tensorboard_writer(options.out, options.tensorboard)
-    notes = Notes(say)
-    prepared = prepare_for(options, say, notes)
-    check_corpus(options.out, prepared.folder, state)
-    check_words(prepared)
-    facts = check_threads(options.out, state, notes)
-    model = build(options, prepared)
-    batches = batches_for(options, prepared)
+    with joined() as team:
+        return pretrain_in(team, options, say if team.leads else unheard)
+
+
+def pretrain_in(team: Team, options: PretrainOptions, say: Callable[[str], None]) -> dict[str, float]:
+    """`pretrain` in one of the processes that train together."""
     o = options
-    run = TrainingRun(model, o.objective, batches.__getitem__, o.budget, o.optimisation, o.seed, device)
-    held_out = held_out_batches(prepared, o.length, o.adapter.objective, o.pairs)
-    held_out = [batch.to(device) for batch in held_out]
+    device = team.device or choose_device(o.device)
+    writer = tensorboard_writer(o.out, o.tensorboard and team.leads)
+    with team.leader_first():
+        state = load_state(o.out, o.resume_at) if o.resume else None
+        if team.leads:
+            check_folder(o.out, o, state, o.resume)
+        notes = Notes(say)
+        prepared = prepare_for(o, say, notes)
+        check_corpus(o.out, prepared.folder, state)
+        check_words(prepared)
+        facts: dict[str, Any] = check_threads(o.out, state, notes)
+        accumulate = o.accumulate or (state[1].get("accumulate", 1) if state else team.size)
+        model = build(o, prepared)
+    batches = batches_for(o, prepared)
+    many: dict[str, Any] = dict(accumulate=accumulate, team=team)
+    run = TrainingRun(model, o.objective, batches.__getitem__, o.budget, o.optimisation, o.seed, device, **many)
+    held_out = held_out_batches(prepared, o.length, o.adapter.objective, o.pairs) if team.leads else ()
     if isinstance(batches, PretrainingBatches):
         batches.say_lone(notes)
-    say(f"{parameter_count(model):,} parameters, {prepared.train}, budget {options.budget}, on {device}")
-    notes.write(options.out, add=options.resume)
-    watcher = Watcher(options.out, options.watch, model, prepared.tokenizer)
+    say(
+        f"{parameter_count(model):,} parameters, {prepared.train}, budget {o.budget}, on {device}{team.in_words(accumulate)}"
+    )
+    if team.leads:
+        notes.write(o.out, add=o.resume)
+    watcher = Watcher(o.out, o.watch, model, prepared.tokenizer)
     measured = run.train_in(
-        options.out,
-        held_out,
-        save_model=lambda: save_model(options.out, model, prepared.tokenizer),
-        facts={"options": plain(options), "corpus": prepared.folder.name} | facts,
+        o.out,
+        [batch.to(device) for batch in held_out],
+        save_model=lambda: save_model(o.out, model, prepared.tokenizer),
+        facts={"options": plain(o), "corpus": prepared.folder.name, "accumulate": accumulate} | facts,
         state=state[0] if state else None,
-        evaluations=options.evaluations,
+        evaluations=o.evaluations,
         title="pretraining",
-        bar=options.progress,
+        bar=o.progress,
         say=say,
         on_report=reports(writer, watcher),
     )
-    draw(options.out, options.objective.curves, say)
+    if team.leads:
+        draw(o.out, o.objective.curves, say)
     return measured
-
-
-def build(options: PretrainOptions, prepared: Prepared, further: int = 0) -> nn.Module:
-    """The model as it is before the first step, with room for `further` tokens that the text itself does not have."""
-    config = options.model_config(prepared.tokenizer.size + further)
-    with torch.random.fork_rng(devices=[]):  # for the weights that `initialise` leaves as PyTorch draws them
-        torch.manual_seed(options.seed)
-        model: Any = options.adapter.build_pretraining(config)
-    initialise(model, options.init, torch.Generator().manual_seed(options.seed))
-    if options.word_vectors:
-        vectors = np.pad(vectors_for(prepared, options), ((0, further), (0, 0)))
-        warm_start(model.encoder.token_table, vectors)
-    return model

@@ -7,7 +7,7 @@ from torch import nn
 
 from minilm.examples.batching import Batch
 from minilm.training.loop import Step
-from minilm.training.objectives import Objective
+from minilm.training.objective import Objective
 
 
 class Around:

@@ -24,8 +24,8 @@ from minilm.training.schedule import SCHEDULES, Budget
 class Diverged(InputError):
     """The loss, its gradient or a weight is no longer a number; `step` is the number of the batch that was learned from last."""
 
-    def __init__(self, what: str, step: int, advice: str):
-        super().__init__(f"{what} at step {step}. {advice}")
+    def __init__(self, what: str, step: int):
+        super().__init__(what)
         self.step = step
 
 
@@ -82,13 +82,15 @@ def train(
     title: str = "training",
     bar: bool = True,
     clock: Callable[[], float] = time.perf_counter,
+    agree: Callable[[float, bool], tuple[float, bool]] | None = None,
 ) -> Progress:
     """Train until the budget is used up, and return how far the run came.
 
     `on_pause(progress)` is called after the shares of the budget in `pause_at`, at the end, and when the user presses
     Ctrl-C: evaluate and save there. Training ends early if it returns True, and after Ctrl-C. Pass the `progress` of a
     stopped run to continue it. `clock()` is the time in seconds: with `time.process_time`, minutes are the processor's, and other
-    programs do not shorten the run.
+    programs do not shorten the run. Where several processes train together, `agree(seconds, stop)` returns for how long the last step
+    counts, and whether one of them is to stop.
 
     Raises Diverged, an InputError, when the loss or its gradient is no longer finite (the weights are those before that step),
     and, before anything is evaluated or saved, when a weight is not.
@@ -109,12 +111,14 @@ def train(
             finite = math.isfinite(float(step.loss.detach()))
             if not (finite and math.isfinite(norm)):
                 what = "gradient of the loss" if finite else "loss"
-                raise Diverged(f"the {what} is no longer a number", progress.step, advice)
+                raise Diverged(f"the {what} is no longer a number at step {progress.step}. {advice}", progress.step)
             optimizer.step(learning_rate.at(budget.progress(*middle)))
             optimizer.zero_grad()
             progress.step += 1
             progress.tokens += step.tokens
-            last = clock() - started
+            last, stopping = clock() - started, stop.is_set()
+            if agree is not None:
+                last, stopping = agree(last, stopping)
             progress.seconds += last
             for name, value in step.shown.items():  # a running mean, because single batches vary a lot
                 shown[name] = 0.98 * shown.get(name, float(value)) + 0.02 * float(value)
@@ -122,12 +126,14 @@ def train(
             if progress.step % 100 == 0:
                 give_back()
             at = budget.progress(progress.step, progress.tokens, progress.seconds)
-            if stop.is_set() or at >= 1 or (pauses and at >= pauses[0]):
+            if stopping or at >= 1 or (pauses and at >= pauses[0]):
                 pauses = [p for p in pauses if p > at]
                 if not all(parameter.isfinite().all() for parameter in model.parameters()):
-                    raise Diverged("the weights are no longer numbers", progress.step - 1, advice)
+                    raise Diverged(
+                        f"the weights are no longer numbers after step {progress.step}. {advice}", progress.step - 1
+                    )
                 ended = on_pause is not None and on_pause(progress)
-                if ended or stop.is_set():
+                if ended or stopping or (agree is None and stop.is_set()):
                     break
     return progress
 
@@ -156,7 +162,7 @@ def progress_bar(budget: Budget, progress: Progress, title: str, shown: bool):
 @contextmanager
 def graceful_stop():
     """Ctrl-C, or SIGTERM from a scheduler that wants the machine back, sets a flag that the loop reads between two steps; a
-    second signal ends the program at once.
+    second one of the same kind ends the program at once.
 
     If a step were cut in half, the weights would be ones that no uninterrupted run ever has.
     """
@@ -166,20 +172,17 @@ def graceful_stop():
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def as_before() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
     def on_signal(number, frame):
         flag.set()
-        as_before()
+        signal.signal(number, before[number])  # torchrun sends SIGTERM after Ctrl-C, which is no second Ctrl-C
 
     for number in before:
         signal.signal(number, on_signal)
     try:
         yield flag
     finally:
-        as_before()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -18,7 +18,8 @@ from torch import nn
 from minilm.examples.batching import Batch, Dataset
 from minilm.training.around import Around
 from minilm.training.loop import Step
-from minilm.training.objectives import Classification, Objective
+from minilm.training.objective import Objective
+from minilm.training.objectives import Classification
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,6 @@
 r"""What a model is trained for: the loss of one batch, and the figures that are measured on held-out batches.
 
-An objective is all that `training/run.py` needs to know about what is learned:
-    step(model, batch)       the loss to minimise, the values to display, and the number of tokens processed
-    at(progress)             the objective when this share of the run, from 0 to 1, is done: most are always the same
-    measure(model, batches)  figures over held-out batches, by name; the model is left in evaluation mode
-    summary(measured)        the most telling of these figures, in a few words
-    curves                   the names of the figures that are drawn over the course of a run
+See `training/objective.py` for what an objective consists of.
 
 Letters:  B batch · T length · K classes · V vocabulary
 """
@@ -13,7 +8,7 @@ Letters:  B batch · T length · K classes · V vocabulary
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,55 +19,9 @@ from minilm.examples.labels import IGNORED
 from minilm.training.head_losses import has_classes, loss_without_classes
 from minilm.training.loop import Step
 from minilm.training.losses import Loss, candidate_cross_entropy, crf_loss, cross_entropy
+from minilm.training.objective import Mean, Unchanging
 
 FIRST = 0.1  # the share of a run in which next sentence has its whole weight
-
-
-@runtime_checkable
-class Objective(Protocol):
-    """See the top of the file."""
-
-    @property
-    def curves(self) -> tuple[str, ...]: ...
-
-    def step(self, model: nn.Module, batch: Batch) -> Step: ...
-
-    def at(self, progress: float) -> "Objective": ...
-
-    def measure(self, model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]: ...
-
-    def summary(self, measured: dict[str, float]) -> str: ...
-
-
-class Unchanging:
-    """An objective that is the same from the first step to the last."""
-
-    def at(self, progress: float) -> Any:
-        return self
-
-
-class Mean:
-    """The mean over everything that counts in several batches, which is not the mean of the batches' means."""
-
-    def __init__(self) -> None:
-        self.total, self.count = 0.0, 0
-
-    def add(self, loss: Loss) -> None:
-        self.total, self.count = self.total + float(loss.value) * loss.count, self.count + loss.count
-
-    @property
-    def value(self) -> float:
-        """NaN where nothing counted, because 0 would be a perfect score."""
-        return self.total / self.count if self.count else math.nan
-
-    @classmethod
-    def over(cls, objective: "CausalLM | Classification", model: nn.Module, batches: Iterable[Batch]) -> "Mean":
-        """The mean of an objective's loss over everything that counts in `batches`, with the model as it will be used."""
-        model.eval()
-        mean = cls()
-        for batch in batches:
-            mean.add(objective.loss(model, batch))
-        return mean
 
 
 @dataclass(frozen=True)
@@ -110,6 +59,16 @@ class BertPretraining:
         mlm = cross_entropy(output.mlm_logits, batch.labels.flatten()[masked])
         nsp = cross_entropy(output.nsp_logits, batch.nsp_labels)
         return mlm, nsp, (output.nsp_logits.argmax(dim=-1) == batch.nsp_labels).sum()
+
+    def counts(self, batch: Batch) -> tuple[int, int]:
+        """How many labels of each loss count in a batch, before the model is called."""
+        assert batch.labels is not None and batch.nsp_labels is not None
+        return int((batch.labels != IGNORED).sum()), int((batch.nsp_labels != IGNORED).sum())
+
+    def parts(self, model: nn.Module, batch: Batch) -> dict[str, tuple[float, Loss]]:
+        """Both losses, each with its weight in the sum."""
+        mlm, nsp, _ = self.losses(model, batch)
+        return {"masked words": (1.0, mlm), "next sentence": (self.next_sentence_weight, nsp)}
 
     def step(self, model: nn.Module, batch: Batch) -> Step:
         """The weighted sum of both losses to minimise, and each of them to display."""
@@ -159,10 +118,7 @@ class CausalLM(Unchanging):
 
     def loss(self, model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> Loss:
         """The mean in nats over the tokens that count, and how many they are."""
-        ids, mask = batch.input_ids, batch.attention_mask
-        labels = ids if batch.labels is None else batch.labels
-        if mask is not None:
-            labels = labels.masked_fill(~mask, IGNORED)
+        ids, mask, labels = batch.input_ids, batch.attention_mask, self.labels(batch)
         read = slice(0, max(1, ids.size(1) - 1))  # nothing is predicted from the last token, so it is not read
         mask = None if mask is None else mask[:, read]
         if batch.labels is None or ids.size(1) < 2:
@@ -171,6 +127,19 @@ class CausalLM(Unchanging):
         counted = labels[:, 1:] != IGNORED  # the product with the vocabulary is expensive, so only where it is needed
         logits = self.logits(model, batch, ids[:, read], mask, counted)
         return self.compare(logits, labels[:, 1:][counted], batch, label_smoothing)
+
+    def labels(self, batch: Batch) -> Tensor:
+        """[B, T]: the tokens, with −100 in place of those that do not count."""
+        labels = batch.input_ids if batch.labels is None else batch.labels
+        return labels if batch.attention_mask is None else labels.masked_fill(~batch.attention_mask, IGNORED)
+
+    def counts(self, batch: Batch) -> tuple[int]:
+        """How many tokens of a batch count, before the model is called."""
+        return (int((self.labels(batch)[:, 1:] != IGNORED).sum()),)
+
+    def parts(self, model: nn.Module, batch: Batch) -> dict[str, tuple[float, Loss]]:
+        """The loss with its weight."""
+        return {"loss": (1.0, self.loss(model, batch))}
 
     def compare(self, logits: Tensor, labels: Tensor, batch: Batch, label_smoothing: float) -> Loss:
         """The loss of these logits: over all tokens, or over the candidates of the batch."""

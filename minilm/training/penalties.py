@@ -19,7 +19,7 @@ from minilm.models.adaptation import HEADS
 from minilm.training.around import Around
 from minilm.training.loop import Step
 from minilm.training.losses import l2
-from minilm.training.objectives import Objective
+from minilm.training.objective import Objective
 
 
 class Penalised(Around):

@@ -12,7 +12,7 @@ from minilm.examples.batching import Batch
 from minilm.models.picture_text import PictureText
 from minilm.training.loop import Step
 from minilm.training.losses import Loss, contrastive
-from minilm.training.objectives import Unchanging
+from minilm.training.objective import Unchanging
 
 
 class Contrastive(Unchanging):

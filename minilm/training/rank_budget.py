@@ -25,7 +25,7 @@ from minilm.layers.low_rank import AdaptiveLinear
 from minilm.models.adaptation import adaptive_layers, final_rank
 from minilm.training.around import Around
 from minilm.training.loop import Step
-from minilm.training.objectives import Objective
+from minilm.training.objective import Objective
 
 BETA = 0.85  # β₁ and β₂
 ORTHOGONAL = 0.1  # the weight of ‖PᵀP − I‖² + ‖QQᵀ − I‖² in the loss (the paper's γ)

@@ -2,22 +2,25 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from minilm.errors import InputError, check_least
-from minilm.examples.batching import Batch
+from minilm.examples.batching import Batch, hash_of
 from minilm.files.lock import held
 from minilm.layers.dropout import use_generator
 from minilm.training.loop import Diverged, LearningRate, Progress, Step, train
 from minilm.training.muon import Muon, matrix_groups
-from minilm.training.objectives import Objective
+from minilm.training.objective import Accumulable, Objective
 from minilm.training.optimizer import AdamW, parameter_groups
 from minilm.training.schedule import Budget
 from minilm.training.state import add_metrics, read_metrics, restore, save_state, snapshot, start_metrics
+from minilm.training.team import Team
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class TrainingRun:
     `batch_at(step)` returns the batch of a step. The same seed gives the same model, bit for bit, on the same number of
     threads. So does a run that was stopped, saved by `snapshot` and resumed by `restore`, provided that `batch_at` depends
     on nothing but the number of the step.
+
+    With `accumulate`, every step learns from so many batches as if they were one, and the processes of a `team` share them out: the
+    batches of step s are s · accumulate, s · accumulate + 1 and so on. The random numbers of dropout then depend on the batch
+    alone. Raises InputError for an objective that has no `parts`, and for batches that cannot be shared out evenly.
     """
 
     def __init__(
@@ -69,10 +76,16 @@ class TrainingRun:
         seed: int = 0,
         device: torch.device | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        accumulate: int = 1,
+        team: Team | None = None,
     ):
         self.device = device or torch.device("cpu")
         self.model, self.objective, self.batch_at = model.to(self.device), objective, batch_at
         self.budget, self.optimisation, self.progress, self.clock = budget, optimisation, Progress(), clock
+        self.seed, self.accumulate, self.team = seed, accumulate, team or Team()
+        self.mine, self.shared = self.team.share(accumulate), self.team.shared(self.model)
+        if accumulate > 1 and not isinstance(objective, Accumulable):
+            raise InputError(f"{type(objective).__name__} cannot be learned from several batches per step.")
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         use_generator(model, self.generator)
         o = optimisation
@@ -86,7 +99,31 @@ class TrainingRun:
         """The loss of one step."""
         p = self.progress
         objective = self.objective.at(self.budget.progress(p.step, p.tokens, p.seconds))
-        return objective.step(self.model, self.batch_at(step).to(self.device))
+        if self.accumulate == 1:
+            return objective.step(self.model, self.batch_at(step).to(self.device))
+        return self.over_several(objective, step)
+
+    def over_several(self, objective: Any, step: int) -> Step:
+        """A step over `accumulate` batches, of which this process takes its share. The loss that is returned is that of its
+        last batch; those before it have left their gradients already."""
+        batches = [self.batch_at(step * self.accumulate + i).to(self.device) for i in self.mine]
+        own = torch.tensor([[*objective.counts(batch), batch.tokens] for batch in batches]).sum(dim=0)
+        *counts, tokens = self.team.total(own).tolist()
+        shown: dict[str, Tensor] = {}
+        for i, batch in zip(self.mine, batches, strict=True):
+            self.generator.manual_seed(hash_of(self.seed, step, i))  # the same draws, whichever process takes the batch
+            last = batch is batches[-1]
+            with nullcontext() if last else self.team.alone(self.shared):
+                parts = objective.parts(self.shared, batch)
+                shares = [part.count / max(N, 1) for (_, part), N in zip(parts.values(), counts, strict=True)]
+                values = [
+                    weight * part.value * share for (weight, part), share in zip(parts.values(), shares, strict=True)
+                ]
+                loss = self.team.size * torch.stack(values).sum()
+                if not last:
+                    loss.backward()
+            shown |= {name: part.value.detach() for name, (_, part) in parts.items() if part.count}
+        return Step(loss, shown, tokens)
 
     def train(
         self,
@@ -99,7 +136,8 @@ class TrainingRun:
         o = self.optimisation
         return train(
             *(self.model, self.optimizer, self.step_at, self.budget, o.learning_rate, o.clip),
-            *(self.progress, pause_at, on_pause, title, bar, self.clock),
+            *(self.progress, pause_at, on_pause, title, bar and self.team.leads, self.clock),
+            agree=self.team.agree if self.team.size > 1 else None,
         )
 
     @property
@@ -135,6 +173,13 @@ class TrainingRun:
         them. Raises KeyboardInterrupt after Ctrl-C, so that nothing that follows takes an unfinished model for a finished one;
         raises InputError if another process trains in `out`, or if the run diverges.
         """
+        if not self.team.leads:  # it neither measures nor saves
+            if state is not None:
+                self.restore(out, state)
+            self.train([i / evaluations for i in range(1, evaluations)], None, title, bar)
+            if not self.done:
+                raise KeyboardInterrupt
+            return {}
         with held(
             out / "training.lock",
             f"another process is training in {out}: wait until it ends, or choose another --out.",

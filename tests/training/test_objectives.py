@@ -15,7 +15,8 @@ from minilm.models.config import TransformerConfig
 from minilm.models.heads import Classifier, TextHeadConfig, TokenHeadConfig
 from minilm.models.initialisation import initialise
 from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
-from minilm.training.objectives import BertPretraining, CausalLM, Classification, Objective
+from minilm.training.objective import Objective
+from minilm.training.objectives import BertPretraining, CausalLM, Classification
 
 V, K = 13, 4
 SHAPE = TransformerConfig(vocab_size=V, width=6, layers=2, heads=3, feed_forward=7, max_length=9)
