@@ -58,7 +58,8 @@ class BenchOptions:
     tuning: the frugal ways of fine-tuning, on our own and on published weights · prompts: a verbaliser on the head for masked
     words, with 0 and 16 labels, against fine-tuned heads · lighter: a fine-tuned model in 8 bits, and without some of its
     weights or heads · little-data: the recipe with one switch changed, from early stopping to a second task · faults: runs that
-    are killed, damaged, and started ten at a time.
+    are killed, damaged, and started ten at a time · scale: what grows with the length of a text, with a corpus, and with the
+    number of processes.
     """
 
     what: tyro.conf.Positional[
@@ -80,6 +81,7 @@ class BenchOptions:
             "lighter",
             "little-data",
             "faults",
+            "scale",
         ]
     ]
     out: Path = Path("runs/bench")
@@ -115,7 +117,8 @@ class BenchOptions:
     """bridge, recipe and epochs: how many times to fine-tune, each time on other labelled examples; 3 if not given.
     little-data: 5 if not given. language-models: how many times to train each model; 1 if not given."""
     rows: tuple[str, ...] = ()
-    """epochs, curves, language-models, tuning and little-data: the names of the rows; all, or four of them (curves), if not given."""
+    """epochs, curves, language-models, tuning and little-data: the names of the rows; all, or four of them (curves), if not given.
+    scale: attention, corpus or processes."""
     bases: tuple[Literal["own", "published"], ...] = ("own", "published")
     """tuning: which weights are adapted: those of the quickstart (own), those of --model (published), or both."""
     grid: tuple[int, ...] = (4, 8, 12, 20, 30, 45)
@@ -150,6 +153,8 @@ class BenchOptions:
     muon_learning_rate: float | None = None
     """language-models: of the GPT, whose matrices Muon then updates; its own if not given, and 0 means AdamW alone."""
 
+    megabytes: tuple[float, ...] = (25, 100)
+    """scale: the sizes of the corpora."""
     kills: int = 50
     """faults: how often a training is killed (kill -9) at a random moment."""
     corruptions: int = 1000
@@ -189,6 +194,8 @@ class BenchOptions:
         for name in ("kills", "corruptions", "together"):
             if not 0 <= getattr(self, name) <= 10**6:
                 raise InputError(f"{name} must be from 0 to 1,000,000, not {getattr(self, name):,}.")
+        if not all(0 < size <= 100_000 for size in self.megabytes):
+            raise InputError(f"megabytes must be above 0 and at most 100,000, not {min(self.megabytes)}.")
         for name in ("target", "limit_minutes", "every_seconds", "minutes"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0, not {getattr(self, name)}.")
@@ -210,5 +217,5 @@ class BenchOptions:
     @property
     def size(self) -> Size:
         """The sizes that were given, and this measurement's own sizes for the rest."""
-        own = SIZES.get(self.what) or size_of("en" if self.what in ("race", "faults") else self.language)
+        own = SIZES.get(self.what) or size_of("en" if self.what in ("race", "faults", "scale") else self.language)
         return replace(own, **{name: value for name in vars(own) if (value := getattr(self, name)) is not None})

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+import torch
+
+from minilm.bench import scale
+from minilm.bench.options import BenchOptions
+from minilm.bench.run import bench
+from minilm.errors import InputError
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    monkeypatch.setattr(scale, "LENGTHS", (8, 16))
+    monkeypatch.setattr(scale, "STEPS_OF_CORPUS", 2)
+    monkeypatch.setattr(scale, "STEPS_OF_PROCESSES", 2)
+    monkeypatch.setattr(scale, "TEXT_OF_PROCESSES", 0.2)
+    return lambda *rows, **more: BenchOptions(
+        "scale", out=tmp_path, rows=rows, rounds=1, threads=1, progress=False, **more
+    )
+
+
+def test_the_rows_of_attention_and_of_corpora(small, tmp_path):
+    said = []
+    found = bench(small("attention", "corpus", megabytes=(0.1, 0.3)), say=said.append)
+    assert [row["T"] for row in found["attention"]["rows"]] == [8, 16] and "processes" not in found
+    assert all(row["written_ms"] > 0 and row["fused_ms"] > 0 for row in found["attention"]["rows"])
+    sizes = [row["megabytes"] for row in found["corpus"]["rows"]]
+    assert 0.1 <= sizes[0] < 0.3 <= sizes[1] < 0.5
+    assert all(row["train_peak_mb"] > 50 and row["steps_per_second"] > 0 for row in found["corpus"]["rows"])
+    assert json.loads((tmp_path / "scale.json").read_text(encoding="utf-8"))["corpus"] == found["corpus"]
+    assert any(line.lstrip().startswith("T ") for line in said)
+
+
+def test_one_and_two_processes_learn_the_same(small):
+    said = []
+    found = bench(small("processes"), say=said.append)["processes"]
+    assert found["losses_apart"] <= 1e-5 and len(found["faster"]) == 1
+    assert "their losses are at most" in said[0]
+
+
+def test_processes_that_learn_something_else_are_no_result(small, monkeypatch):
+    """Without this, two wrong processes would be twice as fast."""
+    monkeypatch.setattr(scale, "run_in", lambda count, *_: [{"mlm_loss": 5.0 + count / 1000, "seconds": 1.0}])
+    with pytest.raises(RuntimeError, match="1.0e-03 apart"):
+        scale.processes(small("processes"), print)
+
+
+def test_the_generated_text_has_sentences_and_documents(tmp_path):
+    scale.write_text_of_size(tmp_path / "a.txt", 0.3, seed=1)
+    scale.write_text_of_size(tmp_path / "b.txt", 0.3, seed=1)
+    text = (tmp_path / "a.txt").read_text(encoding="utf-8")
+    assert text == (tmp_path / "b.txt").read_text(encoding="utf-8")
+    documents = text.rstrip("\n").split("\n\n")
+    assert {len(document.split("\n")) for document in documents} == {10}
+    counts = sorted(torch.tensor([text.split().count(word) for word in sorted(set(text.split()))[:50]]).tolist())
+    assert counts[-1] > 5 * counts[0] >= 5  # a few words are frequent and most are rare
+
+
+def test_an_unknown_part_is_refused(small):
+    with pytest.raises(InputError, match="scale has no part 'speed': choose from attention, corpus, processes"):
+        scale.measure(small("speed"), print)
+    with pytest.raises(InputError, match="megabytes must be above 0"):
+        BenchOptions("scale", megabytes=(0.0,))
