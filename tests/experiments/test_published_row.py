@@ -14,6 +14,7 @@ from minilm.experiments.english import English
 from minilm.experiments.ladder import Material
 from minilm.experiments.quickstart import QuickstartOptions, quickstart
 from minilm.experiments.rungs import PUBLISHED_RECIPE, published_rung
+from minilm.files.checksums import unseal
 from minilm.jobs.finetune import FinetuneOptions, finetune, recipe_for
 from minilm.models.bert import Bert
 from minilm.models.config import TransformerConfig, parameter_count
@@ -36,6 +37,7 @@ def folder(tmp_path_factory):
     model = SentenceEncoder(Bert(TransformerConfig(tokenizer.size, 12, 2, 3, 8, max_length=90, dropout=0.1)))
     initialise(model, generator=torch.Generator().manual_seed(0))
     save_model(out, model, tokenizer)
+    unseal(out)
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     (out / "config.json").write_text(json.dumps({k: v for k, v in config.items() if "minilm" not in k}), "utf-8")
     return out

@@ -17,6 +17,7 @@ from tiny import DATA, command, same, silent, weights
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
 from minilm.experiments import rungs
+from minilm.files.checksums import unseal
 from minilm.formulas import crf as formulas
 from minilm.jobs.finetune import EvaluateOptions, FinetuneOptions, evaluate, finetune, new_model
 from minilm.jobs.predict import PredictOptions, predict
@@ -210,6 +211,7 @@ def test_a_folder_with_a_crf_lends_its_encoder_and_nothing_of_its_head(kind, her
             assert torch.equal(weight, dict(encoder.named_parameters())[name])
     assert notes == []
     config = tmp_path / "out" / "config.json"
+    unseal(tmp_path / "out")
     entries = json.loads(config.read_text(encoding="utf-8"))
     for change, message in (
         ({"crf": False}, r"unknown crf\.A, crf\.end, crf\.start"),

@@ -12,6 +12,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 from tiny import silent
 
 from minilm.errors import InputError
+from minilm.files.checksums import unseal
 from minilm.jobs.finetune import EvaluateOptions, FinetuneOptions, evaluate, finetune
 from minilm.jobs.predict import PredictOptions, predict
 from minilm.jobs.pretrain import pretrain
@@ -267,6 +268,7 @@ def test_the_units_are_written_into_the_folder_and_said(tagger):
 def test_a_folder_that_does_not_say_its_units_takes_the_tokenizers(tagger, tmp_path):
     here, _ = tagger
     config = here / "out" / "config.json"
+    unseal(here / "out")
     entries = config.read_text(encoding="utf-8")
     try:
         for change, message in (

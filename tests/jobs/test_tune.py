@@ -9,6 +9,7 @@ import torch
 from tiny import DATA, silent, weights
 
 from minilm.errors import InputError
+from minilm.files.checksums import FILE as CHECKSUMS, unseal
 from minilm.jobs.evaluate import EvaluateOptions, evaluate
 from minilm.jobs.finetune import FinetuneOptions, finetune, recipe_for
 from minilm.jobs.predict import PredictOptions, predict
@@ -59,6 +60,7 @@ def broken(kept):
         shutil.copytree(kept, other)
         settings = json.loads((other / SETTINGS).read_text(encoding="utf-8"))
         (other / SETTINGS).write_text(json.dumps(settings | change), encoding="utf-8")
+        unseal(other)
         return other
 
     return make
@@ -84,7 +86,7 @@ def test_F32_an_adapter_is_opened_again_bit_for_bit(tune, books, tmp_path, monke
     with torch.no_grad():
         assert torch.equal(model(ids, None, ids != 0), loaded.model(ids, None, ids != 0))
     files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert files == {WEIGHTS, SETTINGS, "metrics.jsonl", "notes.txt"}
+    assert files == {WEIGHTS, SETTINGS, CHECKSUMS, "metrics.jsonl", "notes.txt"}
     assert all(torch.equal(before[name], weights(books[0])[name]) for name in before)  # the base is as it was
     if tune == "adaptive":
         ranks = json.loads((tmp_path / "out" / SETTINGS).read_text(encoding="utf-8"))["ranks"]
