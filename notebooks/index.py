@@ -36,7 +36,8 @@ PRINTED = {"right": "printed correctly", "wrong": "printed **wrongly**", "words"
 PAPER = "the formula is in the paper that D1 §8.3 and D3 §7.3 cite"
 ONLY_PAPER = "no document names it; it is in the paper that both cite (Vaswani et al., 2017)"
 BPTT = (
-    "it is always zero; even with ŷ − y it is, because both sum to 1 over i, and it has the wrong shape and lacks W_yᵀ, the "
+    "it is always zero; even with ŷ − y it is, because both sum to 1 over i, and it has the wrong shape and "
+    "lacks W_yᵀ, the "
     "derivative of σ and the chain through time"
 )
 OVER = "the maximum over the answer is prediction, and training maximises over θ"
@@ -54,7 +55,8 @@ CHAPTERS = {
                 "D0 §3.2, §4.1 · D4 §4.1.2, §4.3.1.3 · D1 appendix",
                 "right",
             ),
-            "SGD and AdamW, L2, dropout and early stopping (D0 §3.2) and clipping (D1 appendix) are named without a formula",
+            "SGD and AdamW, L2, dropout and early stopping (D0 §3.2) and clipping (D1 appendix) are named "
+            "without a formula",
         ),
         Formula("F04", "Binary cross-entropy", "D0 §4.2 · D4 §4.2.1", "right", "it overflows unless it takes logits"),
         Formula("F05", "Binary cross-entropy: mean over the examples", "D0 §4.2 · D4 §4.2.1", "right"),
@@ -80,7 +82,8 @@ CHAPTERS = {
         Formula("F16", "GRU", "D1 §3.1", "words"),
         Formula(
             *("F17", "The document's own model", "D1 §5.2", "right"),
-            "as a program; but it predicts one word per text, after the last, where F10 and F11 predict one at every step",
+            "as a program; but it predicts one word per text, after the last, where F10 and F11 predict one at "
+            "every step",
         ),
     ],
     "Attention and the Transformer": [
@@ -98,7 +101,8 @@ CHAPTERS = {
         ),
         Formula(
             *("F26", "Next sentence", "D3 §4.2.2", "wrong"),
-            f"{OVER}; both sentences are drawn at random (D3: almost never the next one) or are consecutive (D4 §2.1.7: always), and "
+            f"{OVER}; both sentences are drawn at random (D3: almost never the next one) or are consecutive (D4 "
+            f"§2.1.7: always), and "
             "neither can be learned from",
         ),
         Formula("F27", "Pretraining", "D2 §4.2.1", "right", "but ℓ has no target; here it is F25 and F26"),
@@ -108,7 +112,8 @@ CHAPTERS = {
     "Metrics, tags, frugal ways, word vectors": [
         Formula(
             *("F30", "Accuracy, precision, recall, F1", "D4 §5.4 · D0 §5.4 · D1 §3.2.5 · D2 §5.4", "wrong"),
-            "four F1 of D4's table do not fit their precision and recall, 97.5 % is not in it, and counting O flatters all of it; D2's "
+            "four F1 of D4's table do not fit their precision and recall, 97.5 % is not in it, and counting O "
+            "flatters all of it; D2's "
             "averages do not follow from its rows, and its rows are for another task",
         ),
         Formula(
@@ -120,7 +125,8 @@ CHAPTERS = {
         ),
         Formula(
             *("F32", "Tuning a few weights: adapters and low-rank changes", "D3 §7.3", "words"),
-            "D3 says that adapters add no parameters; they do, and a merged low-rank change does not. The A of AdaLoRA is a budget "
+            "D3 says that adapters add no parameters; they do, and a merged low-rank change does not. The A of "
+            "AdaLoRA is a budget "
             "(*Adaptive Budget Allocation*), not an adaptation",
         ),
         Formula(
@@ -190,7 +196,8 @@ def ids_in(text: str) -> list[str]:
 
 
 def docstrings(path: Path) -> Iterator[tuple[str, str]]:
-    """(name, docstring) of every public function, class and method of a file; first the file's title, under the name ""."""
+    """(name, docstring) of every public function, class and method of a file; first the file's title, under the "
+    "name ""."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     yield "", (ast.get_docstring(tree) or "").split("\n")[0]
     for node in tree.body:
@@ -202,7 +209,8 @@ def docstrings(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def named_in(rooms: tuple[str, ...], top: Path) -> dict[str, Ends]:
-    """id → what has it in its docstring. Files with the id in their title come first; a title alone counts if nothing else."""
+    """id → what has it in its docstring. Files with the id in their title come first; a title alone counts if "
+    "nothing else."""
     titled: dict[str, Ends] = {id: {} for id in FORMULAS}
     others: dict[str, Ends] = {id: {} for id in FORMULAS}
     for path in [path for room in rooms for path in sorted((top / "minilm" / room).glob("*.py"))]:
@@ -317,7 +325,8 @@ def page(top: Path = TOP) -> str:
     lines = [
         "# Each formula, from the document to its test",
         "",
-        "Every formula of the five documents has a number. You find this number in the docstring of the function, in the",
+        "Every formula of the five documents has a number. You find this number in the docstring of the "
+        "function, in the",
         'heading of the notebook section and in the name of the test. For example, `make test ARGS="-k F18"` runs all',
         "tests of attention. This page is written by `python notebooks/index.py`.",
         "",
@@ -325,10 +334,13 @@ def page(top: Path = TOP) -> str:
         "|---|---|---|",
         *(f"| {each.name} | {each.title} | {each.author} |" for each in DOCUMENTS.values()),
         "",
-        "All five are in Chinese. None says where or when it was published; D1 ends with a remark about how it was written. Formulas are",
+        "All five are in Chinese. None says where or when it was published; D1 ends with a remark about how it "
+        "was written. Formulas are",
         "quoted here as they are printed, with their mistakes. What is wrong in the documents' *programs* is in",
-        "[notebook 15](15_the_documents_programs.ipynb), step by step; `minilm documents` runs all five of them, put right, and",
-        "[prints their tables beside the documents'](../minilm/experiments/README.md#the-documents-programs-put-right).",
+        "[notebook 15](15_the_documents_programs.ipynb), step by step; `minilm documents` runs all five of them, "
+        "put right, and",
+        "[prints their tables beside the "
+        "documents'](../minilm/experiments/README.md#the-documents-programs-put-right).",
         "",
         "| | formula | document | printed |",
         "|---|---|---|---|",

@@ -92,7 +92,12 @@ def measure_d2(o: DocumentsOptions, seed: int, folder: Path) -> dict[str, Any]:
     written = answers_of(
         model, material, [asked[i] for i in np.linspace(0, len(asked) - 1, EXAMPLES).astype(int).tolist()]
     )
-    figures = {"steps": settings.steps, "answers": len(asked), "tested": len(true), "perplexity": math.exp(loss)}
+    figures: dict[str, Any] = {
+        "steps": settings.steps,
+        "answers": len(asked),
+        "tested": len(true),
+        "perplexity": math.exp(loss),
+    }
     figures |= {"bigram": bigram, "rows": as_lists([*tokens[:8], *averages]), "written": written}
     return {**figures, "line": f"perplexity {math.exp(loss):.1f}, bigram {bigram:.1f}"}
 

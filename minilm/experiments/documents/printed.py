@@ -1,12 +1,10 @@
-"""What the five documents print: titles and authors, what each program does, the tables of its §5.4, and what is wrong in it.
+"""What the five documents are, what each of their programs does, and what is wrong in it.
 
-Figures are data here, and a program's text is quoted only where a fault has to be shown. `section` names the section of notebook
+A program's text is quoted only where a fault has to be shown. `section` names the section of notebook
 15 that makes a fault again in a few lines and measures it.
 """
 
 from typing import NamedTuple
-
-from minilm.formulas.metrics import D4_AVERAGES, D4_TABLE
 
 
 class Fault(NamedTuple):
@@ -32,14 +30,11 @@ class Document(NamedTuple):
 ZEN = "禅与计算机程序设计艺术 / Zen and the Art of Computer Programming"
 BREAKS_OFF = "not named: the text breaks off in {} before any signature"
 
-IMPORT = "An import that is gone"
-LIST = "A list that eats itself, and a loss that is None"
-TWICE = "Shifted twice"
-PADDING = "Padding that counts"
+# sections of notebook 15
+IMPORT, LIST = "An import that is gone", "A list that eats itself, and a loss that is None"
+TWICE, PADDING = "Shifted twice", "Padding that counts"
 CHECKPOINT = "A checkpoint that does not exist, and a dialogue that is a table"
-DRIFT = "Tags that drift"
-CALLED_O = "Padding called O"
-LENGTH = "Every sentence at full length"
+DRIFT, CALLED_O, LENGTH = "Tags that drift", "Padding called O", "Every sentence at full length"
 SHAPES = "A program for another task: shapes, and a softmax taken twice"
 NO_TASK = "Results for tasks that the data does not have"
 
@@ -65,8 +60,8 @@ D0 = Document(
     "D0",
     "大语言模型原理与工程实践：大语言模型的涌现能力",
     BREAKS_OFF.format("§7.1"),
-    "It fine-tunes BERT to tell negative from positive texts: five epochs of batches of 16 with a learning rate of 2e-5. After each "
-    "epoch it prints the accuracy on the development part, and at the end that on the test part.",
+    "It fine-tunes BERT to tell negative from positive texts: five epochs of batches of 16 with a learning rate of 2e-5. After "
+    "each epoch it prints the accuracy on the development part, and at the end that on the test part.",
     "`NameError`: `train_texts` is defined nowhere. With texts of your own it stops at the import of `AdamW`.",
     (
         UNDEFINED,
@@ -105,8 +100,8 @@ D1 = Document(
     "D1",
     "大语言模型原理与工程实践：大语言模型的涌现能力 (named in its last line alone: the same as D0's)",
     ZEN,
-    "It builds Embedding(1000, 64), two LSTMs of 128 and a softmax over 1,000 words, trains them for ten epochs of batches of 64, and "
-    "prints the loss and the accuracy on test data. The sizes fit together: 423,400 parameters.",
+    "It builds Embedding(1000, 64), two LSTMs of 128 and a softmax over 1,000 words, trains them for ten epochs of batches of 64, "
+    "and prints the loss and the accuracy on test data. The sizes fit together: 423,400 parameters.",
     "`NameError`: `x_train` is defined nowhere, and Keras 3 no longer takes `input_length`.",
     (
         Fault(
@@ -137,19 +132,15 @@ D1 = Document(
             "Both say little about a model that writes: several words can be right.",
             "The loss in nats per token comes first; beside it stands what the frequencies alone reach.",
         ),
-        Fault(
-            "`pip install python …`",
-            "The package of that name is not the language.",
-            "Python is there already.",
-        ),
+        Fault("`pip install python …`", "The package of that name is not the language.", "Python is there already."),
     ),
 )
 D2 = Document(
     "D2",
     "大语言模型应用指南：还原论与涌现性",
     BREAKS_OFF.format("§7.1"),
-    "It means to fine-tune GPT-3 on dialogues: five epochs of batches of 16 with a learning rate of 1e-5. It compares the most likely "
-    "tokens with the true ones, and prints a report of precision, recall and F1.",
+    "It means to fine-tune GPT-3 on dialogues: five epochs of batches of 16 with a learning rate of 1e-5. It compares the most "
+    "likely tokens with the true ones, and prints a report of precision, recall and F1.",
     "The weights of GPT-3 were never published, so `'gpt3'` cannot be loaded. With another name, `NameError`s follow.",
     (
         Fault(
@@ -188,8 +179,8 @@ D2 = Document(
         ),
         Fault(
             "CoNLL-2003, “对话” (dialogues), and a table of entity tags",
-            "CoNLL-2003 has no dialogues, and a dialogue has no tags. The row O is there twice, eight rows of 2,300 add up to 2,300, and "
-            "rows of .918, .917 and .918 on average are given as .919.",
+            "CoNLL-2003 has no dialogues, and a dialogue has no tags. The row O is there twice, eight rows of 2,300 add up to "
+            "2,300, and rows of .918, .917 and .918 on average are given as .919.",
             "Conversations of two people; the perplexity of their answers.",
             CHECKPOINT,
         ),
@@ -199,8 +190,8 @@ D3 = Document(
     "D3",
     "涌现能力与上下文学习：大模型的关键",
     ZEN,
-    "It fine-tunes BERT on three sentences for five epochs, with a learning rate of 2e-5, and prints the loss on them and on two more "
-    "after each epoch.",
+    "It fine-tunes BERT on three sentences for five epochs, with a learning rate of 2e-5, and prints the loss on them and on two "
+    "more after each epoch.",
     "`NameError`: `AdamW` is used in §5.2.3 and imported in §5.2.4, from a library that has removed it.",
     (
         Fault(
@@ -232,9 +223,7 @@ D3 = Document(
             "Rows are padded, and a mask hides the padding.",
         ),
         Fault(
-            "no `no_grad`",
-            "Evaluation keeps everything for gradients that nobody wants.",
-            "`measure` computes none.",
+            "no `no_grad`", "Evaluation keeps everything for gradients that nobody wants.", "`measure` computes none."
         ),
         Fault(
             "five losses that fall in steps of 0.025 to 0.05",
@@ -248,8 +237,8 @@ D4 = Document(
     "D4",
     "大规模语言模型从理论到实践 大语言模型的发展历程",
     BREAKS_OFF.format("§6.2"),
-    "It fine-tunes BERT to give every word one of seven tags: five epochs of batches of 16 with a learning rate of 2e-5. After each epoch "
-    "and at the end it prints precision, recall and F1 of every tag.",
+    "It fine-tunes BERT to give every word one of seven tags: five epochs of batches of 16 with a learning rate of 2e-5. After "
+    "each epoch and at the end it prints precision, recall and F1 of every tag.",
     "`NameError`: `train_texts` is defined nowhere. With texts of your own it stops at the import of `AdamW`.",
     (
         UNDEFINED,
@@ -261,8 +250,8 @@ D4 = Document(
         ),
         Fault(
             "the n-th tag for the n-th piece",
-            "[CLS] moves all tags by one, and every word that is cut moves the rest further. In film reviews 5 % of the words in names "
-            "keep their tag.",
+            "[CLS] moves all tags by one, and every word that is cut moves the rest further. In film reviews 5 % of the words in "
+            "names keep their tag.",
             "Each tag goes to the token of its word, and all other pieces have the label −100.",
             DRIFT,
         ),
@@ -291,84 +280,10 @@ D4 = Document(
         ),
         Fault(
             "97.5 % in the text, 0.949 in the table",
-            "The rows themselves give a micro average of 0.981 with O and 0.922 without it; four F1 do not fit their precision and recall.",
+            "The rows themselves give a micro average of 0.981 with O and 0.922 without it; four F1 do not fit their precision and "
+            "recall.",
             "Every average is computed.",
         ),
     ),
 )
 DOCUMENTS = {document.name: document for document in (D0, D1, D2, D3, D4)}
-
-# ------------------------------------------------------------------------------------------------ the tables of §5.4
-
-D0_ACCURACY = 0.92
-D1_ROWS = ("Test Loss", "Test Accuracy")  # §5.4 prints the names, and no figures
-D3_LOSSES = (
-    (0.345, 0.305),
-    (0.300, 0.275),
-    (0.250, 0.250),
-    (0.200, 0.225),
-    (0.150, 0.200),
-)  # of each epoch: train, dev
-D2_TABLE = (  # row, precision, recall, F1, support
-    *(("B-PER", 0.923, 0.915, 0.920, 2300), ("I-PER", 0.922, 0.920, 0.920, 2300), ("O", 0.925, 0.923, 0.923, 2300)),
-    *(("B-LOC", 0.916, 0.916, 0.916, 2300), ("I-LOC", 0.916, 0.916, 0.916, 2300)),
-    *(("B-MISC", 0.913, 0.913, 0.913, 2300), ("I-MISC", 0.913, 0.913, 0.913, 2300), ("O", 0.919, 0.919, 0.919, 2300)),
-    *(("macro avg", 0.919, 0.919, 0.919, 2300), ("weighted avg", 0.919, 0.919, 0.919, 2300)),
-)
-D4_TOTAL = sum(row.support for row in D4_TABLE)
-D4_ROWS = (*D4_TABLE, *((f"{name} avg", *figures, D4_TOTAL) for name, figures in D4_AVERAGES.items()))
-
-
-class Map(NamedTuple):
-    """A concept map of a document, and what is wrong with it."""
-
-    where: str
-    shows: str
-    wrong: str
-
-
-MAPS = (
-    Map(
-        "D0 §2.1",
-        "pretraining → unlabelled data → model → fine-tuning → data of the task → a few labels → objective → new weights → model; "
-        "model → emergence",
-        "Data comes out of training, twice, where it goes in. Only fine-tuning has an objective and changes weights. Emergence hangs on "
-        "the pretrained model, while the text below calls it the gift of fine-tuning.",
-    ),
-    Map(
-        "D0 §2.2.1",
-        "texts → pretraining → model → fine-tuning → task; model → prompts",
-        "The order is right. Labels are missing, and prompts lead to no answer. The text calls them a kind of fine-tuning that changes "
-        "no weights, which is a contradiction.",
-    ),
-    Map(
-        "D0 §2.2.2",
-        "pretraining → source task → model → fine-tuning → task; pretraining → target task",
-        "The target task and the task at the end are the same thing, drawn twice, and the first of them leads nowhere. Pretraining is "
-        "the source task; it does not lead to it.",
-    ),
-    Map(
-        "D0 §2.2.3",
-        "pretraining → unlabelled data → model → fine-tuning → task → emergence",
-        "Data comes out of pretraining again, and emergence now comes out of the task: this is the third of three places.",
-    ),
-    Map(
-        "D1 §2.5",
-        "neural network → deep learning → natural language processing → model → three tasks",
-        "One arrow means “is part of”, the next “is used in”, the last “can do”. There is no data, no training and no emergence, and not the "
-        "recurrent networks, which D1 calls the core.",
-    ),
-    Map(
-        "D3 §2.1",
-        "self-supervision → pretraining → fine-tuning → emergence, in-context learning and the large model; emergence → emergence → …",
-        "The large model is there before it is fine-tuned. Emergence stands there twice and leads to itself. Learning in context needs no "
-        "fine-tuning: it is what a model does without it. Complexity is a cost, and not a result.",
-    ),
-    Map(
-        "D4 §2.2",
-        "model → pretraining, fine-tuning, transfer, self-attention, masked words, next sentence; transfer → self-supervision",
-        "All arrows begin at the result, so the map has no order. Self-supervision belongs to pretraining, and transfer is what "
-        "fine-tuning does with it. Self-attention is a part of the Transformer, and not a task, as the text says.",
-    ),
-)
-NO_MAP = "D2 draws none: its §2.3 is a list of three lines."

@@ -20,7 +20,6 @@ from minilm.examples.labels import IGNORED
 from minilm.jobs.finetune import finetune, new_model, tokenizer_of
 from minilm.jobs.finetune_options import FinetuneOptions, load_material
 from minilm.jobs.pretrain import PretrainOptions, build
-from minilm.models.gpt import GPT
 from minilm.models.lstm import LSTMConfig, LSTMLanguageModel
 from minilm.pretrained.protocol import open_classifier
 from minilm.text.corpus import tagged
@@ -67,7 +66,7 @@ def d1(prepared: Prepared, epochs: int, seed: int) -> LSTMLanguageModel:
     return model.eval()
 
 
-def d2(prepared: Prepared, roles: Roles, settings: PretrainOptions, seed: int) -> GPT:
+def d2(prepared: Prepared, roles: Roles, settings: PretrainOptions, seed: int) -> nn.Module:
     """Train a GPT on conversations: first on every token of them, then on the answers alone."""
     model = build(settings, prepared, further=2)  # a GPT of our own, with a token for each role
     rows = DialogueWindows(prepared.train, roles, settings.length, settings.batch, seed)
@@ -79,8 +78,7 @@ def d2(prepared: Prepared, roles: Roles, settings: PretrainOptions, seed: int) -
 
 def d3(model: Path, train: Path, development: Path, labels: int, seed: int) -> list[tuple[float, float]]:
     """Fine-tune on positive and negative sentences; return both losses of each epoch."""
-    data = {"data": str(train), "test": str(development), "labels": labels}
-    options = FinetuneOptions(**data, model=str(model), seed=seed)
+    options = FinetuneOptions(str(train), str(model), test=str(development), labels=labels, seed=seed)
     material, tokenizer = load_material(options), tokenizer_of(options)
     classifier = new_model(options, material.task, tokenizer)
     learn, choose = (
@@ -127,8 +125,8 @@ def reports_of(model: Path, test: Path) -> tuple[list[Row], list[Row]]:
     encoded = task.encode(lines, tagger.tokenizer, tagger.max_length)
     true, guessed = true_tags(encoded, task.labels), predicted_tags(tagger.model, encoded, task.labels)
     number = {tag: k for k, tag in enumerate(task.labels)}
-    numbers = ([number[tag] for line in found for tag in line] for found in (true, guessed))
-    return label_rows(*numbers, task.labels), report(lines, guessed)
+    y, y_hat = ([number[tag] for line in found for tag in line] for found in (true, guessed))
+    return label_rows(y, y_hat, task.labels), report(lines, guessed)
 
 
 def loss_of(model: nn.Module, examples: Dataset) -> float:

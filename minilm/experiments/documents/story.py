@@ -1,4 +1,5 @@
-"""The page of `minilm documents`: for each document its program, what is wrong in it, the program put right, and both tables."""
+"""The page of `minilm documents`: for each document its program, what is wrong in it, the program put right, "
+"and both tables."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -8,8 +9,9 @@ import numpy as np
 
 from minilm.experiments.documents import programs, tables
 from minilm.experiments.documents.page import Block, Code, Drawing, Heading, Table, Words
-from minilm.experiments.documents.printed import DOCUMENTS, MAPS, NO_MAP, Document
-from minilm.viz.schematics import concept_map
+from minilm.experiments.documents.printed import DOCUMENTS, Document
+from minilm.experiments.documents.printed_tables import MAPS, NO_MAP
+from minilm.viz.schematics.concepts import concept_map
 
 TITLE = "The documents' programs: what they do, what is wrong in them, and what they give when put right"
 MAP_FILE = "concept_map.svg"
@@ -19,14 +21,14 @@ def story(chosen: Sequence[str], records: list[dict], spent: str) -> list[Block]
     """The blocks of the page for these documents, from the records of their runs. `spent` says what that took."""
     out: list[Block] = [
         Words(
-            "Five documents on large language models come with a program and a table of results. None of the programs runs as it is "
-            "printed, and none of the printed figures can have come from the program above it. Here each program is described, its faults are listed, "
-            "and the program that does what the document intends, written with minilm, is run on real data. Its table has the rows "
-            "and columns of the printed one."
+            "Five documents on large language models come with a program and a table of results. None of the programs runs as it "
+            "is printed, and none of the printed figures can have come from the program above it. Here each program is described, "
+            "its faults are listed, and the program that does what the document intends, written with minilm, is run on real data. "
+            "Its table has the rows and columns of the printed one."
         ),
         Words(
-            "The models here have 0.4 to 1.7 million parameters and are trained in minutes, while BERT has 110 million. Look at what the "
-            "figures are compared with, and not at how far they lie below the printed ones, which nobody can check.",
+            "The models here have 0.4 to 1.7 million parameters and are trained in minutes, while BERT has 110 million. Look at "
+            "what the figures are compared with, and not at how far they lie below the printed ones, which nobody can check.",
             "How to read the tables.",
         ),
         Words(of_models(records)),
@@ -74,8 +76,8 @@ def about(document: Document) -> Iterator[Block]:
     sections = dict.fromkeys(fault.section for fault in document.faults if fault.section)
     named = ", ".join(f"“{section}”" for section in sections)
     yield Words(
-        f"Notebook 15 (15_the_documents_programs.ipynb, which `minilm notebooks` opens) makes these mistakes again in a few lines and "
-        f"measures them: {named}."
+        "Notebook 15 (15_the_documents_programs.ipynb, which `minilm notebooks` opens) makes these mistakes again in a few lines "
+        f"and measures them: {named}."
     )
 
 
@@ -85,8 +87,8 @@ def of_d0(records: list[dict]) -> list[Block]:
     return [
         tables.accuracy_table(records),
         Words(
-            f"{first['labels']:,} labelled sentences to learn from, {first['tested']:,} others to measure on, {seeds(records)}. Always "
-            f"giving the more frequent answer reaches {first['majority']:.3f}, so that the model is worth "
+            f"{first['labels']:,} labelled sentences to learn from, {first['tested']:,} others to measure on, {seeds(records)}. "
+            f"Always giving the more frequent answer reaches {first['majority']:.3f}, so that the model is worth "
             f"{100 * (here - first['majority']):.1f} points."
         ),
         Words(
@@ -101,10 +103,10 @@ def of_d1(records: list[dict]) -> list[Block]:
     return [
         tables.next_token_table(records),
         Words(
-            f"{first['epochs']} epochs on {first['tokens']:,} tokens of film reviews, and {first['tested']:,} tokens of other reviews to "
-            f"measure on. The loss is in nats per token, so the perplexity is {np.exp(first['loss']):.0f} of 1,000 tokens, where the "
-            f"frequencies alone have {np.exp(first['frequency_loss']):.0f}. The accuracy is the share of tokens that the model finds "
-            "most likely."
+            f"{first['epochs']} epochs on {first['tokens']:,} tokens of film reviews, and {first['tested']:,} tokens of other "
+            f"reviews to measure on. The loss is in nats per token, so the perplexity is {np.exp(first['loss']):.0f} of 1,000 "
+            f"tokens, where the frequencies alone have {np.exp(first['frequency_loss']):.0f}. The accuracy is the share of tokens "
+            "that the model finds most likely."
         ),
         Words(
             "The document prints no figures and names no data; these are film reviews, in a vocabulary of 1,000 pieces.",
@@ -118,20 +120,20 @@ def of_d2(records: list[dict]) -> list[Block]:
     return [
         tables.dialogue_table(records),
         Words(
-            f"{first['steps']:,} steps, and {first['answers']:,} answers of unseen conversations ({first['tested']:,} tokens) to measure "
-            "on. The averages are those of the report that the program prints once its mistakes are gone: the most likely token in each "
-            "place against the true one. Its rows are tokens; these are the eight most frequent ones:"
+            f"{first['steps']:,} steps, and {first['answers']:,} answers of unseen conversations ({first['tested']:,} tokens) to "
+            "measure on. The averages are those of the report that the program prints once its mistakes are gone: the most likely "
+            "token in each place against the true one. Its rows are tokens; these are the eight most frequent ones:"
         ),
         tables.token_table(records),
         Words(
-            f"A report of tokens says little, because many words would be right. The figure for a model that answers is its perplexity: "
-            f"{first['perplexity']:.1f}, where a model that counts pairs of tokens (bigram, Kneser–Ney) has {first['bigram']:.1f}. The "
-            "document's program never writes; this one does, at a temperature of 0.8:"
+            "A report of tokens says little, because many words would be right. The figure for a model that answers is its "
+            f"perplexity: {first['perplexity']:.1f}, where a model that counts pairs of tokens (bigram, Kneser–Ney) has "
+            f"{first['bigram']:.1f}. The document's program never writes; this one does, at a temperature of 0.8:"
         ),
         tables.answer_table(records),
         Words(
-            "CoNLL-2003 has no dialogues, and conversations have no entity tags, so the rows of the printed table stay empty; these are "
-            "conversations of two people (chitchat).",
+            "CoNLL-2003 has no dialogues, and conversations have no entity tags, so the rows of the printed table stay empty; "
+            "these are conversations of two people (chitchat).",
             "Data:",
         ),
     ]
@@ -142,16 +144,17 @@ def of_d3(records: list[dict]) -> list[Block]:
     losses = np.array([record["losses"] for record in records]).mean(axis=0)  # [epochs, 2]
     best = int(losses[:, 1].argmin())
     turn = (
-        f"The development loss is lowest after epoch {best + 1} and rises afterwards, while the training loss goes on falling: the model "
-        "begins to learn its sentences by heart. That is why D0's program has to keep the best epoch."
+        f"The development loss is lowest after epoch {best + 1} and rises afterwards, while the training loss goes on falling: the "
+        "model begins to learn its sentences by heart. That is why D0's program has to keep the best epoch."
         if best + 1 < len(losses)
         else "Here the development loss falls to the end; with more epochs it would turn."
     )
     return [
         tables.loss_table(records),
         Words(
-            f"{first['labels']:,} labelled sentences to learn from, {first['tested']:,} others as the development part, {seeds(records)}. "
-            f"Both losses are in nats per sentence, measured after the epoch; guessing has log 2 = {log(2):.3f}. {turn}"
+            f"{first['labels']:,} labelled sentences to learn from, {first['tested']:,} others as the development part, "
+            f"{seeds(records)}. Both losses are in nats per sentence, measured after the epoch; guessing has log 2 = {log(2):.3f}. "
+            f"{turn}"
         ),
         Words("The document's data are five placeholders; these are sentences from Rotten Tomatoes.", "Data:"),
     ]
@@ -162,16 +165,19 @@ def of_d4(records: list[dict]) -> list[Block]:
     return [
         tables.tag_table(records),
         Words(
-            f"{first['labels']:,} labelled lines to learn from, {first['tested']:,} lines of other articles to measure on, {seeds(records)}. "
-            "All averages count O, as the printed ones do, and that flatters: most characters are O, and nearly all of them are easy."
+            f"{first['labels']:,} labelled lines to learn from, {first['tested']:,} lines of other articles to measure on, "
+            f"{seeds(records)}. All averages count O, as the printed ones do, and that flatters: most characters are O, and nearly "
+            "all of them are easy."
         ),
         Words(
-            f"The F1 of whole names, for which kind, beginning and end must be right, is {tables.spread([r['f1'] for r in records])}. A "
-            f"dictionary of the names in as many lines reaches {first['dictionary']:.3f}.",
+            "The F1 of whole names, for which kind, beginning and end must be right, is "
+            f"{tables.spread([r['f1'] for r in records])}. A dictionary of the names in as many lines reaches "
+            f"{first['dictionary']:.3f}.",
             "What counts.",
         ),
         Words(
-            "The text of CoNLL-2003 is not free; this is the People's Daily of January 1998, where each character has a tag. It has no MISC.",
+            "The text of CoNLL-2003 is not free; this is the People's Daily of January 1998, where each character has a tag. It "
+            "has no MISC.",
             "Data:",
         ),
     ]
@@ -189,8 +195,8 @@ def concept_maps() -> Iterator[Block]:
     yield Table(["map", "what it shows", "what is wrong"], [list(each) for each in MAPS], prose=True)
     yield Words(
         "In a map that can be right, an arrow means one thing. Below, a box with square corners is data or weights, a rounded one "
-        "computes, and an arrow says what flows from one to the other. Emergence is no box that another one produces: it is seen only "
-        "when several models are compared."
+        "computes, and an arrow says what flows from one to the other. Emergence is no box that another one produces: it is seen "
+        "only when several models are compared."
     )
     yield Drawing(concept_map(), MAP_FILE)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilm.experiments.documents.page import Table
-from minilm.experiments.documents.printed import D0_ACCURACY, D1_ROWS, D2_TABLE, D3_LOSSES, D4_ROWS
+from minilm.experiments.documents.printed_tables import D0_ACCURACY, D1_ROWS, D2_TABLE, D3_LOSSES, D4_ROWS
 from minilm.experiments.table import deviation
 from minilm.training.entity_report import MACRO, MICRO, WEIGHTED
 
