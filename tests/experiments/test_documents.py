@@ -13,7 +13,7 @@ import pytest
 import talk
 import tiny
 import torch
-from pages import NOTEBOOKS
+from pages import NOTEBOOKS, TOP
 from sklearn.metrics import classification_report
 from tiny import DATA, command, silent
 
@@ -295,7 +295,11 @@ def test_the_sections_that_the_page_names_are_those_of_notebook_15():
 
 def test_the_maps_and_the_quotations_are_complete():
     assert [each.where.split(" ")[0] for each in MAPS] == ["D0"] * 4 + ["D1", "D3", "D4"]
-    assert set(QUOTED) == {f"F{n:02}" for n in (*range(1, 15), *range(23, 30), 37)} and set(SAID) <= {"F30", "F31", "F37"}
+    assert set(QUOTED) == {f"F{n:02}" for n in (*range(1, 15), *range(23, 30), 37)} and set(SAID) <= {
+        "F30",
+        "F31",
+        "F37",
+    }
 
 
 # ---------------------------------------------------------------------------------------------- data and options
@@ -366,6 +370,8 @@ def test_without_a_model_one_is_pretrained_once(world, tmp_path, monkeypatch):
     ("arguments", "words"),
     [
         (["--share", 0], "share must be above 0"),
+        (["--share", "nan"], "share must be above 0"),
+        (["D4", "--share", 2.5], "at most 2"),
         (["--seeds", 0], "seeds"),
         (["--workers", 0], "workers"),
         (["--model", "nowhere"], "--model nowhere holds no model"),
@@ -386,3 +392,11 @@ def test_a_document_that_does_not_exist_is_refused(capsys):
 def test_a_folder_without_a_model_is_refused_in_python(tmp_path):
     with pytest.raises(InputError, match="holds no model"):
         DocumentsOptions(model=tmp_path)
+
+
+def test_the_tables_of_the_page_are_those_that_were_measured():
+    measured = json.loads((TOP / "data" / "results" / "documents.json").read_text(encoding="utf-8"))
+    text = (TOP / "minilm" / "experiments" / "README.md").read_text(encoding="utf-8")
+    shown = (tables.accuracy_table, tables.next_token_table, tables.dialogue_table, tables.loss_table, tables.tag_table)
+    for name, table in zip(ALL, shown, strict=True):
+        assert table(of(measured, name)).markdown() in text, name

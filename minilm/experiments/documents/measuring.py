@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -108,7 +107,7 @@ def answers_of(model: Any, material: Material, chosen: list[tuple[int, int]], mo
     o, said = material.options, tokenizer.text
     prompts = [prompt_for(material.roles, held_out.before(i, t, o.history), o.length - most)[0] for i, t in chosen]
     texts = generate(model, prompts, most, 0.8, seed=0, stop={tokenizer.end}, banned=never_written(model, tokenizer))
-    rows = [
+    return [
         [
             said(held_out.turn(i, t - 1, False)),
             said(held_out.turn(i, t, True)),
@@ -116,7 +115,6 @@ def answers_of(model: Any, material: Material, chosen: list[tuple[int, int]], mo
         ]
         for (i, t), text in zip(chosen, texts, strict=True)
     ]
-    return [[shorten(cell, 160, placeholder=" …") for cell in row] for row in rows]
 
 
 def measure_d3(o: DocumentsOptions, seed: int, folder: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class DocumentsOptions:
     """Run the five documents' programs, put right, on real data, and write one page: what each program does, what is wrong in
     it, and its table beside the printed one.
 
-    By itself the command pretrains an English and a Chinese model first, for about a third of the quickstart's steps."""
+    By itself the command pretrains an English and a Chinese model first, for two fifths of the quickstart's steps."""
 
     documents: tyro.conf.Positional[tuple[Name, ...]] = ()
     """Which documents; all five if you name none."""
@@ -34,7 +34,8 @@ class DocumentsOptions:
     seeds: int = 3
     """How many times D0, D3 and D4 are run. D1 and D2, which take the longest, are run once."""
     share: float = 1.0
-    """The share of the labels and the steps. With 0.1 the command shows in two minutes what it does; the figures are then lower."""
+    """The share of the labels and the steps. With 0.1 the command shows what it does in a fraction of the time,
+    and the figures are lower."""
     out: Path = Path("runs/documents")
     cache: Path = Path("runs/cache")
     again: bool = False
@@ -46,8 +47,8 @@ class DocumentsOptions:
     def __post_init__(self) -> None:
         check_least(self, 1, "seeds")
         check_most(self, {"seeds": 100})
-        if not 0 < self.share <= 10:
-            raise InputError(f"share must be above 0 and at most 10 (1 is the whole run), not {self.share}.")
+        if not 0 < self.share <= 2:  # there are no more labels than that
+            raise InputError(f"share must be above 0 and at most 2 (1 is the whole run), not {self.share}.")
         if self.workers is not None:
             check_least(self, 1, "workers")
         for name, model in {"--model": self.model, "--model-zh": self.model_zh}.items():

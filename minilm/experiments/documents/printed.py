@@ -146,7 +146,7 @@ D2 = Document(
         Fault(
             "`from_pretrained('gpt3')`",
             "There is no such checkpoint.",
-            "A GPT of our own, trained on the conversations, and kept small enough for ten minutes.",
+            "A small GPT of our own, trained on the conversations.",
             CHECKPOINT,
         ),
         Fault(

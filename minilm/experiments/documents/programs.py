@@ -48,6 +48,7 @@ def d0(model: Path, train: Path, test: Path, out: Path, labels: int, development
         recipe=Recipe(epochs=5, batch=16, learning_rate=5e-4),  # AdamW; batches of similar length
         seed=seed,
         out=out,  # the model is kept
+        device="cpu",  # it is small
         progress=False,
     )
     return finetune(options, say)["accuracy"] or 0.0
@@ -109,6 +110,7 @@ def d4(
         recipe=Recipe(epochs=5, batch=16, learning_rate=2e-3, embedding_learning_rate_scale=1.0),
         seed=seed,
         out=out,
+        device="cpu",
         progress=False,
     )
     finetune(options, say)

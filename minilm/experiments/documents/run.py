@@ -7,7 +7,6 @@ is a file of its own as soon as it is there, so that an interrupted run goes on 
 import shutil
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -64,7 +63,7 @@ def finished(options: DocumentsOptions, say: Callable[[str], None]) -> list[dict
             bar.update()
             say(f"{key[0]}, seed {key[1]}: {record['line']} ({record['seconds']:.0f} s)")
 
-        aside = say if workers == 1 else partial(told) if say is print else None
+        aside = say if workers == 1 else told if say is print else None
         for language in languages:
             waiting[language, 0] = submit(kept, o, language, 0, aside)
         for name in [name for name in seeds if name in ONCE]:

@@ -1,6 +1,7 @@
 """Each document's table of §5.4 and what the program gives when it is put right: the same rows, the same columns.  F30."""
 
 from collections.abc import Sequence
+from textwrap import shorten
 
 import numpy as np
 
@@ -15,6 +16,7 @@ AVERAGE = {
     "weighted avg": WEIGHTED,
 }  # what scikit-learn prints → what our report says
 NONE = "–"
+LONGEST_TURN = 160  # characters
 
 
 def spread(values: Sequence[float]) -> str:
@@ -105,6 +107,7 @@ def token_table(records: list[dict]) -> Table:
 
 
 def answer_table(records: list[dict]) -> Table:
-    """What was said, what a person answered, and what the model answers."""
+    """What was said, what a person answered, and what the model answers; long turns are cut."""
     (record,) = records
-    return Table(["what was said", "a person's answer", "the model's answer"], record["written"], prose=True)
+    rows = [[shorten(cell, LONGEST_TURN, placeholder=" …") for cell in row] for row in record["written"]]
+    return Table(["what was said", "a person's answer", "the model's answer"], rows, prose=True)
