@@ -144,7 +144,7 @@ def of_d3(records: list[dict]) -> list[Block]:
     losses = np.array([record["losses"] for record in records]).mean(axis=0)  # [epochs, 2]
     best = int(losses[:, 1].argmin())
     turn = (
-        f"The development loss is lowest after epoch {best + 1} and rises afterwards, while the training loss goes on falling: the "
+        f"The development loss is lowest after epoch {best + 1} and higher afterwards, while the training loss goes on falling: the "
         "model begins to learn its sentences by heart. That is why D0's program has to keep the best epoch."
         if best + 1 < len(losses)
         else "Here the development loss falls to the end; with more epochs it would turn."
