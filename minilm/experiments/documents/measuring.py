@@ -73,8 +73,9 @@ def measure_d1(o: DocumentsOptions, seed: int, folder: Path) -> dict[str, Any]:
 
 def measure_d2(o: DocumentsOptions, seed: int, folder: Path) -> dict[str, Any]:
     """D2: the perplexity of answers in unseen conversations, a report of their tokens, and some answers that the model writes."""
-    settings = o.conversations()
-    material = Material(settings, quiet, Notes(quiet))
+    settings, notes = o.conversations(), Notes(quiet)
+    material = Material(settings, quiet, notes)
+    notes.write(folder)
     model = programs.d2(material.prepared, material.roles, settings.settings("gpt", seed), seed)
     asked = material.asked.measured
     batches = answers(material.held_out, asked, settings.history)
