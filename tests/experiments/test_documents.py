@@ -96,7 +96,11 @@ def test_every_program_runs_and_is_measured(result):
     for record in of(records, "D0"):
         assert 0 <= record["accuracy"] <= 1 and record["labels"] == 20 and record["majority"] >= 0.5
     (d1,) = of(records, "D1")
-    assert 0 < d1["loss"] < 8 and d1["frequency_loss"] < np.log(1000) and d1["epochs"] == 1
+    assert (
+        all(0 < d1[name] < 8 for name in ("loss", "printed_loss", "every_place", "frequency_loss"))
+        and d1["epochs"] == 1
+    )
+    assert d1["loss"] != d1["printed_loss"]
     (d2,) = of(records, "D2")
     assert d2["perplexity"] > 1 and d2["bigram"] > 1 and d2["answers"] == 12 and len(d2["written"]) == 5
     assert np.array([r["losses"] for r in of(records, "D3")]).shape == (2, 5, 2)
@@ -150,6 +154,15 @@ def test_F23_the_next_token_is_that_of_the_next_place_and_padding_does_not_count
     assert true.tolist() == [3, 1, 6] and guessed.tolist() == [5, 1, 1]
 
 
+def test_F17_as_printed_one_token_per_row_counts():
+    ids = torch.tensor([[5, 5, 3, 2, 0], [4, 1, 1, 1, 6]])
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]).bool()
+    no = -100
+    assert programs.last_alone(Batch(ids)).labels.tolist() == [[no, no, no, no, 0], [no, no, no, no, 6]]
+    labels = programs.last_alone(Batch(ids, attention_mask=mask)).labels
+    assert labels.tolist() == [[no, no, 3, no, no], [no, no, no, no, 6]]
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_program_that_was_put_right_can_be_read_at_a_glance(name):
     lines = story.source_of(name).splitlines()
@@ -166,6 +179,8 @@ def test_F30_the_tables_have_the_rows_and_columns_of_the_documents(result):
     assert d0.head == ["", "printed", "here"] and [row[:2] for row in d0.rows] == [["Accuracy", "0.92"]]
     d1 = tables.next_token_table(of(records, "D1"))
     assert [row[:2] for row in d1.rows] == [["Test Loss", "–"], ["Test Accuracy", "–"]]
+    (record,) = of(records, "D1")
+    assert d1.rows[0][2:] == [f"{record[f'{way}loss']:.3f}" for way in ("", "printed_", "frequency_")]
     d3 = tables.loss_table(of(records, "D3"))
     assert [row[0] for row in d3.rows] == [f"Epoch {i}" for i in range(1, 6)]
     assert [row[1] for row in d3.rows] == ["0.345", "0.300", "0.250", "0.200", "0.150"]

@@ -7,6 +7,7 @@ Source:  D0 §5.2, D1 §5.2, D2 §5.2, D3 §5.2, D4 §5.2.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,18 @@ from minilm.training.tasks import task_of
 Say = Callable[[str], None]
 
 
+def same(batch: Batch) -> Batch:
+    """The batch as it is: every place is asked for its next token."""
+    return batch
+
+
+def last_alone(batch: Batch) -> Batch:
+    """The batch with one label per row, its last token: what the program of D1 asks for."""
+    ids, mask = batch.input_ids, batch.attention_mask
+    last = torch.full((len(ids),), ids.size(1) - 1) if mask is None else mask.sum(dim=1) - 1
+    return replace(batch, labels=ids.where(torch.arange(ids.size(1)) == last[:, None], IGNORED))
+
+
 def d0(model: Path, train: Path, test: Path, out: Path, labels: int, development: int, seed: int, say: Say) -> float:
     """Fine-tune on positive and negative sentences, keep the best epoch, and test it once."""
     options = FinetuneOptions(
@@ -54,8 +67,8 @@ def d0(model: Path, train: Path, test: Path, out: Path, labels: int, development
     return finetune(options, say)["accuracy"] or 0.0
 
 
-def d1(prepared: Prepared, epochs: int, seed: int) -> LSTMLanguageModel:
-    """Train the document's LSTM to predict the next token at every place of a text."""
+def d1(prepared: Prepared, epochs: int, seed: int, ask: Callable[[Batch], Batch] = same) -> LSTMLanguageModel:
+    """Train the document's LSTM to predict the next token at every place of a text, or where `ask` says."""
     sizes = LSTMConfig(prepared.tokenizer.size, embedding=64, hidden=128, layers=2)
     model = LSTMLanguageModel(sizes, torch.Generator().manual_seed(seed))
     windows = TextWindows(prepared.train, prepared.tokenizer, length=51, size=64, seed=seed)  # 50 + 1
@@ -63,7 +76,7 @@ def d1(prepared: Prepared, epochs: int, seed: int) -> LSTMLanguageModel:
     budget = Budget(steps=epochs * len(windows.batches))
     how = Optimisation(LearningRate(8e-3))
     # the model returns logits, the loss takes the softmax, and padding does not count
-    TrainingRun(model, CausalLM(), windows.__getitem__, budget, how, seed).train(bar=False)
+    TrainingRun(model, CausalLM(), lambda step: ask(windows[step]), budget, how, seed).train(bar=False)
     return model.eval()
 
 

@@ -31,11 +31,14 @@ def accuracy_table(records: list[dict]) -> Table:
 
 
 def next_token_table(records: list[dict]) -> Table:
-    """D1 §5.4: two rows, which the document prints without figures."""
+    """D1 §5.4: two rows, which the document prints without figures; beside ours, what training as it is printed gives."""
     (record,) = records
-    here = [record["loss"], record["accuracy"]], [record["frequency_loss"], record["frequency_accuracy"]]
-    rows = [[name, NONE, f"{value:.3f}", f"{alone:.3f}"] for name, value, alone in zip(D1_ROWS, *here, strict=True)]
-    return Table(["", "printed", "here", "frequencies alone"], rows)
+    ways = ("", "printed_", "frequency_")
+    rows = [
+        [name, NONE, *(f"{record[way + figure]:.3f}" for way in ways)]
+        for name, figure in zip(D1_ROWS, ("loss", "accuracy"), strict=True)
+    ]
+    return Table(["", "printed", "here", "trained as printed", "frequencies alone"], rows)
 
 
 def loss_table(records: list[dict]) -> Table:
