@@ -103,10 +103,10 @@ def of_d1(records: list[dict]) -> list[Block]:
     return [
         tables.next_token_table(records),
         Words(
-            f"{first['epochs']} epochs on {first['tokens']:,} tokens of film reviews. The question is the document's: which "
-            f"token follows 50 others, at {first['tested']:,} places of other reviews. The loss is in nats per token: the perplexity is "
-            f"{np.exp(first['loss']):.0f} of 1,000 tokens, where the same model has {np.exp(first['printed_loss']):.0f} if it "
-            f"is trained as the document does it, with one label for 50 tokens, and the frequencies alone {np.exp(first['frequency_loss']):.0f}. "
+            f"{first['epochs']} epochs on {first['tokens']:,} tokens of film reviews. The question is the document's: which token "
+            f"follows 50 others, at {first['tested']:,} places of other reviews. The loss is in nats per token: the perplexity is "
+            f"{np.exp(first['loss']):.0f} of 1,000 tokens. Trained as the document does it, with one label for 50 tokens, the same "
+            f"model has {np.exp(first['printed_loss']):.0f}, and the frequencies alone have {np.exp(first['frequency_loss']):.0f}. "
             f"Over every place of these reviews the loss of our model is {first['every_place']:.3f}."
         ),
         Words(
