@@ -36,7 +36,7 @@ def documents(options: DocumentsOptions, say: Callable[[str], None] = print) -> 
     records = finished(o, say)
     needed = cost(started)
     seconds = sum(record["seconds"] for record in records)
-    spent = f"{cost_in_words(needed)}; {seconds / 60:.1f} minutes of one core for all that this page shows."
+    spent = f"All that this page shows took {seconds / 60:.1f} minutes of one core, and the last call {cost_in_words(needed)}."
     write_json(o.out / "results.json", {"options": plain(o), "cost": needed, "records": records})
     write_page(o.out, TITLE, story(o.chosen, records, spent))
     say(f"\n{spent} Open {o.out / 'report.html'} in a browser, or read {o.out / 'report.md'}.")
