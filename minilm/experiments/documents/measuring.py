@@ -61,9 +61,8 @@ def measure_d1(o: DocumentsOptions, seed: int, folder: Path) -> dict[str, Any]:
     )
     epochs = max(1, round(EPOCHS_D1 * o.share))
     held_out = held_out_windows(prepared, LENGTH_D1)
-    whole = [
-        last_alone(batch) for batch in held_out if batch.attention_mask is None and batch.input_ids.size(1) == LENGTH_D1
-    ]
+    full = [each for each in held_out if each.attention_mask is None and each.input_ids.size(1) == LENGTH_D1]
+    whole = [last_alone(batch) for batch in full or held_out]  # of short texts, the last place of each
     figures: dict[str, Any] = {"epochs": epochs, "tokens": prepared.train.tokens}
     for name, ask in {"": programs.same, "printed_": last_alone}.items():
         model = programs.d1(prepared, epochs, seed, ask)
