@@ -80,6 +80,8 @@ LIST = [
             "match pictures and captions, and name digits by sentences"),
     Command("emergence", "minilm.experiments.emergence.lab", "emergence", "EmergenceOptions",
             "watch an ability appear in small models, with predictions and controls"),
+    Command("documents", "minilm.experiments.documents.run", "documents", "DocumentsOptions",
+            "run the programs of the five documents, put right, beside their tables"),
     Command("explain", "minilm.jobs.explain", "explain_text", "ExplainOptions",
             "show which words decided, by four methods, and test them by deletion"),
     Command("trust", "minilm.experiments.trust", "trust", "TrustOptions",

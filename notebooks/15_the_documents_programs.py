@@ -26,8 +26,10 @@
 # $\theta$ parameters, $\eta$ learning rate.
 #
 # All five documents come with a program, and none of them runs as printed. In this notebook we make each of their
-# mistakes again in a few lines of our own, run it, measure it and repair it. Each mistake has its place on the way
-# from a text to a score:
+# mistakes again in a few lines of our own, run it, measure it and repair it. (`minilm documents` runs the five programs
+# as wholes, put right, and prints
+# [their tables beside the documents'](../minilm/experiments/README.md#the-documents-programs-put-right).) Each mistake
+# has its place on the way from a text to a score:
 
 # %%
 import inspect

@@ -3,8 +3,8 @@ r"""Write INDEX.md, which follows each formula from the document to its test.
     python notebooks/index.py            writes INDEX.md
     python notebooks/index.py --check    checks that INDEX.md is up to date
 
-The table below says what the documents print. Everything else is found by the formula's number: in the docstrings of
-minilm/, in the headings of the notebooks, and in the names of the tests.
+The table below says what is right and wrong in the documents, and minilm/experiments/documents/ quotes them. Everything else is found
+by the formula's number: in the docstrings of minilm/, in the headings of the notebooks, and in the names of the tests.
 """
 
 import ast
@@ -14,15 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from minilm.experiments.documents.printed import DOCUMENTS
+from minilm.experiments.documents.quoted import ERRORS, QUOTED, SAID
+
 TOP = Path(__file__).resolve().parents[1]
 ROOMS = ("layers", "models", "training", "examples", "text")  # where a formula may be implemented a second time
-DOCUMENTS = {
-    "D0": "大语言模型原理与工程实践：大语言模型的涌现能力",
-    "D1": "(a document without a title; 关键词：大语言模型，涌现能力，神经网络，深度学习，自然语言处理，工程实践)",
-    "D2": "大语言模型应用指南：还原论与涌现性",
-    "D3": "涌现能力与上下文学习：大模型的关键",
-    "D4": "大规模语言模型从理论到实践 大语言模型的发展历程",
-}
 LATER = ("F36",)
 
 
@@ -38,13 +34,30 @@ class Formula(NamedTuple):
 
 PRINTED = {"right": "printed correctly", "wrong": "printed **wrongly**", "words": "in words only"}
 PAPER = "the formula is in the paper that D1 §8.3 and D3 §7.3 cite"
-BPTT = "it is always zero; even with ŷ − y it still lacks W_yᵀ, the derivative of σ and the chain through time"
+ONLY_PAPER = "no document names it; it is in the paper that both cite (Vaswani et al., 2017)"
+BPTT = (
+    "it is always zero; even with ŷ − y it is, because both sum to 1 over i, and it has the wrong shape and "
+    "lacks W_yᵀ, the "
+    "derivative of σ and the chain through time"
+)
 OVER = "the maximum over the answer is prediction, and training maximises over θ"
 CHAPTERS = {
     "Learning from data": [
         Formula("F01", "Empirical risk", "D0 §4.1", "right"),
-        Formula("F02", "The parameters with the smallest risk", "D0 §4.1 · D4 §4.1.1", "right"),
-        Formula("F03", "The gradient step and its successors", "D0 §3.2, §4.1 · D4 §4.1.2 · D1 appendix", "right"),
+        Formula(
+            *("F02", "The parameters with the smallest risk", "D0 §4.1 · D4 §4.1.1", "right"),
+            "fine-tuning is the same search, from θ that was pretrained",
+        ),
+        Formula(
+            *(
+                "F03",
+                "The gradient step and its successors",
+                "D0 §3.2, §4.1 · D4 §4.1.2, §4.3.1.3 · D1 appendix",
+                "right",
+            ),
+            "SGD and AdamW, L2, dropout and early stopping (D0 §3.2) and clipping (D1 appendix) are named "
+            "without a formula",
+        ),
         Formula("F04", "Binary cross-entropy", "D0 §4.2 · D4 §4.2.1", "right", "it overflows unless it takes logits"),
         Formula("F05", "Binary cross-entropy: mean over the examples", "D0 §4.2 · D4 §4.2.1", "right"),
         Formula(
@@ -56,20 +69,28 @@ CHAPTERS = {
     ],
     "Recurrent models": [
         Formula("F09", "The recurrent state", "D1 §4.1", "right", "but usually with tanh, not “usually ReLU”"),
-        Formula("F10", "The prediction at each step", "D1 §4.1", "right", "but its σ is not the function σ of F09"),
+        Formula(
+            "F10", "The prediction at each step", "D1 §4.1", "right", "but its σ is softmax, not the function σ of F09"
+        ),
         Formula("F11", "Cross-entropy over a sequence", "D1 §4.2", "wrong", "one y for both makes it an entropy"),
         Formula("F12", "The gradient for W_h", "D1 §4.2", "wrong", BPTT),
         Formula("F13", "The gradient for W_x", "D1 §4.2", "wrong", BPTT),
         Formula("F14", "The gradient for b_h", "D1 §4.2", "wrong", BPTT),
-        Formula("F15", "LSTM", "D1 §3.1", "words"),
+        Formula(
+            "F15", "LSTM", "D1 §3.1", "words", "it helps against vanishing gradients, and not against exploding ones"
+        ),
         Formula("F16", "GRU", "D1 §3.1", "words"),
-        Formula("F17", "The document's own model", "D1 §5.2", "right"),
+        Formula(
+            *("F17", "The document's own model", "D1 §5.2", "right"),
+            "as a program; but it predicts one word per text, after the last, where F10 and F11 predict one at "
+            "every step",
+        ),
     ],
     "Attention and the Transformer": [
         Formula("F18", "Attention", "D4 §2.1.5, §2.1.10", "words", PAPER),
         Formula("F19", "Multi-head attention", "D4 §2.1.9", "words", PAPER),
-        Formula("F20", "Feed-forward, layer norm, residual", "D4 §2.1.9", "words", PAPER),
-        Formula("F21", "Positions", "D4 §2.1.9", "words", PAPER),
+        Formula("F20", "Feed-forward, layer norm, residual", "D1 §8.3 · D3 §7.3", "words", ONLY_PAPER),
+        Formula("F21", "Positions", "D1 §8.3 · D3 §7.3", "words", ONLY_PAPER),
         Formula("F22", "What attention and recurrence cost, and how far they reach", "D4 §1.1.1, §2.1.9", "words"),
     ],
     "Language models and pretraining": [
@@ -78,22 +99,40 @@ CHAPTERS = {
         Formula(
             "F25", "Masked words", "D3 §4.2.1", "wrong", f"it gives only the left side; the model sees both; {OVER}"
         ),
-        Formula("F26", "Next sentence", "D3 §4.2.2", "wrong", OVER),
-        Formula("F27", "Pretraining", "D2 §4.2.1", "right"),
+        Formula(
+            *("F26", "Next sentence", "D3 §4.2.2", "wrong"),
+            f"{OVER}; both sentences are drawn at random (D3: almost never the next one) or are consecutive (D4 "
+            f"§2.1.7: always), and "
+            "neither can be learned from",
+        ),
+        Formula("F27", "Pretraining", "D2 §4.2.1", "right", "but ℓ has no target; here it is F25 and F26"),
         Formula("F28", "Fine-tuning on a task", "D2 §4.2.2", "right"),
         Formula("F29", "New examples: dialogue", "D2 §4.2.3", "right", "but ℓ has no target; here it is the answer"),
     ],
     "Metrics, tags, frugal ways, word vectors": [
         Formula(
             *("F30", "Accuracy, precision, recall, F1", "D4 §5.4 · D0 §5.4 · D1 §3.2.5 · D2 §5.4", "wrong"),
-            "D4's table does not add up, and the claimed 97.5 % is not in it",
+            "four F1 of D4's table do not fit their precision and recall, 97.5 % is not in it, and counting O "
+            "flatters all of it; D2's "
+            "averages do not follow from its rows, and its rows are for another task",
         ),
-        Formula("F31", "Tags: CRF and Viterbi", "D4 §4.3.2", "wrong", "“minimise F1”: the loss is −log P(y∣x)"),
+        Formula(
+            "F31",
+            "Tags: CRF and Viterbi",
+            "D4 §4.3.2",
+            "wrong",
+            "“minimise F1”, which has no gradient and is to be raised: the loss is −log P(y∣x)",
+        ),
         Formula(
             *("F32", "Tuning a few weights: adapters and low-rank changes", "D3 §7.3", "words"),
-            "D3 says that adapters add no parameters; they do, and a merged low-rank change does not",
+            "D3 says that adapters add no parameters; they do, and a merged low-rank change does not. The A of "
+            "AdaLoRA is a budget "
+            "(*Adaptive Budget Allocation*), not an adaptation",
         ),
-        Formula("F33", "Prompts and verbalisers", "D0 §2.2.1 · D3 §7.3 · D4 §2.1.4", "words"),
+        Formula(
+            *("F33", "Prompts and verbalisers", "D0 §2.2.1 · D3 §7.3 · D4 §2.1.4", "words"),
+            "D0 says that they change no parameter, D3 that they are learned: both kinds exist",
+        ),
         Formula("F34", "Word vectors", "D1 §3.2.1", "words", "D1 names Word2Vec and GloVe; here by counting"),
     ],
     "The likelihood, and pictures with texts": [
@@ -157,7 +196,8 @@ def ids_in(text: str) -> list[str]:
 
 
 def docstrings(path: Path) -> Iterator[tuple[str, str]]:
-    """(name, docstring) of every public function, class and method of a file; first the file's title, under the name ""."""
+    """(name, docstring) of every public function, class and method of a file; first the file's title, under the "
+    "name ""."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     yield "", (ast.get_docstring(tree) or "").split("\n")[0]
     for node in tree.body:
@@ -169,7 +209,8 @@ def docstrings(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def named_in(rooms: tuple[str, ...], top: Path) -> dict[str, Ends]:
-    """id → what has it in its docstring. Files with the id in their title come first; a title alone counts if nothing else."""
+    """id → what has it in its docstring. Files with the id in their title come first; a title alone counts if "
+    "nothing else."""
     titled: dict[str, Ends] = {id: {} for id in FORMULAS}
     others: dict[str, Ends] = {id: {} for id in FORMULAS}
     for path in [path for room in rooms for path in sorted((top / "minilm" / room).glob("*.py"))]:
@@ -249,6 +290,12 @@ def listed(ends: Ends) -> str:
     )
 
 
+def printed(id: str) -> str:
+    """The formula as the documents print it, and what they say wrongly in words, with the places."""
+    formulas = [f"${latex}$ ({place})" for place, latex in QUOTED.get(id, {}).items()]
+    return " · ".join([*formulas, *(f"“{words}” ({place})" for place, words in SAID.get(id, {}).items())])
+
+
 def block(formula: Formula, thread: Thread) -> list[str]:
     """The block for one formula, from the document to the exercise."""
     books: dict[tuple[str, str], list[str]] = {}
@@ -267,6 +314,8 @@ def block(formula: Formula, thread: Thread) -> list[str]:
     }
     if not wrong:
         del rows["As printed"]
+    if quoted := printed(formula.id):
+        rows = {"Document": rows.pop("Document"), "Printed": quoted} | rows
     head = [f"### {formula.id}", "", f"**{formula.title}**", ""]
     return [*head, *(f"* **{name}:** {text or '–'}" for name, text in rows.items()), ""]
 
@@ -276,13 +325,22 @@ def page(top: Path = TOP) -> str:
     lines = [
         "# Each formula, from the document to its test",
         "",
-        "Every formula of the five documents has a number. You find this number in the docstring of the function, in the",
+        "Every formula of the five documents has a number. You find this number in the docstring of the "
+        "function, in the",
         'heading of the notebook section and in the name of the test. For example, `make test ARGS="-k F18"` runs all',
         "tests of attention. This page is written by `python notebooks/index.py`.",
         "",
-        "| | document |",
-        "|---|---|",
-        *(f"| {name} | {title} |" for name, title in DOCUMENTS.items()),
+        "| | document | author |",
+        "|---|---|---|",
+        *(f"| {each.name} | {each.title} | {each.author} |" for each in DOCUMENTS.values()),
+        "",
+        "All five are in Chinese. None says where or when it was published; D1 ends with a remark about how it "
+        "was written. Formulas are",
+        "quoted here as they are printed, with their mistakes. What is wrong in the documents' *programs* is in",
+        "[notebook 15](15_the_documents_programs.ipynb), step by step; `minilm documents` runs all five of them, "
+        "put right, and",
+        "[prints their tables beside the "
+        "documents'](../minilm/experiments/README.md#the-documents-programs-put-right).",
         "",
         "| | formula | document | printed |",
         "|---|---|---|---|",
@@ -298,6 +356,8 @@ def page(top: Path = TOP) -> str:
         lines += [f"## {chapter}", ""]
         for formula in formulas:
             lines += block(formula, threads[formula.id])
+    lines += ["## Errors of fact", "", "What belongs to no formula:", "", "| where | the document says | what is so |"]
+    lines += ["|---|---|---|", *(f"| {error.where} | {error.said} | {error.so} |" for error in ERRORS)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from minilm.viz.schematics.attention import attention_matrix, attention_one_query, many_heads, masks
 from minilm.viz.schematics.bert import bert_input, fine_tuning_heads, masked_and_causal, next_sentence
 from minilm.viz.schematics.block import block_orders
+from minilm.viz.schematics.concepts import concept_map
 from minilm.viz.schematics.crf import crf_lattice
 from minilm.viz.schematics.dialogue import conversation_labels
 from minilm.viz.schematics.kit import Schematic
@@ -28,7 +29,17 @@ from minilm.viz.schematics.writing import decoding, kv_cache
 SCHEMATICS: dict[str, Callable[[], Schematic]] = {
     function.__name__: function
     for function in (
-        *(pipeline, word_vectors, attention_one_query, attention_matrix, many_heads, masks, positions, relative_bias),
+        *(
+            concept_map,
+            pipeline,
+            word_vectors,
+            attention_one_query,
+            attention_matrix,
+            many_heads,
+            masks,
+            positions,
+            relative_bias,
+        ),
         *(block_orders, rnn_cell, rnn_unrolled, lstm_cell, gru_cell, bert_input, masked_and_causal, next_sentence),
         *(fine_tuning_heads, crf_lattice),
         *(kv_cache, decoding),

@@ -1,0 +1,1 @@
+"""The documents' five programs, put right and run on real data: `minilm documents`."""
