@@ -23,7 +23,7 @@ DOCUMENTS = {
     "D3": "涌现能力与上下文学习：大模型的关键",
     "D4": "大规模语言模型从理论到实践 大语言模型的发展历程",
 }
-LATER = ("F36",)
+LATER: tuple[str, ...] = ()
 
 
 class Formula(NamedTuple):
@@ -96,10 +96,14 @@ CHAPTERS = {
         Formula("F33", "Prompts and verbalisers", "D0 §2.2.1 · D3 §7.3 · D4 §2.1.4", "words"),
         Formula("F34", "Word vectors", "D1 §3.2.1", "words", "D1 names Word2Vec and GloVe; here by counting"),
     ],
-    "The likelihood, and pictures with texts": [
+    "The likelihood, pictures with texts, and emergence": [
         Formula(
             *("F35", "Pictures and texts: the contrastive loss", "D2 §4.3.2", "words"),
             "D2 says without labels, a likelihood, fine-tuned: none is so; the data are pairs, the loss compares them",
+        ),
+        Formula(
+            *("F36", "Emergence, and learning in the prompt", "D0 §1.2 · D1 §1 · D2 §1.2 · D3 §1.1, §3.1", "words"),
+            "four meanings of one word, none of them measured; here each has an experiment with controls",
         ),
         Formula(
             *("F37", "Maximum likelihood", "D2 §4.1, §4.3.1, §4.3.2", "wrong"),
@@ -119,6 +123,7 @@ ALSO = {
     "F27": [("minilm/models/bert.py", "BertForPretraining")],
     "F28": [("minilm/training/supervised.py", "fit")],
     "F29": [("minilm/training/losses.py", "cross_entropy")],
+    "F36": [("minilm/models/gpt.py", "GPT"), ("minilm/layers/transformer.py", "TransformerStack")],
     "F37": [("minilm/training/losses.py", "cross_entropy"), ("minilm/training/objectives.py", "CausalLM")],
     "F30": [("minilm/training/metrics.py", name) for name in ("measure_texts", "measure_tags")],
     "F31": [("minilm/examples/labelled.py", "encode_tagged")],
@@ -292,7 +297,7 @@ def page(top: Path = TOP) -> str:
             f"[{formula.id}](#{formula.id.lower()}) | {formula.title} | {formula.where} | {PRINTED[formula.printed]}"
         )
         lines.append(f"| {place} |")
-    lines += ["", f"Still to come: {', '.join(LATER)}.", ""]
+    lines += ["", *([f"Still to come: {', '.join(LATER)}.", ""] if LATER else [])]
     threads = scan(top)
     for chapter, formulas in CHAPTERS.items():
         lines += [f"## {chapter}", ""]

@@ -6,9 +6,7 @@ Letters:  B prompts · D size of x · K examples in a prompt · C model width ·
 
 A causal Transformer reads the numbers as vectors and says y at every x. Its weights are the same for all prompts, so whatever
 it knows of w it has found out while it read. How good it can be is known: with k examples, the smallest expected square belongs
-to the mean of the posterior, which for a normal w is ridge regression with λ = σ² D.
-
-    ŵ = (XᵀX + λI)⁻¹ Xᵀy · √D   (ridge),    λ → 0   (least squares; with fewer than D examples, the shortest of all solutions)
+to the mean of the posterior, which for a normal w is ridge regression with λ = σ² D (`formulas/prompt_regression.py`).
 
 Source: Garg et al. (2022), What Can Transformers Learn In-Context?; Raventós et al. (2023), Pretraining task diversity.
 """
@@ -21,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from minilm.formulas.prompt_regression import least_squares, ridge
 from minilm.layers.transformer import TransformerStack
 from minilm.models.config import parameter_count
 from minilm.models.initialisation import initialise
@@ -121,12 +120,9 @@ def regression(given: Prompts, penalty: float = 0.0) -> np.ndarray:
     x, y = (a.double().numpy() for a in given)
     said = np.zeros(y.shape)
     for k in range(1, y.shape[1]):
-        X, t = x[:, :k], y[:, :k, None]
-        if penalty:
-            w = np.linalg.solve(X.swapaxes(1, 2) @ X + penalty * np.eye(x.shape[2]), X.swapaxes(1, 2) @ t)
-        else:
-            w = np.linalg.pinv(X) @ t  # [B, D, 1]
-        said[:, k] = np.einsum("bd,bd->b", x[:, k], w[..., 0])
+        X, t = x[:, :k], y[:, :k]
+        w = ridge(X, t, penalty) if penalty else least_squares(X, t)  # [B, D]
+        said[:, k] = np.einsum("bd,bd->b", x[:, k], w)
     return said
 
 
@@ -182,10 +178,10 @@ def fit(arm: str, seed: int, share: float = 1.0, bar: bool = False) -> dict[str,
 
 def compared(model: Reader, held_out: Prompts, seed: int) -> dict[str, Any]:
     """The errors of a model beside those of least squares and ridge on the same prompts, and the same for larger w."""
-    own, least_squares = model_errors(model, held_out), errors(regression(held_out), held_out)
-    ridge, far = errors(regression(held_out, NOISE**2 * D), held_out), prompts(HELD_OUT, (seed, 5), deviation=WIDE)
-    found: dict[str, Any] = {"by shots": own.tolist(), "least squares": least_squares.tolist(), "ridge": ridge.tolist()}
-    found |= {ERROR: own[SHOTS], FEW: own[2], TO_LEAST_SQUARES: own[SHOTS] / least_squares[SHOTS]}
-    found |= {TO_RIDGE: own[SHOTS] / ridge[SHOTS]}
+    own, fitted = model_errors(model, held_out), errors(regression(held_out), held_out)
+    best, far = errors(regression(held_out, NOISE**2 * D), held_out), prompts(HELD_OUT, (seed, 5), deviation=WIDE)
+    found: dict[str, Any] = {"by shots": own.tolist(), "least squares": fitted.tolist(), "ridge": best.tolist()}
+    found |= {ERROR: own[SHOTS], FEW: own[2], TO_LEAST_SQUARES: own[SHOTS] / fitted[SHOTS]}
+    found |= {TO_RIDGE: own[SHOTS] / best[SHOTS]}
     found[FAR] = model_errors(model, far)[SHOTS] / errors(regression(far), far)[SHOTS]
     return {name: value if isinstance(value, list) else float(value) for name, value in found.items()}
