@@ -238,7 +238,7 @@ if not FAST:
 #
 # </details>
 #
-# ## The plateau of pretraining  (F36 · F25 · D1 §1)
+# ## The plateau of pretraining  (F25, F36 · D1 §1)
 # The second ability is older: a BERT that guesses masked characters of film reviews. A model that sees no other place can
 # know only how often each character occurs. Its loss is $H_0 = -\frac1N \sum \log p(c_i)$ for masked characters (a little
 # less, because BERT leaves a tenth of the chosen characters as they are). Pretraining goes down to $H_0$ at once and then
