@@ -78,9 +78,8 @@ print(
 # **induction score** is its mean attention from $t$ to $t - p + 1$: one place behind the one where the current symbol stood
 # last. A head that attends there sees the answer.
 
+
 # %%
-
-
 def score(weights, place, where):
     """The mean weight [heads] on `place` [rows, T], over the places `where`; weights are [rows, heads, T, T]."""
     index = place.clamp(min=0)[:, None, :, None].expand(-1, weights.size(1), -1, -1)
@@ -191,9 +190,8 @@ if not FAST:
 #
 # </details>
 
+
 # %%
-
-
 @torch.no_grad()
 def loss_without(model, distance):
     """The loss on what repeats if no head of the first layer may attend to the place at this distance in front."""
