@@ -19,7 +19,7 @@ from minilm.experiments.documents.quoted import ERRORS, QUOTED, SAID
 
 TOP = Path(__file__).resolve().parents[1]
 ROOMS = ("layers", "models", "training", "examples", "text")  # where a formula may be implemented a second time
-LATER = ("F36",)
+LATER: tuple[str, ...] = ()
 
 
 class Formula(NamedTuple):
@@ -135,10 +135,14 @@ CHAPTERS = {
         ),
         Formula("F34", "Word vectors", "D1 §3.2.1", "words", "D1 names Word2Vec and GloVe; here by counting"),
     ],
-    "The likelihood, and pictures with texts": [
+    "The likelihood, pictures with texts, and emergence": [
         Formula(
             *("F35", "Pictures and texts: the contrastive loss", "D2 §4.3.2", "words"),
             "D2 says without labels, a likelihood, fine-tuned: none is so; the data are pairs, the loss compares them",
+        ),
+        Formula(
+            *("F36", "Emergence, and learning in the prompt", "D0 §1.2 · D1 §1 · D2 §1.2 · D3 §1.1, §3.1", "words"),
+            "four meanings of one word, none of them measured; here each has an experiment with controls",
         ),
         Formula(
             *("F37", "Maximum likelihood", "D2 §4.1, §4.3.1, §4.3.2", "wrong"),
@@ -158,6 +162,7 @@ ALSO = {
     "F27": [("minilm/models/bert.py", "BertForPretraining")],
     "F28": [("minilm/training/supervised.py", "fit")],
     "F29": [("minilm/training/losses.py", "cross_entropy")],
+    "F36": [("minilm/models/gpt.py", "GPT"), ("minilm/layers/transformer.py", "TransformerStack")],
     "F37": [("minilm/training/losses.py", "cross_entropy"), ("minilm/training/objectives.py", "CausalLM")],
     "F30": [("minilm/training/metrics.py", name) for name in ("measure_texts", "measure_tags")],
     "F31": [("minilm/examples/labelled.py", "encode_tagged")],
@@ -350,7 +355,7 @@ def page(top: Path = TOP) -> str:
             f"[{formula.id}](#{formula.id.lower()}) | {formula.title} | {formula.where} | {PRINTED[formula.printed]}"
         )
         lines.append(f"| {place} |")
-    lines += ["", f"Still to come: {', '.join(LATER)}.", ""]
+    lines += ["", *([f"Still to come: {', '.join(LATER)}.", ""] if LATER else [])]
     threads = scan(top)
     for chapter, formulas in CHAPTERS.items():
         lines += [f"## {chapter}", ""]

@@ -33,7 +33,13 @@ def losses_and_scores(curves: Sequence[Mapping], loss: str, scores: Sequence[str
     for place, score in enumerate(scores):
         for curve in shown:
             label = f"{score}, best head" if curve is shown[0] else None
-            lower.plot(curve["step"], curve[score], color=COLOURS[4 + place], ls=("-", "--")[place % 2], label=label)
+            lower.plot(
+                curve["step"],
+                curve[score],
+                color=COLOURS[max(4, len(arms)) + place],
+                ls=("-", "--")[place % 2],
+                label=label,
+            )
     upper.set_title(f"{loss} (nats)")
     upper.set_ylim(bottom=0)
     lower.set(xlabel="step", ylim=(0, 1.02))

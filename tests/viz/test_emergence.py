@@ -38,8 +38,9 @@ def test_F36_every_moment_of_a_film_says_its_step_and_its_loss_once():
     assert titles == [f"step {10 * k}\n{3 - k:.2f} nats" for k in range(4)] + [""] * 4
 
 
-def test_F36_no_arm_has_the_colour_of_a_score():
-    curves = [{"arm": f"arm {k}", "step": [0, 1], "loss": [2.0, 1.0]} for k in range(4)]
+@pytest.mark.parametrize("arms", [4, 5])
+def test_F36_no_arm_has_the_colour_of_a_score(arms):
+    curves = [{"arm": f"arm {k}", "step": [0, 1], "loss": [2.0, 1.0]} for k in range(arms)]
     figure = losses_and_scores([curves[0] | {"a": [0, 1], "b": [1, 0]}, *curves[1:]], "loss", ("a", "b"))
     colours = [line.get_color() for axis in figure.axes for line in axis.get_lines()]
-    assert len(colours) == len(set(colours)) == 6
+    assert len(colours) == len(set(colours)) == arms + 2

@@ -15,23 +15,27 @@ from tqdm import tqdm
 
 from minilm.errors import InputError, check_least, check_most
 from minilm.experiments.emergence.experiment import Experiment, Records
+from minilm.experiments.emergence.in_context_judged import IN_CONTEXT
 from minilm.experiments.emergence.induction_judged import INDUCTION
+from minilm.experiments.emergence.plateau_judged import PLATEAU
 from minilm.experiments.ladder import pool_of, workers_for
 from minilm.experiments.table import figures_table
 from minilm.files.atomic import write_json, write_text
 from minilm.files.tensors import read_json
 from minilm.training.memory import cost, cost_in_words
 
-EXPERIMENTS = {experiment.name: experiment for experiment in (INDUCTION,)}
+EXPERIMENTS = {experiment.name: experiment for experiment in (INDUCTION, IN_CONTEXT, PLATEAU)}
 
 
 @dataclass(frozen=True)
 class EmergenceOptions:
     """Watch an ability appear in small models that are trained in minutes, and see what it depends on.
 
-    induction: two layers learn to repeat what stood in the text before, and one layer does not."""
+    induction: two layers learn to repeat what stood in the text before, and one layer does not.
+    in-context: three layers learn linear regression in the prompt, as good as least squares.
+    plateau: pretraining stands still until heads have found the neighbours; they are given, and forbidden."""
 
-    name: tyro.conf.Positional[Literal["induction"]] = "induction"
+    name: tyro.conf.Positional[Literal["induction", "in-context", "plateau"]] = "induction"
     seeds: int = 3
     """How many times every arm is trained."""
     share: float = 1.0

@@ -7,15 +7,18 @@ from PIL import Image
 from tiny import command, silent
 
 from minilm.errors import InputError
-from minilm.experiments.emergence import induction, lab
+from minilm.experiments.emergence import in_context, induction, lab, plateau
 from minilm.experiments.emergence.lab import EXPERIMENTS, EmergenceOptions, emergence
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Fewer rows: what they teach is not the subject here."""
-    monkeypatch.setattr(induction, "HELD_OUT", 4)
-    monkeypatch.setattr(induction, "BATCH", 4)
+    for experiment in (induction, in_context):
+        monkeypatch.setattr(experiment, "HELD_OUT", 4)
+        monkeypatch.setattr(experiment, "BATCH", 4)
+    few = plateau.film_reviews(5_000, 10 * plateau.T)
+    monkeypatch.setattr(plateau, "film_reviews", lambda: few)
 
 
 SHORT = dict(seeds=1, share=0.001, workers=1, progress=False)
