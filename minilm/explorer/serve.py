@@ -1,5 +1,6 @@
 """`minilm serve RUN`: the explorer's page with a live model on this machine, and its answers as JSON."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,23 +56,24 @@ def serve(options: ServeOptions, say: Callable[[str], None] = print) -> None:
     found = served(open_subject(options.run, Notes(aside if say is print else say)), limits)
     local = options.host in ("127.0.0.1", "localhost", "::1")
     service = Service(found, LOCAL if local else None)
-    config = uvicorn.Config(
-        *(service.app, options.host, options.port), log_level="warning", access_log=False, server_header=False
-    )
-    server = uvicorn.Server(config)
+    config = uvicorn.Config(service.app, log_level="warning", access_log=False, server_header=False)
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
-        socket = config.bind_socket()
-    except (SystemExit, OSError):  # uvicorn ends the process where a port is taken
-        raise InputError(f"nothing can listen at {options.host}:{options.port}: choose another --port.") from None
-    with socket:
+        listening = socket.create_server((options.host, options.port), family=family)
+    except OSError as problem:
+        why = problem.strerror or str(problem)
+        raise InputError(
+            f"nothing can listen at {options.host}:{options.port} ({why}): choose another --port or --host."
+        ) from None
+    with listening:
         say(f"{found.subject.headline}")
         say(
-            f"The page is at http://{options.host}:{socket.getsockname()[1]}/ and /api lists the questions. Ctrl-C ends the server."
+            f"The page is at http://{options.host}:{listening.getsockname()[1]}/ and /api lists the questions. Ctrl-C ends the server."
         )
         for name, endpoint in ENDPOINTS.items():
             if why := endpoint.cannot(found):
                 say(f"    without /api/{name}: {why}")
         try:
-            server.run(sockets=[socket])
+            uvicorn.Server(config).run(sockets=[listening])
         except KeyboardInterrupt:  # uvicorn has ended the requests and passes the signal on
             say("The server has ended.")
