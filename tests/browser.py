@@ -93,7 +93,7 @@ class Browser:
         elif what == "Network.requestWillBeSent" and not given["request"]["url"].startswith("data:"):
             self.requests.append(given["request"]["url"])
 
-    def open(self, url: str, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+    def visit(self, url: str, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Open a page and wait until it has loaded."""
         self.look(width, height, dark)
         self.loaded = False

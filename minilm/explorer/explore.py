@@ -8,7 +8,7 @@ import tyro
 
 from minilm.errors import InputError
 from minilm.explorer.document import data_of, page_of
-from minilm.explorer.subject import open_subject
+from minilm.explorer.subject import MASK, open_subject
 from minilm.files.atomic import write_text
 from minilm.files.notes import Notes, aside
 from minilm.text.remarks import remark
@@ -40,7 +40,9 @@ def explore(options: ExploreOptions, say: Callable[[str], None] = print) -> Path
     subject = open_subject(options.run, notes)
     data = data_of(subject, options.text, options.pair)
     if subject.loaded is not None:
-        remark(subject.tokenizer, (*options.text, *options.pair), "your text", notes)
+        given = (*options.text, *options.pair)
+        read = [text.replace(MASK, " ") for text in given] if subject.guesses else given  # where [MASK] is the mask
+        remark(subject.tokenizer, read, "your text", notes)
     page = page_of(data)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(options.out, page)

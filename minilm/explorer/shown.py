@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from tokenizers import decoders
 
 from minilm.text.tokenizer import Tokenizer
 
@@ -14,11 +15,24 @@ BLANKS = {"\n": "⏎", "\t": "⇥", " ": "␣"}
 def token_words(tokenizer: Tokenizer, ids: Iterable[int]) -> list[dict[str, Any]]:
     """Each token as the page shows it: "text", "joined" (it continues the word before), "special" ([CLS] and the like)."""
     ids = [int(i) for i in ids]
-    pieces = [token.startswith("##") for token in tokenizer.tokens(ids)]
     return [
-        {"text": word_of(tokenizer, i), "joined": piece, "special": i in tokenizer.special_ids}
-        for i, piece in zip(ids, pieces, strict=True)
+        {
+            "text": word_of(tokenizer, i),
+            "joined": n > 0 and continues(tokenizer, i),
+            "special": i in tokenizer.special_ids,
+        }
+        for n, i in enumerate(ids)
     ]
+
+
+def continues(tokenizer: Tokenizer, i: int) -> bool:
+    """Whether a token continues a word: in WordPiece it begins with ##, and in byte-level BPE it has no space in front."""
+    if i in tokenizer.special_ids:
+        return False
+    (token,) = tokenizer.tokens([i])
+    if isinstance(tokenizer.backend.decoder, decoders.ByteLevel):
+        return tokenizer.text([i])[:1].isalnum()
+    return token.startswith("##") and len(token) > 2
 
 
 def word_of(tokenizer: Tokenizer, i: int) -> str:
@@ -26,13 +40,13 @@ def word_of(tokenizer: Tokenizer, i: int) -> str:
     (token,) = tokenizer.tokens([i])
     if i in tokenizer.special_ids:
         return token
-    text = token[2:] if token.startswith("##") else tokenizer.text([i]) or token
+    text = token[2:] if continues(tokenizer, i) and token.startswith("##") else tokenizer.text([i]) or token
     return text.strip() or "".join(BLANKS.get(c, c) for c in text) or token
 
 
 def guess_of(tokenizer: Tokenizer, i: int) -> str:
     """A token that is guessed. One that continues a word begins with "…"."""
-    return ("…" if tokenizer.tokens([i])[0].startswith("##") else "") + word_of(tokenizer, i)
+    return ("…" if continues(tokenizer, i) else "") + word_of(tokenizer, i)
 
 
 def short(p: float) -> float:

@@ -22,6 +22,7 @@ from minilm.training.inference import one_row
 
 LONGEST = 256  # tokens of a text: a map of 256 × 256 weights is the most that a screen shows
 MASK = "[MASK]"
+KINDS = {"PER": "persons", "LOC": "places", "ORG": "organisations"}
 GENERIC = ("pretrained", "finetuned", "model", "chat", "run")
 
 
@@ -122,7 +123,8 @@ def purpose(model: nn.Module) -> str:
         if isinstance(head, TokenHeadConfig):
             what = {"entities": "finds names", "tags": "gives every word a tag", "words": "finds the words"}[head.marks]
             if head.marks == "entities":  # B-PER and I-PER are one kind of name, and O is none
-                named = listed(tuple(dict.fromkeys(label.split("-", 1)[1] for label in head.labels if "-" in label)))
+                kinds = dict.fromkeys(label.split("-", 1)[1] for label in head.labels if "-" in label)
+                named = listed(tuple(KINDS.get(kind, kind) for kind in kinds))
             return f"A {kind} that {what} in a text ({named})."
         if isinstance(head, SpanHeadConfig):
             return f"A {kind} that finds the answer to a question in a text."
@@ -176,7 +178,7 @@ def framed(subject: Subject, text: str, pair: str | None = None) -> Framed:
     if not all(rows):
         raise InputError("the tokenizer finds no token in the text: give a sentence with words in it.")
     if subject.writes:
-        ids = [tokenizer.begin, *rows[0]]
+        ids = tokenizer.prompt(text)
         token_type_ids = [0] * len(ids)
     else:
         ids, token_type_ids = tokenizer.pair(*rows)

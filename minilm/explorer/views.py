@@ -9,7 +9,7 @@ import torch
 from minilm.errors import InputError
 from minilm.explorer.lens import Reading, candidates_of, hidden_words, next_tokens
 from minilm.explorer.shown import guess_of, packed, short, token_words
-from minilm.explorer.subject import Framed, Subject
+from minilm.explorer.subject import MASK, Framed, Subject
 from minilm.models.heads import ONE_CLASS, TextHeadConfig
 from minilm.text.files import Example
 from minilm.text.tokenizer import Tokenizer
@@ -69,7 +69,7 @@ def next_sentence(subject: Subject, text: Framed) -> dict[str, Any]:
         raise InputError("This BERT never learned to judge next sentences: the folder has no head for it.")
     if text.pair is None:
         raise InputError("This view needs two texts: give the second one with --pair.")
-    parts = [tokenizer.ids([part], special="[MASK]" in part)[0] for part in (text.text, text.pair)]
+    parts = [tokenizer.ids([part], special=MASK in part)[0] for part in (text.text, text.pair)]
     rows = [tokenizer.pair(*order) for order in (parts, parts[::-1])]
     logits = torch.cat([model(*one_row(model, *row)).nsp_logits for row in rows])  # [2, 2]
     refuse_nan(logits, "the score of order {}")

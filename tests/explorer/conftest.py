@@ -9,12 +9,16 @@ from minilm.explorer.subject import open_subject
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
-    """A folder with runs: `book` and `zeitung` (BERTs), `writer` (a GPT), `lstm` (an LSTM that writes), `texts`, `pairs`, `names`."""
+    """A folder with runs: `book` and `zeitung` (BERTs), `writer` and `bytes` (GPTs), `lstm` (an LSTM that writes), `texts`,
+    `pairs` and `names`."""
     home = tmp_path_factory.mktemp("explorer")
     for name, changes in {
         "book": dict(steps=4, length=120, watch="a [MASK] hen .", heads=2, layers=3, width=8),
         "zeitung": dict(steps=2, corpus=DATA / "chinese.txt", units="characters"),
         "writer": dict(steps=4, architecture="gpt", heads=2, width=8),
+        "bytes": dict(
+            steps=2, architecture="gpt", units="bytes", vocab_size=400, heads=2, width=8, positions="learned"
+        ),
         "lstm": dict(steps=2, architecture="lstm", heads=None),
     }.items():
         assert tiny.command("pretrain", *tiny.arguments(home, out=home / name, **changes)) == 0

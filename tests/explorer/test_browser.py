@@ -19,6 +19,7 @@ TEXTS = {
     "book": ("the old hen was in the barn .", "a dog came ."),
     "zeitung": ("我们今天会见了客人。", "大家都来了。"),
     "writer": ("the old man", None),
+    "bytes": ("An old man, 老人 😀", None),
     "lstm": ("the old man", None),
     "texts": ("a warm and funny film", None),
     "pairs": ("the old hen", "a dog"),
@@ -52,7 +53,7 @@ def opened(browser, tmp_path):
     def run(subject, *texts, width=1280, dark=False, **how):
         file = tmp_path / "page.html"
         file.write_text(page(subject, *texts, **how), encoding="utf-8")
-        browser.open(file.as_uri(), width=width, dark=dark)
+        browser.visit(file.as_uri(), width=width, dark=dark)
         return browser
 
     browser.problems.clear()
@@ -199,7 +200,7 @@ def test_the_live_page_asks_the_model_and_says_what_it_refuses(subjects):
         assert thread.is_alive()
     try:
         with Browser(offline=False) as browser:
-            browser.open(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/")
+            browser.visit(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/")
             assert browser.run(TABS) == ["positions", "training", "watched"]
             ask = """(text, pair) => new Promise(done => {
                 document.getElementById('text').value = text;

@@ -12,6 +12,7 @@ from explored import lab
 from minilm.errors import InputError
 from minilm.explorer.document import data_of
 from minilm.explorer.records import FARTHEST, film, ladder, positions, shown_run, training, watched
+from minilm.explorer.shown import token_words
 from minilm.explorer.subject import framed, headline_of, open_subject
 from minilm.explorer.views import answer, attention, guesses, next_sentence, reasons, shown_text, writing
 from minilm.jobs.predict import PredictOptions, predict
@@ -162,6 +163,7 @@ VIEWS = {
     "book": ({"guesses", "attention"}, {"positions", "training", "watched"}),
     "zeitung": ({"guesses", "attention"}, {"positions", "training"}),
     "writer": ({"guesses", "writing", "attention"}, {"positions", "training"}),
+    "bytes": ({"guesses", "writing", "attention"}, {"training"}),
     "lstm": ({"guesses", "writing"}, {"training"}),
     "texts": ({"answer", "reasons", "attention"}, {"positions"}),
     "names": ({"answer", "attention"}, {"positions"}),
@@ -192,7 +194,7 @@ def test_a_model_of_pairs_says_that_it_needs_the_second_text(subjects):
         ("texts", "A Transformer that sorts texts: negative, positive. It has 3 layers"),
         (
             "names",
-            "A Transformer that finds names in a text (LOC, ORG, PER). It has 2 layers with 3 attention heads each",
+            "A Transformer that finds names in a text (places, organisations, persons). It has 2 layers with 3 attention heads each",
         ),
     ],
 )
@@ -230,3 +232,19 @@ def test_guesses_of_a_pair_leave_out_the_special_tokens(subjects):
     special = [t for t, token in enumerate(subjects["book"].tokenizer.tokens(text.ids)) if token in ("[CLS]", "[SEP]")]
     places = guesses(subjects["book"], text)["places"]
     assert len(places) == len(text.ids) - 3 and not {str(t) for t in special} & places.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("book", "unbelievable hens , again"), ("bytes", "unbelievable hens again"), ("writer", "unbelievable")],
+)
+def test_pieces_that_continue_a_word_are_joined_to_it(subjects, name, text):
+    tokenizer = subjects[name].tokenizer
+    tokens = [t for t in token_words(tokenizer, framed(subjects[name], text).ids) if not t["special"]]
+    assert "".join(("" if t["joined"] else " ") + t["text"] for t in tokens).strip() == text
+    assert any(t["joined"] for t in tokens)
+
+
+def test_a_text_of_bytes_has_as_many_tokens_and_a_sign_for_blanks(subjects):
+    tokens = token_words(subjects["bytes"].tokenizer, framed(subjects["bytes"], "a\n\tb").ids)
+    assert {"⏎", "⇥"} <= {t["text"] for t in tokens}

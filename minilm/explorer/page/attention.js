@@ -1,5 +1,5 @@
 // Attention: maps of every head, one of them large as a matrix or as arcs.
-const LEVELS = 16;
+const LEVELS = 16, MANY = 40; // tokens, for which the large map gets the whole width
 
 // One path for each of 16 strengths, so that a map of 100 × 100 weights is 16 elements and not 10,000.
 function cells(weight, T, size, group = svg("g")) {
@@ -20,10 +20,10 @@ function smallMap(weight, T, side, label) {
 }
 
 function matrixOf(tokens, weight, readout) {
-  const T = tokens.length, room = Math.min(640, innerWidth - 70);
+  const T = tokens.length, room = Math.min(T > MANY ? 1030 : 560, innerWidth - 70);
   const font = Math.max(8, Math.min(14, (room / (T + 4)) * 0.62));
-  const longest = Math.max(...tokens.map((token) => [...token.text].reduce((w, c) => w + (c > "\u2e80" ? 1 : 0.58), 0)));
-  const side = Math.min(150, Math.max(40, longest * font + 12)), size = Math.max(9, Math.min(30, (room - side) / T)), W = side + T * size + 4;
+  const longest = Math.max(...tokens.map((token) => [...token.text].reduce((w, c) => w + (c > "\u2e80" ? 1 : 0.64), 0)));
+  const side = Math.min(150, Math.max(40, longest * font + 12)), size = Math.max(7.5, Math.min(30, (room - side) / T)), W = side + T * size + 4;
   const picture = svg("svg", { width: W, height: W, viewBox: `0 0 ${W} ${W}`, role: "application", tabindex: "0", "aria-label": "Attention matrix. A row is a token that looks, a column one that is looked at. Arrow keys read single weights." });
   picture.append(svg("rect", { class: "ground", x: side, y: side, width: T * size, height: T * size }), cells(weight, T, size, svg("g", { transform: `translate(${side} ${side})` })));
   const middle = (t) => side + (t + 0.5) * size;
@@ -54,7 +54,7 @@ function matrixOf(tokens, weight, readout) {
 }
 
 function arcsOf(tokens, weight, readout) {
-  const T = tokens.length, step = 24, W = 560, left = 170, right = W - 170, H = T * step + 8;
+  const T = tokens.length, step = 24, W = Math.min(560, innerWidth - 70), left = Math.round(W * 0.3), right = W - left, H = T * step + 8;
   const picture = svg("svg", { width: W, height: H, viewBox: `0 0 ${W} ${H}`, role: "group", "aria-label": "Attention as arcs: left the tokens that look, right those that are looked at" });
   const y = (t) => t * step + 18, arcs = svg("g"), values = svg("g");
   const arc = (t, s) => `M${left + 6} ${y(t) - 4}C${(left + right) / 2} ${y(t) - 4} ${(left + right) / 2} ${y(s) - 4} ${right - 6} ${y(s) - 4}`;
@@ -76,11 +76,11 @@ function arcsOf(tokens, weight, readout) {
     places.forEach((place, i) => { place.classList.toggle("on", i === t); place.tabIndex = i === (t ?? 0) ? 0 : -1; });
     draw(t);
     if (t === null) return clear(readout, "Arcs of 5 % and more. Choose a token on the left to see where it looks.");
-    const best = tokens.map((token, s) => [token.text, weight(t, s) / 255]).sort((a, b) => b[1] - a[1]).slice(0, 4);
+    const best = tokens.map((token, s) => [token.text, weight(t, s) / 255]).sort((a, b) => b[1] - a[1]).slice(0, 4).filter(([, w]) => w >= 0.01);
     clear(readout, "“", own(tokens[t].text), "” attends to ", best.map(([word, w], i) => [i ? ", " : "", own(word), ` ${percent(w)}`]).flat());
     if (say) announce(readout.textContent);
   };
-  const short = (word) => ([...word].length > 18 ? `${[...word].slice(0, 17).join("")}…` : word);
+  const most = Math.floor(left / 9), short = (word) => ([...word].length > most ? `${[...word].slice(0, most - 1).join("")}…` : word);
   places = tokens.map((token, t) => svg("g", { class: "place", role: "button", "aria-label": `where ${token.text} looks`, tabindex: t ? "-1" : "0",
     onclick: () => choose(t, true), onfocus: () => choose(t, true),
     onkeydown: (event) => {
@@ -117,7 +117,7 @@ VIEWS.push({
       clear(big, state.arcs ? arcsOf(tokens, weight, readout) : matrixOf(tokens, weight, readout));
     };
     const buttons = [], rows = layers.map((_, l) => el("div", { class: "row" }, el("span", {}, `layer ${l + 1}`), Array.from({ length: H }, (_, h) => {
-      const button = el("button", { type: "button", class: "head", title: `layer ${l + 1}, head ${h + 1}`, "aria-label": `layer ${l + 1}, head ${h + 1}` }, smallMap(raw(l, h), T, 74, ""));
+      const button = el("button", { type: "button", class: "head", title: `layer ${l + 1}, head ${h + 1}`, "aria-label": `layer ${l + 1}, head ${h + 1}` }, smallMap(raw(l, h), T, H > 8 ? 58 : 74, ""));
       buttons.push(button);
       return button;
     })));
@@ -128,6 +128,6 @@ VIEWS.push({
       menu("Heads", ["the chosen head", "the mean of its layer"], 0, (i) => { state.mean = i === 1; draw(); }),
       paired ? menu("Which attention", ["everything", "from the first text to the second", "from the second text to the first", "within each text"], 0, (i) => { state.part = i; draw(); }) : null);
     choice(buttons, 0, (i) => { state.layer = Math.floor(i / H); state.head = i % H; draw(); }, "Layers and heads", H)(heads);
-    return el("div", {}, el("p", { class: "lead" }, "Every head asks, for each token, where to look. These are all heads of the model on this text; choose one to see it large."), el("div", { class: "beside" }, heads, el("div", { class: "large" }, controls, title, readout, big)));
+    return el("div", {}, el("p", { class: "lead" }, "Every head asks, for each token, where to look. These are all heads of the model on this text; choose one to see it large."), el("div", { class: "beside" }, heads, el("div", { class: T > MANY ? "large wide" : "large" }, controls, title, readout, big)));
   },
 });

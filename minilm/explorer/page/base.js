@@ -16,7 +16,9 @@ const svg = (tag, attributes, ...children) => filled(document.createElementNS("h
 const own = (text) => el("bdi", { dir: "auto" }, text); // a reader's text, which may run from right to left
 
 function percent(p) {
-  if (p >= 0.995) return "100 %";
+  if (p >= 1) return "100 %";
+  if (p >= 0.9995) return "> 99.9 %";
+  if (p >= 0.9895) return `${(100 * p).toFixed(1)} %`;
   if (p >= 0.0995) return `${Math.round(100 * p)} %`;
   if (p >= 0.00095) return `${(100 * p).toFixed(1)} %`;
   return p > 0 ? "< 0.1 %" : "0 %";

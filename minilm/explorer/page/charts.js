@@ -11,7 +11,7 @@ function ticks(low, high, most = 5) {
 }
 
 // series: [{name, points: [[x, y], …], kind}]; kinds share a colour. Returns a figure with `mark(x)`, which draws a line there.
-function lineChart({ title, x, y, series, form = number, zero = false, height = 260 }) {
+function lineChart({ title, x, y, series, form = number, zero = false, height = 260, at = (v) => `${x} ${number(v)}` }) {
   const W = Math.max(320, Math.min(720, innerWidth - 60)), left = 56, right = 30, top = 10, bottom = 44;
   const all = series.flatMap((s) => s.points);
   const xs = [...new Set(all.map((p) => p[0]))].sort((a, b) => a - b);
@@ -43,14 +43,14 @@ function lineChart({ title, x, y, series, form = number, zero = false, height = 
   const read = (i, say) => {
     place = Math.max(0, Math.min(xs.length - 1, i));
     const found = series.map((s) => [s.name, s.points.find((p) => p[0] === xs[place])]).filter(([, p]) => p);
-    readout.textContent = `${x} ${number(xs[place])}: ${found.slice(0, 6).map(([name, p]) => (series.length > 1 ? `${name} ` : "") + form(p[1])).join(" · ")}${y ? ` (${y})` : ""}`;
+    readout.textContent = `${at(xs[place])}: ${found.slice(0, 6).map(([name, p]) => (series.length > 1 ? `${name} ` : "") + form(p[1])).join(" · ")}${y ? ` ${y}` : ""}`;
     if (say !== null) cursor.setAttribute("d", `M${px(xs[place])} ${top}V${height - bottom}`);
     if (say) announce(readout.textContent);
   };
   picture.addEventListener("pointermove", (event) => {
     const box = picture.getBoundingClientRect();
-    const at = ((event.clientX - box.left) / box.width) * W;
-    read(xs.reduce((best, v, i) => (Math.abs(px(v) - at) < Math.abs(px(xs[best]) - at) ? i : best), 0), false);
+    const from = ((event.clientX - box.left) / box.width) * W;
+    read(xs.reduce((best, v, i) => (Math.abs(px(v) - from) < Math.abs(px(xs[best]) - from) ? i : best), 0), false);
   });
   picture.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1, Home: -xs.length, End: xs.length }[event.key];

@@ -1,4 +1,5 @@
 // Hidden words (or the words that come next): what the model guesses at each place, after every layer.
+const SIGNS = { "[CLS]": "stands before every text", "[SEP]": "ends every text", "[MASK]": "hides a word", "[UNK]": "a word that the vocabulary does not have" };
 const SHOWN = 4; // guesses of each layer
 function wordRow(tokens, make) {
   const row = el("div", { class: "words" });
@@ -30,7 +31,7 @@ VIEWS.push({
     const last = (place) => (place.truth ? place.truth[place.truth.length - 1] : null);
     const [row, buttons] = wordRow(text.tokens, (token, t) => {
       const place = view.places[t];
-      const button = el("button", { type: "button", class: `word${token.joined ? " joined" : ""}${token.special ? " special" : ""}`, disabled: !place }, own(token.text));
+      const button = el("button", { type: "button", class: `word${token.joined ? " joined" : ""}${token.special ? " special" : ""}`, disabled: !place, title: SIGNS[token.text] }, own(token.text));
       if (place && place.truth) button.append(styled(el("span", { class: "sure", "aria-hidden": "true" }), { width: `${Math.max(2, 100 * last(place))}%` }));
       return button;
     });

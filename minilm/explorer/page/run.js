@@ -28,7 +28,7 @@ VIEWS.push({
   draw(view) {
     const series = view.heads.map((values, h) => ({ name: `head ${h + 1}`, points: values.map((b, i) => [view.offsets[i], b]) }));
     return el("div", {}, el("p", { class: "lead" }, "This model does not know where in the text a token stands, only how far before or after another. Each head has learned what to add to the score of a token at each distance: a peak at −1 is a head that looks at the token before."),
-      lineChart({ title: "The bias of each head by relative position, shared by all layers", x: "distance in tokens (before: −, after: +)", y: "added to the score", series }));
+      lineChart({ title: "The bias of each head by relative position, shared by all layers", x: "tokens before (−) and after the one that looks", y: "", series, at: (v) => (v < 0 ? `${-v} before` : v > 0 ? `${v} after` : "the token itself") }));
   },
 });
 
@@ -61,7 +61,7 @@ VIEWS.push({
     const x = (s) => 8 + ((s - low) / (high - low || 1)) * (W - 16);
     const mean = (scores) => scores.reduce((a, b) => a + b, 0) / scores.length;
     const rows = view.rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.model), el("td", { class: "number" }, row.labels.toLocaleString("en")), el("td", { class: "number" }, mean(row.scores).toFixed(3)),
-      el("td", {}, svg("svg", { viewBox: `0 0 ${W} 18`, class: "fit", role: "img", "aria-label": `seeds: ${row.scores.map((s) => s.toFixed(3)).join(", ")}` }, svg("path", { class: "axis", d: `M8 9H${W - 8}` }),
+      el("td", {}, svg("svg", { viewBox: `0 0 ${W} 18`, class: "fit seeds", role: "img", "aria-label": `seeds: ${row.scores.map((s) => s.toFixed(3)).join(", ")}` }, svg("path", { class: "axis", d: `M8 9H${W - 8}` }),
         row.scores.map((s) => svg("circle", { class: "dot s0", cx: x(s), cy: 9, r: 4, "fill-opacity": 0.75 }))))));
     const head = el("tr", {}, el("th", { scope: "col" }, "model"), el("th", { scope: "col" }, "labels"), el("th", { scope: "col" }, view.score), el("th", { scope: "col" }, `each seed, from ${low.toFixed(3)} to ${high.toFixed(3)}`));
     return el("div", {}, el("p", { class: "lead" }, "Every model on the same labels and the same unseen test set. The dots are single seeds: where they overlap, the order of two rows is luck."), el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), el("tbody", {}, rows))));

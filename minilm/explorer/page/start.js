@@ -17,7 +17,8 @@ function build(keep) {
   const show = (i, focus) => {
     buttons.forEach((button, b) => { button.setAttribute("aria-selected", String(b === i)); button.tabIndex = b === i ? 0 : -1; sheets[b].hidden = b !== i; });
     draw(i);
-    if (focus) { buttons[i].focus(); buttons[i].scrollIntoView({ block: "nearest", inline: "nearest" }); }
+    if (focus) buttons[i].focus();
+    tabs.scrollLeft = Math.max(buttons[i].offsetLeft + buttons[i].offsetWidth - tabs.offsetWidth - tabs.offsetLeft + 12, Math.min(tabs.scrollLeft, buttons[i].offsetLeft - tabs.offsetLeft));
     history.replaceState(null, "", `#${found[i][0].name}`);
   };
   buttons.forEach((button, i) => {

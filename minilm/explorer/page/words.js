@@ -1,5 +1,5 @@
 // What a fine-tuned model says, which words decided, whether two texts belong together, and how a text is written.
-const KINDS = { PER: "person", LOC: "place", ORG: "organisation", MISC: "other name", word: "" };
+const KINDS = { PER: "person", LOC: "place", ORG: "organisation", MISC: "other name" };
 
 VIEWS.push({
   name: "answer",
@@ -10,17 +10,15 @@ VIEWS.push({
       panel.append(el("p", { class: "text" }, "“", own(text.text), "”", text.pair === null ? null : [" and “", own(text.pair), "”"]),
         barTable("What the model says", view.classes, view.classes[0][0], "class"));
     } else if (view.marks.length) {
-      const chars = [...new Set(view.marks.map((mark) => mark.kind))].filter((kind) => KINDS[kind]);
       const line = el("p", { class: "text", dir: "auto" });
       const letters = Array.from(text.text); // offsets count characters as Python does
       let at = 0;
       for (const mark of view.marks) {
-        line.append(letters.slice(at, mark.start).join(""), el("mark", {}, letters.slice(mark.start, mark.end).join(""), mark.kind === "word" ? null : el("small", {}, mark.kind)));
+        line.append(letters.slice(at, mark.start).join(""), el("mark", {}, letters.slice(mark.start, mark.end).join(""), mark.kind === "word" ? null : el("small", {}, KINDS[mark.kind] || mark.kind)));
         at = mark.end;
       }
       line.append(letters.slice(at).join(""));
-      panel.append(el("p", { class: "lead" }, "What the model found in the text is marked."), line,
-        chars.length ? el("p", { class: "small" }, chars.map((kind) => `${kind}: ${KINDS[kind]}`).join(" · ")) : null);
+      panel.append(el("p", { class: "lead" }, "What the model found in the text is marked."), line);
     } else {
       panel.append(el("p", { class: "lead" }, view.per_token ? "The model found nothing in this text." : "The model says:"), view.per_token ? el("p", { class: "text" }, own(text.text)) : el("p", { class: "big" }, own(view.shown || view.label)));
     }
