@@ -89,6 +89,8 @@ def open_subject(folder: Path, note: Note = unheard) -> Subject:
         raise InputError(
             f"{folder} holds an encoder–decoder, which the explorer does not show: use minilm translate {folder} TEXT."
         )
+    if folder.is_file():  # the weights alone were named
+        folder = folder.parent
     return Subject(folder, loaded, name_of(folder, published), headline_of(loaded.model, loaded.tokenizer))
 
 

@@ -54,7 +54,7 @@ def attention(subject: Subject, text: Framed) -> dict[str, Any]:
     heads, T = layers[0].size(1), len(text.ids)
     if (count := len(layers) * heads * T * T) > WEIGHTS:
         raise InputError(f"{count:,} weights are more than a page holds ({WEIGHTS:,}): explore a shorter text.")
-    found = [packed(weights[0].numpy()[:, :, -T:]) for weights in layers]  # [H, T, T]; learned prompts left out
+    found = [packed(weights[0].numpy()[:, -T:, -T:]) for weights in layers]  # [H, T, T]; learned prompts left out
     return {"heads": heads, "layers": found}
 
 

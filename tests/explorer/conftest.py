@@ -10,7 +10,7 @@ from minilm.explorer.subject import open_subject
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
     """A folder with runs: `book` and `zeitung` (BERTs), `writer` and `bytes` (GPTs), `lstm` (an LSTM that writes), `texts`,
-    `pairs` and `names`."""
+    `prompts` (with learned prompts in front of every text), `pairs` and `names`."""
     home = tmp_path_factory.mktemp("explorer")
     for name, changes in {
         "book": dict(steps=4, length=120, watch="a [MASK] hen .", heads=2, layers=3, width=8),
@@ -24,6 +24,7 @@ def runs(tmp_path_factory):
         assert tiny.command("pretrain", *tiny.arguments(home, out=home / name, **changes)) == 0
     for name, how in {
         "texts": ("--data", DATA / "reviews.csv", "--model", home / "book", "--truncate"),
+        "prompts": ("--data", DATA / "reviews.csv", "--model", home / "book", "--truncate", "--tune", "prompts"),
         "pairs": ("--data", DATA / "pairs.csv", "--model", home / "book", "--pair-column", "pair", "--truncate"),
         "names": ("--data", DATA / "entities-zh.conll", "--model", home / "zeitung", "--crf"),
     }.items():
@@ -34,4 +35,4 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def subjects(runs):
-    return {path.name: open_subject(path) for path in runs.iterdir() if (path / "config.json").exists()}
+    return {path.name: open_subject(path) for path in runs.iterdir() if path.name != "cache"}

@@ -248,3 +248,13 @@ def test_pieces_that_continue_a_word_are_joined_to_it(subjects, name, text):
 def test_a_text_of_bytes_has_as_many_tokens_and_a_sign_for_blanks(subjects):
     tokens = token_words(subjects["bytes"].tokenizer, framed(subjects["bytes"], "a\n\tb").ids)
     assert {"⏎", "⇥"} <= {t["text"] for t in tokens}
+
+
+def test_learned_prompts_are_no_words_of_the_text(subjects):
+    """They stand in front of the text in every layer: neither the maps nor the explanations show them."""
+    text = framed(subjects["prompts"], TEXT)
+    found = shown_text(subjects["prompts"], text)
+    T = len(text.ids)
+    assert subjects["prompts"].model.encoder.prompts.shape[0] > 0
+    assert all(layer.shape == (2, T, T) for layer in unpacked(found["views"]["attention"], T))
+    assert {len(m["scores"]) for c in found["views"]["reasons"]["classes"] for m in c["methods"]} == {8}
