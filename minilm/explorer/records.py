@@ -64,7 +64,7 @@ def watched(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, UnicodeDecodeError):
         raise InputError(f"{folder / 'watched.jsonl'} is damaged: it is not one JSON object per line.") from None
     if len(frames) < 2:
-        raise InputError("No words were watched while this model was trained: `minilm pretrain --watch` does that.")
+        raise InputError("No words were watched while this model was trained: minilm pretrain --watch does that.")
     return {"steps": steps, "frames": frames}
 
 
@@ -72,7 +72,7 @@ def ladder(folder: Path) -> dict[str, Any]:
     """The rows of the ladder beside the model, each with all its seeds."""
     path = next((p for p in (folder / "ladder.json", folder.parent / "ladder.json") if p.exists()), None)
     if path is None:
-        raise InputError("There is no ladder beside this model: `minilm quickstart` makes one (ladder.json).")
+        raise InputError("There is no ladder beside this model: minilm quickstart makes one (ladder.json).")
     rows = read_json(path, list)
     score = next((name for name in SCORES if rows and isinstance(rows[0], dict) and name in rows[0]), None)
     if score is None or not all(isinstance(r, dict) and {"model", "labels", score} <= r.keys() for r in rows):
@@ -90,7 +90,7 @@ def film(folder: Path) -> dict[str, Any]:
     """The curves of an experiment of the lab, and the attention of its heads at every measurement.  F36."""
     path = folder / "results.json"
     if not path.exists():
-        raise InputError("This folder holds no experiment of the emergence lab (`minilm emergence`).")
+        raise InputError("This folder holds no experiment of the emergence lab (minilm emergence).")
     try:
         records = read_json(path)["records"]
         curves = [

@@ -81,7 +81,7 @@ def answer(subject: Subject, text: Framed) -> dict[str, Any]:
     """What the model was fine-tuned for: the classes of the text with their probabilities, or what it found in the text."""
     head = subject.head
     if head is None:
-        raise InputError("This model was not fine-tuned: it has no classes. Train some with `minilm finetune`.")
+        raise InputError("This model was not fine-tuned: it has no classes. Train some with minilm finetune.")
     task, tokenizer = task_of(head), subject.tokenizer
     assert subject.loaded is not None
     examples = [Example(text.text, None, text.pair)]
