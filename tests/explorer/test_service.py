@@ -163,7 +163,7 @@ def test_what_is_wrong_is_said_in_one_sentence(services, service, name, data, st
         (b'{"text": NaN}', "contains NaN"),
         (b'{"text": "a", "text": "b"}', "has 'text' twice"),
         (b"[" * 60_000, "is not JSON"),
-        (b'{"text": "\\ud800 [MASK]"}', "half a character"),
+        (b'{"text": "\\ud800 [MASK]"}', '"text" contains half a character'),
         (b'{"\\ud800": 1}', "half a character"),
         (b'{"text": ' + b"9" * 5000 + b"}", "is not JSON"),
     ],
