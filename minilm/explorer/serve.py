@@ -66,9 +66,10 @@ def serve(options: ServeOptions, say: Callable[[str], None] = print) -> None:
             f"nothing can listen at {options.host}:{options.port} ({why}): choose another --port or --host."
         ) from None
     with listening:
-        say(f"{found.subject.headline}")
+        say(found.subject.headline)
+        host = f"[{options.host}]" if ":" in options.host else options.host
         say(
-            f"The page is at http://{options.host}:{listening.getsockname()[1]}/ and /api lists the questions. Ctrl-C ends the server."
+            f"The page is at http://{host}:{listening.getsockname()[1]}/ and /api lists the questions. Ctrl-C ends the server."
         )
         for name, endpoint in ENDPOINTS.items():
             if why := endpoint.cannot(found):
