@@ -15,23 +15,31 @@ from tqdm import tqdm
 
 from minilm.errors import InputError, check_least, check_most
 from minilm.experiments.emergence.experiment import Experiment, Records
+from minilm.experiments.emergence.grokking_judged import GROKKING
 from minilm.experiments.emergence.induction_judged import INDUCTION
+from minilm.experiments.emergence.mirage_judged import MIRAGE
+from minilm.experiments.emergence.quanta_judged import QUANTA
+from minilm.experiments.emergence.scaling_judged import SCALING
 from minilm.experiments.ladder import pool_of, workers_for
 from minilm.experiments.table import figures_table
 from minilm.files.atomic import write_json, write_text
 from minilm.files.tensors import read_json
 from minilm.training.memory import cost, cost_in_words
 
-EXPERIMENTS = {experiment.name: experiment for experiment in (INDUCTION,)}
+EXPERIMENTS = {experiment.name: experiment for experiment in (INDUCTION, MIRAGE, GROKKING, QUANTA, SCALING)}
 
 
 @dataclass(frozen=True)
 class EmergenceOptions:
     """Watch an ability appear in small models that are trained in minutes, and see what it depends on.
 
-    induction: two layers learn to repeat what stood in the text before, and one layer does not."""
+    induction: two layers learn to repeat what stood in the text before, and one layer does not.
+    mirage: the same additions look sharp or smooth, according to how they are scored.
+    grokking: a network knows half of the sums on a clock by heart, and much later it can do the others.
+    quanta: a loss that falls smoothly is the mean of many skills, each of which is learned at once.
+    scaling: forty small models say how good a larger one will be, before it is trained."""
 
-    name: tyro.conf.Positional[Literal["induction"]] = "induction"
+    name: tyro.conf.Positional[Literal["induction", "mirage", "grokking", "quanta", "scaling"]] = "induction"
     seeds: int = 3
     """How many times every arm is trained."""
     share: float = 1.0
