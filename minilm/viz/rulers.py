@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import style
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from minilm.errors import InputError
@@ -30,8 +31,7 @@ def over_steps(
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     handles = {}
     for axis, (title, named) in zip(axes, panels.items(), strict=True):
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(Powers())
+        logarithmic(axis)
         axis.set_title(title)
         axis.set_xlabel(x)
         axis.grid(axis="y")
@@ -78,11 +78,17 @@ def law(
         left.axhline(floor, color="#707070", lw=1, ls=":", label="entropy of the source")
     both = np.concatenate([table[:, 2], table[:, 3], [measured, predicted]])
     right.plot([both.min(), both.max()], [both.min(), both.max()], color="#707070", lw=1)
-    left.set_xscale("log")
-    left.xaxis.set_major_formatter(Powers())
+    logarithmic(left)
     left.set(xlabel="parameters")
     left.set_title("loss (nats per token)")
     right.set(xlabel="measured loss")
     right.set_title("loss by the law")
     figure.legend(loc="outside lower center", ncols=3)
     return figure.written(path)
+
+
+def logarithmic(axis: Axes) -> None:
+    """Make the x axis logarithmic, with labels such as 10³ and, where there is room, 2·10³."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(Powers())
+    axis.xaxis.set_minor_formatter(Powers(labelOnlyBase=False, minor_thresholds=(1, 0.4)))

@@ -34,6 +34,14 @@ def test_F36_a_law_shows_every_run_and_the_one_that_was_left_out():
     assert (float(np.ravel(predicted.get_xdata())[0]), float(np.ravel(predicted.get_ydata())[0])) == (12.0, 2.6)
 
 
+def test_F36_the_labels_of_a_short_axis_are_powers_in_unicode():
+    figure = law([(n, 10, 3.0, 3.0) for n in (6_000, 15_000)], (40_000, 2.5, 2.6))
+    figure.draw_without_rendering()
+    axis = figure.axes[0].xaxis
+    labels = [text.get_text() for minor in (False, True) for text in axis.get_ticklabels(minor=minor)]
+    assert "10⁴" in labels and not any("$" in label for label in labels)
+
+
 def test_F36_no_rulers_and_no_runs_are_said():
     for panels in ({}, {"one": {}}, {"one": {"a": []}}):
         with pytest.raises(InputError, match="no curves"):

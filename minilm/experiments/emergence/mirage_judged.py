@@ -82,7 +82,8 @@ def a_page_is_still_blank(records: Records) -> Verdict:
     """The pages of ten at the first measurement at which half of the answers are right; infinity if that never comes."""
     mine = [record["curve"] for record in records if record["arm"] == WIDE]
     found = np.array([next((point[PAGES] for point in curve if point[WHOLE] >= 0.5), np.inf) for curve in mine])
-    return Verdict(bool((found <= 0.05).all()), listed(100 * found, "{:.0f} %"))
+    said = ", ".join("half of them never are" if np.isinf(value) else f"{100 * value:.0f} %" for value in found)
+    return Verdict(bool((found <= 0.05).all()), said)
 
 
 def reversed_is_easier(records: Records) -> Verdict:

@@ -143,3 +143,10 @@ def test_F36_each_prediction_of_the_mirage_fails_by_a_single_seed(number):
     arm, changes = FAILURES[number]
     found = PREDICTIONS[number].judge(records(arm, **changes))
     assert not found.held and found.figures
+
+
+def test_F36_what_never_comes_is_said_in_words():
+    unlearned = dict(learned=False, curves={WHOLE: 0 * LOG, PAGES: 0 * LOG})
+    figures = [prediction.judge(records(WIDE, **unlearned)).figures for prediction in PREDICTIONS]
+    assert figures[1].endswith("times, it never comes so far") and figures[4].endswith("%, half of them never are")
+    assert not any("inf" in each for each in figures)
