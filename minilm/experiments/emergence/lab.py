@@ -15,16 +15,21 @@ from tqdm import tqdm
 
 from minilm.errors import InputError, check_least, check_most
 from minilm.experiments.emergence.experiment import Experiment, Records
+from minilm.experiments.emergence.grokking_judged import GROKKING
 from minilm.experiments.emergence.in_context_judged import IN_CONTEXT
 from minilm.experiments.emergence.induction_judged import INDUCTION
+from minilm.experiments.emergence.mirage_judged import MIRAGE
 from minilm.experiments.emergence.plateau_judged import PLATEAU
+from minilm.experiments.emergence.quanta_judged import QUANTA
+from minilm.experiments.emergence.scaling_judged import SCALING
 from minilm.experiments.ladder import pool_of, workers_for
 from minilm.experiments.table import figures_table
 from minilm.files.atomic import write_json, write_text
 from minilm.files.tensors import read_json
 from minilm.training.memory import cost, cost_in_words
 
-EXPERIMENTS = {experiment.name: experiment for experiment in (INDUCTION, IN_CONTEXT, PLATEAU)}
+ALL = (PLATEAU, INDUCTION, IN_CONTEXT, MIRAGE, GROKKING, SCALING, QUANTA)
+EXPERIMENTS = {experiment.name: experiment for experiment in ALL}
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,16 @@ class EmergenceOptions:
     """Watch an ability appear in small models that are trained in minutes, and see what it depends on.
 
     induction: two layers learn to repeat what stood in the text before, and one layer does not.
+    plateau: pretraining stands still until heads have found the neighbours; they are given, and forbidden.
     in-context: three layers learn linear regression in the prompt, as good as least squares.
-    plateau: pretraining stands still until heads have found the neighbours; they are given, and forbidden."""
+    mirage: the same additions look sharp or smooth, according to how they are scored.
+    grokking: a network knows half of the sums on a clock by heart, and much later it can do the others.
+    scaling: forty small models say how good a larger one will be, before it is trained.
+    quanta: a loss that falls smoothly is the mean of many skills, each of which is learned at once."""
 
-    name: tyro.conf.Positional[Literal["induction", "in-context", "plateau"]] = "induction"
+    name: tyro.conf.Positional[
+        Literal["induction", "plateau", "in-context", "mirage", "grokking", "scaling", "quanta"]
+    ] = "induction"
     seeds: int = 3
     """How many times every arm is trained."""
     share: float = 1.0
