@@ -1,4 +1,8 @@
-"""What is expected of the mirage experiment, how it is judged, and its picture.  F36."""
+"""What is expected of the mirage experiment, how it is judged, and its picture.  F36.
+
+This is the second round. In the first, with the seeds 0 to 2, width 32 in reverse was to learn to add and all nine predictions
+failed (`experiments/README.md`); what its runs showed is predicted here, and tested on seeds that nobody has looked at.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +17,9 @@ from minilm.viz.rulers import over_steps
 
 GUESSING = {WHOLE: 0.0, PAGES: 0.0, DIGIT: 0.1, NATS: DIGITS * np.log(10)}  # 0.0001 whole answers are 0 here
 PERFECT = {WHOLE: 1.0, PAGES: 1.0, DIGIT: 1.0, NATS: 0.0}
-WIDE, FORWARDS, NARROW = "reversed, width 32", "forwards, width 32", "forwards, width 8"
-SHARP, SMOOTH = 2.5, 4.0
+MAIN, OTHER = "forwards, width 32", "reversed, width 32"
+SHARP, SMOOTH, ENOUGH = 2.5, 4.0, 0.8
+FRESH = 10  # the first seed of this round
 
 
 def factor(record: Mapping[str, Any], ruler: str) -> float:
@@ -24,7 +29,7 @@ def factor(record: Mapping[str, Any], ruler: str) -> float:
 
 
 def factors(records: Records, ruler: str) -> np.ndarray:
-    return np.array([factor(record, ruler) for record in records if record["arm"] == WIDE])
+    return np.array([factor(record, ruler) for record in records if record["arm"] == MAIN])
 
 
 def as_factors(found: np.ndarray) -> str:
@@ -32,12 +37,12 @@ def as_factors(found: np.ndarray) -> str:
 
 
 def it_is_learned(records: Records) -> Verdict:
-    found = of(records, WIDE, WHOLE)
+    found = of(records, MAIN, WHOLE)
     return Verdict(bool((found >= 0.9).all()), listed(100 * found, "{:.0f} %"))
 
 
 def at_most(ruler: str):
-    """A judge: by this ruler, the change is sharp in the widest models that answer in reverse."""
+    """A judge: by this ruler, the change is sharp in the widest models that answer forwards."""
 
     def judge(records: Records) -> Verdict:
         found = factors(records, ruler)
@@ -57,75 +62,60 @@ def at_least(ruler: str):
 
 
 def the_power_explains_it(records: Records) -> Verdict:
-    found = np.array([np.mean([abs(p[WHOLE] - p[PRODUCT]) for p in record["curve"]]) for record in records])
-    return Verdict(bool((found <= 0.05).all()), f"{found.min():.3f} to {found.max():.3f}, over all models")
+    mine = [record["curve"] for record in records if record["arm"] == MAIN]
+    found = np.array([np.mean([abs(p[WHOLE] - p[PRODUCT]) for p in curve]) for curve in mine])
+    return Verdict(bool((found <= 0.1).all()), listed(found, "{:.3f}"))
 
 
-def way(records: Records, arm: str, ruler: str) -> np.ndarray:
-    """How far every seed of an arm has come from guessing to perfect in the end, by this ruler."""
-    return (of(records, arm, ruler) - GUESSING[ruler]) / (PERFECT[ruler] - GUESSING[ruler])
-
-
-def half_the_way_unseen(records: Records) -> Verdict:
-    whole, nats = way(records, NARROW, WHOLE), way(records, NARROW, NATS)
-    said = f"{listed(100 * whole, '{:.1f} %')} whole; by likelihood {listed(100 * nats, '{:.0f} %')}"
-    return Verdict(bool(((whole <= 0.05) & (nats >= 0.4)).all()), said)
-
-
-def the_widths_jump(records: Records) -> Verdict:
-    whole, nats = (way(records, FORWARDS, ruler) - way(records, NARROW, ruler) for ruler in (WHOLE, NATS))
-    said = f"{listed(100 * whole, '{:.0f} %')} of the way by the whole answer; {listed(100 * nats, '{:.0f} %')} by likelihood"
-    return Verdict(bool(((whole >= 0.8) & (nats <= 0.6)).all()), said)
+def wherever_it_is_learned(records: Records) -> Verdict:
+    """In all runs of all arms that come to 80 % of the answers; it fails if there are none but the main ones."""
+    there = [record for record in records if record[WHOLE] >= ENOUGH]
+    sharp, smooth = (np.array([factor(record, ruler) for record in there]) for ruler in (WHOLE, NATS))
+    held = {record["arm"] for record in there} > {MAIN} and (sharp <= SHARP).all() and (smooth >= SMOOTH).all()
+    said = f"{len(there)} of {len(records)} runs: {as_factors(np.sort(sharp))} by the whole answer"
+    return Verdict(bool(held), f"{said}; {as_factors(np.sort(smooth))} by likelihood")
 
 
 def a_page_is_still_blank(records: Records) -> Verdict:
     """The pages of ten at the first measurement at which half of the answers are right; infinity if that never comes."""
-    mine = [record["curve"] for record in records if record["arm"] == WIDE]
+    mine = [record["curve"] for record in records if record["arm"] == MAIN]
     found = np.array([next((point[PAGES] for point in curve if point[WHOLE] >= 0.5), np.inf) for curve in mine])
     said = ", ".join("half of them never are" if np.isinf(value) else f"{100 * value:.0f} %" for value in found)
     return Verdict(bool((found <= 0.05).all()), said)
 
 
-def reversed_is_easier(records: Records) -> Verdict:
-    one, other = of(records, WIDE, WHOLE), of(records, FORWARDS, WHOLE)
-    return Verdict(
-        bool((one > other).all()), f"{listed(100 * one, '{:.0f} %')}; forwards {listed(100 * other, '{:.0f} %')}"
-    )
-
-
 PREDICTIONS = (
-    Prediction(
-        "Width 32 learns to add in reverse: at least 90 % of the answers are right, with every seed.", it_is_learned
-    ),
+    Prediction("Width 32 learns to add forwards: at least 90 % of the answers, with every seed.", it_is_learned),
     Prediction("By the whole answer that is sharp: 80 % take at most 2.5 times as many steps as 20 %.", at_most(WHOLE)),
     Prediction("By likelihood the same runs are smooth: that factor is at least 4.", at_least(NATS)),
     Prediction("By the digit they are smooth, too: at least 4.", at_least(DIGIT)),
     Prediction("When half of the answers are right, at most 5 % of the pages of ten are.", a_page_is_still_blank),
     Prediction(
-        "Control: the 4th power of the digit accuracy is the whole answer, to 0.05 in the mean.", the_power_explains_it
+        "Control: there, the 4th power of the digit accuracy is the whole answer, to 0.1 in the mean.",
+        the_power_explains_it,
     ),
     Prediction(
-        "Forwards, width 8 has at most 5 % of the answers right; by likelihood, it has come at least 40 % of the way.",
-        half_the_way_unseen,
+        "Wherever a model, of whatever width and order, comes to 80 %, it is sharp by the whole answer and smooth by likelihood.",
+        wherever_it_is_learned,
     ),
-    Prediction(
-        "From width 8 to 32, forwards: at least 80 % of the way by the whole answer, at most 60 % by likelihood.",
-        the_widths_jump,
-    ),
-    Prediction("At width 32, more answers are right in reverse than forwards, with every seed.", reversed_is_easier),
 )
+
+
+def fit_fresh(arm: str, seed: int, share: float = 1.0, bar: bool = False) -> dict[str, Any]:
+    """`fit` with the seeds of this round: 0 becomes 10."""
+    return fit(arm, seed + FRESH, share, bar)
 
 
 def draw(records: Records, folder: Path) -> list[str]:
     """Over the steps: three rulers of the widest models, and the power of the digit accuracy as the control."""
     panels: dict[str, dict[str, list]] = {}
-    for arm in (WIDE, FORWARDS):
+    for arm in (MAIN, OTHER):
         mine = [record["curve"] for record in records if record["arm"] == arm]
         named = {
             name: [([p["step"] for p in c], [p[name] for p in c]) for c in mine] for name in (WHOLE, DIGIT, PRODUCT)
         }
         panels[f"share that is right: {arm}"] = named
-    mine = [record["curve"] for record in records if record["arm"] in (WIDE, FORWARDS)]
+    mine = [record["curve"] for record in records if record["arm"] in (MAIN, OTHER)]
     panels["nats per answer: both"] = {NATS: [([p["step"] for p in c], [p[NATS] for p in c]) for c in mine]}
     over_steps(panels, folder / "mirage.png")
     return ["mirage.png"]
@@ -141,7 +131,7 @@ MIRAGE = Experiment(
         for arm, (width, reverse) in ARMS.items()
     },
     predictions=PREDICTIONS,
-    fit=fit,
+    fit=fit_fresh,
     figures={DIGIT: "{:.3f}", WHOLE: "{:.3f}", PRODUCT: "{:.3f}", PAGES: "{:.3f}", NATS: "{:.2f}"},
     draw=draw,
     how_to_read=(
