@@ -19,7 +19,7 @@ from minilm.training.muon import Muon, matrix_groups
 from minilm.training.objective import Accumulable, Objective
 from minilm.training.optimizer import AdamW, parameter_groups
 from minilm.training.schedule import Budget
-from minilm.training.state import add_metrics, read_metrics, restore, save_state, snapshot, start_metrics
+from minilm.training.state import add_metrics, go_back, read_metrics, restore, save_state, snapshot, start_metrics
 from minilm.training.team import Team
 
 
@@ -193,6 +193,7 @@ class TrainingRun:
         progress = self.progress
         if state is not None:
             self.restore(out, state)
+            go_back(out, progress.step)
         start_metrics(out, progress.step if state is not None else None)
 
         saved = progress.step  # of the state that a run which diverges can be resumed from
