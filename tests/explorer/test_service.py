@@ -141,6 +141,7 @@ def refusal(reply, status):
         ("names", "predict", {"texts": ["a"], "pairs": ["b"]}, 400, "tags single texts"),
         ("writer", "generate", {"tokens": 201}, 400, "from 1 to 200, not 201"),
         ("writer", "generate", {"temperature": 0.001}, 400, "at least 0.01"),
+        ("writer", "generate", {"temperature": 10**400}, 400, '"temperature" must be a number from 0 to 5'),
         ("writer", "generate", {"top_p": 0}, 400, "top_p"),
         ("writer", "generate", {"seed": -1}, 400, "seed"),
         ("writer", "generate", {"prompt": "hen " * 100}, 400, "the model reads 24: shorten it"),
