@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError, check_least
 from minilm.examples.batching import Batch, hash_of
-from minilm.files.lock import held
+from minilm.files.lock import alone_in
 from minilm.layers.dropout import use_generator
 from minilm.training.loop import Diverged, LearningRate, Progress, Step, train
 from minilm.training.muon import Muon, matrix_groups
@@ -180,10 +180,7 @@ class TrainingRun:
             if not self.done:
                 raise KeyboardInterrupt
             return {}
-        with held(
-            out / "training.lock",
-            f"another process is training in {out}: wait until it ends, or choose another --out.",
-        ):
+        with alone_in(out):
             return self.train_alone_in(out, held_out, save_model, facts, state, evaluations, title, bar, say, on_report)
 
     def train_alone_in(
