@@ -21,6 +21,7 @@ from minilm.experiments.rungs import Start, published_rung
 from minilm.experiments.table import markdown_table
 from minilm.experiments.tracks import Track, track_for
 from minilm.files.atomic import write_json, write_text
+from minilm.files.lock import alone_in
 from minilm.jobs.pretrain import PretrainOptions, prepare_for, pretrain, vectors_for
 from minilm.pretrained.protocol import open_classifier, open_pretraining
 from minilm.pretrained.registry import locate
@@ -201,6 +202,8 @@ def pretraining_settings(options: QuickstartOptions, track: Track) -> PretrainOp
 def clear(run: Path) -> None:
     """Without --resume the quickstart starts from nothing and replaces what an earlier one left in its own folder."""
     if (run / "training_state").exists():
+        with alone_in(run):
+            pass  # nobody else trains in it
         shutil.rmtree(run)
 
 

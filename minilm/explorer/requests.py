@@ -1,7 +1,6 @@
 """What may be asked of the server: sizes and kinds of the fields, checked before any model sees them."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -88,7 +87,7 @@ def number(least: float, most: float) -> Check:
     """A number in a range."""
 
     def check(value: Any, name: str, limits: Limits) -> float:
-        if type(value) not in (int, float) or not math.isfinite(value) or not least <= value <= most:
+        if type(value) not in (int, float) or not least <= value <= most:  # NaN and infinity are in no range
             raise InputError(f'"{name}" must be a number from {least:g} to {most:g}, not {shortened(value)}.')
         return float(value)
 

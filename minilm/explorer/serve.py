@@ -47,15 +47,14 @@ def serve(options: ServeOptions, say: Callable[[str], None] = print) -> None:
     try:
         import uvicorn
 
-        from minilm.explorer.service import LOCAL, Service
+        from minilm.explorer.service import Service, names_for
     except ImportError as missing:
         raise InputError(f"{missing.name} is not installed: pip install 'minilm[serve]'.") from None
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     limits = Limits(tokens=options.most_tokens, waiting=options.most_waiting)
     found = served(open_subject(options.run, Notes(aside if say is print else say)), limits)
-    local = options.host in ("127.0.0.1", "localhost", "::1")
-    service = Service(found, LOCAL if local else None)
+    service = Service(found, names_for(options.host))
     config = uvicorn.Config(service.app, log_level="warning", access_log=False, server_header=False)
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:

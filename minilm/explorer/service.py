@@ -10,6 +10,7 @@ another site cannot ask: a request must be JSON, which browsers send elsewhere o
 
 import asyncio
 import functools
+from ipaddress import ip_address
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
@@ -36,6 +37,16 @@ SENTENCES = {
 }
 FIELDS = {"--truncate": '"truncate": true', "--pair and --pair-column": '"pairs"', "--pair": '"pairs"'}
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
+
+
+def names_for(host: str) -> tuple[str, ...] | None:
+    """The names under which a server that listens at `host` may be asked; None, which means any, if other machines reach it."""
+    try:
+        local = ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    name = f"[{host}]" if ":" in host else host
+    return tuple(dict.fromkeys((name, *LOCAL))) if local else None
 
 
 class Service:

@@ -14,7 +14,7 @@ from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.models.verbaliser import Verbaliser
 from minilm.pretrained.adapter import is_adapter
 from minilm.pretrained.protocol import open_model
-from minilm.pretrained.registry import PUBLISHED_MODELS
+from minilm.pretrained.registry import published_name
 from minilm.pretrained.run_folder import LoadedModel
 from minilm.text.characters import visible
 from minilm.text.tokenizer import Tokenizer
@@ -76,7 +76,7 @@ def open_subject(folder: Path, note: Note = unheard) -> Subject:
 
     Raises InputError, in one sentence, for a folder that holds neither, and for a model that the explorer does not show.
     """
-    published = str(folder) in PUBLISHED_MODELS
+    published = published_name(folder) is not None
     if not published and not folder.exists():
         raise InputError(f"there is no folder {folder}: name one that `minilm pretrain` or `minilm finetune` wrote.")
     if folder.is_dir() and not (folder / "config.json").exists() and not is_adapter(folder):

@@ -26,13 +26,36 @@ def seal(folder: Path, names: Iterable[str]) -> str:
     return seal_of(files)
 
 
-def unseal(folder: Path) -> None:
-    """Say that the files of a folder are about to change: an interrupted change must not look like damage."""
+def unseal(folder: Path) -> list[str]:
+    """Say that the files of a folder are about to change: an interrupted change must not look like damage.
+
+    Returns the names of the files that were sealed; none, if their list cannot be read.
+    """
+    try:
+        names = list(sealed_in(folder))
+    except (OSError, InputError):
+        names = []
     (folder / FILE).unlink(missing_ok=True)
+    return names
 
 
 def seal_of(files: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+
+def sealed_in(folder: Path) -> dict[str, str]:
+    """The names and the checksums in a sealed folder. Raises InputError if their list is damaged."""
+    path = folder / FILE
+    try:
+        entries = read_json(path)
+        files = {str(name): str(checksum) for name, checksum in dict(entries.get("files", {})).items()}
+        if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
+            raise ValueError("a name outside the folder")
+    except (InputError, TypeError, ValueError):
+        raise InputError(f"{path} is damaged: it holds no checksums.") from None
+    if entries.get("seal") != seal_of(files):
+        raise InputError(f"{path} is damaged: its own checksum differs.")
+    return files
 
 
 def check(folder: Path, advice: str = f"If you changed it yourself, delete {FILE}.") -> str | None:
@@ -44,14 +67,9 @@ def check(folder: Path, advice: str = f"If you changed it yourself, delete {FILE
     if not path.exists():
         return None
     try:
-        entries = read_json(path)
-        files = {str(name): str(checksum) for name, checksum in dict(entries.get("files", {})).items()}
-        if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
-            raise ValueError("a name outside the folder")
-    except (InputError, TypeError, ValueError):
-        raise InputError(f"{path} is damaged: it holds no checksums. {advice}") from None
-    if entries.get("seal") != seal_of(files):
-        raise InputError(f"{path} is damaged: its own checksum differs. {advice}")
+        files = sealed_in(folder)
+    except InputError as error:
+        raise InputError(f"{error} {advice}") from None
     for name, checksum in files.items():
         if not (folder / name).is_file():
             raise InputError(f"{folder / name} is missing: {FILE} lists it. {advice}")

@@ -1,7 +1,7 @@
 """One process at a time: a lock on a folder, which the operating system lets go when its holder ends, however it ends."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,6 +22,12 @@ def held(path: Path, refusal: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def alone_in(run: Path) -> AbstractContextManager[None]:
+    """Hold a run folder for training. Raises InputError if another process trains in it."""
+    refusal = f"another process is training in {run}: wait until it ends, or choose another folder."
+    return held(run / "training.lock", refusal)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from minilm.models.adaptation import Adaptation, adaptive_layers, short_name, tr
 from minilm.models.heads import HeadConfig
 from minilm.models.verbaliser import VerbaliserConfig
 from minilm.pretrained.architecture import Architecture
-from minilm.pretrained.registry import PUBLISHED_MODELS, locate
+from minilm.pretrained.registry import locate, published_name
 from minilm.pretrained.weights import refuse_broken_numbers
 from minilm.text.tokenizer import Tokenizer
 
@@ -41,8 +41,8 @@ class AdapterFile:
 
     def find_base(self, given: Path | str | None = None) -> Path | str:
         """Where the base lies: `given`, or where it was. Raises InputError if it is not there, or is another model."""
-        where = given or (self.base if self.base in PUBLISHED_MODELS else self.folder / self.base)
-        if where not in PUBLISHED_MODELS and not Path(where).exists():
+        where = given or published_name(self.base) or self.folder / self.base
+        if published_name(where) is None and not Path(where).exists():
             raise InputError(
                 f"the adapter {self.folder} needs its base, and {where} does not exist: name it with --base."
             )
@@ -73,8 +73,8 @@ def fingerprint(base: Path | str) -> str:
 
 def save_adapter(folder: Path, model: nn.Module, adaptation: Adaptation, base: Path | str) -> None:
     """Write what was trained, and how `open_classifier` finds the base again."""
-    where = str(base)
-    if where not in PUBLISHED_MODELS:
+    where = published_name(base)
+    if where is None:
         try:
             where = Path(os.path.relpath(base, folder)).as_posix()
         except ValueError:  # on another drive of Windows

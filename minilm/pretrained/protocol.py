@@ -76,8 +76,7 @@ def described(name: Path | str):
     """The path of a model, the entries of its `config.json`, its adapter, and its config. Raises InputError, also if a file of
     the folder is not as minilm wrote it."""
     path = locate(name)
-    if path.is_dir():
-        check(path)
+    check(folder_of(path))
     entries = read_config(path)
     architecture = architecture_in(path, entries)
     config = architecture.read_config(entries, str(path / "config.json"))

@@ -79,16 +79,21 @@ def files_of(model: Published) -> list[Path]:
     return [folder / model.folder / file for file in model.files] if folder else []
 
 
+def published_name(name_or_path: str | Path) -> str | None:
+    """The name under which a model is in `PUBLISHED_MODELS`, also if its title or its address is given; None for a path."""
+    name = str(name_or_path).replace("\\", "/").lower().removeprefix("sentence-transformers/")
+    return name if name in PUBLISHED_MODELS else None
+
+
 def locate(name_or_path: str | Path) -> Path:
     """Where a model lies: a published one by its name (its files are checked first), any other by its path as it is.
 
     Raises InputError if the package is missing, if one of its files has another checksum, or if the name is nearly that of
     a model and is no path.
     """
-    text = str(name_or_path)
-    name = text.lower().removeprefix("sentence-transformers/")
-    if name not in PUBLISHED_MODELS:
-        close = difflib.get_close_matches(name, PUBLISHED_MODELS, n=1, cutoff=0.8)
+    text, name = str(name_or_path), published_name(name_or_path)
+    if name is None:
+        close = difflib.get_close_matches(text.lower(), PUBLISHED_MODELS, n=1, cutoff=0.8)
         if close and not Path(text).exists():
             raise InputError(f"there is no model {text!r} here: did you mean {close[0]!r}?")
         return Path(name_or_path)

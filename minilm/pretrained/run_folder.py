@@ -23,6 +23,8 @@ from minilm.pretrained.registry import locate
 from minilm.pretrained.weights import refuse_broken_numbers, weights_of
 from minilm.text.tokenizer import Tokenizer
 
+OTHER_MODELS = (WEIGHTS, EIGHT_BIT, "adapter.json")  # what a folder is opened as before anything else is looked at
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -53,7 +55,7 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
     own, scales = separated({name: w for name, w in weights_of(model).items() if not name.startswith(elsewhere)})
     weights = named_with_scales(architecture, model, own, scales)
     folder.mkdir(parents=True, exist_ok=True)
-    unseal(folder)
+    before = unseal(folder)
     write_text(folder / "tokenizer.json", tokenizer.to_json())
     facts: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     facts["model_input_names"] = list(architecture.inputs)  # without it a pair would get no segments there
@@ -67,6 +69,8 @@ def save_folder(folder: Path, architecture: Architecture, model: nn.Module, toke
     write_tensors(folder / (EIGHT_BIT if scales else WEIGHTS), weights)
     write_json(folder / "config.json", architecture.write_config(model) | architecture.token_ids(tokenizer))
     own_files = ["tokenizer.json", "tokenizer_config.json", EIGHT_BIT if scales else WEIGHTS, "config.json"]
+    for name in {*before, *OTHER_MODELS} - {*own_files, *others}:
+        (folder / name).unlink(missing_ok=True)  # of another kind of model, for which this one would be taken
     seal(folder, [*own_files, *others])
 
 

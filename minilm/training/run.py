@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError, check_least
 from minilm.examples.batching import Batch, hash_of
-from minilm.files.lock import held
+from minilm.files.lock import alone_in
 from minilm.layers.dropout import use_generator
 from minilm.training.loop import Diverged, LearningRate, Progress, Step, train
 from minilm.training.muon import Muon, matrix_groups
 from minilm.training.objective import Accumulable, Objective
 from minilm.training.optimizer import AdamW, parameter_groups
 from minilm.training.schedule import Budget
-from minilm.training.state import add_metrics, read_metrics, restore, save_state, snapshot, start_metrics
+from minilm.training.state import add_metrics, go_back, read_metrics, restore, save_state, snapshot, start_metrics
 from minilm.training.team import Team
 
 
@@ -180,10 +180,7 @@ class TrainingRun:
             if not self.done:
                 raise KeyboardInterrupt
             return {}
-        with held(
-            out / "training.lock",
-            f"another process is training in {out}: wait until it ends, or choose another --out.",
-        ):
+        with alone_in(out):
             return self.train_alone_in(out, held_out, save_model, facts, state, evaluations, title, bar, say, on_report)
 
     def train_alone_in(
@@ -193,6 +190,7 @@ class TrainingRun:
         progress = self.progress
         if state is not None:
             self.restore(out, state)
+            go_back(out, progress.step)
         start_metrics(out, progress.step if state is not None else None)
 
         saved = progress.step  # of the state that a run which diverges can be resumed from

@@ -29,18 +29,8 @@ from minilm.training.optimizer import Optimizer
 VERSION = 3  # raised when names or contents change, so that an older state is refused instead of misread
 # What may differ between a run and its resumption: where files lie and what is displayed, but nothing that affects the
 # model. The contents of corpus and tokenizer may not differ: `check_corpus` compares them.
-MAY_CHANGE = {
-    "out",
-    "resume",
-    "resume_at",
-    "cache",
-    "progress",
-    "tensorboard",
-    "device",
-    "corpus",
-    "tokenizer",
-    "watch",
-}
+MAY_CHANGE = {"out", "cache", "corpus", "tokenizer", "device"}
+MAY_CHANGE |= {"resume", "resume_at", "progress", "tensorboard", "watch"}
 
 
 def save_state(run: Path, step: int, tensors: dict[str, Tensor], facts: dict) -> None:
@@ -69,7 +59,7 @@ def load_state(run: Path, at: int | None = None) -> tuple[dict[str, Tensor], dic
     """
     states = run / "training_state"
     if at is not None:
-        return read_state(run, state_of_step(states, at))
+        return read_state(run, state_of_step(run, at))
     if not (states / "latest.json").exists():
         if len(list(states.glob(f"step-*/{CHECKSUMS}"))) < 2:  # with one, the run was killed while it saved its first
             return None
@@ -125,23 +115,33 @@ def read_facts(run: Path, folder: Path) -> dict:
 def way_out(run: Path) -> str:
     """What to do about a damaged state: the newest whole one, or another folder."""
     for folder in sorted((run / "training_state").glob("step-*"), reverse=True):
-        try:
-            if check(folder, "") is not None:
-                read_state(run, folder)
-                return f"The state of step {steps_of(folder):,} is whole: add --resume-at {steps_of(folder)} to go on from it."
-        except InputError:
-            pass
+        if is_whole(run, folder):
+            step = steps_of(folder)
+            return f"The state of step {step:,} is whole: add --resume-at {step} to go on from it."
     return "No other state is whole: begin again in another --out."
 
 
-def state_of_step(states: Path, at: int) -> Path:
-    """The folder of the state of a step. Raises InputError, with the steps that there are."""
-    there = sorted(folder for folder in states.glob("step-*") if (folder / CHECKSUMS).exists())
-    for folder in reversed(there):
-        if steps_of(folder) == at:
-            return folder
+def is_whole(run: Path, folder: Path) -> bool:
+    """Whether a state has checksums, is as they say, and belongs to the metrics of its run."""
+    try:
+        return check(folder, "") is not None and bool(read_state(run, folder))
+    except InputError:
+        return False
+
+
+def state_of_step(run: Path, at: int) -> Path:
+    """The folder of the state of a step; of two, one that is whole. Raises InputError, with the steps that there are."""
+    there = sorted(folder for folder in (run / "training_state").glob("step-*") if (folder / CHECKSUMS).exists())
+    if found := [folder for folder in there if steps_of(folder) == at]:
+        return next((folder for folder in found if is_whole(run, folder)), found[-1])
     steps = " and ".join(f"{steps_of(folder)}" for folder in there) or "none"
-    raise InputError(f"{states} holds no complete state of step {at} (there is {steps}).")
+    raise InputError(f"{run / 'training_state'} holds no complete state of step {at} (there is {steps}).")
+
+
+def go_back(run: Path, step: int) -> None:
+    """Make the state of this step the last one. What was saved after it, damaged or not, is then no longer the run's."""
+    folder = state_of_step(run, step)
+    write_json(folder.with_name("latest.json"), {"folder": folder.name, "seal": check(folder, "")})
 
 
 def steps_of(folder: Path) -> int:

@@ -77,8 +77,8 @@ class Team:
         """Which of the batches of a step this process takes. Raises InputError if they cannot be shared out evenly."""
         if batches % self.size:
             raise InputError(
-                f"{batches} batches per step cannot be shared by {self.size} processes: begin a run with --accumulate a multiple of "
-                f"{self.size}."
+                f"{batches} batches per step cannot be shared by {self.size} processes: begin a run whose --accumulate is a "
+                f"multiple of {self.size}."
             )
         return range(self.rank, batches, self.size)
 

@@ -415,3 +415,13 @@ def test_the_tables_of_the_page_are_those_that_were_measured():
     shown = (tables.accuracy_table, tables.next_token_table, tables.dialogue_table, tables.loss_table, tables.tag_table)
     for name, table in zip(ALL, shown, strict=True):
         assert table(of(measured, name)).markdown() in text, name
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_pretraining_that_was_stopped_before_its_first_state_begins_again(saved, tmp_path):
+    options = DocumentsOptions(out=tmp_path)
+    state = options.start("en") / "training_state"
+    (state / "step-00000000").mkdir(parents=True)
+    if saved:
+        (state / "latest.json").write_text("{}", encoding="utf-8")
+    assert options.pretraining("en").resume == saved

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -101,6 +103,28 @@ def toy(monkeypatch, tmp_path):
         return quickstart(QuickstartOptions(language, **options | changes), say, more_rungs)
 
     return run
+
+
+def test_a_quickstart_that_is_training_is_not_cleared_away(tmp_path):
+    (tmp_path / "training_state").mkdir()
+    code = """
+import sys
+from pathlib import Path
+from minilm.files.lock import alone_in
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], cwd=DATA.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.readline()
+        with pytest.raises(InputError, match="another process is training in"):
+            story.clear(tmp_path)
+        assert (tmp_path / "training_state").exists()
+        other.communicate(b"\n")
+    story.clear(tmp_path)
+    assert not tmp_path.exists()
 
 
 @pytest.mark.parametrize(

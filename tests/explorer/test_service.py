@@ -16,7 +16,7 @@ import httpx
 
 from minilm.explorer.answers import ENDPOINTS, served
 from minilm.explorer.requests import Limits
-from minilm.explorer.service import Service
+from minilm.explorer.service import Service, names_for
 from minilm.jobs.predict import FillMaskOptions, PredictOptions, fill_mask, predict
 from minilm.jobs.similar import SimilarOptions, similar
 from minilm.training.writing import write
@@ -141,6 +141,7 @@ def refusal(reply, status):
         ("names", "predict", {"texts": ["a"], "pairs": ["b"]}, 400, "tags single texts"),
         ("writer", "generate", {"tokens": 201}, 400, "from 1 to 200, not 201"),
         ("writer", "generate", {"temperature": 0.001}, 400, "at least 0.01"),
+        ("writer", "generate", {"temperature": 10**400}, 400, '"temperature" must be a number from 0 to 5'),
         ("writer", "generate", {"top_p": 0}, 400, "top_p"),
         ("writer", "generate", {"seed": -1}, 400, "seed"),
         ("writer", "generate", {"prompt": "hen " * 100}, 400, "the model reads 24: shorten it"),
@@ -194,6 +195,23 @@ def test_sizes_and_hosts_are_limited(services):
     assert reply.status_code == 200
     (reply,) = asked(service, ("GET", "/api/explore", {}))
     assert "does not take this method" in refusal(reply, 405)
+
+
+@pytest.mark.parametrize(
+    ("host", "names"),
+    [
+        ("127.0.0.1", ("127.0.0.1", "localhost", "[::1]")),
+        ("localhost", ("localhost", "127.0.0.1", "[::1]")),
+        ("127.0.0.2", ("127.0.0.2", "127.0.0.1", "localhost", "[::1]")),
+        ("::1", ("[::1]", "127.0.0.1", "localhost")),
+        ("0.0.0.0", None),
+        ("192.168.1.7", None),
+        ("::", None),
+        ("somewhere.example", None),
+    ],
+)
+def test_a_server_for_this_machine_alone_answers_only_under_its_names(host, names):
+    assert names_for(host) == names
 
 
 def test_more_than_a_few_have_to_come_back(subjects):

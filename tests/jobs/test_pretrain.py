@@ -278,6 +278,16 @@ def test_from_the_state_before_the_last_one_a_run_goes_on_to_the_same_end(run, s
     assert_same_run(copy, straight)
 
 
+def test_where_the_name_of_the_last_state_is_damaged_a_run_goes_on_from_the_state_that_is_offered(
+    run, straight, tmp_path, no_picture
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(straight, copy)
+    (copy / "training_state" / "latest.json").write_text("{", encoding="utf-8")
+    pretrain(run(out=copy, resume_at=8), silent)
+    assert_same_run(copy, straight)
+
+
 def resealed(folder, tensors=None, facts=None):
     """A state with other contents, which its checksums confirm: as only an attacker or a mistake of ours would make it."""
     if tensors is not None:

@@ -15,7 +15,8 @@ from minilm.jobs.finetune import FinetuneOptions, finetune, recipe_for
 from minilm.jobs.predict import PredictOptions, predict
 from minilm.jobs.pretrain import pretrain
 from minilm.models.adaptation import Adaptation, adaptive_layers, trained_weights
-from minilm.pretrained.adapter import SETTINGS, WEIGHTS
+from minilm.pretrained import adapter, registry
+from minilm.pretrained.adapter import SETTINGS, WEIGHTS, read_adapter, save_adapter
 from minilm.pretrained.protocol import open_classifier, open_model
 from minilm.training.state import read_metrics
 from minilm.training.supervised import Recipe
@@ -123,6 +124,16 @@ def test_F32_an_adapter_for_another_base_is_refused_and_a_moved_base_is_named(bo
         open_classifier(broken(base="gone"))
     with pytest.raises(InputError, match="--base is for adapters"):
         open_classifier(books[0], base=moved)
+
+
+@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2", "all-minilm-l6-v2"])
+def test_F32_the_base_of_an_adapter_is_a_published_model_by_any_of_its_names(name, books, kept, tmp_path, monkeypatch):
+    for module in (adapter, registry):
+        monkeypatch.setattr(module, "locate", lambda _: books[0])
+    found = open_classifier(kept)
+    save_adapter(tmp_path, found.model, read_adapter(kept).adaptation, name)
+    assert read_adapter(tmp_path).base == "all-minilm-l6-v2"
+    assert read_adapter(tmp_path).find_base() == "all-minilm-l6-v2"
 
 
 @pytest.mark.parametrize(

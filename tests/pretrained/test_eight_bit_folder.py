@@ -1,11 +1,14 @@
 """A folder with a model in 8 bits opens again, bit for bit, and whoever cannot read it says so."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
 from minilm.errors import InputError
+from minilm.files.checksums import seal
 from minilm.files.tensors import EIGHT_BIT
 from minilm.layers.eight_bit import Int8Embedding, Int8Linear, in_eight_bits
 from minilm.layers.pruning import without_heads
@@ -68,6 +71,38 @@ def test_a_model_in_8_bits_opens_again_bit_for_bit(kind, embeddings, tokenizer, 
     assert sizes[0] < sizes[1] and not (tmp_path / "small" / "model.safetensors").exists()
     save_model(tmp_path / "again", found, tokenizer)
     assert (tmp_path / "again" / EIGHT_BIT).read_bytes() == (tmp_path / "small" / EIGHT_BIT).read_bytes()
+
+
+@pytest.fixture
+def sealed(monkeypatch):
+    """Folders with checksums, which the other tests of this room do without."""
+    monkeypatch.setattr(run_folder, "seal", seal)
+
+
+@pytest.mark.parametrize("now", ["sentences", "texts", "8 bits"])
+@pytest.mark.parametrize("before", ["sentences", "texts", "8 bits"])
+def test_a_model_replaces_the_whole_of_the_one_that_was_saved_in_its_folder_before(
+    before, now, sealed, tokenizer, tmp_path
+):
+    for name in (before, now):
+        model = in_eight_bits(made("texts", tokenizer), True) if name == "8 bits" else made(name, tokenizer)
+        save_model(tmp_path / "both", model, tokenizer)
+        (tmp_path / "both" / "mine.txt").write_text("kept", encoding="utf-8")
+    save_model(tmp_path / "alone", model, tokenizer)
+    names = [{p.relative_to(tmp_path / at) for p in (tmp_path / at).rglob("*.*")} for at in ("both", "alone")]
+    assert names[0] - names[1] == {Path("mine.txt")} and names[1] <= names[0]
+    found = open_model(tmp_path / "both").model
+    a, b = weights_of(model), weights_of(found)
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("named", ["", "model.safetensors"])
+def test_damage_is_noticed_also_if_the_file_of_weights_is_named(named, sealed, tokenizer, tmp_path):
+    save_model(tmp_path, made("texts", tokenizer), tokenizer)
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(InputError, match=r"tokenizer\.json is damaged"):
+        open_model(tmp_path / named)
 
 
 @pytest.fixture

@@ -115,6 +115,16 @@ def test_a_damaged_cache_names_the_folder_to_delete(file, ready):
     assert ready().train.tokens
 
 
+def test_corpora_whose_names_have_points_do_not_wait_for_each_other(ready, tmp_path):
+    for name in ("notes.v1.txt", "notes.v2.txt"):
+        shutil.copyfile(DATA / "english.txt", tmp_path / name)
+        (tmp_path / name).open("a", encoding="utf-8").write(f"{name}\n")
+        ready(tmp_path / name)
+    cache = tmp_path / "cache"
+    folders = set(cache.iterdir())
+    assert len(folders) == 2 and {path.parent for path in cache.rglob("*.lock")} == folders
+
+
 def test_a_folder_of_texts_is_another_corpus_when_one_of_them_changes(ready, tmp_path):
     folder = tmp_path / "texts"
     folder.mkdir()

@@ -17,7 +17,7 @@ from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig
 from minilm.pretrained.weights import load_weights, weights_of
 from minilm.training import state
-from minilm.training.state import VERSION, add_metrics, load_state, read_metrics, save_state, start_metrics
+from minilm.training.state import VERSION, add_metrics, go_back, load_state, read_metrics, save_state, start_metrics
 
 TOP = Path(__file__).parents[2]
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([7, 8], dtype=torch.int64)}
@@ -196,6 +196,28 @@ def test_damage_to_the_last_state_is_noticed_and_the_one_before_it_offered(name,
     )  # then it does not fit its files
     tensors, facts = load_state(tmp_path, at=10)
     assert tensors["w"].item() == 10 and facts["step"] == 10
+
+
+def test_going_back_to_a_state_makes_it_the_last_one_and_keeps_it(tmp_path):
+    for step in (10, 20):
+        add_metrics(tmp_path, step=step, loss=1 / step)
+        save(tmp_path, step)
+    (tmp_path / "training_state" / "latest.json").write_text("{", encoding="utf-8")
+    go_back(tmp_path, 10)
+    start_metrics(tmp_path, 10)
+    assert_state(tmp_path, 10)  # a run that is killed here goes on from it
+    add_metrics(tmp_path, step=20, loss=0.5)
+    save(tmp_path, 20)
+    assert_state(tmp_path, 20)
+    assert load_state(tmp_path, at=10)[0]["w"].item() == 10  # rather than the abandoned state of step 20
+
+
+@pytest.mark.parametrize("broken", ["step-00000020", "step-00000020-again"])
+def test_of_two_states_of_a_step_the_whole_one_is_read(broken, tmp_path):
+    for step in (20, 20):
+        save(tmp_path, step)
+    (tmp_path / "training_state" / broken / "state.safetensors").write_bytes(b"")
+    assert load_state(tmp_path, at=20)[0]["w"].item() == 20
 
 
 def test_a_missing_name_of_the_last_state_is_noticed(tmp_path):

@@ -79,7 +79,7 @@ class DocumentsOptions:
         return replace(
             *(recipe,),
             steps=self.scaled(STEPS[language]),
-            resume=(out / "training_state").exists(),
+            resume=(out / "training_state" / "latest.json").exists(),
             out=out,
             cache=self.cache,
             device="cpu",

@@ -1,5 +1,4 @@
-"""The page of `minilm documents`: for each document its program, what is wrong in it, the program put right, "
-"and both tables."""
+"""The page of `minilm documents`: for each document its program, what is wrong in it, the program put right, and both tables."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
