@@ -48,13 +48,15 @@ from minilm.viz import schematics
 from minilm.viz.plots import COLOURS, GREY
 from minilm.viz.teaching import FAST, agree, claim, panels
 
-rng = np.random.default_rng(0)
+SEED = 0
+rng = np.random.default_rng(SEED)
 torch.set_num_threads(1)  # matrix products as small as ours run faster on one thread
 LABELS = ("negative", "positive")
 
 # %% [markdown]
-# First we need a model that guesses masked words. This one is small and reads film reviews for a few seconds; the command
-# `minilm pretrain` does the same with more of both. Of the two kinds of pretraining in the picture we take the left one:
+# First we need a model that guesses masked words. This one is small, a single layer, and reads 4,000 film reviews for some
+# seconds; the command `minilm pretrain` does the same with more of everything. Of the two kinds of pretraining in the picture
+# we take the left one:
 
 # %%
 schematics.masked_and_causal()
@@ -63,23 +65,28 @@ schematics.masked_and_causal()
 folder = tempfile.TemporaryDirectory()  # removed when the notebook is closed
 here = Path(folder.name)
 reviews = corpus.labelled("imdb")
-texts = [reviews[i].text.replace("\n", " ") for i in rng.permutation(len(reviews))[: 120 if FAST else 1200]]
+order = rng.permutation(len(reviews))
+texts = [reviews[i].text.replace("\n", " ") for i in order[: 400 if FAST else 4000]]
 (here / "reviews.txt").write_text("\n\n".join(texts), encoding="utf-8")
 pretrain(
     PretrainOptions(
-        corpus=str(here / "reviews.txt"), out=here / "base", cache=here / "cache", vocab_size=1200 if FAST else 4000,
-        width=64, layers=1, heads=4, length=48, batch=32, steps=8 if FAST else 200, next_sentence_weight=0.0,
-        mask_rate=0.3, evaluations=2, held_out=20 if FAST else 50, progress=False,
+        corpus=str(here / "reviews.txt"), out=here / "base", cache=here / "cache", vocab_size=2000 if FAST else 4000,
+        width=64, layers=1, heads=4, length=96, batch=24, steps=8 if FAST else 300, learning_rate=3e-3,
+        embedding_learning_rate_scale=1.0, next_sentence_weight=0.0, mask_rate=0.3, evaluations=1,
+        held_out=20 if FAST else 50, seed=SEED, progress=False,
     ),
     say=lambda *_: None,
 )  # fmt: skip
 base = open_pretraining(here / "base")
 tokenizer = base.tokenizer
-for sentence in ("a wonderful film . it was [MASK] .", "the worst film of the year . it was [MASK] ."):
+for sentence in ("a [MASK] film . i loved it .", "a [MASK] film . i hated it ."):
     (guesses,) = fill(base.model, tokenizer, sentence, top=6)
     print(sentence, "→", ", ".join(f"{word} {p:.1%}" for word, p in guesses))
 
 # %% [markdown]
+# It has learned which words are frequent in reviews, and not much more: whether "loved" or "hated" follows hardly changes its
+# guesses. What it knows about praise lies in small differences between logits, and this notebook is about reading them.
+#
 # ## Words that stand for labels  (F33 · D0 §2.2.1, D4 §2.1.4)
 # A *template* (模板) puts the text into a sentence with one `[MASK]`, and a *verbaliser* (标签词映射) names for each label
 # $k$ the words that would stand for it there. The head for masked words gives a logit for each of the $V$ tokens; the
@@ -88,13 +95,14 @@ for sentence in ("a wonderful film . it was [MASK] .", "the worst film of the ye
 # $$z_k = \frac{1}{n_k} \sum_{w \in \text{words of } k} z_w - \text{prior}_k \qquad P(k \mid x) = \text{softmax}(z)_k$$
 #
 # The softmax runs over the $K$ labels alone. Nothing is trained, and no weight is added.
+#
+# The texts are reviews that the model has not read, cut so that each fits into 96 tokens together with the prompt: 800 to
+# measure on, and 300 others, the *pool*, from which we shall take what may be known, first the texts and later some labels.
 
 # %%
-TEMPLATE, WORDS = "{text} It was [MASK].", ("terrible", "great")
-sentences = corpus.labelled("rotten-tomatoes")
-order = rng.permutation(len(sentences))
+TEMPLATE, WORDS = "A [MASK] film. {text}", ("terrible,bad,awful,worst", "great,good,wonderful,best")
 test, pool = (
-    [sentences[i] for i in order[a:b]] for a, b in ((0, 100 if FAST else 600), (1000, 1100 if FAST else 1600))
+    [reviews[i] for i in order[a:b]] for a, b in ((6000, 6060 if FAST else 6800), (5000, 5060 if FAST else 5300))
 )
 
 
@@ -120,7 +128,7 @@ with torch.no_grad():
     z = base.model(batch.input_ids, batch.token_type_ids, batch.attention_mask).mlm_logits  # [B, T, V]
     logits = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
 at_mask = z[batch.input_ids == tokenizer.mask].double().numpy()  # [N, V]
-words = [tokenizer.ids([word])[0] for word in WORDS]
+words = [[tokenizer.ids([word])[0][0] for word in of_label.split(",")] for of_label in WORDS]
 agree("minilm/models/verbaliser.py (single precision)", formulas.verbaliser_logits(at_mask, words), logits, atol=1e-5)
 for example, row in zip(test[:3], logits.softmax(dim=1)):
     print(f"positive {row[1]:.1%}: {example.text[:80]}")
@@ -129,11 +137,11 @@ for example, row in zip(test[:3], logits.softmax(dim=1)):
 # **Exercise.** `minilm exercise start verbaliser`
 #
 # ## The prior of the words
-# Look at the probabilities above before you look at the texts. One of the two words may be likelier than the other in
-# *every* text: then nearly all texts get its label, whatever they say. We can measure that without a single label: the
+# Look at the probabilities above before you look at the texts. The words of one label may be likelier than those of the other
+# in *every* text: then nearly all texts get its label, whatever they say. We can measure that without a single label: the
 # mean logits over some texts are the *prior* (先验), and we take them off.
 #
-# **Predict first.** The test set has about as many positive as negative sentences. Which accuracy has a model that gives
+# **Predict first.** The test set has about as many positive as negative reviews. Which accuracy has a model that gives
 # the same label to all of them, and can taking off the prior change the order of two texts?
 #
 # <details><summary>Answer</summary>
@@ -160,24 +168,25 @@ agree(
 
 # %% [markdown]
 # ## The wording matters
-# Nobody told us to write "It was". Here are four templates and two verbalisers, each as it is and calibrated.
+# Nobody told us to write "A … film". Here are five templates and two verbalisers, each as it is and calibrated.
 
 # %%
 TEMPLATES = [
     TEMPLATE,
-    "{text} This film is [MASK].",
     "{text} A [MASK] film.",
+    "{text} It was [MASK].",
     "It was [MASK]. {text}",
+    "This movie is [MASK]. {text}",
 ]
-PAIRS = [WORDS, ("terrible,bad,awful", "great,good,wonderful")]
+PAIRS = [("terrible", "great"), WORDS]
 if FAST:
     TEMPLATES, PAIRS = TEMPLATES[:2], PAIRS[:1]
 table = []
 for template in TEMPLATES:
     for pair in PAIRS:
-        both = accuracy(model_of(template, pair)), accuracy(model_of(template, pair, pool[:300]))
+        both = accuracy(model_of(template, pair)), accuracy(model_of(template, pair, pool))
         table.append(both)
-        print(f"{template:36} {' / '.join(pair):36} {both[0]:.3f} → {both[1]:.3f}")
+        print(f"{template:28} {' / '.join(pair):50} {both[0]:.3f} → {both[1]:.3f}")
 
 # %%
 table = np.array(table)
@@ -198,22 +207,30 @@ if not FAST:
     claim("Even calibrated, the wordings are more than a point apart.", np.ptp(table[:, 1]) > 0.01)
 
 # %% [markdown]
-# As it is, this small model gives nearly all texts the same label, and calibrating helps by less than a point in the mean: it
-# has read for seconds and knows little. What the picture teaches is the way to report a prompt: not the best wording, which
-# is found by looking at labels, but all of them. `minilm bench prompts` draws up the same table with the model of the
-# quickstart, and on 2,000 sentences.
+# Two things are in this picture. The first is the prior: as it is, the model gives one label to all texts, or nearly, under
+# most wordings, so most grey dots lie close to guessing. Calibrating costs no label and wins about five points in the mean
+# (with `SEED = 1` and `SEED = 2` it wins six). The second is the wording: the calibrated dots are almost three points apart
+# here, seven with the first of these seeds and two with the second, and the best wording is another one each time.
+#
+# Before you make much of a single dot, think of the noise. An accuracy near 0.57 that is measured on 800 texts has a
+# standard error of 1.8 points, so you cannot tell neighbours apart, and part of the distance between the two ends is chance
+# as well. Whoever reports the dot on the right reports luck, and has needed the labels of the test set to find it. Report
+# all wordings that you have tried: their mean, and how far apart they lie. `minilm bench prompts` draws up such a table
+# with the model of the quickstart, on 2,000 sentences.
 #
 # **What to try.** Ask about something else, `{text} The weather is [MASK].` in place of `{text} A [MASK] film.` in
 # `TEMPLATES`: does the accuracy fall?
 #
 # <details><summary>Answers</summary>
 #
-# 1. No: the weather does as well as the film. A model that has read for seconds hardly uses the words between the text and
-#    `[MASK]`; what little it knows comes from the text. All of these differences are within the noise of 600 sentences.
+# 1. No: with one word per label and with four, the weather is even ahead, by about three points. A model that has read for
+#    seconds hardly uses the words between the text and `[MASK]`; what little it knows comes from the text. As always, the
+#    standard error of each figure is 1.8 points.
 #
 #    ```text
-#    {text} The weather is [MASK].        terrible / great                     0.528 → 0.535
-#    calibrated: 0.533 to 0.542, mean 0.536
+#    {text} The weather is [MASK]. terrible / great                                   0.517 → 0.584
+#    {text} The weather is [MASK]. terrible,bad,awful,worst / great,good,wonderful,best 0.527 → 0.586
+#    calibrated: 0.549 to 0.586, mean 0.569
 #    ```
 #
 # </details>
@@ -222,14 +239,18 @@ if not FAST:
 # A prompt can also be the start of a fine-tuning: its loss is the cross-entropy of the label's logits, and its gradient
 # goes through the words into the model. A fresh head has to learn what its numbers mean; the words know that already.
 #
-# **Predict first.** With 16 labelled sentences, which is better: a prompt that is fine-tuned, or a fresh head on the same
-# model?
+# We draw 16 reviews from the pool, eight of each label, and fine-tune all weights of both models on them; then 64. Each draw
+# is another choice of reviews, and gives one dot. The learning rates of both were chosen with other seeds.
+#
+# **Predict first.** With 16 labelled reviews, which is better: a prompt that is fine-tuned, or a fresh head on the same
+# model? And with 64?
 #
 # <details><summary>Answer</summary>
 #
-# Neither, with this model: it has read for seconds, and both stay near guessing, with a spread over the seeds that is
-# larger than their difference. The question is worth asking again with a model that knows more: `minilm bench prompts` does
-# so with the one of the quickstart.
+# With 16, the prompt: by almost four points in the mean over five draws, and its worst draw is better than the best one of
+# the head. It owes this to its start, since 16 labels add nothing to what the calibrated words said with none. With 64 labels
+# the head has learned what its numbers mean, both have gained, and the difference between them is smaller than that between
+# two draws.
 #
 # </details>
 
@@ -240,7 +261,7 @@ t = torch.tensor(at_mask, requires_grad=True)
 loss = torch.nn.functional.cross_entropy(torch.stack([t[:, w].mean(dim=1) for w in words], dim=1), torch.tensor(y))
 agree("the gradient by hand and by autograd", by_hand, torch.autograd.grad(loss, t)[0])
 
-FEW, SEEDS = 16, range(1 if FAST else 3)
+FEW, SEEDS = 16, range(1 if FAST else 5)
 TEXTS = TextTask(LABELS)
 architecture, config = encoder_config(here / "base")
 
@@ -255,24 +276,61 @@ def with_head(seed):
     return out
 
 
-def few_labels(seed):
-    """The accuracies of a prompt and of a head that learned from the same 16 sentences."""
-    chosen = [pool[i] for i in np.random.default_rng(seed).permutation(len(pool))[:FEW]]
-    by_words = model_of(TEMPLATE, WORDS, pool[:300])
-    fit(by_words, encoded(by_words, chosen)[1], Recipe(epochs=10, batch=8, learning_rate=5e-4), seed, bar=False)
+def drawn(few, seed):
+    """`few` reviews of the pool with their labels, half of them negative and half positive."""
+    shuffled = [pool[i] for i in np.random.default_rng(seed).permutation(len(pool))]
+    groups = [[each for each in shuffled if each.label == label] for label in LABELS]
+    return [each for group in groups for each in group[: few // 2]]
+
+
+def few_labels(few, seed):
+    """The accuracies of a prompt and of a head that learned from the same few reviews."""
+    examples = drawn(few, seed)
+    by_words = model_of(TEMPLATE, WORDS, pool)
+    fit(by_words, encoded(by_words, examples)[1], Recipe(epochs=10, batch=8, learning_rate=2e-4), seed, bar=False)
     by_head = with_head(seed)
-    rows = TEXTS.encode(chosen, tokenizer, config.max_length, truncate=True)
+    rows = TEXTS.encode(examples, tokenizer, config.max_length, truncate=True)
     fit(by_head, rows, Recipe(epochs=10, batch=8, learning_rate=1e-3), seed, bar=False)
     rows = TEXTS.encode(test, tokenizer, config.max_length, truncate=True)
     return accuracy(by_words), TEXTS.measure(by_head, rows, torch.device("cpu"))["accuracy"]
 
 
-scores = np.array([few_labels(seed) for seed in SEEDS])
-for name, each in zip(("prompt", "fresh head"), scores.T):
-    print(f"{FEW} labels, {name:10}: {each.mean():.3f} ({', '.join(f'{score:.3f}' for score in each)})")
-print(f"0 labels, calibrated prompt: {accuracy(calibrated):.3f}")
+sizes = [FEW, 4 * FEW]
+scores = np.array([[few_labels(few, seed) for seed in SEEDS] for few in sizes])  # [sizes, seeds, 2]
+nothing = accuracy(calibrated)
+print(f" 0 labels, prompt    : {nothing:.3f}")
+for few, of_size in zip(sizes, scores):
+    for name, each in zip(("prompt", "fresh head"), of_size.T):
+        print(f"{few:2} labels, {name:10}: {each.mean():.3f} ({', '.join(f'{score:.3f}' for score in each)})")
+
+# %%
+picture, axis = panels(1, 1, width=6.5)
+axis.axhline(0.5, color="black", ls=":", lw=1)
+axis.plot(0, nothing, "o", color=COLOURS[0], ms=7)
+for k, (name, colour) in enumerate((("prompt", COLOURS[0]), ("fresh head", GREY))):
+    for place, of_size in enumerate(scores, 1):
+        axis.plot(np.full(len(SEEDS), place + 0.16 * k - 0.08), of_size[:, k], "o", color=colour, ms=6, alpha=0.6)
+    axis.plot([1, 2], scores[:, :, k].mean(axis=1), color=colour, label=name)
+axis.set_xticks([0, 1, 2], ["0", *map(str, sizes)])
+axis.set(title="One dot per draw (dotted: guessing)", xlabel="labelled reviews", ylabel="accuracy")
+axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+picture
+
+# %%
+if not FAST:
+    claim(
+        "With 16 labels, the prompt is ahead of the head in the mean.", scores[0, :, 0].mean() > scores[0, :, 1].mean()
+    )
 
 # %% [markdown]
+# With the seeds 1 and 2 in the first cell, everything is drawn anew, the pretraining included. With 16 labels the prompt is
+# ahead again, with 0.569 against 0.538 and with 0.571 against 0.523. With 64 labels it is 0.580 against 0.602 and 0.578 against
+# 0.569: there is no winner. A verbaliser is worth most where labels are fewest.
+#
+# Is the head only trained badly? Its learning rate was chosen with the seeds 100 and 101, on 1,000 other reviews. With 16
+# labels it reached 0.570 and 0.551 there at 1e-3, and 0.568 and 0.556 at 3e-3; the prompt reached 0.600 and 0.583 at 2e-4, and
+# 0.593 and 0.586 at 5e-4. Neither choice changes the order.
+#
 # ## Learned prompts  (F33 · D3 §7.3)
 # Why should a prompt consist of words at all? D3 names *continuous prompts* (连续型提示): $P$ vectors that stand before the
 # embedded tokens of every text and are learned by gradient descent, while the model stays as it is.
@@ -321,12 +379,15 @@ for i, (cosine, token) in enumerate(zip(best, tokenizer.tokens(places.tolist()))
 #
 # <details><summary>Answers</summary>
 #
-# 1. No: 300 sentences do not teach sixteen vectors more than four. The head alone is ahead of both, and it moves a little,
-#    too, because 16 prompts leave fewer tokens for a text.
+# 1. Here they do: 0.624 where four vectors reached 0.576, which is more than the noise of 800 reviews, but it is one fit of
+#    each. Some of the vectors now lie near words that reviewers judge with. The head alone moves by a point as well, because
+#    16 prompts leave fewer tokens for a text.
 #
 #    ```text
-#    head      130 numbers trained, right 0.557
-#    prompts  1154 numbers trained, right 0.545
+#    head      130 numbers trained, right 0.598
+#    prompts  1154 numbers trained, right 0.624
+#    prompt 7: nearest token 'disappointing', cosine 0.91
+#    prompt 9: nearest token 'redeeming', cosine 0.89
 #    ```
 #
 # </details>
@@ -335,8 +396,10 @@ for i, (cosine, token) in enumerate(zip(best, tokenizer.tokens(places.tolist()))
 # ## In five lines
 # 1. A prompt turns a classification into a masked word; a verbaliser says which words stand for which label.
 # 2. It needs no label and no new weight, only a model that guesses masked words.
-# 3. Words have a prior of their own: without taking it off, nearly all texts get the same label.
-# 4. Report all wordings that you tried, not the best one, and how far they lie apart.
+# 3. Words have a prior of their own: without taking it off, nearly all texts get the same label. Unlabelled texts suffice to
+#    measure it.
+# 4. Report all wordings that you tried, not the best one, and how far they lie apart. With 16 labels, a prompt that is
+#    fine-tuned starts ahead of a fresh head; with 64 they are level.
 # 5. A learned prompt is a few vectors before the text, trained like weights, and it cannot be read.
 #
 # **Where to read on.** Schick and Schütze (2021), *Exploiting cloze questions for few-shot text classification*,

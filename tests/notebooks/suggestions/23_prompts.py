@@ -15,8 +15,13 @@ TRY = [
 REMARKS: list[str] = []
 
 VARIATIONS = [
-    [('WORDS = "{text} It was [MASK].", ("terrible", "great")', 'WORDS = "{text} [MASK]", ("bad", "good")')],
-    [("model_of(TEMPLATE, WORDS, pool)", "model_of(TEMPLATE, WORDS, pool[:3])")],
+    [
+        (
+            'WORDS = "A [MASK] film. {text}", ("terrible,bad,awful,worst", "great,good,wonderful,best")',
+            'WORDS = "{text} [MASK]", ("bad", "good")',
+        )
+    ],
+    [("calibrated = model_of(TEMPLATE, WORDS, pool)", "calibrated = model_of(TEMPLATE, WORDS, pool[:3])")],
     [("PAIRS = TEMPLATES[:2], PAIRS[:1]", "PAIRS = TEMPLATES[2:4], PAIRS[:1]")],
     [("P, C = 4, config.width", "P, C = 2, config.width")],
     [("FEW, SEEDS = 16", "FEW, SEEDS = 6")],
