@@ -74,11 +74,11 @@ torch.set_num_threads(1)  # matrix products as small as ours run faster on one t
 # %%
 folder = tempfile.TemporaryDirectory()  # removed when the notebook is closed
 news = Path(folder.name) / "news.txt"
-articles = ["\n".join(article) for article in islice(documents("peoples-daily"), 300 if FAST else None)]
+articles = ["\n".join(article) for article in islice(documents("peoples-daily"), 300 if FAST else 2400)]
 news.write_text("\n\n".join(articles), encoding="utf-8")
 options = PretrainOptions(
     corpus=str(news), cache=Path(folder.name), units="characters", vocab_size=2000, held_out=430,
-    width=64, layers=3, heads=4, length=96, batch=24, window=3, steps=16 if FAST else 320,
+    width=64, layers=3, heads=4, length=96, batch=24, window=3, steps=16 if FAST else 240,
 )  # fmt: skip
 prepared = prepare_for(options, say=lambda *_: None)
 tokenizer, V = prepared.tokenizer, prepared.tokenizer.size
@@ -235,15 +235,15 @@ if not FAST:
 #    both draws say yes goes to whoever comes second.
 #
 #    ```text
-#    two draws    [81.04  8.99  9.97] %   standard errors from 80/10/10: [ 11.  -14.2  -0.4]
+#    two draws    [81.04  8.98  9.98] %   standard errors from 80/10/10: [ 11.  -14.4  -0.3]
 #    ```
 # 2. With a sixth of the chosen tokens the standard errors are $\sqrt 6 = 2.4$ times as large, so the difference
 #    shrinks from 14 of them to about 4. To see it as clearly, you would need six times as many tokens, about a
 #    million.
 #
 #    ```text
-#    one draw     [80.09  9.83 10.08] %   standard errors from 80/10/10: [ 0.4 -1.   0.5]
-#    two draws    [80.78  9.84  9.38] %   standard errors from 80/10/10: [ 3.4 -0.9 -3.6]
+#    one draw     [80.08  9.81 10.11] %   standard errors from 80/10/10: [ 0.3 -1.1  0.6]
+#    two draws    [80.77  9.86  9.36] %   standard errors from 80/10/10: [ 3.3 -0.8 -3.7]
 #    ```
 #
 # </details>
@@ -281,7 +281,7 @@ claim("Only the chosen tokens have a gradient.", rows_with_gradient == (y != -10
 
 count = np.bincount(prepared.train.ids, minlength=V)
 held = prepared.held_out.ids[~np.isin(prepared.held_out.ids, special)]
-unigram = -np.log((count[held] + 1) / (count.sum() + V)).mean()
+unigram = -np.log((count[held] + 1) / (count.sum() + V)).mean()  # + 1: log 0 would be infinite
 print(f"knowing nothing: log V = {np.log(V):.2f} nats; knowing the frequencies: {unigram:.2f}")
 
 # %% [markdown]
@@ -305,7 +305,7 @@ claim("It is less than a quarter of the loss.", too_small < 0.25 * L)
 #    count now.
 #
 #    ```text
-#    mean over the chosen tokens: 7.98 nats; over all positions: 3.99, below log V without learning
+#    mean over the chosen tokens: 8.05 nats; over all positions: 4.03, below log V without learning
 #    ```
 #
 # </details>
@@ -353,9 +353,9 @@ agree("F26, library", by_hand, cross_entropy(output.nsp_logits, batch.nsp_labels
 
 # %% [markdown]
 # (In the first pair, a sentence on the financial crisis abroad follows one on progress at home: it is a true pair. In
-# the second, the modernisation of the minority regions follows the road of socialism: a false B can be as near as
-# that.) Text that fits into no pair, such as a sentence as long as a whole row, comes alone. It trains the masked
-# words only, and its label here is −100.
+# the second, the evacuation of fifteen thousand people follows the road of socialism: the same newspaper, but another
+# story. Neither is easy to see.) Text that fits into no pair, such as a sentence as long as a whole row, comes alone. It
+# trains the masked words only, and its label here is −100.
 #
 # **Wrong, then right.** Where does a false B come from? "From anywhere" is not good enough. If it is cut at a random
 # place, it mostly ends in the middle of a sentence, while a true B often ends where a sentence ends. A rule that reads
@@ -399,13 +399,13 @@ if not FAST:
 #    pair, of the same length.
 #
 #    ```text
-#    np.float64(0.5008125677139761)
+#    np.float64(0.5030904359141184)
 #    ```
 # 2. No better than chance: few A hold a question mark, and what follows a question looks much like what follows
 #    anything else.
 #
 #    ```text
-#    np.float64(0.5013001083423618)
+#    np.float64(0.5031717631750162)
 #    ```
 #
 # </details>
@@ -432,11 +432,12 @@ print(f"                       next sentence {float(step.shown['next sentence'])
 # repeats what notebook 01 does by hand: batch, loss, gradient, step. `batches[step]` is the batch of a step, and the
 # *objective* knows the two losses and what to measure.
 #
-# The remaining options belong to the training. The learning rate rises during the first 5 % of the steps (`warmup`,
+# The remaining options belong to the training. The learning rate rises during the first tenth of the steps (`warmup`,
 # [notebook 01](01_learning_from_data.ipynb)), and the embeddings learn at the same rate as everything else
 # (`embedding_learning_rate_scale`). We hide 30 % of the tokens, twice as many as BERT: a short run learns more from
-# each row in this way. (The measurement hides 15 %, as always.) Next sentence has the weight 1 from the first step to
-# the last, as in the formula.
+# each row in this way. (The measurement hides 15 %, as always.) Next sentence has the weight 1, as in the formula, in
+# the first tenth of the steps (`next_sentence_weight`), and 0.3 of that afterwards (`next_sentence_rest`): it is learned
+# first and then kept, and the masked words have the rest of the run nearly for themselves.
 #
 # Three ideas make this fit into a notebook. The embeddings start from counted word vectors (F34,
 # [notebook 03](03_text_tokens_word_vectors.ipynb)). The heads know the distance of two tokens by a bias (F21,
@@ -449,7 +450,7 @@ print(f"                       next sentence {float(step.shown['next sentence'])
 #
 # <details><summary>Answer</summary>
 #
-# The unigram floor, 6.47 nats: it takes no context to learn which characters are frequent, because the last layer has a
+# The unigram floor, 6.48 nats: it takes no context to learn which characters are frequent, because the last layer has a
 # number of its own for each token, and these numbers alone can do it. Everything below that line has to come from the
 # neighbours, and that is what the blocks learn.
 #
@@ -459,12 +460,12 @@ print(f"                       next sentence {float(step.shown['next sentence'])
 # %%
 options = replace(
     options,
-    learning_rate=3e-3,
-    warmup=0.05,
+    learning_rate=2e-3,
+    warmup=0.1,
     embedding_learning_rate_scale=1.0,
     mask_rate=0.3,
     next_sentence_weight=1.0,
-    next_sentence_rest=1.0,
+    next_sentence_rest=0.3,
 )
 
 
@@ -474,7 +475,7 @@ def pretrain(model, options, evaluations=6):
     run = TrainingRun(model, options.objective, batches.__getitem__, options.budget, options.optimisation, options.seed)
 
     def look(progress):
-        measured = options.objective.measure(model, held_out[: 1 if FAST else 10])  # batches of 64 rows each
+        measured = options.objective.measure(model, held_out[: 1 if FAST else 6])  # batches of 64 rows each
         rows.append({"step": progress.step, "tokens": progress.tokens, **measured})
 
     look(run.progress)
@@ -508,7 +509,7 @@ def right(row):
 first, last = rows[0], rows[-1]
 claim("The loss of the masked words starts within 0.5 of log V.", abs(first["mlm_loss"] - np.log(V)) < 0.5)
 if not FAST:
-    claim("It ends more than 0.7 below the unigram floor.", last["mlm_loss"] < unigram - 0.7)
+    claim("It ends more than 0.5 below the unigram floor.", last["mlm_loss"] < unigram - 0.5)
     claim("Next sentence ends above 65 %.", right(last) > 0.65)
 
 # %% [markdown]
@@ -518,23 +519,25 @@ if not FAST:
 #
 # <details><summary>Answers</summary>
 #
-# 1. Yes, from 5.56 to 5.42 nats, because all gradients now serve the masked words. Next sentence is not learned, so
-#    it is not measured.
+# 1. It does, but this measurement hides it: 6.33 nats instead of 5.65. Without pairs, all tokens are in segment 0, so the
+#    vector of segment 1 is never trained, and the measurement uses it for every B. There, the loss is 6.93, and in A it is
+#    5.74. If you call the same model with segment 0 everywhere, the loss of both together is 5.57 nats, a little lower than
+#    ours. (Next sentence is not learned, so it is not measured.) A model must be measured on rows like those it has read.
 #
 #    ```text
-#    0 tokens: masked words 7.784 nats
-#    222,871 tokens: masked words 6.005 nats
-#    445,276 tokens: masked words 5.530 nats
-#    672,391 tokens: masked words 5.419 nats
+#    0 tokens: masked words 7.803 nats
+#    166,603 tokens: masked words 6.981 nats
+#    336,174 tokens: masked words 6.428 nats
+#    501,914 tokens: masked words 6.329 nats
 #    ```
-# 2. To the end of this run: after 697,325 tokens, the loss is only 0.15 below the floor, and next sentence is near 50
-#    %. A longer run does leave it.
+# 2. To the end of this run: after 528,870 tokens, the loss is only 0.05 below the floor, and next sentence is near
+#    50 %. A longer run does leave it.
 #
 #    ```text
-#    0 tokens: masked words 7.972 nats  next sentence 48.5%
-#    230,312 tokens: masked words 6.501 nats  next sentence 49.4%
-#    468,308 tokens: masked words 6.417 nats  next sentence 50.8%
-#    697,325 tokens: masked words 6.317 nats  next sentence 52.1%
+#    0 tokens: masked words 7.863 nats  next sentence 48.7%
+#    174,487 tokens: masked words 6.488 nats  next sentence 51.9%
+#    349,164 tokens: masked words 6.471 nats  next sentence 48.1%
+#    528,870 tokens: masked words 6.434 nats  next sentence 52.2%
 #    ```
 #
 # </details>
@@ -551,17 +554,16 @@ schematics.relative_bias()
 
 # %% [markdown]
 # We train the same model with a table, on the same batches for the same number of steps. It gets the best start that
-# a table can have, in which two heads of the first layer look to the left and right (`minilm/models/wave_start.py`),
-# and two layers, with which it does better in so short a time than with three.
+# a table can have, in which two heads of the first layer look to the left and right (`minilm/models/wave_start.py`).
 
 # %%
-before_that = replace(options, positions="learned", layers=2)
+before_that = replace(options, positions="learned")
 learned_rows = pretrain(build(before_that, prepared), before_that)
 for row in learned_rows[::2]:
     print(f"{row['tokens']:9,} tokens: {options.objective.summary(row)}")
 
 # %%
-runs = {"a table, two layers": learned_rows, "a bias, three layers": rows}
+runs = {"a table of positions": learned_rows, "a bias by distance": rows}
 level = learned_rows[-1]["mlm_loss"]
 sooner = reached(rows, level)  # the step at which our model is as good as the other one at its end
 picture, (left, right_hand) = panels(1, 2, width=11, height=3.8)
@@ -581,18 +583,17 @@ picture
 if sooner is not None:
     print(f"the bias is where the table ends, {level:.2f} nats, after {sooner:.0f} of {options.steps} steps")
 if not FAST:
-    claim("With a bias, the loss ends more than 0.08 nats lower.", last["mlm_loss"] < level - 0.08)
+    claim("With a bias, the loss ends more than 0.05 nats lower.", last["mlm_loss"] < level - 0.05)
     claim(
         "It is where the table ends after less than 85 % of the steps.",
         sooner is not None and sooner < 0.85 * options.steps,
     )
-    claim("Next sentence is more than five points ahead.", right(last) > right(learned_rows[-1]) + 0.05)
+    claim("Next sentence is ahead by more than two points.", right(last) > right(learned_rows[-1]) + 0.02)
 
 # %% [markdown]
-# This is a small model in a short run. In the 3,000 steps of `make quickstart-zh`, at a width of 128, the bias is
-# where the table ends after about a third of the steps, and the distance grows to more than half a nat
-# (`minilm/experiments/RECIPE.md`, "Positions"). The table of positions is not to blame for everything: a bias needs
-# no layer to find the neighbours, and so a third layer pays.
+# This is a small model in a short run, and the distance depends on the seed (with the seeds 0, 1 and 2 it is about 0.3,
+# 0.3 and 0.1 nats). In the 3,000 steps of `make quickstart-zh`, at a width of 128, the bias is where the table ends after
+# about a third of the steps, and the distance grows to more than half a nat (`minilm/experiments/RECIPE.md`, "Positions").
 #
 # What did training do to the bias? We draw it for each head before the first step and after the last one, and below
 # that the difference.
@@ -657,38 +658,37 @@ everything, nowhere = slice(None), []
 lost = {"with its bias": without(nowhere), "without its bias": without(everything)}
 print({what: round(loss, 2) for what, loss in lost.items()}, "nats; unigram floor:", round(unigram, 2))
 if not FAST:
-    claim(
-        "Without its bias the model loses more than 0.3 nats.", lost["without its bias"] > lost["with its bias"] + 0.3
-    )
+    claim("Without its bias the model is more than 0.15 nats worse.", np.diff(list(lost.values())) > 0.15)
 
 # %% [markdown]
-# **What to try.** Give the table three layers as well, `layers=3`: is it better or worse than with two? · Use rotary
+# **What to try.** Give the table only two layers, `layers=2`: is it better or worse than with three? · Use rotary
 # positions instead of the table, `positions="rotary"`: which of the two is nearer to the bias? · Take the peaks alone
 # from the trained model, `without([1, 17, 2, 18])`: is that all of it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Worse in so short a run: 5.93 nats instead of 5.70 with two layers. Before the positions can be used, one more
-#    layer is one more that mixes everything with everything. The bias, with three layers, gets this far in less than
-#    half of the steps.
+# 1. Better in so short a run: 5.83 nats instead of 5.97, and 73 % for next sentence instead of 60 %. Before the positions
+#    can be used, one more layer is one more that mixes everything with everything. The bias, with three layers, is still
+#    ahead: it gets this far after less than two thirds of the steps. (That is so with this seed. With `seed=2`, the table of
+#    two layers ends 0.02 behind the bias of three, which is next to nothing.)
 #
 #    ```text
-#    697,325 tokens: masked words 5.930 nats  next sentence 55.3%
-#    the bias is where the table ends, 5.93 nats, after 138 of 320 steps
+#    528,870 tokens: masked words 5.825 nats  next sentence 73.2%
+#    the bias is where the table ends, 5.83 nats, after 152 of 240 steps
 #    ```
-# 2. The table, in so short a run: with rotary positions the loss ends at 5.82 nats, with the table at 5.70, with the
-#    bias at 5.56. Rotary positions depend on the distance alone, as the bias does, but no head begins with a peak
+# 2. The table, in so short a run: with rotary positions the loss ends at 6.29 nats, with the table at 5.97, with the
+#    bias at 5.65. Rotary positions depend on the distance alone, as the bias does, but no head begins with a peak
 #    next door.
 #
 #    ```text
-#    697,325 tokens: masked words 5.822 nats  next sentence 55.1%
-#    the bias is where the table ends, 5.82 nats, after 165 of 320 steps
+#    528,870 tokens: masked words 6.288 nats  next sentence 54.6%
+#    the bias is where the table ends, 6.29 nats, after 69 of 240 steps
 #    ```
-# 3. Nearly: without the four entries for the distances −1, +1, −2 and +2, the loss is 6.04, and without the whole
-#    bias 6.06. With it, it is 5.54.
+# 3. Nearly: without the four entries for the distances −1, +1, −2 and +2, the loss is 6.08, and without the whole
+#    bias 6.09. With it, it is 5.65.
 #
 #    ```text
-#    6.036545973361445
+#    6.077543282714131
 #    ```
 #
 # </details>
@@ -721,7 +721,7 @@ def at_cls(model, batches):
     return torch.cat(x)[y != -100].double().numpy(), y[y != -100].numpy()
 
 
-test = held_out[: 1 if FAST else 24]
+test = held_out[: 1 if FAST else 16]
 x, y = at_cls(model, test)
 W_p, b_p = (t.detach().double().numpy() for t in model.pooler.dense.parameters())
 half = len(y) // 2
@@ -755,7 +755,7 @@ def readable(scheme):
     """Accuracy of logistic regression on [CLS] of an untrained model, on pairs that it was not fitted to."""
     fresh = build(replace(options, init=scheme, word_vectors=scheme == "neighbours"), prepared)
     batches = PretrainingBatches(prepared.train, tokenizer, options.length, 64, 3)
-    x, y = at_cls(fresh, [batches[i] for i in range(2 if FAST else 20)])
+    x, y = at_cls(fresh, [batches[i] for i in range(2 if FAST else 14)])
     return LogisticRegression(C=10, max_iter=2000).fit(x, y).score(*at_cls(fresh, test))
 
 
@@ -848,26 +848,28 @@ if not FAST:
     )
 
 # %% [markdown]
-# **What to try.** Put `learning_rate=6e-3`, twice our value, into the options above: how much better do the masked
+# **What to try.** Put `learning_rate=6e-3`, three times our value, into the options above: how much better do the masked
 # words get, and what happens to next sentence? · Give `head` only fifty pairs to learn from,
 # `all_count = head(np.arange(half) < 50)` below its line: how many answers are right now?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Both get worse: the masked words end 0.6 higher than with our rate, and next sentence is not learned at all. One
-#    pair gives one bit, and steps as large as these follow its noise.
+# 1. Both get worse: the masked words end 0.5 higher than with our rate, and next sentence is back at chance in the end.
+#    One pair gives one bit, and steps as large as these follow its noise.
 #
 #    ```text
-#    0 tokens: masked words 7.784 nats  next sentence 50.6%
-#    230,312 tokens: masked words 6.502 nats  next sentence 49.4%
-#    468,308 tokens: masked words 6.365 nats  next sentence 50.6%
-#    697,325 tokens: masked words 6.192 nats  next sentence 51.7%
+#    0 tokens: masked words 7.803 nats  next sentence 51.9%
+#    174,487 tokens: masked words 6.495 nats  next sentence 51.9%
+#    349,164 tokens: masked words 6.313 nats  next sentence 57.2%
+#    528,870 tokens: masked words 6.124 nats  next sentence 51.6%
 #    ```
-# 2. 70 % instead of 76 %: with fifty pairs for 128 weights the head learns much by heart. The mistake (label 0
-#    ignored) is the same with any number of pairs.
+# 2. 72 %, so fifty pairs are enough; with all of them it was 67 %. The encoder has learned next sentence already, so its
+#    vector at `[CLS]` nearly says the answer, and what a new last layer still has to find is mostly the border between
+#    "yes" and "no": it says "no" to 72 % of the pairs now, and to 30 % with all pairs. The mistake (label 0 ignored) is the
+#    same with any number of pairs.
 #
 #    ```text
-#    all pairs count: 70.0% right, it says 'no' to 38%
+#    all pairs count: 72.3% right, it says 'no' to 72%
 #    ```
 #
 # </details>
@@ -923,19 +925,20 @@ if not FAST:
 # <details><summary>Answers</summary>
 #
 # 1. For each of the two, its nearest neighbour is hidden as well, and the model guesses them separately: it cannot
-#    make the second guess fit the first. So neither 北 nor 京 is among the first five.
+#    make the second guess fit the first. 北 and 京 are both among the first five of the first place, with 1 % each, and the
+#    second place expects the digit of a date.
 #
 #    ```text
 #    新华社＿＿１月６日电 (北京)
-#    会 2%  社 2%  华 2%  记 1%  １ 1%
-#    １ 14%  ９ 5%  ２ 4%  月 3%  ０ 2%
+#    、 2%  的 2%  中 1%  北 1%  京 1%
+#    １ 14%  ９ 6%  ０ 5%  ２ 4%  日 3%
 #    ```
 # 2. It has to guess from the left side alone, as in the printed formula. After 日 many things can come, and a full
 #    stop is the safest guess, as at the end of any text.
 #
 #    ```text
 #    新华社北京１月６日＿ (电)
-#    。 43%  ， 4%  １ 3%  ； 2%  ２ 1%
+#    。 23%  １ 11%  ， 5%  ９ 3%  ０ 3%
 #    ```
 #
 # </details>
@@ -953,13 +956,13 @@ if not FAST:
 # the F1 over the names of all kinds together. A name is *known* if it also occurs in the lines that we learn from,
 # otherwise it is *new*.
 #
-# We take 1,000 labelled lines and four ways to tag 1,000 others. One is the dictionary. The other three are the same
+# We take 700 labelled lines and four ways to tag 700 others. One is the dictionary. The other three are the same
 # straight line (logistic regression, for each character by itself), which sees more and more: the character alone; also
 # the two characters before and the two after it, as a bag without order; the same four, each with its place.
 
 # %%
 lines = tagged("peoples-daily")
-drawn_lines = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))[: 300 if FAST else 2000]]
+drawn_lines = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))[: 300 if FAST else 1400]]
 labelled, unseen = drawn_lines[: len(drawn_lines) // 2], drawn_lines[len(drawn_lines) // 2 :]
 reach = (-2, -1, 1, 2)
 
@@ -1018,7 +1021,7 @@ if not FAST:
     claim("Seen alone, a character says little: F1 is below 0.15.", alone["micro average"] < 0.15)
     claim("A bag of neighbours makes three times as much of it.", bag["micro average"] > 3 * alone["micro average"])
     claim("With their places, another ten points are gained.", placed["micro average"] > bag["micro average"] + 0.1)
-    claim("And more than a quarter of the new names come out right.", placed["new names"] > 0.25)
+    claim("And on the new names it has an F1 above 0.2.", placed["new names"] > 0.2)
     claim("Over all names the dictionary is still ahead.", dictionary["micro average"] > placed["micro average"])
 
 # %% [markdown]
@@ -1030,7 +1033,7 @@ if not FAST:
 # once it is ahead of the dictionary (the README has the table), and pretraining can do what it is meant for.
 # `make quickstart-zh` reports known and new names for every model (`minilm/training/entity_report.py`).
 #
-# **Wrong, then right.** "F1 is 0.62, so six names in ten are found, of whatever kind." One number hides two. The
+# **Wrong, then right.** "F1 is 0.63, so six names in ten are found, of whatever kind." One number hides two. The
 # share of names in a test set that also occur among the labels says how far a dictionary gets; in a test set from the
 # same days of the same newspaper it is large. Ask of every tagger how it does on new names: they are what you want it
 # for.
@@ -1041,30 +1044,30 @@ if not FAST:
 #
 # **What to try.** Let the straight line see four characters on each side, `reach = (-4, -3, -2, -1, 1, 2, 3, 4)`: do
 # the new names gain? · Let it look back only, `reach = (-2, -1)`: which side says more about a name? · Give both more
-# labels, `[: 300 if FAST else 8000]`: which of the two gains more, the dictionary or the line?
+# labels, `[: 300 if FAST else 4000]`: which of the two gains more, the dictionary or the line?
 #
 # <details><summary>Answers</summary>
 #
-# 1. A little: 0.38 instead of 0.34, and the F1 over all names rises from 0.60 to 0.61. On the known names the line gets
-#    worse, 0.84 instead of 0.87: every new place brings thousands of new features that 1,000 lines cannot fill.
+# 1. Yes: 0.31 instead of 0.27. But on the known names the line gets worse, 0.81 instead of 0.85, and the F1 over all names
+#    stays at 0.55: every new place brings thousands of new features that 700 lines cannot fill.
 #
 #    ```text
-#    and neighbours with their places  micro average: F1 0.61 of 2,797  known names: F1 0.84 of 1,490  new names: F1 0.38 of 1,307
+#    and neighbours with their places  micro average: F1 0.55 of 1,837  known names: F1 0.81 of 960  new names: F1 0.31 of 877
 #    ```
 # 2. The first line is for looking back and the second for looking ahead: what stands before says more. But both lose
 #    much, since a name has two ends.
 #
 #    ```text
-#    and neighbours with their places  micro average: F1 0.39 of 2,797  known names: F1 0.66 of 1,490  new names: F1 0.21 of 1,307
-#    and neighbours with their places  micro average: F1 0.35 of 2,797  known names: F1 0.64 of 1,490  new names: F1 0.15 of 1,307
+#    and neighbours with their places  micro average: F1 0.35 of 1,837  known names: F1 0.65 of 960  new names: F1 0.17 of 877
+#    and neighbours with their places  micro average: F1 0.29 of 1,837  known names: F1 0.62 of 960  new names: F1 0.09 of 877
 #    ```
-# 3. Neither: the dictionary rises from 0.62 to 0.72 and the line from 0.60 to 0.70. With 4,000 labelled lines most names
-#    of the test set are known. The line gets more of those right than the dictionary, which knows no context, and a third
-#    of the new ones besides; but it also finds names where there are none, and so it stays behind.
+# 3. The line: it rises from 0.55 to 0.65, and the dictionary from 0.63 to 0.68. With 2,000 labelled lines nearly two thirds
+#    of the names of the test set are known. The line gets more of those right than the dictionary, which knows no context,
+#    and some of the new ones besides; but it also finds names where there are none, and so it is still behind.
 #
 #    ```text
-#    the dictionary                    micro average: F1 0.72 of 10,425  known names: F1 0.82 of 7,727  new names: F1 0.00 of 2,698
-#    and neighbours with their places  micro average: F1 0.70 of 10,425  known names: F1 0.88 of 7,727  new names: F1 0.35 of 2,698
+#    the dictionary                    micro average: F1 0.68 of 5,284  known names: F1 0.85 of 3,340  new names: F1 0.00 of 1,944
+#    and neighbours with their places  micro average: F1 0.65 of 5,284  known names: F1 0.87 of 3,340  new names: F1 0.38 of 1,944
 #    ```
 #
 # </details>

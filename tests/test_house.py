@@ -20,7 +20,7 @@ LIBRARY = sorted((TOP / "minilm").rglob("*.py"))
 EVERYTHING = sorted(path for room in ("minilm", "tests", "notebooks") for path in (TOP / room).rglob("*.py"))
 
 # Each room under minilm/, and the rooms that it may import: first the trunk from bottom to top, then the other rooms.
-TRUNK = "errors files text examples layers models pretrained training jobs experiments".split()
+TRUNK = "errors files text examples layers models pretrained training jobs explorer experiments".split()
 MAY_IMPORT = {room: set(TRUNK[:place]) for place, room in enumerate(TRUNK)}
 MAY_IMPORT["layers"] = MAY_IMPORT["formulas"] = {"errors"}  # no text and no files, only tensors and arrays
 MAY_IMPORT["viz"] = {"errors", "formulas"}  # the schematics show real numbers

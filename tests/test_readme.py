@@ -8,7 +8,7 @@ from pages import NOTEBOOKS, TOP, program
 
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 TEXTS = {name: (TOP / name).read_text(encoding="utf-8") for name in (ENGLISH, CHINESE)}
-ROOMS = {room: f"minilm/{room}/README.md" for room in ("experiments", "pretrained", "exercises", "bench")}
+ROOMS = {room: f"minilm/{room}/README.md" for room in ("experiments", "pretrained", "explorer", "exercises", "bench")}
 PAGES = [*TEXTS, *ROOMS.values(), "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md"]
 PAGES += ["minilm/experiments/RECIPE.md", "notebooks/GLOSSARY.md", *(f"notebooks/{name}" for name in TEXTS)]
 LESSONS = {name: (TOP / "notebooks" / name).read_text(encoding="utf-8") for name in TEXTS}

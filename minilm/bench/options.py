@@ -31,6 +31,7 @@ SIZES = {
     "generate": Size(steps=1, width=128, layers=2, heads=4, batch=1, length=256),
     "padding": Size(steps=32, width=128, layers=2, heads=4, batch=16, length=128),
     "lighter": Size(steps=1, width=128, layers=3, heads=4, batch=1, length=128),
+    "serve": Size(steps=200, width=128, layers=3, heads=4, batch=1, length=128),
     "language-models": Size(steps=1, width=128, layers=2, heads=4, batch=16, length=128),
 }  # recipe, race and epochs have the size of the quickstart
 
@@ -59,7 +60,7 @@ class BenchOptions:
     words, with 0 and 16 labels, against fine-tuned heads · lighter: a fine-tuned model in 8 bits, and without some of its
     weights or heads · little-data: the recipe with one switch changed, from early stopping to a second task · faults: runs that
     are killed, damaged, and started ten at a time · scale: what grows with the length of a text, with a corpus, and with the
-    number of processes.
+    number of processes · serve: how soon the server answers each question.
     """
 
     what: tyro.conf.Positional[
@@ -82,18 +83,19 @@ class BenchOptions:
             "little-data",
             "faults",
             "scale",
+            "serve",
         ]
     ]
     out: Path = Path("runs/bench")
     corpus: str = "imdb"
-    """The text of speed, initialisation and race, and of the vocabulary of padding: a corpus by name (see `minilm data`), a text
-    file or a folder."""
+    """The text of speed, initialisation and race, and of the vocabulary of padding and serve: a corpus by name (see `minilm data`),
+    a text file or a folder."""
     texts: str = "rotten-tomatoes"
-    """The labelled texts of padding and bridge: a corpus by name, or a CSV, TSV or JSON-lines file."""
+    """The labelled texts of padding, bridge and serve: a corpus by name, or a CSV, TSV or JSON-lines file."""
     rounds: int = 7
     """How many times every contender runs, in turn: A B C A B C … The result is the median."""
     steps: int | None = None
-    """Steps of one run: 2 (speed), 32 (padding), 10 (lstm, crf), 4 (bridge); or of the whole pretraining: 1500
+    """Steps of one run: 2 (speed), 32 (padding), 10 (lstm, crf), 4 (bridge), 200 requests (serve); or of the whole pretraining: 1500
     (initialisation), the quickstart's (recipe, race)."""
     all: bool = False
     """initialisation: also what lies between the two, fan-in with word vectors."""

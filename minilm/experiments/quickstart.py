@@ -164,7 +164,9 @@ def quickstart(
     write_text(folder / "report.md", report + "\n")
     say("\n" + report)
     say(f"\nThe results are in {folder}: {', '.join(pictures)}, report.md, ladder.json.")
-    say(f"Try next:  minilm predict --model {folder / 'finetuned'} {json.dumps(track.example, ensure_ascii=False)}")
+    example = json.dumps(track.example, ensure_ascii=False)
+    say(f"Try next:  minilm predict --model {folder / 'finetuned'} {example}")
+    say(f"           minilm explore {folder / 'finetuned'} --text {example}")
     return rows
 
 

@@ -70,9 +70,7 @@ def prepare(
     folder = cache / f"{Path(name).stem[:LONGEST_NAME]}-{key}"
     started = time.perf_counter()
     if not (folder / "prepared.json").exists():
-        with in_turn(
-            folder.with_suffix(".lock"), lambda: say(f"waiting for another process, which is preparing {name}")
-        ):
+        with in_turn(folder / "preparing.lock", lambda: say(f"waiting for another process, which is preparing {name}")):
             if not (folder / "prepared.json").exists():  # the other one may have done it meanwhile
                 how = (vocab_size, units, lowercase, strip_accents)
                 fill(folder, name, held_out, seed, tokenizer, how, pairs, say)

@@ -120,18 +120,24 @@ def gradient_times_input(model: Classifier, tokenizer: Tokenizer, text: Text, k:
             (gradient,) = torch.autograd.grad(logits[k] - others.logsumexp(dim=0), caught)  # [1, T, C]
     finally:
         hook.remove()
-    return by_word((gradient * caught[0].detach()).sum(dim=-1)[0].numpy(), text)
+    scores = (
+        (gradient * caught[0].detach()).sum(dim=-1)[0].numpy()
+    )  # [P + T], with P learned prompts in front of the text
+    return by_word(scores[-len(text.places) :], text)
 
 
 @torch.no_grad()
 def attention_layers(model: Classifier, tokenizer: Tokenizer, text: Text) -> list[np.ndarray]:
-    """The attention weights of each layer in the mean over its heads, [T, T]. Raises InputError for a model without."""
+    """The attention weights of each layer in the mean over its heads, [T, T], without those from and to learned prompts.
+
+    Raises InputError for a model without attention."""
     encoder: Any = model.encoder
     if not hasattr(encoder, "stack"):
         raise InputError(f"{type(encoder).__name__} has no attention: explain it by occlusion or gradient × input.")
     model.eval()
     layers = encoder(*one_row(model, *text.row(tokenizer)), need_weights=True).attentions
-    return [layer[0].mean(dim=0).double().numpy() for layer in layers]
+    T = len(text.places)
+    return [layer[0, :, -T:, -T:].mean(dim=0).double().numpy() for layer in layers]
 
 
 def read_by_head(model: Classifier, weights: np.ndarray) -> np.ndarray:

@@ -17,17 +17,22 @@ from tqdm import tqdm
 from minilm.errors import InputError, check_least, check_most
 from minilm.experiments.emergence.abilities import Runs
 from minilm.experiments.emergence.experiment import Experiment, Records
+from minilm.experiments.emergence.grokking_judged import GROKKING
 from minilm.experiments.emergence.in_context_judged import IN_CONTEXT
 from minilm.experiments.emergence.induction_judged import INDUCTION
+from minilm.experiments.emergence.mirage_judged import MIRAGE
 from minilm.experiments.emergence.plateau_judged import PLATEAU
+from minilm.experiments.emergence.quanta_judged import QUANTA
 from minilm.experiments.emergence.reduction_judged import REDUCTION
+from minilm.experiments.emergence.scaling_judged import SCALING
 from minilm.experiments.ladder import pool_of, workers_for
 from minilm.experiments.table import figures_table
 from minilm.files.atomic import write_json, write_text
 from minilm.files.tensors import read_json
 from minilm.training.memory import cost, cost_in_words
 
-EXPERIMENTS = {experiment.name: experiment for experiment in (INDUCTION, IN_CONTEXT, PLATEAU, REDUCTION)}
+ALL = (PLATEAU, INDUCTION, IN_CONTEXT, MIRAGE, GROKKING, SCALING, QUANTA, REDUCTION)
+EXPERIMENTS = {experiment.name: experiment for experiment in ALL}
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,17 @@ class EmergenceOptions:
     """Watch an ability appear in small models that are trained in minutes, and see what it depends on.
 
     induction: two layers learn to repeat what stood in the text before, and one layer does not.
-    in-context: three layers learn linear regression in the prompt, as good as least squares.
     plateau: pretraining stands still until heads have found the neighbours; they are given, and forbidden.
+    in-context: three layers learn linear regression in the prompt, as good as least squares.
+    mirage: the same additions look sharp or smooth, according to how they are scored.
+    grokking: a network knows half of the sums on a clock by heart, and much later it can do the others.
+    scaling: forty small models say how good a larger one will be, before it is trained.
+    quanta: a loss that falls smoothly is the mean of many skills, each of which is learned at once.
     reduction: pretrained models are taken apart: is what they can do the sum of what their heads do?"""
 
-    name: tyro.conf.Positional[Literal["induction", "in-context", "plateau", "reduction"]] = "induction"
+    name: tyro.conf.Positional[
+        Literal["induction", "plateau", "in-context", "mirage", "grokking", "scaling", "quanta", "reduction"]
+    ] = "induction"
     seeds: int = 3
     """How many times every arm is trained."""
     share: float = 1.0

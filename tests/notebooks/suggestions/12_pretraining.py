@@ -4,7 +4,7 @@ Z = "z, y = rng.normal(size=(3, 64, V)), labels[:3]"
 BELOW_53 = 'claim("With the library\'s pairs it stays below 53 %.", rule(ends_well) < 0.53)'
 OPTIONS = "    next_sentence_weight=1.0,\n"
 HEADS = "all_count, ignored = head(y[:half] >= 0), head(y[:half] != 0)"
-BEFORE_THAT = 'positions="learned", layers=2'
+BEFORE_THAT = 'positions="learned"'
 LOST = 'print({what: round(loss, 2) for what, loss in lost.items()}, "nats; unigram floor:", round(unigram, 2))'
 REACH = "reach = (-2, -1, 1, 2)"
 LAST_GAP = '    "在１月[MASK]日的会议上": "８",\n'
@@ -54,8 +54,8 @@ TRY = [
         [(OPTIONS, f'{OPTIONS}    init="fan-in",\n')],
     ),
     (
-        "Give the table three layers as well, `layers=3`: is it better or worse than with two?",
-        [(BEFORE_THAT, BEFORE_THAT.replace("2", "3"))],
+        "Give the table only two layers, `layers=2`: is it better or worse than with three?",
+        [(BEFORE_THAT, f"{BEFORE_THAT}, layers=2")],
     ),
     (
         'Use rotary positions instead of the table, `positions="rotary"`: which of the two is nearer to the bias?',
@@ -66,9 +66,9 @@ TRY = [
         [("after", LOST, "without([1, 17, 2, 18])")],
     ),
     (
-        "Put `learning_rate=6e-3`, twice our value, into the options above: how much better do the masked words get, and what "
+        "Put `learning_rate=6e-3`, three times our value, into the options above: how much better do the masked words get, and what "
         "happens to next sentence?",
-        [("    learning_rate=3e-3,", "    learning_rate=6e-3,")],
+        [("    learning_rate=2e-3,", "    learning_rate=6e-3,")],
     ),
     *(
         (
@@ -103,8 +103,8 @@ TRY = [
         for reach in ("(-2, -1)", "()")
     ),
     (
-        "Give both more labels, `[: 300 if FAST else 8000]`: which of the two gains more, the dictionary or the line?",
-        [("[: 300 if FAST else 2000]", "[: 600 if FAST else 8000]")],
+        "Give both more labels, `[: 300 if FAST else 4000]`: which of the two gains more, the dictionary or the line?",
+        [("[: 300 if FAST else 1400]", "[: 600 if FAST else 4000]")],
     ),
 ]
 REMARKS = []
@@ -119,8 +119,8 @@ FULL = {
         [(REACH, "reach = (-2, -1)")],
         [(REACH, "reach = (1, 2)")],
     ],
-    "Give both more labels, `[: 300 if FAST else 8000]`: which of the two gains more, the dictionary or the line?": [
-        [("[: 300 if FAST else 2000]", "[: 300 if FAST else 8000]")]
+    "Give both more labels, `[: 300 if FAST else 4000]`: which of the two gains more, the dictionary or the line?": [
+        [("[: 300 if FAST else 1400]", "[: 300 if FAST else 4000]")]
     ],
 }
 
