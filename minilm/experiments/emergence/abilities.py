@@ -29,9 +29,9 @@ from minilm.training.inference import logits_of, predicted_labels
 from minilm.training.patching import Swap, Texts
 from minilm.training.supervised import fit
 
-PAIRS, SENTENCES, LINES = 320, 400, 200  # how many texts an ability is measured on
+PAIRS, SENTENCES, LINES = 128, 200, 80  # how many texts an ability is measured on
 REFERENCE = 64  # texts, other ones, over which the mean of a head is taken
-SWAPS, SHORTEST, LONGEST = 24, 10, 24  # pairs of texts that are patched, and the tokens of a sentence among them
+SWAPS, SHORTEST, LONGEST = 16, 10, 24  # pairs of texts that are patched, and the tokens of a sentence among them
 LABELS = {"en": 500, "zh": 200}
 TUNED, NEW = "Transformer pretrained, fine-tuned", "Transformer + word vectors + neighbour heads"
 Groups = Mapping[str, list[Bool[Tensor, "B T"]]]  # name → masks that are patched one at a time

@@ -50,7 +50,7 @@ SCORE, NO_HEADS, ALL = "score", "score without heads", "all heads (nats)"
 OUT, IN, LARGEST = "taken out singly / all", "put in singly / all", "most important head / all"
 FOUR, RANDOM, BLOCKS, ZERO = "best four / all", "random four / all", "blocks singly / all", "by zero: singly / all"
 SMALLEST = 0.02  # nats: where all parts together are worth less, no share of it is given
-SET, DRAWS = 4, 4  # heads that are taken out together, and how often random ones are drawn
+SET, DRAWS = 4, 3  # heads that are taken out together, and how often random ones are drawn
 
 
 class Measured(NamedTuple):
