@@ -35,7 +35,7 @@ def parts_and_whole(records: Records, sums: Mapping[str, str], path: Target = No
         [["left", f"map {i}"] for i in range(len(arms))], width_ratios=(3, 1.4)
     ).values()
     for number, (name, says) in enumerate(sums.items()):
-        for place, (arm, mine) in enumerate(arms.items()):
+        for place, mine in enumerate(arms.values()):
             found = [record[name] for record in mine if name in record]
             y = place + (number - (len(sums) - 1) / 2) * 0.8 / len(sums)
             height, colour = 0.7 / len(sums), COLOURS[number]
@@ -91,7 +91,9 @@ def what_is_carried(records: Records, path: Target = None) -> Picture:
             shares = np.mean([record["patched"][group] for record in mine], axis=0)
             total = total + shares
             dash = ("-", "--", "-.", (0, (4, 1, 1, 1, 1, 1)))[number % 4]
-            axis.plot(range(len(shares)), shares, color=COLOURS[number], ls=dash, marker="os^D"[number % 4], label=group)
+            axis.plot(
+                range(len(shares)), shares, color=COLOURS[number], ls=dash, marker="os^D"[number % 4], label=group
+            )
         axis.plot(range(len(total)), total, color=INK, ls=":", lw=1.5, label="sum")
         axis.axhline(1, color=GREY, lw=0.8)
         axis.set(xticks=range(len(total)), xlabel="behind block (0: embeddings)")

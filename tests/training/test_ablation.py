@@ -16,7 +16,9 @@ from minilm.training.ablation import every_head, head_means, skipping, without
 
 ROWS = [[2, 7, 9, 3], [2, 11, 5, 8, 13, 3], [2, 21, 3]]
 TYPES = [[0, 0, 1, 1], [0, 0, 0, 1, 1, 1], [0, 0, 0]]
-DATA = Dataset({"input_ids": ROWS, "token_type_ids": TYPES, "labels": [0, 2, 1]}, {"input_ids": 0, "token_type_ids": 0}, [0, 1, 2])
+DATA = Dataset(
+    {"input_ids": ROWS, "token_type_ids": TYPES, "labels": [0, 2, 1]}, {"input_ids": 0, "token_type_ids": 0}, [0, 1, 2]
+)
 BATCH = DATA.batch([0, 1, 2])
 GIVEN = BATCH.input_ids, BATCH.token_type_ids, BATCH.attention_mask
 

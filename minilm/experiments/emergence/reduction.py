@@ -11,7 +11,7 @@ elements"), the first is above 1 and the second below. 1 minus the first share i
 A head that is gone says its mean in place of its answer, or 0; a block that is gone hands on what it is given
 (`training/ablation.py`). Activations of one text are put into the run on another one, too (`training/patching.py`).
 
-Letters:  S a set of heads or blocks · L the cross-entropy per label, in nats
+Letters:  S a set of heads or blocks · L the cross-entropy per text, in nats
 Source:   Michel, Levy and Neubig (2019), Are Sixteen Heads Really Better than One?, §3.
 """
 
@@ -23,28 +23,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from minilm.examples.labels import IGNORED
-from minilm.experiments.emergence.abilities import Ability, Runs, names, next_sentence, sentiment
+from minilm.experiments.emergence.abilities import Ability, Runs, next_sentence, sentiment
 from minilm.models.config import parameter_count
 from minilm.training.ablation import Head, blocks_of, every_head, head_means, skipping, without
 from minilm.training.inference import logits_of
 from minilm.training.losses import cross_entropy
-from minilm.training.metrics import entity_scores, text_scores
 from minilm.training.patching import moved
 
-NEXT_EN, NEXT_ZH, SENTIMENT, NAMES, UNTAUGHT = (
-    "next sentence, English",
-    "next sentence, Chinese",
-    "sentiment",
-    "names",
-    "sentiment, not pretrained",
-)
+NEXT_EN, NEXT_ZH, SENTIMENT = "next sentence, English", "next sentence, Chinese", "sentiment"
 ABILITIES: dict[str, Callable[[Runs, int, float], Ability]] = {
     NEXT_EN: lambda runs, seed, share: next_sentence(runs, "en", seed),
     NEXT_ZH: lambda runs, seed, share: next_sentence(runs, "zh", seed),
     SENTIMENT: sentiment,
-    NAMES: names,
-    UNTAUGHT: lambda runs, seed, share: sentiment(runs, seed, share, pretrained=False),
 }
 SCORE, NO_HEADS, ALL = "score", "score without heads", "all heads (nats)"
 OUT, IN, LARGEST = "taken out singly / all", "put in singly / all", "most important head / all"
@@ -55,35 +45,20 @@ SET, DRAWS = 4, 3  # heads that are taken out together, and how often random one
 
 class Measured(NamedTuple):
     """What a model is worth in the present state of its parts: the loss on the texts that choices are made on, and on the
-    others, and the accuracy, or F1 of whole names, on the latter."""
+    others, and the accuracy on the latter."""
 
     choosing: float
     loss: float
-    score: float
+    accuracy: float
 
 
 def measured(ability: Ability) -> Measured:
-    """The loss per label on the first quarter of the texts, and on the others; and the score on these."""
-    logits, labels = logits_of(ability.model, ability.texts), ability.texts.labels
-    border, losses = len(labels) // 4, list[float]()
-    for part in (slice(border), slice(border, None)):
-        z = np.concatenate([np.atleast_2d(row) for row in logits[part]])  # [N, K]
-        y = np.concatenate([np.atleast_1d(row) for row in labels[part]])  # [N]
-        losses.append(float(cross_entropy(torch.from_numpy(z), torch.from_numpy(y)).value))
-    return Measured(*losses, score(ability, logits[border:], labels[border:]))
-
-
-def score(ability: Ability, logits: list[np.ndarray], labels: list) -> float:
-    """The accuracy of texts, or the F1 of whole names."""
-    said = [row.argmax(axis=-1) for row in logits]
-    if not ability.tags:
-        return text_scores(labels, said)["accuracy"] or 0.0
-    lines = [
-        [(ability.tags[k], ability.tags[y]) for k, y in zip(row, tags, strict=True) if y != IGNORED]
-        for row, tags in zip(said, labels, strict=True)
-    ]
-    guessed, true = ([[pair[side] for pair in line] for line in lines] for side in (0, 1))
-    return entity_scores(true, guessed)["f1"] or 0.0
+    """The loss per text on the first quarter of the texts, and on the others; and the accuracy on these."""
+    z = np.stack(logits_of(ability.model, ability.texts))  # [N, K]
+    y, border = np.array(ability.texts.labels), len(z) // 4
+    parts = slice(border), slice(border, None)
+    losses = [float(cross_entropy(torch.from_numpy(z[part]), torch.from_numpy(y[part])).value) for part in parts]
+    return Measured(*losses, float((z[border:].argmax(axis=1) == y[border:]).mean()))
 
 
 class Apart:
@@ -138,9 +113,9 @@ def taken_apart(apart: Apart, seed: int) -> dict[str, Any]:
     layers = sorted({layer for layer, _ in heads})
     by_layer = [apart.worth([head for head in heads if head[0] == layer]) for layer in layers]
     blocks = apart.blocks()
-    figures: dict[str, Any] = {SCORE: apart.whole.score, NO_HEADS: nothing.score, ALL: every}
+    figures: dict[str, Any] = {SCORE: apart.whole.accuracy, NO_HEADS: nothing.accuracy, ALL: every}
     figures |= {"heads": out, "heads put in": put_in, "heads by zero": by_zero, "layers": by_layer, "blocks": blocks}
-    figures |= {"scores": [found.score for found in singly], "places": [list(head) for head in heads]}
+    figures |= {"scores": [found.accuracy for found in singly], "places": [list(head) for head in heads]}
     figures |= {"loss": apart.whole.loss, "best": [list(head) for head in best], "best singly": 0.0}
     figures["best singly"] = sum(out[heads.index(head)] for head in best)
     figures["best together"] = apart.worth(best)
