@@ -39,7 +39,8 @@ ABILITIES: dict[str, Callable[[Runs, int, float], Ability]] = {
 SCORE, NO_HEADS, ALL = "score", "score without heads", "all heads (nats)"
 OUT, IN, LARGEST = "taken out singly / all", "put in singly / all", "most important head / all"
 FOUR, RANDOM, BLOCKS, ZERO = "best four / all", "random four / all", "blocks singly / all", "by zero: singly / all"
-SMALLEST = 0.02  # nats: where all parts together are worth less, no share of it is given
+POINTS, ALL_POINTS = "points lost singly, added", "points lost together"
+SMALLEST = 0.1  # nats: where all parts together are worth less, no share of it is given
 SET, DRAWS = 4, 3  # heads that are taken out together, and how often random ones are drawn
 
 
@@ -115,6 +116,8 @@ def taken_apart(apart: Apart, seed: int) -> dict[str, Any]:
     blocks = apart.blocks()
     figures: dict[str, Any] = {SCORE: apart.whole.accuracy, NO_HEADS: nothing.accuracy, ALL: every}
     figures |= {"heads": out, "heads put in": put_in, "heads by zero": by_zero, "layers": by_layer, "blocks": blocks}
+    figures |= {POINTS: 100 * sum(apart.whole.accuracy - found.accuracy for found in singly)}
+    figures |= {ALL_POINTS: 100 * (apart.whole.accuracy - nothing.accuracy)}
     figures |= {"scores": [found.accuracy for found in singly], "places": [list(head) for head in heads]}
     figures |= {"loss": apart.whole.loss, "best": [list(head) for head in best], "best singly": 0.0}
     figures["best singly"] = sum(out[heads.index(head)] for head in best)

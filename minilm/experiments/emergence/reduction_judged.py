@@ -7,6 +7,7 @@ import numpy as np
 from minilm.experiments.emergence.experiment import Experiment, Prediction, Records, Verdict, listed, of
 from minilm.experiments.emergence.reduction import (
     ALL,
+    ALL_POINTS,
     BLOCKS,
     FOUR,
     IN,
@@ -15,6 +16,7 @@ from minilm.experiments.emergence.reduction import (
     NEXT_ZH,
     NO_HEADS,
     OUT,
+    POINTS,
     RANDOM,
     SCORE,
     SENTIMENT,
@@ -147,6 +149,8 @@ REDUCTION = Experiment(
     figures={
         SCORE: "{:.3f}",
         NO_HEADS: "{:.3f}",
+        POINTS: "{:.1f}",
+        ALL_POINTS: "{:.1f}",
         ALL: "{:.3f}",
         OUT: "{:.2f}",
         IN: "{:.2f}",
@@ -159,12 +163,13 @@ REDUCTION = Experiment(
     draw=draw,
     how_to_read=(
         "*Score*: accuracy on texts that no model has learned from; *without heads*: every "
-        "head says its mean in place of its answer. *All heads*: how much the loss rises then, in nats per text. *Taken out "
+        "head says its mean in place of its answer. *Points lost singly, added*: of accuracy, when one head after the other is "
+        "gone; *together*: when all are. *All heads*: how much the loss rises then, in nats per text. *Taken out "
         "singly / all*: the rises of the loss when one head after the other is gone, added, as a share of that; *put in "
         "singly*: what each head brings where all others are gone, added. If the ability were the sum of its parts, both would "
         "be 1. *Most important head*, *best four*, *random four*: what they cost, as a share of what all cost. *Blocks singly*: "
         "three blocks skipped one at a time, as a share of all three. *By zero*: heads that say 0. A dash: all together cost "
-        "less than 0.02 nats."
+        "less than 0.1 nats."
     ),
     pretrained=True,
 )
