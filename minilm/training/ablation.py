@@ -12,6 +12,7 @@ Sources:  Michel, Levy and Neubig (2019), Are Sixteen Heads Really Better than O
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ Head = tuple[int, int]  # (layer, head), both counted from 0
 def blocks_of(model: nn.Module) -> list[TransformerBlock]:
     """The blocks of an encoder, in order. Raises InputError if there are none."""
     attention_layers(model)
-    stack = getattr(model, "encoder", model).stack
+    stack: Any = getattr(model, "encoder", model).stack
     return list(stack.layers)
 
 

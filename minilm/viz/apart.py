@@ -51,7 +51,7 @@ def parts_and_whole(records: Records, sums: Mapping[str, str], path: Target = No
             )
             left.plot(found, [y] * len(found), "o", color=INK, markersize=4)
             if not found:
-                left.text(0.02, y, "the whole is too small", va="center", fontsize=9, color=GREY)
+                left.text(1.08, y, "the whole is too small", va="center", fontsize=9, color=GREY)
     left.axvline(1, color=INK, lw=1.2, label="the sum of the parts is the whole")
     left.set(yticks=range(len(arms)), xlabel="sum over single heads / all heads together (nats)")
     left.set_yticklabels([arm.replace(", ", ",\n") for arm in arms])
@@ -100,5 +100,5 @@ def what_is_carried(records: Records, path: Target = None) -> Picture:
         axis.set_title(arm.replace(", ", ",\n"), fontsize=11)
         axis.grid(axis="y")
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=9)
-    axes[0].set_ylabel("share of the answer that is moved")
+    axes[0].set_ylabel("share that is carried")
     return figure.written(path)

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -144,9 +144,9 @@ def trained(options: EmergenceOptions, folder: Path, say) -> list[dict]:
     experiment, workers = options.experiment, options.workers or workers_for(torch.device("cpu"))
     jobs = [(arm, seed) for seed in range(options.seeds) for arm in experiment.arms]
     records: dict[tuple[str, int], dict] = {}
-    fit, marks = experiment.fit, {"share": options.share}
+    fit, marks = experiment.fit, dict[str, Any](share=options.share)
     if experiment.pretrained:
-        fit, marks = partial(fit, runs=options.runs), marks | {"weights": options.runs.weights()}
+        fit, marks["weights"] = partial(fit, runs=options.runs), options.runs.weights()
     bar = tqdm(
         total=len(jobs), desc=experiment.name, unit="model", disable=None if options.progress else True, leave=False
     )

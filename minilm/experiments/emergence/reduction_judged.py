@@ -70,11 +70,13 @@ def the_important_four_count_twice(records: Records) -> Verdict:
 
 
 def zero_does_more_harm(records: Records) -> Verdict:
-    sums = {
-        arm: np.array([sum(r["heads by zero"]) / sum(r["heads"]) for r in records if r["arm"] == arm])
+    more = {
+        arm: np.array([sum(r["heads by zero"]) - sum(r["heads"]) for r in records if r["arm"] == arm])
         for arm in PRETRAINED
     }
-    return Verdict(all((values > 1).all() for values in sums.values()), by_arm(sums))
+    return Verdict(
+        all((values > 0).all() for values in more.values()), by_arm(more) + " nats more, added over the heads"
+    )
 
 
 def blocks_stand_in_for_each_other(records: Records) -> Verdict:
