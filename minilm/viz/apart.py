@@ -86,9 +86,14 @@ def what_is_carried(records: Records, path: Target = None) -> Picture:
     figure = Picture(2.9 * len(arms) + 0.4, 3.9)
     axes = figure.subplots(1, len(arms), sharey=True, squeeze=False)[0]
     for axis, (arm, mine) in zip(axes, arms.items(), strict=True):
+        axis.set_title(arm.replace(", ", ",\n"), fontsize=11)
+        found = [record["patched"] for record in mine if record["patched"]]
+        if not found:
+            axis.text(0.5, 0.5, "no texts to exchange", ha="center", transform=axis.transAxes, fontsize=9, color=GREY)
+            continue
         total: Any = 0
-        for number, group in enumerate(mine[0]["patched"]):
-            shares = np.mean([record["patched"][group] for record in mine], axis=0)
+        for number, group in enumerate(found[0]):
+            shares = np.mean([patched[group] for patched in found], axis=0)
             total = total + shares
             dash = ("-", "--", "-.", (0, (4, 1, 1, 1, 1, 1)))[number % 4]
             axis.plot(
@@ -97,7 +102,6 @@ def what_is_carried(records: Records, path: Target = None) -> Picture:
         axis.plot(range(len(total)), total, color=INK, ls=":", lw=1.5, label="sum")
         axis.axhline(1, color=GREY, lw=0.8)
         axis.set(xticks=range(len(total)), xlabel="behind block (0: embeddings)")
-        axis.set_title(arm.replace(", ", ",\n"), fontsize=11)
         axis.grid(axis="y")
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=9)
     axes[0].set_ylabel("share that is carried")

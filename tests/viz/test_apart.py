@@ -33,6 +33,8 @@ def test_F36_the_groups_and_their_sum_are_drawn():
     figure = what_is_carried(records()[:4])
     assert len(figure.axes) == 2
     own, others, total, _ = (list(line.get_ydata()) for line in figure.axes[0].get_lines())
+    none = what_is_carried([{"arm": "names", "patched": {}}]).axes[0]
+    assert not none.get_lines() and none.texts[0].get_text() == "no texts to exchange"
     assert (own, others, total) == ([0.5, 0.75, 1.0], [0.5, 0.25, 0.0], [1.0, 1.0, 1.0])
 
 
