@@ -39,10 +39,11 @@ class Experiment:
     definition: str  # what the documents call emergence, which this experiment tests
     arms: Mapping[str, str]  # name → what is different in it
     predictions: Sequence[Prediction]
-    fit: Callable[[str, int, float, bool], dict]
+    fit: Callable[..., dict]
     figures: Mapping[str, str]  # name → how it is written
     draw: Callable[[Records, Path], list[str]]
     how_to_read: str  # what the columns mean
+    pretrained: bool = False  # whether `fit` is also given `runs`, the folders of pretrained models (`abilities.Runs`)
 
 
 def of(records: Records, arm: str, figure: str) -> np.ndarray:

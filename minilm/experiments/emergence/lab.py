@@ -6,14 +6,16 @@ such: a flat curve is a result, too.
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import tyro
 from tqdm import tqdm
 
 from minilm.errors import InputError, check_least, check_most
+from minilm.experiments.emergence.abilities import Runs
 from minilm.experiments.emergence.experiment import Experiment, Records
 from minilm.experiments.emergence.grokking_judged import GROKKING
 from minilm.experiments.emergence.in_context_judged import IN_CONTEXT
@@ -21,6 +23,7 @@ from minilm.experiments.emergence.induction_judged import INDUCTION
 from minilm.experiments.emergence.mirage_judged import MIRAGE
 from minilm.experiments.emergence.plateau_judged import PLATEAU
 from minilm.experiments.emergence.quanta_judged import QUANTA
+from minilm.experiments.emergence.reduction_judged import REDUCTION
 from minilm.experiments.emergence.scaling_judged import SCALING
 from minilm.experiments.ladder import pool_of, workers_for
 from minilm.experiments.table import figures_table
@@ -28,7 +31,7 @@ from minilm.files.atomic import write_json, write_text
 from minilm.files.tensors import read_json
 from minilm.training.memory import cost, cost_in_words
 
-ALL = (PLATEAU, INDUCTION, IN_CONTEXT, MIRAGE, GROKKING, SCALING, QUANTA)
+ALL = (PLATEAU, INDUCTION, IN_CONTEXT, MIRAGE, GROKKING, SCALING, QUANTA, REDUCTION)
 EXPERIMENTS = {experiment.name: experiment for experiment in ALL}
 
 
@@ -42,16 +45,23 @@ class EmergenceOptions:
     mirage: the same additions look sharp or smooth, according to how they are scored.
     grokking: a network knows half of the sums on a clock by heart, and much later it can do the others.
     scaling: forty small models say how good a larger one will be, before it is trained.
-    quanta: a loss that falls smoothly is the mean of many skills, each of which is learned at once."""
+    quanta: a loss that falls smoothly is the mean of many skills, each of which is learned at once.
+    reduction: pretrained models are taken apart: is what they can do the sum of what their heads do?"""
 
     name: tyro.conf.Positional[
-        Literal["induction", "plateau", "in-context", "mirage", "grokking", "scaling", "quanta"]
+        Literal["induction", "plateau", "in-context", "mirage", "grokking", "scaling", "quanta", "reduction"]
     ] = "induction"
     seeds: int = 3
     """How many times every arm is trained."""
     share: float = 1.0
     """The share of the steps that every model is trained for. With 0.1 the command shows in a minute what it does, but hardly
     what it is about."""
+    run: Path = Path("runs/quickstart/pretrained")
+    """reduction: the English model that is taken apart."""
+    run_zh: Path = Path("runs/quickstart-zh/pretrained")
+    """reduction: the Chinese model."""
+    cache: Path = Path("runs/cache")
+    """reduction: where the text lies that these were pretrained on."""
     out: Path = Path("runs/emergence")
     again: bool = False
     """Train again what an earlier run has finished."""
@@ -73,6 +83,10 @@ class EmergenceOptions:
     def experiment(self) -> Experiment:
         return EXPERIMENTS[self.name]
 
+    @property
+    def runs(self) -> Runs:
+        return Runs(self.run, self.run_zh, self.cache)
+
 
 def emergence(options: EmergenceOptions, say=print) -> list[dict]:
     """Say what is expected, train every arm with every seed, and write `report.md`, `results.json` and the pictures.
@@ -80,6 +94,8 @@ def emergence(options: EmergenceOptions, say=print) -> list[dict]:
     Returns the records. Each is a file of its own as soon as it is there, so that an interrupted run goes on where it was.
     """
     started, experiment = time.perf_counter(), options.experiment
+    if experiment.pretrained:
+        options.runs.check()
     folder = options.out / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
     announcement = announced(experiment)
@@ -128,6 +144,9 @@ def trained(options: EmergenceOptions, folder: Path, say) -> list[dict]:
     experiment, workers = options.experiment, options.workers or workers_for(torch.device("cpu"))
     jobs = [(arm, seed) for seed in range(options.seeds) for arm in experiment.arms]
     records: dict[tuple[str, int], dict] = {}
+    fit, marks = experiment.fit, dict[str, Any](share=options.share)
+    if experiment.pretrained:
+        fit, marks["weights"] = partial(fit, runs=options.runs), options.runs.weights()
     bar = tqdm(
         total=len(jobs), desc=experiment.name, unit="model", disable=None if options.progress else True, leave=False
     )
@@ -136,13 +155,13 @@ def trained(options: EmergenceOptions, folder: Path, say) -> list[dict]:
         for arm, seed in jobs:
             path = folder / "records" / f"{arm.replace(' ', '-').replace(',', '')}-{seed}.json"
             known = None if options.again or not path.exists() else read_json(path, dict)
-            if known is not None and known["share"] == options.share:
+            if known is not None and all(known.get(key) == mark for key, mark in marks.items()):
                 records[arm, seed] = known
                 bar.update()
             else:
-                waiting.append((arm, seed, path, submit(experiment.fit, arm, seed, options.share, False)))
+                waiting.append((arm, seed, path, submit(fit, arm, seed, options.share, False)))
         for arm, seed, path, outcome in waiting:
-            record = outcome() | {"share": options.share}
+            record = outcome() | marks
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, record)
             records[arm, seed] = record

@@ -25,9 +25,10 @@ SHORT = dict(seeds=1, share=0.001, workers=1, progress=False)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_F36_a_run_says_what_it_expects_before_it_trains_and_writes_its_files(name, tmp_path):
+def test_F36_a_run_says_what_it_expects_before_it_trains_and_writes_its_files(name, tmp_path, runs):
     said: list[str] = []
-    records = emergence(EmergenceOptions(name, **SHORT, out=tmp_path), said.append)
+    folders = {"run": runs.en, "run_zh": runs.zh, "cache": runs.cache}
+    records = emergence(EmergenceOptions(name, **SHORT, **folders, out=tmp_path), said.append)
     experiment, folder = EXPERIMENTS[name], tmp_path / name
     assert [record["arm"] for record in records] == list(experiment.arms)
     assert "Predicted:" in said[0] and all(prediction.says in said[0] for prediction in experiment.predictions)
