@@ -54,8 +54,8 @@ class EmergenceOptions:
     seeds: int = 3
     """How many times every arm is trained."""
     share: float = 1.0
-    """The share of the steps (reduction: of the epochs) that every model is trained for. With 0.1 the command shows in a minute what it
-    does, but hardly what it is about."""
+    """The share of the steps (reduction: of the epochs) that every model is trained for. With 0.1 the command shows in a minute what
+    it does, but hardly what it is about."""
     run: Path = Path("runs/quickstart/pretrained")
     """reduction: the English model that is taken apart."""
     run_zh: Path = Path("runs/quickstart-zh/pretrained")

@@ -58,8 +58,10 @@ def measured(ability: Ability) -> Measured:
     z = np.stack(logits_of(ability.model, ability.texts))  # [N, K]
     y, border = np.array(ability.texts.labels), len(z) // 4
     parts = slice(border), slice(border, None)
-    losses = [float(cross_entropy(torch.from_numpy(z[part]), torch.from_numpy(y[part])).value) for part in parts]
-    return Measured(*losses, float((z[border:].argmax(axis=1) == y[border:]).mean()))
+    choosing, loss = (
+        float(cross_entropy(torch.from_numpy(z[part]), torch.from_numpy(y[part])).value) for part in parts
+    )
+    return Measured(choosing, loss, float((z[border:].argmax(axis=1) == y[border:]).mean()))
 
 
 class Apart:
