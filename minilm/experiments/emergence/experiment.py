@@ -52,5 +52,5 @@ def of(records: Records, arm: str, figure: str) -> np.ndarray:
 
 
 def listed(values: np.ndarray, form: str = "{:.2f}") -> str:
-    """As "0.01, 0.02, 0.01"."""
-    return ", ".join(form.format(value) for value in values)
+    """As "0.01, 0.02, 0.01", with a dash where there is no figure."""
+    return ", ".join("–" if np.isnan(value) else form.format(value) for value in values)

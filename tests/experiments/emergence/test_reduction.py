@@ -207,4 +207,4 @@ def test_F36_a_prediction_about_a_share_that_is_not_given_fails():
     found = records()
     del found[2][OUT]
     assert found[2]["arm"] == SENTIMENT and not PREDICTIONS[2].judge(found).held
-    assert np.isnan(float(PREDICTIONS[2].judge(found).figures.split("sentiment ")[1].split(",")[0]))
+    assert PREDICTIONS[2].judge(found).figures.split("sentiment ")[1].split(",")[0] == "–"
