@@ -1,6 +1,5 @@
 """Taken apart: abilities, worths against models with other weights, texts that are exchanged, and the judges.  F26, F36."""
 
-import numpy as np
 import pytest
 import torch
 from tiny import command, silent
