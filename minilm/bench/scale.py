@@ -39,6 +39,7 @@ H, D = 4, 32
 WORDS, SENTENCE = 30_000, 12  # different words of the generated text, and words of a sentence
 STEPS_OF_CORPUS, STEPS_OF_PROCESSES = 60, 60
 TEXT_OF_PROCESSES = 4.0  # megabytes
+WARM_UP = 1  # rounds that do not count
 AGREE = 1e-5  # the largest difference of two held-out losses
 
 
@@ -184,7 +185,7 @@ def processes(options: BenchOptions, say: Callable[[str], None]) -> dict:
     ways = {"one process": 1, "two processes": 2}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     losses: dict[str, list[float]] = {}
-    turns = [(number, name) for number in range(options.rounds + 1) for name in ways]
+    turns = [(number, name) for number in range(1 - WARM_UP, options.rounds + 1) for name in ways]
     for number, name in tqdm(turns, desc="processes", disable=None if options.progress else True, leave=False):
         out = here / f"{name.replace(' ', '-')}-{number}-{int(time.time())}"
         lines = run_in(ways[name], here, out, options.seed)
