@@ -37,6 +37,7 @@ REPEATED, FIRST, CUT = "loss, repeated", "loss, first time", "loss without the l
 CUT_ELSEWHERE = "loss without the links to the fifth place before"
 BEST_PREVIOUS, BEST_INDUCTION = "best previous-token head", "best induction head"
 TWO, ONE, NOTHING, GIVEN = "two layers", "one layer", "two layers, nothing repeats", "two layers, links given"
+ONE_GIVEN = "two layers, one link given"
 
 
 class Arm(NamedTuple):
@@ -46,6 +47,7 @@ class Arm(NamedTuple):
     steps: int
     repeats: bool = True  # whether the rows that are learned from repeat
     start: str = "fan-in"  # see models/initialisation.py
+    given: int = 4  # with the start "neighbours": how many heads begin with a place before
 
 
 ARMS = {
@@ -53,6 +55,7 @@ ARMS = {
     ONE: Arm(1, 2000),
     NOTHING: Arm(2, 600, repeats=False),
     GIVEN: Arm(2, 600, start="neighbours"),
+    ONE_GIVEN: Arm(2, 600, start="neighbours", given=1),
 }
 
 
@@ -128,20 +131,24 @@ def loss_without_links(model: GPT, rows: Rows, distance: int) -> float:
         handle.remove()
 
 
-def new_model(layers: int, seed: int, start: str = "fan-in") -> GPT:
-    """A GPT of width 64 with four heads and a bias by relative position. With the start "neighbours", heads 1 to 4 attend to
-    the first to the fourth place before from the first step on."""
+def new_model(layers: int, seed: int, start: str = "fan-in", given: int = 4) -> GPT:
+    """A GPT of width 64 with four heads and a bias by relative position. With the start "neighbours", the first `given` heads
+    attend to the first to the fourth place before from the first step on, in both layers, since these share the bias."""
     sizes: dict[str, Any] = dict(width=64, layers=layers, heads=4, feed_forward=256)
     model = GPT(GPTConfig(SYMBOLS, **sizes, max_length=T, positions="relative"))
     initialise(model, start, torch.Generator().manual_seed(seed))
+    bias = model.encoder.stack.relative_bias
+    assert bias is not None
+    with torch.no_grad():
+        bias.table[:, given:] = 0
     return model
 
 
 def fit(arm: str, seed: int, share: float = 1.0, bar: bool = False) -> dict[str, Any]:
     """Train an arm, measure it along the way, and take it apart at the end."""
-    layers, steps, repeats, start = ARMS[arm]
+    layers, steps, repeats, start, given = ARMS[arm]
     steps, began = max(2, round(steps * share)), time.process_time()
-    model, held_out = new_model(layers, seed, start), sequences(HELD_OUT, (seed, 1))
+    model, held_out = new_model(layers, seed, start, given), sequences(HELD_OUT, (seed, 1))
     curve: list[dict] = []
 
     def measure(progress: Progress) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from judged import true_where_they_should
 
 from minilm.experiments.emergence import in_context
 from minilm.experiments.emergence.in_context import (
@@ -145,16 +146,8 @@ FAILURES = [
 ]
 
 
-def test_F36_the_predictions_come_true_where_they_should():
-    assert all(prediction.judge(records()).held for prediction in PREDICTIONS)
-
-
-@pytest.mark.parametrize("number", range(len(FAILURES)))
-def test_F36_each_prediction_fails_by_a_single_seed(number):
-    arm, changes = FAILURES[number]
-    found = [prediction.judge(records(arm, **changes)) for prediction in PREDICTIONS]
-    assert not found[number].held and found[number].figures
-    assert len(FAILURES) == len(PREDICTIONS)
+def test_F36_the_predictions_come_true_where_they_should_and_each_fails_by_a_single_seed():
+    true_where_they_should(PREDICTIONS, records, FAILURES)
 
 
 def test_F36_memorising_needs_both_halves():

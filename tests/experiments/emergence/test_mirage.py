@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from judged import true_where_they_should
 
 from minilm.experiments.emergence import mirage
 from minilm.experiments.emergence.mirage import (
@@ -132,16 +133,8 @@ def records(arm: str = "", **changes) -> list[dict]:
     ]
 
 
-def test_F36_the_predictions_of_the_mirage_come_true_where_they_should():
-    assert list(GOOD) == list(ARMS) and len(FAILURES) == len(PREDICTIONS)
-    assert [prediction.judge(records()).held for prediction in PREDICTIONS] == [True] * len(PREDICTIONS)
-
-
-@pytest.mark.parametrize("number", range(len(FAILURES)))
-def test_F36_each_prediction_of_the_mirage_fails_by_a_single_seed(number):
-    arm, changes = FAILURES[number]
-    found = PREDICTIONS[number].judge(records(arm, **changes))
-    assert not found.held and found.figures
+def test_F36_the_predictions_of_the_mirage_come_true_where_they_should_and_each_fails_by_a_single_seed():
+    true_where_they_should(PREDICTIONS, records, FAILURES)
 
 
 def test_F36_what_holds_wherever_it_is_learned_needs_another_arm():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from judged import true_where_they_should
 
 from minilm.examples.labels import IGNORED
 from minilm.experiments.emergence import plateau
@@ -168,16 +169,8 @@ FAILURES = [
 ]
 
 
-def test_F36_the_predictions_come_true_where_they_should():
-    assert all(prediction.judge(records()).held for prediction in PREDICTIONS)
-
-
-@pytest.mark.parametrize("number", range(len(FAILURES)))
-def test_F36_each_prediction_fails_by_a_single_seed(number):
-    arm, changes = FAILURES[number]
-    found = [prediction.judge(records(arm, **changes)) for prediction in PREDICTIONS]
-    assert not found[number].held and found[number].figures
-    assert len(FAILURES) == len(PREDICTIONS)
+def test_F36_the_predictions_come_true_where_they_should_and_each_fails_by_a_single_seed():
+    true_where_they_should(PREDICTIONS, records, FAILURES)
 
 
 def test_F36_a_plateau_that_is_left_early_or_never_is_none():

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from judged import true_where_they_should
 from torch.nn import functional as F
 
 from minilm.experiments.emergence import quanta
@@ -106,16 +107,8 @@ def records(arm: str = "", **changes) -> list[dict]:
     ]
 
 
-def test_F36_the_predictions_of_quanta_come_true_where_they_should():
-    assert all(prediction.judge(records()).held for prediction in PREDICTIONS)
-    assert len(FAILURES) == len(PREDICTIONS)
-
-
-@pytest.mark.parametrize("number", range(len(FAILURES)))
-def test_F36_each_prediction_of_quanta_fails_by_a_single_seed(number):
-    arm, changes = FAILURES[number]
-    found = PREDICTIONS[number].judge(records(arm, **changes))
-    assert not found.held and found.figures
+def test_F36_the_predictions_of_quanta_come_true_where_they_should_and_each_fails_by_a_single_seed():
+    true_where_they_should(PREDICTIONS, records, FAILURES)
 
 
 def test_F36_a_slope_is_found_again_and_too_few_skills_have_none():
