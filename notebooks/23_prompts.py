@@ -123,11 +123,11 @@ def accuracy(model, examples=test):
 
 
 model = model_of(TEMPLATE, WORDS)
-batch = encoded(model, test[:6])[1].batch(range(6))
+first = encoded(model, test[:6])[1].batch(range(6))
 with torch.no_grad():
-    z = base.model(batch.input_ids, batch.token_type_ids, batch.attention_mask).mlm_logits  # [B, T, V]
-    logits = model(batch.input_ids, batch.token_type_ids, batch.attention_mask)
-at_mask = z[batch.input_ids == tokenizer.mask].double().numpy()  # [N, V]
+    z = base.model(first.input_ids, first.token_type_ids, first.attention_mask).mlm_logits  # [B, T, V]
+    logits = model(first.input_ids, first.token_type_ids, first.attention_mask)
+at_mask = z[first.input_ids == tokenizer.mask].double().numpy()  # [N, V]
 words = [[tokenizer.ids([word])[0][0] for word in of_label.split(",")] for of_label in WORDS]
 agree("minilm/models/verbaliser.py (single precision)", formulas.verbaliser_logits(at_mask, words), logits, atol=1e-5)
 for example, row in zip(test[:3], logits.softmax(dim=1)):
@@ -159,12 +159,10 @@ for name, each in (("as it is", model), ("calibrated", calibrated)):
     with torch.no_grad():
         said = each(batch.input_ids, batch.token_type_ids, batch.attention_mask).argmax(dim=1)
     print(f"{name:10}: says positive to {said.float().mean():.0%} of the texts; right {accuracy(each):.1%}")
-middle = formulas.verbaliser_logits(at_mask, words) - np.array(calibrated.head_config.prior)
-agree(
-    "the formula with a prior",
-    middle,
-    formulas.verbaliser_logits(at_mask, words, np.array(calibrated.head_config.prior)),
-)
+with torch.no_grad():
+    logits = calibrated(first.input_ids, first.token_type_ids, first.attention_mask)
+by_formula = formulas.verbaliser_logits(at_mask, words, np.array(calibrated.head_config.prior))
+agree("the formula with a prior, and the model", by_formula, logits, atol=1e-5)
 
 # %% [markdown]
 # ## The wording matters

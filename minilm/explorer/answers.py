@@ -47,7 +47,9 @@ def predict(served: Served, texts: list[str], pairs: list[str] | None = None, tr
     subject = served.subject
     pairs_given = [None] * len(texts) if pairs is None else pairs
     if len(pairs_given) != len(texts):
-        raise InputError(f"there are {len(texts)} texts and {len(pairs_given)} pairs: give as many of both.")
+        raise InputError(
+            f"texts and pairs differ in number ({len(texts)} and {len(pairs_given)}): give as many of both."
+        )
     if pairs is not None and not subject.reads_pairs:
         raise InputError('this model tags single texts: leave "pairs" out.')
     examples = [Example(text, None, pair) for text, pair in zip(texts, pairs_given, strict=True)]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from minilm.examples.batching import Batch
 from minilm.examples.bert_pretraining import PretrainingBatches
 from minilm.examples.candidates import WithCandidates
 from minilm.examples.causal_lm import TextWindows
+from minilm.files.lock import in_turn
 from minilm.files.notes import Note, unheard
 from minilm.text.prepare import Prepared, document_sizes, prepare
 from minilm.text.remarks import unknown_share
@@ -76,14 +78,24 @@ def vectors_for(prepared: Prepared, options: "PretrainOptions") -> np.ndarray:
             "smaller, give more text, or leave the vectors out with --no-word-vectors."
         )
     path = prepared.folder / f"vectors-{size}-{window}-{seed}.npy"
-    with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
-        return np.load(path, allow_pickle=False)
-    ids, borders, tokenizer = prepared.train.ids, prepared.train.document_borders, prepared.tokenizer
-    vectors = local_and_document_vectors(ids, borders, tokenizer.size, size, seed, window, tokenizer.special_ids)
-    growing = path.with_name(path.name + ".growing.npy")
-    np.save(growing, vectors)
-    os.replace(growing, path)
+    if (vectors := kept_vectors(path)) is not None:
+        return vectors
+    with in_turn(path.with_suffix(".lock"), say=lambda: None):
+        if (vectors := kept_vectors(path)) is not None:  # another process has counted them meanwhile
+            return vectors
+        ids, borders, tokenizer = prepared.train.ids, prepared.train.document_borders, prepared.tokenizer
+        vectors = local_and_document_vectors(ids, borders, tokenizer.size, size, seed, window, tokenizer.special_ids)
+        growing = path.with_name(path.name + ".growing.npy")
+        np.save(growing, vectors)
+        os.replace(growing, path)
     return vectors
+
+
+def kept_vectors(path: Path) -> np.ndarray | None:
+    """What was counted before, or None if it is not there or damaged."""
+    with suppress(OSError, ValueError, EOFError):
+        return np.load(path, allow_pickle=False)
+    return None
 
 
 def prepare_for(options: "PretrainOptions", say: Callable[[str], None], note: Note = unheard) -> Prepared:

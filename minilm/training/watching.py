@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from minilm.errors import InputError
 from minilm.files.atomic import write_text
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.inference import fill
@@ -50,7 +51,26 @@ class Watcher:
 
 
 def read_watched(run: Path) -> list[dict]:
-    """The rows of a run folder, the oldest first; a last line that a full disk cut in half is left out."""
+    """The rows of a run folder, the oldest first; a last line that a full disk cut in half is left out.
+
+    Raises InputError, with its number, for any other line that is no row.
+    """
     path = run / FILE
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(text) for text in lines if text.endswith("\n")]
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [row_in(path, number, line) for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
+
+
+def row_in(path: Path, number: int, line: bytes) -> dict:
+    """One line as a row."""
+    try:
+        row = json.loads(line)
+        if (
+            isinstance(row["step"], int)
+            and isinstance(row["text"], str)
+            and isinstance(row["guesses"], list)
+            and "mask" in row
+        ):
+            return row
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise InputError(f"{path}, line {number} is damaged: it is not what was watched; delete the line.")

@@ -36,7 +36,7 @@ def test_the_rows_of_attention_and_of_corpora(small, tmp_path):
 def test_one_and_two_processes_learn_the_same(small):
     said = []
     found = bench(small("processes"), say=said.append)["processes"]
-    assert found["losses_apart"] <= 1e-5 and len(found["faster"]) == 1
+    assert found["losses_apart"] <= 1e-5 and len(found["faster"]) == 1 and 1 < found["at_best"] < 2
     assert "their losses are at most" in said[0]
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import tiny
 
-pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
+pytest.importorskip("uvicorn", reason="the extra `serve` is not installed (2026-11-27)")
 
 from minilm.bench import serve as measured
 from minilm.bench.options import BenchOptions

@@ -26,6 +26,8 @@ from minilm.experiments.documents.page import Code, Heading, Table, Words, as_ht
 from minilm.experiments.documents.printed import DOCUMENTS
 from minilm.experiments.documents.printed_tables import D2_TABLE, D3_LOSSES, D4_ROWS, MAPS
 from minilm.experiments.documents.quoted import QUOTED, SAID
+from minilm.files.checksums import unseal
+from minilm.files.tensors import read_safetensors, write_tensors
 from minilm.jobs.pretrain import pretrain
 from minilm.text import corpus
 from minilm.text.files import Example
@@ -68,11 +70,17 @@ def result(world):
     return records, "\n".join(said)
 
 
+TINY = object()  # a folder with a config.json
+
+
 def given(world, **changes) -> DocumentsOptions:
     out = world / "out"
     if not out.exists():
         shutil.copytree(world / "data", out / "data")
-    fixed = dict(model=world / "en", model_zh=world / "zh", out=out, cache=world / "cache")
+    documents = changes.get("documents", ("D0", "D4"))
+    starts = dict(model=world / "en") if {"D0", "D3"} & {*documents} else {}
+    starts |= dict(model_zh=world / "zh") if "D4" in documents else {}
+    fixed = dict(out=out, cache=world / "cache") | starts
     return DocumentsOptions(**fixed | dict(seeds=2, share=0.01, workers=1, progress=False) | changes)
 
 
@@ -363,6 +371,21 @@ def test_sentences_to_measure_on_are_in_no_other_part(tmp_path, monkeypatch):
     assert len(set(together)) == len(together) and examples[3].text not in together and "left out" in said[0]
 
 
+def test_a_model_that_was_trained_again_at_the_same_place_is_another_one(world, tmp_path):
+    shutil.copytree(world / "data", tmp_path / "out" / "data")
+    shutil.copytree(world / "en", tmp_path / "en")
+    options = given(world, documents=("D3",), model=tmp_path / "en", out=tmp_path / "out", seeds=1)
+    first = run.documents(options, silent)
+    assert run.documents(options, silent) == first
+    weights = read_safetensors(tmp_path / "en" / "model.safetensors")
+    write_tensors(tmp_path / "en" / "model.safetensors", {name: 1.5 * tensor for name, tensor in weights.items()})
+    unseal(tmp_path / "en")
+    (again,) = run.documents(options, silent)
+    told = ("weights", "seconds")
+    assert again["weights"] != first[0]["weights"]
+    assert {k: v for k, v in again.items() if k not in told} != {k: v for k, v in first[0].items() if k not in told}
+
+
 def test_without_a_model_one_is_pretrained_once(world, tmp_path, monkeypatch):
     recipe = tiny.options(tmp_path, cache=world / "cache", length=64)
     small = type("Small", (), {"pretraining": recipe})
@@ -391,9 +414,14 @@ def test_without_a_model_one_is_pretrained_once(world, tmp_path, monkeypatch):
         (["--workers", 0], "workers"),
         (["--model", "nowhere"], "--model nowhere holds no model"),
         (["D0", "--model-zh", "nowhere"], "--model-zh nowhere holds no model"),
+        (["D1", "D2", "--model", TINY], "--model means nothing to D1 and D2"),
+        (["D3", "--model-zh", TINY], "--model-zh means nothing to D3"),
     ],
 )
-def test_bad_options_get_one_sentence(arguments, words, capsys):
+def test_bad_options_get_one_sentence(arguments, words, tmp_path, capsys):
+    if TINY in arguments:
+        (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+        arguments = [tmp_path if argument is TINY else argument for argument in arguments]
     assert command("documents", *arguments) == 2
     said = capsys.readouterr().err
     assert words in said and said.count("\n") == 1

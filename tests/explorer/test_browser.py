@@ -1,16 +1,15 @@
 """The page in a real browser, from a file and without the network: every view is opened, by clicks and by keys."""
 
-import threading
-
 import pytest
 from browser import Browser, chromium
-from explored import ATTACKS, lab, page
+from explored import ATTACKS, lab, page, serving
 
 from minilm.explorer.subject import open_subject
 
 if chromium() is None:
     pytest.skip(
-        "no Chromium is installed (apt install chromium), and nothing else can show the page", allow_module_level=True
+        "no Chromium is installed (apt install chromium), and nothing else can show the page (2026-11-27)",
+        allow_module_level=True,
     )
 
 TABS = "[...document.querySelectorAll('[role=tab]')].map(tab => tab.id.slice(4))"
@@ -189,36 +188,25 @@ def test_the_page_of_several_texts_changes_with_the_choice(subjects, opened):
 
 def test_the_live_page_asks_the_model_and_says_what_it_refuses(subjects):
     """`minilm serve`: a text is typed and explored; one that is too long gets its sentence; markup stays text."""
-    uvicorn = pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
+    pytest.importorskip("uvicorn", reason="the extra `serve` is not installed (2026-11-27)")
     from minilm.explorer.answers import served
     from minilm.explorer.service import Service
 
-    server = uvicorn.Server(uvicorn.Config(Service(served(subjects["book"])).app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-    try:
-        with Browser(offline=False) as browser:
-            browser.visit(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/")
-            assert browser.run(TABS) == ["positions", "training", "watched"]
-            ask = """(text, pair) => new Promise(done => {
-                document.getElementById('text').value = text;
-                document.getElementById('pair').value = pair;
-                const go = document.querySelector('.go');
-                new MutationObserver(() => { if (!go.disabled) done(); }).observe(go, { attributes: true });
-                go.click();
-            })"""
-            browser.run(f"({ask})('</script><img src=x onerror=alert(1)> hen', 'a dog')")
-            assert browser.run(TABS)[:3] == ["guesses", "attention", "pair"]
-            browser.run("document.getElementById('tab-guesses').click()")
-            assert SHOWS["guesses"] in browser.run(SEEN) and browser.run("document.images.length") == 0
-            assert browser.problems == []
-            browser.run(f"({ask})('hen '.repeat(500), '')")
-            assert "shorten it" in browser.run("document.querySelector('.notice').innerText")
-            assert [
-                problem for problem in browser.problems if "400" not in problem
-            ] == []  # the console notes the refusal
-    finally:
-        server.should_exit = True
-        thread.join(timeout=60)
+    with serving(Service(served(subjects["book"]))) as address, Browser(offline=False) as browser:
+        browser.visit(f"{address}/")
+        assert browser.run(TABS) == ["positions", "training", "watched"]
+        ask = """(text, pair) => new Promise(done => {
+            document.getElementById('text').value = text;
+            document.getElementById('pair').value = pair;
+            const go = document.querySelector('.go');
+            new MutationObserver(() => { if (!go.disabled) done(); }).observe(go, { attributes: true });
+            go.click();
+        })"""
+        browser.run(f"({ask})('</script><img src=x onerror=alert(1)> hen', 'a dog')")
+        assert browser.run(TABS)[:3] == ["guesses", "attention", "pair"]
+        browser.run("document.getElementById('tab-guesses').click()")
+        assert SHOWS["guesses"] in browser.run(SEEN) and browser.run("document.images.length") == 0
+        assert browser.problems == []
+        browser.run(f"({ask})('hen '.repeat(500), '')")
+        assert "shorten it" in browser.run("document.querySelector('.notice').innerText")
+        assert [problem for problem in browser.problems if "400" not in problem] == []  # the console notes the refusal

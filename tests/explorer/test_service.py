@@ -8,9 +8,10 @@ import urllib.request
 
 import pytest
 import tiny
+from explored import serving
 
-pytest.importorskip("starlette", reason="the extra `serve` is not installed")
-pytest.importorskip("httpx", reason="the extra `test` is not installed")
+pytest.importorskip("starlette", reason="the extra `serve` is not installed (2026-11-27)")
+pytest.importorskip("httpx", reason="the extra `test` is not installed (2026-11-27)")
 
 import httpx
 
@@ -136,7 +137,7 @@ def refusal(reply, status):
         ("texts", "predict", {"texts": ["a"] * 65}, 400, "65 texts"),
         ("texts", "predict", {"texts": ["a", " "]}, 400, '"texts[1]" has nothing that can be seen'),
         ("texts", "predict", {"texts": ["hen " * 200]}, 400, 'to be cut with "truncate": true'),
-        ("texts", "predict", {"texts": ["a"], "pairs": ["b", "c"]}, 400, "1 texts and 2 pairs"),
+        ("texts", "predict", {"texts": ["a"], "pairs": ["b", "c"]}, 400, "texts and pairs differ in number (1 and 2)"),
         ("texts", "predict", {"texts": ["a"], "pairs": ["b"]}, 400, "pair"),
         ("names", "predict", {"texts": ["a"], "pairs": ["b"]}, 400, "tags single texts"),
         ("writer", "generate", {"tokens": 201}, 400, "from 1 to 200, not 201"),
@@ -334,31 +335,22 @@ def test_a_mistake_of_ours_is_a_500_without_its_traceback(subjects, monkeypatch)
 
 def test_the_server_answers_over_a_real_connection(subjects):
     """Two clients at once, and the weights and hooks of one answer do not disturb the other."""
-    uvicorn = pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
-    server = uvicorn.Server(uvicorn.Config(Service(served(subjects["book"])).app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-    port = server.servers[0].sockets[0].getsockname()[1]
+    pytest.importorskip("uvicorn", reason="the extra `serve` is not installed (2026-11-27)")
     found: dict[str, list] = {"the old hen": [], "a dog came .": []}
 
     def ask(text):
         for _ in range(5):
             data = json.dumps({"text": text}).encode()
-            request = urllib.request.Request(
-                f"http://127.0.0.1:{port}/api/explore", data, {"Content-Type": "application/json"}
-            )
+            request = urllib.request.Request(f"{address}/api/explore", data, {"Content-Type": "application/json"})
             with urllib.request.urlopen(request, timeout=60) as reply:
                 found[text].append(json.load(reply)["views"])
 
-    askers = [threading.Thread(target=ask, args=(text,)) for text in found]
-    for asker in askers:
-        asker.start()
-    for asker in askers:
-        asker.join()
-    server.should_exit = True
-    thread.join(timeout=60)
+    with serving(Service(served(subjects["book"]))) as address:
+        askers = [threading.Thread(target=ask, args=(text,)) for text in found]
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join()
     for views in found.values():
         assert len(views) == 5 and all(each == views[0] for each in views)
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -336,6 +337,22 @@ def test_F34_word_vectors_that_are_damaged_are_counted_again(run, tmp_path):
     for left in (0, 100, len(whole) - 8):
         path.write_bytes(whole[:left])
         assert np.array_equal(vectors_for(prepared, options), vectors) and path.read_bytes() == whole
+
+
+def test_F34_word_vectors_that_several_ask_for_at_once_are_counted_once(run, tmp_path, monkeypatch):
+    options, counted = run(cache=tmp_path / "cache"), []
+    prepared = prepare_for(options, silent)
+    real = pretraining_data.local_and_document_vectors
+
+    def slowly(*given):
+        counted.append(1)
+        time.sleep(0.2)  # without a lock, the other one comes here too
+        return real(*given)
+
+    monkeypatch.setattr(pretraining_data, "local_and_document_vectors", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        first, *others = pool.map(lambda _: vectors_for(prepared, options), range(3))
+    assert len(counted) == 1 and all(np.array_equal(first, other) for other in others)
 
 
 # ------------------------------------------------------------------------------- what it writes

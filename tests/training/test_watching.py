@@ -79,3 +79,17 @@ def test_the_file_keeps_letters_readable(model, tmp_path):
     Watcher(tmp_path, ("北[MASK]",), made, tokenizer)({"step": 0})
     (text,) = (tmp_path / FILE).read_text(encoding="utf-8").splitlines()
     assert "北[MASK]" in text and json.loads(text)["guesses"][0][0] in text
+
+
+@pytest.mark.parametrize(
+    "line", [b"{\n", b"[]\n", b"5\n", b"\xff\n", b'{"step": 1, "text": "a"}\n', b"[" * 200_000 + b"\n"]
+)
+def test_a_damaged_line_is_named(line, model, tmp_path):
+    Watcher(tmp_path, ("a[MASK]",), model, TOKENIZER)({"step": 0})
+    path = tmp_path / FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole + line)
+    with pytest.raises(InputError, match=r"watched\.jsonl, line 2 is damaged"):
+        read_watched(tmp_path)
+    path.write_bytes(whole + line[:-1])  # a full disk has cut the last line
+    assert len(read_watched(tmp_path)) == 1

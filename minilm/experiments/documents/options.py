@@ -54,6 +54,11 @@ class DocumentsOptions:
         for name, model in {"--model": self.model, "--model-zh": self.model_zh}.items():
             if model is not None and not (model / "config.json").exists():
                 raise InputError(f"{name} {model} holds no model: name a folder that `minilm pretrain` wrote.")
+        starts = {LANGUAGE.get(name) for name in self.chosen}
+        for option, language in {"--model": "en", "--model-zh": "zh"}.items():
+            if self.given(language) is not None and language not in starts:
+                chosen = " and ".join(self.chosen)
+                raise InputError(f"{option} means nothing to {chosen}, which start from no such model: leave it out.")
 
     @property
     def chosen(self) -> tuple[Name, ...]:

@@ -21,6 +21,7 @@ from minilm.experiments.ladder import pool_of, workers_for
 from minilm.files.atomic import write_json
 from minilm.files.tensors import read_json
 from minilm.jobs.pretrain import pretrain
+from minilm.pretrained.adapter import fingerprint
 from minilm.training.memory import cost, cost_in_words
 from minilm.training.state import plain
 
@@ -90,6 +91,8 @@ def kept(options: DocumentsOptions, name: str, seed: int, say: Callable[[str], N
     language = LANGUAGE.get(name, name)
     start = "" if name in ONCE else str(options.start(language))
     settings = {"share": options.share, "start": start}
+    if name not in ONCE and options.given(language):  # it may have been trained again at the same place
+        settings["weights"] = fingerprint(start)
     if not options.again and path.exists():
         record = read_json(path, dict)
         there = name not in ("en", "zh") or (options.start(name) / "config.json").exists()
