@@ -21,8 +21,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from minilm.examples.batching import Batch
+from minilm.models.bert_start import look_next_door, small_branches
 from minilm.models.config import parameter_count
-from minilm.models.gpt import GPT, GPTConfig, learning_rate_scales
+from minilm.models.gpt import GPT, OFFSETS, GPTConfig, learning_rate_scales
 from minilm.models.initialisation import initialise
 from minilm.training.loop import LearningRate, Progress
 from minilm.training.objectives import CausalLM
@@ -37,7 +38,7 @@ REPEATED, FIRST, CUT = "loss, repeated", "loss, first time", "loss without the l
 CUT_ELSEWHERE = "loss without the links to the fifth place before"
 BEST_PREVIOUS, BEST_INDUCTION = "best previous-token head", "best induction head"
 TWO, ONE, NOTHING, GIVEN = "two layers", "one layer", "two layers, nothing repeats", "two layers, links given"
-ONE_GIVEN = "two layers, one link given"
+ONE_GIVEN, ONE_ALONE = "two layers, one link given", "two layers, one link and nothing else given"
 
 
 class Arm(NamedTuple):
@@ -46,16 +47,17 @@ class Arm(NamedTuple):
     layers: int
     steps: int
     repeats: bool = True  # whether the rows that are learned from repeat
-    start: str = "fan-in"  # see models/initialisation.py
-    given: int = 4  # with the start "neighbours": how many heads begin with a place before
+    given: int = 0  # how many heads attend to a place before from the first step on: the first to the first, and so on
+    small_branches: bool = False  # whether each branch adds less to the residual stream, as in the start "neighbours"
 
 
 ARMS = {
     TWO: Arm(2, 1200),
     ONE: Arm(1, 2000),
     NOTHING: Arm(2, 600, repeats=False),
-    GIVEN: Arm(2, 600, start="neighbours"),
-    ONE_GIVEN: Arm(2, 600, start="neighbours", given=1),
+    GIVEN: Arm(2, 600, given=4, small_branches=True),
+    ONE_GIVEN: Arm(2, 600, given=1, small_branches=True),
+    ONE_ALONE: Arm(2, 600, given=1),
 }
 
 
@@ -131,24 +133,24 @@ def loss_without_links(model: GPT, rows: Rows, distance: int) -> float:
         handle.remove()
 
 
-def new_model(layers: int, seed: int, start: str = "fan-in", given: int = 4) -> GPT:
-    """A GPT of width 64 with four heads and a bias by relative position. With the start "neighbours", the first `given` heads
-    attend to the first to the fourth place before from the first step on, in both layers, since these share the bias."""
+def new_model(layers: int, seed: int, given: int = 0, small: bool = False) -> GPT:
+    """A GPT of width 64 with four heads and a bias by relative position; see `Arm`. The bias is shared by the layers, so heads
+    that are given a place look there in all of them. Four places and small branches are the start "neighbours"."""
     sizes: dict[str, Any] = dict(width=64, layers=layers, heads=4, feed_forward=256)
     model = GPT(GPTConfig(SYMBOLS, **sizes, max_length=T, positions="relative"))
-    initialise(model, start, torch.Generator().manual_seed(seed))
-    bias = model.encoder.stack.relative_bias
-    assert bias is not None
+    initialise(model, "fan-in", torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        bias.table[:, given:] = 0
+        look_next_door(model.encoder.stack, OFFSETS[:given])
+        if small:
+            small_branches(model.encoder.stack)
     return model
 
 
 def fit(arm: str, seed: int, share: float = 1.0, bar: bool = False) -> dict[str, Any]:
     """Train an arm, measure it along the way, and take it apart at the end."""
-    layers, steps, repeats, start, given = ARMS[arm]
+    layers, steps, repeats, given, small = ARMS[arm]
     steps, began = max(2, round(steps * share)), time.process_time()
-    model, held_out = new_model(layers, seed, start, given), sequences(HELD_OUT, (seed, 1))
+    model, held_out = new_model(layers, seed, given, small), sequences(HELD_OUT, (seed, 1))
     curve: list[dict] = []
 
     def measure(progress: Progress) -> None:

@@ -18,6 +18,7 @@ from minilm.experiments.emergence.induction import (
     MEASUREMENTS,
     NOTHING,
     ONE,
+    ONE_ALONE,
     ONE_GIVEN,
     PREVIOUS,
     REPEATED,
@@ -126,6 +127,7 @@ PREDICTIONS = (
         "If one head alone does, the fall comes in two thirds of the steps, with every seed.",
         it_comes_sooner(ONE_GIVEN, 2 / 3),
     ),
+    Prediction("So it does, if the branches are as large as by themselves.", it_comes_sooner(ONE_ALONE, 2 / 3)),
 )
 
 
@@ -168,6 +170,7 @@ INDUCTION = Experiment(
         NOTHING: "the control: every symbol is drawn by itself",
         GIVEN: "from the first step on, heads 1 to 4 attend to the first to the fourth place before",
         ONE_GIVEN: "from the first step on, head 1 attends to the place before",
+        ONE_ALONE: "the same, but the branches are not made smaller, as they are in the two models above",
     },
     predictions=PREDICTIONS,
     fit=fit,

@@ -15,6 +15,7 @@ from minilm.experiments.emergence.induction import (
     INDUCTION_SCORE,
     NOTHING,
     ONE,
+    ONE_ALONE,
     ONE_GIVEN,
     PERIODS,
     PREVIOUS,
@@ -32,6 +33,8 @@ from minilm.experiments.emergence.induction import (
     sequences,
 )
 from minilm.experiments.emergence.induction_judged import PREDICTIONS
+from minilm.models.gpt import GPT
+from minilm.models.initialisation import initialise
 
 ROWS = sequences(7, (3,))
 
@@ -119,8 +122,8 @@ def record(arm: str, loss: float, curve=(3.9, 3.8, 0.1), **more) -> dict:
 
 def records(arm: str = "", **changes) -> list[dict]:
     """Two seeds of every arm; the second of one arm with these changes."""
-    good = {TWO: 0.1, ONE: 3.0, NOTHING: 3.9, GIVEN: 0.1, ONE_GIVEN: 0.1}
-    curves = {GIVEN: (3.9, 0.5, 0.1), ONE_GIVEN: (3.9, 0.5, 0.1)}
+    good = {TWO: 0.1, ONE: 3.0, NOTHING: 3.9, GIVEN: 0.1, ONE_GIVEN: 0.1, ONE_ALONE: 0.1}
+    curves = dict.fromkeys((GIVEN, ONE_GIVEN, ONE_ALONE), (3.9, 0.5, 0.1))
     first = [record(name, loss, curves.get(name, (3.9, 3.8, 0.1))) for name, loss in good.items()]
     curves |= {arm: changes.pop("curve")} if "curve" in changes else {}
     second = [
@@ -141,6 +144,7 @@ FAILURES = [
     (NOTHING, {REPEATED: 2.5}),
     (GIVEN, {"curve": (3.9, 3.5, 0.1)}),
     (ONE_GIVEN, {"curve": (3.9, 3.5, 0.1)}),
+    (ONE_ALONE, {"curve": (3.9, 3.5, 0.1)}),
 ]
 
 
@@ -148,13 +152,18 @@ def test_F36_the_predictions_come_true_where_they_should_and_each_fails_by_a_sin
     true_where_they_should(PREDICTIONS, records, FAILURES)
 
 
-def test_F36_one_given_link_leaves_the_other_heads_as_they_are_without():
-    starts = (("neighbours", 4), ("neighbours", 1), ("fan-in",))
-    given, one, none = (new_model(2, 0, *start).encoder.stack.relative_bias.table for start in starts)
-    assert (given != none).any(dim=0).tolist() == [True] * 4
-    assert (one != none).any(dim=0).tolist() == [True, False, False, False] and torch.equal(one[:, 0], given[:, 0])
+def test_F36_four_given_links_are_the_start_of_the_library_and_one_is_a_part_of_it():
+    given, one, alone, none = (new_model(2, 0, *how) for how in ((4, True), (1, True), (1, False), (0, False)))
+    start = GPT(given.config)
+    initialise(start, "neighbours", torch.Generator().manual_seed(0))
+    assert all(torch.equal(a, b) for a, b in zip(given.parameters(), start.parameters(), strict=True))
+    tables = [model.encoder.stack.relative_bias.table for model in (given, one, alone, none)]
+    changed = [(table != tables[-1]).any(dim=0).tolist() for table in tables]
+    assert changed == [[True] * 4, [True, False, False, False], [True, False, False, False], [False] * 4]
+    outer = [model.encoder.stack.layers[0].feed_forward.outer.weight for model in (one, alone, none)]
+    assert torch.allclose(2 * outer[0], outer[1]) and torch.equal(outer[1], outer[2])  # 1/√(2 · 2 layers)
 
 
 def test_F36_what_never_happens_is_called_so():
-    found = PREDICTIONS[-2].judge(records(GIVEN, curve=(3.9, 3.8, 3.8)))
+    found = PREDICTIONS[-3].judge(records(GIVEN, curve=(3.9, 3.8, 3.8)))
     assert not found.held and found.figures == "1.0 nats after so many steps: 10, never; by itself: 20, 20"
