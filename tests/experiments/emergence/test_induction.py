@@ -101,7 +101,7 @@ def test_F36_cut_links_are_links_with_a_bias_of_minus_infinity():
 
 
 def test_F36_heads_that_are_given_look_at_the_places_before():
-    scores = [measured(new_model(2, 0, start), ROWS)[PREVIOUS][0] for start in ("fan-in", "neighbours")]
+    scores = [measured(new_model(2, 0, *how), ROWS)[PREVIOUS][0] for how in ((0, False), (4, True))]
     assert max(scores[0]) < 0.12 and scores[1][0] > 0.5 and max(scores[1][1:]) < 0.3
 
 
