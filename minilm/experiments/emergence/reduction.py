@@ -11,30 +11,35 @@ elements"), the first is above 1 and the second below. 1 minus the first share i
 A head that is gone says its mean in place of its answer, or 0; a block that is gone hands on what it is given
 (`training/ablation.py`). Activations of one text are put into the run on another one, too (`training/patching.py`).
 
-Letters:  S a set of heads or blocks · L the cross-entropy per text, in nats
+Letters:  S a set of heads or blocks · L the cross-entropy per label, in nats
 Source:   Michel, Levy and Neubig (2019), Are Sixteen Heads Really Better than One?, §3.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from minilm.experiments.emergence.abilities import Ability, Runs, next_sentence, sentiment
+from minilm.examples.labels import IGNORED
+from minilm.experiments.emergence.abilities import NEW, Ability, Runs, names, next_sentence, sentiment
 from minilm.models.config import parameter_count
 from minilm.training.ablation import Head, blocks_of, every_head, head_means, skipping, without
 from minilm.training.inference import logits_of
 from minilm.training.losses import cross_entropy
+from minilm.training.metrics import entity_scores
 from minilm.training.patching import moved
 
 NEXT_EN, NEXT_ZH, SENTIMENT = "next sentence, English", "next sentence, Chinese", "sentiment"
+NAMES, UNTAUGHT = "names", "sentiment, not pretrained"
 ABILITIES: dict[str, Callable[[Runs, int, float], Ability]] = {
     NEXT_EN: lambda runs, seed, share: next_sentence(runs, "en", seed),
     NEXT_ZH: lambda runs, seed, share: next_sentence(runs, "zh", seed),
     SENTIMENT: sentiment,
+    NAMES: names,
+    UNTAUGHT: lambda runs, seed, share: sentiment(runs, seed, share, NEW),
 }
 SCORE, NO_HEADS, ALL = "score", "score without heads", "all heads (nats)"
 OUT, IN, LARGEST = "taken out singly / all", "put in singly / all", "most important head / all"
@@ -46,22 +51,36 @@ SET, DRAWS = 4, 3  # heads that are taken out together, and how often random one
 
 class Measured(NamedTuple):
     """What a model is worth in the present state of its parts: the loss on the texts that choices are made on, and on the
-    others, and the accuracy on the latter."""
+    others, and the accuracy, or for names their F1, on the latter."""
 
     choosing: float
     loss: float
-    accuracy: float
+    score: float
 
 
 def measured(ability: Ability) -> Measured:
-    """The loss per text on the first quarter of the texts, and on the others; and the accuracy on these."""
-    z = np.stack(logits_of(ability.model, ability.texts))  # [N, K]
-    y, border = np.array(ability.texts.labels), len(z) // 4
-    parts = slice(border), slice(border, None)
-    choosing, loss = (
-        float(cross_entropy(torch.from_numpy(z[part]), torch.from_numpy(y[part])).value) for part in parts
+    """The loss per label on the first quarter of the texts, and on the others; and the score on these."""
+    logits, labels = logits_of(ability.model, ability.texts), ability.texts.labels
+    border = len(labels) // 4
+
+    def loss(part: slice) -> float:
+        z = np.concatenate([np.atleast_2d(row) for row in logits[part]])  # [N, K]
+        y = np.concatenate([np.atleast_1d(row) for row in labels[part]])  # [N]
+        return float(cross_entropy(torch.from_numpy(z), torch.from_numpy(y)).value)
+
+    return Measured(loss(slice(border)), loss(slice(border, None)), score(ability, logits[border:], labels[border:]))
+
+
+def score(ability: Ability, logits: Sequence[np.ndarray], labels: Sequence[Any]) -> float:
+    """The accuracy of texts, or the F1 of whole names."""
+    said = [row.argmax(axis=-1) for row in logits]
+    if not ability.tags:
+        return float((np.array(said) == np.array(labels)).mean())
+    guessed_tags, true_tags = (
+        [[ability.tags[k] for k, y in zip(row, true, strict=True) if y != IGNORED] for row, true in zip(rows, labels)]
+        for rows in (said, labels)
     )
-    return Measured(choosing, loss, float((z[border:].argmax(axis=1) == y[border:]).mean()))
+    return entity_scores(true_tags, guessed_tags)["f1"] or 0.0
 
 
 class Apart:
@@ -116,11 +135,11 @@ def taken_apart(apart: Apart, seed: int) -> dict[str, Any]:
     layers = sorted({layer for layer, _ in heads})
     by_layer = [apart.worth([head for head in heads if head[0] == layer]) for layer in layers]
     blocks = apart.blocks()
-    figures: dict[str, Any] = {SCORE: apart.whole.accuracy, NO_HEADS: nothing.accuracy, ALL: every}
+    figures: dict[str, Any] = {SCORE: apart.whole.score, NO_HEADS: nothing.score, ALL: every}
     figures |= {"heads": out, "heads put in": put_in, "heads by zero": by_zero, "layers": by_layer, "blocks": blocks}
-    figures |= {POINTS: 100 * sum(apart.whole.accuracy - found.accuracy for found in singly)}
-    figures |= {ALL_POINTS: 100 * (apart.whole.accuracy - nothing.accuracy)}
-    figures |= {"scores": [found.accuracy for found in singly], "places": [list(head) for head in heads]}
+    figures |= {POINTS: 100 * sum(apart.whole.score - found.score for found in singly)}
+    figures |= {ALL_POINTS: 100 * (apart.whole.score - nothing.score)}
+    figures |= {"scores": [found.score for found in singly], "places": [list(head) for head in heads]}
     figures |= {"loss": apart.whole.loss, "best": [list(head) for head in best], "best singly": 0.0}
     figures["best singly"] = sum(out[heads.index(head)] for head in best)
     figures["best together"] = apart.worth(best)

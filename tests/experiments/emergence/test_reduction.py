@@ -6,17 +6,28 @@ from judged import true_where_they_should
 from tiny import command, silent
 
 from minilm.errors import InputError
+from minilm.examples.labels import IGNORED
 from minilm.examples.next_sentence import IS_NEXT
 from minilm.experiments.emergence import abilities, lab
-from minilm.experiments.emergence.abilities import Runs, next_sentence, opposite_sentences, pairs_of, sentiment
+from minilm.experiments.emergence.abilities import (
+    Runs,
+    names,
+    next_sentence,
+    opposite_sentences,
+    other_tags,
+    pairs_of,
+    sentiment,
+)
 from minilm.experiments.emergence.lab import EmergenceOptions, emergence
 from minilm.experiments.emergence.reduction import (
     ABILITIES,
     ALL,
+    ALL_POINTS,
     BLOCKS,
     FOUR,
     IN,
     LARGEST,
+    NAMES,
     NEXT_EN,
     NEXT_ZH,
     NO_HEADS,
@@ -24,8 +35,10 @@ from minilm.experiments.emergence.reduction import (
     RANDOM,
     SCORE,
     SENTIMENT,
+    UNTAUGHT,
     Apart,
     fit,
+    measured,
     patched,
     share_of,
     taken_apart,
@@ -71,7 +84,7 @@ def test_F36_exchanged_seconds_have_the_length_of_the_true_ones(runs):
 
 
 def test_F36_sentences_that_are_exchanged_have_the_same_length_and_the_opposite_answer(runs):
-    model, found = abilities.tuned(runs, 0, 1.0), abilities.material(runs)
+    model, found = abilities.tuned(runs, "en", 0, 1.0), abilities.material(runs, "en")
     for swap, groups in opposite_sentences(model, found.test):
         for texts, k in ((swap.x, 0), (swap.other, 1)):
             assert (model.eval()(*texts).argmax(dim=1) == k).all()
@@ -116,6 +129,71 @@ def test_F36_what_parts_are_worth_is_the_loss_of_models_with_other_weights(runs)
     best = [tuple(head) for head in found["best"]]
     assert len({*best}) == 4 and found["best together"] == pytest.approx(constant(best, False) - whole, abs=1e-5)
     assert list(found["blocks"]) == ["1", "2", "1, 2"]
+
+
+def test_F25_names_are_measured_by_character_and_by_whole_names(runs):
+    """The referee goes line by line, and reads whole names off the tags itself."""
+    ability = names(runs, 0, 1.0)
+    random_head(ability.model)
+    losses, characters, scores = 0.0, 0, {"true": 0, "guessed": 0, "both": 0}
+    for row, labels in list(zip(ability.texts.rows, ability.texts.labels, strict=True))[1:]:  # 6 lines, 1 to choose on
+        z = logits(ability.model, row)
+        y = torch.tensor(labels)
+        losses += float(torch.nn.functional.cross_entropy(z, y, ignore_index=IGNORED, reduction="sum"))
+        kept = y != IGNORED
+        characters += int(kept.sum())
+        true, guessed = (spans([ability.tags[k] for k in side[kept].tolist()]) for side in (y, z.argmax(dim=1)))
+        for name, found in {"true": true, "guessed": guessed, "both": true & guessed}.items():
+            scores[name] += len(found)
+    found = measured(ability)
+    assert found.loss == pytest.approx(losses / characters, abs=1e-5) and scores["guessed"] > scores["both"]
+    assert found.score == pytest.approx(2 * scores["both"] / (scores["true"] + scores["guessed"]), abs=1e-9)
+
+
+def random_head(model) -> None:
+    """A head that guesses all kinds of names."""
+    with torch.no_grad():
+        model.head.weight.normal_(generator=torch.Generator().manual_seed(3))
+
+
+@torch.no_grad()
+def logits(model, row: list[int]) -> torch.Tensor:
+    return model.eval()(torch.tensor([row]), torch.zeros(1, len(row)).long())[0]
+
+
+def spans(tags: list[str]) -> set[tuple[str, int, int]]:
+    """Names in BIO tags, where an I- that continues nothing begins a name."""
+    out, start = set(), None
+    for i, tag in enumerate([*tags, "O"]):
+        kind = tag[2:]
+        if start is not None and (tag[0] != "I" or kind != start[0]):
+            out.add((*start, i))
+            start = None
+        if start is None and tag != "O":
+            start = kind, i
+    return out
+
+
+def test_F36_lines_that_are_exchanged_are_read_where_their_tags_differ(runs):
+    ability = names(runs, 0, 1.0)
+    random_head(ability.model)
+    found = list(other_tags(ability.model, abilities.material(runs, "zh").test))
+    assert found
+    for swap, groups in found:
+        rows, (one, two) = torch.arange(len(swap.place)), (swap.x, swap.other)
+        said = [ability.model.eval()(*texts).argmax(dim=2)[rows, swap.place] for texts in (two, one)]
+        assert torch.equal(torch.stack(said, dim=1), swap.classes) and (said[0] != said[1]).all()
+        masks = torch.stack([mask for masks in groups.values() for mask in masks])
+        assert (masks.sum(dim=0) == 1).all() and groups["itself"][0][rows, swap.place].all()
+        assert (torch.stack(groups["two on either side"]).sum(dim=(0, 2)) <= 4).all()
+
+
+def test_F36_the_control_starts_where_pretraining_began(runs):
+    """Word vectors and neighbour heads, but nothing that pretraining learned: a rate of 0 shows the start."""
+    new, taught = (abilities.tuned(runs, "en", 0, 1.0, row) for row in (abilities.NEW, abilities.TUNED))
+    pretrained = open_pretraining(runs.en).model.encoder.token_table.weight
+    assert not torch.allclose(new.encoder.token_table.weight, pretrained, atol=0.1)
+    assert torch.allclose(taught.encoder.token_table.weight, pretrained, atol=0.1)
 
 
 def test_F36_a_share_of_nearly_nothing_is_not_given():
@@ -168,7 +246,14 @@ def record(arm: str, **changes) -> dict:
     out = {"arm": arm, SCORE: 0.8, NO_HEADS: 0.55 if pairs else 0.78, ALL: 0.5}
     out |= {OUT: 0.6, IN: 0.4, LARGEST: 0.2, FOUR: 0.6, RANDOM: 0.2, BLOCKS: 0.8}
     out |= {"heads": [0.1, 0.2], "heads by zero": [0.2, 0.3], "patched": {"[CLS]": [0.0, 0.2, 0.4, 1.0]}}
-    return out | changes
+    if arm == NAMES:
+        out |= {NO_HEADS: 0.3, "patched": carried(0.4, 0.3)}
+    return out | {ALL_POINTS: 5.0 if arm == UNTAUGHT else 15.0} | changes
+
+
+def carried(itself: float, beside: float) -> dict[str, list[float]]:
+    """What a place, two on either side, and all others carry, before the first block and behind the only one."""
+    return {"itself": [itself, 1.0], "two on either side": [beside, 0.0], "all others": [0.2, 0.0]}
 
 
 def records(arm: str = "", **changes) -> list[dict]:
@@ -188,6 +273,11 @@ FAILURES = [
     (SENTIMENT, {"heads by zero": [0.1, 0.1]}),
     (NEXT_EN, {BLOCKS: 1.1}),
     (NEXT_ZH, {"patched": {"[CLS]": [0.0, 0.2, 0.6, 1.0]}}),
+    (NAMES, {NO_HEADS: 0.5}),
+    (NAMES, {LARGEST: 0.6}),
+    (NAMES, {OUT: 0.9}),
+    (NAMES, {"patched": carried(0.6, 0.3)}),
+    (UNTAUGHT, {ALL_POINTS: 8.0}),
 ]
 
 
