@@ -18,6 +18,7 @@ from minilm.viz.schematics.crf import crf_lattice
 from minilm.viz.schematics.dialogue import conversation_labels
 from minilm.viz.schematics.kit import Schematic
 from minilm.viz.schematics.pairs import two_towers
+from minilm.viz.schematics.parts import parts_and_whole
 from minilm.viz.schematics.pictures import pixels_by_class
 from minilm.viz.schematics.places import positions, relative_bias
 from minilm.viz.schematics.recurrent import gru_cell, lstm_cell, rnn_cell, rnn_unrolled
@@ -43,7 +44,7 @@ SCHEMATICS: dict[str, Callable[[], Schematic]] = {
         *(block_orders, rnn_cell, rnn_unrolled, lstm_cell, gru_cell, bert_input, masked_and_causal, next_sentence),
         *(fine_tuning_heads, crf_lattice),
         *(kv_cache, decoding),
-        *(conversation_labels, encoder_decoder, pixels_by_class, two_towers),
+        *(conversation_labels, encoder_decoder, pixels_by_class, two_towers, parts_and_whole),
     )
 }
 __all__ = ["SCHEMATICS", "Schematic", *SCHEMATICS]
