@@ -29,7 +29,7 @@ from minilm.bench.options import BenchOptions
 from minilm.bench.report import threads
 from minilm.errors import InputError
 from minilm.experiments.ladder import pool_of
-from minilm.experiments.table import deviation
+from minilm.experiments.table import over_seeds
 from minilm.files.atomic import write_json
 from minilm.jobs.pretrain import prepare_for
 from minilm.models.lstm import LSTMConfig
@@ -130,9 +130,7 @@ def markdown(found: list[dict]) -> str:
         same = [row for row in found if row["model"] == name]
 
         def figure(what: str, digits: int, same=same) -> str:
-            values = [row[what] for row in same]
-            spread = f" ± {deviation(values):.{digits}f}" if len(values) > 1 else ""
-            return f"{np.mean(values):.{digits}f}{spread}"
+            return over_seeds([row[what] for row in same], f"{{:.{digits}f}}")
 
         counts = f"{same[0]['vocabulary']:,}", f"{np.mean([row['read'] for row in same]) / 1e6:.1f} M"
         cells = name, counts[0], figure("perplexity", 1), figure("bits", 3), counts[1], f"{same[0]['parameters']:,}"

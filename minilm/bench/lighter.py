@@ -155,7 +155,7 @@ def table_of(rows: list[dict]) -> str:
         [
             (
                 row["way"],
-                f"{row['accuracy']['mean']:.3f} ± {row['accuracy']['seeds']:.3f}",
+                f"{row['accuracy']['mean']:.3f}" + f" ± {row['accuracy']['seeds']:.3f}" * (row["accuracy"]["fits"] > 1),
                 f"{row['lost']['mean']:+.3f}",
                 f"[{row['lost']['low']:+.3f}, {row['lost']['high']:+.3f}]",
                 f"{row['bytes'] / 1e6:.2f}",

@@ -24,7 +24,7 @@ from minilm.errors import InputError
 from minilm.experiments import tracks
 from minilm.experiments.ladder import Material, Rung, pool_of, workers_for
 from minilm.experiments.rungs import Start
-from minilm.experiments.table import deviation
+from minilm.experiments.table import deviation, over_seeds
 from minilm.experiments.tracks import Track
 from minilm.files.atomic import write_json
 from minilm.jobs.pretrain import PretrainOptions, prepare_for, pretrain, vectors_for
@@ -86,7 +86,7 @@ def run(job: Job, material: Material, say: Callable[[str], None]) -> None:
         return tell(f"left out: {error}")
     row = row_of(job, read_metrics(out), [outcome.score for outcome in outcomes], material.task.metric)
     write_json(out / "result.json", row)
-    tell(f"{material.task.metric} {row['mean']:.3f} ± {row['deviation']:.3f} on the development part")
+    tell(f"{material.task.metric} {over_seeds(row['scores'])} on the development part")
 
 
 def row_of(job: Job, curve: list[dict], scores: list[float], metric: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def markdown(rows: list[dict]) -> str:
     for row in rows:
         accuracy = "–" if row["nsp_accuracy"] is None else f"{row['nsp_accuracy']:.1%}"
         losses = f"{row['loss_third']:.3f} | {row['loss']:.3f} | {row['loss'] - first['loss']:+.3f}"
-        score = f"{row['mean']:.3f} ± {row['deviation']:.3f} | {100 * (row['mean'] - first['mean']):+.1f}"
+        score = f"{over_seeds(row['scores'])} | {100 * (row['mean'] - first['mean']):+.1f}"
         lines.append(f"| {row['name']} | {losses} | {accuracy} | {row['minutes']:.1f} | {score} | {row['asks']} |")
     return "\n".join(lines)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minilm.experiments.table import deviation
+from minilm.experiments.table import over_seeds
 
 NAMES = {"bigram": "bigram", "gpt-alone": "GPT without history", "lstm": "LSTM", "gpt": "GPT"}
 
@@ -13,10 +13,10 @@ def table(rows: list[dict]) -> str:
     lines.append("|---|---|---:|---:|---:|---:|")
     for name in dict.fromkeys(row["model"] for row in rows):
         mine = [row for row in rows if row["model"] == name]
-        mean = {key: float(np.mean([row[key] for row in mine])) for key in ("perplexity", "loss", "seconds")}
-        spread = f" ± {deviation([row['perplexity'] for row in mine]):.1f}" if len(mine) > 1 else ""
+        mean = {key: float(np.mean([row[key] for row in mine])) for key in ("loss", "seconds")}
+        perplexity = over_seeds([row["perplexity"] for row in mine], "{:.1f}")
         lines.append(
-            f"| {NAMES[name]} | {mine[0]['reads']} | {mean['perplexity']:.1f}{spread} | {mean['loss']:.3f} | "
+            f"| {NAMES[name]} | {mine[0]['reads']} | {perplexity} | {mean['loss']:.3f} | "
             f"{mean['seconds']:.0f} s | {mine[0]['parameters']:,} |"
         )
     return "\n".join(lines)

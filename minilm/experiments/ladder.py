@@ -19,7 +19,7 @@ from tqdm import tqdm
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
 from minilm.experiments.intervals import f1_interval
-from minilm.experiments.table import HIGH, LOW, deviation
+from minilm.experiments.table import HIGH, LOW, over_seeds
 from minilm.files.atomic import write_json
 from minilm.files.processes import end_with_parent
 from minilm.files.tensors import read_json
@@ -195,7 +195,7 @@ def climb(
             progress.update()
             if i % seeds == seeds - 1:
                 scores = [row[metric] for row in rows[-seeds:]]
-                progress.write(f"{count:6,} labels  {rung.name:44} {np.mean(scores):.3f} ± {deviation(scores):.3f}")
+                progress.write(f"{count:6,} labels  {rung.name:44} {over_seeds(scores)}")
     return rows
 
 

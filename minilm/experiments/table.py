@@ -32,6 +32,11 @@ def deviation(scores: list[float]) -> float:
     return float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
 
 
+def over_seeds(values: Sequence[float], form: str = "{:.3f}") -> str:
+    """The mean over the seeds as tables show it, with the standard deviation behind ± if there are several."""
+    return form.format(np.mean(values)) + (f" ± {form}".format(deviation([*values])) if len(values) > 1 else "")
+
+
 def summarise(rows: list[dict], metric: str) -> list[dict]:
     """One row per model and number of labels, in the order of the table."""
     out = []
@@ -39,7 +44,13 @@ def summarise(rows: list[dict], metric: str) -> list[dict]:
         same = [row for row in rows if (row["model"], row["labels"]) == key]
         scores = [row[metric] for row in same]
         seconds = float(np.mean([row["seconds"] for row in same]))
-        facts = {"model": key[0], "labels": key[1], "mean": float(np.mean(scores)), "deviation": deviation(scores)}
+        facts = {
+            "model": key[0],
+            "labels": key[1],
+            "mean": float(np.mean(scores)),
+            "deviation": deviation(scores),
+            "scores": scores,
+        }
         bounds = {name: float(np.mean([row[name] for row in same])) for name in (LOW, HIGH) if name in same[0]}
         out.append(facts | {"seconds": seconds, "parameters": same[0]["parameters"]} | bounds)
     return out
@@ -54,7 +65,7 @@ def markdown_table(rows: list[dict], metric: str) -> str:
     titles = ["model", "labels", metric, *["95 % interval"] * bounds, "training", "parameters"]
     lines = [f"| {' | '.join(titles)} |", "|---|" + "---:|" * (len(titles) - 1)]
     for row in summarise(rows, metric):
-        score = f"{row['mean']:.3f} ± {row['deviation']:.3f}"
+        score = over_seeds(row["scores"])
         if bounds:
             score += f" | {row[LOW]:.3f}–{row[HIGH]:.3f}" if LOW in row else " | –"
         parameters = f"{row['parameters']:,}" if row["parameters"] else "–"
@@ -65,14 +76,12 @@ def markdown_table(rows: list[dict], metric: str) -> str:
 def curve_table(rows: list[dict], metric: str) -> str:
     """One row per model and one column per number of labels; ± stands behind a mean of several seeds, a dash where there is none."""
     found = {(row["model"], row["labels"]): row for row in summarise(rows, metric)}
-    several = {key for key in found if sum((row["model"], row["labels"]) == key for row in rows) > 1}
     counts = sorted({labels for _, labels in found})
     lines = [f"| {metric} | {' | '.join(f'{count:,}' for count in counts)} |", "|---|" + "---:|" * len(counts)]
     for model in dict.fromkeys(model for model, _ in found):
         cells = []
         for key in ((model, count) for count in counts):
-            spread = f" ± {found[key]['deviation']:.3f}" if key in several else ""
-            cells.append(f"{found[key]['mean']:.3f}{spread}" if key in found else "–")
+            cells.append(over_seeds(found[key]["scores"]) if key in found else "–")
         lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -99,9 +108,11 @@ def details_table(
         mine = [row for row in rows if (row["model"], row["labels"]) == (model, labels)]
         cells = []
         for name in names:
-            found, digits = [row[name] for row in mine if name in row], decimals.get(name, 3)
-            spread = f" ± {deviation(found):.{digits}f}" if unit != "labels" and len(found) > 1 else ""
-            cells.append(f"{np.mean(found):.{digits}f}{spread}" if found else "–")
+            found, form = [row[name] for row in mine if name in row], f"{{:.{decimals.get(name, 3)}f}}"
+            written = (
+                form.format(np.mean(found)) if unit == "labels" and found else over_seeds(found, form) if found else "–"
+            )
+            cells.append(written)
         lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -119,7 +130,7 @@ def figures_table(rows: list[dict], figures: Mapping[str, str], facts: Mapping[s
         cells = []
         for name, form in figures.items():
             found = [row[name] for row in mine if name in row]
-            cells.append(f"{form} ± {form}".format(np.mean(found), deviation(found)) if found else "–")
+            cells.append(over_seeds(found, form) if found else "–")
         cells += [form.format(mine[0][name]) if name in mine[0] else "–" for name, form in facts.items()]
         seconds, parameters = np.mean([row["seconds"] for row in mine]), mine[0]["parameters"]
         lines.append(

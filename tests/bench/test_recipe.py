@@ -181,11 +181,14 @@ def test_shares_of_steps_and_minutes():
 
 
 def test_the_table_is_relative_to_the_first_variant():
-    base = dict(metric="f1", loss_third=4.0, nsp_accuracy=None, minutes=5.0, deviation=0.01, asks="?")
-    rows = [base | dict(name="a", loss=3.5, mean=0.7), base | dict(name="b", loss=3.25, mean=0.75, nsp_accuracy=0.875)]
+    base = dict(metric="f1", loss_third=4.0, nsp_accuracy=None, minutes=5.0, asks="?")
+    rows = [
+        base | dict(name="a", loss=3.5, mean=0.7, scores=[0.69, 0.7, 0.71]),
+        base | dict(name="b", loss=3.25, mean=0.75, scores=[0.75], nsp_accuracy=0.875),
+    ]
     _, _, a, b = markdown(rows).splitlines()
     assert a == "| a | 4.000 | 3.500 | +0.000 | – | 5.0 | 0.700 ± 0.010 | +0.0 | ? |"
-    assert b == "| b | 4.000 | 3.250 | -0.250 | 87.5% | 5.0 | 0.750 ± 0.010 | +5.0 | ? |"
+    assert b == "| b | 4.000 | 3.250 | -0.250 | 87.5% | 5.0 | 0.750 | +5.0 | ? |"
     assert markdown([]) == "No variant is finished."
 
 

@@ -10,6 +10,7 @@ from minilm.experiments.documents import programs, tables
 from minilm.experiments.documents.page import Block, Code, Drawing, Heading, Table, Words
 from minilm.experiments.documents.printed import DOCUMENTS, Document
 from minilm.experiments.documents.printed_tables import MAPS, NO_MAP
+from minilm.experiments.table import over_seeds
 from minilm.viz.schematics.concepts import concept_map
 
 TITLE = "The documents' programs: what they do, what is wrong in them, and what they give when put right"
@@ -170,7 +171,7 @@ def of_d4(records: list[dict]) -> list[Block]:
         ),
         Words(
             "The F1 of whole names, for which kind, beginning and end must be right, is "
-            f"{tables.spread([r['f1'] for r in records])}. A dictionary of the names in as many lines reaches "
+            f"{over_seeds([r['f1'] for r in records])}. A dictionary of the names in as many lines reaches "
             f"{first['dictionary']:.3f}.",
             "What counts.",
         ),

@@ -7,7 +7,7 @@ import numpy as np
 
 from minilm.experiments.documents.page import Table
 from minilm.experiments.documents.printed_tables import D0_ACCURACY, D1_ROWS, D2_TABLE, D3_LOSSES, D4_ROWS
-from minilm.experiments.table import deviation
+from minilm.experiments.table import over_seeds
 from minilm.training.entity_report import MACRO, MICRO, WEIGHTED
 
 AVERAGE = {
@@ -19,14 +19,9 @@ NONE = "–"
 LONGEST_TURN = 160  # characters
 
 
-def spread(values: Sequence[float]) -> str:
-    """The mean over the seeds, with the standard deviation if there are several."""
-    return f"{np.mean(values):.3f}" + (f" ± {deviation(list(values)):.3f}" if len(values) > 1 else "")
-
-
 def accuracy_table(records: list[dict]) -> Table:
     """D0 §5.4: one row, one figure."""
-    here = spread([record["accuracy"] for record in records])
+    here = over_seeds([record["accuracy"] for record in records])
     return Table(["", "printed", "here"], [["Accuracy", f"{D0_ACCURACY:.2f}", here]])
 
 
@@ -46,7 +41,7 @@ def loss_table(records: list[dict]) -> Table:
     losses = np.array([record["losses"] for record in records])  # [seeds, epochs, 2]
     rows = []
     for epoch, printed in enumerate(D3_LOSSES):
-        cells = [cell for k in (0, 1) for cell in (f"{printed[k]:.3f}", spread(losses[:, epoch, k].tolist()))]
+        cells = [cell for k in (0, 1) for cell in (f"{printed[k]:.3f}", over_seeds(losses[:, epoch, k].tolist()))]
         rows.append([f"Epoch {epoch + 1}", *cells])
     return Table(["", "train loss: printed", "here", "dev loss: printed", "here"], rows)
 

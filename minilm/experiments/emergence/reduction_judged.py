@@ -110,7 +110,9 @@ def singly_names_cost_less(records: Records) -> Verdict:
 
 
 def the_others_carry_names(records: Records) -> Verdict:
-    mine = [record["patched"] for record in records if record["arm"] == NAMES]
+    """A seed without lines to exchange has no shares, and nothing can be true of it."""
+    none = {"itself": [np.nan], "two on either side": [np.nan], "all others": [np.nan]}
+    mine = [none | record["patched"] for record in records if record["arm"] == NAMES]
     around = np.array([p["two on either side"][0] + p["all others"][0] for p in mine])
     own = np.array([p["itself"][0] for p in mine])
     return Verdict(bool((around >= own).all()), f"around it {listed(around)}, itself {listed(own)}")
