@@ -8,7 +8,7 @@ import tyro
 
 from minilm.errors import InputError
 from minilm.explorer.document import data_of, page_of
-from minilm.explorer.subject import MASK, open_subject
+from minilm.explorer.subject import MASK, open_subject, plural
 from minilm.files.atomic import write_text
 from minilm.files.notes import Notes, aside
 from minilm.text.remarks import remark
@@ -47,9 +47,8 @@ def explore(options: ExploreOptions, say: Callable[[str], None] = print) -> Path
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(options.out, page)
     views = len(data["run"]["views"]) + max((len(text["views"]) for text in data["texts"]), default=0)
-    say(
-        f"{views} views of {subject.name} are in {options.out} ({len(page.encode()) / 1e6:.1f} MB). Open it in a browser."
-    )
+    size = f"{len(page.encode()) / 1e6:.1f} MB"
+    say(f"{options.out} shows {plural(views, 'view')} of {subject.name} ({size}). Open it in a browser.")
     for title, why in [*(data["texts"][0]["absent"] if data["texts"] else []), *data["run"]["absent"]]:
         say(f"    without “{title}”: {why}")
     return options.out

@@ -20,6 +20,7 @@ CURVES = {  # what metrics.jsonl may hold: (title, unit)
     "bits_per_character": ("Next token: bits per character", "bits"),
 }
 SCORES = ("accuracy", "f1", "micro_f1", "exact_match")  # of a ladder's rows, the first that they have
+LONGEST_RECORD = 50_000_000  # bytes: an experiment with its film has 2.6 million
 FARTHEST = 24  # offsets of the bias that are drawn, to both sides
 
 
@@ -88,8 +89,8 @@ def film(folder: Path) -> dict[str, Any]:
     path = folder / "results.json"
     if not path.exists():
         raise InputError("This folder holds no experiment of the emergence lab (minilm emergence).")
+    records = read_json(path, longest=LONGEST_RECORD).get("records")
     try:
-        records = read_json(path)["records"]
         curves = [
             {
                 "arm": str(record["arm"]),

@@ -145,12 +145,12 @@ def read_config(path: Path) -> dict:
         raise InputError(f"{folder} is not a run folder: it has no config.json.") from None
 
 
-def read_json(path: Path, kind: type = dict) -> Any:
-    """A JSON object (or a list, if that is the `kind`) from a file of at most LONGEST_JSON bytes. Raises InputError."""
+def read_json(path: Path, kind: type = dict, longest: int = LONGEST_JSON) -> Any:
+    """A JSON object (or a list, if that is the `kind`) from a file of at most `longest` bytes. Raises InputError."""
     with open(path, "rb") as file:
-        text = file.read(LONGEST_JSON + 1)
-    if len(text) > LONGEST_JSON:
-        raise InputError(f"{path} is too long for a settings file: more than {LONGEST_JSON:,} bytes.")
+        text = file.read(longest + 1)
+    if len(text) > longest:
+        raise InputError(f"{path} is too long for a settings file: more than {longest:,} bytes.")
     try:
         value = json.loads(text.decode("utf-8"), object_pairs_hook=once)
     except InputError as error:

@@ -152,6 +152,9 @@ def test_F36_the_film_of_an_experiment_without_a_model(tmp_path):
     assert found["frames"][0]["scores"] == {"previous-token score": 0.2, "induction score": 0.3}
     with pytest.raises(InputError, match="leave out --text"):
         data_of(subject, ("a text",))
+    long = json.loads((tmp_path / "results.json").read_text(encoding="utf-8")) | {"note": 1_100_000 * "x"}
+    (tmp_path / "results.json").write_text(json.dumps(long), encoding="utf-8")
+    assert film(tmp_path) == found  # an experiment of full size has more bytes than settings may have
     lab(tmp_path, None)
     assert film(tmp_path)["frames"] == []
     lab(tmp_path, [["100 0", "40"]])
