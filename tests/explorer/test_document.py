@@ -129,7 +129,7 @@ def test_the_command_writes_the_page_and_says_what_is_absent(runs, tmp_path, cap
     command = ("explore", runs / "book", "--text", "the hen", "--text", "a dog", "--out", out)
     assert tiny.command(*command) == 0
     said = capsys.readouterr().out
-    assert re.search(r"5 views of book are in .*page\.html \(0\.\d MB\)", said)
+    assert re.search(r"page\.html shows 5 views of book \(0\.\d MB\)", said)
     assert "without “Writing”: This model does not write" in said
     found = json.loads(Reader(out.read_text(encoding="utf-8")).raw["script"][0])
     assert [text["text"] for text in found["texts"]] == ["the hen", "a dog"] and not found["live"]
