@@ -13,7 +13,7 @@
 # > by analysing the single elements) · D2 §1.2: “认为复杂系统的整体行为不能简单地由其个体元素的行为解释” (emergence: the behaviour
 # > of the whole cannot simply be explained by that of its elements)
 # >
-# > **Words.** [nat and token](GLOSSARY.md#words-that-the-notebooks-use),
+# > **Words.** [nat, token and logit](GLOSSARY.md#words-that-the-notebooks-use),
 # > [`FAST`, `claim` and `agree`](GLOSSARY.md#words-that-the-notebooks-use), and
 # > [D0 to D4 and F36](GLOSSARY.md#words-that-the-notebooks-use): the documents and their formulas.
 #
@@ -313,7 +313,8 @@ if not FAST:
 # %% [markdown]
 # ## Exchanged activations  (F36 · D2 §1.2)
 # What a part is worth does not say what it does. For that, take two texts $x$ and $x'$ that differ in little and get
-# different answers. Run the model on $x$, but put the hidden state that $x'$ has at one place, behind one block, into it:
+# different answers. Run the model on $x$, but put the hidden state that $x'$ has at one place, behind one block, into it.
+# (Hidden states and whatever else a model computes for a text are its *activations*.)
 #
 # $$h_\ell(t) \leftarrow h'_\ell(t), \qquad \text{share} = \frac{f(\text{patched}) - f(x)}{f(x') - f(x)}$$
 #
