@@ -1,6 +1,6 @@
 """Notebook 28: what "What to try" says, done literally, and one change more in every section."""
 
-SUMS = 'print(f"with all heads {whole:.2f} nats, without any {nothing:.2f}")'
+SUMS = 'print(f"with all heads {with_all:.2f} nats, without any {without_any:.2f}")'
 
 TRY = [
     (
@@ -11,6 +11,17 @@ TRY = [
                 "after",
                 'print(f"{name:5}  out {out:.0f}',
                 'print(shares(lambda gone: 2 * (len(gone) > 1), ["A", "B", "C"]))',
+            )
+        ],
+    ),
+    (
+        "Put a chain of A and B beside a spare pair, C and D: print "
+        '`shares(lambda gone: 2 * bool({"A", "B"} & {*gone}) + 2 * ({"C", "D"} <= {*gone}), ["A", "B", "C", "D"])`.',
+        [
+            (
+                "after",
+                'print(f"{name:5}  out {out:.0f}',
+                'print(shares(lambda gone: 2 * bool({"A", "B"} & {*gone}) + 2 * ({"C", "D"} <= {*gone}), ["A", "B", "C", "D"]))',
             )
         ],
     ),
@@ -26,7 +37,7 @@ TRY = [
         ],
     ),
     (
-        "Give each layer a single head: set `heads=4` to `heads=1` and `D = 16` to `D = 64`, and print "
+        "Give each layer of the GPT a single head: set `heads=4` to `heads=1` and `D = 16` to `D = 64`, and print "
         "`np.round(shares(loss_without, heads), 2)`. What do the two sums say now?",
         [
             ("heads=4, feed_forward=256", "heads=1, feed_forward=256"),
@@ -35,7 +46,7 @@ TRY = [
         ],
     ),
     (
-        "Exchange b and d in place of a and c: set `x_prime[:, [i, k]] = x[:, [k, i]]` to "
+        "Exchange v and z in place of u and w: set `x_prime[:, [i, k]] = x[:, [k, i]]` to "
         "`x_prime[:, [i + 1, k + 1]] = x[:, [k + 1, i + 1]]`. Which group carries the answer now, and how long?",
         [("x_prime[:, [i, k]] = x[:, [k, i]]", "x_prime[:, [i + 1, k + 1]] = x[:, [k + 1, i + 1]]")],
     ),
