@@ -64,13 +64,20 @@ def has_onednn() -> bool:
     """Whether oneDNN computes a small product here, and rightly. (Some builds have none, or none for this processor.)"""
     x, W = torch.arange(6.0, device="cpu").view(2, 3), torch.arange(12.0, device="cpu").view(4, 3)
     try:
-        return torch.backends.mkldnn.is_available() and torch.equal(by_onednn(x, W, None), x @ W.T)
+        return torch.backends.mkldnn.is_available() and torch.equal(by_onednn(x, W), x @ W.T)
     except (AttributeError, NotImplementedError, RuntimeError):
         return False
 
 
-def by_onednn(x: Float[Tensor, "N I"], W: Float[Tensor, "O I"], b: Float[Tensor, " O"] | None) -> Float[Tensor, "N O"]:
-    """x Wᵀ + b without a gradient. It is what `torch.compile` makes of a linear layer on a processor."""
+def by_onednn(
+    x: Float[Tensor, "N I"],
+    W: Float[Tensor, "O I"],
+    b: Float[Tensor, " O"] | None = None,
+    add: Float[Tensor, "N O"] | None = None,
+) -> Float[Tensor, "N O"]:
+    """x Wᵀ + b + `add` without a gradient. It is what `torch.compile` makes of a linear layer on a processor."""
+    if add is not None:
+        return torch.ops.mkldnn._linear_pointwise.binary(x, add, W, b, "add")
     return torch.ops.mkldnn._linear_pointwise(x, W, b, "none", [], "")
 
 
@@ -78,13 +85,16 @@ def linear(
     x: Float[Tensor, "*any I"], W: Float[Tensor, "O I"], b: Float[Tensor, " O"] | None = None
 ) -> Float[Tensor, "*any O"]:
     """x Wᵀ + b, by whoever is chosen. oneDNN takes large products in single precision on the processor, and no others."""
-    if chosen_products() == "torch" or not fits_onednn(x, W):
+    if not takes_onednn(x, W):
         return F.linear(x, W, b)
     return _ByOneDNN.apply(x.reshape(-1, x.size(-1)), W, b).view(*x.shape[:-1], len(W))
 
 
-def fits_onednn(x: Tensor, W: Tensor) -> bool:
-    """Whether oneDNN computes this product: it is large enough, and neither half precision nor another device is involved."""
+def takes_onednn(x: Tensor, W: Tensor) -> bool:
+    """Whether oneDNN computes x Wᵀ: it is chosen, the product is large enough, and neither half precision nor another device is
+    involved."""
+    if chosen_products() == "torch":
+        return False
     single = x.dtype == W.dtype == torch.float32 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     return single and x.numel() * len(W) >= SMALL
 

@@ -7,8 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from minilm.errors import InputError
-from minilm.layers import products as module
+from minilm.layers import products as module, recurrent
 from minilm.layers.products import Linear, _ByOneDNN, chosen_products, has_onednn, linear, products
+from minilm.layers.recurrent import Recurrent
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig
 from minilm.models.initialisation import initialise
@@ -138,7 +139,7 @@ def test_a_torch_without_onednn_is_noticed(monkeypatch):
     monkeypatch.setattr(module, "by_onednn", missing)
     has_onednn.cache_clear()
     assert not has_onednn()
-    monkeypatch.setattr(module, "by_onednn", lambda x, W, b: x @ W.T + 1)
+    monkeypatch.setattr(module, "by_onednn", lambda x, W: x @ W.T + 1)
     has_onednn.cache_clear()
     assert not has_onednn()
     monkeypatch.undo()
@@ -150,3 +151,19 @@ def test_the_gradient_of_the_bias_is_a_sum_over_rows():
     y = _ByOneDNN.apply(torch.ones(2, 4), torch.ones(3, 4), b := torch.zeros(3, requires_grad=True))
     y.backward(torch.tensor(dy, dtype=torch.float32))
     assert b.grad.tolist() == [3, 5, 7]
+
+
+@needs_onednn
+def test_F15_the_lstm_by_hand_computes_the_same_with_either(small_ones_too, monkeypatch):
+    lstm = Recurrent("lstm", 7, 5, 2, bidirectional=True, generator=torch.Generator().manual_seed(6))
+    x = factors(B=4, T=6, I=7)[0]
+    found, asked = {}, []
+    by_onednn = module.by_onednn
+    monkeypatch.setattr(recurrent, "by_onednn", lambda *each, **more: asked.append(more) or by_onednn(*each, **more))
+    for name in ("torch", "onednn"):
+        with products(name):
+            y, _ = lstm(x, lengths=torch.tensor([6, 2, 5, 1]))
+        found[name] = [y, *torch.autograd.grad(y.square().sum(), [x, *lstm.parameters()])]
+        assert len(asked) == {"torch": 0, "onednn": 4 * (6 + 6 + 1)}[name]  # cells · (forward, backward, W_h)
+    for mine, theirs in zip(found["onednn"], found["torch"], strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
