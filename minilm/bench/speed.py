@@ -12,6 +12,7 @@ from minilm.bench.options import BenchOptions
 from minilm.bench.speed_rows import corpus_to_store, finetuning, imports, lstm, vectors
 from minilm.bench.speed_steps import examples, pretraining, quickstart_step
 from minilm.errors import InputError
+from minilm.training.memory import keep_freed
 
 Row = Callable[[BenchOptions, Callable[[str], None]], tuple[dict, list[Bar]]]
 
@@ -32,6 +33,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     """The rows that `--rows` names, or all of them. Raises InputError for a name that is not known."""
     if unknown := [name for name in options.rows if name not in ROWS]:
         raise InputError(f"speed has no row '{unknown[0]}': choose from {', '.join(ROWS)}.")
+    keep_freed()  # as our training does; here it serves all contenders
     found: dict = {}
     bars: list[Bar] = []
     for name, row in ROWS.items():

@@ -26,6 +26,10 @@ from minilm.errors import InputError
 PRODUCTS = ("torch", "onednn")
 VARIABLE = "MINILM_PRODUCTS"
 SMALL = 2**20  # multiplications; below this, finding the way to oneDNN takes longer than it saves
+WIDE, ROWS = (
+    16,
+    64,
+)  # a product is wide if it has so many times as many outputs as inputs; its rows are filled up to a multiple
 
 _chosen: ContextVar[str | None] = ContextVar("products", default=None)
 
@@ -105,7 +109,11 @@ class _ByOneDNN(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, W, b):
         ctx.save_for_backward(x, W)
-        return by_onednn(x, W, b)
+        if len(W) < WIDE * W.size(1):
+            return by_onednn(x, W, b)
+        # oneDNN makes a program for every new number of rows, which takes as long as a product with a vocabulary: let them be few
+        N = len(x)
+        return by_onednn(F.pad(x, (0, 0, 0, -N % ROWS)), W, b)[:N]
 
     @staticmethod
     def backward(ctx, dy):
