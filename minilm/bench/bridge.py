@@ -21,6 +21,7 @@ from minilm.errors import InputError
 from minilm.experiments.english import pretraining_text, unseen
 from minilm.files.packages import installed_version
 from minilm.layers.attention import padding_mask
+from minilm.layers.products import has_onednn, products
 from minilm.pretrained.bert_names import renamed
 from minilm.pretrained.protocol import open_encoder, save_model
 from minilm.pretrained.run_folder import LoadedModel
@@ -30,6 +31,7 @@ from minilm.text.prepare import prepare
 from minilm.training.inference import sentence_vectors
 
 OURS, THEIRS, SENTENCES = "minilm", "transformers", "sentence-transformers"
+ONEDNN = "minilm, products by oneDNN"
 BATCH = 32  # texts per batch for the referees' inference: the default of sentence-transformers
 MIXED = 200  # sentences of mixed lengths in one padded batch
 NOTE = (
@@ -154,6 +156,8 @@ def inference(opened: LoadedModel, texts: list[str], options: BenchOptions, say:
     }
     if (encode := sentence_transformer(opened.folder, say)) is not None:
         runs[SENTENCES] = encode
+    if has_onednn():
+        runs[ONEDNN] = products("onednn")(runs[OURS])
     first = {name: run(texts[:BATCH]) for name, run in runs.items()}
     apart = max(float(np.abs(first[name] - first[OURS]).max()) for name in runs)
     if not apart <= 1e-4:

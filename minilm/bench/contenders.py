@@ -1,4 +1,4 @@
-"""The same BERT in four ways: ours, ours with the formulas written out, PyTorch's encoder, and `transformers`.
+"""The same BERT: ours, ours with products by oneDNN, ours with the formulas written out, PyTorch's encoder, and `transformers`.
 
 All start from the same weights. Our models use our clipping and our AdamW; the referees use PyTorch's clip_grad_norm_ and
 its fused AdamW, the fastest that it has, so that nobody is slowed down by somebody else's optimizer.
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from minilm.errors import InputError
 from minilm.examples.batching import Batch
+from minilm.layers.products import has_onednn, products
 from minilm.layers.transformer import at_positions, use_fused
 from minilm.models.bert import BertForPretraining
 from minilm.models.config import TransformerConfig
@@ -24,7 +25,7 @@ from minilm.training.objectives import BertPretraining
 from minilm.training.optimizer import AdamW, clip_gradients, parameter_groups
 
 LEARNING_RATE, DECAY, BETAS, EPS, CLIP = 1e-4, 0.01, (0.9, 0.98), 1e-6, 1.0
-OURS = "ours"
+OURS, ONEDNN = "ours", "ours, products by oneDNN"
 READABLE = "ours, formulas written out"
 TORCH = "nn.TransformerEncoder, our heads"
 SDPA, EAGER = "transformers, sdpa", "transformers, eager"
@@ -46,14 +47,18 @@ class Contender:
         self.update()
         self.losses.append(loss.item())
 
+    def learn(self, batches: list[Batch]) -> None:
+        """A step on each batch."""
+        for batch in batches:
+            self.step(batch)
+
 
 def contenders(model: BertForPretraining) -> dict[str, Contender]:
     """Every contender, by name, with the weights of `model`, which does not change."""
-    plain, readable = copy.deepcopy(model), copy.deepcopy(model)
-    use_fused(plain, True)
+    readable = copy.deepcopy(model)
     use_fused(readable, False)
     return {
-        OURS: by_us(plain, our_update(plain)),
+        **ours(model),
         READABLE: by_us(readable, our_update(readable)),
         TORCH: by_us(referee := with_torch_encoder(model), torch_update(referee)),
         SDPA: by_transformers(model, "sdpa"),
@@ -61,10 +66,25 @@ def contenders(model: BertForPretraining) -> dict[str, Contender]:
     }
 
 
-def by_us(model: BertForPretraining, update: Callable[[], None]) -> Contender:
-    """A model of ours: it computes logits only at the masked positions."""
+def ours(model: BertForPretraining) -> dict[str, Contender]:
+    """Our model with the products of either library, as far as this PyTorch has them."""
+    out = {}
+    for name, by in {OURS: "torch", ONEDNN: "onednn"}.items():
+        if by == "torch" or has_onednn():
+            use_fused(plain := copy.deepcopy(model), True)
+            out[name] = by_us(plain, our_update(plain), by)
+    return out
+
+
+def by_us(model: BertForPretraining, update: Callable[[], None], by: str = "torch") -> Contender:
+    """A model of ours: it computes logits only at the masked positions. `by` is the library of its products."""
     objective = BertPretraining(next_sentence_weight=1.0)
-    return Contender(model.train(), lambda batch: objective.step(model, batch).loss, update)
+
+    def loss_of(batch: Batch) -> Tensor:
+        with products(by):
+            return objective.step(model, batch).loss
+
+    return Contender(model.train(), loss_of, update)
 
 
 def by_transformers(model: BertForPretraining, attention: str) -> Contender:

@@ -49,18 +49,18 @@ def size_of(language: str) -> Size:
 class BenchOptions:
     """Measure the figures of the README again. They are written to <out>/<what>.json, together with facts about the machine.
 
-    speed: a pretraining step here, in transformers and with PyTorch's own encoder · initialisation: pretraining from the
-    published initialisation and from ours · lstm: our recurrence and nn.LSTM · crf: our CRF and pytorch-crf · padding: what
-    padding costs · bridge: a published model here, in transformers and in sentence-transformers · recipe: a grid of
-    pretraining variants on equal budgets · race: minutes from nothing to a held-out loss, here and with the Trainer of
-    transformers · epochs: how often each row of a ladder should see its labels, on a development part · curves: rows of a
-    ladder from a hundred labels to all · generate: tokens per second of a GPT that writes, with and without its cache and in
-    transformers · language-models: models that count, LSTMs and a GPT on equal minutes, by their bits per character ·
-    tuning: the frugal ways of fine-tuning, on our own and on published weights · prompts: a verbaliser on the head for masked
-    words, with 0 and 16 labels, against fine-tuned heads · lighter: a fine-tuned model in 8 bits, and without some of its
-    weights or heads · little-data: the recipe with one switch changed, from early stopping to a second task · faults: runs that
-    are killed, damaged, and started ten at a time · scale: what grows with the length of a text, with a corpus, and with the
-    number of processes · serve: how soon the server answers each question.
+    speed: a pretraining step here, in transformers and with PyTorch's own encoder, and eight more rows with their goals ·
+    initialisation: pretraining from the published initialisation and from ours · lstm: our recurrence and nn.LSTM · crf: our
+    CRF and pytorch-crf · padding: what padding costs · bridge: a published model here, in transformers and in
+    sentence-transformers · recipe: a grid of pretraining variants on equal budgets · race: minutes from nothing to a held-out loss,
+    here and with the Trainer of transformers · epochs: how often each row of a ladder should see its labels, on a development part ·
+    curves: rows of a ladder from a hundred labels to all · generate: tokens per second of a GPT that writes, with and without
+    its cache and in transformers · language-models: models that count, LSTMs and a GPT on equal minutes, by their bits per
+    character · tuning: the frugal ways of fine-tuning, on our own and on published weights · prompts: a verbaliser on the head
+    for masked words, with 0 and 16 labels, against fine-tuned heads · lighter: a fine-tuned model in 8 bits, and without some
+    of its weights or heads · little-data: the recipe with one switch changed, from early stopping to a second task · faults:
+    runs that are killed, damaged, and started ten at a time · scale: what grows with the length of a text, with a corpus, and
+    with the number of processes · serve: how soon the server answers each question.
     """
 
     what: tyro.conf.Positional[
@@ -120,7 +120,8 @@ class BenchOptions:
     little-data: 5 if not given. language-models: how many times to train each model; 1 if not given."""
     rows: tuple[str, ...] = ()
     """epochs, curves, language-models, tuning and little-data: the names of the rows; all, or four of them (curves), if not given.
-    scale: attention, corpus or processes."""
+    scale: attention, corpus or processes. speed: pretraining, matrix-rate, quickstart, fine-tuning, lstm, corpus, examples, import
+    or vectors."""
     bases: tuple[Literal["own", "published"], ...] = ("own", "published")
     """tuning: which weights are adapted: those of the quickstart (own), those of --model (published), or both."""
     grid: tuple[int, ...] = (4, 8, 12, 20, 30, 45)
@@ -181,7 +182,7 @@ class BenchOptions:
     length: int | None = None
     vocab_size: int | None = None
     threads: int | None = None
-    """Threads of PyTorch; if not given, PyTorch chooses."""
+    """Threads of PyTorch; if not given, one for speed, and PyTorch chooses for the others."""
     seed: int = 0
     cache: Path = Path("runs/cache")
     progress: bool = True
@@ -203,6 +204,11 @@ class BenchOptions:
                 raise InputError(f"{name} must be above 0, not {getattr(self, name)}.")
         if self.size.width % self.size.heads:
             raise InputError(f"width {self.size.width} is not divisible by {self.size.heads} heads.")
+
+    @property
+    def own_threads(self) -> int | None:
+        """The threads that were given; otherwise one for speed, whose goals are for one, and None for the others."""
+        return self.threads or (1 if self.what == "speed" else None)
 
     @property
     def repeats(self) -> int:

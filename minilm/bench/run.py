@@ -24,7 +24,7 @@ def bench(options: BenchOptions, say: Callable[[str], None] = print) -> dict:
     measure = importlib.import_module(f"minilm.bench.{options.what.replace('-', '_')}").measure
     options.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    with threads(options.threads):
+    with threads(options.own_threads):
         before = machine()
         measured = measure(options, say)
         facts: dict[str, Any] = {"what": options.what, "machine": before | {"load_after": machine()["load"]}}

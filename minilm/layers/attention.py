@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from minilm.errors import InputError
 from minilm.layers.dropout import Dropout
 from minilm.layers.positions import check_pairs, rotate
+from minilm.layers.products import Linear, linear
 
 
 def attention(
@@ -161,7 +162,7 @@ class MemoryCache:
             self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
 
 
-class StackedLinear(nn.Linear):
+class StackedLinear(Linear):
     """A linear layer whose weight is `stacked` matrices on top of each other: W^Q, W^K and W^V."""
 
     stacked = 3
@@ -183,7 +184,7 @@ class MultiHeadAttention(nn.Module):
             raise InputError(f"width {width} is not divisible by {heads} heads: choose a multiple of {heads}.")
         self.heads = heads
         self.to_qkv = StackedLinear(width, 3 * width)
-        self.output = nn.Linear(width, width)
+        self.output = Linear(width, width)
         self.dropout = Dropout(dropout)
         self.fused = True
         self.kept: list[int] | None = None
@@ -201,8 +202,8 @@ class MultiHeadAttention(nn.Module):
         else:
             weight, bias = self.to_qkv.weight, self.to_qkv.bias
             C = len(weight) // 3  # H·D
-            q = F.linear(x, weight[:C], bias[:C])  # [B, T, C]
-            k, v = F.linear(memory, weight[C:], bias[C:]).chunk(2, dim=-1)  # each [B, S, C]
+            q = linear(x, weight[:C], bias[:C])  # [B, T, C]
+            k, v = linear(memory, weight[C:], bias[C:]).chunk(2, dim=-1)  # each [B, S, C]
         return split_heads(q, self.heads), split_heads(k, self.heads), split_heads(v, self.heads)
 
     def project_once(self, x: Tensor, memory: Tensor | None, cache: MemoryCache) -> tuple[Tensor, Tensor, Tensor]:
@@ -212,7 +213,7 @@ class MultiHeadAttention(nn.Module):
             return q, cache.keys, cache.values
         weight, bias = self.to_qkv.weight, self.to_qkv.bias
         C = len(weight) // 3
-        q = F.linear(x, weight[:C], bias[:C])
+        q = linear(x, weight[:C], bias[:C])
         return split_heads(q, self.heads), cache.keys, cache.values
 
     def forward(

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from minilm.layers.attention import KVCache, MultiHeadAttention
 from minilm.layers.normalization import LayerNorm, fused_layer_norm
+from minilm.layers.products import Linear
 
 
 class BlockWeights(NamedTuple):
@@ -59,7 +60,7 @@ class OneToken:
             and block.cross_attention is None
             and type(block.attention) is MultiHeadAttention
             and block.attention.kept is None
-            and all(type(linear).forward is nn.Linear.forward for linear in linears(block))
+            and all(type(linear).forward in (nn.Linear.forward, Linear.forward) for linear in linears(block))
             for block in stack.layers
         )
 

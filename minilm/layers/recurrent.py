@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from minilm.errors import InputError
 from minilm.layers.dropout import Dropout
+from minilm.layers.products import by_onednn, linear, takes_onednn
 
 Random = torch.Generator | None
 State = tuple[Float[Tensor, "B H"], ...]  # what one step passes to the next: (h,), or (h, c) for an LSTM
@@ -53,7 +54,7 @@ class _Cell(nn.Module):
 
     def project(self, x: Float[Tensor, "*batch I"]) -> Float[Tensor, "*batch G"]:
         """aₜ = W_x xₜ + b. It does not depend on the state, so one product computes it for all steps."""
-        return F.linear(x, self.W_x, self.b)
+        return linear(x, self.W_x, self.b)
 
 
 class RNNCell(_Cell):
@@ -165,10 +166,10 @@ class _LSTMByHand(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, a, W_h, h, c, masks, order):
-        ctx.masks, ctx.order = masks, order
+        ctx.masks, ctx.order, ctx.onednn = masks, order, takes_onednn(h, W_h)
         hs, kept = [h] * len(a), []
         for t in order:
-            i, f, g, o = torch.addmm(a[t], h, W_h.T).chunk(4, dim=-1)
+            i, f, g, o = (by_onednn(h, W_h, add=a[t]) if ctx.onednn else torch.addmm(a[t], h, W_h.T)).chunk(4, dim=-1)
             i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
             new_c = f * c + i * g
             tanh_c = new_c.tanh()
@@ -200,10 +201,11 @@ class _LSTMByHand(torch.autograd.Function):
             da_i, da_f = through_sigmoid(dc * g, i), through_sigmoid(dc * c, f)
             da_g, da_o = through_tanh(dc * i, g), through_sigmoid(dh * tanh_c, o)
             torch.cat([da_i, da_f, da_g, da_o], dim=-1, out=da[t])
-            dh, dc = da[t] @ W_h, dc * f
+            dh, dc = by_onednn(da[t], W_h.T) if ctx.onednn else da[t] @ W_h, dc * f
             if mask is not None:
                 dh, dc = dh + by_h, dc + by_c
-        dW_h = da.view(T * B, 4 * H).T @ torch.cat(h_before)
+        da_flat, before = da.view(T * B, 4 * H), torch.cat(h_before)
+        dW_h = by_onednn(before.T, da_flat.T).T.contiguous() if ctx.onednn else da_flat.T @ before
         return da, dW_h, dh, dc, None, None
 
 

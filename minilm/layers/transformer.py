@@ -19,6 +19,7 @@ from minilm.layers.attention import KVCache, MemoryCache, MultiHeadAttention, Ro
 from minilm.layers.dropout import Dropout
 from minilm.layers.normalization import LayerNorm
 from minilm.layers.positions import RelativeBias, check_positions
+from minilm.layers.products import Linear
 
 
 def gelu(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
@@ -44,8 +45,8 @@ class FeedForward(nn.Module):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise InputError(f"activation '{activation}' is not known: choose one of {', '.join(ACTIVATIONS)}.")
-        self.inner = nn.Linear(width, feed_forward)
-        self.outer = nn.Linear(feed_forward, width)
+        self.inner = Linear(width, feed_forward)
+        self.outer = Linear(feed_forward, width)
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Float[Tensor, "*any C"]) -> Float[Tensor, "*any C"]:

@@ -23,6 +23,7 @@ from minilm.layers.attention import KVCache, padding_mask
 from minilm.layers.dropout import Dropout
 from minilm.layers.one_token import OneToken, wide_product
 from minilm.layers.positions import sinusoids
+from minilm.layers.products import linear
 from minilm.layers.transformer import ACTIVATIONS, TransformerStack
 from minilm.models.bert_start import look_next_door, small_branches
 from minilm.models.config import check_shape
@@ -249,7 +250,7 @@ class GPT(nn.Module):
     ) -> Float[Tensor, "*any _"]:
         """The product of each hidden state with the embedding of each token, or of each of these K tokens."""
         table = self.encoder.tokens.weight
-        return F.linear(hidden, table if among is None else F.embedding(among, table))
+        return linear(hidden, table if among is None else F.embedding(among, table))
 
     def new_memory(self) -> GPTMemory:
         """An empty memory, for `next_logits`."""

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple, cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
 from minilm.errors import InputError
 from minilm.layers.crf import CRF
 from minilm.layers.dropout import Dropout
 from minilm.layers.normalization import LayerNorm
+from minilm.layers.products import Linear, linear
 from minilm.layers.transformer import ACTIVATIONS
 
 
@@ -38,7 +38,7 @@ class Pooler(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.dense = nn.Linear(width, width)
+        self.dense = Linear(width, width)
 
     def forward(self, hidden: Float[Tensor, "B T C"]) -> Float[Tensor, "B C"]:
         return torch.tanh(self.dense(hidden[:, 0]))
@@ -52,14 +52,14 @@ class MaskedLMHead(nn.Module):
 
     def __init__(self, width: int, vocab_size: int, activation: str, epsilon: float):
         super().__init__()
-        self.dense = nn.Linear(width, width)
+        self.dense = Linear(width, width)
         self.activation = ACTIVATIONS[activation]
         self.norm = LayerNorm(width, epsilon)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def forward(self, x: Float[Tensor, "*any C"], table: Float[Tensor, "V C"]) -> Float[Tensor, "*any V"]:
         x = self.norm(self.activation(self.dense(x)))
-        return F.linear(x, table, self.bias)
+        return linear(x, table, self.bias)
 
 
 def mean_of_tokens(hidden: Float[Tensor, "B T C"], attention_mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B C"]:

@@ -14,13 +14,13 @@ from typing import Any
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from minilm.errors import InputError
 from minilm.layers.attention import KVCache, MemoryCache, padding_mask
 from minilm.layers.copying import CopyHead
 from minilm.layers.dropout import Dropout
 from minilm.layers.positions import sinusoids
+from minilm.layers.products import linear
 from minilm.layers.transformer import ACTIVATIONS, TransformerStack
 from minilm.models.bert_start import look_next_door, small_branches
 from minilm.models.config import check_shape
@@ -174,7 +174,7 @@ class Seq2Seq(nn.Module):
     ) -> Float[Tensor, "B T V"]:
         """The logits after each of the target's tokens, for the encoder's `states`. With a `memory`, they follow what it holds."""
         h, _ = self.hidden(input_ids, states, source_mask, memory)
-        z = F.linear(h, self.encoder.tokens.weight)
+        z = linear(h, self.encoder.tokens.weight)
         return z if self.copy is None else self.copy(z, h, states, source_ids, mask_of(source_mask))
 
     def hidden(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from minilm.errors import InputError
-from minilm.training.memory import give_back
+from minilm.training.memory import give_back, keep_freed
 from minilm.training.optimizer import Optimizer, clip_gradients
 from minilm.training.schedule import SCHEDULES, Budget
 
@@ -99,6 +99,7 @@ def train(
     pauses = sorted(p for p in pause_at if p > budget.progress(progress.step, progress.tokens, progress.seconds))
     shown: dict[str, float] = {}
     last = 0.0  # seconds of the previous step
+    keep_freed()
     advice = f"Lower the learning rate (it is {learning_rate.peak:g}) or clip harder (it is {clip:g})."
     with graceful_stop() as stop, progress_bar(budget, progress, title, bar) as show:
         while not budget.done(progress.step, progress.tokens, progress.seconds):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from minilm.bench import contenders as rivals_of, initialisation, padding, speed
-from minilm.bench.contenders import OURS, READABLE, SDPA, TORCH, contenders
+from minilm.bench import contenders as rivals_of, initialisation, padding, speed_steps
+from minilm.bench.contenders import ONEDNN, OURS, READABLE, SDPA, TORCH, contenders
 from minilm.bench.options import SIZES, BenchOptions
 from minilm.bench.report import Clocks, alternate, compared, ratios, table, threads
 from minilm.bench.run import bench
@@ -85,7 +85,7 @@ def test_F27_every_contender_has_the_same_loss_and_takes_the_same_steps():
     model, batch = model_in_float64()
     before = {name: weights.clone() for name, weights in model.state_dict().items()}
     rivals = contenders(model)
-    assert len(rivals) == 5
+    assert len(rivals) == 6
     for rival in rivals.values():
         for _ in range(3):
             rival.step(batch)
@@ -100,20 +100,25 @@ def test_F27_every_contender_has_the_same_loss_and_takes_the_same_steps():
 
 def test_the_contenders_are_what_their_names_say():
     rivals = contenders(model_in_float64()[0])
-    fused = {name: {m.fused for m in rivals[name].model.modules() if hasattr(m, "fused")} for name in (OURS, READABLE)}
-    assert fused == {OURS: {True}, READABLE: {False}}
+    fused = {
+        name: {m.fused for m in rivals[name].model.modules() if hasattr(m, "fused")}
+        for name in (OURS, ONEDNN, READABLE)
+    }
+    assert fused == {OURS: {True}, ONEDNN: {True}, READABLE: {False}}
     assert any(isinstance(m, torch.nn.TransformerEncoder) for m in rivals[TORCH].model.modules())
     attention = {name: rivals[name].model.config._attn_implementation for name in rivals if "transformers" in name}
     assert attention == {SDPA: "sdpa", "transformers, eager": "eager"}
 
 
 def test_speed(tmp_path, cache):
-    written, said = run("speed", tmp_path, cache)
-    names = [OURS, READABLE, TORCH, SDPA, "transformers, eager"]
-    check_race(written, names, OURS, "tokens")
-    losses = [written["first_loss"][name] for name in names]
+    written, said = run("speed", tmp_path, cache, rows=("pretraining",))
+    found = written["pretraining"]
+    names = [OURS, ONEDNN, READABLE, TORCH, SDPA, "transformers, eager"]
+    check_race(found, names, OURS, "tokens")
+    losses = [found["first_loss"][name] for name in names]
     np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
     assert "fused=True" in said and all(name in said for name in names)
+    assert written["machine"]["threads"] == 1
 
 
 def test_speed_measures_pairs_alone_even_if_most_text_fits_into_none(tmp_path):
@@ -121,7 +126,7 @@ def test_speed_measures_pairs_alone_even_if_most_text_fits_into_none(tmp_path):
     single = [f"hen {i} sat alone on a wall .\n" for i in range(60)]
     text.write_text("\n".join([*single, *["The hen sat .\nThe dog ran .\nA fox came .\n"] * 9]), encoding="utf-8")
     options = BenchOptions("speed", cache=tmp_path, corpus=str(text), **TINY)
-    batches = speed.batches_for(options, prepare(str(text), tmp_path, 200, held_out=20, say=lambda _: None), 8)
+    batches = speed_steps.batches_for(options, prepare(str(text), tmp_path, 200, held_out=20, say=lambda _: None), 8)
     assert len(batches) == 8 and not any((batch.nsp_labels == -100).any() for batch in batches)
 
 
@@ -133,14 +138,14 @@ def test_speed_refuses_to_compare_different_models(tmp_path, cache, monkeypatch)
 
     monkeypatch.setattr(rivals_of, "with_torch_encoder", another)
     with pytest.raises(RuntimeError, match="not the same model"):
-        run("speed", tmp_path, cache)
+        run("speed", tmp_path, cache, rows=("pretraining",))
 
 
 def test_transformers_missing_is_said_in_one_sentence(tmp_path, cache, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "transformers", None)
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items() if name != "progress"]
     where = [f"--out={tmp_path}", f"--cache={cache}", f"--corpus={DATA / 'english.txt'}", "--no-progress"]
-    assert main(["bench", "speed", *flags, *where]) == 2
+    assert main(["bench", "speed", "--rows", "pretraining", *flags, *where]) == 2
     assert "pip install transformers" in capsys.readouterr().err
     assert not (tmp_path / "speed.json").exists()
 

@@ -64,6 +64,7 @@ def test_every_part_is_measured_and_written(options, tmp_path):
     assert [row["name"] for row in tuned["step"]["rows"]] == ["minilm", "transformers"]
     names = [row["name"] for row in written["inference"]["rows"]]
     assert names[:2] == ["minilm", "transformers"] and written["inference"]["vectors_apart"] < 1e-5
+    assert "minilm, products by oneDNN" in names
     assert ("sentence-transformers" in names) == (written["inference"]["sentence-transformers"] is not None)
     assert written["aims"]["hidden states within 1e-9 in float64"] is True
     assert len(written["aims"]) == 8 + ("sentence-transformers" in names)

@@ -1,10 +1,13 @@
-"""What a command needed: minutes, and memory at most."""
+"""What a command needed: minutes, and memory at most; and memory that is kept for the next step."""
 
+import ctypes
+import platform
 import sys
 import time
 
 import pytest
 
+from minilm.training import memory
 from minilm.training.memory import cost, cost_in_words
 
 
@@ -34,3 +37,29 @@ def test_where_nothing_counts_memory_the_minutes_are_left(monkeypatch):
 )
 def test_the_cost_in_words(needed, said):
     assert cost_in_words(needed) == said
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told so (2026-11-27)")
+def test_glibc_is_told_to_keep_a_gigabyte_and_agrees(monkeypatch):
+    library, told = ctypes.CDLL("libc.so.6"), []
+
+    class Heard:
+        def mallopt(self, what, size):
+            told.append((what, size, library.mallopt(what, size)))
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: Heard())
+    memory.keep_freed()
+    assert told == [(-3, 32 * 2**20, 1), (-1, 2**30, 1)]  # 1: the library accepts it
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    class Library:
+        def __getattr__(self, name):
+            raise AttributeError(name)
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: Library())
+    memory.keep_freed()
+    memory.give_back()
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: pytest.fail("no glibc there"))
+    memory.keep_freed()
