@@ -263,7 +263,7 @@ def pretrain_in(team: Team, options: PretrainOptions, say: Callable[[str], None]
         facts: dict[str, Any] = check_threads(o.out, state, notes)
         accumulate = o.accumulate or (state[1].get("accumulate", 1) if state else team.size)
         model = build(o, prepared)
-    batches = batches_for(o, prepared)
+    batches = batches_for(o, prepared, accumulate)
     many: dict[str, Any] = dict(accumulate=accumulate, team=team)
     run = TrainingRun(model, o.objective, batches.__getitem__, o.budget, o.optimisation, o.seed, device, **many)
     held_out = held_out_batches(prepared, o.length, o.adapter.objective, o.pairs) if team.leads else ()
