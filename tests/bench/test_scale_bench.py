@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from minilm.bench import scale
+from minilm.bench import processes, scale
+from minilm.bench.generated_text import write_text_of_size
 from minilm.bench.options import BenchOptions
 from minilm.bench.run import bench
 from minilm.errors import InputError
@@ -13,9 +14,9 @@ from minilm.errors import InputError
 def small(tmp_path, monkeypatch):
     monkeypatch.setattr(scale, "LENGTHS", (8,))
     monkeypatch.setattr(scale, "STEPS_OF_CORPUS", 2)
-    monkeypatch.setattr(scale, "STEPS_OF_PROCESSES", 2)
-    monkeypatch.setattr(scale, "TEXT_OF_PROCESSES", 0.2)
-    monkeypatch.setattr(scale, "WARM_UP", 0)
+    monkeypatch.setattr(processes, "STEPS", 3)
+    monkeypatch.setattr(processes, "TEXT", 0.2)
+    monkeypatch.setattr(processes, "WARM_UP", 0)
     return lambda *rows, **more: BenchOptions(
         "scale", out=tmp_path, rows=rows, rounds=1, threads=1, progress=False, **more
     )
@@ -36,20 +37,26 @@ def test_the_rows_of_attention_and_of_corpora(small, tmp_path):
 def test_one_and_two_processes_learn_the_same(small):
     said = []
     found = bench(small("processes"), say=said.append)["processes"]
-    assert found["losses_apart"] <= 1e-5 and len(found["faster"]) == 1 and 1 < found["at_best"] < 2
-    assert "their losses are at most" in said[0]
+    assert found["losses_apart"] <= 1e-5 and len(found["faster"]) == 1 and 1.8 < found["at_best"] < 2
+    assert "their losses are at most" in said[0] and "if nobody waited" in said[-1]
+    (one,), two = found["parts"]["one process"], found["parts"]["two processes"]
+    assert len(two) == 2 and one["reducing_ms"] == 0 < two[0]["reducing_ms"]
+    for clock in ("wall", "cpu"):
+        whole = sum(one[clock][part] for part in processes.PARTS)
+        assert one[clock]["the whole step"] == pytest.approx(whole) and one[clock]["forward and backward"] > whole / 2
+        assert one[clock]["waiting and reducing"] == 0 < two[1][clock]["waiting and reducing"]
 
 
 def test_processes_that_learn_something_else_are_no_result(small, monkeypatch):
     """Without this, two wrong processes would be twice as fast."""
-    monkeypatch.setattr(scale, "run_in", lambda count, *_: [{"mlm_loss": 5.0 + count / 1000, "seconds": 1.0}])
+    monkeypatch.setattr(processes, "run_in", lambda count, *_: [{"mlm_loss": 5.0 + count / 1000, "seconds": 1.0}])
     with pytest.raises(RuntimeError, match="1.0e-03 apart"):
-        scale.processes(small("processes"), print)
+        processes.processes(small("processes"), print)
 
 
 def test_the_generated_text_has_sentences_and_documents(tmp_path):
-    scale.write_text_of_size(tmp_path / "a.txt", 0.3, seed=1)
-    scale.write_text_of_size(tmp_path / "b.txt", 0.3, seed=1)
+    write_text_of_size(tmp_path / "a.txt", 0.3, seed=1)
+    write_text_of_size(tmp_path / "b.txt", 0.3, seed=1)
     text = (tmp_path / "a.txt").read_text(encoding="utf-8")
     assert text == (tmp_path / "b.txt").read_text(encoding="utf-8")
     documents = text.rstrip("\n").split("\n\n")
