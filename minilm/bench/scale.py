@@ -124,6 +124,9 @@ def corpora(options: BenchOptions, say: Callable[[str], None]) -> dict:
             | {"steps_per_second": STEPS_OF_CORPUS / trained["seconds"]}
         )
         text.unlink()
+        say(
+            f"{megabytes:g} MB: at most {prepared['peak_mb']} MB of memory to prepare, and {trained['peak_mb']} MB to train"
+        )
     head = ("MB of text", "prepare, s per MB", "peak, MB", "train, steps/s", "peak, MB")
     say(f"before anything is done: {before} MB")
     cells = [
