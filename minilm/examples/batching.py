@@ -21,19 +21,28 @@ def pad(rows: list[list[int]], value: int) -> Int[Tensor, "B T"]:
 
 
 def batches_of_like_length(
-    lengths: np.ndarray, size: int, rng: np.random.Generator, pool: int = 64
+    lengths: np.ndarray, size: int, rng: np.random.Generator, pool: int = 64, together: int = 1, begun: int = 0
 ) -> list[np.ndarray]:
     """Every index once, in batches of `size` whose lengths are close, so that padding to the longest costs almost nothing.
 
-    The indices are shuffled, sorted by length within pools of `pool` batches, and cut into batches, which are shuffled.
+    The indices are shuffled, sorted by length within pools of `pool` steps, and cut into batches, which are shuffled.
+
+    Where a step learns from several batches `together`, these are neighbours in the sorted order, as if they were one batch that
+    is so many times as large: of the processes that share a step, none then waits for one with longer rows. The first `begun`
+    batches belong to a step that began before. (The rows of a step could also be dealt out evenly after they were drawn. But rows
+    of different lengths share a batch then, and padding takes what was won; or they form more batches, which are smaller.)
     """
     order = rng.permutation(len(lengths))
-    batches = []
-    for start in range(0, len(order), size * pool):
-        chunk = order[start : start + size * pool]
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), size * pool * together):
+        chunk = order[start : start + size * pool * together]
         chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
         batches += [chunk[i : i + size] for i in range(0, len(chunk), size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
+    begun = min(begun, len(batches))
+    steps = (len(batches) - begun) // together
+    rest = batches[steps * together :]  # they end a step that began before, and begin one that ends later
+    mixed = [batch for step in rng.permutation(steps) * together for batch in batches[step : step + together]]
+    return rest[:begun] + mixed + rest[begun:]
 
 
 def hash_of(*numbers: int) -> int:

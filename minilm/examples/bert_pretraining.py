@@ -22,6 +22,7 @@ class PretrainingBatches:
     Each row has at most `length` tokens, and a batch has at most `size` rows. Pairs and masks are drawn anew in every epoch,
     and from the second epoch on, a pair that is too long loses other parts of its text each time.
     Without `next_sentence` there are no pairs: every document is cut into rows [CLS] A [SEP], so any text will do.
+    Where a step learns from several batches `together`, their rows are of like length (see `batches_of_like_length`).
     Raises InputError, when the first batch is asked for, if pairs are wanted and the text has too few sentences for them.
     """
 
@@ -34,10 +35,11 @@ class PretrainingBatches:
         seed: int,
         mask_rate: float = 0.15,
         next_sentence: bool = True,
+        together: int = 1,
     ):
         self.store, self.tokenizer = store, tokenizer
         self.length, self.size, self.seed, self.mask_rate = length, size, seed, mask_rate
-        self.next_sentence = next_sentence
+        self.next_sentence, self.together = next_sentence, together
         documents = len(store.documents) - 1
         self.blocks = [range(i, min(i + BLOCK, documents)) for i in range(0, documents, BLOCK)]
         self.round, self.first_step = -1, 0
@@ -46,10 +48,12 @@ class PretrainingBatches:
 
     def open_round(self, number: int) -> None:
         """Draw the rows of round `number` from one block of documents; the blocks take turns."""
+        self.store.forget_pages()
         rng = np.random.default_rng([self.seed, number])
         self.rows = self.draw(rng, self.blocks[number % len(self.blocks)], moving=number >= len(self.blocks))
         lengths = self.rows[:, 1] - self.rows[:, 0] + self.rows[:, 3] - self.rows[:, 2]
-        self.batches = batches_of_like_length(lengths, self.size, rng)
+        begun = -self.first_step % self.together
+        self.batches = batches_of_like_length(lengths, self.size, rng, together=self.together, begun=begun)
         self.round = number
 
     def draw(self, rng: np.random.Generator, documents: range, moving: bool = False) -> np.ndarray:

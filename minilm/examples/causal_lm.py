@@ -24,13 +24,14 @@ class TextWindows:
     exactly once, END included: a window begins with the last token of the one before it, which it reads and does not predict.
     From the second time on, a long document is cut at other places. Windows of similar lengths stand in one batch, so that
     padding is rare. A batch depends on nothing but the seed and the number of the step, so that a run can be resumed. It needs
-    no labels, because they are the tokens themselves: `CausalLM` shifts them by one.
+    no labels, because they are the tokens themselves: `CausalLM` shifts them by one. Where a step learns from several batches
+    `together`, their windows are of like length (see `batches_of_like_length`).
     """
 
-    def __init__(self, store: Store, tokenizer: Tokenizer, length: int, size: int, seed: int):
+    def __init__(self, store: Store, tokenizer: Tokenizer, length: int, size: int, seed: int, together: int = 1):
         self.ids, self.borders = store.ids, np.asarray(store.document_borders)
         self.begin, self.end, self.pad = tokenizer.begin, tokenizer.end, tokenizer.pad
-        self.length, self.size, self.seed = length, size, seed
+        self.length, self.size, self.seed, self.together = length, size, seed, together
         documents = len(self.borders) - 1
         self.blocks = [range(i, min(i + BLOCK, documents)) for i in range(0, documents, BLOCK)]
         self.round, self.first_step = -1, 0
@@ -42,7 +43,8 @@ class TextWindows:
         rng = np.random.default_rng([self.seed, number])
         moving = number >= len(self.blocks)
         self.rows = self.cut(self.blocks[number % len(self.blocks)], rng if moving else None)
-        self.batches = batches_of_like_length(self.rows[:, 2] - self.rows[:, 1], self.size, rng)
+        lengths, begun = self.rows[:, 2] - self.rows[:, 1], -self.first_step % self.together
+        self.batches = batches_of_like_length(lengths, self.size, rng, together=self.together, begun=begun)
         self.round = number
 
     def cut(self, documents: Iterable[int], rng: np.random.Generator | None = None) -> np.ndarray:

@@ -27,6 +27,7 @@ from minilm.pretrained.protocol import architecture_named, save_model
 from minilm.training.loop import LearningRate, choose_device
 from minilm.training.objective import Objective
 from minilm.training.objectives import BertPretraining, CausalLM
+from minilm.training.precision import PRECISIONS, check_precision
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
 from minilm.training.state import check_corpus, check_folder, check_threads, load_state, plain
@@ -129,6 +130,9 @@ class PretrainOptions:
     watch: tuple[str, ...] = ()
     """Sentences with [MASK], whose best guesses are kept at every measurement: watched.jsonl, and watched.png at the end."""
     device: str = "auto"
+    precision: str = "float32"
+    """float32, or bf16: products of matrices are rounded to 8 binary digits, which is faster where the processor or the graphics
+    card has a unit for it. Weights, losses and measurements stay in float32."""
     cache: Path = Path("runs/cache")
     tensorboard: bool = False
     progress: bool = True
@@ -147,6 +151,8 @@ class PretrainOptions:
             raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
         if self.init not in SCHEMES:
             raise InputError(f"init '{self.init}' is not known: choose one of {', '.join(SCHEMES)}.")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision '{self.precision}' is not known: choose {' or '.join(PRECISIONS)}.")
         if self.length < 8:
             raise InputError(f"length must be at least 8, not {self.length}: two sentences need that much room.")
         self.refuse_what_is_ignored()
@@ -251,6 +257,7 @@ def pretrain_in(team: Team, options: PretrainOptions, say: Callable[[str], None]
     """`pretrain` in one of the processes that train together."""
     o = options
     device = team.device or choose_device(o.device)
+    check_precision(o.precision, device)
     writer = tensorboard_writer(o.out, o.tensorboard and team.leads)
     with team.leader_first():
         state = load_state(o.out, o.resume_at) if o.resume else None
@@ -263,8 +270,8 @@ def pretrain_in(team: Team, options: PretrainOptions, say: Callable[[str], None]
         facts: dict[str, Any] = check_threads(o.out, state, notes)
         accumulate = o.accumulate or (state[1].get("accumulate", 1) if state else team.size)
         model = build(o, prepared)
-    batches = batches_for(o, prepared)
-    many: dict[str, Any] = dict(accumulate=accumulate, team=team)
+    batches = batches_for(o, prepared, accumulate)
+    many: dict[str, Any] = dict(accumulate=accumulate, team=team, precision=o.precision)
     run = TrainingRun(model, o.objective, batches.__getitem__, o.budget, o.optimisation, o.seed, device, **many)
     held_out = held_out_batches(prepared, o.length, o.adapter.objective, o.pairs) if team.leads else ()
     if isinstance(batches, PretrainingBatches):

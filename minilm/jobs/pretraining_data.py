@@ -27,12 +27,15 @@ HELD_OUT_PAIRS = 2048
 HELD_OUT_WINDOWS, WINDOWS_AT_ONCE = 1024, 32  # of a language model, which has logits at every position
 
 
-def batches_for(options: "PretrainOptions", prepared: Prepared) -> PretrainingBatches | TextWindows | WithCandidates:
-    """The batches of the run: `batches[step]` is that of a step."""
+def batches_for(
+    options: "PretrainOptions", prepared: Prepared, together: int = 1
+) -> PretrainingBatches | TextWindows | WithCandidates:
+    """The batches of the run: `batches[step]` is that of a step, or every step has so many of them `together`."""
     o = options
+    sizes = prepared.train, prepared.tokenizer, o.length, o.batch, o.seed
     if o.adapter.objective == "bert":
-        return PretrainingBatches(prepared.train, prepared.tokenizer, o.length, o.batch, o.seed, o.mask_rate, o.pairs)
-    windows = TextWindows(prepared.train, prepared.tokenizer, o.length, o.batch, o.seed)
+        return PretrainingBatches(*sizes, o.mask_rate, o.pairs, together)
+    windows = TextWindows(*sizes, together)
     if not o.candidates:
         return windows
     return WithCandidates(windows.__getitem__, prepared.tokenizer.size, o.candidates, o.seed)
@@ -61,7 +64,9 @@ def held_out_windows(prepared: Prepared, length: int, most: int = HELD_OUT_WINDO
 def check_words(prepared: Prepared) -> None:
     """Raises InputError if no token of a part is in the vocabulary: there would be nothing to guess, and a loss of 0."""
     for part, what in ((prepared.train, "training"), (prepared.held_out, "held-out")):
-        if unknown_share(part.ids, prepared.tokenizer) == 1:
+        unknown = unknown_share(part.ids, prepared.tokenizer)
+        part.forget_pages()
+        if unknown == 1:
             raise InputError(
                 f"none of the {part.tokens:,} tokens of the {what} part is in the vocabulary, so nothing can be learned from "
                 "it: give another --tokenizer, or leave it out to learn one from the text."
@@ -85,6 +90,7 @@ def vectors_for(prepared: Prepared, options: "PretrainOptions") -> np.ndarray:
             return vectors
         ids, borders, tokenizer = prepared.train.ids, prepared.train.document_borders, prepared.tokenizer
         vectors = local_and_document_vectors(ids, borders, tokenizer.size, size, seed, window, tokenizer.special_ids)
+        prepared.train.forget_pages()
         growing = path.with_name(path.name + ".growing.npy")
         np.save(growing, vectors)
         os.replace(growing, path)

@@ -10,11 +10,13 @@ written once, batch by batch, and every later run reuses it.
 
 import itertools
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +41,14 @@ class Store:
     def document_borders(self) -> np.ndarray:
         """Where each document starts in `ids`, and where the last one ends: int64 [documents + 1]."""
         return self.sentences[self.documents]
+
+    def forget_pages(self) -> None:
+        """Let go of what was read of the files: the system keeps it for as long as it has room, but no longer as memory of this
+        process. Numbers that are asked for again are read again."""
+        for numbers in (self.ids, self.sentences, self.documents):
+            file: Any = numbers.base
+            if isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows has no such call
+                file.madvise(mmap.MADV_DONTNEED)
 
     def __str__(self) -> str:
         counts = self.tokens, len(self.sentences) - 1, len(self.documents) - 1

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int64, Integer
 from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 
 from minilm.errors import InputError
 
@@ -168,6 +167,8 @@ def word_vectors(counts: sparse.csr_matrix, size: int, seed: int) -> Float[np.nd
     information = ppmi(counts).astype(np.float32)
     if not information.nnz:
         raise InputError("no two words of the corpus are near each other; it is too small for word vectors.")
+    from sklearn.utils.extmath import randomized_svd  # 80 MB, which a run whose vectors are kept does not need
+
     U, S, _ = randomized_svd(
         information, size, n_iter=7, random_state=seed
     )  # many iterations, because the spectrum falls slowly

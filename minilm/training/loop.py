@@ -133,6 +133,7 @@ def train(
                     raise Diverged(
                         f"the weights are no longer numbers after step {progress.step}. {advice}", progress.step - 1
                     )
+                give_back()  # what is measured then needs other sizes of memory
                 ended = on_pause is not None and on_pause(progress)
                 if ended or stopping or (agree is None and stop.is_set()):
                     break

@@ -18,6 +18,7 @@ from minilm.training.loop import Diverged, LearningRate, Progress, Step, train
 from minilm.training.muon import Muon, matrix_groups
 from minilm.training.objective import Accumulable, Objective
 from minilm.training.optimizer import AdamW, parameter_groups
+from minilm.training.precision import in_precision
 from minilm.training.schedule import Budget
 from minilm.training.state import add_metrics, go_back, read_metrics, restore, save_state, snapshot, start_metrics
 from minilm.training.team import Team
@@ -63,7 +64,8 @@ class TrainingRun:
 
     With `accumulate`, every step learns from so many batches as if they were one, and the processes of a `team` share them out: the
     batches of step s are s · accumulate, s · accumulate + 1 and so on. The random numbers of dropout then depend on the batch
-    alone. Raises InputError for an objective that has no `parts`, and for batches that cannot be shared out evenly.
+    alone. With the `precision` "bf16", products are computed in it (`training/precision.py`). Raises InputError for an objective
+    that has no `parts`, for batches that cannot be shared out evenly, and for a precision that the device does not have.
     """
 
     def __init__(
@@ -78,12 +80,14 @@ class TrainingRun:
         clock: Callable[[], float] = time.perf_counter,
         accumulate: int = 1,
         team: Team | None = None,
+        precision: str = "float32",
     ):
         self.device = device or torch.device("cpu")
         self.model, self.objective, self.batch_at = model.to(self.device), objective, batch_at
         self.budget, self.optimisation, self.progress, self.clock = budget, optimisation, Progress(), clock
         self.seed, self.accumulate, self.team = seed, accumulate, team or Team()
         self.mine, self.shared = self.team.share(accumulate), self.team.shared(self.model)
+        self.called = in_precision(self.shared, precision, self.device)
         if accumulate > 1 and not isinstance(objective, Accumulable):
             raise InputError(f"{type(objective).__name__} cannot be learned from several batches per step.")
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
@@ -100,7 +104,7 @@ class TrainingRun:
         p = self.progress
         objective = self.objective.at(self.budget.progress(p.step, p.tokens, p.seconds))
         if self.accumulate == 1:
-            return objective.step(self.model, self.batch_at(step).to(self.device))
+            return objective.step(self.called, self.batch_at(step).to(self.device))
         return self.over_several(objective, step)
 
     def over_several(self, objective: Any, step: int) -> Step:
@@ -114,7 +118,7 @@ class TrainingRun:
             self.generator.manual_seed(hash_of(self.seed, step, i))  # the same draws, whichever process takes the batch
             last = batch is batches[-1]
             with nullcontext() if last else self.team.alone(self.shared):
-                parts = objective.parts(self.shared, batch)
+                parts = objective.parts(self.called, batch)
                 shares = [part.count / max(N, 1) for (_, part), N in zip(parts.values(), counts, strict=True)]
                 values = [
                     weight * part.value * share for (weight, part), share in zip(parts.values(), shares, strict=True)

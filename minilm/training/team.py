@@ -4,10 +4,11 @@ Letters:  W processes, numbered r = 0 … W − 1 · A batches of one step · n_
 
     g = Σᵢ (n_i / N) gᵢ          with gᵢ the gradient of the mean loss of batch i
 
-Process r takes the batches r, r + W, r + 2W … of a step. Every label counts the same, whichever batch it is in, so g is the
-gradient of all A batches as one. PyTorch's DistributedDataParallel averages the gradients of the processes while they are
-still being computed; it divides by W, so each loss is multiplied by W before. Processes on this machine's cores talk by gloo,
-those on graphics cards by nccl. Process 0 leads: it prepares, measures, saves and speaks.
+Process r takes the batches r, r + W, r + 2W … of a step, which hold rows of like length (`batches_of_like_length`), so that no
+process waits long for another. Every label counts the same, whichever batch it is in, so g is the gradient of all A batches as
+one. PyTorch's DistributedDataParallel averages the gradients of the processes while they are still being computed; it divides
+by W, so each loss is multiplied by W before. Processes on this machine's cores talk by gloo, those on graphics cards by nccl.
+Process 0 leads: it prepares, measures, saves and speaks.
 """
 
 import os

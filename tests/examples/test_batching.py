@@ -65,6 +65,56 @@ def test_every_index_comes_once_in_batches_of_like_lengths():
     assert abs(np.corrcoef(firsts[:-1], firsts[1:])[0, 1]) < 0.2  # batches are not sorted by size
 
 
+def test_the_batches_that_share_a_step_hold_rows_of_like_length():
+    """Of W processes with a batch each, the slowest decides: all tokens over W times the largest batch of every step."""
+    lengths = np.random.default_rng(2).integers(3, 128, 5_003)
+
+    def evenness(together, W, begun=0, first=0):
+        batches = batches_of_like_length(lengths, 16, np.random.default_rng(3), together=together, begun=begun)
+        assert sorted(np.concatenate(batches).tolist()) == list(range(5_003)) and len(batches) == 313
+        tokens = [lengths[batch].max() * len(batch) for batch in batches[first:]]
+        steps = np.reshape(tokens[: len(tokens) // W * W], (-1, W))
+        assert abs(np.corrcoef(steps[:-1, 0], steps[1:, 0])[0, 1]) < 0.2  # the steps are not sorted
+        return steps.sum() / steps.max(axis=1).sum() / W
+
+    for W in (2, 3, 8):
+        assert evenness(W, W) > 0.95 > 0.9 > evenness(1, W)
+    assert evenness(3, 3, begun=2, first=2) > 0.95 > 0.9 > evenness(3, 3, begun=2)
+
+
+def test_one_batch_per_step_comes_in_the_order_that_it_always_had():
+    lengths = np.random.default_rng(4).integers(3, 128, 3_000)
+    rng = np.random.default_rng(5)
+    order, wanted = rng.permutation(3_000), []
+    for start in range(0, 3_000, 16 * 64):
+        chunk = order[start : start + 16 * 64]
+        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+        wanted += [chunk[i : i + 16] for i in range(0, len(chunk), 16)]
+    wanted = [wanted[i] for i in rng.permutation(len(wanted))]
+    given = batches_of_like_length(lengths, 16, np.random.default_rng(5))
+    assert len(given) == len(wanted) and all(map(np.array_equal, given, wanted))
+
+
+def test_steps_go_on_over_the_border_of_a_round(store, tokenizer):
+    """A round whose batches are no multiple of 3 leaves a step that the next one ends; all later steps stay even."""
+    batches = PretrainingBatches(store, tokenizer, LENGTH, SIZE, 0, together=3)
+    _ = batches[0]
+    count = len(batches.batches)
+    assert count % 3
+    _ = batches[count]
+    begun = -count % 3
+    sizes = [
+        batches.rows[chosen][:, [1, 3]].sum() - batches.rows[chosen][:, [0, 2]].sum() for chosen in batches.batches
+    ]
+
+    def evenness(first):
+        steps = [sizes[i : i + 3] for i in range(first, len(sizes) - 2, 3)]
+        assert len(steps) > 2
+        return sum(map(sum, steps)) / sum(3 * max(step) for step in steps)
+
+    assert evenness(begun) > 0.89 > max(evenness(begun + 1), evenness(begun + 2))
+
+
 def test_one_round_is_every_pair_once(make, store):
     batches = make()
     batches.open_round(0)

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,7 @@ def test_a_damaged_store_says_so(cut, left, tokenizer, tmp_path):
 
 WRITER = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from minilm.text.store import write_store
 from minilm.text.tokenizer import train_wordpiece
@@ -176,3 +178,19 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
         peaks.append(int(numbers[1]) / 1024)  # MB
     assert tokens == [35 * 10_000, 35 * 30_000]
     assert peaks[1] - peaks[0] < 6
+
+
+def file_pages():
+    """The bytes of files that this process has in memory (Linux says it)."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if sys.platform == "linux" else []
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+
+def test_pages_that_are_forgotten_are_read_again(tmp_path, tokenizer):
+    """What was read counts as memory of the process until it is forgotten; the numbers stay the same."""
+    store = write_store([["a " * 20_000] * 60], tokenizer, tmp_path / "store")
+    total, before = int(store.ids.sum()), file_pages()
+    store.forget_pages()
+    assert sys.platform != "linux" or before - file_pages() > store.ids.nbytes / 2 > 1_000_000
+    assert int(store.ids.sum()) == total > 0
+    replace(store, ids=np.array(store.ids)).forget_pages()  # in memory, there is nothing to forget
