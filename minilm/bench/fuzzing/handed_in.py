@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
 
 from minilm.bench.fuzzing.damage import CODE
@@ -18,6 +19,7 @@ from minilm.bench.fuzzing.folders import MAKERS, learned
 from minilm.bench.fuzzing.target import Case, Target
 from minilm.errors import InputError
 from minilm.exercises.catalogue import entries
+from minilm.exercises.grading import isolated
 from minilm.exercises.grading.cells import NoNotebook, cells_of
 from minilm.exercises.grading.sources import Found, source_for
 from minilm.exercises.grading.submissions import LISTED, Submission, read_all
@@ -158,18 +160,31 @@ def read_a_script(case: Case, note: Note) -> tuple[str, Work]:
 
 # ---- small files of ours
 
-RECORDS: tuple[tuple[str, str, Callable[[Path], Any]], ...] = (
+
+def outcome() -> bytes:
+    """What the child that runs a learner's code writes for each case; the code may write it, too."""
+    rest = {"outputs": [["z", "array"]], "changed": [], "error": "", "line": "", "unsteady": False, "drew": ""}
+    out = io.BytesIO()
+    np.savez(out, output0=np.arange(3.0), rest=np.frombuffer(json.dumps(rest).encode(), np.uint8))
+    return out.getvalue()
+
+
+RECORDS: tuple[tuple[str, str | bytes, Callable[[Path], Any]], ...] = (
     (PROGRESS, json.dumps({"softmax": {"stub": "ab", "passed": "", "failed": {"cd": 2}, "hints": 1, "mistakes": {"cd": "x"}}}), Progress),
     (COPIED, json.dumps({"01_a.ipynb": "ab", "INDEX.md": "cd"}), lambda folder: remembered(folder / COPIED)),
     ("metrics.jsonl", "".join(json.dumps({"step": s, "loss": 3.5 / s, "seconds": s / 7}) + "\n" for s in (1, 2, 3)), records.training),
     ("watched.jsonl", "".join(json.dumps({"step": s, "text": "a [MASK]", "mask": 0, "guesses": [["b", 0.5]]}) + "\n" for s in (1, 2)), records.watched),
     ("ladder.json", json.dumps([{"model": "LSTM", "labels": 5, "accuracy": a, "seed": s} for s, a in ((0, 0.5), (1, 0.75))]), records.ladder),
+    ("failed.json", json.dumps([[3, "ValueError: x"], [5, "y"]]), lambda folder: isolated.failed_cells(folder / "failed.json")),
+    ("cell.json", json.dumps([3, 9, 2, 1.5]), lambda folder: isolated.stopped_in(folder / "cell.json")),
+    ("said.json", json.dumps([isolated.REFUSED, "a line"]), lambda folder: isolated.said_before_running(folder / "said.json")),
+    ("0.npz", outcome(), lambda folder: isolated.unpacked(folder / "0.npz")),
 )  # fmt: skip
 
 
 def make_record(folder: Path, number: int) -> None:
-    name, text, _ = RECORDS[number % len(RECORDS)]
-    (folder / name).write_text(text, encoding="utf-8")
+    name, content, _ = RECORDS[number % len(RECORDS)]
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def read_record(case: Case, note: Note) -> Any:
@@ -218,6 +233,6 @@ TARGETS = (
     Target("archives", make_archive, read_submissions, lost_of_archive),
     Target("notebooks", make_notebook, read_notebook, lost_of_notebook),
     Target("scripts", make_script, read_a_script, right=4),
-    Target("records", make_record, read_record, right=5, names_file=False),
+    Target("records", make_record, read_record, right=len(RECORDS), names_file=False),
     Target("requests", make_request, read_request, right=6, names_file=False, refusals=(InputError, Refused)),
 )
