@@ -12,9 +12,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
@@ -38,10 +38,9 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         raise InputError(f"there is no target {unknown[0]!r}: choose among {', '.join(TARGETS)}.")
     here = options.out / "fuzz"
     shutil.rmtree(here, ignore_errors=True)
-    rows = {}
-    for name in tqdm(names, desc="targets", disable=None if options.progress else True, leave=False):
-        rows[name] = against(name, 60 * options.minutes / len(names), options.seed, here / name)
-        keep(rows[name]["findings"], here / name)
+    rows = campaigns(names, 60 * options.minutes / len(names), options.seed, here, options.progress)
+    for name, row in rows.items():
+        keep(row["findings"], here / name)
     say(table_of(rows))
     for name, row in rows.items():
         for finding in row["findings"]:
@@ -51,55 +50,81 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     return {"targets": rows}
 
 
-def against(name: str, seconds: float, seed: int, home: Path) -> dict:
-    """The campaign against one target, in a process of its own; after a hang or a crash it goes on in another one."""
+def campaigns(names: Sequence[str], seconds: float, seed: int, home: Path, bar: bool) -> dict[str, dict]:
+    """The campaigns in a process of their own; after a hang or a crash they go on in another one, with the next round."""
     from minilm.bench.fuzzing.campaign import HANG, REPORT
 
-    counts, findings, began = Counter[str](), {}, time.process_time()
-    used, crashes, rounds = 0.0, 0, 0
-    while True:
-        (home / REPORT).unlink(missing_ok=True)
-        module = "minilm.bench.fuzzing.campaign"
-        before = children_seconds()
-        command = [sys.executable, "-P", "-m", module, name, str(seconds - used), str(seed), str(rounds), str(home)]
-        surroundings = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        process = subprocess.run(command, env=surroundings, capture_output=True, check=False)
-        used += max(children_seconds() - before, 1.0)
-        report = json.loads((home / REPORT).read_text(encoding="utf-8")) if (home / REPORT).exists() else {}
-        counts.update(report.get("counts", {}))
+    rows = {name: Row(seconds) for name in names}
+    with tqdm(total=len(names), desc="targets", disable=None if bar else True, leave=False) as shown:
+        while left := [name for name in names if not rows[name].over]:
+            shown.update(len(names) - len(left) - shown.n)
+            for name in left:
+                (home / name / REPORT).unlink(missing_ok=True)
+            parts = [f"{name}:{rows[name].left}:{rows[name].rounds}" for name in left]
+            command = [sys.executable, "-P", "-m", "minilm.bench.fuzzing.campaign", str(seed), str(home), *parts]
+            surroundings = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+            process = subprocess.run(command, env=surroundings, capture_output=True, check=False)
+            for name in left:
+                path = home / name / REPORT
+                rows[name].add(json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
+            if unfinished := [name for name in left if not rows[name].over]:
+                where = home / unfinished[0]
+                said = (where / HANG).read_text(encoding="utf-8").strip() if (where / HANG).exists() else ""
+                rows[unfinished[0]].add_crash(of_crash(process, said, where / "input"), process.returncode)
+    return {name: row.plain() for name, row in rows.items()}
+
+
+@dataclass
+class Row:
+    """What the processes have reported about one target."""
+
+    left: float
+    """Seconds."""
+    rounds: int = 0
+    over: bool = False
+    used: float = 0.0
+    crashes: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    findings: dict[str, dict] = field(default_factory=dict)
+
+    def add(self, report: dict) -> None:
+        self.counts.update(report.get("counts", {}))
+        self.rounds, self.over = report.get("rounds", self.rounds), report.get("done", False)
+        self.used, self.left = self.used + report.get("seconds", 0.0), self.left - report.get("seconds", 0.0)
         for finding in report.get("findings", []):
-            known = findings.setdefault(finding["key"], finding)
-            known["times"] += finding["times"] if known is not finding else 0
-        rounds = report.get("rounds", rounds)
-        if process.returncode:
-            crashes += 1
-            rounds += 1  # past the round that did not end
-            counts["finding"] += 1
-            said = (home / HANG).read_text(encoding="utf-8").strip() if (home / HANG).exists() else ""
-            found = of_crash(process, said, home / "input", seed, rounds - 1)
-            known = findings.setdefault(found["key"], found)
-            known["times"] += known is not found
-        if used >= seconds or crashes == MOST_CRASHES or not process.returncode:
-            break
-    row = {name: counts[name] for name in ("read", "refused", "finding")}
-    inputs = {"inputs": sum(row.values()), "rounds": rounds, "seconds": round(used, 1)}
-    return inputs | row | {"findings": sorted(findings.values(), key=lambda finding: finding["key"])}
+            self.note(finding)
+
+    def note(self, finding: dict) -> None:
+        known = self.findings.setdefault(finding["key"], finding)
+        known["times"] += finding["times"] if known is not finding else 0
+
+    def add_crash(self, finding: dict, code: int) -> None:
+        """The round that did not end is left out when the campaign goes on."""
+        self.note(finding)
+        self.counts["finding"] += 1
+        self.crashes, self.rounds = self.crashes + 1, self.rounds + 1
+        self.over = self.crashes == MOST_CRASHES or self.left <= 0 or code == 0
+
+    def plain(self) -> dict:
+        row = {name: self.counts[name] for name in ("read", "refused", "finding")}
+        facts = {"inputs": sum(row.values()), "rounds": self.rounds, "seconds": round(self.used, 1)}
+        return facts | row | {"findings": sorted(self.findings.values(), key=lambda finding: finding["key"])}
 
 
-def children_seconds() -> float:
-    """The processor's time of all processes that were started here and have ended. (On Windows, the clock's.)"""
-    times = os.times()
-    return times.children_user + times.children_system or time.monotonic()
-
-
-def of_crash(process: subprocess.CompletedProcess, said: str, folder: Path, seed: int, number: int) -> dict:
+def of_crash(process: subprocess.CompletedProcess, said: str, folder: Path) -> dict:
     """The finding of a process that did not come to its end, with the input that it was reading."""
     last = process.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
     where = next((line.strip() for line in said.splitlines() if "minilm" in line and "fuzzing" not in line), "")
-    what = f"one input takes longer than the limit, at {where}" if said else f"the process ended with {process.returncode}: {last[0]}"
+    what = (
+        f"one input takes longer than the limit, at {where}"
+        if said
+        else f"the process ended with {process.returncode}: {last[0]}"
+    )
     coded = {name: base64.b64encode(content).decode() for name, content in files.items()}
-    return {"key": f"crash: {where or last[0][:80]}", "sentence": what, "times": 1, "files": coded, "round": [seed, number]}
+    return {"key": f"crash: {where or last[0][:80]}", "sentence": what, "times": 1, "files": coded}
 
 
 def keep(findings: list[dict], home: Path) -> None:
@@ -117,7 +142,13 @@ def keep(findings: list[dict], home: Path) -> None:
 def table_of(rows: dict[str, dict]) -> str:
     """The counts, target by target."""
     figures = ("inputs", "read", "refused", "seconds")
-    lines = [(name, *(f"{row[figure]:,}" for figure in figures), str(len(row["findings"]))) for name, row in rows.items()]
+    lines = [
+        (name, *(f"{row[figure]:,}" for figure in figures), str(len(row["findings"]))) for name, row in rows.items()
+    ]
     sums = [sum(row[figure] for row in rows.values()) for figure in figures]
-    total = ("together", *(f"{round(each):,}" for each in sums), str(sum(len(row["findings"]) for row in rows.values())))
+    total = (
+        "together",
+        *(f"{round(each):,}" for each in sums),
+        str(sum(len(row["findings"]) for row in rows.values())),
+    )
     return table(("", *figures, "findings"), [*lines, total])

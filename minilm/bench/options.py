@@ -223,5 +223,7 @@ class BenchOptions:
     @property
     def size(self) -> Size:
         """The sizes that were given, and this measurement's own sizes for the rest."""
-        own = SIZES.get(self.what) or size_of("en" if self.what in ("race", "faults", "scale", "fuzz") else self.language)
+        own = SIZES.get(self.what) or size_of(
+            "en" if self.what in ("race", "faults", "scale", "fuzz") else self.language
+        )
         return replace(own, **{name: value for name in vars(own) if (value := getattr(self, name)) is not None})

@@ -5,8 +5,8 @@ the library's function is never checked in place of the learner's.
 """
 
 import ast
-import codecs
 import builtins
+import codecs
 import contextlib
 import inspect
 import io
@@ -151,7 +151,9 @@ def read(path: Path) -> str:
     except FileNotFoundError:
         raise Unready(f"there is no file {path}: `minilm exercise start` creates it.") from None
     except LookupError as error:
-        raise Unready(f"the first lines of {path.name} name an encoding for something else than text ({error}): save it as UTF-8.") from None
+        raise Unready(
+            f"the first lines of {path.name} name an encoding for something else than text ({error}): save it as UTF-8."
+        ) from None
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise Unready(

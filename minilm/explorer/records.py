@@ -80,7 +80,9 @@ def ladder(folder: Path) -> dict[str, Any]:
     groups: dict[tuple[str, int], list[float]] = {}
     for row in rows:
         if not all(isinstance(row[name], int | float) and abs(row[name]) < float("inf") for name in ("labels", score)):
-            raise InputError(f"{path}: labels and {score} must be numbers, not {row['labels']!r:.40} and {row[score]!r:.40}.")
+            raise InputError(
+                f"{path}: labels and {score} must be numbers, not {row['labels']!r:.40} and {row[score]!r:.40}."
+            )
         groups.setdefault((str(row["model"]), int(row["labels"])), []).append(float(row[score]))
     found = [{"model": m, "labels": n, "scores": [short(s) for s in scores]} for (m, n), scores in groups.items()]
     return {"score": score.replace("_", " "), "rows": found}

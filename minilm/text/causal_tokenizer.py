@@ -113,7 +113,9 @@ def open_causal(
     try:
         added = [entry for _, entry in sorted(declared.items(), key=lambda item: int(item[0]))]
     except (AttributeError, ValueError):
-        raise InputError(f"{path.parent} has added_tokens_decoder {declared!r:.60}; it must be ids with their tokens.") from None
+        raise InputError(
+            f"{path.parent} has added_tokens_decoder {declared!r:.60}; it must be ids with their tokens."
+        ) from None
     further = [name_of(entry, path) for entry in added] + list(given.values())
     backend.add_special_tokens([AddedToken(name, special=True) for name in dict.fromkeys(further) if name])
     return CausalTokenizer(backend, given)

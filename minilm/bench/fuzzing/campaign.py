@@ -1,9 +1,9 @@
 """The campaign against one target: inputs by hypothesis, one after the other, until the time is over.
 
-    python -m minilm.bench.fuzzing.campaign TARGET SECONDS SEED ROUND HOME
+    python -m minilm.bench.fuzzing.campaign SEED HOME TARGET:SECONDS:ROUND …
 
-runs it in a process of its own, so that a reader that hangs or crashes ends this process and not the command. After every round,
-`HOME`/report.json says how far it has come; the input that is being read lies in `HOME`/input.
+runs campaigns in a process of their own, so that a reader that hangs or crashes ends this process and not the command. After
+every round, `HOME`/TARGET/report.json says how far it has come; the input that is being read lies in `HOME`/TARGET/input.
 """
 
 import base64
@@ -68,6 +68,8 @@ class Report:
     counts: Counter = field(default_factory=Counter)
     found: dict[str, Finding] = field(default_factory=dict)
     rounds: int = 0
+    seconds: float = 0.0
+    done: bool = False
 
     def add(self, finding: Finding) -> None:
         known = self.found.setdefault(finding.key, finding)
@@ -77,7 +79,8 @@ class Report:
 
     def plain(self) -> dict:
         findings = [finding.plain() for finding in self.found.values()]
-        return {"rounds": self.rounds, "counts": dict(self.counts), "findings": findings}
+        facts = {"rounds": self.rounds, "seconds": self.seconds, "done": self.done, "counts": dict(self.counts)}
+        return facts | {"findings": findings}
 
 
 def size_of(case: Case) -> int:
@@ -140,16 +143,20 @@ class Found(Exception):
     """Tells hypothesis to look for a smaller input that shows the same."""
 
 
-def campaign(target: Target, seconds: float, seed: int, home: Path, first: int = 0) -> Iterator[Report]:
+def campaign(
+    target: Target, seconds: float, seed: int, home: Path, first: int = 0, guard: Guard | None = None
+) -> Iterator[Report]:
     """Yields the report after every round, until `seconds` of the processor are over. The rounds are numbered from `first`;
     the same seed and number make the same inputs."""
     home.mkdir(parents=True, exist_ok=True)
-    reader = Reader(target, Guard(), home)
+    reader = Reader(target, guard or Guard(), home)
     report, began = Report(rounds=first), time.process_time()
     with open(home / HANG, "w", encoding="utf-8") as reader.log:
-        while report.rounds == first or time.process_time() - began < seconds:
+        while not report.done:
             one_round(reader, report, seed, began + seconds if report.rounds > first else None)
             report.rounds += 1
+            report.seconds = round(time.process_time() - began, 1)
+            report.done = report.seconds >= seconds
             yield report
 
 
@@ -200,8 +207,8 @@ def one_round(reader: Reader, report: Report, seed: int, end: float | None) -> N
         seeded(int.from_bytes(number[:8], "big"))(how(inputs(one)))()
 
 
-def main(name: str, seconds: str, seed: str, first: str, home: str) -> None:
-    """Run the campaign here, and keep the report up to date."""
+def main(seed: str, home: str, *campaigns: str) -> None:
+    """Run the campaigns here, and keep their reports up to date."""
     from minilm.bench.fuzzing.targets import TARGETS
 
     sys.dont_write_bytecode = True
@@ -209,11 +216,13 @@ def main(name: str, seconds: str, seed: str, first: str, home: str) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    place = Path(home).resolve()
+    place, guard = Path(home).resolve(), Guard()
     (place / "empty").mkdir(parents=True, exist_ok=True)
     os.chdir(place / "empty")
-    for report in campaign(TARGETS[name], float(seconds), int(seed), place, int(first)):
-        write_json(place / REPORT, report.plain())
+    for each in campaigns:
+        name, seconds, first = each.split(":")
+        for report in campaign(TARGETS[name], float(seconds), int(seed), place / name, int(first), guard):
+            write_json(place / name / REPORT, report.plain())
 
 
 if __name__ == "__main__":

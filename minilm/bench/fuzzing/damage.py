@@ -37,7 +37,20 @@ for _ in range(400):
     DEEP = [DEEP]
 VALUES: tuple[Any, ...] = (
     *(None, NOTHING, True, False, 0, -1, 1, 2, 3, 7, 10**6, 10**9, 2**31, 2**63, 10**30, 0.5, -0.5, 1e308),
-    *(float("nan"), float("inf"), "", " ", "x", "0", "1", "\ud800", "\0", "x" * 70_000, "../../" + CANARY, "/" + CANARY),
+    *(
+        float("nan"),
+        float("inf"),
+        "",
+        " ",
+        "x",
+        "0",
+        "1",
+        "\ud800",
+        "\0",
+        "x" * 70_000,
+        "../../" + CANARY,
+        "/" + CANARY,
+    ),
     *([], [None], ["a", "a"], [1, 2], [[]], {}, {"a": None}, {"content": 1}, {"__type": "AddedToken"}, DEEP),
     *("O", "object", "int8", "gelu", "relu", "BertTokenizer", "GPT2Tokenizer", "os.system", "torch.nn.Tanh", "[PAD]"),
 )

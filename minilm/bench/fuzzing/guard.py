@@ -9,10 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-RUNS = {"pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "os.startfile", "os.fork", "os.forkpty", "pty.spawn"}
+RUNS = {
+    "pickle.find_class",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.startfile",
+    "os.fork",
+    "os.forkpty",
+    "pty.spawn",
+}
 RUNS |= {"subprocess.Popen", "socket.connect", "socket.bind", "socket.sendto", "urllib.Request", "code.__new__"}
 WRITES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod"}
-WRITES |= {"shutil.copyfile", "shutil.move", "shutil.rmtree", "shutil.unpack_archive", "tempfile.mkstemp", "tempfile.mkdtemp"}
+WRITES |= {
+    "shutil.copyfile",
+    "shutil.move",
+    "shutil.rmtree",
+    "shutil.unpack_archive",
+    "tempfile.mkstemp",
+    "tempfile.mkdtemp",
+}
 CREATING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 

@@ -32,11 +32,31 @@ from minilm.explorer.subject import open_subject
 from minilm.files.notes import Note
 from minilm.jobs.notebooks import COPIED, remembered
 from minilm.pretrained.protocol import save_model
+from minilm.text.memory import FILE as MEMORY, open_memory
 
 SOFTMAX = "import numpy as np\ndef softmax(z):\n    e = np.exp(z - z.max(-1, keepdims=True))\n    return e / e.sum(-1, keepdims=True)\n"
 # Where a member of an archive would like to lie. The code in each would write a file, if anything ran it.
-OUTSIDE = ("../up.py", "../../../tmp/up.py", "/abs.py", "C:\\abs.py", "..\\up.py", "a/../../up.py", "./b.py", "a//b.py", "~/c.py")
-NAMES = ("e01_softmax.py", "deep/er/softmax.py", "work.ipynb", "notes.md", "softmax.py.txt", ".hidden.py", "é 没有.py", "x" * 200 + ".py")
+OUTSIDE = (
+    "../up.py",
+    "../../../tmp/up.py",
+    "/abs.py",
+    "C:\\abs.py",
+    "..\\up.py",
+    "a/../../up.py",
+    "./b.py",
+    "a//b.py",
+    "~/c.py",
+)
+NAMES = (
+    "e01_softmax.py",
+    "deep/er/softmax.py",
+    "work.ipynb",
+    "notes.md",
+    "softmax.py.txt",
+    ".hidden.py",
+    "é 没有.py",
+    "x" * 200 + ".py",
+)
 
 
 def notebook(rng: Random) -> bytes:
@@ -81,7 +101,11 @@ def as_tar(members: list[tuple[str, bytes]], kind: str, rng: Random) -> bytes:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-        for what, kind_of_entry in (("link.py", tarfile.SYMTYPE), ("hard.py", tarfile.LNKTYPE), ("pipe.py", tarfile.FIFOTYPE)):
+        for what, kind_of_entry in (
+            ("link.py", tarfile.SYMTYPE),
+            ("hard.py", tarfile.LNKTYPE),
+            ("pipe.py", tarfile.FIFOTYPE),
+        ):
             entry = tarfile.TarInfo(what)
             entry.type, entry.linkname = kind_of_entry, rng.choice(("/etc/passwd", "../../x.py", "link.py"))
             archive.addfile(entry)
@@ -111,10 +135,18 @@ def lost_of_archive(case: Case, found: Work, notes: list[str]) -> str:
             with tarfile.open(path) as archive:
                 names = [part.name for part in archive if part.isfile()]
     except Exception:  # the referee cannot read it either: then a reason is enough
-        return "" if any(each.trouble for each in found[0]) or found[1] else "an archive that nobody can read has no reason"
+        return (
+            ""
+            if any(each.trouble for each in found[0]) or found[1]
+            else "an archive that nobody can read has no reason"
+        )
     (each,) = found[0] or [Submission("")]
     listed = (*each.files, *each.left)
-    lost = [name for name in names if not name.endswith(".zip") and not any(key.endswith(PurePosixPath(name).name) for key in listed)]
+    lost = [
+        name
+        for name in names
+        if not name.endswith(".zip") and not any(key.endswith(PurePosixPath(name).name) for key in listed)
+    ]
     return "" if not lost or each.trouble or len(each.left) >= LISTED else f"{lost[0]!r} is neither read nor named"
 
 
@@ -137,7 +169,9 @@ def lost_of_notebook(case: Case, found: tuple[list[str], Work], notes: list[str]
     cells, (submissions, _, sources) = found
     if not cells:
         content = (case.folder / "work.ipynb").read_bytes()
-        said = [source for source in sources if source.trouble or source.absent] or any(each.left for each in submissions)
+        said = [source for source in sources if source.trouble or source.absent] or any(
+            each.left for each in submissions
+        )
         return "" if said else f"a notebook of {len(content)} bytes has no cells and no reason"
     whole = json.loads((case.folder / "work.ipynb").read_bytes().removeprefix(b"\xef\xbb\xbf"))
     sheets = whole["worksheets"] if "worksheets" in whole else [whole]
@@ -178,6 +212,7 @@ RECORDS: tuple[tuple[str, str | bytes, Callable[[Path], Any]], ...] = (
     ("failed.json", json.dumps([[3, "ValueError: x"], [5, "y"]]), lambda folder: isolated.failed_cells(folder / "failed.json")),
     ("cell.json", json.dumps([3, 9, 2, 1.5]), lambda folder: isolated.stopped_in(folder / "cell.json")),
     ("said.json", json.dumps([isolated.REFUSED, "a line"]), lambda folder: isolated.said_before_running(folder / "said.json")),
+    (MEMORY, json.dumps({"neighbours": 1, "fold": True, "pairs": [["a", "b"], ["c d", "e"]]}), open_memory),
     ("0.npz", outcome(), lambda folder: isolated.unpacked(folder / "0.npz")),
 )  # fmt: skip
 

@@ -18,7 +18,19 @@ from minilm.text.questions import Question, question_lines
 from minilm.text.relations import marked
 from minilm.text.tables import column_documents, labelled_file
 
-WORDS = ("a fine film", "bad", "well, then", 'the 5" disk', "1999", "电影 很好", "don't", "élan", "I\u2028you", "so-so", "x;y")
+WORDS = (
+    "a fine film",
+    "bad",
+    "well, then",
+    'the 5" disk',
+    "1999",
+    "电影 很好",
+    "don't",
+    "élan",
+    "I\u2028you",
+    "so-so",
+    "x;y",
+)
 TASKS = ("classes", "labels", "number", "relations", "unlabelled", "documents")
 LINE_END = re.compile("\r\n|\r|\n")
 
@@ -94,7 +106,9 @@ def lost_of_table(case: Case, found: list[Any], notes: list[str]) -> str:
         rows = [row for row in csv.reader(file, delimiter=delimiter, strict=True) if row]
     names = [tidy(name) for name in next(row for row in rows if any(map(visible, row)))]
     rows = rows[rows.index(next(row for row in rows if any(map(visible, row)))) + 1 :]
-    wanted = [names.index(name) for name in ("text", "pair", "label")[: 1 if task == "documents" else 3] if name in names]
+    wanted = [
+        names.index(name) for name in ("text", "pair", "label")[: 1 if task == "documents" else 3] if name in names
+    ]
     if len(names) > 1:
         rows = [row for row in rows if len(row) > 1 or any(map(visible, row))]
     if difference := unlike([[row[i] for i in wanted] for row in rows], [names[i] for i in wanted], found, "csv"):

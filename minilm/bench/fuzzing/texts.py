@@ -25,9 +25,22 @@ from minilm.text.tagged import (
 from minilm.text.tokenizer import Tokenizer, train_characters, train_wordpiece
 
 TOKENS = "Anna lives in Bonn , and 江 泽民 went to New-York . 1 # don't x/y ½ 🙂 - O".split()
-SENTENCES = ("The old house stood by the river.", "Nobody lived in it.", "北京今天很冷。", "I\u2028you", "Zwölf  Boxkämpfer", "12")
+SENTENCES = (
+    "The old house stood by the river.",
+    "Nobody lived in it.",
+    "北京今天很冷。",
+    "I\u2028you",
+    "Zwölf  Boxkämpfer",
+    "12",
+)
 LINE_END = re.compile("\r\n|\r|\n")
-SCHEMES = (("O", "B-PER", "I-PER"), ("O", "B-X", "M-X", "E-X", "S-X"), ("O", "I-LOC"), ("NN", "VB", "."), ("O", "B", "I"))
+SCHEMES = (
+    ("O", "B-PER", "I-PER"),
+    ("O", "B-X", "M-X", "E-X", "S-X"),
+    ("O", "I-LOC"),
+    ("NN", "VB", "."),
+    ("O", "B", "I"),
+)
 
 
 def lines_in(path: Path) -> list[str]:
@@ -113,10 +126,19 @@ def lost_of_conll(case: Case, found: list[TaggedLine], notes: list[str]) -> str:
     if any(len(line.tokens) != len(line.tags) for line in found):
         return "a line has another number of tags than of tokens"
     said = any(word in line for line in notes for word in ("comments", "invisible", "repeat words"))
-    return "" if ours == len(rows) or (said and ours < len(rows)) else f"the file has {len(rows)} tokens, and minilm reads {ours}"
+    return (
+        ""
+        if ours == len(rows) or (said and ours < len(rows))
+        else f"the file has {len(rows)} tokens, and minilm reads {ours}"
+    )
 
 
-NEWSPAPER = ("19980101-01-001-001/m  江/nr  泽民/nr  在/p  北京/ns", "[中国/ns  共产党/n]nt  万岁/i  ！/w", "a/b/n  1/m", "欧阳/nr 山尊/nr")
+NEWSPAPER = (
+    "19980101-01-001-001/m  江/nr  泽民/nr  在/p  北京/ns",
+    "[中国/ns  共产党/n]nt  万岁/i  ！/w",
+    "a/b/n  1/m",
+    "欧阳/nr 山尊/nr",
+)
 WAYS = (tag_characters, words_with_parts_of_speech, characters_of_words)
 
 
@@ -161,7 +183,15 @@ def read_words(case: Case, note: Note) -> Any:
     (row,) = tokenizer.ids([text])
     lines = tokenizer.pieces_of_words([text.split()])
     remark(tokenizer, [text], "the text", note)
-    return tokenizer, text, row, lines, tokenizer.words_of(text), tokenizer.unknown_parts(text), tokenizer.pair(row, row)
+    return (
+        tokenizer,
+        text,
+        row,
+        lines,
+        tokenizer.words_of(text),
+        tokenizer.unknown_parts(text),
+        tokenizer.pair(row, row),
+    )
 
 
 def lost_of_words(case: Case, found: Any, notes: list[str]) -> str:
