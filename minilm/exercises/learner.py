@@ -150,9 +150,9 @@ def read(path: Path) -> str:
         return content.decode(encoding_of(content))
     except FileNotFoundError:
         raise Unready(f"there is no file {path}: `minilm exercise start` creates it.") from None
-    except LookupError as error:
+    except LookupError:
         raise Unready(
-            f"the first lines of {path.name} name an encoding for something else than text ({error}): save it as UTF-8."
+            f"{path.name} names an encoding in its first lines that is not for text: save it as UTF-8."
         ) from None
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1

@@ -26,7 +26,8 @@ PIECES: tuple[bytes, ...] = (
     *(b"x" * 200, b"x" * 140_000, b"word " * 30_000, b"\xe6\xb2\xa1" * 5_000),
     *(b"O", b" B-", b" I-PER", b"\tE-X", b"-DOCSTART- O", b"# text = ", b"1-2", b"/", b"[", b"]nt"),
     *(b"[UNK]", b"[MASK]", b"<e1>", b"</e2>", b"[USER]", b"##", "Ġ".encode()),
-    *(b"# coding: hex\n", b"# coding: idna\n", b"# -*- coding: utf-7 -*-\n", b"# coding: undefined\n", b"# coding: punycode\n", b"# %%\n", b"%%time\n"),
+    *(b"# coding: hex\n", b"# coding: idna\n", b"# -*- coding: utf-7 -*-\n", b"# coding: undefined\n"),
+    *(b"# coding: punycode\n", b"# %%\n", b"%%time\n"),
     *(b"../", b"..\\", b"C:", b"/etc/passwd", CODE, PICKLE),
 )  # fmt: skip
 
@@ -56,7 +57,14 @@ VALUES: tuple[Any, ...] = (
 )
 ENCODINGS = ("utf-16", "utf-16-le", "utf-32", "gb18030", "shift-jis", "latin-1", "utf-8-sig", "utf-7", "cp037")
 LINE_ENDS = (b"\r\n", b"\r", b"\n\r", b"\x85", "\u2028".encode(), b"\n\n", b"", b"\x0b")
-SHAMS = (PICKLE, b"\x80\x04" + PICKLE, b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"\x1f\x8b\x08\0", b"", b"\n", b"\xff\xfe", b"null", b"[]", b"{}")  # fmt: skip
+SHAMS = (
+    PICKLE,
+    b"\x80\x04" + PICKLE,
+    b"PK\x03\x04",
+    b"\x89HDF\r\n\x1a\n",
+    b"\x1f\x8b\x08\0",
+)  # pickles, zip, HDF5, gzip
+SHAMS += (b"", b"\n", b"\xff\xfe", b"null", b"[]", b"{}")
 
 
 class Damage(NamedTuple):

@@ -70,7 +70,7 @@ def make_tokenizer(folder: Path, number: int) -> None:
         settings = {"tokenizer_class": "GPT2Tokenizer", "bos_token": end, "eos_token": end, "unk_token": end}
     else:
         tokenizer.save(folder)
-    if number % 3:
+    if number % 3 or kind == "GPT-2":
         (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     if number % 4 == 1:
         (folder / "special_tokens_map.json").write_text('{"cls_token": "[CLS]"}', encoding="utf-8")

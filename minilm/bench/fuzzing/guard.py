@@ -19,7 +19,7 @@ RUNS = {
     "os.forkpty",
     "pty.spawn",
 }
-RUNS |= {"subprocess.Popen", "socket.connect", "socket.bind", "socket.sendto", "urllib.Request", "code.__new__"}
+RUNS |= {"subprocess.Popen", "socket.connect", "socket.bind", "socket.sendto", "urllib.Request"}
 WRITES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod"}
 WRITES |= {
     "shutil.copyfile",
@@ -38,11 +38,18 @@ class Guard:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.on, self.allowed = False, ""
-        sys.addaudithook(self.hear)
+
+        def hook(event, arguments):  # a bare function: checking the types of its arguments would call it again
+            if self.on:
+                self.on = False  # nor does it hear what it does itself
+                try:
+                    self.hear(event, arguments)
+                finally:
+                    self.on = True
+
+        sys.addaudithook(hook)
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.on:
-            return
         if event in RUNS:
             self.seen.append(f"{event} {arguments!r:.120}")
         elif event in WRITES or (event == "open" and writes(*arguments)):

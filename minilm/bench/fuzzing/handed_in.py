@@ -34,7 +34,11 @@ from minilm.jobs.notebooks import COPIED, remembered
 from minilm.pretrained.protocol import save_model
 from minilm.text.memory import FILE as MEMORY, open_memory
 
-SOFTMAX = "import numpy as np\ndef softmax(z):\n    e = np.exp(z - z.max(-1, keepdims=True))\n    return e / e.sum(-1, keepdims=True)\n"
+SOFTMAX = """import numpy as np
+def softmax(z):
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+"""
 # Where a member of an archive would like to lie. The code in each would write a file, if anything ran it.
 OUTSIDE = (
     "../up.py",
@@ -203,18 +207,35 @@ def outcome() -> bytes:
     return out.getvalue()
 
 
+def lines_of(*rows: dict[str, Any]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+TRIED = {"softmax": {"stub": "ab", "passed": "", "failed": {"cd": 2}, "hints": 1, "mistakes": {"cd": "x"}}}
+MEASURED = [{"step": step, "loss": 3.5 / step, "seconds": step / 7} for step in (1, 2, 3)]
+GUESSED = [{"step": step, "text": "a [MASK]", "mask": 0, "guesses": [["b", 0.5]]} for step in (1, 2)]
+SCORED = [{"model": "LSTM", "labels": 5, "accuracy": score, "seed": 0} for score in (0.5, 0.75)]
+REMEMBERED = {"neighbours": 1, "fold": True, "pairs": [["a", "b"], ["c d", "e"]]}
 RECORDS: tuple[tuple[str, str | bytes, Callable[[Path], Any]], ...] = (
-    (PROGRESS, json.dumps({"softmax": {"stub": "ab", "passed": "", "failed": {"cd": 2}, "hints": 1, "mistakes": {"cd": "x"}}}), Progress),
+    (PROGRESS, json.dumps(TRIED), Progress),
     (COPIED, json.dumps({"01_a.ipynb": "ab", "INDEX.md": "cd"}), lambda folder: remembered(folder / COPIED)),
-    ("metrics.jsonl", "".join(json.dumps({"step": s, "loss": 3.5 / s, "seconds": s / 7}) + "\n" for s in (1, 2, 3)), records.training),
-    ("watched.jsonl", "".join(json.dumps({"step": s, "text": "a [MASK]", "mask": 0, "guesses": [["b", 0.5]]}) + "\n" for s in (1, 2)), records.watched),
-    ("ladder.json", json.dumps([{"model": "LSTM", "labels": 5, "accuracy": a, "seed": s} for s, a in ((0, 0.5), (1, 0.75))]), records.ladder),
-    ("failed.json", json.dumps([[3, "ValueError: x"], [5, "y"]]), lambda folder: isolated.failed_cells(folder / "failed.json")),
+    ("metrics.jsonl", lines_of(*MEASURED), records.training),
+    ("watched.jsonl", lines_of(*GUESSED), records.watched),
+    ("ladder.json", json.dumps(SCORED), records.ladder),
+    (MEMORY, json.dumps(REMEMBERED), open_memory),
+    (
+        "failed.json",
+        json.dumps([[3, "ValueError: x"], [5, "y"]]),
+        lambda folder: isolated.failed_cells(folder / "failed.json"),
+    ),
     ("cell.json", json.dumps([3, 9, 2, 1.5]), lambda folder: isolated.stopped_in(folder / "cell.json")),
-    ("said.json", json.dumps([isolated.REFUSED, "a line"]), lambda folder: isolated.said_before_running(folder / "said.json")),
-    (MEMORY, json.dumps({"neighbours": 1, "fold": True, "pairs": [["a", "b"], ["c d", "e"]]}), open_memory),
+    (
+        "said.json",
+        json.dumps([isolated.REFUSED, "a line"]),
+        lambda folder: isolated.said_before_running(folder / "said.json"),
+    ),
     ("0.npz", outcome(), lambda folder: isolated.unpacked(folder / "0.npz")),
-)  # fmt: skip
+)
 
 
 def make_record(folder: Path, number: int) -> None:

@@ -33,8 +33,8 @@ def nothing_to_compare(case: Case, found: Any, notes: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Target:
-    """`make` writes the right input of a number into an empty folder; `read` reads it, as the commands do; `lost` says, in one sentence, what
-    of a file that was read is not in the result and in no note ("": nothing). `right`: how many different inputs are made."""
+    """`make` writes the right input of a number into an empty folder; `read` reads it, as the commands do; `lost` says, in one
+    sentence, what of a file that was read is not in the result and in no note ("": nothing). `right`: how many inputs are made."""
 
     name: str
     make: Callable[[Path, int], None]

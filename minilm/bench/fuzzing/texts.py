@@ -78,9 +78,8 @@ def make_corpus(folder: Path, number: int) -> None:
 def read_corpus(case: Case, note: Note) -> Prepared:
     """What `minilm pretrain` does before it trains: the text, the vocabulary, and the ids."""
     units, cache_folder = ("wordpiece", "characters", "bytes")[case.number % 3], case.folder.parent / "cache"
-    return prepare(
-        *(str(case.folder / "corpus.txt"), cache_folder, 300, units, case.number % 2 == 0), say=note, note=note
-    )
+    how = (str(case.folder / "corpus.txt"), cache_folder, 300, units, case.number % 2 == 0)
+    return prepare(*how, say=note, note=note, pairs=False)
 
 
 def lost_of_corpus(case: Case, found: Prepared, notes: list[str]) -> str:
@@ -133,12 +132,8 @@ def lost_of_conll(case: Case, found: list[TaggedLine], notes: list[str]) -> str:
     )
 
 
-NEWSPAPER = (
-    "19980101-01-001-001/m  江/nr  泽民/nr  在/p  北京/ns",
-    "[中国/ns  共产党/n]nt  万岁/i  ！/w",
-    "a/b/n  1/m",
-    "欧阳/nr 山尊/nr",
-)
+NEWSPAPER = ("19980101-01-001-001/m  江/nr  泽民/nr  在/p  北京/ns", "[中国/ns  共产党/n]nt  万岁/i  ！/w")
+NEWSPAPER += ("a/b/n  1/m", "欧阳/nr 山尊/nr")
 WAYS = (tag_characters, words_with_parts_of_speech, characters_of_words)
 
 
