@@ -56,7 +56,7 @@ VALUES: tuple[Any, ...] = (
     *("O", "object", "int8", "gelu", "relu", "BertTokenizer", "GPT2Tokenizer", "os.system", "torch.nn.Tanh", "[PAD]"),
 )
 ENCODINGS = ("utf-16", "utf-16-le", "utf-32", "gb18030", "shift-jis", "latin-1", "utf-8-sig", "utf-7", "cp037")
-LINE_ENDS = (b"\r\n", b"\r", b"\n\r", b"\x85", "\u2028".encode(), b"\n\n", b"", b"\x0b")
+LINE_ENDS: tuple[bytes, ...] = (b"\r\n", b"\r", b"\n\r", b"\x85", "\u2028".encode(), b"\n\n", b"", b"\x0b")
 SHAMS = (
     PICKLE,
     b"\x80\x04" + PICKLE,

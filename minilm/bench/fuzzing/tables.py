@@ -1,6 +1,7 @@
 """Tables of every task, and questions with answers: read by minilm, and by `csv`, pandas and `json` as referees."""
 
 import csv
+import importlib
 import io
 import json
 import re
@@ -60,7 +61,7 @@ def make_table(folder: Path, number: int, suffix: str) -> None:
     if rng.random() < 0.3:
         rows[-1]["text"] = rows[-1]["text"].replace("film", "film\n\nof")  # a text of three lines
     out = io.StringIO(newline="")
-    quoting = rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    quoting: Any = rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
     end = "\n" if any("\n" in row["text"] for row in rows) else rng.choice(("\n", "\r\n", "\r"))
     writer = csv.DictWriter(out, names, delimiter=DELIMITERS[suffix], lineterminator=end, quoting=quoting)
     writer.writeheader()
@@ -151,8 +152,7 @@ def bare(cell: str, name: str) -> str:
 
 def by_pandas(path: Path, delimiter: str) -> Any:
     """The table as pandas reads it, or None if it refuses."""
-    import pandas
-
+    pandas = importlib.import_module("pandas")  # it brings no types
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

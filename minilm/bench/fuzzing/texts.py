@@ -119,7 +119,7 @@ def read_conll(case: Case, note: Note) -> list[TaggedLine]:
 
 def lost_of_conll(case: Case, found: list[TaggedLine], notes: list[str]) -> str:
     """A line that can be seen is a token, unless a note says which kind of line was skipped."""
-    rows = [line for line in lines_in(case.folder / "tagged.conll") if any(map(visible, line.split()))]
+    rows = [line for line in lines_in(case.folder / "tagged.conll") if any(map(shows, line))]
     rows = [row for row in rows if not "".join(filter(shows, row)).startswith("-DOCSTART-")]
     ours = sum(len(line.tokens) for line in found)
     if any(len(line.tokens) != len(line.tags) for line in found):
