@@ -31,7 +31,7 @@ from minilm.errors import on_one_line
 from minilm.files.atomic import write_json
 
 EXAMPLES = 150  # inputs of a round, which has a seed of its own
-LONGEST = 30.0  # seconds that one input may take before it counts as hanging
+LONGEST = 120.0  # seconds that one input may take before it counts as hanging
 MEMORY = 6 << 30  # bytes
 HANG, REPORT = "hang.txt", "report.json"
 LIBRARY = str(Path(__file__).parents[2])

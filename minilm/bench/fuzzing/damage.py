@@ -57,7 +57,7 @@ VALUES: tuple[Any, ...] = (
 )
 ENCODINGS = ("utf-16", "utf-16-le", "utf-32", "gb18030", "shift-jis", "latin-1", "utf-8-sig", "utf-7", "cp037")
 LINE_ENDS: tuple[bytes, ...] = (b"\r\n", b"\r", b"\n\r", b"\x85", "\u2028".encode(), b"\n\n", b"", b"\x0b")
-SHAMS = (
+SHAMS: tuple[bytes, ...] = (
     PICKLE,
     b"\x80\x04" + PICKLE,
     b"PK\x03\x04",

@@ -132,7 +132,10 @@ def lost_of_conll(case: Case, found: list[TaggedLine], notes: list[str]) -> str:
     )
 
 
-NEWSPAPER = ("19980101-01-001-001/m  江/nr  泽民/nr  在/p  北京/ns", "[中国/ns  共产党/n]nt  万岁/i  ！/w")
+NEWSPAPER: tuple[str, ...] = (
+    "19980101-01-001-001/m  江/nr  泽民/nr  在/p  北京/ns",
+    "[中国/ns  共产党/n]nt  万岁/i  ！/w",
+)
 NEWSPAPER += ("a/b/n  1/m", "欧阳/nr 山尊/nr")
 WAYS = (tag_characters, words_with_parts_of_speech, characters_of_words)
 
