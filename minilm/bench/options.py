@@ -60,7 +60,8 @@ class BenchOptions:
     for masked words, with 0 and 16 labels, against fine-tuned heads · lighter: a fine-tuned model in 8 bits, and without some
     of its weights or heads · little-data: the recipe with one switch changed, from early stopping to a second task · faults:
     runs that are killed, damaged, and started ten at a time · scale: what grows with the length of a text, with a corpus, and
-    with the number of processes · serve: how soon the server answers each question.
+    with the number of processes · serve: how soon the server answers each question · fuzz: damaged and hostile
+    files for every reader.
     """
 
     what: tyro.conf.Positional[
@@ -84,6 +85,7 @@ class BenchOptions:
             "faults",
             "scale",
             "serve",
+            "fuzz",
         ]
     ]
     out: Path = Path("runs/bench")
@@ -143,7 +145,7 @@ class BenchOptions:
     task: Literal["reviews", "newspaper"] = "reviews"
     """language-models: film reviews in tokens, or a Chinese newspaper in characters."""
     minutes: float = 2.5
-    """language-models: how long each model may train, on one core."""
+    """language-models: how long each model may train, on one core. fuzz: minutes of the processor for all targets together."""
     documents: int = 400
     """language-models: how many held-out documents to measure on."""
     development: bool = False
@@ -164,6 +166,9 @@ class BenchOptions:
     """faults: how many changes are made to the files of a run."""
     together: int = 10
     """faults: how many trainings start at once on a corpus that is not prepared."""
+
+    targets: tuple[str, ...] = ()
+    """fuzz: the names of the readers; all of them if not given."""
 
     target: float = 5.0
     """race: the held-out masked-word loss to reach, in nats."""
@@ -225,5 +230,7 @@ class BenchOptions:
     @property
     def size(self) -> Size:
         """The sizes that were given, and this measurement's own sizes for the rest."""
-        own = SIZES.get(self.what) or size_of("en" if self.what in ("race", "faults", "scale") else self.language)
+        own = SIZES.get(self.what) or size_of(
+            "en" if self.what in ("race", "faults", "scale", "fuzz") else self.language
+        )
         return replace(own, **{name: value for name in vars(own) if (value := getattr(self, name)) is not None})

@@ -6,6 +6,7 @@ the library's function is never checked in place of the learner's.
 
 import ast
 import builtins
+import codecs
 import contextlib
 import inspect
 import io
@@ -149,6 +150,10 @@ def read(path: Path) -> str:
         return content.decode(encoding_of(content))
     except FileNotFoundError:
         raise Unready(f"there is no file {path}: `minilm exercise start` creates it.") from None
+    except LookupError:
+        raise Unready(
+            f"{path.name} names an encoding in its first lines that is not for text: save it as UTF-8."
+        ) from None
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise Unready(
@@ -159,12 +164,22 @@ def read(path: Path) -> str:
 
 
 def encoding_of(content: bytes) -> str:
-    """The encoding in which Python would read a script."""
+    """The encoding in which Python would read a script. Raises LookupError for one that is not for text."""
     try:
-        named, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        named = declared_encoding(content)
     except SyntaxError:  # none that Python knows: reading it as UTF-8 says where that fails
         named = "utf-8"
     return "utf-8-sig" if named == "utf-8" else named
+
+
+def declared_encoding(content: bytes) -> str:
+    """What the first lines of a script declare. Raises SyntaxError for an encoding that is not known, and LookupError for one that
+    is not for text: Python knows "hex", and "punycode", for names of hosts, takes minutes for a long file."""
+    named, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    if codecs.lookup(named).name in ("idna", "punycode", "undefined"):
+        raise LookupError(f"{named!r} is not for text")
+    b"".decode(named)  # raises LookupError as well
+    return named
 
 
 def stopped(error: BaseException, path: Path) -> tuple[str, ...]:

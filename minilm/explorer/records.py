@@ -50,7 +50,8 @@ def training(folder: Path) -> dict[str, Any]:
     if not curves:
         raise InputError("This folder has no record of its training with more than one measurement (metrics.jsonl).")
     seconds = rows[-1].get("seconds")
-    return {"curves": curves, "minutes": None if seconds is None else round(seconds / 60, 1)}
+    known = isinstance(seconds, int | float) and abs(seconds) < float("inf")
+    return {"curves": curves, "minutes": round(seconds / 60, 1) if known else None}
 
 
 def watched(folder: Path) -> dict[str, Any]:
@@ -79,6 +80,10 @@ def ladder(folder: Path) -> dict[str, Any]:
         )
     groups: dict[tuple[str, int], list[float]] = {}
     for row in rows:
+        if not all(isinstance(row[name], int | float) and abs(row[name]) < float("inf") for name in ("labels", score)):
+            raise InputError(
+                f"{path}: labels and {score} must be numbers, not {row['labels']!r:.40} and {row[score]!r:.40}."
+            )
         groups.setdefault((str(row["model"]), int(row["labels"])), []).append(float(row[score]))
     found = [{"model": m, "labels": n, "scores": [short(s) for s in scores]} for (m, n), scores in groups.items()]
     return {"score": score.replace("_", " "), "rows": found}

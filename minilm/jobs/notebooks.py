@@ -124,7 +124,7 @@ def remembered(path: Path) -> dict[str, str]:
     """The checksums of the last copies. If they cannot be read, there are none: every file that differs then counts as changed."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return {name: str(known) for name, known in found.items()} if isinstance(found, dict) else {}
 

@@ -64,6 +64,9 @@ def architecture_of(model: nn.Module) -> Architecture:
 
 def architecture_in(path: Path, entries: dict) -> Architecture:
     """The adapter of the model in a folder, by its `config.json`. Raises InputError if there is none."""
+    names = entries.get("architectures")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise InputError(f"{path / 'config.json'}: architectures {names!r:.60} must be a list of names.")
     for architecture in ARCHITECTURES:
         if architecture.matches(entries):
             return architecture

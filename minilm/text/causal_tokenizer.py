@@ -95,7 +95,7 @@ def open_causal(
     InputError for a file that it would read differently from what the file says.
     """
     names = {
-        role: name_of(settings.get(role, END_OF_TEXT if kind == GPT2 and role != "pad_token" else None))
+        role: name_of(settings.get(role, END_OF_TEXT if kind == GPT2 and role != "pad_token" else None), path)
         for role in ROLES
     }
     given = {role: name for role, name in names.items() if name}
@@ -109,17 +109,24 @@ def open_causal(
         raise InputError(f"{path} is not byte-level BPE as the class {GPT2} builds it, without a normaliser.")
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=bool(settings.get("add_prefix_space", False)))
     backend.decoder = decoders.ByteLevel()
-    added = [
-        entry for _, entry in sorted((settings.get("added_tokens_decoder") or {}).items(), key=lambda i: int(i[0]))
-    ]
-    further = [name_of(entry) for entry in added] + list(given.values())
+    declared = settings.get("added_tokens_decoder") or {}
+    try:
+        added = [entry for _, entry in sorted(declared.items(), key=lambda item: int(item[0]))]
+    except (AttributeError, ValueError):
+        raise InputError(
+            f"{path.parent} has added_tokens_decoder {declared!r:.60}; it must be ids with their tokens."
+        ) from None
+    further = [name_of(entry, path) for entry in added] + list(given.values())
     backend.add_special_tokens([AddedToken(name, special=True) for name in dict.fromkeys(further) if name])
     return CausalTokenizer(backend, given)
 
 
-def name_of(entry: Any) -> str | None:
-    """The name of a special token, which may stand in a file with its settings."""
-    return entry.get("content") if isinstance(entry, dict) else entry
+def name_of(entry: Any, path: Path) -> str | None:
+    """The name of a special token, which may stand in a file with its settings; None if it has none. Raises InputError."""
+    name = entry.get("content") if isinstance(entry, dict) else entry
+    if name and not isinstance(name, str):
+        raise InputError(f"{path.parent} has the special token {entry!r:.60}; it must be a text.")
+    return name or None
 
 
 def from_vocabulary(path: Path) -> tokenizers.Tokenizer:

@@ -19,7 +19,7 @@ _COMMENT = re.compile(r"#\s*[\w.:-]+\s*=")  # # text = …
 _RANGE = re.compile(
     r"\d+[-–.]\d+"
 )  # 1-2 and 1.1 in CoNLL-U: several words written as one, and words that are not written
-_COUNTED = re.compile(r"(.*?)(\d+)(\D{0,2})")  # 1 and 1. and t1 and 50_1
+_COUNTED = re.compile(r"(.*?)(\d{1,18})(\D{0,2})")  # 1 and 1. and t1 and 50_1; Python reads no number of 5,000 digits
 
 
 class Row(NamedTuple):

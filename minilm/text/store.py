@@ -24,6 +24,7 @@ from minilm.errors import InputError
 from minilm.files.notes import Note, unheard
 from minilm.text.tokenizer import Tokenizer
 
+DTYPES = ("uint16", "uint32")  # of ids, by the size of the vocabulary
 BATCH = 2_000  # sentences tokenised at a time: enough to use all cores, but little memory
 
 
@@ -123,9 +124,11 @@ def open_store(folder: Path) -> Store:
     """Memory-map a store that `write_store` made. Raises InputError if it is missing or damaged."""
     try:
         dtype = json.loads((folder / "store.json").read_text(encoding="utf-8"))["dtype"]
+        if dtype not in DTYPES:
+            raise ValueError(f"ids of the type {dtype}")
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} is not a store of token ids: it has no store.json.") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"the store of token ids in {folder} is damaged: its store.json cannot be read.") from None
     try:
         store = Store(
@@ -137,4 +140,6 @@ def open_store(folder: Path) -> Store:
         raise InputError(f"the store of token ids in {folder} is damaged: {error}.") from None
     if store.sentences[-1] != store.tokens or store.documents[-1] != len(store.sentences) - 1:
         raise InputError(f"the store of token ids in {folder} is damaged: its end is missing.")
+    if any(row[0] != 0 or not (row[:-1] < row[1:]).all() for row in (store.sentences, store.documents)):
+        raise InputError(f"the store of token ids in {folder} is damaged: its borders are out of order.")
     return store

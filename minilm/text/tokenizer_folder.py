@@ -285,8 +285,9 @@ def json_beside(path: Path, name: str) -> dict[str, Any] | None:
 def parsed(text: str, path: Path) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path} cannot be read: {error}.") from None
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise InputError(f"{path} cannot be read: {why}.") from None
     if not isinstance(found, dict):
         raise InputError(f"{path} cannot be read: it must be an object with keys, not {text[:20]!r}.")
     return found

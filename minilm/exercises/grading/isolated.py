@@ -172,7 +172,7 @@ def said_before_running(path: Path) -> tuple[str, ...]:
         with path.open("rb") as file:
             said = json.loads(file.read(1 << 16))
         verdict, *lines = (printable(part, 1000) for part in said)
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return ()
     return (verdict, *lines) if verdict in (UNREADY, ABSENT, FOREIGN, REFUSED) else ()
 
@@ -183,7 +183,7 @@ def failed_cells(path: Path) -> str:
         with path.open("rb") as file:
             found = json.loads(file.read(1 << 12))
         return "; ".join(f"cell {int(cell)} stops with {printable(error, 160)}" for cell, error in found)
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return ""
 
 
@@ -194,7 +194,7 @@ def stopped_in(path: Path) -> str:
             cell, count, slowest, seconds = json.loads(file.read(1 << 10))
         earlier = f" (before it, cell {int(slowest)} took {float(seconds):.1f} s)" if slowest and seconds >= 1 else ""
         return f"cell {int(cell)} of {int(count)}{earlier}"
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return ""
 
 

@@ -1,13 +1,11 @@
 """Which of a learner's files counts for an exercise. This is decided from their text; nothing is run."""
 
 import ast
-import io
 import json
 import re
-import tokenize
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 from minilm.exercises.catalogue import Entry, entries, load
 from minilm.exercises.grading import cells as notebooks
@@ -21,6 +19,7 @@ from minilm.exercises.grading.cells import (
     seems_to_define,
 )
 from minilm.exercises.grading.submissions import LARGEST, Submission, suffix
+from minilm.exercises.learner import declared_encoding
 from minilm.exercises.spec import Exercise
 
 WHOLE, PART, STUB, NOTHING = range(4)  # how much of an exercise a file defines, the best first
@@ -93,7 +92,7 @@ def candidate(path: str, submission: Submission, exercise: Exercise, named: bool
     beside = {
         PurePosixPath(other).name: text
         for other, text in submission.files.items()
-        if suffix(other) == ".py" and other != path and PurePosixPath(other).parent == folder
+        if suffix(other) == ".py" and other != path and PurePosixPath(other).parent == folder and is_one_name(other)
     }
     targets = tuple(exercise.targets)
     try:
@@ -117,6 +116,12 @@ def candidate(path: str, submission: Submission, exercise: Exercise, named: bool
         ):
             return None
     return rank, Found(json.dumps(cells).encode(), path, cells=True, beside=beside)
+
+
+def is_one_name(path: str) -> bool:
+    """Whether the last part of a path from an archive is one name on every system. On Windows, `..\\up.py` is a file outside."""
+    name = PurePosixPath(path).name
+    return PureWindowsPath(name).name == name and "\0" not in name
 
 
 def could_bind(cell: str, name: str) -> bool:
@@ -151,8 +156,7 @@ def decoded(content: bytes) -> str:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace")
     try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        return content.decode(encoding)
+        return content.decode(declared_encoding(content))
     except (SyntaxError, UnicodeDecodeError, LookupError):
         return content.decode("utf-8", errors="replace")
 
