@@ -56,7 +56,12 @@ class Tokenizer:
         self.pad, self.unknown, self.cls, self.sep, self.mask = self.special_ids
         self.size = max(vocabulary.values()) + 1
         """The rows that an embedding table needs: the largest id and one more. Ids between may be without a token."""
-        self._refuse_another_frame()
+        try:
+            self._refuse_another_frame()
+        except BaseException as error:  # a panic of the library, which is written in Rust, is no Exception
+            if type(error).__name__ != "PanicException":
+                raise
+            raise InputError(f"the tokenizer's post_processor does not fit its vocabulary ({error}).") from None
         # where the vocabulary itself spells out a special token as a word, that word is unknown
         leaks = backend.encode_batch_fast(list(names.values()), add_special_tokens=False)
         self._leaking = {i for row in leaks for i in row.ids} & {self.pad, self.cls, self.sep, self.mask}

@@ -157,7 +157,9 @@ def latest(states: Path) -> dict[str, str]:
     try:
         entries = json.loads((states / "latest.json").read_text(encoding="utf-8"))
         name, sealed = entries["folder"], entries.get("seal", "")  # older editions wrote no seal
-        if not (isinstance(name, str) and isinstance(sealed, str) and Path(name).name == name):
+        if not (
+            isinstance(name, str) and isinstance(sealed, str) and Path(name).name == name and len(name.encode()) < 256
+        ):
             raise ValueError(f"the folder {name!r} is not a name")
         return {"folder": name, "seal": sealed}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -23,6 +23,7 @@ from minilm.text.store import open_store, write_store
 from minilm.text.tables import labelled_file
 from minilm.text.tagged import conll_lines, plain_conll_lines
 from minilm.text.tokenizer import Tokenizer, train_characters
+from minilm.training.state import load_state
 
 SOFTMAX = "def softmax(z):\n    return z\n"
 DEEP = "[" * 100_000
@@ -201,3 +202,10 @@ def test_a_file_of_an_archive_stays_in_the_folder_that_it_is_put_in(tmp_path):
     found = source_for(anna, next(entry for entry in entries() if entry.name == "softmax"))
     assert found.place == "e01_softmax.py"
     assert {name for name in found.beside if "\\" in name or ":" in name} == set() and "beside.py" in found.beside
+
+
+def test_a_state_with_a_name_of_any_length_is_refused(tmp_path):
+    (tmp_path / "training_state").mkdir()
+    (tmp_path / "training_state" / "latest.json").write_text(json.dumps({"folder": "x" * 300}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"latest.json is damaged"):
+        load_state(tmp_path)
