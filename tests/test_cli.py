@@ -571,7 +571,7 @@ def test_a_disk_that_is_full_is_one_sentence_and_leaves_no_half_files(here, comp
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), "No such file or directory (x)."),
         (MemoryError(), "there is not enough memory"),
         (RuntimeError("CUDA out of memory. Tried"), "there is not enough memory"),
-        (InputError("two\nlines"), "two lines"),
+        (InputError("two\nlines"), "two\\nlines"),
     ],
 )
 def test_what_the_machine_refuses(error, message, complaint, monkeypatch):

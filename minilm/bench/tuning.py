@@ -32,12 +32,12 @@ from minilm.training.supervised import Recipe, fit
 # way → the learning rates that are tried for our own weights and for published ones
 WAYS: dict[str, tuple[Adaptation, tuple[float, ...], tuple[float, ...]]] = {
     "all weights": (Adaptation("all"), (2.5e-4, 5e-4, 1e-3), (5e-5, 1e-4, 2e-4)),
-    "low-rank": (Adaptation("low-rank"), (1e-3, 3e-3, 1e-2), (5e-4, 1e-3, 2e-3)),
+    "low-rank": (Adaptation("low-rank"), (1e-3, 3e-3, 1e-2), (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)),
     "head": (Adaptation("head"), (3e-3, 1e-2, 3e-2), (3e-3, 1e-2, 3e-2)),
     "top layer": (Adaptation("top"), (5e-4, 1e-3, 2e-3), (1e-4, 2e-4, 5e-4)),
-    "biases": (Adaptation("biases"), (2e-3, 5e-3, 1e-2), (5e-4, 1e-3, 3e-3)),
-    "adapters": (Adaptation("adapters"), (1e-3, 3e-3, 1e-2), (5e-4, 1e-3, 3e-3)),
-    "adaptive low-rank": (Adaptation("adaptive"), (1e-3, 3e-3, 1e-2), (5e-4, 1e-3, 2e-3)),
+    "biases": (Adaptation("biases"), (2e-3, 5e-3, 1e-2), (5e-4, 1e-3, 3e-3, 1e-2)),
+    "adapters": (Adaptation("adapters"), (1e-3, 3e-3, 1e-2), (5e-4, 1e-3, 3e-3, 1e-2)),
+    "adaptive low-rank": (Adaptation("adaptive"), (1e-3, 3e-3, 1e-2), (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)),
     "learned prompts": (Adaptation("prompts"), (3e-3, 1e-2, 3e-2), (3e-3, 1e-2, 3e-2)),
 }
 EPOCHS = {"own": 8, "published": 4}  # those of the ladder

@@ -50,8 +50,9 @@ def training(folder: Path) -> dict[str, Any]:
     if not curves:
         raise InputError("This folder has no record of its training with more than one measurement (metrics.jsonl).")
     seconds = rows[-1].get("seconds")
-    known = isinstance(seconds, int | float) and abs(seconds) < float("inf")
-    return {"curves": curves, "minutes": round(seconds / 60, 1) if known else None}
+    if not isinstance(seconds, int | float) or abs(seconds) == float("inf"):
+        seconds = None
+    return {"curves": curves, "minutes": None if seconds is None else round(seconds / 60, 1)}
 
 
 def watched(folder: Path) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def make_model(folder: Path, number: int) -> None:
     name = names[number % len(names)]
     tokenizer = learned("characters", folder)
     if name == "adapter":
-        base = MAKERS["bert"](tokenizer)
+        base: Any = MAKERS["bert"](tokenizer)
         save_model(folder / "base", base, tokenizer)
         model, way = Classifier(base.encoder, TextHeadConfig(("bad", "good"))), Adaptation("low-rank", rank=2)
         adapt(model, way, torch.Generator().manual_seed(1))

@@ -20,6 +20,7 @@ from minilm.bench.fuzzing.target import Case, Target
 from minilm.errors import InputError
 from minilm.exercises.catalogue import entries
 from minilm.exercises.grading import isolated
+from minilm.exercises.grading.own_work import REFUSED
 from minilm.exercises.grading.cells import NoNotebook, cells_of
 from minilm.exercises.grading.sources import Found, source_for
 from minilm.exercises.grading.submissions import LISTED, Submission, read_all
@@ -146,14 +147,14 @@ def lost_of_archive(case: Case, found: Work, notes: list[str]) -> str:
             if any(each.trouble for each in found[0]) or found[1]
             else "an archive that nobody can read has no reason"
         )
-    (each,) = found[0] or [Submission("")]
-    listed = (*each.files, *each.left)
+    (handed,) = found[0] or [Submission("")]
+    listed = (*handed.files, *handed.left)
     lost = [
         name
         for name in names
         if not name.endswith(".zip") and not any(key.endswith(PurePosixPath(name).name) for key in listed)
     ]
-    return "" if not lost or each.trouble or len(each.left) >= LISTED else f"{lost[0]!r} is neither read nor named"
+    return "" if not lost or handed.trouble or len(handed.left) >= LISTED else f"{lost[0]!r} is neither read nor named"
 
 
 # ---- notebooks and scripts
@@ -233,7 +234,7 @@ RECORDS: tuple[tuple[str, str | bytes, Callable[[Path], Any]], ...] = (
     ("cell.json", json.dumps([3, 9, 2, 1.5]), lambda folder: isolated.stopped_in(folder / "cell.json")),
     (
         "said.json",
-        json.dumps([isolated.REFUSED, "a line"]),
+        json.dumps([REFUSED, "a line"]),
         lambda folder: isolated.said_before_running(folder / "said.json"),
     ),
     ("0.npz", outcome(), lambda folder: isolated.unpacked(folder / "0.npz")),
