@@ -9,6 +9,7 @@ from collections.abc import Callable
 from minilm.bench.bars import Bar, table_of_bars
 from minilm.bench.matrix_rate import matrix_rate
 from minilm.bench.options import BenchOptions
+from minilm.bench.parts import parts
 from minilm.bench.speed_rows import corpus_to_store, finetuning, imports, lstm, vectors
 from minilm.bench.speed_steps import examples, pretraining, quickstart_step
 from minilm.errors import InputError
@@ -20,6 +21,7 @@ ROWS: dict[str, Row] = {
     "pretraining": pretraining,
     "matrix-rate": matrix_rate,
     "quickstart": quickstart_step,
+    "parts": parts,
     "fine-tuning": finetuning,
     "lstm": lstm,
     "corpus": corpus_to_store,

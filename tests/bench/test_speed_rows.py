@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minilm.bench import matrix_rate, speed_rows
+from minilm.bench import contenders, matrix_rate, parts, speed_rows, speed_steps
 from minilm.bench.bars import Bar, table_of_bars
 from minilm.bench.matrix_rate import Products, products_alone
 from minilm.bench.options import BenchOptions
@@ -176,3 +176,43 @@ def test_every_row_is_described_in_the_help_and_in_the_readme():
     readme = (Path(options.__file__).parent / "README.md").read_text(encoding="utf-8")
     for name in ROWS:
         assert name in source and f"`{name}`" in readme
+
+
+def test_F22_the_parts_of_a_step_have_the_multiplications_that_are_counted_otherwise(tmp_path, cache):
+    """The referee watches every product that PyTorch computes; and the time is all there."""
+    found, bars, said = run("parts", tmp_path, cache, rounds=2)
+    rows = {row["part"]: row for row in found["parts"]}
+    assert list(rows) == list(parts.KINDS) and not bars and found["steps"] == 4
+    assert all(row["milliseconds"] > 0 for row in rows.values()) and "multiplications" in said
+    with_products = {name for name, row in rows.items() if row["multiplications"]}
+    assert with_products == {parts.VOCABULARY, parts.LAYERS, parts.ATTENTION}
+    options = BenchOptions(
+        "speed", **TINY | dict(cache=cache, corpus=str(DATA / "english.txt"), rows=("parts",), rounds=2)
+    )
+    model, drawn, k = speed_steps.quickstart(options, lambda line: None)
+    learner = contenders.ours(model)[contenders.OURS]
+    learner.learn([drawn[i] for i in range(k)])
+    with Products() as products:
+        learner.learn([drawn[i] for i in range(k, 3 * k)])
+    expected = sum(R * I * O * side * n for (R, I, O, side), n in products.seen.items()) / (2 * k)
+    assert sum(row["multiplications"] for row in rows.values()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_F22_kinds_of_operations():
+    V = 50
+    kinds = {
+        ("aten::mm", ((7, 12), (12, V))): parts.VOCABULARY,
+        ("aten::addmm", ((V,), (7, 12), (12, V))): parts.VOCABULARY,
+        ("aten::mm", ((7, 12), (12, 36))): parts.LAYERS,
+        ("aten::bmm", ((6, 7, 4), (6, 4, 7))): parts.ATTENTION,
+        ("aten::_softmax", ((2, 3, 7, 7),)): parts.ATTENTION,
+        ("aten::_log_softmax", ((7, V),)): parts.LOSS,
+        ("aten::native_layer_norm", ((7, 12),)): parts.NORMS,
+        ("aten::addcdiv_", ((V, 12),)): parts.UPDATE,
+        ("aten::copy_", ((7, 12),)): parts.REST,
+    }
+    for (name, shapes), kind in kinds.items():
+        assert parts.kind_of(name, shapes, V) == kind, name
+    assert parts.multiplications("aten::addmm", ((V,), (7, 12), (12, V))) == 7 * 12 * V
+    assert parts.multiplications("aten::bmm", ((6, 7, 4), (6, 4, 9))) == 6 * 7 * 4 * 9
+    assert parts.multiplications("aten::_softmax", ((2, 3, 7, 7),)) == 0

@@ -20,8 +20,8 @@ from minilm.bench.fuzzing.target import Case, Target
 from minilm.errors import InputError
 from minilm.exercises.catalogue import entries
 from minilm.exercises.grading import isolated
-from minilm.exercises.grading.own_work import REFUSED
 from minilm.exercises.grading.cells import NoNotebook, cells_of
+from minilm.exercises.grading.own_work import REFUSED
 from minilm.exercises.grading.sources import Found, source_for
 from minilm.exercises.grading.submissions import LISTED, Submission, read_all
 from minilm.exercises.learner import Unready, read as read_script
