@@ -7,7 +7,7 @@
 # > and [notebook 10](10_long_distances.ipynb) for what attention costs.
 # >
 # > **Afterwards you can** count the multiplications of a training step on paper, say which of them are not needed, and tell
-# > why a third of the time goes where there is hardly any arithmetic.
+# > why more than a quarter of the time goes where there is hardly any arithmetic.
 # >
 # > **The documents.** D1 §7.4: “大语言模型的计算资源消耗较大，未来可以探索能效优化的方法” (large language models use many
 # > resources; methods that save energy could be explored) · D2 §3.3.2: “预训练和微调过程需要大量计算资源” (pretraining and
@@ -205,7 +205,7 @@ claim("Less than half is left.", done_needed < done / 2)
 #
 # <details><summary>Answer</summary>
 #
-# About a third. The softmax over the vocabulary has few operations per number, but [M, V] numbers: each has to be fetched
+# More than a quarter. The softmax over the vocabulary has few operations per number, but [M, V] numbers: each has to be fetched
 # from memory, and written back, several times.
 #
 # </details>

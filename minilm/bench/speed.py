@@ -43,5 +43,6 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
             say(f"\n── {name}")
             found[name], goals = row(options, say)
             bars += goals
-    say("\n" + table_of_bars(bars))
+    if bars:
+        say("\n" + table_of_bars(bars))
     return found | {"bars": [bar.written() for bar in bars]}
