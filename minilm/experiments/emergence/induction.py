@@ -53,8 +53,8 @@ class Arm(NamedTuple):
 
 ARMS = {
     TWO: Arm(2, 1200),
-    ONE: Arm(1, 2000),
-    NOTHING: Arm(2, 600, repeats=False),
+    ONE: Arm(1, 1200),
+    NOTHING: Arm(2, 300, repeats=False),
     GIVEN: Arm(2, 600, given=4, small_branches=True),
     ONE_GIVEN: Arm(2, 600, given=1, small_branches=True),
     ONE_ALONE: Arm(2, 600, given=1),

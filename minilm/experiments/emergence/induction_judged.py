@@ -166,7 +166,7 @@ INDUCTION = Experiment(
     definition="D1 §1: structure that is learnt without being taught. D3 §1.1: an ability that nobody designed in.",
     arms={
         TWO: "a GPT of width 64 with four heads, on rows of 48 symbols that repeat after 16 to 24",
-        ONE: "the same with one layer, for two thirds more steps",
+        ONE: "the same with one layer, for as many steps",
         NOTHING: "the control: every symbol is drawn by itself",
         GIVEN: "from the first step on, heads 1 to 4 attend to the first to the fourth place before",
         ONE_GIVEN: "from the first step on, head 1 attends to the place before",
