@@ -33,6 +33,7 @@ from minilm.training.supervised import Recipe, fit
 WAYS: dict[str, tuple[Adaptation, tuple[float, ...], tuple[float, ...]]] = {
     "all weights": (Adaptation("all"), (2.5e-4, 5e-4, 1e-3), (5e-5, 1e-4, 2e-4)),
     "low-rank": (Adaptation("low-rank"), (1e-3, 3e-3, 1e-2), (5e-4, 1e-3, 2e-3, 5e-3, 1e-2)),
+    "low-rank, everywhere": (Adaptation("low-rank", where="everywhere"), (1e-3, 3e-3, 1e-2), (5e-4, 1e-3, 2e-3)),
     "head": (Adaptation("head"), (3e-3, 1e-2, 3e-2), (3e-3, 1e-2, 3e-2)),
     "top layer": (Adaptation("top"), (5e-4, 1e-3, 2e-3), (1e-4, 2e-4, 5e-4)),
     "biases": (Adaptation("biases"), (2e-3, 5e-3, 1e-2), (5e-4, 1e-3, 3e-3, 1e-2)),
