@@ -26,10 +26,8 @@ from minilm.errors import InputError
 PRODUCTS = ("torch", "onednn")
 VARIABLE = "MINILM_PRODUCTS"
 SMALL = 2**20  # multiplications; below this, finding the way to oneDNN takes longer than it saves
-WIDE, ROWS = (
-    16,
-    64,
-)  # a product is wide if it has so many times as many outputs as inputs; its rows are filled up to a multiple
+WIDE = 16  # times as many outputs as inputs: such a product is wide
+ROWS = 64  # the rows of a wide product are filled up to a multiple of this
 
 _chosen: ContextVar[str | None] = ContextVar("products", default=None)
 
