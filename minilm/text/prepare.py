@@ -25,7 +25,7 @@ from minilm.files.notes import FILE as NOTES, Note, Notes, unheard
 from minilm.text import corpus
 from minilm.text.causal_tokenizer import train_bytes
 from minilm.text.files import LABELLED, text_files
-from minilm.text.remarks import remark
+from minilm.text.remarks import Seen
 from minilm.text.store import Store, open_store, write_store
 from minilm.text.tokenizer import Tokenizer, train_characters, train_wordpiece
 
@@ -106,12 +106,13 @@ def fill(
         say("learning the vocabulary")
         tokenizer = learn_vocabulary(folder / "train.txt", *how, notes)
         keep_accents = "--strip-accents False keeps accents" if how[-1] is None else ""
-    with open(folder / "train.txt", encoding="utf-8") as lines:
-        remark(tokenizer, lines, f"the text of {name}", notes, keep_accents)
     tokenizer.save(folder)
     say("turning text into ids")
-    for part in ("train", "held_out"):
-        write_store(read_documents(folder / f"{part}.txt"), tokenizer, folder / part, notes)
+    seen = Seen(tokenizer)
+    write_store(read_documents(folder / "train.txt"), tokenizer, folder / "train", notes, seen.add)
+    for sentence in seen.sentences(f"the text of {name}", keep_accents):
+        notes(sentence)
+    write_store(read_documents(folder / "held_out.txt"), tokenizer, folder / "held_out", notes)
     notes.write(folder)
 
 

@@ -14,7 +14,7 @@ from minilm.files.notes import Note
 from minilm.text.tokenizer import Tokenizer
 from minilm.text.vocabulary import percent
 
-CHUNK = 4_000_000  # characters whose different words are held in memory at a time
+CHUNK = 1_000_000  # characters that are tokenised, or numbers of an array that are read, at a time
 REMOVED = re.compile("[\x1c-\x1f\x85]")
 SPACES = re.compile(r"[^\S\x1c-\x1f\x85]+")
 LONGEST_EXAMPLE = 30  # characters
@@ -34,8 +34,7 @@ def remark(tokenizer: Tokenizer, texts: Iterable[str], where: str, note: Note, k
     such as [MASK] that are written in a text and are read as plain text. Nothing is said where nothing is lost.
 
     `where` names the texts in the sentences. `keep_accents` says what to do to keep accents, if something can be done.
-    A text is read word by word; join the words of a tagged line with spaces. All texts are read, but each different word is
-    tokenised only once per four million characters: 25,000 film reviews take about four seconds, as long as tokenising.
+    Join the words of a tagged line with spaces. All texts are read; where they are turned into ids anyway, ask `Seen`.
     """
     seen = Seen(tokenizer)
     for chunk in chunks(texts):
@@ -62,7 +61,6 @@ class Seen:
     def __init__(self, tokenizer: Tokenizer):
         self.tokenizer = tokenizer
         self.texts = self.tokens = self.empty = 0
-        self.silent: set[str] = set()  # the words of the chunk of which no token is known
         self.unknown: Counter[str] = Counter()  # unknown words
         self.special: Counter[str] = Counter()  # special tokens that are written out
         self.accents: Counter[str] = Counter()  # characters that lose an accent, and accents that are lost
@@ -70,42 +68,46 @@ class Seen:
         self.lost_in: dict[str, str] = {}  # for each such character, the first word that has it
         self.first_empty = ""
         self.effects: dict[str, str] = {}  # what happens to each character so far
+        self.plain = "".join(
+            c for c in map(chr, range(128)) if not effect(tokenizer, c)
+        ).encode()  # of ASCII, all is kept
 
-    def add(self, texts: list[str]) -> None:
-        words: Counter[str] = Counter()
-        for text in texts:
-            words.update(split(text))
-        self._add_words(words)
-        self._add_characters(words)
-        for token in self.tokenizer.special_tokens:
-            self.special[token] += sum(text.count(token) for text in texts if token in text)
-        for text in texts:
+    def add(self, texts: list[str], rows: list[list[int]] | None = None) -> None:
+        """Count what the tokenizer does not see of some texts more. `rows` are their ids, if somebody has them."""
+        unknown = self.tokenizer.unknown
+        incomplete = []
+        for text, ids in zip(texts, self.tokenizer.ids(texts) if rows is None else rows, strict=True):
             self.texts += 1
-            if text.strip() and all(word in self.silent for word in split(text)):
+            self.tokens += len(ids)
+            if unknown in ids:
+                incomplete.append(text)
+            if text.strip() and ids.count(unknown) == len(ids):
                 self.empty += 1
                 self.first_empty = self.first_empty or f"text {self.texts}, {shortened(text.strip())}"
+        self._add_unknown(Counter(word for text in incomplete for word in split(text)))
+        self._add_characters(texts)
+        for token in self.tokenizer.special_tokens:
+            self.special[token] += sum(text.count(token) for text in texts if token in text)
 
-    def _add_words(self, words: Counter[str]) -> None:
-        """Count the tokens and the unknown ones; `silent` becomes the words without any token that is known."""
-        known = self.tokenizer
-        self.silent.clear()
-        for word, ids in zip(words, known.ids(list(words)), strict=True):
-            self.tokens += words[word] * len(ids)
-            if all(i == known.unknown for i in ids):
-                self.silent.add(word)
-            if known.unknown in ids:
-                for part in known.unknown_parts(word):
+    def _add_unknown(self, words: Counter[str]) -> None:
+        """Count the parts of these words that are unknown."""
+        for word, ids in zip(words, self.tokenizer.ids(list(words)), strict=True):
+            if self.tokenizer.unknown in ids:
+                for part in self.tokenizer.unknown_parts(word):
                     self.unknown[part] += words[word]
 
-    def _add_characters(self, words: Counter[str]) -> None:
-        for character in set().union(*words) - self.effects.keys():
+    def _add_characters(self, texts: list[str]) -> None:
+        """Count the characters that are lost. Nearly all characters of most texts are plain: those are taken out at once."""
+        special = set("".join(texts).encode().translate(None, self.plain).decode())
+        for character in special - self.effects.keys():
             self.effects[character] = effect(self.tokenizer, character)
-        lost = {c for c, what in self.effects.items() if what}
-        for word, count in words.items() if lost else ():
-            for c in lost.intersection(word):
-                counter = self.accents if self.effects[c] == "stripped" else self.removed
-                counter[c] += count * word.count(c)
-                self.lost_in.setdefault(c, word)
+        lost = {c for c in special if self.effects[c]}
+        for text in texts if lost else ():
+            for word in split(text) if lost.intersection(text) else ():
+                for c in lost.intersection(word):
+                    counter = self.accents if self.effects[c] == "stripped" else self.removed
+                    counter[c] += word.count(c)
+                    self.lost_in.setdefault(c, word)
 
     def sentences(self, where: str, keep_accents: str) -> Iterator[str]:
         if unknown := self.unknown.total():

@@ -13,7 +13,7 @@ import json
 import mmap
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,18 @@ class Store:
         return "{:,} tokens, {:,} sentences, {:,} documents".format(*counts)
 
 
-def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Path, note: Note = unheard) -> Store:
+def write_store(
+    documents: Iterable[list[str]],
+    tokenizer: Tokenizer,
+    folder: Path,
+    note: Note = unheard,
+    see: Callable[[list[str], list[list[int]]], None] = lambda texts, ids: None,
+) -> Store:
     """Tokenise `documents` (each a list of sentences) into `folder`, without holding all of them in memory.
 
     The folder appears only when it is complete, so a run that is killed half-way leaves nothing that looks finished.
-    `note` hears how many sentences were left out because the tokenizer finds no token in them.
+    `note` hears how many sentences were left out because the tokenizer finds no token in them. `see` is given all sentences
+    and their ids on the way, batch by batch.
     Raises InputError if the corpus has no words.
     """
     growing = folder.with_name(folder.name + ".growing")
@@ -76,9 +83,9 @@ def write_store(documents: Iterable[list[str]], tokenizer: Tokenizer, folder: Pa
     ):
         for batch in batches(documents):
             # a space stands between sentences; tokenizers that keep spaces would otherwise join them
-            rows = tokenizer.ids(
-                [" " * (i > 0) + sentence for document in batch for i, sentence in enumerate(document)]
-            )
+            texts = [" " * (i > 0) + sentence for document in batch for i, sentence in enumerate(document)]
+            rows = tokenizer.ids(texts)
+            see(texts, rows)
             lengths = np.array([len(row) for row in rows], dtype=np.int64)
             counts = np.array([len(document) for document in batch], dtype=np.int64)
             starts = tokens + np.cumsum(lengths) - lengths

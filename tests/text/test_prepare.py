@@ -91,10 +91,10 @@ def test_other_settings_are_another_folder_and_the_same_ones_the_same(ready):
 def test_a_preparation_that_was_broken_off_is_done_again(ready, monkeypatch):
     real = preparing.write_store
 
-    def broken(documents, tokenizer, folder, note):
+    def broken(documents, tokenizer, folder, *rest):
         if folder.name == "held_out":
             raise OSError(28, "No space left on device")
-        return real(documents, tokenizer, folder, note)
+        return real(documents, tokenizer, folder, *rest)
 
     monkeypatch.setattr(preparing, "write_store", broken)
     with pytest.raises(OSError):

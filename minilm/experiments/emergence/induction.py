@@ -81,9 +81,10 @@ def sequences(count: int, seed: tuple[int, ...], repeats: bool = True) -> Rows:
     return Rows(torch.from_numpy(ids), torch.from_numpy(periods))
 
 
-def losses(model: GPT, rows: Rows) -> Float[Tensor, "B _"]:
-    """−log P(w_{t+1} ∣ w₁ … w_t) at every place, [B, T − 1]."""
-    log_p = model(rows.ids[:, :-1]).log_softmax(dim=-1)
+def losses(model: GPT, rows: Rows, hidden: Float[Tensor, "B T C"] | None = None) -> Float[Tensor, "B _"]:
+    """−log P(w_{t+1} ∣ w₁ … w_t) at every place, [B, T − 1]; from the `hidden` states of the rows, if they are known."""
+    hidden = model.encoder(rows.ids).hidden if hidden is None else hidden
+    log_p = model.logits(hidden[:, :-1]).log_softmax(dim=-1)
     return -log_p.gather(-1, rows.ids[:, 1:, None])[..., 0]
 
 
@@ -109,8 +110,8 @@ def head_scores(weights: list[Float[Tensor, "B H T T"]], rows: Rows) -> dict[str
 def measured(model: GPT, rows: Rows) -> dict[str, Any]:
     """The two losses, the loss of each place of the row, and the scores of every head."""
     model.eval()
-    each, known = losses(model, rows), can_be_known(rows)
-    weights = model.encoder(rows.ids, need_weights=True).attentions
+    hidden, weights = model.encoder(rows.ids, need_weights=True)
+    each, known = losses(model, rows, hidden), can_be_known(rows)
     found: dict[str, Any] = {REPEATED: float(each[known].mean()), FIRST: float(each[:, : PERIODS[0] - 1].mean())}
     return found | {"by place": each.mean(dim=0).tolist()} | head_scores(weights, rows)
 
@@ -118,8 +119,8 @@ def measured(model: GPT, rows: Rows) -> dict[str, Any]:
 @torch.no_grad()
 def loss_without_links(model: GPT, rows: Rows, distance: int) -> float:
     """The loss on what repeats if no head of the first layer may attend to the place at this distance before its own."""
-    t = torch.arange(T - 1)
-    allowed = (t[:, None] - t != distance)[None, None]  # [1, 1, T − 1, T − 1]
+    t = torch.arange(T)
+    allowed = (t[:, None] - t != distance)[None, None]  # [1, 1, T, T]
 
     def cut(module, given: tuple) -> tuple:
         x, may_attend, *rest = given
