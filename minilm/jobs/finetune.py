@@ -28,6 +28,7 @@ from minilm.text.remarks import counted, remark
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import choose_device
 from minilm.training.metrics import Measured
+from minilm.training.precision import check_precision
 from minilm.training.self_training import sure_of, together
 from minilm.training.state import add_metrics, start_metrics
 from minilm.training.supervised import LEARNING_RATE, PUBLISHED_LEARNING_RATE, Recipe, fit
@@ -75,6 +76,7 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
     Raises InputError for anything that does not fit together, before any training; KeyboardInterrupt after Ctrl-C.
     """
     device = choose_device(options.device)
+    check_precision(options.precision, device)
     refuse_to_overwrite(options.out)
     tokenizer = tokenizer_of(options)
     notes = Notes(say)
@@ -117,6 +119,7 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
             judge=BestEpoch(task, development[0], recipe.epochs, device, say) if development else None,
             augment=augment,
             second=second.task if second else None,
+            precision=options.precision,
         )
 
     seconds = fitted(model, train, augment)

@@ -27,7 +27,7 @@ from minilm.pretrained.protocol import architecture_named, save_model
 from minilm.training.loop import LearningRate, choose_device
 from minilm.training.objective import Objective
 from minilm.training.objectives import BertPretraining, CausalLM
-from minilm.training.precision import PRECISIONS, check_precision
+from minilm.training.precision import check_precision, refuse_unknown
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
 from minilm.training.state import check_corpus, check_folder, check_threads, load_state, plain
@@ -151,8 +151,7 @@ class PretrainOptions:
             raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
         if self.init not in SCHEMES:
             raise InputError(f"init '{self.init}' is not known: choose one of {', '.join(SCHEMES)}.")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision '{self.precision}' is not known: choose {' or '.join(PRECISIONS)}.")
+        refuse_unknown(self.precision)
         if self.length < 8:
             raise InputError(f"length must be at least 8, not {self.length}: two sentences need that much room.")
         self.refuse_what_is_ignored()
