@@ -122,8 +122,8 @@ class BenchOptions:
     little-data: 5 if not given. language-models: how many times to train each model; 1 if not given."""
     rows: tuple[str, ...] = ()
     """epochs, curves, language-models, tuning and little-data: the names of the rows; all, or four of them (curves), if not given.
-    scale: attention, corpus, processes or precision. speed: pretraining, matrix-rate, quickstart, parts, fine-tuning, lstm,
-    corpus, examples, import or vectors."""
+    scale: attention, corpus, processes or precision; fine-tuning only if it is named, for it needs the quickstart's model.
+    speed: pretraining, matrix-rate, quickstart, parts, fine-tuning, lstm, corpus, examples, import or vectors."""
     bases: tuple[Literal["own", "published"], ...] = ("own", "published")
     """tuning: which weights are adapted: those of the quickstart (own), those of --model (published), or both."""
     grid: tuple[int, ...] = (4, 8, 12, 20, 30, 45)

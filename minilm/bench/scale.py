@@ -2,13 +2,14 @@ r"""What grows with the length of a text, with the size of a corpus, and with th
 
 Letters:  T length · H heads · D size of a head
 
-Four measurements, most of them in processes of its own, whose memory can be told apart:
+Five measurements, most of them in processes of its own, whose memory can be told apart:
 
     attention    forward and backward for T = 64 … 4,096, as it is written and fused, beside T²
     corpus       preparing and training on corpora of several sizes: the peak of the memory must not grow with them
     processes    one process with two batches per step, and two processes with one each: the same losses, how much faster, and
                  where the time goes (`bench/processes.py`)
-    precision    products in bf16 and in float32: steps per second and losses (`bench/precision.py`)
+    precision    products in bf16 and in float32: steps per second and losses of pretraining (`bench/precision.py`)
+    fine-tuning  the same in fine-tuning the quickstart's model: seconds and accuracy
 """
 
 import statistics
@@ -24,7 +25,7 @@ from tqdm import tqdm
 
 from minilm.bench.generated_text import write_text_of_size
 from minilm.bench.options import BenchOptions
-from minilm.bench.precision import precisions
+from minilm.bench.precision import fine_tunings, precisions
 from minilm.bench.processes import processes
 from minilm.bench.report import table
 from minilm.errors import InputError
@@ -40,8 +41,9 @@ STEPS_OF_CORPUS = 60
 
 
 def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
-    """The parts that `--rows` names, or all four."""
+    """The parts that `--rows` names, or the first four; the last one needs the quickstart's model."""
     parts = {"attention": attentions, "corpus": corpora, "processes": processes, "precision": precisions}
+    parts |= {"fine-tuning": fine_tunings} if options.rows else {}
     if unknown := [name for name in options.rows if name not in parts]:
         raise InputError(f"scale has no part '{unknown[0]}': choose from {', '.join(parts)}.")
     return {name: part(options, say) for name, part in parts.items() if not options.rows or name in options.rows}

@@ -23,11 +23,12 @@ from minilm.models.lstm import LSTMConfig, LSTMEncoder
 from minilm.pretrained.adapter import save_adapter
 from minilm.pretrained.protocol import architecture_named, encoder_config, load_encoder, save_model
 from minilm.pretrained.registry import locate
-from minilm.pretrained.run_folder import refuse_to_overwrite, tokenizer_for
+from minilm.pretrained.run_folder import alone_in_new, refuse_to_overwrite, tokenizer_for
 from minilm.text.remarks import counted, remark
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import choose_device
 from minilm.training.metrics import Measured
+from minilm.training.precision import check_precision
 from minilm.training.self_training import sure_of, together
 from minilm.training.state import add_metrics, start_metrics
 from minilm.training.supervised import LEARNING_RATE, PUBLISHED_LEARNING_RATE, Recipe, fit
@@ -72,9 +73,11 @@ def recipe_for(recipe: Recipe, model: str | Path, tune: str = "all") -> Recipe:
 def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Measured:
     """Fit the model, measure it on the examples that were held out, write the folder, and return what was measured.
 
-    Raises InputError for anything that does not fit together, before any training; KeyboardInterrupt after Ctrl-C.
+    Raises InputError for anything that does not fit together, and if another process writes into the folder, before any training;
+    KeyboardInterrupt after Ctrl-C.
     """
     device = choose_device(options.device)
+    check_precision(options.precision, device)
     refuse_to_overwrite(options.out)
     tokenizer = tokenizer_of(options)
     notes = Notes(say)
@@ -104,42 +107,44 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
         model, options, f"{counted(len(learn.examples), 'example')} to learn from · {len(task.labels)} labels", say
     )
     augment = augmenter_for(options, model, tokenizer, device)
-    start_metrics(options.out)
-    notes.write(options.out)
-    recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model, options.adaptation.tune)
-    steps: list[int] = []
+    with alone_in_new(options.out):
+        start_metrics(options.out)
+        notes.write(options.out)
+        recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model, options.adaptation.tune)
+        steps: list[int] = []
 
-    def fitted(model: Classifier, train: Dataset, augment: Augmenter | None) -> float:
-        """Fit it with everything that the options say, and return the seconds."""
-        return fit(
-            *(model, train, recipe, options.seed, device, options.progress),
-            on_epoch=lambda _, progress: steps.append(progress.step),
-            judge=BestEpoch(task, development[0], recipe.epochs, device, say) if development else None,
-            augment=augment,
-            second=second.task if second else None,
-        )
+        def fitted(model: Classifier, train: Dataset, augment: Augmenter | None) -> float:
+            """Fit it with everything that the options say, and return the seconds."""
+            return fit(
+                *(model, train, recipe, options.seed, device, options.progress),
+                on_epoch=lambda _, progress: steps.append(progress.step),
+                judge=BestEpoch(task, development[0], recipe.epochs, device, say) if development else None,
+                augment=augment,
+                second=second.task if second else None,
+                precision=options.precision,
+            )
 
-    seconds = fitted(model, train, augment)
-    if unlabelled is not None:
-        added = sure_of(model, unlabelled, options.little.confidence, device)
-        say(
-            f"the first model is sure of {len(added):,} of {len(unlabelled):,} texts without labels; "
-            "a new one learns from them, too"
-        )
-        model = new_model(options, task, tokenizer).to(device)
-        seconds += fitted(model, together(train, added), augmenter_for(options, model, tokenizer, device))
-    model.settle()
-    if options.whole:
-        merge(model)
-    measured = task.measure(model, test, device)
-    add_metrics(options.out, step=steps[-1], seconds=round(seconds, 1), **measured)
-    if options.adaptation.tune == "all" or options.whole:
-        save_model(options.out, model, tokenizer)
-    else:
-        save_adapter(options.out, model, options.adaptation, options.model)
-    say(f"{seconds:.0f} s · on {counted(len(material.test.examples), 'held-out example')}: {shown(measured)}")
-    if second:
-        second.keep(options.out / "second", tokenizer, device, say)
+        seconds = fitted(model, train, augment)
+        if unlabelled is not None:
+            added = sure_of(model, unlabelled, options.little.confidence, device)
+            say(
+                f"the first model is sure of {len(added):,} of {len(unlabelled):,} texts without labels; "
+                "a new one learns from them, too"
+            )
+            model = new_model(options, task, tokenizer).to(device)
+            seconds += fitted(model, together(train, added), augmenter_for(options, model, tokenizer, device))
+        model.settle()
+        if options.whole:
+            merge(model)
+        measured = task.measure(model, test, device)
+        add_metrics(options.out, step=steps[-1], seconds=round(seconds, 1), **measured)
+        if options.adaptation.tune == "all" or options.whole:
+            save_model(options.out, model, tokenizer)
+        else:
+            save_adapter(options.out, model, options.adaptation, options.model)
+        say(f"{seconds:.0f} s · on {counted(len(material.test.examples), 'held-out example')}: {shown(measured)}")
+        if second:
+            second.keep(options.out / "second", tokenizer, device, say)
     return measured
 
 

@@ -24,6 +24,7 @@ from minilm.jobs.labelled_data import (
 )
 from minilm.models.adaptation import Adaptation
 from minilm.text import corpus
+from minilm.training.precision import refuse_unknown
 from minilm.training.span_task import SpanTask
 from minilm.training.supervised import Recipe
 from minilm.training.text_tasks import LabelsTask, NumberTask, RelationTask, TextTask
@@ -100,11 +101,15 @@ class FinetuneOptions:
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     device: str = "auto"
+    precision: str = "float32"
+    """float32, or bf16: products of matrices are rounded to 8 binary digits while the model learns, as in `minilm pretrain`. It is
+    measured and saved in float32."""
     progress: bool = True
 
     def __post_init__(self) -> None:
         refuse_adaptation(self)
         refuse_little_data(self)
+        refuse_unknown(self.precision)
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
         check_least(self, 1, "held_out")

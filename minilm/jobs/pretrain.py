@@ -24,13 +24,14 @@ from minilm.models.config import parameter_count
 from minilm.models.initialisation import SCHEMES
 from minilm.pretrained.architecture import Architecture
 from minilm.pretrained.protocol import architecture_named, save_model
+from minilm.training.last_digits import check_products, check_team_products, check_threads
 from minilm.training.loop import LearningRate, choose_device
 from minilm.training.objective import Objective
 from minilm.training.objectives import BertPretraining, CausalLM
-from minilm.training.precision import PRECISIONS, check_precision
+from minilm.training.precision import check_precision, refuse_unknown
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
-from minilm.training.state import check_corpus, check_folder, check_threads, load_state, plain
+from minilm.training.state import check_corpus, check_folder, load_state, plain
 from minilm.training.team import Team, joined
 from minilm.training.watching import Watcher
 
@@ -151,8 +152,7 @@ class PretrainOptions:
             raise InputError(f"seed must be from 0 to {2**32 - 1}, not {self.seed}.")
         if self.init not in SCHEMES:
             raise InputError(f"init '{self.init}' is not known: choose one of {', '.join(SCHEMES)}.")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision '{self.precision}' is not known: choose {' or '.join(PRECISIONS)}.")
+        refuse_unknown(self.precision)
         if self.length < 8:
             raise InputError(f"length must be at least 8, not {self.length}: two sentences need that much room.")
         self.refuse_what_is_ignored()
@@ -253,9 +253,8 @@ def pretrain(options: PretrainOptions, say: Callable[[str], None] = print) -> di
         return pretrain_in(team, options, say if team.leads else unheard)
 
 
-def pretrain_in(team: Team, options: PretrainOptions, say: Callable[[str], None]) -> dict[str, float]:
+def pretrain_in(team: Team, o: PretrainOptions, say: Callable[[str], None]) -> dict[str, float]:
     """`pretrain` in one of the processes that train together."""
-    o = options
     device = team.device or choose_device(o.device)
     check_precision(o.precision, device)
     writer = tensorboard_writer(o.out, o.tensorboard and team.leads)
@@ -263,13 +262,15 @@ def pretrain_in(team: Team, options: PretrainOptions, say: Callable[[str], None]
         state = load_state(o.out, o.resume_at) if o.resume else None
         if team.leads:
             check_folder(o.out, o, state, o.resume)
+        by = check_products(o.out, state)
         notes = Notes(say)
         prepared = prepare_for(o, say, notes)
         check_corpus(o.out, prepared.folder, state)
         check_words(prepared)
-        facts: dict[str, Any] = check_threads(o.out, state, notes)
+        facts: dict[str, Any] = {**by, **check_threads(o.out, state, notes)}
         accumulate = o.accumulate or (state[1].get("accumulate", 1) if state else team.size)
         model = build(o, prepared)
+    check_team_products(team)
     batches = batches_for(o, prepared, accumulate)
     many: dict[str, Any] = dict(accumulate=accumulate, team=team, precision=o.precision)
     run = TrainingRun(model, o.objective, batches.__getitem__, o.budget, o.optimisation, o.seed, device, **many)

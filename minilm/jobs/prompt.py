@@ -1,6 +1,7 @@
 """Label texts by a prompt: the model fills in a masked word, and words stand for labels.  F33."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from minilm.models.adaptation import Adaptation, adapt
 from minilm.models.verbaliser import Verbaliser, VerbaliserConfig
 from minilm.pretrained.adapter import save_adapter, word_ids
 from minilm.pretrained.protocol import open_pretraining
-from minilm.pretrained.run_folder import LoadedModel, refuse_to_overwrite
+from minilm.pretrained.run_folder import LoadedModel, alone_in_new, refuse_to_overwrite
 from minilm.text.files import Example
 from minilm.text.remarks import counted
 from minilm.training.loop import choose_device
@@ -102,7 +103,7 @@ def prompted(loaded: LoadedModel, head: VerbaliserConfig, texts: Sequence[Exampl
 def prompt(options: PromptOptions, say: Callable[[str], None] = print) -> Measured:
     """Measure the prompt on held-out texts, after training on `labels` examples if there are any, and return the figures.
 
-    Raises InputError for whatever does not fit together, before any training.
+    Raises InputError for whatever does not fit together, and if another process writes into the folder, before any training.
     """
     device = choose_device(options.device)
     if options.out is not None:
@@ -134,14 +135,15 @@ def prompt(options: PromptOptions, say: Callable[[str], None] = print) -> Measur
         )
         for part in (material.train._replace(examples=material.train.examples[: options.labels]), material.test)
     )
-    seconds = 0.0
-    if options.labels:
-        seconds = fit(model, train, options.recipe, options.seed, device, options.progress)
-    measured = task.measure(model, test, device)
-    say(f"{options.labels} labels · {seconds:.0f} s · {counted(len(test), 'held-out example')}: {shown(measured)}")
-    if options.out is not None:
-        start_metrics(options.out)
-        notes.write(options.out)
-        add_metrics(options.out, labels=options.labels, seconds=round(seconds, 1), **measured)
-        save_adapter(options.out, model, adaptation, options.model)
+    with nullcontext() if options.out is None else alone_in_new(options.out):
+        seconds = 0.0
+        if options.labels:
+            seconds = fit(model, train, options.recipe, options.seed, device, options.progress)
+        measured = task.measure(model, test, device)
+        say(f"{options.labels} labels · {seconds:.0f} s · {counted(len(test), 'held-out example')}: {shown(measured)}")
+        if options.out is not None:
+            start_metrics(options.out)
+            notes.write(options.out)
+            add_metrics(options.out, labels=options.labels, seconds=round(seconds, 1), **measured)
+            save_adapter(options.out, model, adaptation, options.model)
     return measured

@@ -4,7 +4,8 @@ Letters:  N rows · I inputs · O outputs
 
 PyTorch brings both. Usually MKL multiplies matrices of single precision. On a processor that Intel did not make, it uses vectors of 8
 numbers even if the processor has vectors of 16; oneDNN uses all 16, and takes about half the time. The sums are the same in
-another order, so the last digits differ. Therefore a run keeps to PyTorch's own choice unless oneDNN is asked for:
+another order, so the last digits differ. Therefore a run keeps to PyTorch's own choice unless oneDNN is asked for, and is not
+resumed with another one than it was begun with:
 
     MINILM_PRODUCTS=onednn minilm pretrain …       in every layer of everything that the command trains or uses
     with products("onednn"): …                     in this block of a program

@@ -243,7 +243,8 @@ class Classifier(nn.Module):
         logits = self.head(self.dropout(x))
         head = self.head_config
         if isinstance(head, TextHeadConfig) and (head.center, head.scale) != (0.0, 1.0):
-            logits = head.center + head.scale * logits
+            wide = torch.promote_types(logits.dtype, torch.float32)  # in bf16, 1900 and 1903 are the same number
+            logits = head.center + head.scale * logits.to(wide)
         return logits
 
     @torch.no_grad()

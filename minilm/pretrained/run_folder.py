@@ -3,7 +3,8 @@
 config.json  model.safetensors  tokenizer.json  tokenizer_config.json
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from minilm.errors import InputError
 from minilm.files.atomic import write_json, write_text
 from minilm.files.checksums import seal, unseal
+from minilm.files.lock import alone_in
 from minilm.files.tensors import EIGHT_BIT, WEIGHTS, header_of, read_safetensors, weights_file, write_tensors
 from minilm.models.sentence_encoder import SentenceEncoder
 from minilm.pretrained.architecture import Architecture
@@ -151,6 +153,14 @@ def tokenizer_for(config, name: Path | str) -> Tokenizer:
             "rows for them, from 0; they do not belong together."
         )
     return tokenizer
+
+
+@contextmanager
+def alone_in_new(out: Path) -> Iterator[None]:
+    """Hold the folder of a model that is to be written. Raises InputError if another process holds it, or has written one there."""
+    with alone_in(out):
+        refuse_to_overwrite(out)  # asked once more, because the other process may have ended a moment ago
+        yield
 
 
 def refuse_to_overwrite(out: Path) -> None:

@@ -1,4 +1,4 @@
-r"""Products of matrices in bf16, and everything else in float32: `minilm pretrain --precision bf16`.  F03.
+r"""Products of matrices in bf16, and everything else in float32: `--precision bf16` of `minilm pretrain` and `finetune`.  F03.
 
 A bf16 number is a float32 with 8 of its 24 binary digits: the range is the same, and it is rounded by up to 2⁻⁹ of its value. It takes
 half the room, and a processor that has a unit for it multiplies twice as many of them at once. PyTorch's autocast rounds what
@@ -26,6 +26,12 @@ def bf16_units() -> list[str]:
     if capabilities is None:  # an older PyTorch, which says no names
         return ["bf16"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else []
     return sorted(name for name, there in capabilities().items() if "bf16" in name and there)
+
+
+def refuse_unknown(precision: str) -> None:
+    """Raises InputError for a precision that is none of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise InputError(f"precision '{precision}' is not known: choose {' or '.join(PRECISIONS)}.")
 
 
 def check_precision(precision: str, device: torch.device) -> None:

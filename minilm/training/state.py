@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from minilm.errors import InputError
 from minilm.files.atomic import write_json, write_text
 from minilm.files.checksums import FILE as CHECKSUMS, check, seal
-from minilm.files.notes import Note
 from minilm.files.tensors import read_safetensors, write_tensors
 from minilm.pretrained.run_folder import refuse_to_overwrite
 from minilm.pretrained.weights import load_weights, weights_of
@@ -239,19 +238,6 @@ def check_corpus(out: Path, prepared: Path, state: tuple[dict, dict] | None) -> 
         was, now = (name.rpartition("-")[0] for name in (before, prepared.name))
         what = "the corpus or its tokenizer has been changed since" if was == now else f"it was {was} and is {now}"
         raise InputError(f"{out} was started on another text ({what}): begin in another --out.")
-
-
-def check_threads(out: Path, state: tuple[dict, dict] | None, note: Note) -> dict[str, int]:
-    """The number of threads as a fact to save. If the run was started with another number, a `note` says so: sums are then
-    added in another order, and the weights differ in their last digits from those of an uninterrupted run."""
-    now = torch.get_num_threads()
-    before = state[1].get("threads", now) if state else now
-    if before != now:
-        note(
-            f"{out} was started with {before} threads and goes on with {now}: the weights will differ in their last digits "
-            f"from those of an uninterrupted run. With OMP_NUM_THREADS={before} in front of the command they do not."
-        )
-    return {"threads": now}
 
 
 def snapshot(

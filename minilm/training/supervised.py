@@ -5,7 +5,7 @@ Every model is called with `input_ids`, `token_type_ids` and `attention_mask`, s
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from minilm.training.early_stopping import EarlyStopping
 from minilm.training.loop import LearningRate, Progress
 from minilm.training.multi_task import SecondTask, TwoTasks, beside
 from minilm.training.penalties import with_penalties
+from minilm.training.precision import in_precision
 from minilm.training.rank_budget import RankBudget, with_rank_budget
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
@@ -94,6 +95,7 @@ def fit(
     judge: Callable[[nn.Module], float] | None = None,
     augment: Callable[[Batch], Batch] | None = None,
     second: SecondTask | None = None,
+    precision: str = "float32",
 ) -> float:
     """Train `model` in place and return the seconds it took. The same seed gives the same model, bit for bit.
 
@@ -101,6 +103,8 @@ def fit(
     `judge(model)` measures a development part that the caller has set aside: then nothing else is, the best epoch is the one
     with its largest figure, and with `patience` training ends when that no longer grows.
     `augment(batch)` changes the texts of every batch (`examples/augmentation.py`). A `second` task is trained on the same encoder.
+    With the `precision` "bf16", products are computed in it while the model learns (`training/precision.py`), but not while it is
+    measured.
     Raises KeyboardInterrupt after Ctrl-C, so that a half-fitted model is not taken for a fitted one.
     """
     started = time.perf_counter()
@@ -132,7 +136,9 @@ def fit(
     measured = classification_for(model, examples, recipe.class_weights, recipe.label_smoothing, recipe.head_only)
     ranks = with_rank_budget(measured, model)
     objective = with_penalties(ranks, model, recipe.l2, recipe.l2_start)
-    objective = TwoTasks(objective, second) if second else objective
+    device = device or torch.device("cpu")
+    if second:
+        objective = TwoTasks(objective, replace(second, model=in_precision(second.model, precision, device)))
 
     def after_epoch(progress: Progress) -> bool:
         epoch, steps_over = divmod(progress.step, per_epoch)
@@ -149,7 +155,7 @@ def fit(
 
     with beside(model, second):
         budget = Budget(steps=recipe.epochs * per_epoch)
-        run = TrainingRun(model, objective, batch_at, budget, recipe.optimisation(), seed, device)
+        run = TrainingRun(model, objective, batch_at, budget, recipe.optimisation(), seed, device, precision=precision)
         run.train([epoch / recipe.epochs for epoch in range(1, recipe.epochs)], after_epoch, "fine-tuning", bar)
         if not run.done and not (stopping and stopping.should_stop):
             raise KeyboardInterrupt

@@ -1,15 +1,25 @@
 import json
+from itertools import product
 
 import pytest
+import tiny
 import torch
-from tiny import DATA
+from tiny import DATA, silent
 
 from minilm.bench import precision, processes, scale
 from minilm.bench.generated_text import write_text_of_size
 from minilm.bench.options import BenchOptions
 from minilm.bench.run import bench
+from minilm.bench.tuning import Base
 from minilm.errors import InputError
+from minilm.experiments.ladder import Material
+from minilm.jobs.pretrain import pretrain
+from minilm.pretrained.protocol import encoder_config
+from minilm.pretrained.run_folder import tokenizer_for
+from minilm.text.corpus import labelled
 from minilm.training import precision as precision_of_training
+from minilm.training.supervised import Recipe
+from minilm.training.tasks import TextTask
 
 
 @pytest.fixture
@@ -85,9 +95,39 @@ def test_bf16_learns_nearly_the_same_and_is_left_out_where_no_processor_has_it(s
         assert losses[0] != losses[1] and losses == pytest.approx([losses[0]] * 2, abs=0.005)
 
 
+def test_fine_tuning_in_bf16_beside_float32(small, tmp_path, monkeypatch):
+    settings = tiny.options(tmp_path, steps=1, evaluations=1)
+    pretrain(settings, silent)
+    examples, tokenizer = (
+        labelled(str(DATA / "reviews.csv")),
+        tokenizer_for(encoder_config(settings.out)[1], settings.out),
+    )
+    task = TextTask(("negative", "positive"))
+    material = Material.encoded(task, (examples[:40], examples[40:]), tokenizer, 24, torch.device("cpu"))
+    monkeypatch.setattr(precision, "bases", lambda options, say: [Base("own", str(settings.out), material, material)])
+    for units in (["pretended"], []):
+        for module in (precision, precision_of_training):
+            monkeypatch.setattr(module, "bf16_units", lambda units=units: units)
+        said = []
+        found = bench(small("fine-tuning", labels=8, seeds=2, seed=3), say=said.append)["fine-tuning"]
+        assert found["units"] == units and bool(found["rows"]) == bool(units) == any(
+            "float32, s" in line for line in said
+        )
+        if units:
+            assert [(r["seed"], r["precision"]) for r in found["rows"]] == [*product((3, 4), ("float32", "bf16"))]
+            assert all(row["labels"] == 8 and row["seconds"] > 0 <= row["accuracy"] <= 1 for row in found["rows"])
+            kept = [
+                precision.fit_in(name, precision.bases(0, 0)[0], Recipe(epochs=1), 8, 3)[0]
+                for name in ("float32", "bf16")
+            ]
+            assert any(not torch.equal(a, b) for a, b in zip(*(model.parameters() for model in kept), strict=True))
+        else:
+            assert "this processor has no unit for bf16" in said[1]
+
+
 def test_an_unknown_part_is_refused(small):
     with pytest.raises(
-        InputError, match="scale has no part 'speed': choose from attention, corpus, processes, precision"
+        InputError, match="scale has no part 'speed': choose from attention, corpus, processes, precision, fine-tuning"
     ):
         scale.measure(small("speed"), print)
     with pytest.raises(InputError, match="megabytes must be above 0"):

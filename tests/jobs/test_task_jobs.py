@@ -6,7 +6,7 @@ import re
 
 import pytest
 import tiny
-from tiny import silent
+from tiny import silent, weights
 
 from minilm.errors import InputError
 from minilm.jobs.evaluate import EvaluateOptions, evaluate
@@ -16,6 +16,7 @@ from minilm.jobs.predict import PredictOptions, predict
 from minilm.jobs.pretrain import pretrain
 from minilm.pretrained.protocol import open_classifier
 from minilm.text.files import Example
+from minilm.training import precision
 from minilm.training.supervised import Recipe
 from minilm.training.tasks import task_of
 
@@ -93,6 +94,20 @@ def test_what_is_measured_is_what_the_saved_model_gets(kind, fitted):
         assert "weighted average" in table[0] and "precision | recall | F1 | support" in table[0]
     else:
         assert not table
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_kind_learns_in_bf16_and_is_measured_in_float32(kind, fitted, book, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "bf16_units", lambda: ["pretended"])
+    data, folder, _ = fitted[kind]
+    given = dict(model=str(book), task=kind, test=str(data), recipe=ONE, precision="bf16")
+    measured = finetune(FinetuneOptions(str(data), out=tmp_path / "out", **given), silent)
+    assert evaluate(EvaluateOptions(tmp_path / "out", str(data)), silent) == pytest.approx(measured, rel=1e-4)
+    rounded, exact = weights(tmp_path / "out"), weights(folder)
+    moved = sum((rounded[name] - start).square().sum() for name, start in weights(book).items() if name in rounded)
+    apart = sum((rounded[name] - exact[name]).square().sum() for name in exact if name in weights(book))
+    assert rounded.keys() == exact.keys() and 0 < apart < 0.2 * moved
+    assert all(tensor.dtype == exact[name].dtype for name, tensor in rounded.items())
 
 
 def test_every_kind_predicts_from_a_file_and_from_the_command_line(fitted):

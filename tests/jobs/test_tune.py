@@ -87,7 +87,7 @@ def test_F32_an_adapter_is_opened_again_bit_for_bit(tune, books, tmp_path, monke
     with torch.no_grad():
         assert torch.equal(model(ids, None, ids != 0), loaded.model(ids, None, ids != 0))
     files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert files == {WEIGHTS, SETTINGS, CHECKSUMS, "metrics.jsonl", "notes.txt"}
+    assert files == {WEIGHTS, SETTINGS, CHECKSUMS, "metrics.jsonl", "notes.txt", "training.lock"}
     assert all(torch.equal(before[name], weights(books[0])[name]) for name in before)  # the base is as it was
     if tune == "adaptive":
         ranks = json.loads((tmp_path / "out" / SETTINGS).read_text(encoding="utf-8"))["ranks"]

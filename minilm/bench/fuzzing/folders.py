@@ -28,9 +28,10 @@ from minilm.pretrained.protocol import ARCHITECTURES, open_model, save_model
 from minilm.text.causal_tokenizer import train_bytes
 from minilm.text.store import Store, open_store, write_store
 from minilm.text.tokenizer import Tokenizer, train_characters, train_wordpiece
+from minilm.training.last_digits import check_products, check_threads
 from minilm.training.loop import Progress
 from minilm.training.optimizer import AdamW, Optimizer, parameter_groups
-from minilm.training.state import add_metrics, check_corpus, check_threads, load_state, restore, save_state, snapshot
+from minilm.training.state import add_metrics, check_corpus, load_state, restore, save_state, snapshot
 
 SIZES = dict(width=12, layers=1, heads=3, feed_forward=20, max_length=24)
 
@@ -181,6 +182,7 @@ def read_run(case: Case, note: Note) -> Progress:
     if state is None:
         raise InputError(f"{case.folder} holds no run to resume.")
     check_corpus(case.folder, Path("numbers-0123456789ab"), state)
+    check_products(case.folder, state)
     check_threads(case.folder, state, note)
     model, optimizer, generator = tiny_run()
     progress = Progress(0, 0, 0.0)
