@@ -22,15 +22,10 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from minilm.errors import InputError
 from minilm.examples.labels import IGNORED
 from minilm.layers.crf import CRF
-from minilm.layers.products import chosen_products
-
-MANY = 2**20  # logits; below this, nothing is gained
-SMALLEST = 1e-30  # a probability that may have lost digits; float32 ends at 1e-38
 
 
 class Loss(NamedTuple):
@@ -65,42 +60,11 @@ def cross_entropy(
             raise InputError(
                 f"label {wrong} is outside 0..{K - 1}, the {K} classes of the logits; mark what does not count by -100."
             )
-    if not label_smoothing and takes_shortcut(z):
-        return _mean(_SoftmaxLoss.apply(z, y))
     log_y_hat = z.log_softmax(dim=-1)  # [N, K]; one kernel, and half the time of z − z.logsumexp
     losses = -log_y_hat.gather(-1, y[:, None])[:, 0]  # [N]
     if label_smoothing:
         losses = (1 - label_smoothing) * losses - label_smoothing * log_y_hat.mean(dim=-1)
     return _mean(losses)
-
-
-def takes_shortcut(z: Float[Tensor, "N K"]) -> bool:
-    """Whether the gradient of log softmax is written by hand: for many numbers, and where speed may change the last digits."""
-    return chosen_products() == "onednn" and z.numel() >= MANY and z.dtype == torch.float32
-
-
-class _SoftmaxLoss(torch.autograd.Function):
-    r"""ℓᵢ = −log pᵢ(yᵢ) with pᵢ = softmax(zᵢ), and with δᵢ = ∂L/∂ℓᵢ:  ∂L/∂zᵢₖ = δᵢ (pᵢₖ − 1[k = yᵢ]).  F08.
-
-    A third of the time: the exponentials are computed once instead of twice, and no table of zeros is filled with one entry a row.
-    """
-
-    @staticmethod
-    def forward(ctx, z, y):
-        p = z.softmax(dim=-1)
-        p_y = p.gather(-1, y[:, None])[:, 0]
-        losses = -p_y.log()
-        rounded = p_y < SMALLEST
-        if rounded.any():  # few rows if any: they get the logarithm that cannot round to that of 0
-            losses[rounded] = -z[rounded].log_softmax(dim=-1).gather(-1, y[rounded, None])[:, 0]
-        ctx.save_for_backward(p, y)
-        return losses
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_losses):
-        p, y = ctx.saved_tensors
-        return (p * d_losses[:, None]).scatter_add_(-1, y[:, None], -d_losses[:, None]), None
 
 
 def candidate_cross_entropy(

@@ -7,8 +7,6 @@ from torch.nn import functional as F
 
 from minilm.errors import InputError
 from minilm.examples.labels import IGNORED
-from minilm.layers.products import has_onednn, products
-from minilm.training import losses
 from minilm.training.losses import binary_cross_entropy, cross_entropy, l2
 
 B, T, K = 3, 5, 7
@@ -177,60 +175,3 @@ def test_l2_has_the_parameter_itself_for_gradient():
         torch.testing.assert_close(gradient, parameter.detach(), atol=1e-12, rtol=0)
     with pytest.raises(InputError, match="no parameters"):
         l2([])
-
-
-# ---- the gradient of log softmax by hand, which is taken where speed may change the last digits
-
-
-@pytest.fixture
-def by_hand(monkeypatch):
-    """The shortcut is taken, whatever the size; what it is applied to is counted."""
-    if not has_onednn():
-        pytest.skip("this PyTorch has no oneDNN that multiplies (2026-11-27)")
-    monkeypatch.setattr(losses, "MANY", 1)
-    taken, apply = [], losses._SoftmaxLoss.apply
-    monkeypatch.setattr(losses._SoftmaxLoss, "apply", lambda z, y: taken.append(z.shape) or apply(z, y))
-    with products("onednn"):
-        yield taken
-
-
-def test_F08_by_hand_equals_double_precision_in_value_and_gradient(by_hand):
-    z, y = draw(B, T, K).detach().float().requires_grad_(), labels(B, T)
-    y[0, 1:4] = y[2, 4] = IGNORED
-    doubles = z.detach().double().requires_grad_()
-    value, count = cross_entropy(z, y)
-    assert (count, by_hand) == (B * T - 4, [(B * T - 4, K)])
-    expected = F.cross_entropy(doubles.flatten(0, 1), y.flatten(), ignore_index=-100)
-    torch.testing.assert_close(value.double(), expected, atol=1e-6, rtol=0)
-    mine, theirs = gradients((value, z), (expected, doubles))
-    torch.testing.assert_close(mine.double(), theirs, atol=1e-7, rtol=0)
-
-
-def test_F08_by_hand_survives_a_probability_that_rounds_to_nothing(by_hand):
-    z = torch.tensor([[0.0, 1000.0], [80.0, 0.0], [3.0, 4.0]], requires_grad=True)
-    value, _ = cross_entropy(z, torch.tensor([0, 1, 0]))
-    torch.testing.assert_close(value.item(), (1000 + 80 + math.log(1 + math.e)) / 3, atol=1e-4, rtol=0)
-    (dz,) = torch.autograd.grad(value, z)
-    p = z.detach().double().softmax(dim=-1)
-    torch.testing.assert_close(dz.double(), (p - torch.eye(2).double()[[0, 1, 0]]) / 3, atol=1e-7, rtol=0)
-
-
-def test_F08_by_hand_says_that_it_cannot_be_differentiated_again(by_hand):
-    z = draw(B, K).detach().float().requires_grad_()
-    (dz,) = torch.autograd.grad(cross_entropy(z, labels(B)).value, z, create_graph=True)
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        dz.sum().backward()
-
-
-def test_F08_by_hand_is_for_large_tables_in_single_precision_and_without_smoothing(by_hand, monkeypatch):
-    z = draw(B, K)
-    cross_entropy(z, labels(B))  # double precision
-    cross_entropy(z.float(), labels(B), 0.1)
-    monkeypatch.setattr(losses, "MANY", B * K + 1)
-    cross_entropy(z.float(), labels(B))
-    monkeypatch.setattr(losses, "MANY", B * K)
-    with products("torch"):
-        cross_entropy(z.float(), labels(B))
-    assert by_hand == []
-    cross_entropy(z.float(), labels(B))
-    assert by_hand == [(B, K)]
