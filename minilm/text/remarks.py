@@ -68,9 +68,8 @@ class Seen:
         self.lost_in: dict[str, str] = {}  # for each such character, the first word that has it
         self.first_empty = ""
         self.effects: dict[str, str] = {}  # what happens to each character so far
-        self.plain = "".join(
-            c for c in map(chr, range(128)) if not effect(tokenizer, c)
-        ).encode()  # of ASCII, all is kept
+        ascii_kept = (c for c in map(chr, range(128)) if not effect(tokenizer, c))
+        self.plain = "".join(ascii_kept).encode()
 
     def add(self, texts: list[str], rows: list[list[int]] | None = None) -> None:
         """Count what the tokenizer does not see of some texts more. `rows` are their ids, if somebody has them."""

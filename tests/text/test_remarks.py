@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from minilm.text import remarks
-from minilm.text.remarks import remark, unknown_share
+from minilm.text.remarks import Seen, remark, unknown_share
+from minilm.text.store import write_store
 from minilm.text.tokenizer import Tokenizer, train_characters, train_wordpiece
 
 TRAINED = "the old house stood by the river . schön café , ein haus am fluss ! 北京 かき\n"
@@ -143,3 +144,24 @@ def test_unknown_share_of_lists_and_of_memory_maps(tmp_path, tokenizer, monkeypa
         unknown_share(ids, tokenizer) == unknown_share(mapped, tokenizer) == unknown_share(iter(ids), tokenizer) == 0.4
     )
     assert unknown_share([], tokenizer) == 0 and unicodedata.name("☃") == "SNOWMAN"
+
+
+def test_ids_that_somebody_has_say_the_same_as_asking_again(tokenizer, monkeypatch):
+    texts = ["The old ☃ stood by ☃ , (schön) Café", "鹏 ☃", "the house", "a\u200b [MASK]", "", "\x1c"]
+    asked, given = Seen(tokenizer), Seen(tokenizer)
+    asked.add(texts)
+    asked.add(texts[:2])
+    for some in (texts, texts[:2]):
+        given.add(some, tokenizer.ids(some))
+    said = list(asked.sentences("the texts", ""))
+    assert list(given.sentences("the texts", "")) == said and len(said) == 5
+    given.add(["the house"], [[tokenizer.unknown]])  # it believes what it is given
+    assert given.empty == asked.empty + 1
+
+
+def test_a_prepared_corpus_says_what_its_whole_text_would_say(tmp_path, tokenizer):
+    lines = ["the old ☃ house", "schön ☃ river", "鹏 ☃", "the house\u200b stood"]
+    documents, said, seen = [lines[:2], lines[2:]], [], Seen(tokenizer)
+    write_store(documents, tokenizer, tmp_path / "store", see=seen.add)
+    remark(tokenizer, lines, "the text", said.append)
+    assert list(seen.sentences("the text", "")) == said and len(said) == 4

@@ -81,6 +81,17 @@ def test_F36_scores_are_the_means_that_loops_give():
 
 
 @torch.no_grad()
+def test_F36_one_reading_gives_the_losses_of_the_model_that_trains_and_the_scores_of_its_weights():
+    model = new_model(2, seed=4).eval()
+    found, known = measured(model, ROWS), can_be_known(ROWS)
+    each = -model(ROWS.ids[:, :-1]).log_softmax(-1).gather(-1, ROWS.ids[:, 1:, None])[..., 0]  # attention fused
+    torch.testing.assert_close(torch.tensor(found["by place"]), each.mean(dim=0), atol=1e-5, rtol=0)
+    assert found[REPEATED] == pytest.approx(float(each[known].mean()), abs=1e-5) != float(each.mean())
+    scores = head_scores(model.encoder(ROWS.ids, need_weights=True).attentions, ROWS)
+    assert {name: found[name] for name in scores} == scores
+
+
+@torch.no_grad()
 def test_F36_cut_links_are_links_with_a_bias_of_minus_infinity():
     model = new_model(1, seed=1).eval()
     for distance in (1, 5):
