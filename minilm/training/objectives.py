@@ -20,6 +20,7 @@ from minilm.training.head_losses import has_classes, loss_without_classes
 from minilm.training.loop import Step
 from minilm.training.losses import Loss, candidate_cross_entropy, crf_loss, cross_entropy
 from minilm.training.objective import Mean, Unchanging
+from minilm.training.vocabulary_loss import vocabulary_loss
 
 FIRST = 0.1  # the share of a run in which next sentence has its whole weight
 
@@ -56,7 +57,7 @@ class BertPretraining:
         assert batch.labels is not None and batch.nsp_labels is not None
         masked = (batch.labels.flatten() != IGNORED).nonzero().flatten()  # [M]
         output = model(batch.input_ids, batch.token_type_ids, batch.attention_mask, masked)
-        mlm = cross_entropy(output.mlm_logits, batch.labels.flatten()[masked])
+        mlm = vocabulary_loss(output.mlm_logits, batch.labels.flatten()[masked])
         nsp = cross_entropy(output.nsp_logits, batch.nsp_labels)
         return mlm, nsp, (output.nsp_logits.argmax(dim=-1) == batch.nsp_labels).sum()
 
@@ -144,7 +145,7 @@ class CausalLM(Unchanging):
     def compare(self, logits: Tensor, labels: Tensor, batch: Batch, label_smoothing: float) -> Loss:
         """The loss of these logits: over all tokens, or over the candidates of the batch."""
         if batch.candidates is None or batch.candidate_weights is None:
-            return cross_entropy(logits, labels, label_smoothing)
+            return vocabulary_loss(logits, labels, label_smoothing)
         return candidate_cross_entropy(logits, labels, batch.candidates, batch.candidate_weights)
 
     def logits(

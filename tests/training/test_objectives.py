@@ -272,6 +272,7 @@ def test_F28_classification_is_measured_without_smoothing_over_everything_that_c
 
 
 def test_F08_head_only_trains_without_dropout():
+    torch.manual_seed(0)  # one draw of dropout in a thousand leaves the loss where it was
     model, batch = classifier("text", dropout=0.5).train(), labelled_batch("text")
     without = Classification().loss(model.eval(), batch).value
     torch.testing.assert_close(Classification(head_only=True).step(model.train(), batch).loss, without)
