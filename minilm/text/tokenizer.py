@@ -28,6 +28,7 @@ from minilm.text.vocabulary import (
     fitting,
     learn_pieces,
     lines_of,
+    long_words,
     room_for_pieces,
     say_what_differs,
     with_bert_template,
@@ -247,20 +248,23 @@ def train_wordpiece(
     between longer pieces, so the same text gives a different vocabulary in every run (huggingface/tokenizers #1794). We
     fix the numbers by listing those pieces among the trainer's special tokens.
 
+    A word of more than 100 characters becomes [UNK] in any case, so nothing is learned from it, and `note` hears of it.
+
     Raises InputError if `vocab_size` leaves no room beside the special tokens.
     """
     room = room_for_pieces(vocab_size)
     normalizer, pre_tokenizer = bert_normalizer(lowercase, strip_accents), pre_tokenizers.BertPreTokenizer()
-    counts = commonest_characters(lines_of(files), normalizer)
+    without = long_words(files, normalizer, pre_tokenizer, note)
+    counts = commonest_characters(lines_of(files, without), normalizer)
     pieces = {
         c: [c, f"##{c}"] if len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{c}"))) == 1 else [c]
         for c in counts
     }
     alphabet = first_characters(counts, pieces, room)
-    vocabulary = learn_pieces(files, vocab_size, pieces, alphabet, normalizer, pre_tokenizer)
+    vocabulary = learn_pieces(files, without, vocab_size, pieces, alphabet, normalizer, pre_tokenizer)
     if more := fitting([c for c in counts if c not in alphabet], pieces, vocab_size - len(vocabulary)):
         alphabet += more
-        vocabulary = learn_pieces(files, vocab_size, pieces, alphabet, normalizer, pre_tokenizer)
+        vocabulary = learn_pieces(files, without, vocab_size, pieces, alphabet, normalizer, pre_tokenizer)
     say_what_differs(note, len(vocabulary), vocab_size, counts, set(alphabet))
     return wordpiece(vocabulary, normalizer, pre_tokenizer, decoders.WordPiece())
 

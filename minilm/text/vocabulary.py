@@ -1,7 +1,8 @@
 """Vocabularies: what gets a token (special tokens, characters, longer pieces), and the library's WordPiece around one."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import tokenizers
@@ -19,6 +20,9 @@ NAMES = {
 }
 SPECIAL_TOKENS = tuple(NAMES.values())
 
+LONGEST_WORD = 100  # characters; the library makes a longer word [UNK], whatever the vocabulary holds
+# what may be or hold a longer word; a character becomes four at most, and each Chinese one is a word of its own
+LONG_RUN = re.compile(rf"[^ \t\n\r\u4e00-\u9fff]{{{LONGEST_WORD // 4 + 1},}}")
 COVERAGE = 0.9999  # the share of the text whose characters enter a vocabulary before any longer piece
 
 
@@ -45,8 +49,12 @@ def fitting(characters: list[str], pieces: dict[str, list[str]], room: int) -> l
     return chosen
 
 
-def learn_pieces(files, vocab_size, pieces, alphabet, normalizer, pre_tokenizer) -> dict[str, int]:
-    """The vocabulary that the library learns from the files with the characters of `alphabet`, as {piece: id}."""
+def learn_pieces(files, without, vocab_size, pieces, alphabet, normalizer, pre_tokenizer) -> dict[str, int]:
+    """The vocabulary that the library learns from the files with the characters of `alphabet`, as {piece: id}.
+
+    `without` is what `long_words` found: for every pair of pieces the library looks through the whole of every word that holds
+    it, so one word of a megabyte would take minutes, and teach nothing.
+    """
     learner = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
     learner.normalizer, learner.pre_tokenizer = normalizer, pre_tokenizer
     trainer = trainers.WordPieceTrainer(
@@ -56,8 +64,32 @@ def learn_pieces(files, vocab_size, pieces, alphabet, normalizer, pre_tokenizer)
         limit_alphabet=len(alphabet),
         show_progress=False,
     )
-    learner.train([str(file) for file in files], trainer)
+    if without:
+        learner.train_from_iterator(lines_of(files, without), trainer)
+    else:
+        learner.train([str(file) for file in files], trainer)
     return learner.get_vocab()
+
+
+def long_words(files: list[Path], normalizer, pre_tokenizer, note: Note) -> dict[str, str]:
+    """The runs of characters with a word of more than `LONGEST_WORD`, and what is left of each without these words.
+
+    `note` hears of them.
+    """
+    left: dict[str, str] = {}
+    found: dict[str, None] = {}  # a set that keeps its order
+    for run in (run for line in lines_of(files) for run in LONG_RUN.findall(line)):
+        if run not in left:
+            words = [word for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(run))]
+            if too_long := [word for word in words if len(word) > LONGEST_WORD]:
+                found.update(dict.fromkeys(too_long))
+                left[run] = " ".join(word for word in words if len(word) <= LONGEST_WORD)
+    if found:
+        note(
+            f"{len(found):,} different word(s) have more than {LONGEST_WORD} characters, such as '{next(iter(found))[:20]}…': "
+            "they become [UNK], and the vocabulary learns nothing from them."
+        )
+    return left
 
 
 def room_for_pieces(vocab_size: int) -> int:
@@ -86,10 +118,12 @@ def percent(share: float) -> str:
     return f"{share:.2%}" if share >= 0.0001 else "less than 0.01%"
 
 
-def lines_of(files: list[Path]) -> Iterator[str]:
+def lines_of(files: list[Path], without: Mapping[str, str] = {}) -> Iterator[str]:
+    """The lines of the files, without what `long_words` found."""
     for file in files:
         with open(file, encoding="utf-8") as lines:
-            yield from lines
+            for line in lines:
+                yield LONG_RUN.sub(lambda run: without.get(run[0], run[0]), line) if without else line
 
 
 def commonest_characters(lines: Iterable[str], normalizer: normalizers.Normalizer) -> dict[str, int]:
@@ -108,7 +142,9 @@ def commonest_characters(lines: Iterable[str], normalizer: normalizers.Normalize
 def wordpiece_backend(
     vocabulary: dict[str, int], normalizer, pre_tokenizer, decoder, unknown: str = "[UNK]"
 ) -> tokenizers.Tokenizer:
-    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=unknown, max_input_chars_per_word=100))
+    backend = tokenizers.Tokenizer(
+        models.WordPiece(vocabulary, unk_token=unknown, max_input_chars_per_word=LONGEST_WORD)
+    )
     backend.normalizer, backend.pre_tokenizer, backend.decoder = normalizer, pre_tokenizer, decoder
     return backend
 

@@ -171,3 +171,13 @@ def test_another_frame_is_refused():
     )
     again = Tokenizer.from_json(json.dumps(file))
     assert again.backend.encode("a b").ids == again.pair(again.ids(["a b"])[0])[0]
+
+
+def test_a_panic_of_the_library_is_one_sentence():
+    """A frame whose special token the file does not describe stops the library's Rust code; that is no `Exception` in Python."""
+    file = json.loads(CHARACTERS.to_json())
+    del file["post_processor"]["special_tokens"]["[CLS]"]
+    with pytest.raises(
+        InputError, match="^my file: the tokenizer's post_processor does not fit its vocabulary .*no entry"
+    ):
+        Tokenizer.from_json(json.dumps(file), "my file")

@@ -8,12 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tokenizers import pre_tokenizers
 
 from minilm.errors import InputError
 from minilm.files.notes import Notes, unheard
 from minilm.text.prepare import learn_vocabulary, prepare
-from minilm.text.tokenizer import Tokenizer, train_characters, train_wordpiece, vocabulary_of
-from minilm.text.vocabulary import first_characters
+from minilm.text.tokenizer import Tokenizer, bert_normalizer, train_characters, train_wordpiece, vocabulary_of
+from minilm.text.vocabulary import LONG_RUN, LONGEST_WORD, first_characters
 
 TOP = Path(__file__).parents[2]
 SCRIPTS = {
@@ -159,3 +160,63 @@ def test_the_same_text_gives_the_same_vocabulary_in_every_process_also_when_char
     answers = {run.communicate()[0] for run in runs}
     assert all(run.returncode == 0 for run in runs)
     assert len(answers) == 1
+
+
+# ---- words of more than 100 characters
+
+
+def without_long_words(text: str, lowercase: bool, accents: bool) -> tuple[str, set[str]]:
+    """The text as the tokenizer splits it, word by word, and the words that are too long: the slow and simple way."""
+    normalise, split = bert_normalizer(lowercase, accents).normalize_str, pre_tokenizers.BertPreTokenizer()
+    lines = [[word for word, _ in split.pre_tokenize_str(normalise(line))] for line in text.split("\n")]
+    long = {word for line in lines for word in line if len(word) > LONGEST_WORD}
+    return "\n".join(" ".join(word for word in line if word not in long) for line in lines), long
+
+
+def text_with_runs(script: str, rng: random.Random) -> str:
+    """Words of ordinary lengths, and runs of 20 to 240 characters, some with marks, odd spaces and Chinese in them."""
+    words = text_in(script, rng, 150).split(" ")
+    for _ in range(25):
+        letters = SCRIPTS["English" if script == "mixed" else script][: rng.randint(2, 40)]
+        run = "".join(rng.choices(letters, k=rng.choice((20, 34, 60, 99, 100, 101, 102, 240))))
+        for odd in rng.choices(["", ".", "\u00a0", "\u200b", "\x1c", "\u0301", "中", "İ", "ﬁ", "ᾂ", "\u3000"], k=2):
+            place = rng.randint(0, len(run))
+            run = run[:place] + odd + run[place:]
+        words.insert(rng.randint(0, len(words)), run)
+    return " ".join(words)
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize("script", ["English", "Korean", "Vietnamese", "Thai", "Chinese", "mixed"])
+def test_nothing_is_learned_from_words_that_are_too_long(script, lowercase, tmp_path):
+    rng, some, file, slow = random.Random(script), 0, tmp_path / "text.txt", tmp_path / "slow.txt"
+    for accents in (True, False):
+        text = text_with_runs(script, rng)
+        file.write_text(text, encoding="utf-8", newline="\n")
+        shorter, long = without_long_words(text, lowercase, accents)
+        slow.write_text(shorter, encoding="utf-8", newline="\n")
+        notes = Notes(unheard)
+        mine = train_wordpiece([file], 400, lowercase, accents, notes)
+        assert mine.to_json() == train_wordpiece([slow], 400, lowercase, accents).to_json()
+        said = [line for line in notes.lines if "different word(s)" in line]
+        assert [line.split(" ")[0] for line in said] == [str(len(long))] * bool(long)
+        some += len(long)
+        for word in long:
+            assert set(mine.ids([word])[0]) == {mine.unknown}
+    assert bool(some) == (script != "Chinese")  # each character is a word there
+
+
+def test_no_character_becomes_more_than_the_search_allows_for():
+    normalise = bert_normalizer(lowercase=True, strip_accents=True).normalize_str
+    longest = max(len(normalise(chr(c))) for c in range(1, 0x110000) if not 0xD800 <= c < 0xE000)
+    assert longest <= 4
+    assert LONG_RUN.fullmatch("ᾂ" * (LONGEST_WORD // 4 + 1)) and not LONG_RUN.search("a" * (LONGEST_WORD // 4))
+
+
+def test_one_word_of_a_megabyte_does_not_stop_the_training(tmp_path):
+    """(It would take minutes.)"""
+    file, notes = tmp_path / "text.txt", Notes(unheard)
+    file.write_text("one two three\n" + "".join(random.Random(0).choices("abcdefghij", k=2**20)), encoding="utf-8")
+    vocabulary = vocabulary_of(train_wordpiece([file], 200, note=notes))
+    assert "one" in vocabulary and not any("j" in piece for piece in vocabulary)
+    assert notes.lines[0].startswith("1 different word(s) have more than 100 characters, such as '")
