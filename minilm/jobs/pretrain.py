@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ from minilm.training.objectives import BertPretraining, CausalLM
 from minilm.training.precision import check_precision, refuse_unknown
 from minilm.training.run import Optimisation, TrainingRun
 from minilm.training.schedule import Budget
-from minilm.training.state import check_corpus, check_folder, load_state, plain
+from minilm.training.state import check_corpus, check_folder, load_state, plain, unchanged_since_now
 from minilm.training.team import Team, joined
 from minilm.training.watching import Watcher
 
@@ -259,6 +260,7 @@ def pretrain_in(team: Team, o: PretrainOptions, say: Callable[[str], None]) -> d
     check_precision(o.precision, device)
     writer = tensorboard_writer(o.out, o.tensorboard and team.leads)
     with team.leader_first():
+        check_again = unchanged_since_now(o.out)
         state = load_state(o.out, o.resume_at) if o.resume else None
         if team.leads:
             check_folder(o.out, o, state, o.resume)
@@ -280,9 +282,8 @@ def pretrain_in(team: Team, o: PretrainOptions, say: Callable[[str], None]) -> d
     say(
         f"{parameter_count(model):,} parameters, {prepared.train}, budget {o.budget}, on {device}{team.in_words(accumulate)}"
     )
-    if team.leads:
-        notes.write(o.out, add=o.resume)
-    watcher = Watcher(o.out, o.watch, model, prepared.tokenizer)
+    on_report = reports(writer, Watcher(o.out, o.watch, model, prepared.tokenizer))
+    shown: dict[str, Any] = dict(title="pretraining", bar=o.progress, say=say, on_report=on_report)
     measured = run.train_in(
         o.out,
         [batch.to(device) for batch in held_out],
@@ -290,10 +291,8 @@ def pretrain_in(team: Team, o: PretrainOptions, say: Callable[[str], None]) -> d
         facts={"options": plain(o), "corpus": prepared.folder.name, "accumulate": accumulate} | facts,
         state=state[0] if state else None,
         evaluations=o.evaluations,
-        title="pretraining",
-        bar=o.progress,
-        say=say,
-        on_report=reports(writer, watcher),
+        **shown,
+        first=(check_again, partial(notes.write, o.out, add=o.resume)),
     )
     if team.leads:
         draw(o.out, o.objective.curves, say)

@@ -169,13 +169,15 @@ class TrainingRun:
         bar: bool = True,
         say: Callable[[str], None] = print,
         on_report: Callable[[dict], None] | None = None,
+        first: Iterable[Callable[[], None]] = (),
     ) -> dict[str, float]:
         """Train in the run folder `out`, from `state` if it is given, and return the last measurement.
 
         Before the first step, `evaluations` times over the run, and after Ctrl-C, the model is measured on `held_out`, saved,
         and reported to `say` and `on_report`. `facts` are stored with the state, so that a resumed run can be compared with
         them. Raises KeyboardInterrupt after Ctrl-C, so that nothing that follows takes an unfinished model for a finished one;
-        raises InputError if another process trains in `out`, or if the run diverges.
+        raises InputError if another process trains in `out`, or if the run diverges. What is in `first` is called as soon as no
+        other process can write there; if it raises an error, the run ends before it has written anything.
         """
         if not self.team.leads:  # it neither measures nor saves
             if state is not None:
@@ -185,6 +187,8 @@ class TrainingRun:
                 raise KeyboardInterrupt
             return {}
         with alone_in(out):
+            for call in first:
+                call()
             return self.train_alone_in(out, held_out, save_model, facts, state, evaluations, title, bar, say, on_report)
 
     def train_alone_in(

@@ -10,6 +10,7 @@ training_state/latest.json                         the name of the last complete
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -226,6 +227,24 @@ def check_folder(out: Path, options, state: tuple[dict, dict] | None, resume: bo
     if changed:
         lines = ", ".join(f"{name} was {before.get(name)} and is {now[name]}" for name in changed)
         raise InputError(f"{out} was started with other options ({lines}): resume it with the same ones.")
+
+
+def unchanged_since_now(out: Path) -> Callable[[], None]:
+    """What to call later, when no other process can write into the folder: it raises InputError if one has done so meanwhile."""
+    path = out / "training_state" / "latest.json"  # which names a state and has its seal
+
+    def now() -> bytes | None:
+        return path.read_bytes() if path.exists() else None
+
+    before = now()
+
+    def check_again() -> None:
+        if now() != before:
+            raise InputError(
+                f"another process has trained in {out} meanwhile: add --resume to go on from there, or choose another --out."
+            )
+
+    return check_again
 
 
 def check_corpus(out: Path, prepared: Path, state: tuple[dict, dict] | None) -> None:

@@ -1,7 +1,9 @@
-"""`finetune` and `prompt` write into a folder alone: a second process gets one sentence, and the first one its model."""
+"""`pretrain`, `finetune` and `prompt` write into a folder alone: a second process gets one sentence, the first one its model."""
 
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,9 @@ from tiny import DATA, same, silent
 from minilm.errors import InputError
 from minilm.files.lock import alone_in
 from minilm.files.tensors import read_safetensors
-from minilm.jobs import finetune as finetuning, prompt as prompting
+from minilm.jobs import finetune as finetuning, pretrain as pretraining, prompt as prompting
 from minilm.jobs.finetune import FinetuneOptions, finetune
-from minilm.jobs.pretrain import pretrain
+from minilm.jobs.pretrain import PretrainOptions, pretrain
 from minilm.jobs.prompt import PromptOptions, prompt
 from minilm.pretrained.protocol import open_pretraining
 from minilm.training.supervised import Recipe
@@ -116,3 +118,54 @@ def test_the_folder_is_free_again_however_a_run_ends(job, tmp_path, monkeypatch)
 def test_a_prompt_that_keeps_nothing_takes_no_folder(job, monkeypatch):
     monkeypatch.setattr(prompting, "alone_in_new", lambda out: pytest.fail("there is no folder"))
     assert job.run(None)["accuracy"] is not None
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_another_process_has_trained_meanwhile_is_left_as_it_is(resume, tmp_path, monkeypatch):
+    """It looked at the folder before the other process ended there, and is still preparing its text."""
+    options = tiny.options(tmp_path / "run", steps=4, evaluations=2)
+    if resume:
+        stop_after(1, options, monkeypatch)
+        options = replace(options, resume=True)
+    prepare, left = pretraining.prepare_for, []
+
+    def prepare_slowly(*arguments):
+        monkeypatch.setattr(pretraining, "prepare_for", prepare)
+        pretrain(options, silent)
+        left.append(contents(options.out))
+        return prepare(*arguments)
+
+    monkeypatch.setattr(pretraining, "prepare_for", prepare_slowly)
+    with pytest.raises(
+        InputError, match=r"run meanwhile: add --resume to go on from there, or choose another --out\.$"
+    ):
+        pretrain(options, silent)
+    assert [contents(options.out)] == left
+    assert pretrain(replace(options, resume=True), silent)["step"] == 4
+
+
+def stop_after(steps: int, options: PretrainOptions, monkeypatch) -> None:
+    """A run that is stopped by Ctrl-C after so many steps."""
+    made = pretraining.batches_for
+
+    def stopping(*arguments):
+        batches = made(*arguments)
+        get = type(batches).__getitem__
+
+        class Stopping(type(batches)):
+            def __getitem__(self, i):
+                if i == steps:
+                    signal.raise_signal(signal.SIGINT)
+                return get(self, i)
+
+        batches.__class__ = Stopping
+        return batches
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretraining, "batches_for", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(options, silent)
