@@ -81,6 +81,7 @@ GRID = [
     Variant("muon-0.02", "Muon at 0.02?", dict(muon_learning_rate=0.02)),
     Variant("muon-0.005-short", "Muon at 0.005, with as many minutes?", dict(muon_learning_rate=0.005), steps=0.85),
     Variant("muon-0.01-short", "Muon at 0.01, with as many minutes?", dict(muon_learning_rate=0.01), steps=0.85),
+    Variant("bf16", "products in bf16, where the machine has a unit for them?", dict(precision="bf16")),
     Variant("steps-double", "what would twice the steps bring? (not an equal budget)", steps=2.0),
 ]
 
