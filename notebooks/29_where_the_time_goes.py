@@ -298,7 +298,9 @@ agree("minilm/layers/attention.py, both ways", fused, readable, atol=1e-6)
 
 # %% [markdown]
 # The loss can be treated in the same way. Its gradient is known without autograd, $\delta z = (\text{softmax}(z) - y)/M$, so
-# a piece of the logits can be computed, turned into its part of the loss and of the gradients, and forgotten:
+# a piece of the logits can be computed, turned into its part of the loss and of the gradients, and forgotten. (Where `minilm` is
+# told to multiply with oneDNN, it uses the same gradient in one piece: the table of $\text{softmax}(z)$ is kept and becomes
+# $\delta z$, which saves time but no memory; see [`vocabulary_loss.py`](../minilm/training/vocabulary_loss.py).)
 
 
 # %%
