@@ -31,6 +31,8 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     """The campaign against each target in turn; the minutes of the processor are shared evenly among them."""
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise InputError(f"minilm bench fuzz needs {', '.join(missing)}: pip install 'minilm[test]'.")
+    if options.guided and importlib.util.find_spec("atheris") is None:
+        raise InputError("--guided needs atheris, which is not installed: pip install atheris (Linux and macOS).")
     from minilm.bench.fuzzing.targets import TARGETS
 
     names = options.targets or tuple(TARGETS)
@@ -38,7 +40,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         raise InputError(f"there is no target {unknown[0]!r}: choose among {', '.join(TARGETS)}.")
     here = options.out / "fuzz"
     shutil.rmtree(here, ignore_errors=True)
-    rows = campaigns(names, 60 * options.minutes / len(names), options.seed, here, options.progress)
+    rows = campaigns(names, 60 * options.minutes / len(names), options.seed, here, options.progress, options.guided)
     for name, row in rows.items():
         keep(row["findings"], here / name)
     say(table_of(rows))
@@ -50,18 +52,25 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     return {"targets": rows}
 
 
-def campaigns(names: Sequence[str], seconds: float, seed: int, home: Path, bar: bool) -> dict[str, dict]:
-    """The campaigns in a process of their own; after a hang or a crash they go on in another one, with the next round."""
+def campaigns(
+    names: Sequence[str], seconds: float, seed: int, home: Path, bar: bool, guided: bool = False
+) -> dict[str, dict]:
+    """The campaigns in a process of their own; after a hang or a crash they go on in another one, with the next round.
+
+    Those that are `guided` by coverage get a process each.
+    """
     from minilm.bench.fuzzing.campaign import HANG, REPORT
 
     rows = {name: Row(seconds) for name in names}
+    module = f"minilm.bench.fuzzing.{'guided' if guided else 'campaign'}"
     with tqdm(total=len(names), desc="targets", disable=None if bar else True, leave=False) as shown:
         while left := [name for name in names if not rows[name].over]:
             shown.update(len(names) - len(left) - shown.n)
+            left = left[:1] if guided else left
             for name in left:
                 (home / name / REPORT).unlink(missing_ok=True)
             parts = [f"{name}:{rows[name].left}:{rows[name].rounds}" for name in left]
-            command = [sys.executable, "-P", "-m", "minilm.bench.fuzzing.campaign", str(seed), str(home), *parts]
+            command = [sys.executable, "-P", "-m", module, str(seed), str(home), *parts]
             surroundings = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
             process = subprocess.run(command, env=surroundings, capture_output=True, check=False)
             for name in left:

@@ -169,6 +169,8 @@ class BenchOptions:
 
     targets: tuple[str, ...] = ()
     """fuzz: the names of the readers; all of them if not given."""
+    guided: bool = False
+    """fuzz: let atheris, which has to be installed, choose inputs by the branches that they reach."""
 
     target: float = 5.0
     """race: the held-out masked-word loss to reach, in nats."""

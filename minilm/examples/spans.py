@@ -19,8 +19,9 @@ from minilm.errors import InputError
 from minilm.examples.batching import Dataset
 from minilm.examples.labelled import dataset
 from minilm.examples.labels import IGNORED
+from minilm.text.library_errors import whole_characters
 from minilm.text.questions import Question
-from minilm.text.tokenizer import Tokenizer, whole_characters
+from minilm.text.tokenizer import Tokenizer
 
 Span = tuple[int, int]
 NO_ANSWER = 0  # [CLS]

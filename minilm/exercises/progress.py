@@ -49,7 +49,7 @@ class Progress:
                     setattr(record, each, {str(sha): str(text) for sha, text in known.get(each, {}).items()})
                 record.hinted = str(known.get("hinted", ""))
                 self.records[name] = record
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             self.records = {}
 
     def file(self, entry: Entry) -> Path:

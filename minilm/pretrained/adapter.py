@@ -42,9 +42,13 @@ class AdapterFile:
     def find_base(self, given: Path | str | None = None) -> Path | str:
         """Where the base lies: `given`, or where it was. Raises InputError if it is not there, or is another model."""
         where = given or published_name(self.base) or self.folder / self.base
-        if published_name(where) is None and not Path(where).exists():
+        try:
+            there = published_name(where) is not None or Path(where).exists()
+        except (OSError, ValueError):  # no path can be so long, or hold such a character
+            there = False
+        if not there:
             raise InputError(
-                f"the adapter {self.folder} needs its base, and {where} does not exist: name it with --base."
+                f"the adapter {self.folder} needs its base, and {str(where):.300} does not exist: name it with --base."
             )
         if (found := fingerprint(where)) != self.base_sha256:
             raise InputError(

@@ -102,7 +102,7 @@ class Architecture:
             return found
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
-                raise
+                raise InputError(str(error) if where in str(error) else f"{where}: {error}") from None
             raise InputError(f"{where} does not describe a classifier: {error!r}.") from None
 
     def guess_head(self, entries: dict, header: dict[str, Tensor], where: str, note: Note) -> HeadConfig | None:

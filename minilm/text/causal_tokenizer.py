@@ -14,6 +14,8 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors,
 
 from minilm.errors import InputError
 from minilm.files.notes import Note, unheard
+from minilm.text.files import refuse_half_characters
+from minilm.text.library_errors import panics_as_errors
 from minilm.text.tokenizer import Tokenizer, bert_normalizer
 from minilm.text.vocabulary import SPECIAL_TOKENS, room_for_pieces, with_bert_template
 
@@ -126,6 +128,7 @@ def name_of(entry: Any, path: Path) -> str | None:
     name = entry.get("content") if isinstance(entry, dict) else entry
     if name and not isinstance(name, str):
         raise InputError(f"{path.parent} has the special token {entry!r:.60}; it must be a text.")
+    refuse_half_characters(name or "", f"{path.parent}: the special token {name!r:.60}")
     return name or None
 
 
@@ -135,7 +138,8 @@ def from_vocabulary(path: Path) -> tokenizers.Tokenizer:
     if not merges.exists():
         raise InputError(f"{path.parent} has a vocab.json and no merges.txt: GPT-2's tokenizer needs both.")
     try:
-        return tokenizers.Tokenizer(models.BPE.from_file(str(path), str(merges)))
+        with panics_as_errors():
+            return tokenizers.Tokenizer(models.BPE.from_file(str(path), str(merges)))
     except Exception as error:  # the library raises a bare Exception for a file it cannot read
         raise InputError(f"{path} and {merges.name} are not a readable tokenizer: {error}.") from None
 

@@ -103,7 +103,7 @@ def open_memory(folder: Path) -> tuple[TranslationMemory, int] | None:
     try:
         pairs = [(str(source), str(target)) for source, target in content["pairs"]]
         return TranslationMemory(pairs, bool(content["fold"])), int(content["neighbours"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path} is not a translation memory ({error!r}): train the model again.") from None
 
 

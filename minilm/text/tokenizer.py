@@ -8,8 +8,7 @@ Source:  Devlin et al. (2019), BERT, §3; Schuster and Nakajima (2012), Japanese
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from tokenizers import Regex, decoders, normalizers, pre_tokenizers
 from minilm.errors import InputError
 from minilm.files.atomic import write_json, write_text
 from minilm.files.notes import Note, unheard
-from minilm.text.files import refuse_half_characters
+from minilm.text.library_errors import panics_as_errors, whole_characters
 from minilm.text.vocabulary import (
     NAMES,
     SPECIAL_TOKENS,
@@ -58,10 +57,9 @@ class Tokenizer:
         self.size = max(vocabulary.values()) + 1
         """The rows that an embedding table needs: the largest id and one more. Ids between may be without a token."""
         try:
-            self._refuse_another_frame()
-        except BaseException as error:  # a panic of the library, which is written in Rust, is no Exception
-            if type(error).__name__ != "PanicException":
-                raise
+            with panics_as_errors():
+                self._refuse_another_frame()
+        except RuntimeError as error:
             raise InputError(f"the tokenizer's post_processor does not fit its vocabulary ({error}).") from None
         # where the vocabulary itself spells out a special token as a word, that word is unknown
         leaks = backend.encode_batch_fast(list(names.values()), add_special_tokens=False)
@@ -183,7 +181,8 @@ class Tokenizer:
         Raises InputError for a file that cannot be read, and for one that frames texts differently from BERT.
         """
         try:
-            backend = tokenizers.Tokenizer.from_str(text)
+            with panics_as_errors():
+                backend = tokenizers.Tokenizer.from_str(text)
             if backend.post_processor is None and all(map(backend.token_to_id, ("[CLS]", "[SEP]"))):
                 with_bert_template(backend)
             return cls(backend)
@@ -210,17 +209,6 @@ class Tokenizer:
             raise InputError(f"there is no tokenizer at {path}.") from None
         except UnicodeDecodeError:
             raise InputError(f"{path} is not a readable tokenizer: it is not UTF-8.") from None
-
-
-@contextmanager
-def whole_characters(texts: Iterable[str]) -> Iterator[None]:
-    """Turn the library's TypeError for text that cannot be encoded as UTF-8 into an InputError that shows the text."""
-    try:
-        yield
-    except TypeError:
-        for text in texts:
-            refuse_half_characters(text, f"the text {text[:40]!r}")
-        raise
 
 
 def bert_normalizer(lowercase: bool, strip_accents: bool | None = None) -> normalizers.Normalizer:

@@ -19,6 +19,7 @@ from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers
 
 from minilm.errors import InputError
 from minilm.text.causal_tokenizer import GPT2, is_causal, open_causal
+from minilm.text.library_errors import panics_as_errors
 from minilm.text.tokenizer import Tokenizer
 from minilm.text.vocabulary import NAMES, with_bert_template, wordpiece_backend
 
@@ -74,7 +75,8 @@ def open_tokenizer(path: Path) -> Tokenizer:
 
 def backend_from(text: str, path: Path) -> tokenizers.Tokenizer:
     try:
-        return tokenizers.Tokenizer.from_str(text)
+        with panics_as_errors():
+            return tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library raises a bare Exception for a file it cannot read
         raise InputError(f"{path} is not a readable tokenizer: {error}.") from None
 

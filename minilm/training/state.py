@@ -284,17 +284,17 @@ def restore(
         return {name.removeprefix(kind): tensor for name, tensor in tensors.items() if name.startswith(kind)}
 
     if not {"generator", "progress"} <= tensors.keys():
-        raise InputError("the saved state was not written by minilm: begin again in another --out.")
+        raise InputError(f"the saved state in {out} was not written by minilm: begin again in another --out.")
     try:
-        load_weights(model, part("model."), "the saved state")
+        load_weights(model, part("model."), f"the saved state in {out}")
         optimizer.load_state(part("optimizer."))
         generator.set_state(tensors["generator"].cpu())
         step, tokens, progress.seconds = tensors["progress"].tolist()
         progress.step, progress.tokens = int(step), int(tokens)
         if not 0 <= progress.seconds < float("inf"):
             raise ValueError(f"{progress.seconds} seconds")
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(str(error) if str(out) in str(error) else f"{out / 'training_state'}: {error}") from None
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         what = f"the state in {out / 'training_state'} is broken ({str(error).splitlines()[0]})"
         raise InputError(f"{what}: begin again in another --out.") from None

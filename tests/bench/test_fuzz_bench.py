@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import subprocess
 import sys
@@ -77,6 +78,69 @@ def test_an_unknown_target_and_a_missing_package_are_refused(tmp_path, monkeypat
     monkeypatch.setattr(fuzz, "NEEDED", ("hypothesis", "no_such_package"))
     with pytest.raises(InputError, match=r"needs no_such_package: pip install 'minilm\[test\]'"):
         fuzz.measure(BenchOptions("fuzz", out=tmp_path), print)
+
+
+STAND_IN = """
+import random
+from contextlib import nullcontext
+
+def instrument_imports(include, exclude):
+    return nullcontext()
+
+def Setup(arguments, one):
+    global seed, run
+    seed, run = next(each for each in arguments if each.startswith("-seed=")), one
+
+def Fuzz():
+    rng = random.Random(seed)
+    while True:
+        run(rng.randbytes(rng.randint(0, 400)))
+"""
+
+
+def test_a_guided_campaign_reads_what_is_made_of_bytes(tmp_path, monkeypatch):
+    """In place of atheris, which need not be installed, random bytes."""
+    (tmp_path / "atheris.py").write_text(STAND_IN, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}")
+    monkeypatch.syspath_prepend(tmp_path)
+    options = BenchOptions("fuzz", out=tmp_path / "out", minutes=0.03, targets=("csv", "archives"), progress=False)
+    said = []
+    found = bench(replace(options, guided=True), say=said.append)["targets"]
+    assert {name: row["findings"] for name, row in found.items()} == {
+        "csv": [],
+        "archives": [],
+    } and "nothing found" in said
+    assert found["csv"]["refused"] > 20 and found["csv"]["read"] > 20 and found["archives"]["inputs"] > 5
+
+
+def test_a_guided_campaign_notes_what_is_lost_and_keeps_the_smallest(tmp_path, monkeypatch):
+    (tmp_path / "atheris.py").write_text(STAND_IN, encoding="utf-8")
+    broken_reader = (
+        "import sys, dataclasses; from minilm.bench.fuzzing import tables, targets; old = targets.TARGETS['csv']; "
+        "targets.TARGETS['csv'] = dataclasses.replace(old, read=lambda *a: old.read(*a)[:-1]); "
+        "from minilm.bench.fuzzing import guided; guided.main('0', sys.argv[1], 'csv:1.5:0')"
+    )
+    surroundings = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"}
+    command = [sys.executable, "-c", broken_reader, str(tmp_path / "home")]
+    assert subprocess.run(command, env=surroundings, check=False).returncode == 0
+    report = json.loads((tmp_path / "home" / "csv" / "report.json").read_text(encoding="utf-8"))
+    assert report["done"] and report["counts"]["finding"] > 5
+    assert any("csv reads" in finding["sentence"] and finding["files"] for finding in report["findings"])
+
+
+def test_guided_without_atheris_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz.importlib.util, "find_spec", lambda name: None if name == "atheris" else name)
+    with pytest.raises(InputError, match="--guided needs atheris, which is not installed: pip install atheris"):
+        fuzz.measure(BenchOptions("fuzz", out=tmp_path, guided=True), print)
+
+
+def test_what_pandas_loses_itself_is_no_finding(guard, tmp_path):
+    """(pandas 3.0 drops an empty first cell behind an empty line if lines end in a carriage return alone.)"""
+    file = tmp_path / "table.csv"
+    file.write_bytes(b"label,pair,text\r\r,one,two\r")
+    assert tables.by_pandas(file, ",") is None
+    file.write_bytes(b"label,pair,text\r,one,two\r")
+    assert tables.by_pandas(file, ",").to_numpy().tolist() == [["", "one", "two"]]
 
 
 # ---- readers that are broken on purpose

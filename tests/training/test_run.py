@@ -1,5 +1,6 @@
 """`TrainingRun`: a resumed run equals an uninterrupted one; also tests what `train_in` writes and says."""
 
+import re
 import signal
 
 import numpy as np
@@ -110,10 +111,18 @@ def test_what_is_restored_must_fit(make, tmp_path):
     run = new_run(make)
     tensors = run.snapshot()
     name = next(iter(tensors))
-    with pytest.raises(InputError, match="the weights of the saved state do not fit: missing"):
+    with pytest.raises(
+        InputError, match=f"the weights of the saved state in {re.escape(str(tmp_path))} do not fit: missing"
+    ):
         run.restore(tmp_path, {key: tensor for key, tensor in tensors.items() if key != name})
-    with pytest.raises(InputError, match="the saved state was not written by minilm: begin again in another --out"):
+    with pytest.raises(
+        InputError, match=r"the saved state in .* was not written by minilm: begin again in another --out"
+    ):
         run.restore(tmp_path, {key: tensor for key, tensor in tensors.items() if key != "generator"})
+    with pytest.raises(
+        InputError, match=r"training_state: the optimizer's saved state lacks 'steps': it belongs to another"
+    ):
+        run.restore(tmp_path, {key: tensor for key, tensor in tensors.items() if key != "optimizer.steps"})
     with pytest.raises(InputError, match=r"the state in .*training_state is broken \(.*\): begin again in another"):
         run.restore(tmp_path, tensors | {"generator": torch.zeros(3, dtype=torch.uint8)})
 

@@ -207,15 +207,20 @@ def one_round(reader: Reader, report: Report, seed: int, end: float | None) -> N
         seeded(int.from_bytes(number[:8], "big"))(how(inputs(one)))()
 
 
+def limit_memory() -> None:
+    """A reader that wants more than `MEMORY` gets a MemoryError, which is a finding."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limits
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+
+
 def main(seed: str, home: str, *campaigns: str) -> None:
     """Run the campaigns here, and keep their reports up to date."""
     from minilm.bench.fuzzing.targets import TARGETS
 
     sys.dont_write_bytecode = True
-    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limits
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    limit_memory()
     place, guard = Path(home).resolve(), Guard()
     (place / "empty").mkdir(parents=True, exist_ok=True)
     os.chdir(place / "empty")

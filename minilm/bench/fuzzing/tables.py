@@ -151,7 +151,10 @@ def bare(cell: str, name: str) -> str:
 
 
 def by_pandas(path: Path, delimiter: str) -> Any:
-    """The table as pandas reads it, or None if it refuses."""
+    """The table as pandas reads it. None if it refuses, or where it is known to lose a cell: an empty one at the beginning of a row,
+    behind an empty line, if lines end in a carriage return alone."""
+    if b"\r\r" + delimiter.encode() in path.read_bytes():
+        return None
     pandas = importlib.import_module("pandas")  # it brings no types
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

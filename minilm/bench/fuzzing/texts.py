@@ -9,7 +9,7 @@ from typing import Any
 from minilm.bench.fuzzing.target import Case, Target
 from minilm.files.notes import Note
 from minilm.text.causal_tokenizer import train_bytes
-from minilm.text.characters import shows, visible
+from minilm.text.characters import shows, tidy, visible
 from minilm.text.files import text_documents
 from minilm.text.prepare import Prepared, prepare, read_documents
 from minilm.text.remarks import remark
@@ -120,7 +120,7 @@ def read_conll(case: Case, note: Note) -> list[TaggedLine]:
 def lost_of_conll(case: Case, found: list[TaggedLine], notes: list[str]) -> str:
     """A line that can be seen is a token, unless a note says which kind of line was skipped."""
     rows = [line for line in lines_in(case.folder / "tagged.conll") if any(map(shows, line))]
-    rows = [row for row in rows if not "".join(filter(shows, row)).startswith("-DOCSTART-")]
+    rows = [row for row in rows if not tidy(row).startswith("-DOCSTART-")]  # with a character inside, it is a token
     ours = sum(len(line.tokens) for line in found)
     if any(len(line.tokens) != len(line.tags) for line in found):
         return "a line has another number of tags than of tokens"
