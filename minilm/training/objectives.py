@@ -57,7 +57,7 @@ class BertPretraining:
         assert batch.labels is not None and batch.nsp_labels is not None
         masked = (batch.labels.flatten() != IGNORED).nonzero().flatten()  # [M]
         output = model(batch.input_ids, batch.token_type_ids, batch.attention_mask, masked)
-        mlm = vocabulary_loss(output.mlm_logits, batch.labels.flatten()[masked])
+        mlm = vocabulary_loss(output.mlm_logits, batch.labels.flatten()[masked], overwrite=True)
         nsp = cross_entropy(output.nsp_logits, batch.nsp_labels)
         return mlm, nsp, (output.nsp_logits.argmax(dim=-1) == batch.nsp_labels).sum()
 

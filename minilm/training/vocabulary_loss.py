@@ -4,8 +4,11 @@ Letters:  N positions that count · V vocabulary
 
 `cross_entropy` is the function to read; this one equals it but for rounding, and only large tables of logits come here. In a small
 model half of a step's work is done on them. Autograd computes their exponentials twice, for the loss and again for the gradient, and
-fills a table of zeros with one number a row; here the exponentials are computed once, and the table of probabilities becomes the
-gradient. It is taken where `MINILM_PRODUCTS=onednn` has said already that digits are not compared (`layers/products.py`).
+needs three more tables of their size; here the exponentials are computed once, and their table becomes the gradient. Tables of ever
+new sizes are expensive in themselves, because the system has to find and to clear memory for them. Therefore an objective that needs
+its logits for nothing else lets the gradient take their place.
+
+It is taken where `MINILM_PRODUCTS=onednn` has said already that digits are not compared (`layers/products.py`).
 """
 
 import torch
@@ -17,15 +20,20 @@ from minilm.layers.products import chosen_products
 from minilm.training.losses import Loss, cross_entropy
 
 MANY = 2**20  # logits; below this, nothing is gained
+PART = 64  # rows that are computed at a time, so that their table fits the cache
 SMALLEST = 1e-30  # a probability that may have lost digits; float32 ends at 1e-38
 
 
 def vocabulary_loss(
-    logits: Float[Tensor, "*batch V"], labels: Int[Tensor, "*batch"], label_smoothing: float = 0.0
+    logits: Float[Tensor, "*batch V"],
+    labels: Int[Tensor, "*batch"],
+    label_smoothing: float = 0.0,
+    overwrite: bool = False,
 ) -> Loss:
     r"""−1/N Σᵢ log softmax(zᵢ)(yᵢ), as `cross_entropy` computes it, or faster by `_SoftmaxLoss`.  F08, F23, F25.
 
-    Smoothing, labels of −100 and everything that `takes_shortcut` leaves out go to `cross_entropy`.
+    Smoothing, labels of −100 and everything that `takes_shortcut` leaves out go to `cross_entropy`. With `overwrite`, the memory of
+    the logits may be used for their gradient: they must not be looked at any more.
 
     Raises:
         InputError: as `cross_entropy` does.
@@ -33,7 +41,7 @@ def vocabulary_loss(
     z, y = logits.flatten(0, -2), labels.flatten().long()
     if label_smoothing or not takes_shortcut(z, y):
         return cross_entropy(logits, labels, label_smoothing)
-    return Loss(_SoftmaxLoss.apply(z, y).mean(), len(y))
+    return Loss(_SoftmaxLoss.apply(z, y, overwrite), len(y))
 
 
 def takes_shortcut(z: Float[Tensor, "N V"], y: Int[Tensor, " N"]) -> bool:
@@ -45,21 +53,33 @@ def takes_shortcut(z: Float[Tensor, "N V"], y: Int[Tensor, " N"]) -> bool:
 
 
 class _SoftmaxLoss(torch.autograd.Function):
-    r"""ℓᵢ = −log pᵢ(yᵢ) with pᵢ = softmax(zᵢ), and with δᵢ = ∂L/∂ℓᵢ:  ∂L/∂zᵢₖ = δᵢ (pᵢₖ − 1[k = yᵢ]).  F08."""
+    r"""ℓ = −1/N Σᵢ log pᵢ(yᵢ) with pᵢ = softmax(zᵢ), and with δ = ∂L/∂ℓ:  ∂L/∂zᵢₖ = δ (pᵢₖ − 1[k = yᵢ]) / N.  F08."""
 
     @staticmethod
-    def forward(ctx, z, y):
-        p = z.softmax(dim=-1)
-        p_y = p.gather(-1, y[:, None])[:, 0]
-        losses = -p_y.log()
-        rounded = p_y < SMALLEST
-        if rounded.any():  # few rows if any: they get the logarithm that cannot round to that of 0
-            losses[rounded] = -z[rounded].log_softmax(dim=-1).gather(-1, y[rounded, None])[:, 0]
-        ctx.save_for_backward(p, y)
-        return losses
+    def forward(ctx, z, y, overwrite):
+        N = len(y)
+        losses, dz = z.new_empty(N), z.detach() if overwrite else torch.empty_like(z)
+        table = z.new_empty(min(PART, N), z.size(1))
+        for start in range(0, N, PART):
+            rows = slice(start, start + PART)
+            labels = y[rows, None]
+            p = torch.softmax(z[rows], dim=-1, out=table[: len(labels)])
+            losses[rows] = minus_log(p.gather(-1, labels), z[rows], labels)
+            p.scatter_add_(-1, labels, p.new_full(labels.shape, -1.0))
+            torch.mul(p, 1 / N, out=dz[rows])
+        ctx.save_for_backward(dz)
+        return losses.mean()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_losses):
-        p, y = ctx.saved_tensors
-        return (p * d_losses[:, None]).scatter_add_(-1, y[:, None], -d_losses[:, None]), None
+    def backward(ctx, d_loss):
+        (dz,) = ctx.saved_tensors
+        return (dz if d_loss == 1 else dz * d_loss), None, None
+
+
+def minus_log(p_y: Float[Tensor, "N 1"], z: Float[Tensor, "N V"], y: Int[Tensor, "N 1"]) -> Float[Tensor, " N"]:
+    """−log p(y). Probabilities that have lost digits, few if any, get it from the logits: log softmax cannot round to log 0."""
+    losses, rounded = -p_y[:, 0].log(), p_y[:, 0] < SMALLEST
+    if rounded.any():
+        losses[rounded] = -z[rounded].log_softmax(dim=-1).gather(-1, y[rounded])[:, 0]
+    return losses
