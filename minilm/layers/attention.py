@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minilm.errors import InputError
+from minilm.layers.biased_attention import biased_attention, takes_shortcut
 from minilm.layers.dropout import Dropout
 from minilm.layers.positions import check_pairs, rotate
 from minilm.layers.products import Linear, linear
@@ -57,12 +58,19 @@ def fused_attention(
     T = S, without a mask and a bias: the kernel then leaves out what comes after each query.
     """
     if may_attend is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=is_causal)
+        return by_kernel(q, k, v, bias, is_causal)
     sees_something = may_attend.any(dim=-1, keepdim=True)  # [B, ·, ·, 1]
     # The kernel may return NaN for a query that sees nothing: let it attend to everything, then set its result to 0.
     mask = may_attend | ~sees_something
-    heads = F.scaled_dot_product_attention(q, k, v, mask if bias is None else bias.masked_fill(~mask, -math.inf))
+    heads = by_kernel(q, k, v, mask if bias is None else bias.masked_fill(~mask, -math.inf))
     return heads.masked_fill(~sees_something, 0.0)
+
+
+def by_kernel(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool = False) -> Tensor:
+    """PyTorch's kernel, or what is faster than its slow way for a bias that is trained (`layers/biased_attention.py`)."""
+    if mask is not None and takes_shortcut(q, mask):
+        return biased_attention(q, k, v, mask)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal)
 
 
 def causal_mask(T: int, S: int | None = None, device: torch.device | None = None) -> Bool[Tensor, "T S"]:
@@ -246,13 +254,13 @@ class MultiHeadAttention(nn.Module):
             bias = bias[:, self.kept]
         is_causal = is_causal and q.size(-2) > 1  # a single query is the last position, and nothing comes after it
         fused = self.fused and not need_weights and not self.dropout.active
-        by_kernel = fused and is_causal and may_attend is None and bias is None and q.size(-2) == k.size(-2)
-        if is_causal and not by_kernel:
+        kernel_masks = fused and is_causal and may_attend is None and bias is None and q.size(-2) == k.size(-2)
+        if is_causal and not kernel_masks:
             earlier = causal_mask(q.size(-2), k.size(-2), x.device)
             may_attend = earlier if may_attend is None else may_attend & earlier
         weights = None
         if fused:
-            heads = fused_attention(q, k, v, may_attend, bias, by_kernel)
+            heads = fused_attention(q, k, v, may_attend, bias, kernel_masks)
         else:
             heads, weights = attention(q, k, v, may_attend, self.dropout, bias)
         return self.output(merge_heads(heads)), weights if need_weights else None

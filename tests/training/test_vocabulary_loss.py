@@ -34,7 +34,7 @@ def by_hand(monkeypatch):
         pytest.skip("this PyTorch has no oneDNN that multiplies (2026-11-27)")
     monkeypatch.setattr(module, "MANY", 1)
     taken, apply = [], module._SoftmaxLoss.apply
-    monkeypatch.setattr(module._SoftmaxLoss, "apply", lambda z, y: taken.append(tuple(z.shape)) or apply(z, y))
+    monkeypatch.setattr(module._SoftmaxLoss, "apply", lambda z, *more: taken.append(tuple(z.shape)) or apply(z, *more))
     with products("onednn"):
         yield taken
 
@@ -48,6 +48,36 @@ def test_F08_F25_equals_double_precision_in_value_and_gradient(by_hand):
     torch.testing.assert_close(value.double(), theirs, atol=1e-6, rtol=0)
     (mine,), (referee,) = torch.autograd.grad(0.731 * value, z), torch.autograd.grad(0.731 * theirs, doubles)
     torch.testing.assert_close(mine.double(), referee, atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("part", [1, 4, 64])
+def test_F25_the_gradient_may_take_the_place_of_the_logits(part, by_hand, monkeypatch):
+    """The logits are those of a product with a bias, which needs them for nothing; rows that are computed at a time do not matter."""
+    monkeypatch.setattr(module, "PART", part)
+    h, W, b, y = draw(B * T, 6), draw(K, 6).detach().requires_grad_(), draw(K), labels(B * T)
+    found = []
+    for overwrite in (False, True):
+        z = torch.addmm(b, h, W.T)
+        before = z.detach().clone()
+        value, _ = vocabulary_loss(z, y, overwrite=overwrite)
+        assert torch.equal(z, before) != overwrite
+        found.append((value, *torch.autograd.grad(0.731 * value, (h, W, b))))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+    assert by_hand == [(B * T, K)] * 2
+
+
+def test_F25_logits_that_something_else_needs_are_not_overwritten_in_silence(by_hand):
+    z = draw(B, K).tanh()  # whose gradient needs its value
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        vocabulary_loss(z, labels(B), overwrite=True).value.backward()
+
+
+def test_F08_the_loss_may_be_differentiated_twice_in_a_row(by_hand):
+    z = draw(B, K)
+    value, _ = vocabulary_loss(z, labels(B))
+    first, second = (torch.autograd.grad(c * value, z, retain_graph=True)[0] for c in (1, 3))
+    torch.testing.assert_close(3 * first, second, atol=1e-7, rtol=0)
 
 
 def test_F08_a_probability_that_rounds_to_nothing_keeps_its_loss(by_hand):
@@ -121,6 +151,7 @@ def test_both_objectives_that_predict_words_come_here(by_hand):
 def test_a_learners_own_loss_takes_its_place(by_hand):
     calls = []
     with put_loss(lambda z, y, smoothing: calls.append(smoothing) or (z.sum(), y.numel())):
-        loss = objectives.vocabulary_loss(draw(B, K), labels(B))
-    assert calls == [0.0] and by_hand == [] and loss.count == B
+        loss = objectives.vocabulary_loss(draw(B, K), labels(B), overwrite=True)
+        objectives.cross_entropy(draw(B, K), labels(B))
+    assert calls == [0.0, 0.0] and by_hand == [] and loss.count == B
     assert (objectives.vocabulary_loss, objectives.cross_entropy) == (vocabulary_loss, cross_entropy)
