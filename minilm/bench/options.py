@@ -58,9 +58,10 @@ class BenchOptions:
     its cache and in transformers · language-models: models that count, LSTMs and a GPT on equal minutes, by their bits per
     character · tuning: the frugal ways of fine-tuning, on our own and on published weights · prompts: a verbaliser on the head
     for masked words, with 0 and 16 labels, against fine-tuned heads · lighter: a fine-tuned model in 8 bits, and without some
-    of its weights or heads · little-data: the recipe with one switch changed, from early stopping to a second task · faults:
-    runs that are killed, damaged, and started ten at a time · scale: what grows with the length of a text, with a corpus, and
-    with the number of processes · serve: how soon the server answers each question · fuzz: damaged and hostile
+    of its weights or heads · little-data: the recipe with one switch changed, from early stopping to a second task ·
+    self-training: taggers of names that also learn from lines without tags, where several models agree · faults: runs that are
+    killed, damaged, and started ten at a time · scale: what grows with the length of a text, with a corpus, and with the number
+    of processes · serve: how soon the server answers each question · fuzz: damaged and hostile
     files for every reader.
     """
 
@@ -82,6 +83,7 @@ class BenchOptions:
             "prompts",
             "lighter",
             "little-data",
+            "self-training",
             "faults",
             "scale",
             "serve",
@@ -132,12 +134,12 @@ class BenchOptions:
     """bridge: how many times to go through these texts; as in the ladder if not given."""
 
     language: Literal["en", "zh", "tweets"] = "en"
-    """recipe, epochs and curves: the quickstart whose recipe is varied, or whose rows are fitted; tweets is the second English
-    task (epochs and curves)."""
+    """recipe, epochs, curves and self-training: the quickstart whose recipe is varied, or whose rows are fitted; tweets is the second
+    English task (all but recipe)."""
     variants: tuple[str, ...] = ()
     """recipe: the names of the variants to run; all that are declared if not given. The recipe itself always runs first."""
     again: bool = False
-    """recipe, language-models, tuning, prompts and little-data: run again what an earlier run has finished."""
+    """recipe, language-models, tuning, prompts, little-data and self-training: run again what an earlier run has finished."""
     workers: int | None = None
     """recipe: how many variants run side by side, with one thread each; one per core, at most four, if not given.
     language-models: how many models are trained side by side; 2 if not given."""
@@ -149,7 +151,7 @@ class BenchOptions:
     documents: int = 400
     """language-models: how many held-out documents to measure on."""
     development: bool = False
-    """language-models: measure on other held-out documents, which are there for choosing."""
+    """language-models and self-training: measure on other held-out documents or lines, which are there for choosing."""
     learning_rate: float | None = None
     """language-models: of the LSTM of our size and of the GPT; their own if not given."""
     candidates: int | None = None
@@ -227,7 +229,11 @@ class BenchOptions:
         """The name of the file with the figures."""
         if self.what == "language-models":
             return f"{self.what}-{self.task}" + "-development" * self.development
-        return f"{self.what}-{self.language}" if self.what in ("recipe", "epochs", "curves") else self.what
+        return (
+            f"{self.what}-{self.language}"
+            if self.what in ("recipe", "epochs", "curves", "self-training")
+            else self.what
+        )
 
     @property
     def size(self) -> Size:

@@ -9,6 +9,8 @@ A model cannot see its own mistakes: what it is sure of and gets wrong, it teach
 Sources:  Scudder (1965), Probability of Error of Some Adaptive Pattern-Recognition Machines; Lee (2013), Pseudo-Label.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -30,6 +32,15 @@ def sure_of(model: nn.Module, unlabelled: Dataset, confidence: float, device: to
     found = unlabelled.subset(sure)
     labels = [int(y_hat[i].argmax()) for i in sure]
     return Dataset({**found.columns, "labels": labels}, found.pad_values, found.owner)
+
+
+def agreed(guesses: Sequence[Sequence[list[str]]]) -> list[int]:
+    """The numbers of the lines to which every model of `guesses` gives the same tags, and at least one.
+
+    `guesses` are the tags of all lines by each model, as `predicted_tags` gives them.
+    """
+    first, *others = guesses
+    return [i for i, tags in enumerate(first) if tags and all(other[i] == tags for other in others)]
 
 
 def together(a: Dataset, b: Dataset) -> Dataset:
