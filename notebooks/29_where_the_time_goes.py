@@ -299,8 +299,8 @@ agree("minilm/layers/attention.py, both ways", fused, readable, atol=1e-6)
 # %% [markdown]
 # The loss can be treated in the same way. Its gradient is known without autograd, $\delta z = (\text{softmax}(z) - y)/M$, so
 # a piece of the logits can be computed, turned into its part of the loss and of the gradients, and forgotten. (Where `minilm` is
-# told to multiply with oneDNN, it uses the same gradient in one piece: the table of $\text{softmax}(z)$ is kept and becomes
-# $\delta z$, which saves time but no memory; see [`vocabulary_loss.py`](../minilm/training/vocabulary_loss.py).)
+# told to multiply with oneDNN, it computes the same gradient from the whole table of logits, 64 rows at a time. In pretraining it
+# is written over the logits, so that no second table is needed; see [`vocabulary_loss.py`](../minilm/training/vocabulary_loss.py).)
 
 
 # %%

@@ -1,4 +1,4 @@
-"""Taggers of names that also learn from lines without tags: what several teachers agree on, with few labelled lines.  F01, F31."""
+"""Taggers of names that also learn from lines without their tags, where several teachers agree.  F01, F31."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,8 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     """Fit each row as it is in the ladder, and self-trained, with the same labelled lines; all are measured on the test set, or with
     `--development` on the development part. Every fit is kept as a file.
 
-    Raises InputError for film reviews, which have no names, for a row that is not trained, and as `bench epochs` does.
+    Raises InputError for film reviews, which have no names, for a row that is not trained, for more labels than leave lines without
+    tags, and as `bench epochs` does.
     """
     if options.language == "en":
         raise InputError("self-training is for names here: give --language zh or tweets.")
@@ -32,9 +33,11 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
         raise InputError("a dictionary cannot be self-trained: leave its row out.")
     plain = [replace(rung, keep=None) for rung in trained]
     pairs: list[Climber] = [each for rung in plain for each in (rung, SelfTrained(rung))]
-    labels = tuple(
-        count for count in ((options.labels,) if options.labels else LABELS) if count < len(material.examples)
-    )
+    if options.labels and options.labels >= len(material.examples):
+        raise InputError(
+            f"--labels {options.labels:,} leaves no line without tags to learn from: there are {len(material.examples):,} in all."
+        )
+    labels = (options.labels,) if options.labels else tuple(n for n in LABELS if n < len(material.examples))
     kept = options.out / f"{options.name}-{'development' if options.development else 'test'}"
     workers = options.workers or workers_for(material.device)
     rows = climb(pairs, material, labels, options.repeats, workers, options.progress, None if options.again else kept)

@@ -1,4 +1,4 @@
-r"""A row of the ladder of taggers that also learns from lines that nobody has tagged: several teachers, and one student.  F01, F31.
+r"""A row of the ladder of taggers that also learns from lines without their tags: several teachers, and one student.  F01, F31.
 
     teachers   tₖ = fit(labelled), each with other dropout and another head
     pseudo     = { (x, t₁(x)) : x unlabelled, t₁(x) = t₂(x) = … = t_K(x) }        every tag of the line is the same
@@ -33,7 +33,7 @@ class SelfTrained:
     """`rung`, fitted by its own recipe as `teachers`, and then once more, from the beginning, as a student.
 
     The student reads the labelled lines `copies` times as often as those that the teachers have tagged, for `epochs` rounds: twenty
-    times in all, as often as the teachers do with 200 lines.
+    times in all, as often as a pretrained teacher does with 200 lines of the newspaper.
     """
 
     rung: Rung
@@ -50,14 +50,15 @@ class SelfTrained:
     @property
     def what(self) -> str:
         """One line that explains it."""
-        return f"learns from {self.lines:,} lines without tags, too, where {self.teachers} models agree"
+        return f"learns from up to {self.lines:,} lines without tags, too, where {self.teachers} models agree"
 
     def run(self, material: Material, labels: int, seed: int) -> Outcome:
         """Fit teachers and student to `labels` lines, and measure the student on the test set.
 
-        Two details tell how many lines the teachers agreed on and what share of these is right, which nobody would know
-        without their tags; neither teachers nor student see them.
+        Two details tell how many lines the teachers agreed on, and what share of these is right. The second can be counted
+        only because the lines do have tags; neither the teachers nor the student see these.
         """
+        material = self.rung.material or material
         labelled, recipe = material.sample(labels, seed), self.rung.recipe_for(labels)
         numbers = unlabelled_lines(material, labels, seed, self.lines)
         bare = [TaggedLine(line.tokens, ["O"] * len(line.tokens)) for line in (material.examples[i] for i in numbers)]

@@ -1,6 +1,7 @@
 """Measurements for TensorBoard, if the user asks for them."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from minilm.errors import InputError
@@ -14,11 +15,15 @@ def tensorboard_writer(folder: Path, wanted: bool) -> Callable[[dict], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError("--tensorboard needs the package tensorboard: pip install 'minilm[tensorboard]'") from None
-    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    @cache
+    def writer() -> SummaryWriter:
+        """Made with the first measurement: a run that is refused leaves the folder as it is."""
+        return SummaryWriter(str(folder / "tensorboard"))
 
     def write(measured: dict[str, float]) -> None:
         for name in measured.keys() - {"step"}:
-            writer.add_scalar(name, measured[name], measured["step"])
-        writer.flush()
+            writer().add_scalar(name, measured[name], measured["step"])
+        writer().flush()
 
     return write

@@ -1,4 +1,4 @@
-"""Errors of the `tokenizers` library, which is written in Rust, in the form in which Python has them, or minilm."""
+"""Turns errors of the `tokenizers` library, which is written in Rust, into ordinary exceptions of Python or into minilm's own."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

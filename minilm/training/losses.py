@@ -46,7 +46,7 @@ def cross_entropy(
     Where nothing counts the value is 0 and so is the gradient (the mean of nothing would be NaN).
 
     Raises:
-        InputError: a label is neither −100 nor in 0 … K − 1, or the smoothing is not in [0, 1].
+        InputError: a label is neither −100 nor in 0 … K − 1, there are not as many labels as rows, or the smoothing is not in [0, 1].
     Source: Szegedy et al. (2016), Rethinking the Inception Architecture, §7, for the smoothing.
     """
     if not 0 <= label_smoothing <= 1:
@@ -186,7 +186,12 @@ def l2(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:
 
 
 def _counted(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of `z` and `y` that count. The others are left out instead of being multiplied by 0, because 0 × inf is NaN."""
+    """The rows of `z` and `y` that count. The others are left out instead of being multiplied by 0, because 0 × inf is NaN.
+
+    Raises InputError if there are not as many labels as rows: `gather` would take the first rows, and say nothing.
+    """
+    if len(z) != len(y):
+        raise InputError(f"there are {len(z):,} rows of logits and {len(y):,} labels: give one label for each row.")
     if z.dtype in (torch.float16, torch.bfloat16):
         z = z.float()  # three digits are enough for an activation, but not for a loss curve
     mask = y != IGNORED

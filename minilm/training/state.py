@@ -241,7 +241,7 @@ def unchanged_since_now(out: Path) -> Callable[[], None]:
     def check_again() -> None:
         if now() != before:
             raise InputError(
-                f"another process has trained in {out} meanwhile: add --resume to go on from there, or choose another --out."
+                f"another process has trained in {out} meanwhile: give the command again, with --resume, or choose another --out."
             )
 
     return check_again

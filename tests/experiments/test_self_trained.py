@@ -135,8 +135,27 @@ def test_if_they_agree_on_nothing_the_student_learns_from_the_labelled_lines(own
 
 def test_a_line_that_was_cut_has_tags_for_its_beginning(monkeypatch):
     own = material(random.Random(4), max_length=7)  # five characters and both ends; lines have up to eleven
+    numbers, read = unlabelled_lines(own, LABELS, 0, LINES), []
+    true = [list(own.examples[i].tags)[:5] for i in numbers]
+    said = [*true[:6], *(["B-PER"] * len(tags) for tags in true[6:])]
+    monkeypatch.setattr(module, "predicted_tags", lambda *_: said)
+    encode = module.encoded
+    monkeypatch.setattr(module, "encoded", lambda own, lines: read.append(lines) or encode(own, lines))
     outcome = small(own).run(own, LABELS, 0)
-    assert outcome.details[AGREED] > 0 and 0 <= outcome.score <= 1
+    right = sum(one == other for one, other in zip(said, true, strict=True))
+    assert outcome.details[AGREED] == LINES and outcome.details[RIGHT] == pytest.approx(right / LINES, abs=1e-4)
+    assert right < LINES and max(len(own.examples[i].tokens) for i in numbers) > 5
+    whole, beginnings = read
+    assert [line.tokens[:5] for line in whole] == [line.tokens for line in beginnings]
+    assert [line.tags for line in beginnings] == said
+
+
+def test_a_row_with_a_tokenizer_of_its_own_reads_its_own_material(own):
+    other = material(random.Random(5))
+    row = small(own)
+    mine = replace(row, rung=replace(row.rung, material=own)).run(other, LABELS, 0)
+    expected = row.run(own, LABELS, 0)
+    assert (mine.score, mine.details) == (expected.score, expected.details) and mine != row.run(other, LABELS, 0)
 
 
 # ---- the command
@@ -175,3 +194,7 @@ def test_what_cannot_be_self_trained_is_refused(own, tmp_path, monkeypatch):
     assert isinstance(DICTIONARY, Baseline)
     with pytest.raises(InputError, match="a dictionary cannot be self-trained: leave its row out"):
         bench.measure(BenchOptions("self-training", out=tmp_path, language="zh"), print)
+    monkeypatch.setattr(bench, "prepared", lambda *_, **__: (own, [rung(own)]))
+    for labels in (40, 41):
+        with pytest.raises(InputError, match=f"--labels {labels} leaves no line without tags .* there are 40 in all"):
+            bench.measure(BenchOptions("self-training", out=tmp_path, language="zh", labels=labels), print)

@@ -141,7 +141,8 @@ def test_a_run_that_another_process_has_trained_meanwhile_is_left_as_it_is(resum
 
     monkeypatch.setattr(pretraining, "prepare_for", prepare_slowly)
     with pytest.raises(
-        InputError, match=r"run meanwhile: add --resume to go on from there, or choose another --out\.$"
+        InputError,
+        match=r"run meanwhile: give the command again, with --resume, or choose another --out\.$",
     ):
         pretrain(options, silent)
     assert [contents(options.out)] == left

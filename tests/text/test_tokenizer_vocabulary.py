@@ -206,8 +206,10 @@ def test_nothing_is_learned_from_words_that_are_too_long(script, lowercase, tmp_
     assert bool(some) == (script != "Chinese")  # each character is a word there
 
 
-def test_no_character_becomes_more_than_the_search_allows_for():
-    normalise = bert_normalizer(lowercase=True, strip_accents=True).normalize_str
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize("accents", [True, False])
+def test_no_character_becomes_more_than_the_search_allows_for(lowercase, accents):
+    normalise = bert_normalizer(lowercase, accents).normalize_str
     longest = max(len(normalise(chr(c))) for c in range(1, 0x110000) if not 0xD800 <= c < 0xE000)
     assert longest <= 4
     assert LONG_RUN.fullmatch("ᾂ" * (LONGEST_WORD // 4 + 1)) and not LONG_RUN.search("a" * (LONGEST_WORD // 4))

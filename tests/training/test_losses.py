@@ -1,3 +1,4 @@
+import inspect
 import math
 
 import numpy as np
@@ -95,6 +96,16 @@ def test_a_label_outside_the_classes_is_named(wrong, named):
     y[1, 2] = wrong
     with pytest.raises(InputError, match=rf"{named}is outside 0\.\.{K - 1}.*{K} classes"):
         cross_entropy(draw(B, T, K), y)
+
+
+@pytest.mark.parametrize("rows", [K - 2, K + 2])
+def test_as_many_labels_as_rows_are_asked_for(rows):
+    """(Called without the tests' check of shapes, as a user's program calls it.)"""
+    for loss, z in ((cross_entropy, draw(rows, K)), (binary_cross_entropy, draw(rows))):
+        with pytest.raises(
+            InputError, match=f"there are {rows} rows of logits and {K} labels: give one label for each row"
+        ):
+            inspect.unwrap(loss)(z, labels(K, classes=2))
 
 
 def test_the_smoothing_is_a_probability():

@@ -11,7 +11,9 @@ from minilm.examples.batching import Batch
 from minilm.examples.labels import IGNORED
 from minilm.exercises.mine import put_loss
 from minilm.layers.products import has_onednn, products
-from minilm.models.bert import PretrainingOutput
+from minilm.models.bert import BertForPretraining, PretrainingOutput
+from minilm.models.config import TransformerConfig
+from minilm.models.initialisation import initialise
 from minilm.training import objectives, vocabulary_loss as module
 from minilm.training.losses import cross_entropy
 from minilm.training.vocabulary_loss import vocabulary_loss
@@ -110,6 +112,8 @@ def test_everything_else_goes_to_the_readable_loss(by_hand, monkeypatch):
     monkeypatch.setattr(module, "MANY", B * K)
     with products("torch"):
         assert vocabulary_loss(z, y) == cross_entropy(z, y)
+    assert not module.takes_shortcut(z, y[:-1])  # which would be a mean over the wrong number of rows
+    assert not module.takes_shortcut(z.detach().to("meta"), y)  # a graphics card has kernels of its own
     assert by_hand == []
     vocabulary_loss(z, y)
     assert by_hand == [(B, K)]
@@ -146,6 +150,29 @@ def test_both_objectives_that_predict_words_come_here(by_hand):
     pairs = Batch(ids, torch.zeros_like(ids), torch.ones_like(ids, dtype=torch.bool), wanted, torch.arange(B) % 2)
     objectives.BertPretraining().step(MaskedReader(), pairs).loss.backward()
     assert by_hand == [(B * (T - 1), K), (B * (T // 2), K)]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_F25_F27_a_whole_bert_learns_the_same_when_its_logits_are_overwritten(precision, by_hand, monkeypatch):
+    """All gradients of a pretraining step, padding and next sentence included, equal those of the readable loss but for rounding."""
+    config = TransformerConfig(40, 8, layers=2, heads=2, feed_forward=12, max_length=11)
+    model = BertForPretraining(config)
+    initialise(model, generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(5, 40, (3, 9), generator=torch.Generator().manual_seed(1))
+    mask = torch.arange(9) < torch.tensor([9, 4, 6])[:, None]
+    wanted = ids.masked_fill((torch.arange(9) % 3 != 0) | ~mask, IGNORED)
+    pairs = Batch(ids, (torch.arange(9) > 3).long().expand(3, 9), mask, wanted, torch.tensor([1, 0, 1]))
+    found = []
+    for many in (2**40, 1):
+        monkeypatch.setattr(module, "MANY", many)
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
+            loss = objectives.BertPretraining(next_sentence_weight=0.7).step(model, pairs).loss
+        loss.backward()
+        found.append({name: p.grad.clone() for name, p in model.named_parameters()} | {"loss": loss.detach()})
+    assert by_hand == ([(7, 40)] if precision is torch.float32 else [])  # bf16 has logits of its own
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, atol=1e-6, rtol=1e-5)
 
 
 def test_a_learners_own_loss_takes_its_place(by_hand):

@@ -57,7 +57,10 @@ def guided(target: Target, seconds: float, seed: int, home: Path, first: int) ->
             sys.stderr.flush()
             os._exit(0)
 
-    atheris.Setup([sys.argv[0], f"-seed={seed + first + 1}", f"-max_len={LONGEST_INPUT}", "-len_control=0"], from_bytes)
+    atheris.Setup(
+        [sys.argv[0], f"-seed={seed + first + 1}", f"-max_len={LONGEST_INPUT}", "-len_control=0", "-rss_limit_mb=0"],
+        from_bytes,
+    )
     atheris.Fuzz()
 
 
