@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from minilm.bench.options import BenchOptions
 from minilm.errors import InputError
@@ -13,6 +14,10 @@ from minilm.experiments.table import mean_of
 from minilm.experiments.tracks import track_for
 from minilm.files.atomic import write_json
 from minilm.jobs.pretrain import prepare_for, vectors_for
+from minilm.models.config import TransformerConfig
+from minilm.pretrained.protocol import encoder_config
+from minilm.pretrained.run_folder import tokenizer_for
+from minilm.text.tokenizer import Tokenizer
 from minilm.training.loop import choose_device
 
 
@@ -24,7 +29,7 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     """
     material, rungs = prepared(options, say, on_development=True)
     labels = options.labels or track_for(options.language).labels[0]
-    path = options.out / f"epochs-{options.language}-rows.json"
+    path = options.out / f"{options.name}-rows.json"
     rows: list[dict] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     for rung in (rung for rung in rungs if isinstance(rung, Rung)):
         grid = [epochs for epochs in options.grid if not measured(rows, rung.name, labels, epochs, options.repeats)]
@@ -44,15 +49,22 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
 
 
 def prepared(options: BenchOptions, say: Callable[[str], None], on_development: bool) -> tuple[Material, list[Climber]]:
-    """The material of a track, with its test set or with its development part, and the rows of its table. The pretrained
-    model is that of the quickstart. Raises InputError if there is none, or if a row has another name."""
+    """The material of a track, with its test set or with its development part, and the rows of its table.
+
+    The pretrained model is that of the quickstart, or `options.pretrained`, whose layers all Transformers of the table then have.
+    Raises InputError if there is none, if it has another vocabulary or is too short, or if a row has another name.
+    """
     track = track_for(options.language)
     quickstart = QuickstartOptions("zh" if options.language == "zh" else "en", cache=options.cache)
     settings = pretraining_settings(quickstart, track)
-    if not (settings.out / "config.json").exists():
-        raise InputError(f"{settings.out} holds no pretrained model: run the quickstart first.")
+    folder = options.pretrained or settings.out
+    if not (folder / "config.json").exists():
+        raise InputError(f"{folder} holds no pretrained model: run the quickstart first.")
     text = prepare_for(settings, say)
-    start = Start(settings.model_config(text.tokenizer.size), vectors_for(text, settings), settings.out)
+    config = settings.model_config(text.tokenizer.size)
+    if options.pretrained:
+        config = own_config(folder, text.tokenizer, settings.length)
+    start = Start(config, vectors_for(text, replace(settings, width=config.width)), folder)
     material = track.material(text, settings, choose_device("auto"), say)
     if on_development:
         material = track.development(material, settings)
@@ -60,6 +72,18 @@ def prepared(options: BenchOptions, say: Callable[[str], None], on_development: 
     if unknown := [name for name in options.rows if name not in rungs]:
         raise InputError(f"there is no row '{unknown[0]}': choose from {'; '.join(rungs)}.")
     return material, [rung for name, rung in rungs.items() if not options.rows or name in options.rows]
+
+
+def own_config(folder: Path, tokenizer: Tokenizer, length: int) -> TransformerConfig:
+    """The shape of a pretrained model that takes the place of the quickstart's. Raises InputError if it cannot."""
+    config = encoder_config(folder)[1]
+    if tokenizer_for(config, folder).to_json() != tokenizer.to_json():
+        raise InputError(
+            f"{folder} has another vocabulary than the quickstart: pretrain it on the same corpus, with as many documents held out."
+        )
+    if config.max_length < length:
+        raise InputError(f"{folder} reads {config.max_length} tokens, and the texts of the table have up to {length}.")
+    return config
 
 
 def measured(rows: list[dict], model: str, labels: int, epochs: int, seeds: int) -> bool:

@@ -73,9 +73,8 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
     """Every way, on both kinds of weights and with several seeds. What is measured is kept in `<out>/lighter/`."""
     folder = options.out / "lighter"
     labels = options.labels or 500
-    found = subjects(
-        options.weights or (OWN, PUBLISHED), options.pretrained, options.model, options.cache, options.models, say
-    )
+    own = options.pretrained or Path("runs/quickstart/pretrained")
+    found = subjects(options.weights or (OWN, PUBLISHED), own, options.model, options.cache, options.models, say)
     results: dict[str, Any] = {}
     for subject in found.values():
         seeds = []

@@ -7,6 +7,7 @@ from typing import Literal
 import tyro
 
 from minilm.errors import InputError
+from minilm.files.packages import sha256
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ def size_of(language: str) -> Size:
     track = tracks.track_for(language)
     o = track.pretraining
     return Size(track.steps, o.width, o.depth, o.heads, o.batch, o.length, o.vocab_size)
+
+
+def mark_of(pretrained: Path) -> str:
+    """Eight digits that stand for the weights in a folder, so that figures of other weights are not taken for theirs."""
+    weights = pretrained / "model.safetensors"
+    if not weights.exists():
+        raise InputError(f"--pretrained {pretrained} holds no pretrained model: there is no {weights.name}.")
+    return sha256(weights)[:8]
 
 
 @dataclass(frozen=True)
@@ -108,8 +117,8 @@ class BenchOptions:
     """bridge and lighter: a published model by name, or the folder of a BERT."""
     weights: tuple[Literal["own", "published"], ...] = ()
     """lighter: which weights are fine-tuned and made lighter; both if not given."""
-    pretrained: Path = Path("runs/quickstart/pretrained")
-    """lighter: our own pretrained weights."""
+    pretrained: Path | None = None
+    """lighter, epochs, curves and self-training: our own pretrained weights; those of the quickstart if not given."""
     models: Path = Path("runs/trust/models")
     """lighter: where the fine-tuned models are kept, which `minilm trust` uses, too."""
     sentences: int = 1000
@@ -229,11 +238,10 @@ class BenchOptions:
         """The name of the file with the figures."""
         if self.what == "language-models":
             return f"{self.what}-{self.task}" + "-development" * self.development
-        return (
-            f"{self.what}-{self.language}"
-            if self.what in ("recipe", "epochs", "curves", "self-training")
-            else self.what
-        )
+        if self.what not in ("recipe", "epochs", "curves", "self-training"):
+            return self.what
+        name = f"{self.what}-{self.language}"
+        return name if self.pretrained is None or self.what == "recipe" else f"{name}-from-{mark_of(self.pretrained)}"
 
     @property
     def size(self) -> Size:

@@ -11,7 +11,7 @@ from tiny import DATA, silent
 from minilm.bench import curves, epochs
 from minilm.bench.curves import COUNTS, ROWS, limited
 from minilm.bench.epochs import choice
-from minilm.bench.options import BenchOptions
+from minilm.bench.options import BenchOptions, mark_of
 from minilm.bench.run import bench
 from minilm.errors import InputError
 from minilm.experiments import tracks
@@ -190,3 +190,47 @@ def test_tweets_start_from_the_english_model(run, monkeypatch, home):
         material, (row,) = epochs.prepared(options, silent, on_development=language == "en")
         assert row.name == "majority" and len(material.test_examples) == {"en": 6, "tweets": 8}[language]
     assert seen == [Path("runs/quickstart/pretrained")]
+
+
+# ---- another pretrained model
+
+
+@pytest.fixture(scope="module")
+def deeper(home):
+    """Other pretrained models: two layers in the vocabulary of the quickstart, one that reads less, one with other tokens."""
+    settings = pretraining_settings(QuickstartOptions(cache=home / "cache", progress=False), Tiny())
+    for name, changes in {
+        "deeper": dict(layers=2),
+        "shorter": dict(length=14),
+        "other-tokens": dict(vocab_size=150),
+    }.items():
+        pretrain(replace(settings, out=home / name, **changes), silent)
+    return home
+
+
+def test_all_transformers_of_the_table_take_the_shape_of_the_given_weights(run, deeper, tmp_path):
+    rows = ("Transformer", TUNED)
+    given = dict(cache=deeper / "cache", language="en", rows=rows, labels=8, seeds=1, progress=False, out=tmp_path)
+    counts = []
+    for folder in (None, deeper / "deeper"):
+        options = BenchOptions("epochs", grid=(1,), pretrained=folder, **given)
+        counts.append([row["parameters"] for row in bench(options, silent)["rows"]])
+    (one, other), (two, more) = counts
+    assert one == other < two == more
+    files = sorted(path.name for path in tmp_path.glob("*rows.json"))
+    mark = mark_of(deeper / "deeper")
+    assert files == ["epochs-en-from-" + mark + "-rows.json", "epochs-en-rows.json"] and len(mark) == 8
+    assert (tmp_path / f"epochs-en-from-{mark}.json").exists()
+    assert BenchOptions("recipe", pretrained=Path("nowhere")).name == "recipe-en"  # it has no use for them
+
+
+def test_weights_that_do_not_belong_to_the_table_are_refused(run, deeper, tmp_path):
+    for folder, sentence in {
+        "nowhere": "nowhere holds no pretrained model",
+        "shorter": r"shorter reads 14 tokens, and the texts of the table have up to 16\.",
+        "other-tokens": "other-tokens has another vocabulary than the quickstart: pretrain it on the same corpus",
+    }.items():
+        with pytest.raises(InputError, match=sentence):
+            options = BenchOptions("curves", out=tmp_path, cache=deeper / "cache", pretrained=deeper / folder)
+            bench(options, silent)
+    assert not list(tmp_path.rglob("*.json"))
