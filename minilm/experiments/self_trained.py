@@ -1,31 +1,23 @@
-r"""A row of the ladder of taggers that also learns from lines without their tags: several teachers, and one student.  F01, F31.
+"""A row of the ladder of taggers that also learns from lines without their tags: several teachers, and one student.  F01, F31.
 
-    teachers   tₖ = fit(labelled), each with other dropout and another head
-    pseudo     = { (x, t₁(x)) : x unlabelled, t₁(x) = t₂(x) = … = t_K(x) }        every tag of the line is the same
-    student    = fit(labelled, several times, and pseudo)
-
-One model's confidence says little about a whole line: it would have to be sure of every tag. Models that differ by chance make
-different mistakes, so where they all say the same, it is more often right.
-
-Sources:  Blum and Mitchell (1998), Combining Labeled and Unlabeled Data with Co-Training; Zhou and Li (2005), Tri-Training;
-          Lee (2013), Pseudo-Label.
+`training/self_training.py` says how.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from minilm.examples.batching import Dataset
 from minilm.experiments.ladder import Material, Outcome, Rung
 from minilm.models.config import parameter_count
+from minilm.models.heads import Classifier
 from minilm.text.tagged import TaggedLine
-from minilm.training.inference import predicted_tags
-from minilm.training.self_training import agreed, together
+from minilm.training.self_training import Learner, taught_by_several
 from minilm.training.supervised import fit
 
 AGREED, RIGHT = "lines agreed on", "of them right"  # details of the outcome
-APART = 100  # between the seeds of two teachers
 
 
 @dataclass(frozen=True)
@@ -59,29 +51,23 @@ class SelfTrained:
         only because the lines do have tags; neither the teachers nor the student see these.
         """
         material = self.rung.material or material
-        labelled, recipe = material.sample(labels, seed), self.rung.recipe_for(labels)
-        numbers = unlabelled_lines(material, labels, seed, self.lines)
-        bare = [TaggedLine(line.tokens, ["O"] * len(line.tokens)) for line in (material.examples[i] for i in numbers)]
-        unlabelled = encoded(material, bare)
-        seconds, guesses = 0.0, []
-        for k in range(self.teachers):
-            own = seed + APART * k
-            teacher = self.rung.build(material.task, own).to(material.device)
-            seconds += fit(teacher, labelled, recipe, own, material.device, bar=False)
-            guesses.append(predicted_tags(teacher, unlabelled, material.task.labels, material.device))
-        chosen = agreed(guesses)
-        # a line that was cut has tags for its beginning alone
-        tagged = [TaggedLine(bare[i].tokens[: len(guesses[0][i])], guesses[0][i]) for i in chosen]
-        learn = labelled
-        for more in [labelled] * (self.copies - 1) + [encoded(material, tagged)] * bool(tagged):
-            learn = together(learn, more)
-        student = self.rung.build(material.task, seed).to(material.device)
-        seconds += fit(student, learn, replace(recipe, epochs=self.epochs), seed, material.device, bar=False)
-        score, details = material.measured(student, labels, seed)
-        true = [material.examples[numbers[i]].tags for i in chosen]
-        right = [line.tags == tags[: len(line.tags)] for line, tags in zip(tagged, true, strict=True)]
-        facts = {AGREED: float(len(tagged)), RIGHT: round(float(np.mean(right)), 4) if right else 0.0}
-        return Outcome(score, seconds, parameter_count(student), {**details, **facts})
+        recipe, device = self.rung.recipe_for(labels), material.device
+
+        def fitted(model: Classifier, examples: Dataset, seed: int, epochs: int | None) -> float:
+            own = recipe if epochs is None else replace(recipe, epochs=epochs)
+            return fit(model, examples, own, seed, device, bar=False)
+
+        def new(seed: int) -> Classifier:
+            return self.rung.build(material.task, seed).to(device)
+
+        learner = Learner(new, fitted, partial(encoded, material), material.task.labels, device)
+        lines = [material.examples[i] for i in unlabelled_lines(material, labels, seed, self.lines)]
+        labelled, how = material.sample(labels, seed), (self.teachers, self.copies, self.epochs)
+        found = taught_by_several(learner, labelled, lines, *how, seed)
+        score, details = material.measured(found.student, labels, seed)
+        right = [lines[i].tags == tags for i, tags in zip(found.chosen, found.tags, strict=True)]
+        facts = {AGREED: float(len(right)), RIGHT: round(float(np.mean(right)), 4) if right else 0.0}
+        return Outcome(score, found.seconds, parameter_count(found.student), {**details, **facts})
 
 
 def unlabelled_lines(material: Material, labels: int, seed: int, count: int) -> list[int]:

@@ -1,12 +1,14 @@
 """Fine-tune a model on labelled texts, pairs of texts or tagged lines, and measure it.  F07, F08, F28, F30."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from minilm.examples.batching import Dataset
+from minilm.examples.labelled import encode_tagged
 from minilm.files.notes import Note, Notes, unheard
 from minilm.files.tensors import read_config
 from minilm.jobs.augmenting import Augmenter, augmenter
@@ -14,7 +16,8 @@ from minilm.jobs.best_epoch import BestEpoch
 from minilm.jobs.evaluate import EvaluateOptions as EvaluateOptions, evaluate as evaluate, shown as shown
 from minilm.jobs.finetune_options import FinetuneOptions as FinetuneOptions, load_material as load_material
 from minilm.jobs.labelled_data import Part, set_aside, texts_of
-from minilm.jobs.little_data import second_task_of, unlabelled_texts
+from minilm.jobs.little_data import Second, second_task_of, unlabelled_texts
+from minilm.jobs.self_training import taught_classifier, taught_tagger
 from minilm.models.adaptation import adapt, merge
 from minilm.models.config import TransformerConfig, parameter_count
 from minilm.models.heads import Classifier
@@ -26,10 +29,10 @@ from minilm.pretrained.registry import locate
 from minilm.pretrained.run_folder import alone_in_new, refuse_to_overwrite, tokenizer_for
 from minilm.text.remarks import counted, remark
 from minilm.text.tokenizer import Tokenizer
-from minilm.training.loop import choose_device
+from minilm.training.loop import Progress, choose_device
 from minilm.training.metrics import Measured
 from minilm.training.precision import check_precision
-from minilm.training.self_training import sure_of, together
+from minilm.training.self_training import Learner
 from minilm.training.state import add_metrics, start_metrics
 from minilm.training.supervised import LEARNING_RATE, PUBLISHED_LEARNING_RATE, Recipe, fit
 from minilm.training.tasks import Task
@@ -70,6 +73,53 @@ def recipe_for(recipe: Recipe, model: str | Path, tune: str = "all") -> Recipe:
     return replace(recipe, learning_rate=usual * FASTER.get(tune, 1))
 
 
+@dataclass
+class Fitting:
+    """How `finetune` makes its models and fits them, with everything that the options say. Its `first` model is made already."""
+
+    options: FinetuneOptions
+    recipe: Recipe
+    task: Task
+    tokenizer: Tokenizer
+    device: torch.device
+    say: Callable[[str], None]
+    first: Classifier
+    augment: Augmenter | None
+    development: Dataset | None = None
+    second: Second | None = None
+    steps: int = 0  # of the last fit
+
+    def new(self, seed: int) -> Classifier:
+        """Another model that has learned nothing of the labels."""
+        return new_model(replace(self.options, seed=seed % 2**32), self.task, self.tokenizer).to(self.device)
+
+    def fit(self, model: Classifier, examples: Dataset, seed: int, epochs: int | None) -> float:
+        """Fit it (with `epochs` in the place of the recipe's, if they are given), and return the seconds."""
+        recipe = self.recipe if epochs is None else replace(self.recipe, epochs=epochs)
+        judge = None
+        if self.development is not None:
+            judge = BestEpoch(self.task, self.development, recipe.epochs, self.device, self.say)
+        fresh = model is not self.first
+        return fit(
+            *(model, examples, recipe, seed, self.device, self.options.progress),
+            on_epoch=self.count,
+            judge=judge,
+            augment=augmenter_for(self.options, model, self.tokenizer, self.device) if fresh else self.augment,
+            second=self.second.task if self.second else None,
+            precision=self.options.precision,
+        )
+
+    def count(self, epoch: int, progress: Progress) -> None:
+        """Remember how many steps the fit has taken."""
+        self.steps = progress.step
+
+    def learner(self) -> Learner:
+        """The same, for self-training."""
+        limit = getattr(self.first.config, "max_length", None)
+        encode = partial(encode_tagged, tags=self.task.labels, tokenizer=self.tokenizer, max_length=limit)
+        return Learner(self.new, self.fit, encode, self.task.labels, self.device)
+
+
 def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Measured:
     """Fit the model, measure it on the examples that were held out, write the folder, and return what was measured.
 
@@ -100,7 +150,7 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
         )
 
     train, test, *development = map(encoded, (learn, material.test, *choose))
-    free = unlabelled_texts(options, [material.train, material.test], notes)
+    free = unlabelled_texts(options, task, tokenizer, [material.train, material.test], notes)
     unlabelled = encoded(free) if free else None
     second = second_task_of(options, model, tokenizer, material.test, notes)
     say_size(
@@ -111,33 +161,19 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
         start_metrics(options.out)
         notes.write(options.out)
         recipe = options.recipe if options.fresh else recipe_for(options.recipe, options.model, options.adaptation.tune)
-        steps: list[int] = []
-
-        def fitted(model: Classifier, train: Dataset, augment: Augmenter | None) -> float:
-            """Fit it with everything that the options say, and return the seconds."""
-            return fit(
-                *(model, train, recipe, options.seed, device, options.progress),
-                on_epoch=lambda _, progress: steps.append(progress.step),
-                judge=BestEpoch(task, development[0], recipe.epochs, device, say) if development else None,
-                augment=augment,
-                second=second.task if second else None,
-                precision=options.precision,
-            )
-
-        seconds = fitted(model, train, augment)
-        if unlabelled is not None:
-            added = sure_of(model, unlabelled, options.little.confidence, device)
-            say(
-                f"the first model is sure of {len(added):,} of {len(unlabelled):,} texts without labels; "
-                "a new one learns from them, too"
-            )
-            model = new_model(options, task, tokenizer).to(device)
-            seconds += fitted(model, together(train, added), augmenter_for(options, model, tokenizer, device))
+        fitting = Fitting(options, recipe, task, tokenizer, device, say, model, augment)
+        fitting = replace(fitting, development=development[0] if development else None, second=second)
+        if free is None or unlabelled is None:
+            seconds = fitting.fit(model, train, options.seed, None)
+        elif task.per_token:
+            model, seconds = taught_tagger(options, fitting.learner(), train, free, say)
+        else:
+            model, seconds = taught_classifier(options, model, fitting.learner(), train, unlabelled, say)
         model.settle()
         if options.whole:
             merge(model)
         measured = task.measure(model, test, device)
-        add_metrics(options.out, step=steps[-1], seconds=round(seconds, 1), **measured)
+        add_metrics(options.out, step=fitting.steps, seconds=round(seconds, 1), **measured)
         if options.adaptation.tune == "all" or options.whole:
             save_model(options.out, model, tokenizer)
         else:

@@ -26,8 +26,9 @@ from minilm.models.adaptation import Adaptation
 from minilm.text import corpus
 from minilm.training.precision import refuse_unknown
 from minilm.training.span_task import SpanTask
-from minilm.training.supervised import Recipe
+from minilm.training.supervised import MOST_EPOCHS, Recipe
 from minilm.training.text_tasks import LabelsTask, NumberTask, RelationTask, TextTask
+from minilm.training.word_tasks import UnitTask
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,15 @@ class LittleData:
     augment_share: float = 0.1
     """The share of the tokens that are changed so."""
     unlabelled: str | None = None
-    """Self-training: texts (one per line, a table or a labelled corpus, whose labels are not looked at) that a first model labels and
-    a second one learns from, too. Texts that are measured are left out."""
-    confidence: float = 0.9
-    """How probable a label must be for that."""
+    """Self-training: texts (one per line, a table, a labelled corpus or a CoNLL file, whose labels are not looked at) that a first
+    model labels (for tagged words, several that agree), and a new one learns from, too. Texts that are measured are left out."""
+    confidence: float | None = None
+    """For one class per text: how probable it must be for that; 0.9 if not given."""
+    teachers: int | None = None
+    """For tagged words: how many models have to give all words of a line the same tags for that; 3 if not given."""
+    student_epochs: int | None = None
+    """For tagged words: how often the new model goes through the lines that these models have tagged; 2 if not given. It reads the
+    labelled ones as often as they did."""
     second: str | None = None
     """A second task on the same encoder, with a head of its own: other labelled data, as for --data. Its model is written, too."""
     second_task: Kind = ""
@@ -54,8 +60,16 @@ class LittleData:
     def __post_init__(self) -> None:
         if not 0 < self.augment_share <= 1:
             raise InputError(f"augment_share must be above 0 and at most 1, not {self.augment_share}.")
-        if not 0 < self.confidence <= 1:
+        if self.confidence is not None and not 0 < self.confidence <= 1:
             raise InputError(f"confidence must be above 0 and at most 1, not {self.confidence}.")
+        for name, most in (("teachers", 100), ("student_epochs", MOST_EPOCHS)):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= most:
+                raise InputError(f"{name} must be from 1 to {most:,}, not {value:,}.")
+        for name in ("confidence", "teachers", "student_epochs"):
+            if getattr(self, name) is not None and self.unlabelled is None:
+                option = name.replace("_", "-")
+                raise InputError(f"--{option} is for --unlabelled: give texts without labels, or leave --{option} out.")
         if not self.second_weight > 0:
             raise InputError(f"second_weight must be above 0, not {self.second_weight}.")
 
@@ -159,8 +173,16 @@ def refuse_little_data(options: FinetuneOptions) -> None:
         raise InputError(f"--augment {little.augment} needs a pretrained model: choose word-dropout, or leave it out.")
     if options.recipe.class_weights and issubclass(kind, LabelsTask | NumberTask | SpanTask):
         raise InputError(f"class weights are for classes, and {options.data} has other labels: leave them out.")
-    if little.unlabelled is not None and kind is not TextTask:
-        raise InputError(f"--unlabelled is for one class per text, and {options.data} has other labels: leave it out.")
+    if little.unlabelled is not None and kind is not TextTask and not issubclass(kind, UnitTask):
+        what = f"for one class per text or tagged words, and {options.data} has other labels"
+        raise InputError(f"--unlabelled is {what}: leave it out.")
+    if little.confidence is not None and issubclass(kind, UnitTask):
+        raise InputError(
+            "--confidence is for one class per text; a tagger learns where --teachers agree: leave it out."
+        )
+    if (little.teachers or little.student_epochs) and kind is TextTask:
+        option = "--teachers" if little.teachers else "--student-epochs"
+        raise InputError(f"{option} is for tagged words; for one class per text there is --confidence: leave it out.")
     if little.second is not None and options.adaptation.tune != "all":
         raise InputError(f"--second trains the whole encoder: leave out --tune {options.adaptation.tune}.")
     if little.second is not None and options.recipe.head_only:

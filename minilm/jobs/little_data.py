@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,19 +12,24 @@ from minilm.examples.batching import Dataset
 from minilm.files.notes import Note, unheard
 from minilm.jobs.evaluate import shown
 from minilm.jobs.finetune_options import FinetuneOptions, LittleData, load_material
-from minilm.jobs.labelled_data import Part, in_both
+from minilm.jobs.labelled_data import Part, in_both, is_tagged, looks_like_conll, read
 from minilm.models.heads import Classifier
 from minilm.pretrained.protocol import save_model
 from minilm.text import corpus
-from minilm.text.files import LABELLED, Example, text_lines
+from minilm.text.characters import visible
+from minilm.text.files import LABELLED, TAGGED, Example, text_lines
 from minilm.text.remarks import counted
+from minilm.text.tagged import TaggedLine
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.multi_task import SecondTask, endless
 from minilm.training.task import Task
+from minilm.training.word_tasks import TagTask, UnitTask
 
 
-def unlabelled_texts(options: FinetuneOptions, known: list[Part], note: Note = unheard) -> Part | None:
-    """The texts of `--unlabelled`, without any label; None if there is no such option.
+def unlabelled_texts(
+    options: FinetuneOptions, task: Task, tokenizer: Tokenizer, known: list[Part], note: Note = unheard
+) -> Part | None:
+    """The texts of `--unlabelled`, without any label; None if there is no such option. A tagger's are cut into its units.
 
     Texts of the parts that are `known` are left out: those to learn from have labels already, and those to measure on (or to choose
     by, which are among those to learn from) must not be learned from. Raises InputError if none is left.
@@ -31,13 +37,21 @@ def unlabelled_texts(options: FinetuneOptions, known: list[Part], note: Note = u
     name = options.little.unlabelled
     if name is None:
         return None
-    if Path(name).is_file() and Path(name).suffix.lower() not in LABELLED:
+    examples: list[Any]
+    if isinstance(task, UnitTask) and is_tagged(name):
+        examples = [without_tags(line.tokens, task) for line in read(name, options.columns, note, TagTask)]
+        task.check_units(examples, name, note)
+    elif Path(name).is_file() and Path(name).suffix.lower() not in LABELLED:
+        if isinstance(task, UnitTask) and looks_like_conll(Path(name)):
+            raise InputError(f"{name} looks like CoNLL: rename it so that it ends in {', '.join(TAGGED)}.")
         lines = [line.strip() for line in text_lines(Path(name))]
-        examples = [Example(line) for line in lines if line]
+        examples = [Example(line) for line in lines if visible(line)]
     else:
         columns = options.columns
-        read = corpus.labelled(name, columns.text_column, None, columns.pair_column, note)
-        examples = [example._replace(label=None) for example in read]
+        rows = corpus.labelled(name, columns.text_column, None, columns.pair_column, note)
+        examples = [example._replace(label=None) for example in rows]
+    if isinstance(task, UnitTask):
+        examples = [in_units(each, task, tokenizer, f"text {i + 1} of {name}", note) for i, each in enumerate(examples)]
     found = {*in_both(examples, [example for part in known for example in part.examples])}
     if found:
         note(f"{len(found):,} of {len(examples):,} texts of {name} are among the labelled ones, and are left out.")
@@ -45,6 +59,23 @@ def unlabelled_texts(options: FinetuneOptions, known: list[Part], note: Note = u
     if not places:
         raise InputError(f"every text of {name} is among the labelled ones: give others with --unlabelled.")
     return Part([examples[i] for i in places], name, places)
+
+
+def without_tags(tokens: list[str], task: UnitTask) -> TaggedLine:
+    """A line whose tags say nothing."""
+    return TaggedLine(tokens, [task.labels[0]] * len(tokens))
+
+
+def in_units(
+    example: Example | TaggedLine, task: UnitTask, tokenizer: Tokenizer, name: str, note: Note = unheard
+) -> TaggedLine:
+    """A text as the tagger reads it, unit by unit. Raises InputError for a second text, and where `cut` does."""
+    if isinstance(example, TaggedLine):
+        return example
+    if example.pair is not None:
+        raise InputError(f"{name} has a second text, and a tagger reads single ones: leave out --pair-column.")
+    text, spans = task.cut(example, tokenizer, name, note)
+    return without_tags([text[a:b] for a, b in spans], task)
 
 
 @dataclass(frozen=True)

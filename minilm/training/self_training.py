@@ -1,15 +1,24 @@
-r"""Self-training: a fitted model labels texts that nobody has labelled, and a new one learns from both.  F01.
+r"""Self-training: fitted models label texts without labels, and a new one learns from both.  F01.
 
-    teacher  = fit(labelled)
-    labelled⁺ = labelled ∪ { (x, argmaxₖ ŷ(k ∣ x)) : x unlabelled, maxₖ ŷ(k ∣ x) ≥ confidence }
-    student  = fit(labelled⁺)
+    one class per text    teacher   = fit(labelled)
+                          labelled⁺ = labelled ∪ { (x, argmaxₖ ŷ(k ∣ x)) : x unlabelled, maxₖ ŷ(k ∣ x) ≥ confidence }
+                          student   = fit(labelled⁺)
 
-A model cannot see its own mistakes: what it is sure of and gets wrong, it teaches. The confidence keeps most of that out.
+    a tag per word        tₖ        = fit(labelled) for k = 1 … K, each with other dropout and another head
+                          labelled⁺ = labelled, several times, ∪ { (x, t₁(x)) : x unlabelled, t₁(x) = t₂(x) = … = t_K(x) }
+                          student   = fit(labelled⁺)
 
-Sources:  Scudder (1965), Probability of Error of Some Adaptive Pattern-Recognition Machines; Lee (2013), Pseudo-Label.
+A model cannot see its own mistakes: what it is sure of and gets wrong, it teaches. The confidence keeps most of that out. For a whole
+line, one model's confidence says little: it would have to be sure of every tag. Models that differ by chance make different
+mistakes, so where they all say the same, it is more often right.
+
+Sources:  Scudder (1965), Probability of Error of Some Adaptive Pattern-Recognition Machines; Blum and Mitchell (1998), Combining
+          Labeled and Unlabeled Data with Co-Training; Zhou and Li (2005), Tri-Training; Lee (2013), Pseudo-Label.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +26,11 @@ from torch import nn
 
 from minilm.errors import InputError
 from minilm.examples.batching import Dataset
-from minilm.training.inference import probabilities
+from minilm.models.heads import Classifier
+from minilm.text.tagged import TaggedLine
+from minilm.training.inference import predicted_tags, probabilities
+
+APART = 100  # between the seeds of two teachers
 
 
 def sure_of(model: nn.Module, unlabelled: Dataset, confidence: float, device: torch.device | None = None) -> Dataset:
@@ -48,3 +61,47 @@ def together(a: Dataset, b: Dataset) -> Dataset:
     columns = {name: [*a.columns[name], *b.columns[name]] for name in a.columns}
     first = max(a.owner, default=-1) + 1
     return Dataset(columns, a.pad_values, [*a.owner, *(first + owner for owner in b.owner)])
+
+
+@dataclass(frozen=True)
+class Learner:
+    """How a tagger is made and fitted. `fit` takes a model, examples, a seed and the epochs (None: as many as the teachers get), and
+    returns the seconds that it took."""
+
+    new: Callable[[int], Classifier]
+    fit: Callable[[Classifier, Dataset, int, int | None], float]
+    encode: Callable[[list[TaggedLine]], Dataset]
+    tags: tuple[str, ...]
+    device: torch.device
+
+
+class Taught(NamedTuple):
+    """A student, the seconds that it and its teachers took, and the lines on which these agreed: their numbers and their tags."""
+
+    student: Classifier
+    seconds: float
+    chosen: list[int]
+    tags: list[list[str]]
+
+
+def taught_by_several(
+    learner: Learner, labelled: Dataset, lines: list[TaggedLine], teachers: int, copies: int, epochs: int, seed: int
+) -> Taught:
+    """Fit `teachers` models to the labelled lines, and then a student, which reads these `copies` times as often as the others of
+    `lines` on which the teachers agree, for `epochs` rounds. The tags that `lines` may have are not looked at.
+    """
+    bare = [TaggedLine(line.tokens, [learner.tags[0]] * len(line.tokens)) for line in lines]
+    unlabelled, seconds, guesses = learner.encode(bare), 0.0, []
+    for k in range(teachers):
+        own = seed + APART * k
+        teacher = learner.new(own)
+        seconds += learner.fit(teacher, labelled, own, None)
+        guesses.append(predicted_tags(teacher, unlabelled, learner.tags, learner.device))
+    chosen = agreed(guesses)
+    tagged = [TaggedLine(bare[i].tokens, guesses[0][i]) for i in chosen]
+    learn = labelled
+    for more in [labelled] * (copies - 1) + [learner.encode(tagged)] * bool(tagged):
+        learn = together(learn, more)
+    student = learner.new(seed)
+    seconds += learner.fit(student, learn, seed, epochs)
+    return Taught(student, seconds, chosen, [line.tags for line in tagged])

@@ -11,12 +11,17 @@ from minilm.jobs import finetune as job
 from minilm.jobs.augmenting import augmenter, neighbours_of
 from minilm.jobs.finetune import FinetuneOptions, finetune, load_material
 from minilm.jobs.finetune_options import LittleData
+from minilm.jobs.labelled_data import Columns
 from minilm.jobs.little_data import second_task_of, unlabelled_texts
 from minilm.jobs.pretrain import pretrain
 from minilm.models.adaptation import Adaptation
 from minilm.pretrained.protocol import open_classifier, open_pretraining
 from minilm.text import corpus
+from minilm.text.tagged import TaggedLine
+from minilm.training import self_training
+from minilm.training.self_training import APART
 from minilm.training.supervised import Recipe
+from minilm.training.text_tasks import TextTask
 
 REVIEWS = str(DATA / "reviews.csv")
 
@@ -101,7 +106,7 @@ def test_self_training_never_sees_a_test_text_or_a_label(book, tmp_path, monkeyp
     assert not {*student[12:]} & labelled, "the development part is among them"
     every = corpus.labelled(REVIEWS)
     assert len(student) - 12 == len(every) - 16 - 12 and IGNORED not in seen[1].labels
-    part = unlabelled_texts(given, [material.train, material.test])
+    part = unlabelled_texts(given, material.task, tokenizer, [material.train, material.test])
     assert all(example.label is None for example in part.examples)
     assert any("are among the labelled ones, and are left out" in line for line in said)
 
@@ -112,8 +117,86 @@ def test_the_confidence_is_a_threshold(book, tmp_path):
     assert any("the first model is sure of 0 of" in line for line in said)
     lines = tmp_path / "lines.txt"
     lines.write_text("a fine film\n\nthe old man\n", encoding="utf-8")
-    part = unlabelled_texts(options(book, tmp_path / "no", little=LittleData(unlabelled=str(lines))), [])
+    given = options(book, tmp_path / "no", little=LittleData(unlabelled=str(lines)))
+    part = unlabelled_texts(given, TextTask(("a", "b")), open_pretraining(book).tokenizer, [])
     assert [example.text for example in part.examples] == ["a fine film", "the old man"]
+
+
+# ---- taggers that learn where several agree
+
+
+def free_lines(tmp_path, name="free.txt"):
+    """Sixteen sentences without tags, one of them labelled in `tags`, and one that is measured there or learned from."""
+    path = tmp_path / name
+    names = "max moe ned ora pat ray sue tom ula vic wes xia yul zoe".split()
+    path.write_text("\n\n".join(f"the film by {name}" for name in [*names, "abel", "lou"]), encoding="utf-8")
+    return path
+
+
+def tagger(book, tags, out, **changes):
+    given = dict(data=tags, labels=None, held_out=3, truncate=False, crf=True, recipe=Recipe(epochs=5, batch=4))
+    return options(book, out, **given | changes)
+
+
+def test_a_tagger_learns_from_the_lines_on_which_its_teachers_agree(book, tags, tmp_path, monkeypatch):
+    fits, said, fit = [], [], job.fit
+    monkeypatch.setattr(
+        job,
+        "fit",
+        lambda m, d, recipe, seed, *r, **k: fits.append((m, d, recipe, seed)) or fit(m, d, recipe, seed, *r, **k),
+    )
+    little = LittleData(unlabelled=str(free_lines(tmp_path)), teachers=2, student_epochs=2)
+    finetune(tagger(book, tags, tmp_path / "out", little=little, seed=7), said.append)
+    assert [(recipe.epochs, seed) for _, _, recipe, seed in fits] == [(5, 7), (5, 7 + APART), (2, 7)]
+    (one, labelled, _, _), (two, again, _, _), (student, learn, _, _) = fits
+    assert one is not two is not student and labelled is again and len(labelled) == 9
+    agreed = next(line for line in said if line.startswith("they give all words of"))
+    count = int(agreed.split()[5])
+    assert f"of 14 lines without tags ({4 * count} words)" in agreed and count > 0
+    assert learn.rows[:18] == 2 * labelled.rows and len(learn) == 18 + count  # five epochs of two each: twice
+    assert "2 of 16 texts of" in " ".join(said) and "are among the labelled ones" in " ".join(said)
+    opened = open_classifier(tmp_path / "out").model
+    assert tiny.same(dict(opened.state_dict()), dict(student.state_dict()))
+    finetune(tagger(book, tags, tmp_path / "again", little=little, seed=7), silent)
+    assert tiny.same(weights(tmp_path / "out"), weights(tmp_path / "again"))
+
+
+def test_a_tagger_reads_untagged_lines_of_every_kind_in_its_own_units(book, tags, tmp_path):
+    free_lines(tmp_path)
+    (tmp_path / "free.csv").write_text("text\nthe film by max\n", encoding="utf-8")
+    (tmp_path / "free.conll").write_text("the X\nfilm Y\nby Z\nmax Q\n", encoding="utf-8")
+    tokenizer, found = open_pretraining(book).tokenizer, []
+    for name in ("free.txt", "free.csv", "free.conll"):
+        given = tagger(book, tags, tmp_path / "out", little=LittleData(unlabelled=str(tmp_path / name)))
+        task = load_material(given).task
+        part = unlabelled_texts(given, task, tokenizer, [])
+        found.append(part.examples[0])
+        assert {tag for line in part.examples for tag in line.tags} == {task.labels[0]}
+    assert found == [TaggedLine(["the", "film", "by", "max"], 4 * [task.labels[0]])] * 3
+    for text, says in {
+        "a O\nb O\n": r"free\.txt looks like CoNLL: rename it",
+        "the film by abel\n": r"every text of .*free\.txt is among the labelled ones",
+    }.items():
+        (tmp_path / "free.txt").write_text(text, encoding="utf-8")
+        given = tagger(book, tags, tmp_path / "out", little=LittleData(unlabelled=str(tmp_path / "free.txt")))
+        with pytest.raises(InputError, match=says):
+            finetune(given, silent)
+        assert not (tmp_path / "out").exists()
+    columns = Columns(pair_column="pair")
+    (tmp_path / "two.csv").write_text("text,pair\nthe film,by max\n", encoding="utf-8")
+    given = tagger(
+        book, tags, tmp_path / "out", little=LittleData(unlabelled=str(tmp_path / "two.csv")), columns=columns
+    )
+    with pytest.raises(InputError, match=r"text 1 of .*two\.csv has a second text, and a tagger reads single ones"):
+        finetune(given, silent)
+
+
+def test_a_tagger_whose_teachers_agree_on_nothing_learns_from_the_labelled_lines(book, tags, tmp_path, monkeypatch):
+    said, answers = [], iter([[["O"]] * 14, [["B-PER"]] * 14])
+    monkeypatch.setattr(self_training, "predicted_tags", lambda *_: next(answers))
+    little = LittleData(unlabelled=str(free_lines(tmp_path)), teachers=2)
+    finetune(tagger(book, tags, tmp_path / "out", little=little), said.append)
+    assert "they give all words of 0 of 14 lines without tags (0 words)" in " ".join(said)
 
 
 def test_F28_a_second_task_is_learned_beside_the_first_and_written_beside_it(book, tags, tmp_path):
@@ -153,7 +236,16 @@ def test_F28_the_second_task_does_not_learn_what_the_first_is_measured_on(book, 
             dict(little=LittleData("word-dropout"), data="tweets"),
             "--augment is for labels of whole texts, and tweets has",
         ),
-        (dict(little=LittleData(unlabelled="imdb"), task="number"), "--unlabelled is for one class per text"),
+        (dict(little=LittleData(unlabelled="imdb"), task="number"), "--unlabelled is for one class per text or tagged"),
+        (
+            dict(little=LittleData(unlabelled="imdb", confidence=0.9), data="tweets"),
+            "--confidence is for one class per text; a tagger learns where --teachers agree",
+        ),
+        (
+            dict(little=LittleData(unlabelled="imdb", teachers=2)),
+            "--teachers is for tagged words; for one class per text",
+        ),
+        (dict(little=LittleData(unlabelled="imdb", student_epochs=2)), "--student-epochs is for tagged words"),
         (
             dict(little=LittleData(second="tweets"), adaptation=Adaptation("low-rank")),
             "--second trains the whole encoder",
@@ -173,6 +265,10 @@ def test_switches_that_contradict_other_options_are_one_sentence(changes, says, 
     [
         ("--augment-share", 0, "augment_share must be above 0 and at most 1, not 0.0"),
         ("--confidence", 1.5, "confidence must be above 0 and at most 1, not 1.5"),
+        ("--confidence", 0.8, "--confidence is for --unlabelled: give texts without labels"),
+        ("--teachers", 0, "teachers must be from 1 to 100, not 0"),
+        ("--teachers", 3, "--teachers is for --unlabelled"),
+        ("--student-epochs", 10**5, "student_epochs must be from 1 to 10,000, not 100,000"),
         ("--second-weight", -1, "second_weight must be above 0, not -1.0"),
     ],
 )
