@@ -46,6 +46,8 @@ def unlabelled_texts(
             raise InputError(f"{name} looks like CoNLL: rename it so that it ends in {', '.join(TAGGED)}.")
         lines = [line.strip() for line in text_lines(Path(name))]
         examples = [Example(line) for line in lines if visible(line)]
+        if unseen := sum(bool(line) for line in lines) - len(examples):
+            note(f"{unseen:,} line(s) of {name} have invisible characters alone, and are left out.")
     else:
         columns = options.columns
         rows = corpus.labelled(name, columns.text_column, None, columns.pair_column, note)

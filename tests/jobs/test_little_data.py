@@ -116,10 +116,11 @@ def test_the_confidence_is_a_threshold(book, tmp_path):
     finetune(options(book, tmp_path / "out", little=LittleData(unlabelled=REVIEWS, confidence=1.0)), said.append)
     assert any("the first model is sure of 0 of" in line for line in said)
     lines = tmp_path / "lines.txt"
-    lines.write_text("a fine film\n\nthe old man\n", encoding="utf-8")
-    given = options(book, tmp_path / "no", little=LittleData(unlabelled=str(lines)))
-    part = unlabelled_texts(given, TextTask(("a", "b")), open_pretraining(book).tokenizer, [])
+    lines.write_text("a fine film\n\nthe old man\n \u200b\n", encoding="utf-8")
+    given, notes = options(book, tmp_path / "no", little=LittleData(unlabelled=str(lines))), []
+    part = unlabelled_texts(given, TextTask(("a", "b")), open_pretraining(book).tokenizer, [], notes.append)
     assert [example.text for example in part.examples] == ["a fine film", "the old man"]
+    assert notes == [f"1 line(s) of {lines} have invisible characters alone, and are left out."]
 
 
 # ---- taggers that learn where several agree
