@@ -77,6 +77,10 @@ def prepared(options: BenchOptions, say: Callable[[str], None], on_development: 
 def own_config(folder: Path, tokenizer: Tokenizer, length: int) -> TransformerConfig:
     """The shape of a pretrained model that takes the place of the quickstart's. Raises InputError if it cannot."""
     config = encoder_config(folder)[1]
+    if not isinstance(config, TransformerConfig):
+        raise InputError(
+            f"{folder} holds another architecture: the table's rows need a model that `minilm pretrain` makes by default."
+        )
     if tokenizer_for(config, folder).to_json() != tokenizer.to_json():
         raise InputError(
             f"{folder} has another vocabulary than the quickstart: pretrain it on the same corpus, with as many documents held out."

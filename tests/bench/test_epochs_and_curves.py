@@ -203,6 +203,7 @@ def deeper(home):
         "deeper": dict(layers=2),
         "shorter": dict(length=14),
         "other-tokens": dict(vocab_size=150),
+        "lstm": dict(architecture="lstm", heads=4, watch=(), layers=None),
     }.items():
         pretrain(replace(settings, out=home / name, **changes), silent)
     return home
@@ -227,6 +228,7 @@ def test_all_transformers_of_the_table_take_the_shape_of_the_given_weights(run, 
 def test_weights_that_do_not_belong_to_the_table_are_refused(run, deeper, tmp_path):
     for folder, sentence in {
         "nowhere": "nowhere holds no pretrained model",
+        "lstm": "lstm holds another architecture: the table's rows need a model that `minilm pretrain` makes",
         "shorter": r"shorter reads 14 tokens, and the texts of the table have up to 16\.",
         "other-tokens": "other-tokens has another vocabulary than the quickstart: pretrain it on the same corpus",
     }.items():
