@@ -151,7 +151,10 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
 
     train, test, *development = map(encoded, (learn, material.test, *choose))
     free = unlabelled_texts(options, task, tokenizer, [material.train, material.test], notes)
-    unlabelled = encoded(free) if free else None
+    unlabelled = None
+    if free:
+        remark(tokenizer, texts_of(free.examples), free.where, notes)
+        unlabelled = encoded(free)
     second = second_task_of(options, model, tokenizer, material.test, notes)
     say_size(
         model, options, f"{counted(len(learn.examples), 'example')} to learn from · {len(task.labels)} labels", say

@@ -180,6 +180,11 @@ def refuse_little_data(options: FinetuneOptions) -> None:
         raise InputError(
             "--confidence is for one class per text; a tagger learns where --teachers agree: leave it out."
         )
+    if little.unlabelled is not None and options.recipe.patience and not options.development and kind is not TextTask:
+        raise InputError(
+            "--recipe.patience sets a tenth of the lines aside, but the new tagger reads the labelled ones several times, and would "
+            "be judged by lines that it has read: add --development N, or leave it out."
+        )
     if (little.teachers or little.student_epochs) and kind is TextTask:
         option = "--teachers" if little.teachers else "--student-epochs"
         raise InputError(f"{option} is for tagged words; for one class per text there is --confidence: leave it out.")

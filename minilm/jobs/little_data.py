@@ -54,9 +54,13 @@ def unlabelled_texts(
         examples = [example._replace(label=None) for example in rows]
     if isinstance(task, UnitTask):
         examples = [in_units(each, task, tokenizer, f"text {i + 1} of {name}", note) for i, each in enumerate(examples)]
+    if not examples:
+        raise InputError(f"{name} holds no text that can be seen: write one text per line, or leave --unlabelled out.")
     found = {*in_both(examples, [example for part in known for example in part.examples])}
     if found:
-        note(f"{len(found):,} of {len(examples):,} texts of {name} are among the labelled ones, and are left out.")
+        note(
+            f"texts of {name} that are among the labelled ones, and are left out: {len(found):,} of {len(examples):,}."
+        )
     places = [i for i in range(len(examples)) if i not in found]
     if not places:
         raise InputError(f"every text of {name} is among the labelled ones: give others with --unlabelled.")

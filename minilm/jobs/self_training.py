@@ -6,6 +6,7 @@ from minilm.examples.batching import Dataset
 from minilm.jobs.finetune_options import FinetuneOptions
 from minilm.jobs.labelled_data import Part
 from minilm.models.heads import Classifier
+from minilm.text.remarks import counted
 from minilm.training.self_training import Learner, sure_of, taught_by_several, together
 
 CONFIDENCE, TEACHERS, STUDENT_EPOCHS = 0.9, 3, 2
@@ -38,7 +39,7 @@ def taught_tagger(
     """
     little, rounds = options.little, options.recipe.epochs
     teachers, epochs = little.teachers or TEACHERS, min(little.student_epochs or STUDENT_EPOCHS, rounds)
-    say(f"{teachers} models learn from the labelled lines first, and then a new one from what they agree on, too")
+    say(f"{counted(teachers, 'model')} first, from the labelled lines; then a new one, from what they agree on, too")
     found = taught_by_several(learner, train, free.examples, teachers, max(1, rounds // epochs), epochs, options.seed)
     words = sum(map(len, found.tags))
     say(
