@@ -83,6 +83,12 @@ GRID = [
     Variant("muon-0.01-short", "Muon at 0.01, with as many minutes?", dict(muon_learning_rate=0.01), steps=0.85),
     Variant("bf16", "products in bf16, where the machine has a unit for them?", dict(precision="bf16")),
     Variant("steps-double", "what would twice the steps bring? (not an equal budget)", steps=2.0),
+    Variant(
+        "longer",
+        "four layers, Muon, more masks, no next sentence, and 4.7 times the steps? (not an equal budget)",
+        dict(layers=4, muon_learning_rate=0.01, mask_rate=0.4, next_sentence_weight=0.0),
+        steps=14 / 3,
+    ),
 ]
 
 

@@ -198,11 +198,13 @@ def test_every_declared_variant_can_be_trained_and_changes_something(language):
     variants = declared(language, base)
     assert variants[0].options(base) == base and variants[0].name == RECIPE
     assert len({variant.name for variant in variants}) == len(variants)
+    other_budgets = {"steps-double": 2, "longer": 14 / 3} | {f"muon-{rate}-short": 0.85 for rate in (0.005, 0.01)}
     for variant in variants[1:]:
         options = variant.options(base)
         assert options != base and all(getattr(options, name) == value for name, value in variant.changes.items())
+        tokens = base.steps * base.batch * other_budgets.get(variant.name, 1)
         assert options.seed == base.seed and options.steps * options.batch == pytest.approx(
-            base.steps * base.batch * (2 if variant.name == "steps-double" else 0.85 if "-short" in variant.name else 1)
+            tokens, abs=options.batch / 2
         )
     left_out = {variant.name for variant in GRID} - {variant.name for variant in variants}
     assert {f"positions-{base.positions}", f"layers-{base.layers}"} <= left_out  # they are the recipe
