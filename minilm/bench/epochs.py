@@ -15,9 +15,8 @@ from minilm.experiments.tracks import track_for
 from minilm.files.atomic import write_json
 from minilm.jobs.pretrain import prepare_for, vectors_for
 from minilm.models.config import TransformerConfig
-from minilm.pretrained.protocol import encoder_config
-from minilm.pretrained.run_folder import tokenizer_for
-from minilm.text.tokenizer import Tokenizer
+from minilm.pretrained.protocol import open_pretraining
+from minilm.pretrained.run_folder import LoadedModel
 from minilm.training.loop import choose_device
 
 
@@ -51,20 +50,22 @@ def measure(options: BenchOptions, say: Callable[[str], None]) -> dict:
 def prepared(options: BenchOptions, say: Callable[[str], None], on_development: bool) -> tuple[Material, list[Climber]]:
     """The material of a track, with its test set or with its development part, and the rows of its table.
 
-    The pretrained model is that of the quickstart, or `options.pretrained`, whose layers all Transformers of the table then have.
+    The pretrained model is that of the quickstart, or `options.pretrained`, whose width and layers the table's models then have.
     Raises InputError if there is none, if it has another vocabulary or is too short, or if a row has another name.
     """
     track = track_for(options.language)
     quickstart = QuickstartOptions("zh" if options.language == "zh" else "en", cache=options.cache)
     settings = pretraining_settings(quickstart, track)
     folder = options.pretrained or settings.out
-    if not (folder / "config.json").exists():
+    if options.pretrained is None and not (folder / "config.json").exists():
         raise InputError(f"{folder} holds no pretrained model: run the quickstart first.")
+    own = own_model(options.pretrained, settings.length) if options.pretrained else None
     text = prepare_for(settings, say)
-    config = settings.model_config(text.tokenizer.size)
-    if options.pretrained:
-        config = own_config(folder, text.tokenizer, settings.length)
-    start = Start(config, vectors_for(text, replace(settings, width=config.width)), folder)
+    if own and own.tokenizer.to_json() != text.tokenizer.to_json():
+        where = "pretrain it on the same corpus, with as many documents held out"
+        raise InputError(f"{folder} has another vocabulary than the quickstart: {where}.")
+    config = own.model.config if own else settings.model_config(text.tokenizer.size)
+    start = Start(config, vectors_for(text, replace(settings, width=config.width, heads=config.heads)), folder)
     material = track.material(text, settings, choose_device("auto"), say)
     if on_development:
         material = track.development(material, settings)
@@ -74,20 +75,22 @@ def prepared(options: BenchOptions, say: Callable[[str], None], on_development: 
     return material, [rung for name, rung in rungs.items() if not options.rows or name in options.rows]
 
 
-def own_config(folder: Path, tokenizer: Tokenizer, length: int) -> TransformerConfig:
-    """The shape of a pretrained model that takes the place of the quickstart's. Raises InputError if it cannot."""
-    config = encoder_config(folder)[1]
+def own_model(folder: Path, length: int) -> LoadedModel:
+    """A pretrained model that takes the place of the quickstart's. Raises InputError if it cannot: one that has seen labels, for
+    instance, would make the table worthless."""
+    if not (folder / "config.json").exists():
+        raise InputError(
+            f"--pretrained {folder} holds no pretrained model: name a folder that `minilm pretrain` wrote."
+        )
+    loaded = open_pretraining(folder)
+    config = loaded.model.config
     if not isinstance(config, TransformerConfig):
         raise InputError(
-            f"{folder} holds another architecture: the table's rows need a model that `minilm pretrain` makes by default."
-        )
-    if tokenizer_for(config, folder).to_json() != tokenizer.to_json():
-        raise InputError(
-            f"{folder} has another vocabulary than the quickstart: pretrain it on the same corpus, with as many documents held out."
+            f"{folder} holds another architecture: the table needs a model that `minilm pretrain` makes by default."
         )
     if config.max_length < length:
         raise InputError(f"{folder} reads {config.max_length} tokens, and the texts of the table have up to {length}.")
-    return config
+    return loaded
 
 
 def measured(rows: list[dict], model: str, labels: int, epochs: int, seeds: int) -> bool:

@@ -118,7 +118,8 @@ class BenchOptions:
     weights: tuple[Literal["own", "published"], ...] = ()
     """lighter: which weights are fine-tuned and made lighter; both if not given."""
     pretrained: Path | None = None
-    """lighter, epochs, curves and self-training: our own pretrained weights; those of the quickstart if not given."""
+    """lighter, epochs, curves and self-training: our own pretrained weights; those of the quickstart if not given.
+    The models of the table then have their width, and the Transformers their layers and heads."""
     models: Path = Path("runs/trust/models")
     """lighter: where the fine-tuned models are kept, which `minilm trust` uses, too."""
     sentences: int = 1000

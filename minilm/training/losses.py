@@ -46,11 +46,12 @@ def cross_entropy(
     Where nothing counts the value is 0 and so is the gradient (the mean of nothing would be NaN).
 
     Raises:
-        InputError: a label is neither −100 nor in 0 … K − 1, there are not as many labels as rows, or the smoothing is not in [0, 1].
+        InputError: a label is neither −100 nor in 0 … K − 1, there is not one label for each row, or the smoothing is not in [0, 1].
     Source: Szegedy et al. (2016), Rethinking the Inception Architecture, §7, for the smoothing.
     """
     if not 0 <= label_smoothing <= 1:
         raise InputError(f"label_smoothing is {label_smoothing}; it is a probability, so give a number from 0 to 1.")
+    _one_for_each(logits.shape[:-1], labels)
     z, y = _counted(logits.flatten(0, -2), labels.flatten().long())
     K = z.size(-1)
     if len(y):
@@ -96,8 +97,10 @@ def crf_loss(
     The logits at labels that are not −100 are the CRF's emissions. Divided by words, and not by sentences, the loss is as
     large as that of F08 (the two are equal as long as A, start and end are 0), whatever the lengths in a batch.
 
-    Raises InputError for a label outside −100, 0 … K − 1, or for labels that take a step that the CRF's constraints forbid.
+    Raises InputError for a label outside −100, 0 … K − 1, for labels that take a step that the CRF's constraints forbid, or unless
+    there is one label for each word.
     """
+    _one_for_each(logits.shape[:-1], labels)
     emissions, attention_mask, places = labelled_first(logits, labels)
     losses = crf(emissions, labels.gather(1, places), attention_mask, begins, ends)
     count = int(attention_mask.sum())
@@ -123,8 +126,9 @@ def binary_cross_entropy(logits: Float[Tensor, "*batch"], targets: Float[Tensor,
     (The usual max(z, 0) − y·z + log(1 + exp −|z|) is the same number, but autograd computes a wrong slope at z = 0.)
 
     Raises:
-        InputError: a target is neither −100 nor in [0, 1].
+        InputError: a target is neither −100 nor in [0, 1], or there is not one target for each logit.
     """
+    _one_for_each(logits.shape, targets)
     z, y = _counted(logits.flatten(), targets.flatten())
     if len(y):
         low, high = (float(bound) for bound in y.aminmax())
@@ -151,7 +155,9 @@ def squared_error(predicted: Float[Tensor, " N"], targets: Float[Tensor, " N"], 
 
     `scale` is the deviation of the numbers that are learned from, so that the loss is about 1 for a model that always says
     their mean, whatever their unit; the mean squared error in that unit is scale² times as large.
+    Raises InputError unless there is one target for each prediction, where they would be broadcast.
     """
+    _one_for_each(predicted.shape, targets)
     return _mean(((predicted - targets.to(predicted.dtype)) / scale).square())
 
 
@@ -185,13 +191,16 @@ def l2(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:
     return 0.5 * reduce(torch.add, (parameter.square().sum() for parameter in parameters))
 
 
-def _counted(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of `z` and `y` that count. The others are left out instead of being multiplied by 0, because 0 × inf is NaN.
+def _one_for_each(predicted: torch.Size, labels: Tensor) -> None:
+    """Raises InputError unless there is one label for each prediction: `gather` would take the first rows, and say nothing."""
+    if predicted != labels.shape:
+        raise InputError(
+            f"the labels have the shape {list(labels.shape)}, and what is predicted {list(predicted)}: give one label for each."
+        )
 
-    Raises InputError if there are not as many labels as rows: `gather` would take the first rows, and say nothing.
-    """
-    if len(z) != len(y):
-        raise InputError(f"there are {len(z):,} rows of logits and {len(y):,} labels: give one label for each row.")
+
+def _counted(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of `z` and `y` that count. The others are left out instead of being multiplied by 0, because 0 × inf is NaN."""
     if z.dtype in (torch.float16, torch.bfloat16):
         z = z.float()  # three digits are enough for an activation, but not for a loss curve
     mask = y != IGNORED

@@ -21,6 +21,7 @@ from minilm.experiments.quickstart import QuickstartOptions, pretraining_setting
 from minilm.experiments.rungs import Start
 from minilm.experiments.table import markdown_table
 from minilm.experiments.tracks import track_for
+from minilm.jobs.finetune import FinetuneOptions, finetune
 from minilm.jobs.pretrain import PretrainOptions, pretrain
 from minilm.models.config import TransformerConfig
 from minilm.text import corpus
@@ -200,12 +201,14 @@ def deeper(home):
     """Other pretrained models: two layers in the vocabulary of the quickstart, one that reads less, one with other tokens."""
     settings = pretraining_settings(QuickstartOptions(cache=home / "cache", progress=False), Tiny())
     for name, changes in {
-        "deeper": dict(layers=2),
+        "deeper": dict(layers=2, width=20, heads=4),
         "shorter": dict(length=14),
         "other-tokens": dict(vocab_size=150),
         "lstm": dict(architecture="lstm", heads=4, watch=(), layers=None),
     }.items():
         pretrain(replace(settings, out=home / name, **changes), silent)
+    how = dict(labels=8, held_out=4, truncate=True, recipe=Recipe(epochs=1), progress=False)
+    finetune(FinetuneOptions(str(DATA / "reviews.csv"), str(home / "shorter"), home / "tuned", **how), silent)
     return home
 
 
@@ -228,7 +231,8 @@ def test_all_transformers_of_the_table_take_the_shape_of_the_given_weights(run, 
 def test_weights_that_do_not_belong_to_the_table_are_refused(run, deeper, tmp_path):
     for folder, sentence in {
         "nowhere": "nowhere holds no pretrained model",
-        "lstm": "lstm holds another architecture: the table's rows need a model that `minilm pretrain` makes",
+        "tuned": r"tuned guesses no masked words: name a folder that `minilm pretrain` wrote",
+        "lstm": "lstm holds another architecture: the table needs a model that `minilm pretrain` makes",
         "shorter": r"shorter reads 14 tokens, and the texts of the table have up to 16\.",
         "other-tokens": "other-tokens has another vocabulary than the quickstart: pretrain it on the same corpus",
     }.items():

@@ -1,5 +1,6 @@
 import inspect
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from torch.nn import functional as F
 
 from minilm.errors import InputError
 from minilm.examples.labels import IGNORED
-from minilm.training.losses import binary_cross_entropy, cross_entropy, l2
+from minilm.layers.crf import CRF
+from minilm.training.losses import binary_cross_entropy, crf_loss, cross_entropy, l2, squared_error
 
 B, T, K = 3, 5, 7
 
@@ -98,14 +100,21 @@ def test_a_label_outside_the_classes_is_named(wrong, named):
         cross_entropy(draw(B, T, K), y)
 
 
-@pytest.mark.parametrize("rows", [K - 2, K + 2])
-def test_as_many_labels_as_rows_are_asked_for(rows):
-    """(Called without the tests' check of shapes, as a user's program calls it.)"""
-    for loss, z in ((cross_entropy, draw(rows, K)), (binary_cross_entropy, draw(rows))):
+@pytest.mark.parametrize("shape", [(B, T - 1), (B - 1, T), (B + 1, T), (T, B), (B * T,), (B, T, 1)])
+def test_one_label_for_each_prediction_is_asked_for(shape):
+    """(Called without the tests' check of shapes, as a user's program calls them: some would be broadcast, some cut short.)"""
+    y, crf = labels(*shape, classes=2), CRF(K)
+    losses = {
+        inspect.unwrap(cross_entropy): (draw(B, T, K), y),
+        inspect.unwrap(binary_cross_entropy): (draw(B, T), y.double()),
+        inspect.unwrap(squared_error): (draw(B, T), y.double()),
+        partial(inspect.unwrap(crf_loss), crf): (draw(B, T, K), y),
+    }
+    for loss, given in losses.items():
         with pytest.raises(
-            InputError, match=f"there are {rows} rows of logits and {K} labels: give one label for each row"
+            InputError, match=rf"the labels have the shape \[.*and what is predicted \[{B}, {T}\]: give one"
         ):
-            inspect.unwrap(loss)(z, labels(K, classes=2))
+            loss(*given)
 
 
 def test_the_smoothing_is_a_probability():
