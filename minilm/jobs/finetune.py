@@ -87,7 +87,8 @@ class Fitting:
     augment: Augmenter | None
     development: Dataset | None = None
     second: Second | None = None
-    steps: int = 0  # of the last fit
+    fits: int = 0
+    steps: int = 0  # of all fits
 
     def new(self, seed: int) -> Classifier:
         """Another model that has learned nothing of the labels."""
@@ -96,25 +97,31 @@ class Fitting:
     def fit(self, model: Classifier, examples: Dataset, seed: int, epochs: int | None) -> float:
         """Fit it (with `epochs` in the place of the recipe's, if they are given), and return the seconds."""
         recipe = self.recipe if epochs is None else replace(self.recipe, epochs=epochs)
+        self.fits += 1
+        which, before = f"model {self.fits}, " if self.options.little.unlabelled else "", self.steps
         judge = None
         if self.development is not None:
-            judge = BestEpoch(self.task, self.development, recipe.epochs, self.device, self.say)
-        fresh = model is not self.first
+            judge = BestEpoch(
+                self.task, self.development, recipe.epochs, self.device, lambda text: self.say(which + text)
+            )
+
+        def count(epoch: int, progress: Progress) -> None:
+            self.steps = before + progress.step
+
+        augment = self.augment
+        if model is not self.first:
+            augment = augmenter_for(self.options, model, self.tokenizer, self.device)
         return fit(
             *(model, examples, recipe, seed, self.device, self.options.progress),
-            on_epoch=self.count,
+            on_epoch=count,
             judge=judge,
-            augment=augmenter_for(self.options, model, self.tokenizer, self.device) if fresh else self.augment,
+            augment=augment,
             second=self.second.task if self.second else None,
             precision=self.options.precision,
         )
 
-    def count(self, epoch: int, progress: Progress) -> None:
-        """Remember how many steps the fit has taken."""
-        self.steps = progress.step
-
     def learner(self) -> Learner:
-        """The same, for self-training."""
+        """What self-training needs to make and fit its models in this way."""
         limit = getattr(self.first.config, "max_length", None)
         encode = partial(encode_tagged, tags=self.task.labels, tokenizer=self.tokenizer, max_length=limit)
         return Learner(self.new, self.fit, encode, self.task.labels, self.device)
@@ -169,9 +176,10 @@ def finetune(options: FinetuneOptions, say: Callable[[str], None] = print) -> Me
         if free is None or unlabelled is None:
             seconds = fitting.fit(model, train, options.seed, None)
         elif task.per_token:
-            model, seconds = taught_tagger(options, fitting.learner(), train, free, say)
+            model, seconds = taught_tagger(options, fitting.learner(), train, free, notes)
         else:
-            model, seconds = taught_classifier(options, model, fitting.learner(), train, unlabelled, say)
+            model, seconds = taught_classifier(options, model, fitting.learner(), train, unlabelled, notes)
+        notes.write(options.out)
         model.settle()
         if options.whole:
             merge(model)

@@ -41,15 +41,15 @@ class LittleData:
     augment_share: float = 0.1
     """The share of the tokens that are changed so."""
     unlabelled: str | None = None
-    """Self-training: texts (one per line, a table, a labelled corpus or a CoNLL file, whose labels are not looked at) that a first
-    model labels (for tagged words, several that agree), and a new one learns from, too. Texts that are measured are left out."""
+    """Self-training: texts (one per line, a table or a labelled corpus; for a tagger also a CoNLL file; labels are not looked at)
+    that a first model labels (for tagged words, several that agree), and a new one learns from, too. Measured texts are left out."""
     confidence: float | None = None
-    """For one class per text: how probable it must be for that; 0.9 if not given."""
+    """--unlabelled, one class per text: how probable a label must be for the text to be learned from; 0.9 if not given."""
     teachers: int | None = None
-    """For tagged words: how many models have to give all words of a line the same tags for that; 3 if not given."""
+    """--unlabelled, tagged words: how many models have to agree on all tags of a line for it to be learned from; 3 if not given."""
     student_epochs: int | None = None
-    """For tagged words: how often the new model goes through the lines that these models have tagged; 2 if not given. It reads the
-    labelled ones as often as they did."""
+    """--unlabelled, tagged words: how often the new model reads the lines on which the others agree; 2 if not given. It reads the
+    labelled ones about as often as they did."""
     second: str | None = None
     """A second task on the same encoder, with a head of its own: other labelled data, as for --data. Its model is written, too."""
     second_task: Kind = ""
@@ -188,6 +188,11 @@ def refuse_little_data(options: FinetuneOptions) -> None:
     if (little.teachers or little.student_epochs) and kind is TextTask:
         option = "--teachers" if little.teachers else "--student-epochs"
         raise InputError(f"{option} is for tagged words; for one class per text there is --confidence: leave it out.")
+    if (little.student_epochs or 1) > options.recipe.epochs:
+        raise InputError(
+            f"--student-epochs {little.student_epochs} is more than the teachers' own --recipe.epochs {options.recipe.epochs}: give "
+            "fewer of the former, or more of the latter."
+        )
     if little.second is not None and options.adaptation.tune != "all":
         raise InputError(f"--second trains the whole encoder: leave out --tune {options.adaptation.tune}.")
     if little.second is not None and options.recipe.head_only:

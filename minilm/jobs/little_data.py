@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -12,14 +11,14 @@ from minilm.examples.batching import Dataset
 from minilm.files.notes import Note, unheard
 from minilm.jobs.evaluate import shown
 from minilm.jobs.finetune_options import FinetuneOptions, LittleData, load_material
-from minilm.jobs.labelled_data import Part, in_both, is_tagged, looks_like_conll, read
+from minilm.jobs.labelled_data import Part, in_both, is_tagged, read
 from minilm.models.heads import Classifier
 from minilm.pretrained.protocol import save_model
 from minilm.text import corpus
 from minilm.text.characters import visible
-from minilm.text.files import LABELLED, TAGGED, Example, text_lines
+from minilm.text.files import LABELLED, TAGGED, Example, refuse_not_plain, refuse_tags, text_lines
 from minilm.text.remarks import counted
-from minilm.text.tagged import TaggedLine
+from minilm.text.tagged import TaggedLine, line_number, with_tags
 from minilm.text.tokenizer import Tokenizer
 from minilm.training.multi_task import SecondTask, endless
 from minilm.training.task import Task
@@ -37,51 +36,84 @@ def unlabelled_texts(
     name = options.little.unlabelled
     if name is None:
         return None
-    examples: list[Any]
-    if isinstance(task, UnitTask) and is_tagged(name):
-        examples = [without_tags(line.tokens, task) for line in read(name, options.columns, note, TagTask)]
-        task.check_units(examples, name, note)
-    elif Path(name).is_file() and Path(name).suffix.lower() not in LABELLED:
-        if isinstance(task, UnitTask) and looks_like_conll(Path(name)):
-            raise InputError(f"{name} looks like CoNLL: rename it so that it ends in {', '.join(TAGGED)}.")
-        lines = [line.strip() for line in text_lines(Path(name))]
-        examples = [Example(line) for line in lines if visible(line)]
-        if unseen := sum(bool(line) for line in lines) - len(examples):
-            note(f"{unseen:,} line(s) of {name} have invisible characters alone, and are left out.")
-    else:
-        columns = options.columns
-        rows = corpus.labelled(name, columns.text_column, None, columns.pair_column, note)
-        examples = [example._replace(label=None) for example in rows]
+    part = texts_without_labels(options, name, task, note)
     if isinstance(task, UnitTask):
-        examples = [in_units(each, task, tokenizer, f"text {i + 1} of {name}", note) for i, each in enumerate(examples)]
-    if not examples:
+        part = in_units(part, task, tokenizer, note)
+    if not part.examples:
         raise InputError(f"{name} holds no text that can be seen: write one text per line, or leave --unlabelled out.")
-    found = {*in_both(examples, [example for part in known for example in part.examples])}
+    others = [example for one in known for example in one.examples]
+    found = {*(same_characters if isinstance(task, UnitTask) else in_both)(part.examples, others)}
     if found:
-        note(
-            f"texts of {name} that are among the labelled ones, and are left out: {len(found):,} of {len(examples):,}."
-        )
-    places = [i for i in range(len(examples)) if i not in found]
-    if not places:
+        count = f"{len(found):,} of {len(part.examples):,}"
+        note(f"texts of {name} that are among the labelled ones, and are left out: {count}.")
+    kept = [i for i in range(len(part.examples)) if i not in found]
+    if not kept:
         raise InputError(f"every text of {name} is among the labelled ones: give others with --unlabelled.")
-    return Part([examples[i] for i in places], name, places)
+    return Part([part.examples[i] for i in kept], name, [part.places[i] for i in kept])
 
 
-def without_tags(tokens: list[str], task: UnitTask) -> TaggedLine:
-    """A line whose tags say nothing."""
-    return TaggedLine(tokens, [task.labels[0]] * len(tokens))
+def texts_without_labels(options: FinetuneOptions, name: str, task: Task, note: Note) -> Part:
+    """The texts of a corpus or file: lines, a table, or, for a tagger, tagged words. Raises InputError for files of other kinds."""
+    path = Path(name)
+    if path.is_dir():
+        raise InputError(
+            f"{name} is a folder: give one file with --unlabelled (.txt, {', '.join((*LABELLED, *TAGGED))})."
+        )
+    if is_tagged(name) and isinstance(task, UnitTask):
+        lines = [without_tags(line, task) for line in read(name, options.columns, note, TagTask)]
+        task.check_units(lines, name, note)
+        return Part(lines, name, [(line_number(line) or i + 1) - 1 for i, line in enumerate(lines)])
+    if path.is_file() and path.suffix.lower() not in LABELLED:
+        refuse_not_plain(path)
+        raw = [line.strip() for line in text_lines(path)]
+        places = [i for i, line in enumerate(raw) if visible(line)]
+        refuse_tags([raw[i] for i in places[:20]], path)
+        if unseen := sum(map(bool, raw)) - len(places):
+            note(f"{unseen:,} line(s) of {name} have invisible characters alone, and are left out.")
+        return Part([Example(raw[i]) for i in places], name, places)
+    columns = options.columns
+    rows = corpus.labelled(name, columns.text_column, None, columns.pair_column, note)
+    return Part([row._replace(label=None) for row in rows], name, list(range(len(rows))))
 
 
-def in_units(
-    example: Example | TaggedLine, task: UnitTask, tokenizer: Tokenizer, name: str, note: Note = unheard
-) -> TaggedLine:
-    """A text as the tagger reads it, unit by unit. Raises InputError for a second text, and where `cut` does."""
-    if isinstance(example, TaggedLine):
-        return example
-    if example.pair is not None:
-        raise InputError(f"{name} has a second text, and a tagger reads single ones: leave out --pair-column.")
-    text, spans = task.cut(example, tokenizer, name, note)
-    return without_tags([text[a:b] for a, b in spans], task)
+def same_characters(lines: list[TaggedLine], others: list[TaggedLine]) -> list[int]:
+    """The places of the lines whose characters are those of one of the others, whatever the units into which both are cut."""
+
+    def squeezed(line: TaggedLine) -> str:
+        return "".join("".join(line.tokens).split()).casefold()
+
+    known = {squeezed(line) for line in others}
+    return [i for i, line in enumerate(lines) if squeezed(line) in known]
+
+
+def without_tags(line: TaggedLine, task: UnitTask) -> TaggedLine:
+    """The line with tags that say nothing."""
+    return with_tags(line, [task.labels[0]] * len(line.tokens))
+
+
+def in_units(part: Part, task: UnitTask, tokenizer: Tokenizer, note: Note) -> Part:
+    """The texts as the tagger reads them, unit by unit, without those of which the tokenizer knows nothing.
+
+    Raises InputError for a second text, and where `cut` does.
+    """
+    lines: list[TaggedLine] = []
+    heard: list[str] = []
+    for example, place in zip(part.examples, part.places, strict=True):
+        if isinstance(example, Example):
+            name = f"text {place + 1} of {part.where}"
+            if example.pair is not None:
+                raise InputError(f"{name} has a second text, and a tagger reads single ones: leave out --pair-column.")
+            text, spans = task.cut(example, tokenizer, name, heard.append)
+            example = without_tags(TaggedLine([text[a:b] for a, b in spans], []), task)
+        lines.append(example)
+    if heard:
+        note(heard[0] + (f" (The same holds for {len(heard) - 1:,} more.)" if len(heard) > 1 else ""))
+    words = tokenizer.pieces_of_words([line.tokens for line in lines])
+    known = [i for i, ids in enumerate(words) if {piece for word in ids for piece in word} - {tokenizer.unknown}]
+    if len(known) < len(lines):
+        count = f"{len(lines) - len(known):,} of {len(lines):,}"
+        note(f"texts of {part.where} of which the model's vocabulary knows nothing, and which are left out: {count}.")
+    return Part([lines[i] for i in known], part.where, [part.places[i] for i in known])
 
 
 @dataclass(frozen=True)

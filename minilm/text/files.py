@@ -91,9 +91,7 @@ def text_documents(path: Path, note: Note = unheard) -> Iterator[list[str]]:
     """
     found, unseen, example = False, 0, ""
     for file in text_files(path, note):
-        if advice := _NOT_PLAIN.get(file.suffix.lower()):
-            what = "has a tag for every word" if "words alone" in advice else "is not plain text"
-            raise InputError(f"{file} {what}, which a model would learn as text: {advice}.")
+        refuse_not_plain(file)
         first: list[str] = []  # lines, to see whether they are tagged
         sentences: list[str] = []
         for number, line in enumerate(text_lines(file), start=1):
@@ -121,6 +119,13 @@ def text_documents(path: Path, note: Note = unheard) -> Iterator[list[str]]:
         note(f"{unseen:,} line(s) with invisible characters alone were read as blank lines, such as {example}.")
     if not found:
         raise InputError(f"{path} is empty: write one sentence per line, with a blank line between documents.")
+
+
+def refuse_not_plain(file: Path) -> None:
+    """Raise InputError for a file whose ending says that it is no plain text."""
+    if advice := _NOT_PLAIN.get(file.suffix.lower()):
+        what = "has a tag for every word" if "words alone" in advice else "is not plain text"
+        raise InputError(f"{file} {what}, which a model would learn as text: {advice}.")
 
 
 def refuse_tags(lines: list[str], file: Path) -> None:

@@ -65,8 +65,10 @@ def together(a: Dataset, b: Dataset) -> Dataset:
 
 @dataclass(frozen=True)
 class Learner:
-    """How a tagger is made and fitted. `fit` takes a model, examples, a seed and the epochs (None: as many as the teachers get), and
-    returns the seconds that it took."""
+    """How models are made and fitted: taggers here, and in `jobs/self_training.py` classifiers, too, which need no `encode`.
+
+    `fit` takes a model, examples, a seed and the epochs (None: as many as the teachers get), and returns the seconds that it took.
+    """
 
     new: Callable[[int], Classifier]
     fit: Callable[[Classifier, Dataset, int, int | None], float]
@@ -85,10 +87,19 @@ class Taught(NamedTuple):
 
 
 def taught_by_several(
-    learner: Learner, labelled: Dataset, lines: list[TaggedLine], teachers: int, copies: int, epochs: int, seed: int
+    learner: Learner,
+    labelled: Dataset,
+    lines: list[TaggedLine],
+    teachers: int,
+    copies: int,
+    epochs: int,
+    seed: int,
+    on_agreed: Callable[[list[TaggedLine]], object] = len,
 ) -> Taught:
-    """Fit `teachers` models to the labelled lines, and then a student, which reads these `copies` times as often as the others of
-    `lines` on which the teachers agree, for `epochs` rounds. The tags that `lines` may have are not looked at.
+    """Fit `teachers` models to the labelled lines, let them tag `lines`, and fit a student to both for `epochs` rounds.
+
+    In each round the student reads every labelled line `copies` times, and once each of the others to which all teachers give the same
+    tags. `on_agreed` is called with these before the student is fitted. The tags that `lines` may have are not looked at.
     """
     bare = [TaggedLine(line.tokens, [learner.tags[0]] * len(line.tokens)) for line in lines]
     unlabelled, seconds, guesses = learner.encode(bare), 0.0, []
@@ -99,6 +110,7 @@ def taught_by_several(
         guesses.append(predicted_tags(teacher, unlabelled, learner.tags, learner.device))
     chosen = agreed(guesses)
     tagged = [TaggedLine(bare[i].tokens, guesses[0][i]) for i in chosen]
+    on_agreed(tagged)
     learn = labelled
     for more in [labelled] * (copies - 1) + [learner.encode(tagged)] * bool(tagged):
         learn = together(learn, more)

@@ -92,9 +92,7 @@ class UnitTask(Task):
         spans = tokenizer.words_of(text) if self.units == TOKENIZER else rule_named(self.units)(text)
         if self.longest_word and (longest := longest_unspaced(text)) > self.longest_word:
             what = f"{longest} characters without a space, and the model was trained on words of at most {self.longest_word}"
-            raise InputError(
-                f"{name} has {what}: put spaces between the words, or give a CoNLL file of words with --file."
-            )
+            raise InputError(f"{name} has {what}: put spaces between the words, or give a CoNLL file of words.")
         if self.longest_word and longest_unspaced(text) > 1 and not text.strip().count(" "):
             note(f"{name} has no space, so what stands between its punctuation marks was taken as one word.")
         return text, spans

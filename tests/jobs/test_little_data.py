@@ -1,5 +1,7 @@
 """`finetune` with augmentation, texts without labels and a second task; nothing that is measured is ever learned from."""
 
+import json
+
 import pytest
 import tiny
 import torch
@@ -150,10 +152,14 @@ def test_a_tagger_learns_from_the_lines_on_which_its_teachers_agree(book, tags, 
     finetune(tagger(book, tags, tmp_path / "out", little=little, seed=7), said.append)
     assert [(recipe.epochs, seed) for _, _, recipe, seed in fits] == [(5, 7), (5, 7 + APART), (2, 7)]
     (one, labelled, _, _), (two, again, _, _), (student, learn, _, _) = fits
-    assert one is not two is not student and labelled is again and len(labelled) == 9
-    agreed = next(line for line in said if line.startswith("they give all words of"))
-    count = int(agreed.split()[5])
-    assert f"of 14 lines without tags ({4 * count} words)" in agreed and count > 0
+    assert len({id(one), id(two), id(student)}) == 3 and labelled is again and len(labelled) == 9
+    what = "lines without tags to which 2 models gave the same tags: "
+    agreed = next(line for line in said if what in line)
+    count = int(agreed.split(what)[1].split()[0])
+    assert f"{count} of 14 ({4 * count} words), from which a new one learns as well." in agreed and count > 0
+    assert agreed.removeprefix("note: ") in (tmp_path / "out" / "notes.txt").read_text(encoding="utf-8").split("\n")
+    steps = json.loads((tmp_path / "out" / "metrics.jsonl").read_text(encoding="utf-8"))["step"]
+    assert steps == 2 * 5 * 3 + 2 * -(-(18 + count) // 4)  # of all three fits
     assert learn.rows[:18] == 2 * labelled.rows and len(learn) == 18 + count  # five epochs of two each: twice
     assert any("that are among the labelled ones, and are left out: 2 of 16." in line for line in said)
     opened = open_classifier(tmp_path / "out").model
@@ -175,7 +181,9 @@ def test_a_tagger_reads_untagged_lines_of_every_kind_in_its_own_units(book, tags
         assert {tag for line in part.examples for tag in line.tags} == {task.labels[0]}
     assert found == [TaggedLine(["the", "film", "by", "max"], 4 * [task.labels[0]])] * 3
     for text, says in {
-        "a O\nb O\n": r"free\.txt looks like CoNLL: rename it",
+        "a O\nb O\nc O\n": r"free\.txt has a tag for every word",
+        "a/DT b/NN c/IN d/NN e/VB f/NN\n": r"free\.txt has a tag for every word",
+        "张三 去了 北京\n": r"free\.txt holds no text that can be seen",  # all unknown
         "\n \u200b\n": r"free\.txt holds no text that can be seen: write one text per line",
         "the film by abel\n": r"every text of .*free\.txt is among the labelled ones",
     }.items():
@@ -194,11 +202,78 @@ def test_a_tagger_reads_untagged_lines_of_every_kind_in_its_own_units(book, tags
 
 
 def test_a_tagger_whose_teachers_agree_on_nothing_learns_from_the_labelled_lines(book, tags, tmp_path, monkeypatch):
-    said, answers = [], iter([[["O"]] * 14, [["B-PER"]] * 14])
+    said, fits, fit, answers = [], [], job.fit, iter([[["O"]] * 14, [["B-PER"]] * 14])
     monkeypatch.setattr(self_training, "predicted_tags", lambda *_: next(answers))
+    monkeypatch.setattr(job, "fit", lambda m, d, *r, **k: fits.append(d.rows) or fit(m, d, *r, **k))
     little = LittleData(unlabelled=str(free_lines(tmp_path)), teachers=2)
     finetune(tagger(book, tags, tmp_path / "out", little=little), said.append)
-    assert "they give all words of 0 of 14 lines without tags (0 words)" in " ".join(said)
+    assert any(
+        "gave the same tags: 0 of 14 (0 words), so nothing is added to what a new one learns" in line for line in said
+    )
+    assert fits == [fits[0], fits[0], 2 * fits[0]]
+
+
+@pytest.mark.parametrize("offered", ["words.conll", "lines.txt"])
+def test_a_measured_line_is_left_out_whatever_the_units_into_which_it_is_cut(offered, book, tmp_path):
+    """The tagger reads characters and f(x); the same lines are offered in words, and as text that its rule splits otherwise."""
+    tokens = {"words.conll": ["the", "film", "by"], "lines.txt": ["the", "f(x)", "by"]}[offered]
+    names = "abel bea carl dora emil fay gil hal ida jan kay lou".split()
+    lines = [[*tokens, name] for name in names]
+    own = [[*"".join(line)] for line in lines] if offered == "words.conll" else lines
+    data, free = tmp_path / "own.conll", tmp_path / offered
+    data.write_text(
+        "\n\n".join("\n".join(f"{t} O" for t in line) for line in own).replace(" O", " B-PER", 1), encoding="utf-8"
+    )
+    if offered == "words.conll":
+        free.write_text("\n\n".join("\n".join(f"{t} X" for t in line) for line in lines), encoding="utf-8")
+    else:
+        free.write_text("\n".join(map(" ".join, lines)), encoding="utf-8")
+    given = tagger(book, str(data), tmp_path / "out", little=LittleData(unlabelled=str(free)))
+    material, notes = load_material(given), []
+    with pytest.raises(InputError, match="every text of .* is among the labelled ones"):
+        unlabelled_texts(
+            given, material.task, open_pretraining(book).tokenizer, [material.train, material.test], notes.append
+        )
+    assert any("are left out: 12 of 12" in note for note in notes)
+    part = unlabelled_texts(given, material.task, open_pretraining(book).tokenizer, [material.test])
+    assert len(part.examples) == 12 - 3
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("free.html", "is not plain text, which a model would learn as text: save it as plain text"),
+        ("free.json", "is not plain text, which a model would learn as text: write one object per line"),
+        ("free.conll", "has a tag for every word, which a model would learn as text: write the words alone"),
+        ("free.txt", "has a tag for every word"),
+        (".", "is a folder: give one file with --unlabelled"),
+    ],
+)
+def test_a_classifier_does_not_learn_from_tags_or_pages_as_if_they_were_text(name, says, book, tmp_path):
+    path = tmp_path / name
+    if name != ".":
+        path.write_text("the O\nfilm O\nabel B-PER\n", encoding="utf-8")
+    with pytest.raises(InputError, match=says):
+        finetune(options(book, tmp_path / "out", little=LittleData(unlabelled=str(path))), silent)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(seed=2**32 - 1),
+        dict(development=3, recipe=Recipe(epochs=2, batch=4, patience=1)),
+        dict(adaptation=Adaptation("low-rank")),
+        dict(recipe=Recipe(epochs=1, batch=4)),
+    ],
+)
+def test_a_taggers_self_training_goes_with_the_other_switches(changes, book, tags, tmp_path):
+    said = []
+    little = LittleData(unlabelled=str(free_lines(tmp_path)), teachers=2)
+    finetune(tagger(book, tags, tmp_path / "out", little=little, **changes), said.append)
+    assert any("2 models gave the same tags" in line for line in said)
+    epochs = [line.split(",")[0] for line in said if "development loss" in line]
+    assert [*dict.fromkeys(epochs)] == ["model 1", "model 2", "model 3"] * ("development" in changes)
 
 
 def test_F28_a_second_task_is_learned_beside_the_first_and_written_beside_it(book, tags, tmp_path):
@@ -251,7 +326,11 @@ def test_F28_the_second_task_does_not_learn_what_the_first_is_measured_on(book, 
             dict(little=LittleData(unlabelled="imdb", teachers=2)),
             "--teachers is for tagged words; for one class per text",
         ),
-        (dict(little=LittleData(unlabelled="imdb", student_epochs=2)), "--student-epochs is for tagged words"),
+        (dict(little=LittleData(unlabelled="imdb", student_epochs=1)), "--student-epochs is for tagged words"),
+        (
+            dict(little=LittleData(unlabelled="imdb", student_epochs=2), data="tweets"),
+            "--student-epochs 2 is more than the teachers' own --recipe.epochs 1: give fewer",
+        ),
         (
             dict(little=LittleData(second="tweets"), adaptation=Adaptation("low-rank")),
             "--second trains the whole encoder",
