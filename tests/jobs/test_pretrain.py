@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -509,6 +510,29 @@ def test_F21_a_run_with_the_default_positions_opens_in_transformers_as_an_mpnet(
         expected, got = theirs(ids), ours(ids).mlm_logits
     torch.testing.assert_close(got, expected.logits, atol=1e-5, rtol=0)
     assert (ours.config.positions, PretrainOptions(steps=1).depth) == ("relative", 3)
+
+
+def test_tensorboard_hears_every_measurement_and_a_refused_run_leaves_its_folder_alone(run, monkeypatch, no_picture):
+    made, heard = [], []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            made.append(folder)
+
+        def add_scalar(self, name, value, step):
+            heard.append((name, value, step))
+
+        def flush(self):
+            pass
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=SummaryWriter))
+    with pytest.raises(InputError, match="holds no run to resume"):
+        pretrain(run(tensorboard=True, resume=True), silent)
+    assert made == []
+    pretrain(run(tensorboard=True, steps=2, evaluations=2), silent)
+    rows = [json.loads(line) for line in (run().out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert made == [str(run().out / "tensorboard")]
+    assert sorted(heard) == sorted((name, row[name], row["step"]) for row in rows for name in row if name != "step")
 
 
 def test_tensorboard_that_is_not_there_is_asked_for(run, monkeypatch):
