@@ -94,7 +94,7 @@ def without_tags(line: TaggedLine, task: UnitTask) -> TaggedLine:
 def in_units(part: Part, task: UnitTask, tokenizer: Tokenizer, note: Note) -> Part:
     """The texts as the tagger reads them, unit by unit, without those of which the tokenizer knows nothing.
 
-    Raises InputError for a second text, and where `cut` does.
+    Raises InputError for a second text, where `cut` does, and if no text is left.
     """
     lines: list[TaggedLine] = []
     heard: list[str] = []
@@ -110,6 +110,10 @@ def in_units(part: Part, task: UnitTask, tokenizer: Tokenizer, note: Note) -> Pa
         note(heard[0] + (f" (The same holds for {len(heard) - 1:,} more.)" if len(heard) > 1 else ""))
     words = tokenizer.pieces_of_words([line.tokens for line in lines])
     known = [i for i, ids in enumerate(words) if {piece for word in ids for piece in word} - {tokenizer.unknown}]
+    if lines and not known:
+        raise InputError(
+            f"the model's vocabulary knows nothing of {part.where}: give texts in its language with --unlabelled."
+        )
     if len(known) < len(lines):
         count = f"{len(lines) - len(known):,} of {len(lines):,}"
         note(f"texts of {part.where} of which the model's vocabulary knows nothing, and which are left out: {count}.")

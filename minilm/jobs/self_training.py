@@ -10,7 +10,8 @@ from minilm.text.tagged import TaggedLine
 from minilm.training.self_training import Learner, sure_of, taught_by_several, together
 
 CONFIDENCE, TEACHERS, STUDENT_EPOCHS = 0.9, 3, 2
-NOTHING = "so nothing is added to what a new one learns: more --recipe.epochs, or a lower --confidence or fewer --teachers, may help"
+AS_WELL = "from which a new one learns as well"
+NOTHING = "so nothing is added to what a new one learns: more --recipe.epochs may help, or"
 
 
 def taught_classifier(
@@ -23,7 +24,7 @@ def taught_classifier(
     what = (
         f"the first model is sure of {len(added):,} of {len(free):,} texts without labels (confidence {confidence:g})"
     )
-    note(f"{what}, {'from which a new one learns as well' if len(added) else NOTHING}.")
+    note(f"{what}, {AS_WELL if len(added) else f'{NOTHING} a lower --confidence'}.")
     student = learner.new(options.seed)
     return student, seconds + learner.fit(student, together(train, added), options.seed, None)
 
@@ -41,7 +42,7 @@ def taught_tagger(
     def say_what_is_added(lines: list[TaggedLine]) -> None:
         words = counted(sum(len(line.tokens) for line in lines), "word")
         what = f"lines without tags to which {counted(teachers, 'model')} gave the same tags: {len(lines):,} of {len(free.examples):,}"
-        note(f"{what} ({words}), {'from which a new one learns as well' if lines else NOTHING}.")
+        note(f"{what} ({words}), {AS_WELL if lines else f'{NOTHING} fewer --teachers'}.")
 
     how = teachers, max(1, round(rounds / epochs)), epochs, options.seed
     found = taught_by_several(learner, train, free.examples, *how, on_agreed=say_what_is_added)

@@ -32,24 +32,22 @@ def vocabulary_loss(
 ) -> Loss:
     r"""−1/N Σᵢ log softmax(zᵢ)(yᵢ), as `cross_entropy` computes it, or faster by `_SoftmaxLoss`.  F08, F23, F25.
 
-    Smoothing, labels of −100 and everything that `takes_shortcut` leaves out go to `cross_entropy`. With `overwrite`, the memory of
-    the logits may be used for their gradient: they must not be looked at any more.
+    Smoothing, labels of −100, shapes that do not fit and everything that `takes_shortcut` leaves out go to `cross_entropy`. With
+    `overwrite`, the memory of the logits may be used for their gradient: they must not be looked at any more.
 
     Raises:
         InputError: as `cross_entropy` does.
     """
     z, y = logits.flatten(0, -2), labels.flatten().long()
-    if label_smoothing or not takes_shortcut(z, y):
+    if label_smoothing or logits.shape[:-1] != labels.shape or not takes_shortcut(z, y):
         return cross_entropy(logits, labels, label_smoothing)
     return Loss(_SoftmaxLoss.apply(z, y, overwrite), len(y))
 
 
-def takes_shortcut(z: Float[Tensor, "N V"], y: Int[Tensor, " M"]) -> bool:
+def takes_shortcut(z: Float[Tensor, "N V"], y: Int[Tensor, " N"]) -> bool:
     """Whether the gradient is written by hand: for many logits in single precision, where digits may change and every label counts."""
     if chosen_products() != "onednn" or z.device.type != "cpu" or z.numel() < MANY or z.dtype != torch.float32:
         return False
-    if len(z) != len(y):
-        return False  # `cross_entropy` says what is wrong
     low, high = (int(bound) for bound in y.aminmax())
     return low >= 0 and high < z.size(-1)
 
